@@ -1,0 +1,1 @@
+//! Programs that the measurements run; see `src/bin`.

@@ -1,0 +1,1 @@
+//! A single-node Kafka broker: a library, embeddable in a process.

@@ -1,0 +1,1 @@
+//! Kafka's wire protocol and record format: no I/O, no clock.

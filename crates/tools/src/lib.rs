@@ -1,0 +1,1 @@
+//! The vltava program: the broker and Kafka's command-line tools.

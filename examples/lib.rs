@@ -1,0 +1,1 @@
+//! Nothing is shared by the examples: each is one file beside this one.

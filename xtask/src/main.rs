@@ -1,2 +1,30 @@
-//! The project's own chores.
-fn main() {}
+//! The project's own chores: `cargo xtask ci` is the one list of checks, run the same way everywhere.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod ci;
+mod shell;
+mod tidy;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own chores")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Every check beside the tests: format, lints, docs, tidy, generated code, interoperability.
+    Ci(ci::Args),
+    /// Layers, file sizes, licences, advisories, leftovers.
+    Tidy,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Ci(args) => ci::run(&args),
+        Command::Tidy => tidy::run(),
+    }
+}

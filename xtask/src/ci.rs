@@ -1,0 +1,18 @@
+//! `cargo xtask ci`: every check beside `cargo test --workspace`, in the order of what fails fastest.
+
+use anyhow::Result;
+
+use crate::{
+    shell::{self, cargo},
+    tidy,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: &Args) -> Result<()> {
+    shell::run("format", cargo().args(["fmt", "--all", "--", "--check"]))?;
+    tidy::run()?;
+    shell::run("lints", cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    shell::run("docs", cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
+}

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod ci;
+mod interop;
 mod shell;
 mod tidy;
 
@@ -18,6 +19,10 @@ struct Cli {
 enum Command {
     /// Every check beside the tests: format, lints, docs, tidy, generated code, interoperability.
     Ci(ci::Args),
+    /// Our broker, tools and applications beside Apache Kafka and other people's clients.
+    Interop(interop::Args),
+    /// Other clients' own test suites against our broker, scored.
+    Suites(interop::SuiteArgs),
     /// Layers, file sizes, licences, advisories, leftovers.
     Tidy,
 }
@@ -25,6 +30,8 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Ci(args) => ci::run(&args),
+        Command::Interop(args) => interop::run(&args),
+        Command::Suites(args) => interop::run_suites(&args),
         Command::Tidy => tidy::run(),
     }
 }

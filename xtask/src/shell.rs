@@ -2,8 +2,9 @@
 #![allow(clippy::print_stderr, reason = "a chore tells on stderr what it does")]
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Instant,
 };
 
@@ -41,4 +42,46 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("{command:?} failed: {}", String::from_utf8_lossy(&out.stderr));
     }
     Ok(String::from_utf8(out.stdout)?)
+}
+
+/// What a command prints on stdout when given `input`; a failing one is an error with its stderr.
+pub(crate) fn output_with_input(command: &mut Command, input: &str) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("could not start {command:?}"))?;
+    write_input(&mut child, input)?;
+    let out = child.wait_with_output()?;
+    let stdout = String::from_utf8_lossy(&out.stdout).into_owned();
+    if !out.status.success() {
+        bail!("{command:?}: {}\n{stdout}{}", out.status, String::from_utf8_lossy(&out.stderr));
+    }
+    Ok(stdout)
+}
+
+/// Writes a child's whole standard input and closes it; a child that reads none of it is no error.
+pub(crate) fn write_input(child: &mut Child, input: &str) -> Result<()> {
+    let Some(mut stdin) = child.stdin.take() else { return Ok(()) };
+    match stdin.write_all(input.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a program is on the path and starts.
+pub(crate) fn exists(program: &str) -> bool {
+    Command::new(program)
+        .arg("-version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
+}
+
+/// A check whose peer is missing: skipped with a word on a developer's machine, a failure in CI.
+pub(crate) fn skip_or_fail(what: &str, why: &str) -> Result<()> {
+    if std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false") {
+        bail!("{what}: {why}, and in CI it must run");
+    }
+    eprintln!("   skipped {what}: {why}");
+    Ok(())
 }

@@ -1,0 +1,144 @@
+//! The two brokers that every check compares: ours and Apache Kafka's, both fresh and on ports of their own.
+
+use std::{
+    fs::{self, File},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{self, cargo, output, root};
+
+/// Both brokers, stopped and wiped when dropped.
+pub(crate) struct Both {
+    pub(crate) ours: Ours,
+    pub(crate) apache: Apache,
+}
+
+impl Both {
+    pub(crate) fn start() -> Result<Self> {
+        shell::run("release build of vltava", cargo().args(["build", "--release", "--package", "vltava-tools"]))?;
+        Ok(Both { apache: Apache::start()?, ours: Ours::start()? })
+    }
+
+    /// Both, with a word for messages.
+    pub(crate) fn each(&self) -> [(&'static str, &str); 2] {
+        [("vltava", &self.ours.bootstrap), ("apache kafka", &self.apache.bootstrap)]
+    }
+}
+
+/// A `vltava broker` process on a temporary directory.
+pub(crate) struct Ours {
+    pub(crate) bootstrap: String,
+    pub(crate) data: PathBuf,
+    process: Child,
+    folder: PathBuf,
+}
+
+impl Ours {
+    pub(crate) fn start() -> Result<Self> {
+        Self::start_with(&["auto.create.topics.enable=false", "num.partitions=1"])
+    }
+
+    /// With settings over those of `interop/suites/lib/broker.properties`.
+    pub(crate) fn start_with(settings: &[&str]) -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("vltava-interop-{}", std::process::id()));
+        let data = folder.join("data");
+        fs::create_dir_all(&folder)?;
+        let port = free_port()?;
+        let bootstrap = format!("127.0.0.1:{port}");
+        let process = Command::new(program())
+            .arg("broker")
+            .arg(root().join("interop/suites/lib/broker.properties"))
+            .args(["--override", &format!("listeners=PLAINTEXT://{bootstrap}")])
+            .args(["--override", &format!("log.dirs={}", data.display())])
+            .args(settings.iter().flat_map(|setting| ["--override", setting]))
+            .stdout(File::create(folder.join("stdout"))?)
+            .stderr(File::create(folder.join("stderr"))?)
+            .stdin(Stdio::null())
+            .spawn()
+            .context("starting vltava broker")?;
+        let mut ours = Ours { bootstrap, data, process, folder };
+        ours.wait_until_ready()?;
+        Ok(ours)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(&self.bootstrap).is_err() {
+            if let Some(status) = self.process.try_wait()? {
+                bail!("vltava broker ended: {status}: {}", fs::read_to_string(self.folder.join("stderr"))?);
+            }
+            if Instant::now() > end {
+                bail!("vltava broker does not listen on {}", self.bootstrap);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        // The process may have ended by itself, and then there is nothing to stop.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// One node of Apache Kafka, by the script that also serves the measurements.
+pub(crate) struct Apache {
+    pub(crate) bootstrap: String,
+    port: String,
+}
+
+impl Apache {
+    fn start() -> Result<Self> {
+        let port = free_port_for_kafka()?.to_string();
+        let mut start = Command::new(script("kafka/broker"));
+        start.args(["start", "--fresh", "--port", &port]);
+        let bootstrap = output(&mut start)?.trim().to_owned();
+        Ok(Apache { bootstrap, port })
+    }
+}
+
+impl Drop for Apache {
+    fn drop(&mut self) {
+        let _ = Command::new(script("kafka/broker")).args(["stop", "--wipe", "--kill", "--port", &self.port]).status();
+    }
+}
+
+/// A script of `interop/peers`.
+pub(crate) fn script(name: &str) -> PathBuf {
+    root().join("interop/peers").join(name)
+}
+
+/// The `vltava` program of the release build.
+pub(crate) fn program() -> PathBuf {
+    release("vltava")
+}
+
+/// A program of the release build.
+pub(crate) fn release(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Path::new(&target).join("release").join(name)
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Apache Kafka's controller listens ten ports above its clients.
+fn free_port_for_kafka() -> Result<u16> {
+    for _ in 0..20 {
+        let port = free_port()?;
+        if port < u16::MAX - 10 && TcpListener::bind(("127.0.0.1", port + 10)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free pair of ports for Apache Kafka")
+}

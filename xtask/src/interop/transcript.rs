@@ -1,0 +1,91 @@
+//! The same sessions with Apache's tools and ours, on Apache's broker and ours: four transcripts, all equal.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use regex_lite::Regex;
+
+use super::{
+    Check,
+    brokers::{Both, program, script},
+};
+use crate::shell::{root, write_input};
+
+pub(super) const CHECKS: &[Check] = &[("transcript of the command-line tools", compare)];
+
+/// One command of a session. `@` in an argument or the input stands for a suffix of the run.
+struct Step {
+    tool: &'static str,
+    arguments: Vec<String>,
+    input: String,
+}
+
+/// Reads `interop/transcript.txt`: `$ tool arguments`, then the lines of its standard input, if any, after `< `.
+fn session() -> Result<Vec<Step>> {
+    let path = root().join("interop/transcript.txt");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut steps: Vec<Step> = Vec::new();
+    for line in text.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            let mut words = command.split_whitespace();
+            let tool = words.next().unwrap_or_default().to_owned();
+            let arguments = words.map(|word| word.replace("\\s", " ").replace("\\t", "\t")).collect();
+            steps.push(Step { tool: Box::leak(tool.into_boxed_str()), arguments, input: String::new() });
+        } else if let (Some(input), Some(step)) = (line.strip_prefix("< "), steps.last_mut()) {
+            step.input.push_str(&format!("{input}\n"));
+        } else if !line.is_empty() && !line.starts_with('#') {
+            bail!("transcript.txt: cannot read {line:?}");
+        }
+    }
+    Ok(steps)
+}
+
+fn compare(both: &Both) -> Result<()> {
+    let steps = session()?;
+    let mut runs = Vec::new();
+    for (broker, bootstrap) in both.each() {
+        for (tools, ours) in [("apache's tools", false), ("our tools", true)] {
+            let suffix = ["qa", "qb", "qc", "qd"].get(runs.len()).copied().unwrap_or_default();
+            let mut out = Vec::new();
+            for step in &steps {
+                out.push(transcribe(step, ours, bootstrap, suffix)?);
+            }
+            runs.push((format!("{tools} on {broker}"), out));
+        }
+    }
+    // The third run is Apache's tools on Apache's broker: what the others must equal.
+    let Some((expected_name, expected)) = runs.get(2) else { bail!("four runs") };
+    for (name, got) in &runs {
+        for ((step, want), got) in steps.iter().zip(expected).zip(got) {
+            if want != got {
+                let command = format!("{} {}", step.tool, step.arguments.join(" "));
+                bail!("$ {command}\n--- {expected_name}\n{want}\n--- {name}\n{got}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Stdout, the lines of stderr that are not a log's, and the exit status of one step, with what must differ made equal.
+fn transcribe(step: &Step, ours: bool, bootstrap: &str, suffix: &str) -> Result<String> {
+    let mut command = if ours { Command::new(program()) } else { Command::new(script("kafka/tool")) };
+    let arguments = step.arguments.iter().map(|argument| argument.replace('@', suffix));
+    command.arg(step.tool).args(["--bootstrap-server", bootstrap]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("starting {}", step.tool))?;
+    write_input(&mut child, &step.input.replace('@', suffix))?;
+    let out = child.wait_with_output()?;
+    let stdout = normalise(&String::from_utf8_lossy(&out.stdout), suffix)?;
+    Ok(format!("{stdout}[exit {}]", out.status.code().unwrap_or(-1)))
+}
+
+fn normalise(text: &str, suffix: &str) -> Result<String> {
+    let text = text.replace(suffix, "@");
+    let rules = [
+        (r"TopicId: \S{22}", "TopicId: ID"),
+        (r"(CreateTime|LogAppendTime):\d+", "$1:MS"),
+        (r"(?m)^\[\d{4}-\d\d-\d\d [\d:,]+\] .*\n", ""),
+        (r"(?m)^\s+at [\w.$/]+\(.*\)\n", ""),
+    ];
+    rules.iter().try_fold(text, |text, (pattern, with)| Ok(Regex::new(pattern)?.replace_all(&text, *with).into_owned()))
+}

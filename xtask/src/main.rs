@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod ci;
+mod codegen;
 mod interop;
 mod shell;
 mod tidy;
@@ -19,6 +20,8 @@ struct Cli {
 enum Command {
     /// Every check beside the tests: format, lints, docs, tidy, generated code, interoperability.
     Ci(ci::Args),
+    /// Messages, records and API keys from the specifications in Apache Kafka's jars.
+    Codegen(codegen::Args),
     /// Our broker, tools and applications beside Apache Kafka and other people's clients.
     Interop(interop::Args),
     /// Other clients' own test suites against our broker, scored.
@@ -30,6 +33,7 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Ci(args) => ci::run(&args),
+        Command::Codegen(args) => codegen::run(&args),
         Command::Interop(args) => interop::run(&args),
         Command::Suites(args) => interop::run_suites(&args),
         Command::Tidy => tidy::run(),

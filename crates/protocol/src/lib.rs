@@ -1,1 +1,27 @@
-//! Kafka's wire protocol and record format: no I/O, no clock.
+//! Kafka's wire protocol and record format: what is on the wire and in the log, and nothing else.
+//!
+//! It turns bytes into values and back. It does not open sockets or files, read a clock, draw random
+//! numbers, log, or hold state across calls; who talks to whom, and when, is the business of the crates
+//! above. Any bytes give a value or a typed error, never a panic, and no length is believed before it
+//! was checked against the bytes that are there.
+//!
+//! In reading order:
+//!
+//! - [`wire`]: how values lie on the wire, and the traits of messages.
+//! - [`messages`]: every request, response and header of Kafka 4.3 in all its versions, generated from
+//!   Apache Kafka's specifications by `cargo xtask codegen`.
+//! - [`ApiKey`], [`ErrorCode`], [`Uuid`]: what the numbers and identifiers in them stand for.
+//! - [`records`]: the records of `__consumer_offsets`, `__transaction_state`, `__share_group_state` and
+//!   `__cluster_metadata`, generated likewise.
+
+mod all_messages;
+mod api_key;
+mod error_code;
+pub mod messages;
+pub mod records;
+mod uuid;
+pub mod wire;
+
+pub use api_key::ApiKey;
+pub use error_code::ErrorCode;
+pub use uuid::{ParseUuidError, Uuid};

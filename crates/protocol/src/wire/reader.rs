@@ -1,0 +1,423 @@
+use bytes::Bytes;
+
+use super::error::saturate;
+use super::varint::{unzigzag32, unzigzag64};
+use super::{DecodeError, UnknownTaggedFields, Wire};
+use crate::Uuid;
+
+/// Reads values from bytes; what it returns as [`Bytes`] are slices of them, not copies.
+///
+/// Every length is checked against the bytes that remain before anything is allocated, and an error
+/// leaves the position somewhere within the bytes: a reader that has failed is to be dropped.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    buf: Bytes,
+    pos: usize,
+    /// Below `buf.len()` while a tagged field is read.
+    end: usize,
+}
+
+/// An array's first allocation, in elements: above that it grows with what was really read.
+const FIRST_CAPACITY: usize = 4096;
+
+impl Reader {
+    /// Creates a reader at the start of the bytes.
+    pub fn new(buf: Bytes) -> Self {
+        let end = buf.len();
+        Self { buf, pos: 0, end }
+    }
+
+    /// Returns how many bytes are left.
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.end - self.pos
+    }
+
+    /// Returns how many bytes were read so far.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.pos
+    }
+
+    /// Returns what is left, without a copy.
+    pub fn into_rest(self) -> Bytes {
+        self.buf.slice(self.pos..self.end)
+    }
+
+    /// Checks that nothing is left.
+    ///
+    /// # Errors
+    /// [`DecodeError::TrailingBytes`] when something is.
+    pub fn finish(&self) -> Result<(), DecodeError> {
+        match self.remaining() {
+            0 => Ok(()),
+            n => Err(DecodeError::TrailingBytes(saturate(n))),
+        }
+    }
+
+    /// Reads `len` bytes as a borrowed slice.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], as for every method here that reads.
+    #[inline]
+    pub fn take(&mut self, len: usize) -> Result<&[u8], DecodeError> {
+        let remaining = self.remaining();
+        if len > remaining {
+            return Err(DecodeError::truncated(len, remaining));
+        }
+        let start = self.pos;
+        self.pos += len;
+        self.buf.get(start..start + len).ok_or_else(|| DecodeError::truncated(len, remaining))
+    }
+
+    /// Reads `len` bytes as a slice that shares the buffer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    pub fn take_bytes(&mut self, len: usize) -> Result<Bytes, DecodeError> {
+        let remaining = self.remaining();
+        if len > remaining {
+            return Err(DecodeError::truncated(len, remaining));
+        }
+        let start = self.pos;
+        self.pos += len;
+        Ok(self.buf.slice(start..start + len))
+    }
+
+    #[inline]
+    fn array_of<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let remaining = self.remaining();
+        match self.buf.get(self.pos..self.end).and_then(<[u8]>::first_chunk::<N>) {
+            Some(bytes) => {
+                self.pos += N;
+                Ok(*bytes)
+            }
+            None => Err(DecodeError::truncated(N, remaining)),
+        }
+    }
+
+    /// Reads a boolean: any byte but 0 is true, as in Kafka.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn bool(&mut self) -> Result<bool, DecodeError> {
+        Ok(self.i8()? != 0)
+    }
+
+    /// Reads an 8-bit integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn i8(&mut self) -> Result<i8, DecodeError> {
+        Ok(i8::from_be_bytes(self.array_of()?))
+    }
+
+    /// Reads a big-endian 16-bit integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn i16(&mut self) -> Result<i16, DecodeError> {
+        Ok(i16::from_be_bytes(self.array_of()?))
+    }
+
+    /// Reads a big-endian unsigned 16-bit integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        Ok(u16::from_be_bytes(self.array_of()?))
+    }
+
+    /// Reads a big-endian 32-bit integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn i32(&mut self) -> Result<i32, DecodeError> {
+        Ok(i32::from_be_bytes(self.array_of()?))
+    }
+
+    /// Reads a big-endian unsigned 32-bit integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+        Ok(u32::from_be_bytes(self.array_of()?))
+    }
+
+    /// Reads a big-endian 64-bit integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn i64(&mut self) -> Result<i64, DecodeError> {
+        Ok(i64::from_be_bytes(self.array_of()?))
+    }
+
+    /// Reads a big-endian double.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn f64(&mut self) -> Result<f64, DecodeError> {
+        Ok(f64::from_be_bytes(self.array_of()?))
+    }
+
+    /// Reads the 16 bytes of a [`Uuid`].
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn uuid(&mut self) -> Result<Uuid, DecodeError> {
+        Ok(Uuid::from_bytes(self.array_of()?))
+    }
+
+    /// Reads an unsigned varint of up to 32 bits.
+    ///
+    /// # Errors
+    /// [`DecodeError::InvalidVarint`] when it does not end within five bytes, or
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn unsigned_varint(&mut self) -> Result<u32, DecodeError> {
+        let first = self.i8()?;
+        if first >= 0 {
+            return Ok(u32::from(first.cast_unsigned()));
+        }
+        self.long_varint(u64::from(first.cast_unsigned()), 5).map(|value| {
+            // Kafka drops what is above 32 bits, too.
+            value as u32
+        })
+    }
+
+    /// Reads a zigzag-coded varint of up to 32 bits.
+    ///
+    /// # Errors
+    /// As [`Reader::unsigned_varint`].
+    #[inline]
+    pub fn varint(&mut self) -> Result<i32, DecodeError> {
+        Ok(unzigzag32(self.unsigned_varint()?))
+    }
+
+    /// Reads a zigzag-coded varint of up to 64 bits.
+    ///
+    /// # Errors
+    /// [`DecodeError::InvalidVarint`] when it does not end within ten bytes, or
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn varlong(&mut self) -> Result<i64, DecodeError> {
+        let first = self.i8()?.cast_unsigned();
+        if first < 0x80 {
+            return Ok(unzigzag64(u64::from(first)));
+        }
+        Ok(unzigzag64(self.long_varint(u64::from(first), 10)?))
+    }
+
+    fn long_varint(&mut self, first: u64, max_len: u32) -> Result<u64, DecodeError> {
+        let mut value = first & 0x7f;
+        for index in 1..max_len {
+            let byte = u64::from(self.i8()?.cast_unsigned());
+            value |= (byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::InvalidVarint)
+    }
+
+    /// Reads a compact length: `None` for null.
+    fn compact_len(&mut self) -> Result<Option<usize>, DecodeError> {
+        Ok(match self.unsigned_varint()? {
+            0 => None,
+            n => Some((n - 1) as usize),
+        })
+    }
+
+    fn fixed_len(len: i32) -> Result<Option<usize>, DecodeError> {
+        match len {
+            -1 => Ok(None),
+            n => usize::try_from(n).map(Some).map_err(|_| DecodeError::InvalidLength(i64::from(n))),
+        }
+    }
+
+    /// Reads a string that may be null.
+    ///
+    /// # Errors
+    /// [`DecodeError::InvalidUtf8`], [`DecodeError::InvalidLength`] or [`DecodeError::Truncated`].
+    pub fn opt_string(&mut self, flexible: bool) -> Result<Option<String>, DecodeError> {
+        Ok(self.opt_str(flexible)?.map(str::to_owned))
+    }
+
+    /// Reads a string that may be null as a borrowed slice.
+    ///
+    /// # Errors
+    /// As [`Reader::opt_string`].
+    pub fn opt_str(&mut self, flexible: bool) -> Result<Option<&str>, DecodeError> {
+        let len = if flexible { self.compact_len()? } else { Self::fixed_len(i32::from(self.i16()?))? };
+        let Some(len) = len else { return Ok(None) };
+        // The compact form could say more, but Kafka refuses what the older form could not.
+        if len > i16::MAX as usize {
+            return Err(DecodeError::InvalidLength(len as i64));
+        }
+        let text = std::str::from_utf8(self.take(len)?).map_err(|_| DecodeError::InvalidUtf8)?;
+        Ok(Some(text))
+    }
+
+    /// Reads a string.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnexpectedNull`], or as [`Reader::opt_string`].
+    pub fn string(&mut self, flexible: bool) -> Result<String, DecodeError> {
+        self.opt_string(flexible)?.ok_or(DecodeError::UnexpectedNull)
+    }
+
+    /// Reads bytes or records that may be null.
+    ///
+    /// # Errors
+    /// [`DecodeError::InvalidLength`] or [`DecodeError::Truncated`].
+    pub fn opt_bytes(&mut self, flexible: bool) -> Result<Option<Bytes>, DecodeError> {
+        let len = if flexible { self.compact_len()? } else { Self::fixed_len(self.i32()?)? };
+        match len {
+            None => Ok(None),
+            Some(len) => self.take_bytes(len).map(Some),
+        }
+    }
+
+    /// Reads bytes or records.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnexpectedNull`], or as [`Reader::opt_bytes`].
+    pub fn bytes(&mut self, flexible: bool) -> Result<Bytes, DecodeError> {
+        self.opt_bytes(flexible)?.ok_or(DecodeError::UnexpectedNull)
+    }
+
+    /// Reads the length of an array whose elements take at least `min_size` bytes: `None` for null.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when so many elements cannot be in what remains,
+    /// [`DecodeError::InvalidLength`] when the length is negative.
+    pub fn array_len(&mut self, flexible: bool, min_size: usize) -> Result<Option<usize>, DecodeError> {
+        let len = if flexible { self.compact_len()? } else { Self::fixed_len(self.i32()?)? };
+        if let Some(len) = len {
+            let needed = len.saturating_mul(min_size.max(1));
+            if needed > self.remaining() {
+                return Err(DecodeError::truncated(needed, self.remaining()));
+            }
+        }
+        Ok(len)
+    }
+
+    /// Reads an array that may be null.
+    ///
+    /// # Errors
+    /// Those of [`Reader::array_len`] and of the elements.
+    pub fn opt_array<T: Wire>(&mut self, version: i16, flexible: bool) -> Result<Option<Vec<T>>, DecodeError> {
+        let Some(len) = self.array_len(flexible, T::MIN_SIZE)? else { return Ok(None) };
+        let mut items = Vec::with_capacity(len.min(FIRST_CAPACITY));
+        for _ in 0..len {
+            items.push(T::read(self, version, flexible)?);
+        }
+        Ok(Some(items))
+    }
+
+    /// Reads an array.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnexpectedNull`], or as [`Reader::opt_array`].
+    pub fn array<T: Wire>(&mut self, version: i16, flexible: bool) -> Result<Vec<T>, DecodeError> {
+        self.opt_array(version, flexible)?.ok_or(DecodeError::UnexpectedNull)
+    }
+
+    /// Reads a structure that may be null: a byte below 0 says that it is.
+    ///
+    /// # Errors
+    /// Those of the structure.
+    pub fn opt_struct<T: Wire>(&mut self, version: i16, flexible: bool) -> Result<Option<T>, DecodeError> {
+        if self.i8()? < 0 {
+            return Ok(None);
+        }
+        T::read(self, version, flexible).map(Some)
+    }
+
+    /// Reads a structure that may be null and stands in a tagged field: there the mark is an unsigned
+    /// varint, 0 for null.
+    ///
+    /// # Errors
+    /// Those of the structure.
+    pub fn opt_tagged_struct<T: Wire>(&mut self, version: i16, flexible: bool) -> Result<Option<T>, DecodeError> {
+        // Kafka compares as a signed number.
+        if self.unsigned_varint()?.cast_signed() <= 0 {
+            return Ok(None);
+        }
+        T::read(self, version, flexible).map(Some)
+    }
+
+    /// Reads the number of tagged fields that end a flexible structure, 0 when it is not flexible.
+    ///
+    /// # Errors
+    /// As [`Reader::unsigned_varint`].
+    #[inline]
+    pub fn tag_count(&mut self, flexible: bool) -> Result<u32, DecodeError> {
+        if flexible { self.unsigned_varint() } else { Ok(0) }
+    }
+
+    /// Reads the head of a tagged field and limits the reader to it. [`Reader::end_tag`] must follow.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when its size is more than what remains.
+    pub fn begin_tag(&mut self) -> Result<Tag, DecodeError> {
+        let number = self.unsigned_varint()?;
+        let size = self.unsigned_varint()? as usize;
+        if size > self.remaining() {
+            return Err(DecodeError::truncated(size, self.remaining()));
+        }
+        let outer_end = self.end;
+        self.end = self.pos + size;
+        Ok(Tag { number, outer_end })
+    }
+
+    /// Ends a tagged field.
+    ///
+    /// # Errors
+    /// [`DecodeError::TaggedFieldSize`] when some of it was not read.
+    pub fn end_tag(&mut self, tag: Tag) -> Result<(), DecodeError> {
+        let left = self.remaining();
+        self.end = tag.outer_end;
+        if left > 0 {
+            return Err(DecodeError::TaggedFieldSize { tag: tag.number, left: saturate(left) });
+        }
+        Ok(())
+    }
+
+    /// Keeps what is left of a tagged field that this version of the code does not know.
+    pub fn unknown_tag(&mut self, tag: &Tag, fields: &mut UnknownTaggedFields) {
+        fields.push(tag.number, self.buf.slice(self.pos..self.end));
+        self.pos = self.end;
+    }
+
+    /// Reads the tagged fields of a structure that has no known ones.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] or [`DecodeError::InvalidVarint`].
+    pub fn unknown_tags(&mut self, flexible: bool) -> Result<UnknownTaggedFields, DecodeError> {
+        let mut fields = UnknownTaggedFields::default();
+        for _ in 0..self.tag_count(flexible)? {
+            let tag = self.begin_tag()?;
+            self.unknown_tag(&tag, &mut fields);
+            self.end_tag(tag)?;
+        }
+        Ok(fields)
+    }
+}
+
+/// The head of a tagged field being read.
+#[derive(Debug)]
+pub struct Tag {
+    /// The field's number.
+    pub number: u32,
+    outer_end: usize,
+}

@@ -1,1 +1,13 @@
-//! Kafka producer, consumer and admin client.
+//! Kafka producer, consumer and admin client on tokio.
+//!
+//! The crate speaks Kafka's protocol to any broker, and knows nothing of ours. What it decides, it decides in state
+//! machines without sockets and clocks; `net` is where both are. Settings are Kafka's, by key or by typed builder, over
+//! one table of definitions. Transactions, TLS, SASL and the `consumer` group protocol are not there yet and refused by
+//! name.
+
+pub mod config;
+pub mod error;
+pub mod net;
+
+pub use config::{AdminConfig, ConsumerConfig};
+pub use error::{ClientError, ConfigError};

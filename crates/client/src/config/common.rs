@@ -1,0 +1,251 @@
+//! The keys that all clients share: bootstrap, connections, metadata, retries.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::definition::{Definition, Kind, Range};
+use super::settings::Settings;
+use crate::error::ConfigError;
+
+const NO_METRICS: &str = "metrics are not there yet";
+
+/// The keys whose definition is the same for producer, consumer and admin client.
+pub(super) const COMMON: &[Definition] = &[
+    Definition::new(
+        "client.dns.lookup",
+        Kind::String,
+        Some("use_all_dns_ips"),
+        Range::OneOf(&["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"]),
+        "How names are resolved: every address of a name is tried in turn.",
+    )
+    .refused("only use_all_dns_ips is supported"),
+    Definition::new(
+        "client.id",
+        Kind::String,
+        Some(""),
+        Range::Any,
+        "The name by which the broker knows this client in its logs and quotas; drawn if empty.",
+    ),
+    Definition::new("config.providers", Kind::List, Some(""), Range::Any, "Sources of settings outside of the file.")
+        .refused("configuration providers are not supported, resolve the values before"),
+    Definition::new(
+        "metadata.max.age.ms",
+        Kind::Long,
+        Some("300000"),
+        Range::AtLeast(0),
+        "Metadata older than this is read again even without an error, in ms.",
+    ),
+    Definition::new(
+        "metadata.recovery.rebootstrap.trigger.ms",
+        Kind::Long,
+        Some("300000"),
+        Range::AtLeast(0),
+        "Without metadata from any known broker for this long, the client starts again from bootstrap.servers, in ms.",
+    ),
+    Definition::new(
+        "metadata.recovery.strategy",
+        Kind::String,
+        Some("rebootstrap"),
+        Range::OneOfAnyCase(&["rebootstrap", "none"]),
+        "What to do when none of the known brokers can be reached.",
+    ),
+    Definition::new("metric.reporters", Kind::List, Some(""), Range::Any, "Classes that report metrics.")
+        .warned(NO_METRICS),
+    Definition::new("metrics.num.samples", Kind::Int, Some("2"), Range::AtLeast(1), "Samples kept per metric.")
+        .warned(NO_METRICS),
+    Definition::new(
+        "metrics.recording.level",
+        Kind::String,
+        Some("INFO"),
+        Range::OneOf(&["INFO", "DEBUG", "TRACE"]),
+        "How detailed metrics are.",
+    )
+    .warned(NO_METRICS),
+    Definition::new(
+        "metrics.sample.window.ms",
+        Kind::Long,
+        Some("30000"),
+        Range::AtLeast(0),
+        "Time of a metric's sample, in ms.",
+    )
+    .warned(NO_METRICS),
+    Definition::new(
+        "reconnect.backoff.max.ms",
+        Kind::Long,
+        Some("1000"),
+        Range::AtLeast(0),
+        "The longest pause between attempts to connect to a broker, in ms.",
+    ),
+    Definition::new(
+        "reconnect.backoff.ms",
+        Kind::Long,
+        Some("50"),
+        Range::AtLeast(0),
+        "The pause after a connection could not be made, doubled per failure, with a jitter of 20 %, in ms.",
+    ),
+    Definition::new(
+        "request.timeout.ms",
+        Kind::Int,
+        Some("30000"),
+        Range::AtLeast(0),
+        "How long one request may stay without an answer, in ms.",
+    ),
+    Definition::new(
+        "retry.backoff.max.ms",
+        Kind::Long,
+        Some("1000"),
+        Range::AtLeast(0),
+        "The longest pause between retries, in ms.",
+    ),
+    Definition::new(
+        "retry.backoff.ms",
+        Kind::Long,
+        Some("100"),
+        Range::AtLeast(0),
+        "The pause before the first retry, doubled per retry, with a jitter of 20 %, in ms.",
+    ),
+    Definition::new(
+        "security.protocol",
+        Kind::String,
+        Some("PLAINTEXT"),
+        Range::OneOfAnyCase(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]),
+        "How connections are protected.",
+    )
+    .refused("only PLAINTEXT is supported yet"),
+    Definition::new(
+        "send.buffer.bytes",
+        Kind::Int,
+        Some("131072"),
+        Range::AtLeast(-1),
+        "The socket's send buffer in bytes; -1 leaves it to the operating system.",
+    ),
+    Definition::new(
+        "socket.connection.setup.timeout.max.ms",
+        Kind::Long,
+        Some("30000"),
+        Range::AtLeast(0),
+        "The longest time that making a connection may take, in ms.",
+    ),
+    Definition::new(
+        "socket.connection.setup.timeout.ms",
+        Kind::Long,
+        Some("10000"),
+        Range::AtLeast(0),
+        "How long making a connection may take, doubled per failure, with a jitter of 20 %, in ms.",
+    ),
+];
+
+/// What a client does when none of the brokers it knows can be reached (KIP-899, KIP-1102).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetadataRecoveryStrategy {
+    /// Starts again from `bootstrap.servers`.
+    Rebootstrap,
+    /// Goes on trying the brokers it knows.
+    None,
+}
+
+/// The settings that every client has, checked: what the network layer needs.
+///
+/// The fields are Kafka's keys; see there for units and defaults.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CommonConfig {
+    /// `bootstrap.servers`: `host:port`, at least one.
+    pub bootstrap_servers: Vec<String>,
+    /// `client.id`, never empty.
+    pub client_id: String,
+    /// `request.timeout.ms`.
+    pub request_timeout: Duration,
+    /// `retry.backoff.ms`.
+    pub retry_backoff: Duration,
+    /// `retry.backoff.max.ms`.
+    pub retry_backoff_max: Duration,
+    /// `reconnect.backoff.ms`.
+    pub reconnect_backoff: Duration,
+    /// `reconnect.backoff.max.ms`.
+    pub reconnect_backoff_max: Duration,
+    /// `socket.connection.setup.timeout.ms`.
+    pub connection_setup_timeout: Duration,
+    /// `socket.connection.setup.timeout.max.ms`.
+    pub connection_setup_timeout_max: Duration,
+    /// `connections.max.idle.ms`; `None` keeps idle connections for ever.
+    pub connections_max_idle: Option<Duration>,
+    /// `metadata.max.age.ms`.
+    pub metadata_max_age: Duration,
+    /// `metadata.recovery.strategy`.
+    pub metadata_recovery: MetadataRecoveryStrategy,
+    /// `metadata.recovery.rebootstrap.trigger.ms`.
+    pub rebootstrap_trigger: Duration,
+    /// `send.buffer.bytes`; `None` leaves it to the operating system.
+    pub send_buffer: Option<u32>,
+    /// `receive.buffer.bytes`; `None` leaves it to the operating system.
+    pub receive_buffer: Option<u32>,
+    /// How long a call that asks several brokers or retries may take as a whole: `default.api.timeout.ms`, the producer's
+    /// `max.block.ms`.
+    pub api_timeout: Duration,
+    /// How many requests may wait for their answers on one connection.
+    pub max_in_flight: usize,
+}
+
+impl CommonConfig {
+    /// Reads the shared keys; `kind` names the client where `client.id` has to be drawn.
+    pub(super) fn read(settings: &Settings, kind: &str) -> Result<Self, ConfigError> {
+        static DRAWN: AtomicU32 = AtomicU32::new(1);
+        let client_id = match settings.text("client.id") {
+            Some(id) if !id.is_empty() => id.to_owned(),
+            _ => format!("{kind}-{}", DRAWN.fetch_add(1, Ordering::Relaxed)),
+        };
+        let recovery = settings.text("metadata.recovery.strategy").unwrap_or_default();
+        Ok(Self {
+            bootstrap_servers: bootstrap_servers(settings)?,
+            client_id,
+            request_timeout: settings.duration("request.timeout.ms")?,
+            retry_backoff: settings.duration("retry.backoff.ms")?,
+            retry_backoff_max: settings.duration("retry.backoff.max.ms")?,
+            reconnect_backoff: settings.duration("reconnect.backoff.ms")?,
+            reconnect_backoff_max: settings.duration("reconnect.backoff.max.ms")?,
+            connection_setup_timeout: settings.duration("socket.connection.setup.timeout.ms")?,
+            connection_setup_timeout_max: settings.duration("socket.connection.setup.timeout.max.ms")?,
+            connections_max_idle: settings.duration_or_none("connections.max.idle.ms")?,
+            metadata_max_age: settings.duration("metadata.max.age.ms")?,
+            metadata_recovery: if recovery.eq_ignore_ascii_case("none") {
+                MetadataRecoveryStrategy::None
+            } else {
+                MetadataRecoveryStrategy::Rebootstrap
+            },
+            rebootstrap_trigger: settings.duration("metadata.recovery.rebootstrap.trigger.ms")?,
+            send_buffer: u32::try_from(settings.integer("send.buffer.bytes")?).ok(),
+            receive_buffer: u32::try_from(settings.integer("receive.buffer.bytes")?).ok(),
+            api_timeout: Duration::from_secs(60),
+            max_in_flight: 100,
+        })
+    }
+
+    /// The pause before retry number `attempt` (from 0), with a jitter of 20 %.
+    #[must_use]
+    pub fn retry_pause(&self, attempt: u32) -> Duration {
+        exponential(self.retry_backoff, self.retry_backoff_max, attempt)
+    }
+}
+
+/// `base` doubled `attempt` times up to `max`, and that by a factor of 0.8 to 1.2 (KIP-580).
+pub(crate) fn exponential(base: Duration, max: Duration, attempt: u32) -> Duration {
+    let grown = base.saturating_mul(2u32.saturating_pow(attempt.min(31))).min(max.max(base));
+    grown.mul_f64(0.8 + 0.4 * fastrand::f64())
+}
+
+fn bootstrap_servers(settings: &Settings) -> Result<Vec<String>, ConfigError> {
+    const KEY: &str = "bootstrap.servers";
+    let given = settings.required(KEY)?;
+    let servers = settings.list(KEY);
+    if servers.is_empty() {
+        return Err(ConfigError::new(KEY, given, "must name at least one host:port"));
+    }
+    for server in &servers {
+        let port = server.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if !matches!(port, Some(Ok(port)) if port > 0) {
+            return Err(ConfigError::new(KEY, server, "must be host:port with a port of 1 to 65535"));
+        }
+    }
+    Ok(servers)
+}

@@ -1,0 +1,527 @@
+//! The consumer's configuration.
+
+use std::time::Duration;
+
+use super::common::{COMMON, CommonConfig};
+use super::definition::{Definition, Kind, Range};
+use super::security::SECURITY;
+use super::settings::{ConfigWarning, Settings, Tables};
+use super::{common_setters, setters};
+use crate::error::{ClientError, ConfigError};
+
+const TYPED: &str = "deserializers are chosen by type, see the module `serdes`";
+const SHARE: &str = "share consumers are not supported yet";
+const CONSUMER_PROTOCOL: &str = "only the classic group protocol is supported yet";
+
+/// Kafka's default assignors, by their classes.
+const DEFAULT_ASSIGNORS: &str =
+    "org.apache.kafka.clients.consumer.RangeAssignor,org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+
+const TABLES: Tables = &[COMMON, SECURITY, CONSUMER];
+
+const CONSUMER: &[Definition] = &[
+    Definition::new(
+        "allow.auto.create.topics",
+        Kind::Boolean,
+        Some("true"),
+        Range::Any,
+        "Whether subscribing to a topic may create it on a broker with auto.create.topics.enable.",
+    ),
+    Definition::new(
+        "auto.commit.interval.ms",
+        Kind::Int,
+        Some("5000"),
+        Range::AtLeast(0),
+        "How often offsets are committed with enable.auto.commit, in ms.",
+    ),
+    Definition::new(
+        "auto.offset.reset",
+        Kind::String,
+        Some("latest"),
+        Range::Checked("earliest, latest, none or by_duration: with an ISO 8601 duration", is_offset_reset),
+        "Where to read from without a committed offset, or if it does not exist any more.",
+    ),
+    Definition::new(
+        "bootstrap.servers",
+        Kind::List,
+        None,
+        Range::Any,
+        "host:port, separated by commas, from which the cluster is found.",
+    ),
+    Definition::new(
+        "check.crcs",
+        Kind::Boolean,
+        Some("true"),
+        Range::Any,
+        "Whether the checksums of batches are verified.",
+    ),
+    Definition::new(
+        "client.rack",
+        Kind::String,
+        Some(""),
+        Range::Any,
+        "Where this client is: brokers may name a replica nearby to read from.",
+    ),
+    Definition::new(
+        "connections.max.idle.ms",
+        Kind::Long,
+        Some("540000"),
+        Range::Any,
+        "An unused connection is closed after this time, in ms; negative for never.",
+    ),
+    Definition::new(
+        "default.api.timeout.ms",
+        Kind::Int,
+        Some("60000"),
+        Range::AtLeast(0),
+        "How long a call without a time limit of its own may take, in ms.",
+    ),
+    Definition::new(
+        "enable.auto.commit",
+        Kind::Boolean,
+        Some("true"),
+        Range::Any,
+        "Whether offsets are committed in the background.",
+    ),
+    Definition::new(
+        "enable.metrics.push",
+        Kind::Boolean,
+        Some("true"),
+        Range::Any,
+        "Whether metrics are pushed to the broker (KIP-714).",
+    )
+    .warned_unless("false", "metrics are not pushed yet"),
+    Definition::new(
+        "exclude.internal.topics",
+        Kind::Boolean,
+        Some("true"),
+        Range::Any,
+        "Whether a subscription by pattern leaves out internal topics.",
+    ),
+    Definition::new(
+        "fetch.max.bytes",
+        Kind::Int,
+        Some("52428800"),
+        Range::AtLeast(0),
+        "Upper size of one answer to a fetch, in bytes; the first batch is returned even if it is larger.",
+    ),
+    Definition::new(
+        "fetch.max.wait.ms",
+        Kind::Int,
+        Some("500"),
+        Range::AtLeast(0),
+        "How long the broker may wait for fetch.min.bytes, in ms.",
+    ),
+    Definition::new(
+        "fetch.min.bytes",
+        Kind::Int,
+        Some("1"),
+        Range::AtLeast(0),
+        "How many bytes the broker waits for before it answers a fetch.",
+    ),
+    Definition::new("group.id", Kind::String, None, Range::Any, "The group that this consumer belongs to."),
+    Definition::new(
+        "group.instance.id",
+        Kind::String,
+        None,
+        Range::NonEmpty,
+        "A name of this member that outlives restarts (static membership).",
+    ),
+    Definition::new(
+        "group.protocol",
+        Kind::String,
+        Some("classic"),
+        Range::OneOfAnyCase(&["consumer", "classic"]),
+        "The protocol of group membership.",
+    )
+    .refused(CONSUMER_PROTOCOL),
+    Definition::new("group.remote.assignor", Kind::String, None, Range::Any, "The assignor on the broker's side.")
+        .refused(CONSUMER_PROTOCOL),
+    Definition::new(
+        "heartbeat.interval.ms",
+        Kind::Int,
+        Some("3000"),
+        Range::AtLeast(1),
+        "Time between heartbeats to the group's coordinator, in ms.",
+    ),
+    Definition::new("interceptor.classes", Kind::List, Some(""), Range::Any, "Classes that see every record.")
+        .refused("interceptors are not supported, wrap the consumer"),
+    Definition::new(
+        "internal.throw.on.fetch.stable.offset.unsupported",
+        Kind::Boolean,
+        Some("false"),
+        Range::Any,
+        "Internal to the JVM's library.",
+    )
+    .warned("it is internal to the JVM's library"),
+    Definition::new(
+        "isolation.level",
+        Kind::String,
+        Some("read_uncommitted"),
+        Range::OneOf(&["read_committed", "read_uncommitted"]),
+        "Whether records of open and aborted transactions are returned.",
+    ),
+    Definition::new("key.deserializer", Kind::Class, None, Range::Any, "Deserializer of keys.").warned(TYPED),
+    Definition::new(
+        "max.partition.fetch.bytes",
+        Kind::Int,
+        Some("1048576"),
+        Range::AtLeast(0),
+        "Upper size of one partition's part in a fetch, in bytes; the first batch is returned even if it is larger.",
+    ),
+    Definition::new(
+        "max.poll.interval.ms",
+        Kind::Int,
+        Some("300000"),
+        Range::AtLeast(1),
+        "A member that does not poll for this long leaves its group, in ms.",
+    ),
+    Definition::new(
+        "max.poll.records",
+        Kind::Int,
+        Some("500"),
+        Range::AtLeast(1),
+        "Most records that one poll returns.",
+    ),
+    Definition::new(
+        "partition.assignment.strategy",
+        Kind::List,
+        Some(DEFAULT_ASSIGNORS),
+        Range::Any,
+        "Assignors that the member offers its group, the preferred one first.",
+    ),
+    Definition::new(
+        "receive.buffer.bytes",
+        Kind::Int,
+        Some("65536"),
+        Range::AtLeast(-1),
+        "The socket's receive buffer in bytes; -1 leaves it to the operating system.",
+    ),
+    Definition::new(
+        "session.timeout.ms",
+        Kind::Int,
+        Some("45000"),
+        Range::AtLeast(1),
+        "A member without a heartbeat for this long is removed from its group, in ms.",
+    ),
+    Definition::new(
+        "share.acknowledgement.mode",
+        Kind::String,
+        Some("implicit"),
+        Range::OneOf(&["implicit", "explicit"]),
+        "How a share consumer acknowledges.",
+    )
+    .refused(SHARE),
+    Definition::new(
+        "share.acquire.mode",
+        Kind::String,
+        Some("batch_optimized"),
+        Range::OneOfAnyCase(&["batch_optimized", "record_limit"]),
+        "How a share consumer acquires records.",
+    )
+    .refused(SHARE),
+    Definition::new("value.deserializer", Kind::Class, None, Range::Any, "Deserializer of values.").warned(TYPED),
+];
+
+fn is_offset_reset(value: &str) -> bool {
+    AutoOffsetReset::parse(value).is_some()
+}
+
+/// Where to read from without a committed offset, or if that offset does not exist any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AutoOffsetReset {
+    /// From the first record there is.
+    Earliest,
+    /// Only records that come from now on.
+    Latest,
+    /// An error to the caller.
+    None,
+    /// From the first record that is at most this old (KIP-1106).
+    ByDuration(Duration),
+}
+
+impl AutoOffsetReset {
+    /// Kafka's spelling: `earliest`, `latest`, `none`, `by_duration:PnDTnHnMn.nS`.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
+        match value {
+            "earliest" => Some(Self::Earliest),
+            "latest" => Some(Self::Latest),
+            "none" => Some(Self::None),
+            other => other.strip_prefix("by_duration:").and_then(iso_duration).map(Self::ByDuration),
+        }
+    }
+}
+
+/// An ISO 8601 duration of days, hours, minutes and seconds, as Java's `Duration.parse` reads them; none that is negative.
+fn iso_duration(text: &str) -> Option<Duration> {
+    let upper = text.to_ascii_uppercase();
+    let (days, time) = match upper.strip_prefix('P')?.split_once('T') {
+        Some((days, time)) if !time.is_empty() => (days.to_owned(), time.to_owned()),
+        Some(_) => return None,
+        None => (upper.strip_prefix('P')?.to_owned(), String::new()),
+    };
+    if days.is_empty() && time.is_empty() {
+        return None;
+    }
+    let mut seconds = 0f64;
+    let mut rest = days.as_str();
+    if !rest.is_empty() {
+        seconds += rest.strip_suffix('D')?.parse::<u32>().ok().map(f64::from)? * 86_400.0;
+    }
+    rest = time.as_str();
+    for (unit, factor) in [('H', 3600.0), ('M', 60.0)] {
+        if let Some((number, after)) = rest.split_once(unit) {
+            seconds += number.parse::<u32>().ok().map(f64::from)? * factor;
+            rest = after;
+        }
+    }
+    if !rest.is_empty() {
+        let number: f64 = rest.strip_suffix('S')?.parse().ok()?;
+        seconds += number;
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// Whether records of open and aborted transactions are returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IsolationLevel {
+    /// All records.
+    ReadUncommitted,
+    /// Only records outside of transactions or of committed ones.
+    ReadCommitted,
+}
+
+impl IsolationLevel {
+    /// The number in requests: 0 or 1.
+    #[must_use]
+    pub const fn code(self) -> i8 {
+        match self {
+            Self::ReadUncommitted => 0,
+            Self::ReadCommitted => 1,
+        }
+    }
+}
+
+/// The consumer's settings, checked.
+///
+/// ```
+/// use vltava_client::ConsumerConfig;
+///
+/// let config = ConsumerConfig::from_properties([
+///     ("bootstrap.servers", "localhost:9092"),
+///     ("group.id", "billing"),
+///     ("auto.offset.reset", "earliest"),
+/// ])?;
+/// assert!(config.warnings().is_empty());
+/// # Ok::<(), vltava_client::ClientError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ConsumerConfig {
+    pub(crate) common: CommonConfig,
+    pub(crate) allow_auto_create_topics: bool,
+    pub(crate) auto_commit_interval: Duration,
+    pub(crate) auto_offset_reset: AutoOffsetReset,
+    pub(crate) check_crcs: bool,
+    pub(crate) client_rack: String,
+    pub(crate) enable_auto_commit: bool,
+    pub(crate) exclude_internal_topics: bool,
+    pub(crate) fetch_max_bytes: i32,
+    pub(crate) fetch_max_wait: Duration,
+    pub(crate) fetch_min_bytes: i32,
+    pub(crate) group_id: Option<String>,
+    pub(crate) group_instance_id: Option<String>,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) isolation_level: IsolationLevel,
+    pub(crate) max_partition_fetch_bytes: i32,
+    pub(crate) max_poll_interval: Duration,
+    pub(crate) max_poll_records: usize,
+    /// As given: Kafka's class names or short names.
+    pub(crate) partition_assignment_strategy: Vec<String>,
+    pub(crate) session_timeout: Duration,
+    settings: Settings,
+}
+
+impl ConsumerConfig {
+    /// Starts a typed builder.
+    pub fn builder() -> ConsumerConfigBuilder {
+        ConsumerConfigBuilder { properties: Vec::new() }
+    }
+
+    /// Checks settings given by Kafka's keys, as a properties file has them.
+    ///
+    /// # Errors
+    /// [`ClientError::Config`] naming the key, the value and the range. An unknown key is no error but a
+    /// [warning](Self::warnings).
+    pub fn from_properties<K, V>(properties: impl IntoIterator<Item = (K, V)>) -> Result<Self, ClientError>
+    where
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
+        Ok(Self::read(Settings::parse(TABLES, properties)?)?)
+    }
+
+    fn read(settings: Settings) -> Result<Self, ConfigError> {
+        let mut common = CommonConfig::read(&settings, "consumer")?;
+        common.api_timeout = settings.duration("default.api.timeout.ms")?;
+        let reset = settings.required("auto.offset.reset")?;
+        let group_id = settings.text("group.id").filter(|id| !id.is_empty()).map(str::to_owned);
+        let config = Self {
+            common,
+            allow_auto_create_topics: settings.boolean("allow.auto.create.topics")?,
+            auto_commit_interval: settings.duration("auto.commit.interval.ms")?,
+            auto_offset_reset: AutoOffsetReset::parse(reset)
+                .ok_or_else(|| ConfigError::new("auto.offset.reset", reset, "must be earliest, latest or none"))?,
+            check_crcs: settings.boolean("check.crcs")?,
+            client_rack: settings.text("client.rack").unwrap_or_default().to_owned(),
+            // Without a group there is nowhere to commit to.
+            enable_auto_commit: settings.boolean("enable.auto.commit")? && group_id.is_some(),
+            exclude_internal_topics: settings.boolean("exclude.internal.topics")?,
+            fetch_max_bytes: settings.int("fetch.max.bytes")?,
+            fetch_max_wait: settings.duration("fetch.max.wait.ms")?,
+            fetch_min_bytes: settings.int("fetch.min.bytes")?,
+            group_instance_id: settings.text("group.instance.id").map(str::to_owned),
+            heartbeat_interval: settings.duration("heartbeat.interval.ms")?,
+            isolation_level: match settings.required("isolation.level")? {
+                "read_committed" => IsolationLevel::ReadCommitted,
+                _ => IsolationLevel::ReadUncommitted,
+            },
+            max_partition_fetch_bytes: settings.int("max.partition.fetch.bytes")?,
+            max_poll_interval: settings.duration("max.poll.interval.ms")?,
+            max_poll_records: settings.size("max.poll.records")?,
+            partition_assignment_strategy: settings.list("partition.assignment.strategy"),
+            session_timeout: settings.duration("session.timeout.ms")?,
+            group_id,
+            settings,
+        };
+        config.check_conflicts()?;
+        Ok(config)
+    }
+
+    fn check_conflicts(&self) -> Result<(), ConfigError> {
+        if self.group_id.is_none()
+            && self.settings.is_given("enable.auto.commit")
+            && self.settings.boolean("enable.auto.commit")?
+        {
+            return Err(ConfigError::new("enable.auto.commit", "true", "must be false without a `group.id`"));
+        }
+        if self.heartbeat_interval >= self.session_timeout {
+            let value = self.heartbeat_interval.as_millis();
+            let expected = format!("must be less than `session.timeout.ms` {}", self.session_timeout.as_millis());
+            return Err(ConfigError::new("heartbeat.interval.ms", value, expected));
+        }
+        if self.common.request_timeout <= self.fetch_max_wait {
+            let value = self.fetch_max_wait.as_millis();
+            let expected =
+                format!("must be less than `request.timeout.ms` {}", self.common.request_timeout.as_millis());
+            return Err(ConfigError::new("fetch.max.wait.ms", value, expected));
+        }
+        Ok(())
+    }
+
+    /// The table of all keys.
+    pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+        TABLES.iter().flat_map(|table| table.iter())
+    }
+
+    /// What was accepted though it has no effect. Also logged.
+    #[must_use]
+    pub fn warnings(&self) -> &[ConfigWarning] {
+        self.settings.warnings()
+    }
+
+    /// Bootstrap, connections, metadata, retries.
+    #[must_use]
+    pub fn common(&self) -> &CommonConfig {
+        &self.common
+    }
+
+    /// `group.id`, if there is one.
+    #[must_use]
+    pub fn group_id(&self) -> Option<&str> {
+        self.group_id.as_deref()
+    }
+}
+
+/// Typed setters over the table of definitions; see [`ConsumerConfig`].
+#[derive(Clone, Default)]
+#[must_use]
+pub struct ConsumerConfigBuilder {
+    properties: Vec<(String, String)>,
+}
+
+super::debug_builder!(ConsumerConfigBuilder);
+
+impl ConsumerConfigBuilder {
+    common_setters!();
+
+    setters! {
+        /// `group.id`: the group that this consumer belongs to. Needed to subscribe and to commit.
+        group_id: string = "group.id";
+        /// `group.instance.id`: a name of this member that outlives restarts (static membership, KIP-345).
+        group_instance_id: string = "group.instance.id";
+        /// `client.rack`, default none: brokers may name a replica nearby to read from (KIP-392).
+        client_rack: string = "client.rack";
+        /// `partition.assignment.strategy`, default range and cooperative-sticky: assignors that the member offers its
+        /// group, by class or short name, separated by commas.
+        partition_assignment_strategy: string = "partition.assignment.strategy";
+        /// `enable.auto.commit`, default true with a group: commit offsets in the background.
+        enable_auto_commit: bool = "enable.auto.commit";
+        /// `auto.commit.interval.ms`, default 5 s.
+        auto_commit_interval: duration = "auto.commit.interval.ms";
+        /// `session.timeout.ms`, default 45 s: a member without a heartbeat for this long is removed from its group.
+        session_timeout: duration = "session.timeout.ms";
+        /// `heartbeat.interval.ms`, default 3 s.
+        heartbeat_interval: duration = "heartbeat.interval.ms";
+        /// `max.poll.interval.ms`, default 5 min: a member that does not poll for this long leaves its group.
+        max_poll_interval: duration = "max.poll.interval.ms";
+        /// `max.poll.records`, default 500: most records that one poll returns.
+        max_poll_records: bytes = "max.poll.records";
+        /// `fetch.min.bytes`, default 1: how many bytes the broker waits for before it answers. More saves requests and
+        /// costs latency, up to `fetch.max.wait.ms`.
+        fetch_min_bytes: int = "fetch.min.bytes";
+        /// `fetch.max.bytes`, default 50 MiB: upper size of one answer, and of the memory per broker.
+        fetch_max_bytes: int = "fetch.max.bytes";
+        /// `fetch.max.wait.ms`, default 500 ms: how long the broker may wait for `fetch.min.bytes`.
+        fetch_max_wait: duration = "fetch.max.wait.ms";
+        /// `max.partition.fetch.bytes`, default 1 MiB: upper size of one partition's part in an answer.
+        max_partition_fetch_bytes: int = "max.partition.fetch.bytes";
+        /// `check.crcs`, default true: verify the checksums of batches.
+        check_crcs: bool = "check.crcs";
+        /// `allow.auto.create.topics`, default true.
+        allow_auto_create_topics: bool = "allow.auto.create.topics";
+        /// `default.api.timeout.ms`, default 60 s: how long a call without a time limit of its own may take.
+        default_api_timeout: duration = "default.api.timeout.ms";
+    }
+
+    /// `auto.offset.reset`, default [`AutoOffsetReset::Latest`].
+    pub fn auto_offset_reset(self, reset: AutoOffsetReset) -> Self {
+        let value = match reset {
+            AutoOffsetReset::Earliest => "earliest".to_owned(),
+            AutoOffsetReset::Latest => "latest".to_owned(),
+            AutoOffsetReset::None => "none".to_owned(),
+            AutoOffsetReset::ByDuration(age) => format!("by_duration:PT{}S", age.as_secs_f64()),
+        };
+        self.set("auto.offset.reset", value)
+    }
+
+    /// `isolation.level`, default [`IsolationLevel::ReadUncommitted`].
+    pub fn isolation_level(self, level: IsolationLevel) -> Self {
+        self.set(
+            "isolation.level",
+            match level {
+                IsolationLevel::ReadUncommitted => "read_uncommitted",
+                IsolationLevel::ReadCommitted => "read_committed",
+            },
+        )
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// As [`ConsumerConfig::from_properties`].
+    pub fn build(self) -> Result<ConsumerConfig, ClientError> {
+        ConsumerConfig::from_properties(self.properties)
+    }
+}

@@ -1,0 +1,293 @@
+//! The one error type of the client.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vltava_protocol::wire::{DecodeError, EncodeError};
+use vltava_protocol::{ApiKey, ErrorCode};
+
+/// What every call of this crate fails with.
+///
+/// A broker's answer stays the Kafka code that it sent ([`ClientError::Broker`]). [`is_retriable`](Self::is_retriable),
+/// [`is_abortable`](Self::is_abortable) and [`is_fatal`](Self::is_fatal) say what may be done about an error; the client
+/// itself decides by nothing else.
+///
+/// Cloning is cheap: one failure may be reported to thousands of records.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The broker answered with an error code.
+    #[error("{}", display_broker(*code, message.as_deref()))]
+    Broker {
+        /// Kafka's code.
+        code: ErrorCode,
+        /// The broker's own words, where the answer has them.
+        message: Option<Arc<str>>,
+    },
+    /// A setting has a value that it may not have.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Something that Kafka has and this client does not have yet.
+    #[error("{what} is not supported yet")]
+    Unsupported {
+        /// The name of the feature, a setting with its value, or a call.
+        what: Arc<str>,
+    },
+    /// The broker and this client have no version of a request in common.
+    #[error(
+        "no common version of {api:?}: the client speaks {client_min} to {client_max}, the broker {}",
+        display_versions(*broker)
+    )]
+    UnsupportedVersion {
+        /// The request.
+        api: ApiKey,
+        /// Lowest version the client can use here.
+        client_min: i16,
+        /// Highest version the client can use here.
+        client_max: i16,
+        /// What the broker offers, if it knows the request at all.
+        broker: Option<(i16, i16)>,
+    },
+    /// Something did not happen in the time it was given.
+    #[error("{what} timed out after {} ms", after.as_millis())]
+    Timeout {
+        /// What was waited for.
+        what: Arc<str>,
+        /// How long.
+        after: Duration,
+    },
+    /// A connection could not be made or was lost.
+    #[error("connection to {address}: {source}")]
+    Connection {
+        /// `host:port`.
+        address: Arc<str>,
+        /// The operating system's error.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// The metadata names no such node, or the connection to it is backing off.
+    #[error("node {node} is not available: {reason}")]
+    NodeNotAvailable {
+        /// The broker's id; negative for bootstrap servers.
+        node: i32,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// No broker, of `bootstrap.servers` or of the metadata, could be reached.
+    #[error("no broker of {servers} can be reached: {last}")]
+    NoBrokerAvailable {
+        /// Whom we asked.
+        servers: Arc<str>,
+        /// The last failure.
+        last: Arc<str>,
+    },
+    /// The peer sent bytes that are not Kafka's protocol.
+    #[error("malformed answer to {api:?}: {source}")]
+    Decode {
+        /// The request that was answered.
+        api: ApiKey,
+        /// What is wrong.
+        #[source]
+        source: Arc<DecodeError>,
+    },
+    /// A request cannot be written in the version that the broker speaks.
+    #[error("cannot write {api:?}: {source}")]
+    Encode {
+        /// The request.
+        api: ApiKey,
+        /// What is wrong.
+        #[source]
+        source: Arc<EncodeError>,
+    },
+    /// An answer breaks the protocol's rules though it could be decoded.
+    #[error("unexpected answer: {what}")]
+    UnexpectedAnswer {
+        /// What was wrong with it.
+        what: Arc<str>,
+    },
+    /// A record is larger than a setting allows.
+    #[error("record of {size} bytes is larger than `{setting}` {limit}")]
+    RecordTooLarge {
+        /// Upper estimate of the record's size as a batch of its own, in bytes.
+        size: usize,
+        /// The setting.
+        setting: &'static str,
+        /// Its value, in bytes.
+        limit: usize,
+    },
+    /// A batch of records cannot be built or read.
+    #[error("record batch: {reason}")]
+    Records {
+        /// What is wrong.
+        reason: Arc<str>,
+    },
+    /// The producer's buffer is full, and the caller did not want to wait.
+    #[error("`buffer.memory` of {limit} bytes is exhausted")]
+    BufferExhausted {
+        /// `buffer.memory` in bytes.
+        limit: usize,
+    },
+    /// The call would have to wait (for metadata of the topic or for buffer memory).
+    #[error("the call would block: {reason}")]
+    WouldBlock {
+        /// What it would wait for.
+        reason: &'static str,
+    },
+    /// The topic has no such partition.
+    #[error("topic {topic} has {count} partitions, there is no partition {partition}")]
+    InvalidPartition {
+        /// Topic.
+        topic: Arc<str>,
+        /// The partition asked for.
+        partition: i32,
+        /// How many there are.
+        count: usize,
+    },
+    /// A key or value could not be turned into bytes, or bytes into a value.
+    #[error("{target} serde: {reason}")]
+    Serde {
+        /// The type's name.
+        target: &'static str,
+        /// What is wrong.
+        reason: Arc<str>,
+    },
+    /// An argument that the protocol or this client does not allow.
+    #[error("invalid argument: {reason}")]
+    InvalidArgument {
+        /// What is wrong, with the value.
+        reason: Arc<str>,
+    },
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+    /// The client was made outside of a tokio runtime.
+    #[error("no tokio runtime: create the client inside of one, or enter its handle first")]
+    NoRuntime,
+}
+
+impl ClientError {
+    /// A broker's answer without words of its own.
+    #[must_use]
+    pub fn broker(code: ErrorCode) -> Self {
+        Self::Broker { code, message: None }
+    }
+
+    /// A broker's answer from the wire: `Ok` for code 0, else the error with the broker's words.
+    ///
+    /// # Errors
+    /// [`ClientError::Broker`] for every code but 0.
+    pub fn check(code: i16, message: Option<&str>) -> Result<(), Self> {
+        match ErrorCode::from(code) {
+            ErrorCode::None => Ok(()),
+            code => Err(Self::Broker { code, message: message.map(Arc::from) }),
+        }
+    }
+
+    pub(crate) fn unsupported(what: impl Into<Arc<str>>) -> Self {
+        Self::Unsupported { what: what.into() }
+    }
+
+    pub(crate) fn timeout(what: impl Into<Arc<str>>, after: Duration) -> Self {
+        Self::Timeout { what: what.into(), after }
+    }
+
+    pub(crate) fn connection(address: &Arc<str>, source: io::Error) -> Self {
+        Self::Connection { address: Arc::clone(address), source: Arc::new(source) }
+    }
+
+    pub(crate) fn unexpected(what: impl Into<Arc<str>>) -> Self {
+        Self::UnexpectedAnswer { what: what.into() }
+    }
+
+    pub(crate) fn invalid(reason: impl Into<Arc<str>>) -> Self {
+        Self::InvalidArgument { reason: reason.into() }
+    }
+
+    /// The broker's code, if a broker said so.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Broker { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// The same call may succeed when it is made again.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Broker { code, .. } => code.is_retriable(),
+            Self::Timeout { .. }
+            | Self::Connection { .. }
+            | Self::NodeNotAvailable { .. }
+            | Self::NoBrokerAvailable { .. }
+            | Self::BufferExhausted { .. }
+            | Self::WouldBlock { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The transaction that met this error has to be aborted; the producer itself goes on.
+    ///
+    /// Without a transaction: the record or the call is lost, the client can be used further.
+    #[must_use]
+    pub fn is_abortable(&self) -> bool {
+        !self.is_fatal()
+    }
+
+    /// The client that met this error is of no use any more.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Broker { code, .. } => matches!(
+                code,
+                ErrorCode::InvalidProducerEpoch
+                    | ErrorCode::ProducerFenced
+                    | ErrorCode::FencedInstanceId
+                    | ErrorCode::ClusterAuthorizationFailed
+                    | ErrorCode::TransactionalIdAuthorizationFailed
+                    | ErrorCode::UnsupportedVersion
+                    | ErrorCode::UnsupportedForMessageFormat
+                    | ErrorCode::SaslAuthenticationFailed
+                    | ErrorCode::InvalidProducerIdMapping
+            ),
+            Self::Config(_) | Self::UnsupportedVersion { .. } | Self::Closed | Self::NoRuntime => true,
+            _ => false,
+        }
+    }
+}
+
+/// A setting with a value that it may not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid `{key}` {value}: {expected}")]
+pub struct ConfigError {
+    /// Kafka's key.
+    pub key: String,
+    /// The value as it was given; `***` for secrets.
+    pub value: String,
+    /// What is allowed, or what the value conflicts with.
+    pub expected: String,
+}
+
+impl ConfigError {
+    /// An error that names the key, the value and what would be right.
+    pub(crate) fn new(key: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) -> Self {
+        Self { key: key.into(), value: value.to_string(), expected: expected.into() }
+    }
+}
+
+fn display_broker(code: ErrorCode, message: Option<&str>) -> String {
+    match message {
+        Some(words) if !words.is_empty() => format!("{}: {words}", code.name()),
+        _ => format!("{}: {}", code.name(), code.message()),
+    }
+}
+
+fn display_versions(versions: Option<(i16, i16)>) -> String {
+    match versions {
+        Some((min, max)) => format!("{min} to {max}"),
+        None => "none".to_owned(),
+    }
+}

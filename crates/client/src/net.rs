@@ -1,0 +1,22 @@
+//! The network layer under producer, consumer and admin client: connections, versions, metadata, coordinators.
+//!
+//! [`Cluster`] is what the clients hold: it knows the brokers, connects to them when they are needed, and sends any
+//! request of the protocol in the highest version that both sides speak. A connection is one task, which writes requests
+//! in the order in which they were handed over and matches the answers, which come in the same order.
+
+mod api_versions;
+mod cluster;
+mod connection;
+mod connector;
+mod coordinator;
+mod frames;
+mod metadata;
+mod metadata_cache;
+mod pool;
+
+pub use api_versions::ApiVersions;
+pub use cluster::{Cluster, SendOptions};
+pub use connection::{Connection, ConnectionOptions, PendingResponse};
+pub use coordinator::CoordinatorType;
+pub use metadata::{MetadataSnapshot, Node, PartitionMetadata, TopicMetadata};
+pub use pool::{ConnectionKey, Purpose};

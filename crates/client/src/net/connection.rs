@@ -1,0 +1,451 @@
+//! One connection to a broker.
+
+use std::collections::VecDeque;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use vltava_protocol::ApiKey;
+use vltava_protocol::wire::Request;
+
+use super::api_versions::ApiVersions;
+use super::frames;
+use crate::error::ClientError;
+
+/// How much is read at a time when no longer frame is expected.
+const READ_SIZE: usize = 64 << 10;
+/// How much memory a frame's announced length may claim before its bytes are there.
+const READ_AHEAD: usize = 1 << 20;
+/// How many slices one vectored write takes; the usual limit of operating systems is 1024.
+const WRITE_SLICES: usize = 64;
+
+/// What a connection has to know of the client that it belongs to.
+#[derive(Debug, Clone)]
+pub struct ConnectionOptions {
+    /// `client.id`.
+    pub client_id: Arc<str>,
+    /// How many requests may wait for their answers.
+    pub max_in_flight: usize,
+    /// How long a request may wait for its answer, unless it says otherwise.
+    pub request_timeout: Duration,
+}
+
+/// A connection that speaks Kafka's protocol: requests out in the order in which they are handed over, answers back.
+///
+/// Cheap to clone. It closes when the last clone is dropped, after an error, or after an answer that did not come in
+/// time: whatever comes later could only be waited for behind it.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    address: Arc<str>,
+    options: ConnectionOptions,
+    versions: ApiVersions,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    permits: Arc<Semaphore>,
+    correlation: AtomicI32,
+    state: Arc<State>,
+    task: tokio::task::AbortHandle,
+}
+
+/// What the handles and the task share.
+#[derive(Debug)]
+struct State {
+    pending: Mutex<VecDeque<Pending>>,
+    in_flight: AtomicUsize,
+    closed: AtomicBool,
+    failure: Mutex<Option<ClientError>>,
+    last_used: Mutex<Instant>,
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    chunks: Vec<Bytes>,
+    /// `None` for a request that is not answered; then `written` is told when it is on its way.
+    pending: Option<Pending>,
+    written: Option<oneshot::Sender<()>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    api: ApiKey,
+    correlation_id: i32,
+    reply: oneshot::Sender<Result<Bytes, ClientError>>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.state.fail(ClientError::Closed);
+    }
+}
+
+impl Connection {
+    /// Takes over a connected stream. `versions` is what the other side speaks; see [`connector`](super::connector) for
+    /// how that is found.
+    pub(crate) fn start<S>(stream: S, address: Arc<str>, options: ConnectionOptions, versions: ApiVersions) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (outgoing, queue) = mpsc::unbounded_channel();
+        let state = Arc::new(State {
+            pending: Mutex::new(VecDeque::new()),
+            in_flight: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            last_used: Mutex::new(Instant::now()),
+        });
+        let task = tokio::spawn(run(stream, queue, Arc::clone(&state), Arc::clone(&address)));
+        Self {
+            shared: Arc::new(Shared {
+                permits: Arc::new(Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS))),
+                address,
+                options,
+                versions,
+                outgoing,
+                correlation: AtomicI32::new(0),
+                state,
+                task: task.abort_handle(),
+            }),
+        }
+    }
+
+    /// The same connection with what the other side turned out to speak. Only before it is shared.
+    pub(crate) fn with_versions(mut self, versions: ApiVersions) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.versions = versions;
+        }
+        self
+    }
+
+    /// `host:port` of the other side.
+    #[must_use]
+    pub fn address(&self) -> &Arc<str> {
+        &self.shared.address
+    }
+
+    /// What the other side speaks.
+    #[must_use]
+    pub fn versions(&self) -> &ApiVersions {
+        &self.shared.versions
+    }
+
+    /// How many requests wait for their answers, or to be written.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.state.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests can still be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.shared.state.closed.load(Ordering::Acquire)
+    }
+
+    /// When the last request was handed over or the last answer came.
+    pub(crate) fn last_used(&self) -> Instant {
+        *self.shared.state.last_used.lock()
+    }
+
+    /// Closes the connection for all its clones. Requests without an answer fail with `reason`.
+    pub fn close(&self, reason: ClientError) {
+        self.shared.task.abort();
+        self.shared.state.fail(reason);
+    }
+
+    /// Sends a request in the highest common version and waits for its answer; first for its turn if
+    /// [`ConnectionOptions::max_in_flight`] requests are on their way.
+    ///
+    /// Dropping the future before the answer is there drops the answer; the request may have been sent.
+    ///
+    /// # Errors
+    /// Retriable: [`ClientError::Connection`], [`ClientError::Timeout`]. Others: [`ClientError::UnsupportedVersion`],
+    /// [`ClientError::Encode`], [`ClientError::Decode`].
+    pub async fn send<R: Request>(&self, request: &R) -> Result<R::Response, ClientError> {
+        self.send_with(request, None, None).await
+    }
+
+    /// As [`send`](Self::send), with an upper limit of the version and another timeout than `request.timeout.ms`.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_with<R: Request>(
+        &self,
+        request: &R,
+        max_version: Option<i16>,
+        timeout: Option<Duration>,
+    ) -> Result<R::Response, ClientError> {
+        let version = self.shared.versions.pick::<R>(max_version)?;
+        let permit = Arc::clone(&self.shared.permits).acquire_owned().await.map_err(|_| ClientError::Closed)?;
+        self.enqueue(request, version, timeout, Some(permit))?.answer().await
+    }
+
+    /// Hands a request over at once, whatever is in flight: the order of calls is the order on the wire.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn start_request<R: Request>(&self, request: &R) -> Result<PendingResponse<R>, ClientError> {
+        let version = self.shared.versions.pick::<R>(None)?;
+        self.enqueue(request, version, None, None)
+    }
+
+    /// As [`start_request`](Self::start_request) in a given version, which must be one that the other side speaks.
+    pub(crate) fn start_version<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+    ) -> Result<PendingResponse<R>, ClientError> {
+        self.enqueue(request, version, None, None)
+    }
+
+    /// Hands over a request that the broker does not answer (produce with `acks=0`). The receiver is told when it was
+    /// written, or dropped when it could not be.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(crate) fn start_unanswered<R: Request>(&self, request: &R) -> Result<oneshot::Receiver<()>, ClientError> {
+        let version = self.shared.versions.pick::<R>(None)?;
+        let chunks = frames::encode(request, version, self.next_correlation(), &self.shared.options.client_id)?;
+        let (written, receiver) = oneshot::channel();
+        self.hand_over(Outgoing { chunks, pending: None, written: Some(written) })?;
+        Ok(receiver)
+    }
+
+    fn enqueue<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        timeout: Option<Duration>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<PendingResponse<R>, ClientError> {
+        let correlation_id = self.next_correlation();
+        let chunks = frames::encode(request, version, correlation_id, &self.shared.options.client_id)?;
+        let (reply, receiver) = oneshot::channel();
+        let pending = Pending { api: R::API_KEY, correlation_id, reply, _permit: permit };
+        self.hand_over(Outgoing { chunks, pending: Some(pending), written: None })?;
+        Ok(PendingResponse {
+            connection: self.clone(),
+            receiver,
+            version,
+            timeout: timeout.unwrap_or(self.shared.options.request_timeout),
+            request: PhantomData,
+        })
+    }
+
+    fn hand_over(&self, outgoing: Outgoing) -> Result<(), ClientError> {
+        let state = &self.shared.state;
+        if !self.is_open() {
+            return Err(state.failure(&self.shared.address));
+        }
+        *state.last_used.lock() = Instant::now();
+        if outgoing.pending.is_some() {
+            state.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        self.shared.outgoing.send(outgoing).map_err(|_| state.failure(&self.shared.address))
+    }
+
+    fn next_correlation(&self) -> i32 {
+        self.shared.correlation.fetch_add(1, Ordering::Relaxed) & i32::MAX
+    }
+}
+
+/// A request that was handed over; wait for its answer.
+#[derive(Debug)]
+#[must_use = "the answer is dropped with this"]
+pub struct PendingResponse<R> {
+    connection: Connection,
+    receiver: oneshot::Receiver<Result<Bytes, ClientError>>,
+    version: i16,
+    timeout: Duration,
+    request: PhantomData<fn() -> R>,
+}
+
+impl<R: Request> PendingResponse<R> {
+    /// The version in which the request was sent.
+    #[must_use]
+    pub fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// Waits for the answer.
+    async fn answer(self) -> Result<R::Response, ClientError> {
+        let Self { connection, receiver, version, timeout, .. } = self;
+        let frame = match tokio::time::timeout(timeout, receiver).await {
+            Ok(Ok(answer)) => answer?,
+            Ok(Err(_)) => return Err(connection.shared.state.failure(&connection.shared.address)),
+            Err(_) => {
+                let error = ClientError::timeout(format!("{:?} to {}", R::API_KEY, connection.address()), timeout);
+                connection.close(error.clone());
+                return Err(error);
+            }
+        };
+        frames::decode::<R>(frame, version).inspect_err(|error| connection.close(error.clone()))
+    }
+}
+
+impl<R: Request + 'static> IntoFuture for PendingResponse<R> {
+    type Output = Result<R::Response, ClientError>;
+    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.answer())
+    }
+}
+
+impl State {
+    /// Takes in that the connection is over. The first reason counts.
+    fn fail(&self, error: ClientError) {
+        self.failure.lock().get_or_insert(error);
+        self.closed.store(true, Ordering::Release);
+        let pending = std::mem::take(&mut *self.pending.lock());
+        self.in_flight.store(0, Ordering::Relaxed);
+        for one in pending {
+            let reason = self.failure.lock().clone().unwrap_or(ClientError::Closed);
+            // The caller may have gone; then nobody wants to know.
+            let _ = one.reply.send(Err(reason));
+        }
+    }
+
+    fn failure(&self, address: &Arc<str>) -> ClientError {
+        self.failure.lock().clone().unwrap_or_else(|| {
+            ClientError::connection(address, io::Error::new(io::ErrorKind::NotConnected, "connection was closed"))
+        })
+    }
+}
+
+/// The connection's task: reads and writes until one of them fails.
+async fn run<S>(stream: S, queue: mpsc::UnboundedReceiver<Outgoing>, state: Arc<State>, address: Arc<str>)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (read, write) = tokio::io::split(stream);
+    let error = tokio::select! {
+        error = read_answers(read, &state) => error,
+        error = write_requests(write, queue, &state) => error,
+    };
+    let error = match error {
+        Failure::Io(source) => ClientError::connection(&address, source),
+        Failure::Protocol(error) => error,
+    };
+    tracing::debug!("{error}");
+    state.fail(error);
+}
+
+enum Failure {
+    Io(io::Error),
+    Protocol(ClientError),
+}
+
+async fn write_requests<W>(mut write: W, mut queue: mpsc::UnboundedReceiver<Outgoing>, state: &State) -> Failure
+where
+    W: AsyncWrite + Unpin,
+{
+    let mut chunks: VecDeque<Bytes> = VecDeque::new();
+    let mut written = Vec::new();
+    while let Some(first) = queue.recv().await {
+        let mut next = Some(first);
+        while let Some(outgoing) = next {
+            chunks.extend(outgoing.chunks);
+            written.extend(outgoing.written);
+            if let Some(pending) = outgoing.pending {
+                state.pending.lock().push_back(pending);
+            }
+            next = if chunks.len() < WRITE_SLICES { queue.try_recv().ok() } else { None };
+        }
+        if let Err(error) = write_all(&mut write, &mut chunks).await {
+            return Failure::Io(error);
+        }
+        for one in written.drain(..) {
+            let _ = one.send(());
+        }
+    }
+    Failure::Protocol(ClientError::Closed)
+}
+
+async fn write_all<W: AsyncWrite + Unpin>(write: &mut W, chunks: &mut VecDeque<Bytes>) -> io::Result<()> {
+    while !chunks.is_empty() {
+        let mut slices = [io::IoSlice::new(&[]); WRITE_SLICES];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(chunks.iter()) {
+            *slice = io::IoSlice::new(chunk);
+            count += 1;
+        }
+        let mut sent = write.write_vectored(slices.get(..count).unwrap_or_default()).await?;
+        if sent == 0 && chunks.iter().any(|chunk| !chunk.is_empty()) {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while let Some(front) = chunks.front_mut() {
+            if front.len() > sent {
+                front.advance(sent);
+                break;
+            }
+            sent -= front.len();
+            chunks.pop_front();
+        }
+    }
+    write.flush().await
+}
+
+async fn read_answers<R: AsyncRead + Unpin>(mut read: R, state: &State) -> Failure {
+    let mut buffer = BytesMut::with_capacity(READ_SIZE);
+    loop {
+        let frame = match read_frame(&mut read, &mut buffer).await {
+            Ok(frame) => frame,
+            Err(failure) => return failure,
+        };
+        let Some(correlation_id) = frame.first_chunk::<4>().copied().map(i32::from_be_bytes) else {
+            return Failure::Protocol(ClientError::unexpected("a frame without a header"));
+        };
+        let pending = state.pending.lock().pop_front();
+        match pending {
+            Some(pending) if pending.correlation_id == correlation_id => {
+                state.in_flight.fetch_sub(1, Ordering::Relaxed);
+                *state.last_used.lock() = Instant::now();
+                let _ = pending.reply.send(Ok(frame));
+            }
+            Some(pending) => {
+                let what = format!(
+                    "correlation id {correlation_id} in place of {} for {:?}",
+                    pending.correlation_id, pending.api
+                );
+                let error = ClientError::unexpected(what);
+                let _ = pending.reply.send(Err(error.clone()));
+                return Failure::Protocol(error);
+            }
+            None => return Failure::Protocol(ClientError::unexpected("an answer that nobody asked for")),
+        }
+    }
+}
+
+async fn read_frame<R: AsyncRead + Unpin>(read: &mut R, buffer: &mut BytesMut) -> Result<Bytes, Failure> {
+    while buffer.len() < 4 {
+        fill(read, buffer, READ_SIZE).await?;
+    }
+    let length = usize::try_from(buffer.get_i32())
+        .map_err(|_| Failure::Protocol(ClientError::unexpected("a frame of negative length")))?;
+    while buffer.len() < length {
+        // Memory follows the bytes that really come: at most doubled, whatever the length says.
+        let ahead = buffer.len().max(READ_AHEAD);
+        fill(read, buffer, (length - buffer.len()).min(ahead)).await?;
+    }
+    Ok(buffer.split_to(length).freeze())
+}
+
+async fn fill<R: AsyncRead + Unpin>(read: &mut R, buffer: &mut BytesMut, more: usize) -> Result<(), Failure> {
+    buffer.reserve(more.max(1));
+    match read.read_buf(buffer).await {
+        Ok(0) => Err(Failure::Io(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the broker"))),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::Io(error)),
+    }
+}

@@ -1,0 +1,92 @@
+//! How a connection is made: address, socket, versions.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream};
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use vltava_protocol::wire::Message;
+
+use super::api_versions::ApiVersions;
+use super::connection::{Connection, ConnectionOptions};
+use crate::config::CommonConfig;
+use crate::error::ClientError;
+
+/// Connects to `host:port`, trying every address of the name, and asks what the broker speaks; all in `timeout`.
+pub(crate) async fn connect(
+    address: Arc<str>,
+    config: &CommonConfig,
+    timeout: Duration,
+) -> Result<Connection, ClientError> {
+    let whole = async {
+        let stream =
+            connect_stream(&address, config).await.map_err(|error| ClientError::connection(&address, error))?;
+        let options = ConnectionOptions {
+            client_id: Arc::from(config.client_id.as_str()),
+            max_in_flight: config.max_in_flight,
+            request_timeout: config.request_timeout,
+        };
+        let connection = Connection::start(stream, Arc::clone(&address), options, ApiVersions::default());
+        let versions = negotiate(&connection).await?;
+        Ok(connection.with_versions(versions))
+    };
+    match tokio::time::timeout(timeout, whole).await {
+        Ok(result) => result,
+        Err(_) => Err(ClientError::timeout(format!("connecting to {address}"), timeout)),
+    }
+}
+
+async fn connect_stream(address: &str, config: &CommonConfig) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for candidate in tokio::net::lookup_host(address).await? {
+        match connect_socket(candidate, config).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn connect_socket(address: SocketAddr, config: &CommonConfig) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(size) = config.send_buffer {
+        socket.set_send_buffer_size(size)?;
+    }
+    if let Some(size) = config.receive_buffer {
+        socket.set_recv_buffer_size(size)?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Asks for the broker's versions, in the newest form first: a broker that does not know it answers in the oldest, with
+/// the versions it knows (KIP-511).
+async fn negotiate(connection: &Connection) -> Result<ApiVersions, ClientError> {
+    let request = ApiVersionsRequest {
+        client_software_name: "vltava".to_owned(),
+        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..ApiVersionsRequest::default()
+    };
+    let response = ask(connection, &request, ApiVersionsRequest::MAX_VERSION).await?;
+    let response = if ErrorCode::from(response.error_code) == ErrorCode::UnsupportedVersion {
+        let offered = ApiVersions::from_response(&response);
+        let version = offered.pick::<ApiVersionsRequest>(None).unwrap_or(0);
+        ask(connection, &request, version).await?
+    } else {
+        response
+    };
+    ClientError::check(response.error_code, None)?;
+    Ok(ApiVersions::from_response(&response))
+}
+
+async fn ask(
+    connection: &Connection,
+    request: &ApiVersionsRequest,
+    version: i16,
+) -> Result<ApiVersionsResponse, ClientError> {
+    connection.start_version(request, version)?.await
+}

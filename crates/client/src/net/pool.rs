@@ -1,0 +1,198 @@
+//! The connections of a client: at most one per broker and purpose, made when it is needed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::connection::Connection;
+use super::connector;
+use super::metadata::Node;
+use crate::config::CommonConfig;
+use crate::config::exponential;
+use crate::error::ClientError;
+
+/// What a connection is for: a request that the broker answers late must not hold up others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// Everything that is answered soon, and produce.
+    Data,
+    /// Fetches, which the broker may hold back for `fetch.max.wait.ms`.
+    Fetch,
+    /// A group's or transaction's coordinator: a join is answered when the whole group has come.
+    Coordinator,
+}
+
+/// Which connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionKey {
+    /// The broker's id; negative for an entry of `bootstrap.servers`.
+    pub node: i32,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+impl ConnectionKey {
+    /// The connection for everything that is answered soon.
+    #[must_use]
+    pub const fn data(node: i32) -> Self {
+        Self { node, purpose: Purpose::Data }
+    }
+
+    /// The connection for fetches.
+    #[must_use]
+    pub const fn fetch(node: i32) -> Self {
+        Self { node, purpose: Purpose::Fetch }
+    }
+
+    /// The connection for a coordinator.
+    #[must_use]
+    pub const fn coordinator(node: i32) -> Self {
+        Self { node, purpose: Purpose::Coordinator }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    config: Arc<CommonConfig>,
+    slots: Mutex<HashMap<ConnectionKey, Arc<Slot>>>,
+}
+
+/// One place for a connection.
+#[derive(Debug)]
+struct Slot {
+    current: Mutex<Current>,
+    /// Held while connecting: others wait for the result.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Current {
+    address: Arc<str>,
+    connection: Option<Connection>,
+    failures: u32,
+    retry_at: Option<Instant>,
+}
+
+impl Pool {
+    pub(crate) fn new(config: Arc<CommonConfig>) -> Self {
+        Self { config, slots: Mutex::new(HashMap::new()) }
+    }
+
+    /// The open connection of this key, if there is one.
+    pub(crate) fn open(&self, key: ConnectionKey) -> Option<Connection> {
+        let slot = self.slots.lock().get(&key).cloned()?;
+        let current = slot.current.lock();
+        current.connection.clone().filter(Connection::is_open)
+    }
+
+    /// Whether the last attempt failed and the pause after it is not over.
+    pub(crate) fn is_backing_off(&self, key: ConnectionKey, now: Instant) -> bool {
+        let slot = self.slots.lock().get(&key).cloned();
+        slot.is_some_and(|slot| slot.current.lock().retry_at.is_some_and(|at| at > now))
+    }
+
+    /// The connection of this key to `node`, made if need be. Waits for the pause after a failed attempt to be over.
+    pub(crate) async fn connect(&self, key: ConnectionKey, node: &Node) -> Result<Connection, ClientError> {
+        let address: Arc<str> = Arc::from(node.address());
+        let slot = self.slot(key, &address);
+        if let Some(connection) = slot.usable(&address) {
+            return Ok(connection);
+        }
+        let _guard = slot.connecting.lock().await;
+        if let Some(connection) = slot.usable(&address) {
+            return Ok(connection);
+        }
+        let (pause, timeout) = slot.plan(&self.config);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let result = connector::connect(Arc::clone(&address), &self.config, timeout).await;
+        slot.settle(&result, &self.config);
+        result
+    }
+
+    fn slot(&self, key: ConnectionKey, address: &Arc<str>) -> Arc<Slot> {
+        let mut slots = self.slots.lock();
+        let slot = slots.entry(key).or_insert_with(|| {
+            Arc::new(Slot {
+                current: Mutex::new(Current {
+                    address: Arc::clone(address),
+                    connection: None,
+                    failures: 0,
+                    retry_at: None,
+                }),
+                connecting: tokio::sync::Mutex::new(()),
+            })
+        });
+        Arc::clone(slot)
+    }
+
+    /// Closes connections that were not used for longer than `connections.max.idle.ms`.
+    pub(crate) fn close_idle(&self, now: Instant) {
+        let Some(limit) = self.config.connections_max_idle else { return };
+        for slot in self.slots.lock().values() {
+            let mut current = slot.current.lock();
+            let idle = |connection: &Connection| {
+                connection.in_flight() == 0 && now.saturating_duration_since(connection.last_used()) > limit
+            };
+            if current.connection.as_ref().is_some_and(idle) {
+                tracing::debug!(address = %current.address, "closing an idle connection");
+                current.connection = None;
+            }
+        }
+    }
+
+    /// Closes everything.
+    pub(crate) fn close(&self) {
+        for (_, slot) in self.slots.lock().drain() {
+            if let Some(connection) = slot.current.lock().connection.take() {
+                connection.close(ClientError::Closed);
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// The connection, if it is open and goes to `address`: a broker may have moved.
+    fn usable(&self, address: &Arc<str>) -> Option<Connection> {
+        let mut current = self.current.lock();
+        if current.address != *address {
+            current.address = Arc::clone(address);
+            current.connection = None;
+            current.failures = 0;
+            current.retry_at = None;
+        }
+        if current.connection.as_ref().is_some_and(|connection| !connection.is_open()) {
+            current.connection = None;
+        }
+        current.connection.clone()
+    }
+
+    /// How long to wait before the next attempt, and how long it may take.
+    fn plan(&self, config: &CommonConfig) -> (Duration, Duration) {
+        let current = self.current.lock();
+        let pause = current.retry_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let setup = exponential(config.connection_setup_timeout, config.connection_setup_timeout_max, current.failures);
+        (pause, setup)
+    }
+
+    fn settle(&self, result: &Result<Connection, ClientError>, config: &CommonConfig) {
+        let mut current = self.current.lock();
+        match result {
+            Ok(connection) => {
+                current.connection = Some(connection.clone());
+                current.failures = 0;
+                current.retry_at = None;
+            }
+            Err(error) => {
+                tracing::debug!(address = %current.address, "cannot connect: {error}");
+                let pause = exponential(config.reconnect_backoff, config.reconnect_backoff_max, current.failures);
+                current.retry_at = Some(Instant::now() + pause);
+                current.failures = current.failures.saturating_add(1);
+            }
+        }
+    }
+}

@@ -10,18 +10,22 @@
 //! - [`wire`]: how values lie on the wire, and the traits of messages.
 //! - [`messages`]: every request, response and header of Kafka 4.3 in all its versions, generated from
 //!   Apache Kafka's specifications by `cargo xtask codegen`.
+//! - [`frame`]: requests and answers with their headers and lengths, as they travel over a connection.
 //! - [`ApiKey`], [`ErrorCode`], [`Uuid`]: what the numbers and identifiers in them stand for.
 //! - [`records`]: the records of `__consumer_offsets`, `__transaction_state`, `__share_group_state` and
 //!   `__cluster_metadata`, generated likewise.
 
 mod all_messages;
 mod api_key;
+mod error;
 mod error_code;
+pub mod frame;
 pub mod messages;
 pub mod records;
 mod uuid;
 pub mod wire;
 
 pub use api_key::ApiKey;
+pub use error::Error;
 pub use error_code::ErrorCode;
 pub use uuid::{ParseUuidError, Uuid};

@@ -12,7 +12,10 @@ const OWN_CHUNK: usize = 4096;
 /// without a copy.
 #[derive(Debug, Default)]
 pub struct Writer {
+    /// The first chunk, kept writable for the length in front of a frame.
+    head: BytesMut,
     chunks: Vec<Bytes>,
+    /// The bytes of `head` and `chunks`.
     chunks_len: usize,
     buf: BytesMut,
     /// Above zero while a tagged field is written: its size goes in front of it, so it stays in `buf`.
@@ -43,29 +46,46 @@ impl Writer {
     /// Returns what was written, as chunks to be sent in this order.
     pub fn into_chunks(mut self) -> Vec<Bytes> {
         self.end_chunk();
-        self.chunks
+        let mut chunks = Vec::with_capacity(1 + self.chunks.len());
+        if !self.head.is_empty() {
+            chunks.push(self.head.freeze());
+        }
+        chunks.append(&mut self.chunks);
+        chunks
     }
 
     /// Returns what was written as one sequence; a copy when there is more than one chunk.
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.chunks.is_empty() {
-            return self.buf.freeze();
+    pub fn into_bytes(self) -> Bytes {
+        let len = self.len();
+        let mut chunks = self.into_chunks();
+        if chunks.len() < 2 {
+            return chunks.pop().unwrap_or_default();
         }
-        self.end_chunk();
-        if self.chunks.len() == 1 {
-            return self.chunks.pop().unwrap_or_default();
-        }
-        let mut all = BytesMut::with_capacity(self.chunks_len);
-        for chunk in &self.chunks {
+        let mut all = BytesMut::with_capacity(len);
+        for chunk in &chunks {
             all.extend_from_slice(chunk);
         }
         all.freeze()
     }
 
+    /// Overwrites the first four bytes, which must have been written as a number before.
+    pub(crate) fn set_first_i32(&mut self, value: i32) {
+        let start = if self.head.is_empty() { &mut self.buf } else { &mut self.head };
+        if let Some(bytes) = start.first_chunk_mut() {
+            *bytes = value.to_be_bytes();
+        }
+    }
+
     fn end_chunk(&mut self) {
-        if !self.buf.is_empty() {
-            self.chunks_len += self.buf.len();
-            self.chunks.push(self.buf.split().freeze());
+        if self.buf.is_empty() {
+            return;
+        }
+        self.chunks_len += self.buf.len();
+        let chunk = self.buf.split();
+        if self.head.is_empty() && self.chunks.is_empty() {
+            self.head = chunk;
+        } else {
+            self.chunks.push(chunk.freeze());
         }
     }
 

@@ -14,6 +14,7 @@
 //! - [`ApiKey`], [`ErrorCode`], [`Uuid`]: what the numbers and identifiers in them stand for.
 //! - [`records`]: the records of `__consumer_offsets`, `__transaction_state`, `__share_group_state` and
 //!   `__cluster_metadata`, generated likewise.
+//! - [`record`]: record batches, what producers send, logs store and consumers fetch.
 
 mod all_messages;
 mod api_key;
@@ -21,6 +22,7 @@ mod error;
 mod error_code;
 pub mod frame;
 pub mod messages;
+pub mod record;
 pub mod records;
 mod uuid;
 pub mod wire;

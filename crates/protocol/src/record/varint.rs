@@ -1,0 +1,241 @@
+//! Variable-length integers of the record format: zigzag, little end first, seven bits a byte.
+//!
+//! Readers take from the front of a slice, writers fill a slice that the caller has sized. Both
+//! give `None` where the slice ends too early.
+
+/// The reading end of a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SliceReader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> SliceReader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// What has not been read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[inline]
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        let (&first, rest) = self.bytes.split_first()?;
+        self.bytes = rest;
+        Some(first)
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest;
+        Some(taken)
+    }
+
+    #[inline]
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.bytes.split_first_chunk::<N>()?;
+        self.bytes = rest;
+        Some(*taken)
+    }
+
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Option<i32> {
+        let first = self.byte()?;
+        let raw = if first < 0x80 { u32::from(first) } else { self.varint_tail(u32::from(first & 0x7f))? };
+        Some((raw >> 1) as i32 ^ -((raw & 1) as i32))
+    }
+
+    #[inline]
+    fn varint_tail(&mut self, mut raw: u32) -> Option<u32> {
+        let mut shift = 7;
+        while shift < 35 {
+            let byte = self.byte()?;
+            raw |= u32::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(raw);
+            }
+            shift += 7;
+        }
+        None
+    }
+
+    #[inline]
+    pub(crate) fn varlong(&mut self) -> Option<i64> {
+        let first = self.byte()?;
+        let raw = if first < 0x80 { u64::from(first) } else { self.varlong_tail(u64::from(first & 0x7f))? };
+        Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
+    }
+
+    #[inline]
+    fn varlong_tail(&mut self, mut raw: u64) -> Option<u64> {
+        let mut shift = 7;
+        while shift < 70 {
+            let byte = self.byte()?;
+            raw |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(raw);
+            }
+            shift += 7;
+        }
+        None
+    }
+
+    /// A length, then as many bytes; a negative length is a null (the outer `None` is an error).
+    #[inline]
+    pub(crate) fn nullable_bytes(&mut self) -> Option<Option<&'a [u8]>> {
+        let length = self.varint()?;
+        match usize::try_from(length) {
+            Ok(length) => self.take(length).map(Some),
+            Err(_) => Some(None),
+        }
+    }
+}
+
+/// The writing end of a slice.
+#[derive(Debug)]
+pub(crate) struct SliceWriter<'a> {
+    bytes: &'a mut [u8],
+}
+
+impl<'a> SliceWriter<'a> {
+    pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// Bytes still free.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[inline]
+    pub(crate) fn byte(&mut self, value: u8) -> Option<()> {
+        let (first, rest) = std::mem::take(&mut self.bytes).split_first_mut()?;
+        *first = value;
+        self.bytes = rest;
+        Some(())
+    }
+
+    #[inline]
+    pub(crate) fn put(&mut self, value: &[u8]) -> Option<()> {
+        let (room, rest) = std::mem::take(&mut self.bytes).split_at_mut_checked(value.len())?;
+        room.copy_from_slice(value);
+        self.bytes = rest;
+        Some(())
+    }
+
+    #[inline]
+    pub(crate) fn varint(&mut self, value: i32) -> Option<()> {
+        let mut raw = zigzag32(value);
+        while raw >= 0x80 {
+            self.byte(raw as u8 | 0x80)?;
+            raw >>= 7;
+        }
+        self.byte(raw as u8)
+    }
+
+    #[inline]
+    pub(crate) fn varlong(&mut self, value: i64) -> Option<()> {
+        let mut raw = zigzag64(value);
+        while raw >= 0x80 {
+            self.byte(raw as u8 | 0x80)?;
+            raw >>= 7;
+        }
+        self.byte(raw as u8)
+    }
+}
+
+#[inline]
+fn zigzag32(value: i32) -> u32 {
+    ((value << 1) ^ (value >> 31)) as u32
+}
+
+#[inline]
+fn zigzag64(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+/// Bytes that [`SliceWriter::varint`] writes for `value`.
+#[inline]
+pub(crate) fn varint_size(value: i32) -> usize {
+    let bits = 32 - (zigzag32(value) | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+/// Bytes that [`SliceWriter::varlong`] writes for `value`.
+#[inline]
+pub(crate) fn varlong_size(value: i64) -> usize {
+    let bits = 64 - (zigzag64(value) | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn varints_round_trip_in_the_announced_size(value: i32) {
+            let mut buffer = [0; 8];
+            let mut writer = SliceWriter::new(&mut buffer);
+            writer.varint(value).unwrap();
+            let written = 8 - writer.len();
+            prop_assert_eq!(written, varint_size(value));
+            let mut reader = SliceReader::new(&buffer[..written]);
+            prop_assert_eq!(reader.varint(), Some(value));
+            prop_assert_eq!(reader.len(), 0);
+        }
+
+        #[test]
+        fn varlongs_round_trip_in_the_announced_size(value: i64) {
+            let mut buffer = [0; 16];
+            let mut writer = SliceWriter::new(&mut buffer);
+            writer.varlong(value).unwrap();
+            let written = 16 - writer.len();
+            prop_assert_eq!(written, varlong_size(value));
+            let mut reader = SliceReader::new(&buffer[..written]);
+            prop_assert_eq!(reader.varlong(), Some(value));
+            prop_assert_eq!(reader.len(), 0);
+        }
+    }
+
+    #[test]
+    fn zigzag_is_that_of_protocol_buffers() {
+        for (value, bytes) in [
+            (0, &[0x00][..]),
+            (-1, &[0x01]),
+            (1, &[0x02]),
+            (63, &[0x7e]),
+            (64, &[0x80, 0x01]),
+            (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
+            (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+        ] {
+            let mut buffer = [0; 5];
+            let mut writer = SliceWriter::new(&mut buffer);
+            writer.varint(value).unwrap();
+            let free = writer.len();
+            assert_eq!(&buffer[..5 - free], bytes, "{value}");
+        }
+    }
+
+    #[test]
+    fn varints_that_never_end_are_refused() {
+        assert_eq!(SliceReader::new(&[0xff; 5]).varint(), None);
+        assert_eq!(SliceReader::new(&[0xff; 10]).varlong(), None);
+        assert_eq!(SliceReader::new(&[]).varint(), None);
+        assert_eq!(SliceReader::new(&[0x80]).varlong(), None);
+    }
+
+    #[test]
+    fn a_full_slice_is_not_written_past() {
+        assert_eq!(SliceWriter::new(&mut [0; 1]).varint(64), None);
+        assert_eq!(SliceWriter::new(&mut [0; 1]).put(b"ab"), None);
+    }
+}

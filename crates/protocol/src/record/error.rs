@@ -1,4 +1,5 @@
 use super::{BATCH_OVERHEAD, Compression};
+use crate::ErrorCode;
 
 /// What can be wrong with a record batch, or with a request to build one.
 ///
@@ -171,23 +172,20 @@ impl RecordError {
         )
     }
 
-    /// The code with which a broker answers a request that has such a batch: one of Kafka's
-    /// `CORRUPT_MESSAGE` (2), `MESSAGE_TOO_LARGE` (10), `INVALID_TIMESTAMP` (32),
-    /// `UNSUPPORTED_FOR_MESSAGE_FORMAT` (43), `UNSUPPORTED_COMPRESSION_TYPE` (76) and
-    /// `INVALID_RECORD` (87).
-    pub fn kafka_code(&self) -> i16 {
+    /// The code with which a broker answers a request that has such a batch.
+    pub fn error_code(&self) -> ErrorCode {
         match self {
             Self::Truncated { .. }
             | Self::BatchTooSmall { .. }
             | Self::InvalidMagic { .. }
             | Self::CrcMismatch { .. }
-            | Self::Decompression { .. } => 2,
-            Self::DecompressedTooLarge { .. } | Self::RecordTooLarge { .. } => 10,
-            Self::InvalidTimestamp { .. } => 32,
-            Self::UnsupportedMagic { .. } => 43,
+            | Self::Decompression { .. } => ErrorCode::CorruptMessage,
+            Self::DecompressedTooLarge { .. } | Self::RecordTooLarge { .. } => ErrorCode::MessageTooLarge,
+            Self::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+            Self::UnsupportedMagic { .. } => ErrorCode::UnsupportedForMessageFormat,
             Self::UnknownCompression { .. }
             | Self::UnknownCompressionName { .. }
-            | Self::InvalidCompressionLevel { .. } => 76,
+            | Self::InvalidCompressionLevel { .. } => ErrorCode::UnsupportedCompressionType,
             Self::InvalidRecordCount { .. }
             | Self::InvalidRecord { .. }
             | Self::TrailingBytes { .. }
@@ -195,7 +193,7 @@ impl RecordError {
             | Self::InvalidOffset { .. }
             | Self::InvalidProducerState { .. }
             | Self::EmptyBatch
-            | Self::InvalidControlRecord { .. } => 87,
+            | Self::InvalidControlRecord { .. } => ErrorCode::InvalidRecord,
         }
     }
 }

@@ -3,16 +3,12 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::ErrorCode;
+
 use super::{
     BATCH_OVERHEAD, Codec, Compression, Compressor, Decompressor, NO_TIMESTAMP, RecordBatch, RecordBatchBuilder,
     RecordBatchHeader, RecordError, RecordView, TimestampType,
 };
-
-/// The code of Kafka's that goes with a refusal of records: `INVALID_RECORD`.
-const INVALID_RECORD: i16 = 87;
-
-/// The code of Kafka's that goes with a refusal of timestamps: `INVALID_TIMESTAMP`.
-const INVALID_TIMESTAMP: i16 = 32;
 
 /// Who appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -79,13 +75,12 @@ pub enum ValidationError {
 }
 
 impl ValidationError {
-    /// The error code of the answer: one of Kafka's `INVALID_RECORD`, `INVALID_TIMESTAMP`,
-    /// `CORRUPT_MESSAGE` and what else [`RecordError::kafka_code`] names.
-    pub fn kafka_code(&self) -> i16 {
+    /// The error code of the answer.
+    pub fn error_code(&self) -> ErrorCode {
         match self {
-            Self::InvalidBatch(_) | Self::InvalidRecords { is_timestamp: false, .. } => INVALID_RECORD,
-            Self::InvalidRecords { .. } => INVALID_TIMESTAMP,
-            Self::Batch(error) => error.kafka_code(),
+            Self::InvalidBatch(_) | Self::InvalidRecords { is_timestamp: false, .. } => ErrorCode::InvalidRecord,
+            Self::InvalidRecords { .. } => ErrorCode::InvalidTimestamp,
+            Self::Batch(error) => error.error_code(),
         }
     }
 

@@ -140,7 +140,7 @@ fn counts_that_do_not_agree_are_refused() {
         let refused = validate(&with_field(&batch, at, value), &AppendRules::default());
         let refused = refused.unwrap_err();
         assert_eq!(refused.to_string(), message);
-        assert_eq!(refused.kafka_code(), INVALID_RECORD);
+        assert_eq!(refused.error_code(), ErrorCode::InvalidRecord);
     }
 }
 
@@ -152,7 +152,7 @@ fn records_fewer_or_more_than_counted_are_refused() {
             let batch = with_field(&batch, COUNT, count);
             let batch = with_field(&batch, LAST_OFFSET_DELTA, count - 1);
             let refused = validate(&batch, &AppendRules::default()).unwrap_err();
-            assert_eq!(refused.kafka_code(), INVALID_RECORD);
+            assert_eq!(refused.error_code(), ErrorCode::InvalidRecord);
         }
     }
 }
@@ -188,7 +188,7 @@ fn compacted_topics_need_keys() {
     let batch = RecordBatch::parse(builder.build().unwrap()).unwrap();
     let rules = AppendRules { is_compacted: true, ..AppendRules::default() };
     let refused = validate(&batch, &rules).unwrap_err();
-    assert_eq!(refused.kafka_code(), INVALID_RECORD);
+    assert_eq!(refused.error_code(), ErrorCode::InvalidRecord);
     assert_eq!(
         refused.invalid_records(),
         [InvalidRecord { index: 3, message: "Compacted topic cannot accept message without key".into() }]
@@ -200,7 +200,7 @@ fn compacted_topics_need_keys() {
 fn timestamps_out_of_range_are_refused() {
     let rules = AppendRules { timestamp_before_max_ms: 104, timestamp_after_max_ms: 0, ..AppendRules::default() };
     let refused = validate(&batch(Compression::None), &rules).unwrap_err();
-    assert_eq!(refused.kafka_code(), INVALID_TIMESTAMP);
+    assert_eq!(refused.error_code(), ErrorCode::InvalidTimestamp);
     assert_eq!(refused.to_string(), "One or more records have been rejected due to invalid timestamp");
     let [record] = refused.invalid_records() else {
         panic!("one record is too old: {refused:?}");
@@ -227,7 +227,7 @@ fn producers_do_not_set_log_append_time() {
     let batch = RecordBatch::parse(builder.build().unwrap()).unwrap();
     let rules = AppendRules { timestamp_type: TimestampType::LogAppendTime, ..AppendRules::default() };
     let refused = validate(&batch, &rules).unwrap_err();
-    assert_eq!(refused.kafka_code(), INVALID_TIMESTAMP);
+    assert_eq!(refused.error_code(), ErrorCode::InvalidTimestamp);
     assert_eq!(refused.invalid_records().len(), 3);
 }
 

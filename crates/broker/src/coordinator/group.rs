@@ -1,0 +1,29 @@
+//! The group coordinator: members of groups and their committed offsets, kept in `__consumer_offsets`.
+//!
+//! A group belongs to the partition that its id hashes to. [`shard`] is the state machine of one partition, without
+//! I/O and without a clock: operations (`join`, `sync`, `offset_commit`, …) emit records and answers, `replay` folds
+//! records into the same state after a restart. `service` drives the shards: it loads them from the log, appends
+//! their records, lets answers go, and wakes them at their deadlines.
+//!
+//! Served is the classic protocol. Groups of KIP-848 (consumer) and KIP-1071 (streams) are not; their records, left
+//! by another broker, are passed over when a partition is loaded.
+
+mod classic;
+mod config;
+mod describe;
+mod join;
+mod member;
+mod offset_commit;
+mod offset_fetch;
+mod offsets;
+mod rebalance;
+mod records;
+mod shard;
+mod sync;
+mod timers;
+
+pub(crate) use config::GroupCoordinatorConfig;
+pub(crate) use shard::{Caller, GroupCoordinatorShard, Now, ReplyToken};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! The settings of the group coordinator.
+
+/// The time a new member has to come back with its first heartbeat after it joined, ms. Kafka's constant.
+pub(super) const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
+
+/// The settings of the group coordinator, with Kafka's defaults.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupCoordinatorConfig {
+    /// `group.min.session.timeout.ms`: the shortest session a classic member may ask for. Default 6000.
+    pub(crate) min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`: the longest session a classic member may ask for. Default 1800000.
+    pub(crate) max_session_timeout_ms: i32,
+    /// `group.initial.rebalance.delay.ms`: how long an empty group waits for more members. Default 3000.
+    pub(crate) initial_rebalance_delay_ms: i32,
+    /// `group.max.size`: the most members a classic group may have. Default 2147483647.
+    pub(crate) max_size: usize,
+    /// `offset.metadata.max.bytes`: the longest text stored with an offset. Default 4096.
+    pub(crate) offset_metadata_max_bytes: usize,
+    /// `offsets.retention.minutes` in ms: how long the offsets of an empty group are kept. Default seven days.
+    pub(crate) offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`: how often offsets are looked through for expiry. Default 600000.
+    pub(crate) offsets_retention_check_interval_ms: i64,
+    /// `max.message.bytes` of the offsets topic: the most one atomic write may take. Default 1048588.
+    pub(crate) max_batch_bytes: usize,
+}
+
+impl Default for GroupCoordinatorConfig {
+    fn default() -> Self {
+        Self {
+            min_session_timeout_ms: 6_000,
+            max_session_timeout_ms: 1_800_000,
+            initial_rebalance_delay_ms: 3_000,
+            max_size: i32::MAX as usize,
+            offset_metadata_max_bytes: 4_096,
+            offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
+            offsets_retention_check_interval_ms: 600_000,
+            max_batch_bytes: 1_048_588,
+        }
+    }
+}

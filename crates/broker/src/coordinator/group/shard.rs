@@ -1,0 +1,276 @@
+//! The state machine of one partition of `__consumer_offsets`: its groups and their offsets.
+//!
+//! Every operation takes the time and a request, changes the state, and leaves in the [`Output`] the records that
+//! make the change durable and the answers that it set free. Whoever drives the shard appends the records as one
+//! batch and lets no answer go before they are in the log; if the append fails, the shard is thrown away and loaded
+//! again, since it is then ahead of its log.
+//!
+//! What does not survive a restart is not in the records: who waits, the state of a rebalance, deadlines. A member
+//! finds out by its next heartbeat, as after a move of the coordinator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
+
+use super::classic::ClassicGroup;
+use super::config::GroupCoordinatorConfig;
+use super::offsets::OffsetStore;
+use super::records::{self, CoordinatorRecord, RecordBytes};
+use super::timers::{TimerKey, Timers};
+
+/// The most that a client's or instance's id gives to a member id, bytes.
+const MEMBER_ID_PREFIX_MAX_BYTES: usize = 32_000;
+
+/// The time, on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Of a clock that never goes back, ms: deadlines are counted by it.
+    pub(crate) elapsed_ms: i64,
+    /// Of the wall clock, ms since the epoch: what is written into records.
+    pub(crate) timestamp_ms: i64,
+}
+
+/// Names a request that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ReplyToken(pub(crate) u64);
+
+/// Who sent a request, and in which version.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The version of the request's API.
+    pub(crate) api_version: i16,
+    /// The client's id; empty if it gave none.
+    pub(crate) client_id: String,
+    /// The client's address as Kafka writes it, such as `/127.0.0.1`.
+    pub(crate) client_host: String,
+}
+
+/// What an operation asks of its driver.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// To be appended, in this order, before any answer goes.
+    pub(crate) records: Vec<RecordBytes>,
+    /// Whether the records may be split over several batches.
+    pub(crate) divisible: bool,
+    /// The parked join requests that have an answer.
+    pub(crate) joins: Vec<(ReplyToken, JoinGroupResponse)>,
+    /// The parked sync requests that have an answer.
+    pub(crate) syncs: Vec<(ReplyToken, SyncGroupResponse)>,
+}
+
+/// The groups of one partition of the offsets topic.
+#[derive(Debug)]
+pub(crate) struct GroupCoordinatorShard {
+    pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    pub(super) offsets: OffsetStore,
+    pub(super) core: Core,
+}
+
+/// What operations on a group need beside the group.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: Arc<GroupCoordinatorConfig>,
+    pub(super) timers: Timers,
+    pub(super) now: Now,
+    output: Output,
+    random: fastrand::Rng,
+}
+
+impl GroupCoordinatorShard {
+    /// Makes an empty shard; `seed` is where the ids of its members come from.
+    pub(crate) fn new(config: Arc<GroupCoordinatorConfig>, seed: u64) -> Self {
+        Self {
+            groups: BTreeMap::new(),
+            offsets: OffsetStore::default(),
+            core: Core {
+                config,
+                timers: Timers::default(),
+                now: Now { elapsed_ms: 0, timestamp_ms: 0 },
+                output: Output::default(),
+                random: fastrand::Rng::with_seed(seed),
+            },
+        }
+    }
+
+    /// Takes what the operations since the last call ask for.
+    pub(crate) fn take_output(&mut self) -> Output {
+        std::mem::take(&mut self.core.output)
+    }
+
+    /// Returns the time by which [`GroupCoordinatorShard::expire`] has to be called, in ms of [`Now::elapsed_ms`].
+    pub(crate) fn next_deadline(&self) -> Option<i64> {
+        self.core.timers.next_deadline()
+    }
+
+    /// Does what is due.
+    pub(crate) fn expire(&mut self, now: Now) {
+        self.core.now = now;
+        while let Some(timer) = self.core.timers.pop_due(now.elapsed_ms) {
+            match timer {
+                TimerKey::Session { group, member } => {
+                    if let Some(group) = self.groups.get_mut(&group) {
+                        group.expire_session(&mut self.core, &member);
+                    }
+                }
+                TimerKey::Join { group } => {
+                    if let Some(group) = self.groups.get_mut(&group) {
+                        group.expire_join(&mut self.core);
+                    }
+                }
+                TimerKey::Sync { group } => {
+                    if let Some(group) = self.groups.get_mut(&group) {
+                        group.expire_sync(&mut self.core);
+                    }
+                }
+                TimerKey::OffsetExpiration => self.expire_offsets(),
+            }
+        }
+    }
+
+    /// Folds a record of the log into the state.
+    ///
+    /// `position` grows from record to record: its offset while loading. `producer_id` is that of the record's batch,
+    /// which says to which transaction the record belongs, or -1.
+    pub(crate) fn replay(&mut self, position: i64, producer_id: i64, record: CoordinatorRecord) {
+        match record {
+            CoordinatorRecord::OffsetCommit { key, value } => {
+                self.offsets.advance(position);
+                match value {
+                    Some(value) => {
+                        self.group_of_offsets(&key.group);
+                        self.offsets.put(producer_id, key, value.into());
+                    }
+                    None => self.offsets.remove(&key.group, &key.topic, key.partition),
+                }
+            }
+            CoordinatorRecord::GroupMetadata { key, value: None } => self.forget_group(&key.group),
+            CoordinatorRecord::GroupMetadata { key, value: Some(value) } => {
+                let group = records::group_from_record(&key.group, value);
+                self.groups.insert(group.id.clone(), group);
+            }
+        }
+    }
+
+    /// Folds the end of a transaction into the state.
+    pub(crate) fn replay_end_transaction(&mut self, producer_id: i64, committed: bool) {
+        self.offsets.end_transaction(producer_id, committed);
+    }
+
+    /// Begins to serve after the log has been replayed: from now on members have to be heard of.
+    pub(crate) fn loaded(&mut self, now: Now) {
+        self.core.now = now;
+        let interval = self.core.config.offsets_retention_check_interval_ms;
+        self.core.timers.schedule(TimerKey::OffsetExpiration, now.elapsed_ms.saturating_add(interval));
+        let max_size = self.core.config.max_size;
+        for group in self.groups.values_mut() {
+            for member in group.members() {
+                self.core.arm_session(&group.id, &member.id, member.session_timeout_ms);
+            }
+            if group.members().len() > max_size {
+                group.prepare_rebalance(&mut self.core, "the loaded group is larger than group.max.size");
+            }
+        }
+    }
+
+    /// Sets the time of an operation, and finds its group.
+    pub(super) fn group_at(&mut self, now: Now, group_id: &str) -> Option<(&mut ClassicGroup, &mut Core)> {
+        self.core.now = now;
+        self.groups.get_mut(group_id).map(|group| (group, &mut self.core))
+    }
+
+    /// Returns the group that offsets belong to; one that only stores offsets has no record of its own.
+    fn group_of_offsets(&mut self, group_id: &str) {
+        if !self.groups.contains_key(group_id) {
+            let id: Arc<str> = group_id.into();
+            self.groups.insert(id.clone(), ClassicGroup::new(id, self.core.now.timestamp_ms));
+        }
+    }
+
+    /// Removes a group and its deadlines. Its offsets have tombstones of their own.
+    pub(super) fn forget_group(&mut self, group_id: &str) {
+        let Some(group) = self.groups.remove(group_id) else { return };
+        for id in group.members().map(|member| &member.id).chain(group.pending_join()) {
+            self.core.cancel_session(&group.id, id);
+        }
+        self.core.timers.cancel(&TimerKey::Join { group: group.id.clone() });
+        self.core.timers.cancel(&TimerKey::Sync { group: group.id });
+    }
+
+    /// Emits a record and folds it into the state, as its replay will.
+    pub(super) fn emit_and_replay(&mut self, record: CoordinatorRecord) {
+        self.core.emit(record.encode());
+        let position = self.offsets.next_position();
+        self.replay(position, records::NO_PRODUCER_ID, record);
+    }
+}
+
+impl Core {
+    /// Has a record appended before anything of this operation is answered.
+    pub(super) fn emit(&mut self, record: RecordBytes) {
+        self.output.records.push(record);
+    }
+
+    /// Allows the records of this operation to be split over several batches.
+    pub(super) fn allow_division(&mut self) {
+        self.output.divisible = true;
+    }
+
+    /// Returns whether one batch can hold the records.
+    pub(super) fn fits_in_batch(&self, records: &[RecordBytes]) -> bool {
+        let size: usize = records.iter().map(RecordBytes::max_size).sum();
+        size.saturating_add(records::BATCH_OVERHEAD) <= self.config.max_batch_bytes
+    }
+
+    pub(super) fn answer_join(&mut self, token: ReplyToken, response: JoinGroupResponse) {
+        self.output.joins.push((token, response));
+    }
+
+    /// Answers a join request by an error, with the member id the client shall go on with.
+    pub(super) fn refuse_join(&mut self, token: ReplyToken, member_id: &str, error: ErrorCode) {
+        let member_id = member_id.to_owned();
+        self.answer_join(
+            token,
+            JoinGroupResponse { error_code: error.code(), member_id, ..JoinGroupResponse::default() },
+        );
+    }
+
+    pub(super) fn answer_sync(&mut self, token: ReplyToken, response: SyncGroupResponse) {
+        self.output.syncs.push((token, response));
+    }
+
+    pub(super) fn refuse_sync(&mut self, token: ReplyToken, error: ErrorCode) {
+        self.answer_sync(
+            token,
+            SyncGroupResponse { error_code: error.code(), assignment: Bytes::new(), ..SyncGroupResponse::default() },
+        );
+    }
+
+    /// Returns the time `delay_ms` from now; a negative delay is none.
+    pub(super) fn after(&self, delay_ms: i32) -> i64 {
+        self.now.elapsed_ms.saturating_add(i64::from(delay_ms.max(0)))
+    }
+
+    pub(super) fn arm_session(&mut self, group: &Arc<str>, member: &Arc<str>, timeout_ms: i32) {
+        let deadline = self.after(timeout_ms);
+        self.timers.schedule(TimerKey::Session { group: group.clone(), member: member.clone() }, deadline);
+    }
+
+    pub(super) fn cancel_session(&mut self, group: &Arc<str>, member: &Arc<str>) {
+        self.timers.cancel(&TimerKey::Session { group: group.clone(), member: member.clone() });
+    }
+
+    /// Makes a member id: the instance's or client's id and a random UUID, as Kafka's look.
+    pub(super) fn new_member_id(&mut self, prefix: &str) -> Arc<str> {
+        // A string of the protocol has at most 32767 bytes.
+        let prefix = prefix.get(..prefix.floor_char_boundary(MEMBER_ID_PREFIX_MAX_BYTES)).unwrap_or_default();
+        let bits = self.random.u128(..);
+        // RFC 4122: version 4, variant 10.
+        let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+        let hex = format!("{bits:032x}");
+        let part = |range| hex.get(range).unwrap_or_default();
+        format!("{prefix}-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)).into()
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the shard by requests and a clock that stands still.
+
+mod golden;
+mod groups;
+mod harness;
+mod joining;
+mod offsets;
+mod simulation;
+mod static_members;

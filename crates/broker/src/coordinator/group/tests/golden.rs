@@ -1,0 +1,66 @@
+//! A segment of `__consumer_offsets` that Apache Kafka 4.3.1 wrote, read and written again byte by byte.
+//!
+//! In it `kafka-console-consumer` joined as `alpha` (dynamic), `beta` (static) and `modern` (KIP-848); offsets were
+//! reset and deleted by `kafka-consumer-groups`, a topic was deleted, and `alpha` at last.
+
+use bytes::Bytes;
+use vltava_protocol::record::{Decompressor, RecordBatches};
+
+use super::harness::{Harness, replay_one};
+use crate::coordinator::group::records::{CoordinatorRecord, NO_PRODUCER_ID, RecordBytes};
+
+const SEGMENT: &[u8] = include_bytes!("../fixtures/consumer-offsets-4.3.1.log");
+
+fn records() -> Vec<RecordBytes> {
+    let mut decompressor = Decompressor::new();
+    let mut records = Vec::new();
+    for batch in RecordBatches::new(Bytes::from_static(SEGMENT)) {
+        let batch = batch.unwrap();
+        assert_eq!(batch.producer_id(), NO_PRODUCER_ID);
+        for record in batch.records(&mut decompressor).unwrap() {
+            let record = record.unwrap();
+            records.push(RecordBytes {
+                key: Bytes::copy_from_slice(record.key().unwrap()),
+                value: record.value().map(Bytes::copy_from_slice),
+            });
+        }
+    }
+    records
+}
+
+#[test]
+fn records_of_apache_kafka_are_written_again_as_they_were() {
+    let mut classic = 0;
+    for record in records() {
+        if let Some(decoded) = CoordinatorRecord::decode(record.key.clone(), record.value.clone()).unwrap() {
+            assert_eq!(decoded.encode(), record, "{decoded:?}");
+            classic += 1;
+        }
+    }
+    assert_eq!(classic, 16, "of 25 records the others are of KIP-848");
+}
+
+#[test]
+fn the_state_after_apache_kafka_s_records_is_apache_kafka_s() {
+    let mut harness = Harness::new();
+    let records = records();
+    for (position, record) in records.iter().enumerate() {
+        if CoordinatorRecord::decode(record.key.clone(), record.value.clone()).unwrap().is_some() {
+            replay_one(&mut harness.shard, position as i64, record);
+        }
+        // Before its offsets are deleted, `alpha` had been reset to the earliest.
+        if position == 20 {
+            let topics = harness.shard.fetch_offsets("alpha", None, true);
+            let offsets: Vec<_> = topics[0].partitions.iter().map(|partition| partition.committed_offset).collect();
+            assert_eq!((topics[0].name.as_str(), offsets), ("orders", vec![0, 0]));
+        }
+    }
+    let beta = harness.shard.describe_group(6, "beta");
+    assert_eq!((beta.group_state.as_str(), beta.protocol_data.as_str()), ("Stable", "range"));
+    assert_eq!(beta.members[0].group_instance_id.as_deref(), Some("static-1"));
+    assert_eq!(beta.members[0].client_host, "/127.0.0.1");
+    assert!(harness.shard.fetch_offsets("beta", None, true).is_empty(), "its topic was deleted");
+    assert_eq!(harness.shard.describe_group(6, "alpha").group_state, "Dead");
+    let modern = harness.shard.fetch_offsets("modern", None, true);
+    assert_eq!(modern[0].partitions[0].committed_offset, 10, "offsets are kept whatever the group's protocol");
+}

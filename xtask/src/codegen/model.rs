@@ -96,7 +96,7 @@ impl Message {
         if let Some(valid) = valid {
             let common: BTreeMap<&str, &spec::Struct> =
                 spec.common_structs.iter().map(|common| (common.name.as_str(), common)).collect();
-            let mut resolver = Resolver { common, structs: Vec::new() };
+            let mut resolver = Resolver { valid, common, structs: Vec::new() };
             resolver.structure(&spec.name, valid, &spec.fields)?;
             structs = resolver.structs;
         }
@@ -164,6 +164,7 @@ impl Message {
 }
 
 struct Resolver<'a> {
+    valid: Versions,
     common: BTreeMap<&'a str, &'a spec::Struct>,
     structs: Vec<Struct>,
 }
@@ -203,7 +204,8 @@ impl Resolver<'_> {
             match self.common.get(name).copied() {
                 Some(common) => {
                     let range = Versions::parse(&common.versions)?.context("no versions")?;
-                    self.structure(name, range.intersect(within).context("no versions")?, &common.fields)?;
+                    // Fields of several ranges may share it: what counts is its own range.
+                    self.structure(name, range.intersect(self.valid).context("no versions")?, &common.fields)?;
                 }
                 None => self.structure(name, versions, field.fields.as_ref().context("no fields")?)?,
             }

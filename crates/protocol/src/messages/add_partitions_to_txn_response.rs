@@ -121,7 +121,7 @@ pub struct AddPartitionsToTxnPartitionResult {
 }
 
 impl Wire for AddPartitionsToTxnPartitionResult {
-    const MIN_SIZE: usize = 7;
+    const MIN_SIZE: usize = 6;
 
     fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
         Ok(Self {

@@ -1,0 +1,13 @@
+//! Every message in every version: against messages made straight from Kafka's specifications, against
+//! the `kafka-protocol` crate, against bytes captured from Apache Kafka, and against hostile bytes.
+
+#[path = "messages/codecs.rs"]
+mod codecs;
+#[path = "messages/hostile.rs"]
+mod hostile;
+#[path = "messages/schema.rs"]
+mod schema;
+#[path = "messages/second_opinion.rs"]
+mod second_opinion;
+#[path = "messages/specification.rs"]
+mod specification;

@@ -1,4 +1,4 @@
 //! The coordinators.
 
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "its callers are the handlers, which follow"))]
+#[allow(dead_code, unused_imports, reason = "its callers are the handlers, which follow")]
 pub(crate) mod group;

@@ -12,17 +12,21 @@ mod classic;
 mod config;
 mod describe;
 mod join;
+mod load;
 mod member;
 mod offset_commit;
 mod offset_fetch;
 mod offsets;
 mod rebalance;
 mod records;
+mod service;
 mod shard;
 mod sync;
 mod timers;
+mod write;
 
 pub(crate) use config::GroupCoordinatorConfig;
+pub(crate) use service::{GroupCoordinator, OffsetsLog};
 pub(crate) use shard::{Caller, GroupCoordinatorShard, Now, ReplyToken};
 
 #[cfg(test)]

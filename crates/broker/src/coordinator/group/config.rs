@@ -1,5 +1,7 @@
 //! The settings of the group coordinator.
 
+use vltava_protocol::record::Compression;
+
 /// The time a new member has to come back with its first heartbeat after it joined, ms. Kafka's constant.
 pub(super) const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
 
@@ -20,6 +22,8 @@ pub(crate) struct GroupCoordinatorConfig {
     pub(crate) offsets_retention_ms: i64,
     /// `offsets.retention.check.interval.ms`: how often offsets are looked through for expiry. Default 600000.
     pub(crate) offsets_retention_check_interval_ms: i64,
+    /// `offsets.topic.compression.codec`: how batches of the offsets topic are compressed. Default none.
+    pub(crate) offsets_topic_compression: Compression,
     /// `max.message.bytes` of the offsets topic: the most one atomic write may take. Default 1048588.
     pub(crate) max_batch_bytes: usize,
 }
@@ -34,6 +38,7 @@ impl Default for GroupCoordinatorConfig {
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_interval_ms: 600_000,
+            offsets_topic_compression: Compression::None,
             max_batch_bytes: 1_048_588,
         }
     }

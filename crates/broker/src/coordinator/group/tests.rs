@@ -2,7 +2,7 @@
 
 mod golden;
 mod groups;
-mod harness;
+pub(super) mod harness;
 mod joining;
 mod offsets;
 mod simulation;

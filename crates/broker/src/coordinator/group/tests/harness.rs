@@ -21,14 +21,14 @@ use crate::coordinator::group::records::{CoordinatorRecord, NO_PRODUCER_ID, Reco
 use crate::coordinator::group::{Caller, GroupCoordinatorConfig, GroupCoordinatorShard, Now, ReplyToken};
 
 /// The wall clock at the start of a test.
-pub(super) const START_MS: i64 = 1_700_000_000_000;
+pub(in crate::coordinator::group) const START_MS: i64 = 1_700_000_000_000;
 /// The group of most tests.
-pub(super) const GROUP: &str = "group";
+pub(in crate::coordinator::group) const GROUP: &str = "group";
 /// What most members ask for.
-pub(super) const SESSION_MS: i32 = 10_000;
-pub(super) const REBALANCE_MS: i32 = 60_000;
+pub(in crate::coordinator::group) const SESSION_MS: i32 = 10_000;
+pub(in crate::coordinator::group) const REBALANCE_MS: i32 = 60_000;
 
-pub(super) struct Harness {
+pub(in crate::coordinator::group) struct Harness {
     pub(super) shard: GroupCoordinatorShard,
     pub(super) config: Arc<GroupCoordinatorConfig>,
     pub(super) now: Now,
@@ -40,7 +40,7 @@ pub(super) struct Harness {
 
 /// A member as a test sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Member {
+pub(in crate::coordinator::group) struct Member {
     pub(super) id: String,
     pub(super) instance: Option<String>,
     pub(super) generation: i32,
@@ -220,22 +220,26 @@ impl From<&JoinGroupResponse> for Member {
 }
 
 /// Replays a log into a shard.
-pub(super) fn replay_all(shard: &mut GroupCoordinatorShard, log: &[RecordBytes]) {
+pub(in crate::coordinator::group) fn replay_all(shard: &mut GroupCoordinatorShard, log: &[RecordBytes]) {
     for (position, record) in log.iter().enumerate() {
         replay_one(shard, position as i64, record);
     }
 }
 
-pub(super) fn replay_one(shard: &mut GroupCoordinatorShard, position: i64, record: &RecordBytes) {
+pub(in crate::coordinator::group) fn replay_one(
+    shard: &mut GroupCoordinatorShard,
+    position: i64,
+    record: &RecordBytes,
+) {
     let record = CoordinatorRecord::decode(record.key.clone(), record.value.clone()).unwrap().unwrap();
     shard.replay(position, NO_PRODUCER_ID, record);
 }
 
-pub(super) fn caller(api_version: i16) -> Caller {
+pub(in crate::coordinator::group) fn caller(api_version: i16) -> Caller {
     Caller { api_version, client_id: "client".into(), client_host: "/127.0.0.1".into() }
 }
 
-pub(super) fn join_request(member_id: &str) -> JoinGroupRequest {
+pub(in crate::coordinator::group) fn join_request(member_id: &str) -> JoinGroupRequest {
     JoinGroupRequest {
         group_id: GROUP.into(),
         session_timeout_ms: SESSION_MS,
@@ -248,7 +252,7 @@ pub(super) fn join_request(member_id: &str) -> JoinGroupRequest {
 }
 
 /// Makes protocols of these names, all with a subscription to `t`.
-pub(super) fn protocols(names: &[&str]) -> Vec<JoinGroupRequestProtocol> {
+pub(in crate::coordinator::group) fn protocols(names: &[&str]) -> Vec<JoinGroupRequestProtocol> {
     let protocol = |name: &&str| JoinGroupRequestProtocol {
         name: (*name).into(),
         metadata: subscription(&["t"]),
@@ -258,7 +262,7 @@ pub(super) fn protocols(names: &[&str]) -> Vec<JoinGroupRequestProtocol> {
 }
 
 /// Writes a consumer's subscription, as Java's does.
-pub(super) fn subscription(topics: &[&str]) -> Bytes {
+pub(in crate::coordinator::group) fn subscription(topics: &[&str]) -> Bytes {
     let subscription = vltava_protocol::messages::ConsumerProtocolSubscription {
         topics: topics.iter().map(|topic| (*topic).into()).collect(),
         ..Default::default()
@@ -269,7 +273,7 @@ pub(super) fn subscription(topics: &[&str]) -> Bytes {
     writer.into_bytes()
 }
 
-pub(super) fn sync_request(member: &Member, assignments: &[(&str, &str)]) -> SyncGroupRequest {
+pub(in crate::coordinator::group) fn sync_request(member: &Member, assignments: &[(&str, &str)]) -> SyncGroupRequest {
     let assignment = |(id, text): &(&str, &str)| SyncGroupRequestAssignment {
         member_id: (*id).into(),
         assignment: Bytes::copy_from_slice(text.as_bytes()),
@@ -286,7 +290,7 @@ pub(super) fn sync_request(member: &Member, assignments: &[(&str, &str)]) -> Syn
 }
 
 /// Makes a commit of one offset for `t`-0 by a member.
-pub(super) fn commit_request(member: &Member, offset: i64) -> OffsetCommitRequest {
+pub(in crate::coordinator::group) fn commit_request(member: &Member, offset: i64) -> OffsetCommitRequest {
     OffsetCommitRequest {
         group_id: GROUP.into(),
         generation_id_or_member_epoch: member.generation,
@@ -298,7 +302,7 @@ pub(super) fn commit_request(member: &Member, offset: i64) -> OffsetCommitReques
 }
 
 /// Makes a commit by nobody in particular, as an administrator's is.
-pub(super) fn simple_commit(topic: &str, partition: i32, offset: i64) -> OffsetCommitRequest {
+pub(in crate::coordinator::group) fn simple_commit(topic: &str, partition: i32, offset: i64) -> OffsetCommitRequest {
     OffsetCommitRequest {
         group_id: GROUP.into(),
         generation_id_or_member_epoch: -1,
@@ -307,7 +311,11 @@ pub(super) fn simple_commit(topic: &str, partition: i32, offset: i64) -> OffsetC
     }
 }
 
-pub(super) fn commit_topic(topic: &str, partition: i32, offset: i64) -> OffsetCommitRequestTopic {
+pub(in crate::coordinator::group) fn commit_topic(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+) -> OffsetCommitRequestTopic {
     OffsetCommitRequestTopic {
         name: topic.into(),
         topic_id: topic_id(topic),
@@ -323,6 +331,6 @@ pub(super) fn commit_topic(topic: &str, partition: i32, offset: i64) -> OffsetCo
 }
 
 /// An id for a topic of the tests.
-pub(super) fn topic_id(topic: &str) -> Uuid {
+pub(in crate::coordinator::group) fn topic_id(topic: &str) -> Uuid {
     Uuid::from_u128(u128::from(topic.bytes().map(u64::from).sum::<u64>()))
 }

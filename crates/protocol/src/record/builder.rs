@@ -314,20 +314,23 @@ impl RecordBatchBuilder {
     /// whole size.
     #[inline]
     fn reserve(&mut self, body: u64) -> Result<(i32, usize), RecordError> {
-        let too_large = RecordError::RecordTooLarge { size: body };
-        let Ok(length) = i32::try_from(body) else {
-            return Err(too_large);
-        };
+        let length = i32::try_from(body).map_err(|_| RecordError::RecordTooLarge { size: body })?;
         let record = varint_size(length) + length as usize;
         let needed = self.end + record;
-        if needed > i32::MAX as usize {
-            return Err(too_large);
-        }
         if needed > self.buffer.len() {
-            let doubled = self.buffer.len().saturating_mul(2);
-            self.buffer.resize(needed.max(doubled).max(512), 0);
+            self.grow(needed)?;
         }
         Ok((length, record))
+    }
+
+    #[cold]
+    fn grow(&mut self, needed: usize) -> Result<(), RecordError> {
+        if needed > i32::MAX as usize {
+            return Err(RecordError::RecordTooLarge { size: needed as u64 });
+        }
+        let doubled = self.buffer.len().saturating_mul(2);
+        self.buffer.resize(needed.max(doubled).max(512), 0);
+        Ok(())
     }
 
     fn offset_delta(&self, offset: i64) -> Result<i32, RecordError> {

@@ -62,15 +62,11 @@ impl Iterator for OwnedRecords {
     type Item = Result<OwnedRecord, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut reader = SliceReader::new(self.records.get(self.position..).unwrap_or_default());
-        let record = match self.cursor.next(&mut reader)? {
-            Ok((record, body)) => Ok(OwnedRecord::new(&record, self.records.slice_ref(body))),
-            Err(error) => Err(error),
-        };
-        self.position = match record {
-            Ok(_) => self.records.len() - reader.len(),
-            Err(_) => self.records.len(),
-        };
+        let start = self.position;
+        let mut reader = SliceReader::new(self.records.get(start..).unwrap_or_default());
+        let record = self.cursor.next(&mut reader)?;
+        self.position = self.records.len() - reader.len();
+        let record = record.map(|record| OwnedRecord::new(&record, self.records.slice(start..self.position)));
         Some(record)
     }
 
@@ -88,7 +84,8 @@ impl FusedIterator for OwnedRecords {}
 pub struct OwnedRecord {
     offset: i64,
     timestamp: i64,
-    body: Bytes,
+    /// The whole record.
+    bytes: Bytes,
     key: Option<Span>,
     value: Option<Span>,
     headers: Span,
@@ -96,8 +93,8 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
-    fn new(record: &RecordView<'_>, body: Bytes) -> Self {
-        let span = |part: &[u8]| Span::of(part, &body);
+    fn new(record: &RecordView<'_>, bytes: Bytes) -> Self {
+        let span = |part: &[u8]| Span::of(part, &bytes);
         Self {
             offset: record.offset,
             timestamp: record.timestamp,
@@ -105,7 +102,7 @@ impl OwnedRecord {
             value: record.value.map(span),
             headers: span(record.headers.as_bytes()),
             header_count: record.headers.len() as u32,
-            body,
+            bytes,
         }
     }
 
@@ -121,27 +118,27 @@ impl OwnedRecord {
 
     /// The key, if it is not null.
     pub fn key(&self) -> Option<&[u8]> {
-        self.key.map(|span| span.slice(&self.body))
+        self.key.map(|span| span.slice(&self.bytes))
     }
 
     /// The value, if it is not null.
     pub fn value(&self) -> Option<&[u8]> {
-        self.value.map(|span| span.slice(&self.body))
+        self.value.map(|span| span.slice(&self.bytes))
     }
 
     /// The key, sharing the record's bytes.
     pub fn key_bytes(&self) -> Option<Bytes> {
-        self.key().map(|key| self.body.slice_ref(key))
+        self.key().map(|key| self.bytes.slice_ref(key))
     }
 
     /// The value, sharing the record's bytes.
     pub fn value_bytes(&self) -> Option<Bytes> {
-        self.value().map(|value| self.body.slice_ref(value))
+        self.value().map(|value| self.bytes.slice_ref(value))
     }
 
     /// The headers, in the producer's order.
     pub fn headers(&self) -> Headers<'_> {
-        Headers::checked(self.headers.slice(&self.body), self.header_count)
+        Headers::checked(self.headers.slice(&self.bytes), self.header_count)
     }
 
     /// The record, borrowed.
@@ -162,7 +159,7 @@ impl std::fmt::Debug for OwnedRecord {
     }
 }
 
-/// A part of a record's body. A body is at most 2^31 bytes long.
+/// A part of a record, which is less than 2^32 bytes long.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     start: u32,

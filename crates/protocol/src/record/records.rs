@@ -25,10 +25,7 @@ impl<'a> Iterator for Records<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.cursor.next(&mut self.reader)? {
-            Ok((record, _)) => Some(Ok(record)),
-            Err(error) => Some(Err(error)),
-        }
+        self.cursor.next(&mut self.reader)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -59,22 +56,24 @@ impl RecordCursor {
         }
     }
 
-    /// The next record and its body, all that follows its length.
+    /// The next record.
     #[inline]
-    pub(crate) fn next<'a>(
-        &mut self,
-        reader: &mut SliceReader<'a>,
-    ) -> Option<Result<(RecordView<'a>, &'a [u8]), RecordError>> {
-        if self.index >= self.count {
-            return self.finish(reader);
-        }
-        match self.read(reader) {
-            Ok(record) => {
+    pub(crate) fn next<'a>(&mut self, reader: &mut SliceReader<'a>) -> Option<Result<RecordView<'a>, RecordError>> {
+        // What is cold takes copies, so that what is hot can stay in registers.
+        if self.index < self.count {
+            let start = *reader;
+            if let Some(record) = self.read(reader) {
                 self.index += 1;
-                Some(Ok(record))
+                return Some(Ok(record));
             }
-            Err(reason) => Some(Err(self.fail(reader, reason))),
+            self.count = self.index;
+            *reader = SliceReader::new(&[]);
+            return Some(Err(RecordError::InvalidRecord { index: self.index, reason: what_is_wrong(start) }));
         }
+        let error = error_at_end(reader.len(), self.count);
+        self.count = 0;
+        *reader = SliceReader::new(&[]);
+        error.map(Err)
     }
 
     /// How many records `left` bytes can hold. The count is the word of whoever wrote the batch.
@@ -86,54 +85,54 @@ impl RecordCursor {
     }
 
     #[inline]
-    fn read<'a>(&self, reader: &mut SliceReader<'a>) -> Result<(RecordView<'a>, &'a [u8]), &'static str> {
-        let length = reader.varint().ok_or("its length is cut off")?;
-        let body = usize::try_from(length)
-            .ok()
-            .and_then(|length| reader.take(length))
-            .ok_or("its length is not within the batch")?;
-        let mut reader = SliceReader::new(body);
+    fn read<'a>(&self, reader: &mut SliceReader<'a>) -> Option<RecordView<'a>> {
+        let length = usize::try_from(reader.varint()?).ok()?;
+        let mut body = SliceReader::new(reader.take(length)?);
         // No attribute of a record is defined.
-        reader.byte().ok_or("it is empty")?;
-        let timestamp_delta = reader.varlong().ok_or("its timestamp is cut off")?;
-        let offset_delta = reader.varint().ok_or("its offset is cut off")?;
-        let key = reader.nullable_bytes().ok_or("its key is cut off")?;
-        let value = reader.nullable_bytes().ok_or("its value is cut off")?;
-        let headers = Headers::read(&mut reader)?;
-        if reader.len() > 0 {
-            return Err("it is shorter than its length");
-        }
+        body.byte()?;
+        let timestamp_delta = body.varlong()?;
+        let offset_delta = body.varint()?;
+        let key = body.nullable_bytes()?;
+        let value = body.nullable_bytes()?;
+        let headers = match body.rest() {
+            [0] => Headers::EMPTY,
+            _ => Headers::read_to_end(body)?,
+        };
         let timestamp = match self.log_append_time {
             Some(timestamp) => timestamp,
             None => self.base_timestamp.wrapping_add(timestamp_delta),
         };
-        let record = RecordView {
-            offset: self.base_offset.wrapping_add(i64::from(offset_delta)),
-            timestamp,
-            key,
-            value,
-            headers,
-        };
-        Ok((record, body))
+        let offset = self.base_offset.wrapping_add(i64::from(offset_delta));
+        Some(RecordView { offset, timestamp, key, value, headers })
     }
+}
 
-    /// After the last record nothing may be left.
-    #[cold]
-    fn finish<T>(&mut self, reader: &mut SliceReader<'_>) -> Option<Result<T, RecordError>> {
-        let count = self.count;
-        let remaining = reader.len();
-        *reader = SliceReader::new(&[]);
-        if count < 0 {
-            self.count = 0;
-            return Some(Err(RecordError::InvalidRecordCount { count }));
-        }
-        (remaining > 0).then_some(Err(RecordError::TrailingBytes { remaining, count }))
+/// After the last record nothing may be left.
+#[cold]
+fn error_at_end(remaining: usize, count: i32) -> Option<RecordError> {
+    if count < 0 {
+        Some(RecordError::InvalidRecordCount { count })
+    } else if remaining > 0 {
+        Some(RecordError::TrailingBytes { remaining, count })
+    } else {
+        None
     }
+}
 
-    #[cold]
-    fn fail(&mut self, reader: &mut SliceReader<'_>, reason: &'static str) -> RecordError {
-        *reader = SliceReader::new(&[]);
-        self.count = self.index;
-        RecordError::InvalidRecord { index: self.index, reason }
+/// Says why the record at the start of `reader` does not parse.
+#[cold]
+fn what_is_wrong(mut reader: SliceReader<'_>) -> &'static str {
+    fn find(reader: &mut SliceReader<'_>) -> Result<(), &'static str> {
+        let length = reader.varint().ok_or("its length is cut off")?;
+        let body = usize::try_from(length).ok().and_then(|length| reader.take(length));
+        let mut body = SliceReader::new(body.ok_or("its length is not within the batch")?);
+        body.byte().ok_or("it is empty")?;
+        body.varlong().ok_or("its timestamp is cut off")?;
+        body.varint().ok_or("its offset is cut off")?;
+        body.nullable_bytes().ok_or("its key is cut off")?;
+        body.nullable_bytes().ok_or("its value is cut off")?;
+        Headers::check(&mut body)?;
+        Ok(())
     }
+    find(&mut reader).err().unwrap_or("it is shorter than its length")
 }

@@ -47,44 +47,28 @@ impl<'a> SliceReader<'a> {
 
     #[inline]
     pub(crate) fn varint(&mut self) -> Option<i32> {
-        let first = self.byte()?;
-        let raw = if first < 0x80 { u32::from(first) } else { self.varint_tail(u32::from(first & 0x7f))? };
+        // Nearly all have one byte or two.
+        let (raw, rest) = match *self.bytes {
+            [first, ref rest @ ..] if first < 0x80 => (u32::from(first), rest),
+            [first, second, ref rest @ ..] if second < 0x80 => (u32::from(first & 0x7f) | u32::from(second) << 7, rest),
+            _ => {
+                let (raw, rest) = long_varint(self.bytes, 5)?;
+                (raw as u32, rest)
+            }
+        };
+        self.bytes = rest;
         Some((raw >> 1) as i32 ^ -((raw & 1) as i32))
     }
 
     #[inline]
-    fn varint_tail(&mut self, mut raw: u32) -> Option<u32> {
-        let mut shift = 7;
-        while shift < 35 {
-            let byte = self.byte()?;
-            raw |= u32::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(raw);
-            }
-            shift += 7;
-        }
-        None
-    }
-
-    #[inline]
     pub(crate) fn varlong(&mut self) -> Option<i64> {
-        let first = self.byte()?;
-        let raw = if first < 0x80 { u64::from(first) } else { self.varlong_tail(u64::from(first & 0x7f))? };
+        let (raw, rest) = match *self.bytes {
+            [first, ref rest @ ..] if first < 0x80 => (u64::from(first), rest),
+            [first, second, ref rest @ ..] if second < 0x80 => (u64::from(first & 0x7f) | u64::from(second) << 7, rest),
+            _ => long_varint(self.bytes, 10)?,
+        };
+        self.bytes = rest;
         Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
-    }
-
-    #[inline]
-    fn varlong_tail(&mut self, mut raw: u64) -> Option<u64> {
-        let mut shift = 7;
-        while shift < 70 {
-            let byte = self.byte()?;
-            raw |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(raw);
-            }
-            shift += 7;
-        }
-        None
     }
 
     /// A length, then as many bytes; a negative length is a null (the outer `None` is an error).
@@ -96,6 +80,19 @@ impl<'a> SliceReader<'a> {
             Err(_) => Some(None),
         }
     }
+}
+
+/// Reads a varint of up to `max_length` bytes and gives what follows it.
+#[inline(never)]
+fn long_varint(bytes: &[u8], max_length: usize) -> Option<(u64, &[u8])> {
+    let mut raw = 0;
+    for (index, &byte) in bytes.iter().enumerate().take(max_length) {
+        raw |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            return Some((raw, bytes.get(index + 1..)?));
+        }
+    }
+    None
 }
 
 /// The writing end of a slice.
@@ -132,17 +129,26 @@ impl<'a> SliceWriter<'a> {
 
     #[inline]
     pub(crate) fn varint(&mut self, value: i32) -> Option<()> {
-        let mut raw = zigzag32(value);
-        while raw >= 0x80 {
-            self.byte(raw as u8 | 0x80)?;
-            raw >>= 7;
-        }
-        self.byte(raw as u8)
+        self.unsigned(u64::from(zigzag32(value)))
     }
 
     #[inline]
     pub(crate) fn varlong(&mut self, value: i64) -> Option<()> {
-        let mut raw = zigzag64(value);
+        self.unsigned(zigzag64(value))
+    }
+
+    #[inline]
+    fn unsigned(&mut self, raw: u64) -> Option<()> {
+        // Nearly all have one byte or two.
+        match raw {
+            0..0x80 => self.byte(raw as u8),
+            0x80..0x4000 => self.put(&[raw as u8 | 0x80, (raw >> 7) as u8]),
+            _ => self.long_unsigned(raw),
+        }
+    }
+
+    #[inline(never)]
+    fn long_unsigned(&mut self, mut raw: u64) -> Option<()> {
         while raw >= 0x80 {
             self.byte(raw as u8 | 0x80)?;
             raw >>= 7;
@@ -164,15 +170,20 @@ fn zigzag64(value: i64) -> u64 {
 /// Bytes that [`SliceWriter::varint`] writes for `value`.
 #[inline]
 pub(crate) fn varint_size(value: i32) -> usize {
-    let bits = 32 - (zigzag32(value) | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
+    unsigned_size(u64::from(zigzag32(value)))
 }
 
 /// Bytes that [`SliceWriter::varlong`] writes for `value`.
 #[inline]
 pub(crate) fn varlong_size(value: i64) -> usize {
-    let bits = 64 - (zigzag64(value) | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
+    unsigned_size(zigzag64(value))
+}
+
+#[inline]
+fn unsigned_size(raw: u64) -> usize {
+    let bits = 64 - (raw | 1).leading_zeros() as usize;
+    // One for every seven bits begun, for 1 to 64 bits.
+    (bits * 9 + 64) / 64
 }
 
 #[cfg(test)]

@@ -88,18 +88,16 @@ impl<'a> Headers<'a> {
     /// No headers.
     pub const EMPTY: Self = Headers { bytes: &[], count: 0 };
 
-    /// Checks the headers that follow in `reader` up to its end.
-    #[inline]
-    pub(crate) fn read(reader: &mut SliceReader<'a>) -> Result<Self, &'static str> {
-        let count = reader.varint().ok_or("its header count is cut off")?;
-        if count == 0 {
-            return Ok(Self::EMPTY);
-        }
-        Self::read_some(reader, count)
+    /// Takes the headers that `reader` holds, if they are well-formed and nothing follows them.
+    #[inline(never)]
+    pub(crate) fn read_to_end(mut reader: SliceReader<'a>) -> Option<Self> {
+        let headers = Self::check(&mut reader).ok()?;
+        (reader.len() == 0).then_some(headers)
     }
 
-    #[cold]
-    fn read_some(reader: &mut SliceReader<'a>, count: i32) -> Result<Self, &'static str> {
+    /// Takes the headers at the start of `reader`, or says why they are not well-formed.
+    pub(crate) fn check(reader: &mut SliceReader<'a>) -> Result<Self, &'static str> {
+        let count = reader.varint().ok_or("its header count is cut off")?;
         let count = u32::try_from(count).map_err(|_| "its header count is negative")?;
         // A header has two bytes at least.
         if count as usize > reader.len() / 2 {

@@ -9,6 +9,7 @@ mod common;
 mod consumer;
 mod definition;
 mod nearest;
+mod producer;
 mod security;
 mod settings;
 
@@ -16,6 +17,7 @@ pub use admin::{AdminConfig, AdminConfigBuilder};
 pub use common::{CommonConfig, MetadataRecoveryStrategy};
 pub use consumer::{AutoOffsetReset, ConsumerConfig, ConsumerConfigBuilder, IsolationLevel};
 pub use definition::{Definition, Kind, Range, Support};
+pub use producer::{Acks, ProducerConfig, ProducerConfigBuilder};
 pub use settings::ConfigWarning;
 
 pub(crate) use common::exponential;
@@ -108,3 +110,6 @@ macro_rules! debug_builder {
 }
 
 pub(crate) use {common_setters, debug_builder, setters};
+
+#[cfg(test)]
+mod tests;

@@ -243,8 +243,7 @@ impl ClientError {
         match self {
             Self::Broker { code, .. } => matches!(
                 code,
-                ErrorCode::InvalidProducerEpoch
-                    | ErrorCode::ProducerFenced
+                ErrorCode::ProducerFenced
                     | ErrorCode::FencedInstanceId
                     | ErrorCode::ClusterAuthorizationFailed
                     | ErrorCode::TransactionalIdAuthorizationFailed

@@ -5,15 +5,11 @@
 //! one table of definitions. Transactions, TLS, SASL and the `consumer` group protocol are not there yet and refused by
 //! name.
 
-pub mod admin;
 pub mod config;
 pub mod error;
 pub mod net;
-mod offset_and_metadata;
-mod topic_partition;
+pub mod producer;
 
-pub use admin::Admin;
-pub use config::{AdminConfig, ConsumerConfig};
+pub use config::{AdminConfig, ConsumerConfig, ProducerConfig};
 pub use error::{ClientError, ConfigError};
-pub use offset_and_metadata::OffsetAndMetadata;
-pub use topic_partition::TopicPartition;
+pub use producer::Producer;

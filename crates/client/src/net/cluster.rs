@@ -137,6 +137,11 @@ impl Cluster {
         }
     }
 
+    /// Notes that a topic is in use, so that its metadata is kept for `metadata.max.idle.ms` from now.
+    pub fn track_used(&self, topic: &str) {
+        self.inner.metadata.track(topic, Some(Instant::now()));
+    }
+
     /// Does not need metadata of these topics any more.
     pub fn untrack<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
         for topic in topics {

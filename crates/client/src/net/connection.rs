@@ -195,7 +195,19 @@ impl Connection {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn start_request<R: Request>(&self, request: &R) -> Result<PendingResponse<R>, ClientError> {
-        let version = self.shared.versions.pick::<R>(None)?;
+        self.start_request_capped(request, None)
+    }
+
+    /// As [`start_request`](Self::start_request), with an upper limit of the version.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn start_request_capped<R: Request>(
+        &self,
+        request: &R,
+        max_version: Option<i16>,
+    ) -> Result<PendingResponse<R>, ClientError> {
+        let version = self.shared.versions.pick::<R>(max_version)?;
         self.enqueue(request, version, None, None)
     }
 

@@ -1,0 +1,488 @@
+//! The producer's configuration.
+
+use std::time::Duration;
+
+use vltava_protocol::record::{Codec, Compression};
+
+use super::common::{COMMON, CommonConfig};
+use super::definition::{Definition, Kind, Range};
+use super::security::SECURITY;
+use super::settings::{ConfigWarning, Settings, Tables};
+use super::{common_setters, setters};
+use crate::error::{ClientError, ConfigError};
+
+/// Kafka's class of the partitioner that goes round all partitions.
+pub(crate) const ROUND_ROBIN_CLASS: &str = "org.apache.kafka.clients.producer.RoundRobinPartitioner";
+
+const TYPED: &str = "serializers are chosen by type, see the module `serdes`";
+const TRANSACTIONS: &str = "transactions are not supported yet";
+
+const TABLES: Tables = &[COMMON, SECURITY, PRODUCER];
+
+const PRODUCER: &[Definition] = &[
+    Definition::new(
+        "acks",
+        Kind::String,
+        Some("all"),
+        Range::OneOf(&["all", "-1", "0", "1"]),
+        "How many replicas must have a batch before it counts as sent: 0 none (no answer at all), 1 the leader, all (-1) every replica in sync.",
+    ),
+    Definition::new(
+        "batch.size",
+        Kind::Int,
+        Some("16384"),
+        Range::AtLeast(0),
+        "Upper size of a batch of records for one partition, in bytes; larger batches cost memory and save requests. A larger record is a batch of its own.",
+    ),
+    Definition::new(
+        "bootstrap.servers",
+        Kind::List,
+        None,
+        Range::Any,
+        "host:port, separated by commas, from which the cluster is found.",
+    ),
+    Definition::new(
+        "buffer.memory",
+        Kind::Long,
+        Some("33554432"),
+        Range::AtLeast(0),
+        "Memory for records that are not acknowledged, in bytes; when it is used up, send waits up to max.block.ms.",
+    ),
+    Definition::new(
+        "compression.gzip.level",
+        Kind::Int,
+        Some("-1"),
+        Range::BetweenOr(1, 9, -1),
+        "gzip: 1 is fastest, 9 smallest, -1 the library's choice.",
+    ),
+    Definition::new(
+        "compression.lz4.level",
+        Kind::Int,
+        Some("9"),
+        Range::Between(1, 17),
+        "lz4: level of the high compression mode.",
+    )
+    .warned("lz4 has one level here, the fastest"),
+    Definition::new(
+        "compression.type",
+        Kind::String,
+        Some("none"),
+        Range::OneOf(&["none", "gzip", "snappy", "lz4", "zstd"]),
+        "How batches are compressed.",
+    ),
+    Definition::new(
+        "compression.zstd.level",
+        Kind::Int,
+        Some("3"),
+        Range::Between(-131_072, 22),
+        "zstd: smaller is faster.",
+    ),
+    Definition::new(
+        "connections.max.idle.ms",
+        Kind::Long,
+        Some("540000"),
+        Range::Any,
+        "An unused connection is closed after this time, in ms; negative for never.",
+    ),
+    Definition::new(
+        "delivery.timeout.ms",
+        Kind::Int,
+        Some("120000"),
+        Range::AtLeast(0),
+        "A record that is not acknowledged this long after send fails, in ms; at least linger.ms + request.timeout.ms.",
+    ),
+    Definition::new(
+        "enable.idempotence",
+        Kind::Boolean,
+        Some("true"),
+        Range::Any,
+        "Whether the broker removes duplicates that retries cause; needs acks=all, retries and at most 5 requests in flight.",
+    ),
+    Definition::new(
+        "enable.metrics.push",
+        Kind::Boolean,
+        Some("true"),
+        Range::Any,
+        "Whether metrics are pushed to the broker (KIP-714).",
+    )
+    .warned_unless("false", "metrics are not pushed yet"),
+    Definition::new("interceptor.classes", Kind::List, Some(""), Range::Any, "Classes that see every record.")
+        .refused("interceptors are not supported, wrap the producer"),
+    Definition::new("key.serializer", Kind::Class, None, Range::Any, "Serializer of keys.").warned(TYPED),
+    Definition::new(
+        "linger.ms",
+        Kind::Long,
+        Some("5"),
+        Range::AtLeast(0),
+        "How long a batch waits for more records before it is sent, in ms.",
+    ),
+    Definition::new(
+        "max.block.ms",
+        Kind::Long,
+        Some("60000"),
+        Range::AtLeast(0),
+        "How long send may wait for metadata or buffer memory, in ms.",
+    ),
+    Definition::new(
+        "max.in.flight.requests.per.connection",
+        Kind::Int,
+        Some("5"),
+        Range::AtLeast(1),
+        "How many produce requests may wait for their answers on one connection.",
+    ),
+    Definition::new(
+        "max.request.size",
+        Kind::Int,
+        Some("1048576"),
+        Range::AtLeast(0),
+        "Largest produce request, and so the largest record, before compression, in bytes.",
+    ),
+    Definition::new(
+        "metadata.max.idle.ms",
+        Kind::Long,
+        Some("300000"),
+        Range::AtLeast(5000),
+        "Metadata of a topic that is not used this long is forgotten, in ms.",
+    ),
+    Definition::new(
+        "partitioner.adaptive.partitioning.enable",
+        Kind::Boolean,
+        Some("true"),
+        Range::Any,
+        "Whether partitions of slow brokers get fewer records without a key (KIP-794).",
+    ),
+    Definition::new(
+        "partitioner.availability.timeout.ms",
+        Kind::Long,
+        Some("0"),
+        Range::AtLeast(0),
+        "A partition whose broker has not taken a batch for this long gets no records without a key, in ms; 0 for never.",
+    ),
+    Definition::new(
+        "partitioner.class",
+        Kind::Class,
+        None,
+        Range::Checked(
+            "the class RoundRobinPartitioner; give any other as a `Partitioner` to the producer's builder",
+            is_known_partitioner,
+        ),
+        "How records are spread over partitions; default: by key, else sticky.",
+    ),
+    Definition::new(
+        "partitioner.ignore.keys",
+        Kind::Boolean,
+        Some("false"),
+        Range::Any,
+        "Whether records with a key are spread like those without one.",
+    ),
+    Definition::new(
+        "receive.buffer.bytes",
+        Kind::Int,
+        Some("32768"),
+        Range::AtLeast(-1),
+        "The socket's receive buffer in bytes; -1 leaves it to the operating system.",
+    ),
+    Definition::new(
+        "retries",
+        Kind::Int,
+        Some("2147483647"),
+        Range::Between(0, 2_147_483_647),
+        "How often a batch is sent again after an error that may pass; delivery.timeout.ms ends it earlier.",
+    ),
+    Definition::new(
+        "transaction.timeout.ms",
+        Kind::Int,
+        Some("60000"),
+        Range::AtLeast(1),
+        "How long a transaction may be open, in ms.",
+    )
+    .warned(TRANSACTIONS),
+    Definition::new(
+        "transaction.two.phase.commit.enable",
+        Kind::Boolean,
+        Some("false"),
+        Range::Any,
+        "Whether the producer takes part in two-phase commits.",
+    )
+    .refused(TRANSACTIONS),
+    Definition::new(
+        "transactional.id",
+        Kind::String,
+        None,
+        Range::NonEmpty,
+        "The name under which a producer's transactions continue after a restart.",
+    )
+    .refused(TRANSACTIONS),
+    Definition::new("value.serializer", Kind::Class, None, Range::Any, "Serializer of values.").warned(TYPED),
+];
+
+fn is_known_partitioner(class: &str) -> bool {
+    class.is_empty() || class == ROUND_ROBIN_CLASS
+}
+
+/// How many replicas must have a batch before it counts as sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Acks {
+    /// None; the broker does not even answer, and the offsets of records are not known.
+    None,
+    /// The leader.
+    Leader,
+    /// Every replica in sync.
+    All,
+}
+
+impl Acks {
+    /// The number in the request: 0, 1 or -1.
+    #[must_use]
+    pub const fn code(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Leader => 1,
+            Self::All => -1,
+        }
+    }
+}
+
+/// The producer's settings, checked.
+///
+/// ```
+/// use std::time::Duration;
+/// use vltava_client::ProducerConfig;
+///
+/// let by_builder = ProducerConfig::builder()
+///     .bootstrap_servers("localhost:9092")
+///     .linger(Duration::from_millis(20))
+///     .build()?;
+/// let by_keys = ProducerConfig::from_properties([("bootstrap.servers", "localhost:9092"), ("linger.ms", "20")])?;
+/// assert_eq!(by_builder.linger(), by_keys.linger());
+/// # Ok::<(), vltava_client::ClientError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ProducerConfig {
+    pub(crate) common: CommonConfig,
+    pub(crate) acks: Acks,
+    pub(crate) batch_size: usize,
+    pub(crate) buffer_memory: usize,
+    pub(crate) codec: Codec,
+    pub(crate) delivery_timeout: Duration,
+    pub(crate) enable_idempotence: bool,
+    pub(crate) linger: Duration,
+    pub(crate) max_block: Duration,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_request_size: usize,
+    pub(crate) metadata_max_idle: Duration,
+    pub(crate) adaptive_partitioning: bool,
+    pub(crate) partitioner_availability_timeout: Option<Duration>,
+    pub(crate) partitioner_ignore_keys: bool,
+    pub(crate) round_robin: bool,
+    pub(crate) retries: u32,
+    settings: Settings,
+}
+
+impl ProducerConfig {
+    /// Starts a typed builder.
+    pub fn builder() -> ProducerConfigBuilder {
+        ProducerConfigBuilder { properties: Vec::new() }
+    }
+
+    /// Checks settings given by Kafka's keys, as a properties file has them.
+    ///
+    /// # Errors
+    /// [`ClientError::Config`] naming the key, the value and the range. An unknown key is no error but a
+    /// [warning](Self::warnings).
+    pub fn from_properties<K, V>(properties: impl IntoIterator<Item = (K, V)>) -> Result<Self, ClientError>
+    where
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
+        Ok(Self::read(Settings::parse(TABLES, properties)?)?)
+    }
+
+    fn read(settings: Settings) -> Result<Self, ConfigError> {
+        let mut common = CommonConfig::read(&settings, "producer")?;
+        common.api_timeout = settings.duration("max.block.ms")?;
+        let availability = settings.duration("partitioner.availability.timeout.ms")?;
+        let mut config = Self {
+            acks: match settings.required("acks")? {
+                "0" => Acks::None,
+                "1" => Acks::Leader,
+                _ => Acks::All,
+            },
+            batch_size: settings.size("batch.size")?,
+            buffer_memory: settings.size("buffer.memory")?,
+            codec: codec(&settings)?,
+            delivery_timeout: settings.duration("delivery.timeout.ms")?,
+            enable_idempotence: settings.boolean("enable.idempotence")?,
+            linger: settings.duration("linger.ms")?,
+            max_block: common.api_timeout,
+            max_in_flight: settings.size("max.in.flight.requests.per.connection")?,
+            max_request_size: settings.size("max.request.size")?,
+            metadata_max_idle: settings.duration("metadata.max.idle.ms")?,
+            adaptive_partitioning: settings.boolean("partitioner.adaptive.partitioning.enable")?,
+            partitioner_availability_timeout: (!availability.is_zero()).then_some(availability),
+            partitioner_ignore_keys: settings.boolean("partitioner.ignore.keys")?,
+            round_robin: settings.text("partitioner.class").is_some_and(|class| class == ROUND_ROBIN_CLASS),
+            retries: u32::try_from(settings.size("retries")?).unwrap_or(u32::MAX),
+            common,
+            settings,
+        };
+        config.check_idempotence()?;
+        config.check_delivery_timeout()?;
+        Ok(config)
+    }
+
+    /// Idempotence is on unless other settings exclude it; it is an error only if both were asked for.
+    fn check_idempotence(&mut self) -> Result<(), ConfigError> {
+        if !self.enable_idempotence {
+            return Ok(());
+        }
+        let conflict = if self.retries == 0 {
+            Some(("retries", "0".to_owned(), "must be > 0 with `enable.idempotence` true"))
+        } else if self.acks != Acks::All {
+            Some(("acks", self.acks.code().to_string(), "must be all with `enable.idempotence` true"))
+        } else if self.max_in_flight > 5 {
+            let key = "max.in.flight.requests.per.connection";
+            Some((key, self.max_in_flight.to_string(), "must be at most 5 with `enable.idempotence` true"))
+        } else {
+            None
+        };
+        match conflict {
+            Some((key, value, expected)) if self.settings.is_given("enable.idempotence") || key.starts_with("max") => {
+                Err(ConfigError::new(key, value, expected))
+            }
+            Some((key, value, _)) => {
+                tracing::info!("idempotence is off because `{key}` is {value}");
+                self.enable_idempotence = false;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_delivery_timeout(&mut self) -> Result<(), ConfigError> {
+        let least = self.linger.saturating_add(self.common.request_timeout);
+        if self.delivery_timeout >= least {
+            return Ok(());
+        }
+        if self.settings.is_given("delivery.timeout.ms") {
+            let value = self.delivery_timeout.as_millis();
+            let expected = format!("must be >= `linger.ms` + `request.timeout.ms` = {}", least.as_millis());
+            return Err(ConfigError::new("delivery.timeout.ms", value, expected));
+        }
+        self.delivery_timeout = least;
+        Ok(())
+    }
+
+    /// The table of all keys.
+    pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+        TABLES.iter().flat_map(|table| table.iter())
+    }
+
+    /// What was accepted though it has no effect. Also logged.
+    #[must_use]
+    pub fn warnings(&self) -> &[ConfigWarning] {
+        self.settings.warnings()
+    }
+
+    /// Bootstrap, connections, metadata, retries.
+    #[must_use]
+    pub fn common(&self) -> &CommonConfig {
+        &self.common
+    }
+
+    /// `linger.ms`.
+    #[must_use]
+    pub fn linger(&self) -> Duration {
+        self.linger
+    }
+
+    /// `batch.size` in bytes.
+    #[must_use]
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// `buffer.memory` in bytes.
+    #[must_use]
+    pub fn buffer_memory(&self) -> usize {
+        self.buffer_memory
+    }
+
+    /// Whether the producer is idempotent: `enable.idempotence`, unless `acks` or `retries` exclude it.
+    #[must_use]
+    pub fn enable_idempotence(&self) -> bool {
+        self.enable_idempotence
+    }
+}
+
+fn codec(settings: &Settings) -> Result<Codec, ConfigError> {
+    let (compression, level_key) = match settings.required("compression.type")? {
+        "gzip" => (Compression::Gzip, Some("compression.gzip.level")),
+        "snappy" => (Compression::Snappy, None),
+        "lz4" => (Compression::Lz4, None),
+        "zstd" => (Compression::Zstd, Some("compression.zstd.level")),
+        _ => (Compression::None, None),
+    };
+    let Some(key) = level_key else { return Ok(Codec::from(compression)) };
+    let level = settings.int(key)?;
+    if compression == Compression::Gzip && level == -1 {
+        return Ok(Codec::from(compression));
+    }
+    Codec::with_level(compression, level).map_err(|error| ConfigError::new(key, level, error.to_string()))
+}
+
+/// Typed setters over the table of definitions; see [`ProducerConfig`].
+#[derive(Clone, Default)]
+#[must_use]
+pub struct ProducerConfigBuilder {
+    properties: Vec<(String, String)>,
+}
+
+super::debug_builder!(ProducerConfigBuilder);
+
+impl ProducerConfigBuilder {
+    common_setters!();
+
+    setters! {
+        /// `linger.ms`, default 5 ms: how long a batch waits for more records. More time makes larger batches and adds
+        /// as much latency.
+        linger: duration = "linger.ms";
+        /// `batch.size` in bytes, default 16384: upper size of a batch. Larger ones save requests, and cost this much
+        /// memory per partition.
+        batch_size: bytes = "batch.size";
+        /// `buffer.memory` in bytes, default 32 MiB: records that are not acknowledged; beyond it `send` waits.
+        buffer_memory: bytes = "buffer.memory";
+        /// `max.request.size` in bytes, default 1 MiB: largest request, and so the largest record.
+        max_request_size: bytes = "max.request.size";
+        /// `max.block.ms`, default 60 s: how long `send` may wait for metadata or memory.
+        max_block: duration = "max.block.ms";
+        /// `delivery.timeout.ms`, default 2 min: a record not acknowledged this long after `send` fails.
+        delivery_timeout: duration = "delivery.timeout.ms";
+        /// `retries`, default 2147483647: how often a batch is sent again.
+        retries: int = "retries";
+        /// `enable.idempotence`, default true: no duplicates by retries.
+        enable_idempotence: bool = "enable.idempotence";
+        /// `max.in.flight.requests.per.connection`, default 5 (the most that idempotence allows).
+        max_in_flight_requests_per_connection: bytes = "max.in.flight.requests.per.connection";
+        /// `partitioner.ignore.keys`, default false: spread records with a key like those without one.
+        partitioner_ignore_keys: bool = "partitioner.ignore.keys";
+    }
+
+    /// `acks`, default [`Acks::All`].
+    pub fn acks(self, acks: Acks) -> Self {
+        self.set("acks", acks.code().to_string())
+    }
+
+    /// `compression.type`, default none: whole batches are compressed, at the producer's cost in CPU time.
+    pub fn compression(self, compression: Compression) -> Self {
+        self.set("compression.type", compression.name())
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// As [`ProducerConfig::from_properties`].
+    pub fn build(self) -> Result<ProducerConfig, ClientError> {
+        ProducerConfig::from_properties(self.properties)
+    }
+}

@@ -1,0 +1,161 @@
+use std::time::Duration;
+
+use super::*;
+use crate::error::ClientError;
+
+const BOOT: (&str, &str) = ("bootstrap.servers", "localhost:9092");
+
+fn producer(properties: &[(&str, &str)]) -> Result<ProducerConfig, ClientError> {
+    ProducerConfig::from_properties(std::iter::once(&BOOT).chain(properties).copied())
+}
+
+fn consumer(properties: &[(&str, &str)]) -> Result<ConsumerConfig, ClientError> {
+    ConsumerConfig::from_properties(std::iter::once(&BOOT).chain(properties).copied())
+}
+
+#[test]
+fn producer_defaults_are_kafkas() {
+    let config = producer(&[]).unwrap();
+    assert_eq!(config.acks, Acks::All);
+    assert_eq!(config.linger, Duration::from_millis(5));
+    assert_eq!(config.batch_size, 16384);
+    assert_eq!(config.buffer_memory, 32 << 20);
+    assert_eq!(config.delivery_timeout, Duration::from_secs(120));
+    assert_eq!(config.max_in_flight, 5);
+    assert_eq!(config.retries, i32::MAX as u32);
+    assert!(config.enable_idempotence);
+    assert!(config.warnings().is_empty());
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_key_value_and_range() {
+    let cases = [
+        (("linger.ms", "-5"), "invalid `linger.ms` -5: must be >= 0"),
+        (("linger.ms", "soon"), "invalid `linger.ms` soon: must be a 64-bit integer"),
+        (("batch.size", "3000000000"), "invalid `batch.size` 3000000000: must be a 32-bit integer"),
+        (("acks", "2"), "invalid `acks` 2: must be one of all, -1, 0, 1"),
+        (("enable.idempotence", "maybe"), "invalid `enable.idempotence` maybe: must be true or false"),
+        (
+            ("compression.type", "brotli"),
+            "invalid `compression.type` brotli: must be one of none, gzip, snappy, lz4, zstd",
+        ),
+        (("transactional.id", "t"), "invalid `transactional.id` t: transactions are not supported yet"),
+        (("security.protocol", "SSL"), "invalid `security.protocol` SSL: only PLAINTEXT is supported yet"),
+        (
+            ("bootstrap.servers", "host"),
+            "invalid `bootstrap.servers` host: must be host:port with a port of 1 to 65535",
+        ),
+        (
+            ("delivery.timeout.ms", "10"),
+            "invalid `delivery.timeout.ms` 10: must be >= `linger.ms` + `request.timeout.ms` = 30005",
+        ),
+        (
+            ("max.in.flight.requests.per.connection", "6"),
+            "invalid `max.in.flight.requests.per.connection` 6: must be at most 5 with `enable.idempotence` true",
+        ),
+    ];
+    for (property, expected) in cases {
+        assert_eq!(producer(&[property]).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn bootstrap_servers_are_required() {
+    let none: [(&str, &str); 0] = [];
+    let error = AdminConfig::from_properties(none).unwrap_err();
+    assert_eq!(error.to_string(), "invalid `bootstrap.servers` \"\": required, and has no default");
+}
+
+#[test]
+fn an_unknown_key_is_a_warning_with_the_nearest_known_one() {
+    let config = producer(&[("liner.ms", "5"), ("completely.unrelated.to.anything.here", "1")]).unwrap();
+    let warnings: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "unknown setting `liner.ms`: did you mean `linger.ms`?",
+            "unknown setting `completely.unrelated.to.anything.here`"
+        ]
+    );
+}
+
+#[test]
+fn a_known_key_without_effect_is_a_warning_unless_it_says_what_happens_anyway() {
+    let config = producer(&[("metrics.num.samples", "2"), ("enable.metrics.push", "false")]).unwrap();
+    assert!(config.warnings().is_empty());
+    let config = producer(&[("metrics.num.samples", "3"), ("enable.metrics.push", "true")]).unwrap();
+    assert_eq!(config.warnings().len(), 2);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config = producer(&[("sasl.jaas.config", "password=secret")]).unwrap();
+    assert!(!format!("{config:?}").contains("secret"));
+}
+
+#[test]
+fn idempotence_yields_to_other_settings_unless_it_was_asked_for() {
+    assert!(!producer(&[("acks", "1")]).unwrap().enable_idempotence);
+    assert!(!producer(&[("retries", "0")]).unwrap().enable_idempotence);
+    let error = producer(&[("acks", "1"), ("enable.idempotence", "true")]).unwrap_err();
+    assert_eq!(error.to_string(), "invalid `acks` 1: must be all with `enable.idempotence` true");
+}
+
+#[test]
+fn the_delivery_timeout_grows_with_linger_unless_it_was_given() {
+    let config = producer(&[("linger.ms", "200000")]).unwrap();
+    assert_eq!(config.delivery_timeout, Duration::from_millis(230_000));
+}
+
+#[test]
+fn consumer_auto_offset_reset_reads_all_of_kafkas_forms() {
+    let cases = [
+        ("earliest", Some(AutoOffsetReset::Earliest)),
+        ("latest", Some(AutoOffsetReset::Latest)),
+        ("none", Some(AutoOffsetReset::None)),
+        ("by_duration:P1DT2H3M4.5S", Some(AutoOffsetReset::ByDuration(Duration::from_millis(93_784_500)))),
+        ("by_duration:PT10S", Some(AutoOffsetReset::ByDuration(Duration::from_secs(10)))),
+        ("by_duration:P", None),
+        ("by_duration:PT", None),
+        ("by_duration:-PT1S", None),
+        ("beginning", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(AutoOffsetReset::parse(text), expected, "{text}");
+        assert_eq!(consumer(&[("auto.offset.reset", text)]).is_ok(), expected.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn automatic_commits_need_a_group() {
+    assert!(!consumer(&[]).unwrap().enable_auto_commit);
+    assert!(consumer(&[("group.id", "g")]).unwrap().enable_auto_commit);
+    assert!(consumer(&[("enable.auto.commit", "true")]).is_err());
+}
+
+#[test]
+fn every_default_is_in_its_range() {
+    let all = ProducerConfig::definitions().chain(ConsumerConfig::definitions()).chain(AdminConfig::definitions());
+    let mut count = 0;
+    for definition in all {
+        count += 1;
+        if let Some(default) = definition.default {
+            assert_eq!(definition.check(default), Ok(()), "{}", definition.key);
+        }
+    }
+    // 112 + 111 + 93 keys of Kafka 4.3, without two by which the JVM shares its tables.
+    assert!(count > 280, "{count}");
+}
+
+#[test]
+fn builder_and_properties_agree() {
+    let built = ProducerConfig::builder()
+        .bootstrap_servers("localhost:9092")
+        .acks(Acks::All)
+        .linger(Duration::from_millis(7))
+        .batch_size(1000)
+        .build()
+        .unwrap();
+    let read = producer(&[("linger.ms", "7"), ("batch.size", "1000")]).unwrap();
+    assert_eq!((built.linger, built.batch_size), (read.linger, read.batch_size));
+}

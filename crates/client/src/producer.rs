@@ -1,0 +1,443 @@
+//! The producer: records into batches, batches to the brokers.
+//!
+//! Kafka's semantics: idempotent by default (KIP-679), up to five requests in flight with the order of each partition
+//! kept, sticky partitioning that is uniform in bytes (KIP-794), back-pressure by `buffer.memory`. Any thread appends its
+//! record straight into the batch of the partition; one task sends.
+
+mod accumulator;
+mod batch;
+mod buffer_pool;
+mod delivery;
+mod io;
+mod partitioner;
+mod record;
+mod sender;
+mod sticky;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use delivery::Delivery;
+pub use partitioner::{DefaultPartitioner, Partitioner, RoundRobinPartitioner, TopicPartitions};
+pub use record::{ProducerRecord, RecordMetadata};
+pub use vltava_protocol::record::{HeaderView, partition_for_key};
+
+use crate::config::ProducerConfig;
+use crate::error::ClientError;
+use crate::net::{Cluster, PartitionMetadata};
+use accumulator::{
+    Accumulator, AccumulatorSettings, Appended, ByCallback, ByDelivery, ByFlush, Observe, PartitionQueue, TopicQueues,
+};
+use io::Wake;
+use sender::{Sender, SenderSettings};
+
+/// Sends records to a Kafka cluster. Thread-safe and cheap to clone; all clones are one producer.
+///
+/// [`send`](Self::send) waits only for room in the buffer and gives a future of the record's metadata. Records of one
+/// partition are written in the order in which they were given, also through retries.
+///
+/// When the last clone is dropped, what is buffered is still sent in the background as long as the runtime lives;
+/// [`close`](Self::close) waits for it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), vltava_client::ClientError> {
+/// use vltava_client::producer::{Producer, ProducerRecord};
+/// use vltava_client::ProducerConfig;
+///
+/// let producer = Producer::new(ProducerConfig::builder().bootstrap_servers("localhost:9092").build()?)?;
+/// let delivery = producer.send(ProducerRecord::new("users").key("1").value("mitch")).await?;
+/// let metadata = delivery.await?;
+/// println!("{}-{} at {:?}", metadata.topic, metadata.partition, metadata.offset);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Producer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: ProducerConfig,
+    cluster: Cluster,
+    accumulator: Arc<Accumulator>,
+    wake: Arc<Wake>,
+    partitioner: Choice,
+}
+
+/// The default partitioner is called directly, it is on the path of every record.
+#[derive(Debug)]
+enum Choice {
+    Default(DefaultPartitioner),
+    Other(Box<dyn Partitioner>),
+}
+
+impl Choice {
+    #[inline]
+    fn partition(&self, record: &ProducerRecord<'_>, topic: TopicPartitions) -> Option<i32> {
+        match self {
+            Self::Default(partitioner) => partitioner.partition(record, topic),
+            Self::Other(partitioner) => partitioner.partition(record, topic),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.accumulator.close();
+        self.wake.wake();
+    }
+}
+
+/// What became of an attempt to place a record without waiting.
+enum Placed<O: Observe> {
+    Done(O::Tag),
+    NeedsMemory { size: usize, observe: O },
+    NeedsTopic { observe: O },
+    NoSuchPartition { observe: O, partition: i32, count: usize },
+}
+
+impl Producer {
+    /// A producer with the partitioner that the configuration names. Connects when the first record is sent.
+    ///
+    /// # Errors
+    /// [`ClientError::NoRuntime`] outside of a tokio runtime.
+    pub fn new(config: ProducerConfig) -> Result<Self, ClientError> {
+        let partitioner = if config.round_robin {
+            Choice::Other(Box::new(RoundRobinPartitioner::default()))
+        } else {
+            Choice::Default(DefaultPartitioner { ignore_keys: config.partitioner_ignore_keys })
+        };
+        Self::start(config, partitioner)
+    }
+
+    /// A producer with a partitioner of one's own.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_partitioner(
+        config: ProducerConfig,
+        partitioner: impl Partitioner + 'static,
+    ) -> Result<Self, ClientError> {
+        Self::start(config, Choice::Other(Box::new(partitioner)))
+    }
+
+    fn start(config: ProducerConfig, partitioner: Choice) -> Result<Self, ClientError> {
+        let cluster = Cluster::new(&config.common)?;
+        cluster.set_allow_auto_topic_creation(true);
+        cluster.set_metadata_max_idle(config.metadata_max_idle);
+        let accumulator = Arc::new(Accumulator::new(AccumulatorSettings {
+            batch_size: config.batch_size,
+            buffer_memory: config.buffer_memory,
+            codec: config.codec,
+            adaptive_partitioning: config.adaptive_partitioning,
+        }));
+        let sender = Sender::new(SenderSettings::from(&config), Arc::clone(&accumulator));
+        let wake = Arc::new(Wake::default());
+        cluster.runtime().spawn(io::run(
+            config.clone(),
+            cluster.clone(),
+            Arc::clone(&accumulator),
+            sender,
+            Arc::clone(&wake),
+        ));
+        Ok(Self { inner: Arc::new(Inner { config, cluster, accumulator, wake, partitioner }) })
+    }
+
+    /// Puts a record into the batch of its partition, waiting up to `max.block.ms` for the topic's metadata and for room
+    /// in `buffer.memory`, and gives the future of its metadata. Dropping that future changes nothing for the record.
+    ///
+    /// Cancel-safe: a future dropped before it is ready has not sent the record.
+    ///
+    /// # Errors
+    /// [`ClientError::RecordTooLarge`], [`ClientError::InvalidPartition`], [`ClientError::Broker`] with the topic's error,
+    /// [`ClientError::Timeout`] if there was no room in time, [`ClientError::Closed`]. What happens to the record after
+    /// that is the future's result: there, [`ClientError::Timeout`] means that it was not acknowledged in
+    /// `delivery.timeout.ms`.
+    pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery, ClientError> {
+        self.place(&record, ByDelivery).await
+    }
+
+    /// As [`send`](Self::send), and calls back with the record's fate, in the order of the partition's records. The
+    /// callback runs on the producer's task: it must be short and never block.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); the callback is not called then.
+    pub async fn send_with<F>(&self, record: ProducerRecord<'_>, callback: F) -> Result<(), ClientError>
+    where
+        F: FnOnce(Result<RecordMetadata, ClientError>) + Send + 'static,
+    {
+        self.place(&record, ByCallback(Box::new(callback))).await
+    }
+
+    /// As [`send`](Self::send) without waiting for anything: for threads that must not block.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`ClientError::WouldBlock`] if the topic's metadata is not there yet (it is being
+    /// fetched then) or the buffer is full.
+    pub fn try_send(&self, record: ProducerRecord<'_>) -> Result<Delivery, ClientError> {
+        self.place_now(&record, ByDelivery)
+    }
+
+    /// As [`try_send`](Self::try_send) for records whose fate nobody waits for: the cheapest way to send. A failure is told
+    /// by the next [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn send_nowait(&self, record: ProducerRecord<'_>) -> Result<(), ClientError> {
+        self.place_now(&record, ByFlush)
+    }
+
+    fn place_now<O: Observe>(&self, record: &ProducerRecord<'_>, observe: O) -> Result<O::Tag, ClientError> {
+        match self.try_place(record, observe)? {
+            Placed::Done(tag) => Ok(tag),
+            Placed::NeedsMemory { .. } => {
+                self.inner.wake.wake();
+                Err(ClientError::WouldBlock { reason: "`buffer.memory` is used up" })
+            }
+            Placed::NeedsTopic { .. } => {
+                self.fetch_in_background(record.topic);
+                Err(ClientError::WouldBlock { reason: "the topic's metadata is not known yet" })
+            }
+            Placed::NoSuchPartition { partition, count, .. } => {
+                Err(ClientError::InvalidPartition { topic: record.topic.into(), partition, count })
+            }
+        }
+    }
+
+    fn fetch_in_background(&self, topic: &str) {
+        let (producer, topic) = (self.clone(), topic.to_owned());
+        self.inner.cluster.runtime().spawn(async move {
+            if let Err(error) = producer.adopt_topic(&topic).await {
+                tracing::debug!(topic, "no metadata: {error}");
+            }
+        });
+    }
+
+    #[inline]
+    async fn place<O: Observe>(&self, record: &ProducerRecord<'_>, observe: O) -> Result<O::Tag, ClientError> {
+        match self.try_place(record, observe)? {
+            Placed::Done(tag) => Ok(tag),
+            other => self.place_slowly(record, other).await,
+        }
+    }
+
+    #[cold]
+    async fn place_slowly<O: Observe>(
+        &self,
+        record: &ProducerRecord<'_>,
+        first: Placed<O>,
+    ) -> Result<O::Tag, ClientError> {
+        let limit = self.inner.config.max_block;
+        let deadline = Instant::now() + limit;
+        let mut placed = first;
+        let mut has_refreshed = false;
+        loop {
+            let observe = match placed {
+                Placed::Done(tag) => return Ok(tag),
+                Placed::NeedsMemory { size, observe } => {
+                    let room = self.inner.accumulator.memory.wait(size, || self.inner.wake.wake());
+                    let what = || ClientError::timeout("waiting for `buffer.memory`", limit);
+                    tokio::time::timeout_at(deadline.into(), room).await.map_err(|_| what())?;
+                    observe
+                }
+                Placed::NeedsTopic { observe } => {
+                    self.adopt_topic(record.topic).await?;
+                    observe
+                }
+                Placed::NoSuchPartition { partition, count, .. } if has_refreshed => {
+                    return Err(ClientError::InvalidPartition { topic: record.topic.into(), partition, count });
+                }
+                Placed::NoSuchPartition { observe, .. } => {
+                    // It may have been added since the metadata was read.
+                    has_refreshed = true;
+                    self.inner.cluster.refresh().await?;
+                    self.adopt_topic(record.topic).await?;
+                    observe
+                }
+            };
+            placed = self.try_place(record, observe)?;
+        }
+    }
+
+    /// Learns of a topic's partitions.
+    async fn adopt_topic(&self, topic: &str) -> Result<(), ClientError> {
+        let metadata = self.inner.cluster.topic(topic).await?;
+        self.inner.accumulator.set_partitions(&metadata.name, metadata.partitions.len());
+        Ok(())
+    }
+
+    #[inline]
+    fn try_place<O: Observe>(&self, record: &ProducerRecord<'_>, observe: O) -> Result<Placed<O>, ClientError> {
+        let size = record.size_upper_bound();
+        self.check_size(size)?;
+        let inner = &*self.inner;
+        let mut observe = Some(observe);
+        let placed = inner.accumulator.with_topic(record.topic, |topic| {
+            let count = topic.partitions.len();
+            let partition = self.choose(record, topic);
+            let (target, observe) = match (usize::try_from(partition).ok(), observe.take()) {
+                (_, None) => return Err(ClientError::Closed),
+                (index, Some(observe)) => match index.and_then(|index| topic.partitions.get(index)) {
+                    Some(target) => (target, observe),
+                    None => return Ok(Placed::NoSuchPartition { observe, partition, count }),
+                },
+            };
+            self.append(record, topic, target, size, observe)
+        });
+        match (placed, observe) {
+            (Some(placed), _) => placed,
+            (None, Some(observe)) => Ok(Placed::NeedsTopic { observe }),
+            (None, None) => Err(ClientError::Closed),
+        }
+    }
+
+    #[inline]
+    fn append<O: Observe>(
+        &self,
+        record: &ProducerRecord<'_>,
+        topic: &TopicQueues,
+        target: &Arc<PartitionQueue>,
+        size: usize,
+        observe: O,
+    ) -> Result<Placed<O>, ClientError> {
+        let inner = &*self.inner;
+        let timestamp = record.timestamp.unwrap_or_else(now_ms);
+        match inner.accumulator.append(target, record, timestamp, observe, Instant::now)? {
+            Appended::Done { tag, is_batch_start, wake } => {
+                if record.partition.is_none() {
+                    let limit = inner.config.batch_size;
+                    topic.sticky.record(topic, target.partition, size, limit, is_batch_start);
+                }
+                if wake {
+                    inner.wake.wake();
+                }
+                Ok(Placed::Done(tag))
+            }
+            Appended::NeedsMemory { size, observe } => Ok(Placed::NeedsMemory { size, observe }),
+        }
+    }
+
+    /// The partition for a record. What a partitioner says is not trusted further than an index.
+    #[inline]
+    fn choose(&self, record: &ProducerRecord<'_>, topic: &TopicQueues) -> i32 {
+        if let Some(partition) = record.partition {
+            return partition;
+        }
+        let partitions = TopicPartitions::of(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+        match self.inner.partitioner.partition(record, partitions) {
+            Some(partition) => partition,
+            None => topic.sticky.current(topic),
+        }
+    }
+
+    #[inline]
+    fn check_size(&self, size: usize) -> Result<(), ClientError> {
+        let config = &self.inner.config;
+        if size > config.max_request_size {
+            return Err(ClientError::RecordTooLarge {
+                size,
+                setting: "max.request.size",
+                limit: config.max_request_size,
+            });
+        }
+        if size.max(config.batch_size) > config.buffer_memory {
+            let size = size.max(config.batch_size);
+            return Err(ClientError::RecordTooLarge { size, setting: "buffer.memory", limit: config.buffer_memory });
+        }
+        Ok(())
+    }
+
+    /// Sends everything that was given before at once and waits until each record has its fate.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The first failure of a record sent by [`send_nowait`](Self::send_nowait) since the last flush: those of other
+    /// records are their futures' and callbacks'.
+    pub async fn flush(&self) -> Result<(), ClientError> {
+        let accumulator = &self.inner.accumulator;
+        let guard = accumulator.begin_flush();
+        self.inner.wake.wake();
+        for batch in accumulator.incomplete() {
+            batch.settled().await;
+        }
+        drop(guard);
+        match accumulator.take_unobserved_failure() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes no more records, sends what is buffered, and closes the connections. Records that are not acknowledged after
+    /// `timeout` fail with [`ClientError::Closed`].
+    ///
+    /// Closes all clones. Closing again waits again.
+    ///
+    /// # Errors
+    /// [`ClientError::Timeout`] if records had to be given up.
+    pub async fn close(&self, timeout: Duration) -> Result<(), ClientError> {
+        self.inner.accumulator.close();
+        self.inner.wake.wake();
+        let mut ended = self.inner.wake.ended.subscribe();
+        let in_time = tokio::time::timeout(timeout, ended.wait_for(|ended| *ended)).await.is_ok();
+        if !in_time {
+            self.inner.wake.abandon();
+            // The sender of this channel lives as long as we do.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+        self.inner.cluster.close();
+        if in_time { Ok(()) } else { Err(ClientError::timeout("closing the producer", timeout)) }
+    }
+
+    /// The partitions of a topic, from the metadata, which is read if need be.
+    ///
+    /// # Errors
+    /// [`ClientError::Broker`] with the topic's error, [`ClientError::NoBrokerAvailable`].
+    pub async fn partitions_for(&self, topic: &str) -> Result<Vec<PartitionMetadata>, ClientError> {
+        let metadata = self.inner.cluster.topic(topic).await?;
+        self.inner.accumulator.set_partitions(&metadata.name, metadata.partitions.len());
+        Ok(metadata.partitions.clone())
+    }
+
+    /// How many bytes of `buffer.memory` are in use.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.inner.accumulator.memory.used()
+    }
+
+    /// The brokers that this producer talks to, for requests of one's own.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &ProducerConfig {
+        &self.inner.config
+    }
+}
+
+impl From<&ProducerConfig> for SenderSettings {
+    fn from(config: &ProducerConfig) -> Self {
+        Self {
+            acks: config.acks,
+            idempotent: config.enable_idempotence,
+            linger: config.linger,
+            delivery_timeout: config.delivery_timeout,
+            retries: config.retries,
+            retry_backoff: config.common.retry_backoff,
+            retry_backoff_max: config.common.retry_backoff_max,
+            max_in_flight: config.max_in_flight,
+            max_request_size: config.max_request_size,
+            availability_timeout: config.partitioner_availability_timeout,
+        }
+    }
+}
+
+#[inline]
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,232 @@
+//! What becomes of a batch, shared by all who wait for one of its records.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use super::record::RecordMetadata;
+use crate::error::ClientError;
+
+/// What is called with a record's fate.
+pub(crate) type Callback = Box<dyn FnOnce(Result<RecordMetadata, ClientError>) + Send>;
+
+/// What the broker said of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Offset of the first record; `None` if it is not known.
+    pub(crate) base_offset: Option<i64>,
+    /// The time of append, where it replaces the records' own.
+    pub(crate) log_append_time: Option<i64>,
+}
+
+pub(crate) type Outcome = Result<Written, ClientError>;
+
+/// The fate of one batch. Records wait for it by their index; it costs them a reference.
+#[derive(Debug)]
+pub(crate) struct BatchCompletion {
+    topic: Arc<str>,
+    partition: i32,
+    done: AtomicBool,
+    /// Some record was sent without anybody to tell.
+    unobserved: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    end: Option<End>,
+    wakers: Vec<Option<Waker>>,
+    callbacks: Vec<(u32, i64, Callback)>,
+}
+
+#[derive(Debug, Clone)]
+enum End {
+    Known(Outcome),
+    /// The batch was too large for the broker: its records went into these, each from its first index on.
+    Split(Arc<[(u32, Arc<BatchCompletion>)]>),
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("end", &self.end).field("waiting", &self.wakers.len()).finish_non_exhaustive()
+    }
+}
+
+impl BatchCompletion {
+    pub(crate) fn new(topic: Arc<str>, partition: i32) -> Self {
+        Self {
+            topic,
+            partition,
+            done: AtomicBool::new(false),
+            unobserved: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Some record's sender will not look.
+    #[inline]
+    pub(crate) fn set_unobserved(&self) {
+        if !self.unobserved.load(Ordering::Relaxed) {
+            self.unobserved.store(true, Ordering::Release);
+        }
+    }
+
+    /// Calls back for the record with this index.
+    pub(crate) fn add_callback(&self, index: u32, timestamp: i64, callback: Callback) {
+        self.state.lock().callbacks.push((index, timestamp, callback));
+    }
+
+    /// Settles the batch. Only the first time counts. Gives the error if records were sent without anybody to tell.
+    pub(crate) fn complete(&self, outcome: Outcome) -> Option<ClientError> {
+        let mut state = self.state.lock();
+        if state.end.is_some() {
+            return None;
+        }
+        state.end = Some(End::Known(outcome.clone()));
+        self.done.store(true, Ordering::Release);
+        let unobserved = self.unobserved.load(Ordering::Acquire).then(|| outcome.clone().err()).flatten();
+        let wakers = std::mem::take(&mut state.wakers);
+        let callbacks = std::mem::take(&mut state.callbacks);
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        for (index, timestamp, callback) in callbacks {
+            callback(self.metadata(&outcome, index, timestamp));
+        }
+        unobserved
+    }
+
+    /// Says that the records went into other batches: each takes over from its index on.
+    pub(crate) fn split(&self, parts: Vec<(u32, Arc<Self>)>) {
+        let parts: Arc<[(u32, Arc<Self>)]> = parts.into();
+        let mut state = self.state.lock();
+        if state.end.is_some() {
+            return;
+        }
+        state.end = Some(End::Split(Arc::clone(&parts)));
+        let wakers = std::mem::take(&mut state.wakers);
+        let callbacks = std::mem::take(&mut state.callbacks);
+        let unobserved = self.unobserved.load(Ordering::Acquire);
+        drop(state);
+        for (_, part) in parts.iter().filter(|_| unobserved) {
+            part.set_unobserved();
+        }
+        for (index, timestamp, callback) in callbacks {
+            if let Some((part, index)) = part_of(&parts, index) {
+                part.add_callback(index, timestamp, callback);
+            }
+        }
+        self.done.store(true, Ordering::Release);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Waits until every record of the batch has its fate, also those that went into other batches.
+    pub(crate) async fn settled(self: &Arc<Self>) {
+        let mut open = vec![Arc::clone(self)];
+        while let Some(batch) = open.pop() {
+            let mut slot = None;
+            let end = std::future::poll_fn(|context| {
+                let mut state = batch.state.lock();
+                if let Some(end) = &state.end {
+                    return Poll::Ready(end.clone());
+                }
+                slot = Some(state.register(slot, context.waker()));
+                Poll::Pending
+            });
+            if let End::Split(parts) = end.await {
+                open.extend(parts.iter().map(|(_, part)| Arc::clone(part)));
+            }
+        }
+    }
+
+    fn metadata(&self, outcome: &Outcome, index: u32, timestamp: i64) -> Result<RecordMetadata, ClientError> {
+        let written = outcome.as_ref().map_err(Clone::clone)?;
+        Ok(RecordMetadata {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            offset: written.base_offset.map(|base| base + i64::from(index)),
+            timestamp: written.log_append_time.unwrap_or(timestamp),
+        })
+    }
+}
+
+/// The part that has the record with this index, and the index there.
+fn part_of(parts: &[(u32, Arc<BatchCompletion>)], index: u32) -> Option<(&Arc<BatchCompletion>, u32)> {
+    let (start, part) = parts.iter().rev().find(|(start, _)| *start <= index)?;
+    Some((part, index - start))
+}
+
+/// The future of a record's metadata: ready when the broker has acknowledged the record, or it has failed for good.
+///
+/// Dropping it changes nothing for the record. Cancel-safe.
+#[derive(Debug)]
+pub struct Delivery {
+    completion: Arc<BatchCompletion>,
+    timestamp: i64,
+    index: u32,
+    slot: Option<u32>,
+}
+
+impl Delivery {
+    pub(crate) fn new(completion: Arc<BatchCompletion>, index: u32, timestamp: i64) -> Self {
+        Self { completion, timestamp, index, slot: None }
+    }
+
+    /// Whether the record's fate is known, so that waiting for it returns at once.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.completion.done.load(Ordering::Acquire)
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<RecordMetadata, ClientError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            let completion = Arc::clone(&this.completion);
+            let mut state = completion.state.lock();
+            match &state.end {
+                Some(End::Known(outcome)) => {
+                    return Poll::Ready(completion.metadata(outcome, this.index, this.timestamp));
+                }
+                Some(End::Split(parts)) => {
+                    let Some((part, index)) = part_of(parts, this.index) else {
+                        return Poll::Ready(Err(ClientError::Closed));
+                    };
+                    this.completion = Arc::clone(part);
+                    this.index = index;
+                    this.slot = None;
+                }
+                None => {
+                    this.slot = Some(state.register(this.slot, context.waker()));
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    /// Remembers whom to wake, in the place of the last time if there is one.
+    fn register(&mut self, slot: Option<u32>, waker: &Waker) -> u32 {
+        let known = slot.and_then(|slot| Some((slot, self.wakers.get_mut(slot as usize)?)));
+        if let Some((slot, place)) = known {
+            if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                *place = Some(waker.clone());
+            }
+            return slot;
+        }
+        // Many records of one batch are mostly awaited by one task.
+        if let Some(Some(last)) = self.wakers.last()
+            && last.will_wake(waker)
+        {
+            return self.wakers.len() as u32 - 1;
+        }
+        self.wakers.push(Some(waker.clone()));
+        self.wakers.len() as u32 - 1
+    }
+}

@@ -1,0 +1,159 @@
+//! What the sender knows of one partition: batches that were sent and are not over, and their sequence numbers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use vltava_protocol::record::{ProducerState, increment_sequence};
+
+use crate::producer::accumulator::PartitionQueue;
+use crate::producer::batch::Batch;
+
+/// A producer id with its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+}
+
+/// A batch that was sent at least once and is not over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    /// The batch's `order`.
+    pub(crate) order: u64,
+    pub(crate) sequence: i32,
+    pub(crate) count: i32,
+    /// Whether its numbers were changed while it was on the wire with the old ones.
+    pub(crate) was_reset: bool,
+    /// Whether an answer is awaited.
+    pub(crate) on_wire: bool,
+}
+
+/// One partition.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    pub(crate) queue: Arc<PartitionQueue>,
+    /// Whether it is among the sender's active partitions.
+    pub(crate) is_listed: bool,
+    /// In the order in which their records were given to the producer.
+    pub(crate) entries: VecDeque<Entry>,
+    /// Batches to be sent again, in that order too.
+    pub(crate) retries: VecDeque<Batch>,
+    /// Under which the sequence numbers count.
+    pub(crate) identity: Option<Identity>,
+    next_sequence: i32,
+    last_acknowledged: i32,
+    /// A batch was given up whose fate is not known: nothing new until the others are over. The number after it.
+    pub(crate) unresolved: Option<i32>,
+}
+
+impl Tracker {
+    pub(crate) fn new(queue: Arc<PartitionQueue>) -> Self {
+        Self {
+            queue,
+            is_listed: false,
+            entries: VecDeque::new(),
+            retries: VecDeque::new(),
+            identity: None,
+            next_sequence: 0,
+            last_acknowledged: -1,
+            unresolved: None,
+        }
+    }
+
+    /// Numbers a batch that is sent for the first time.
+    pub(crate) fn admit(&mut self, order: u64, count: i32) {
+        let sequence = if self.identity.is_some() { self.next_sequence } else { -1 };
+        self.entries.push_back(Entry { order, sequence, count, was_reset: false, on_wire: false });
+        self.next_sequence = increment_sequence(self.next_sequence, count);
+    }
+
+    pub(crate) fn entry(&self, order: u64) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.order == order)
+    }
+
+    /// The producer state with which a batch goes on the wire; notes that it does.
+    pub(crate) fn send(&mut self, order: u64) -> ProducerState {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.order == order) else {
+            return ProducerState::NONE;
+        };
+        entry.on_wire = true;
+        entry.was_reset = false;
+        match self.identity {
+            Some(identity) => ProducerState::idempotent(identity.id, identity.epoch, entry.sequence),
+            None => ProducerState::NONE,
+        }
+    }
+
+    /// The answer for a batch is there.
+    pub(crate) fn answered(&mut self, order: u64) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.order == order) {
+            entry.on_wire = false;
+        }
+    }
+
+    /// The batch is written.
+    pub(crate) fn acknowledge(&mut self, order: u64) {
+        if let Some(entry) = self.remove(order)
+            && entry.sequence >= 0
+        {
+            self.last_acknowledged =
+                self.last_acknowledged.max(increment_sequence(entry.sequence, entry.count.saturating_sub(1)));
+            if increment_sequence(self.last_acknowledged, 1) < entry.sequence {
+                // The numbers went over 2^31 - 1.
+                self.last_acknowledged = increment_sequence(entry.sequence, entry.count.saturating_sub(1));
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, order: u64) -> Option<Entry> {
+        let position = self.entries.iter().position(|entry| entry.order == order)?;
+        self.entries.remove(position)
+    }
+
+    /// Replaces a batch by parts that together have its sequence numbers.
+    pub(crate) fn replace(&mut self, order: u64, parts: impl Iterator<Item = (u64, i32)>) {
+        let Some(position) = self.entries.iter().position(|entry| entry.order == order) else { return };
+        let Some(whole) = self.entries.remove(position) else { return };
+        let mut sequence = whole.sequence;
+        for (offset, (order, count)) in parts.enumerate() {
+            let entry = Entry { order, sequence, count, was_reset: false, on_wire: false };
+            self.entries.insert(position + offset, entry);
+            if sequence >= 0 {
+                sequence = increment_sequence(sequence, count);
+            }
+        }
+    }
+
+    /// Puts a batch among those to be sent again, at its place.
+    pub(crate) fn retry(&mut self, batch: Batch) {
+        let place = |order: u64| self.entries.iter().position(|entry| entry.order == order);
+        let mine = place(batch.order);
+        let position = self.retries.iter().position(|other| place(other.order) > mine);
+        self.retries.insert(position.unwrap_or(self.retries.len()), batch);
+    }
+
+    /// Whether this is the sequence number that the broker expects next.
+    pub(crate) fn is_next(&self, sequence: i32) -> bool {
+        let expected = if self.last_acknowledged < 0 { 0 } else { increment_sequence(self.last_acknowledged, 1) };
+        sequence == expected
+    }
+
+    /// Whether all numbers that were given out are acknowledged.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        self.is_next(self.next_sequence)
+    }
+
+    /// Counts from 0 under another identity, the batches that are not over first.
+    pub(crate) fn start_at_beginning(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+        self.last_acknowledged = -1;
+        self.unresolved = None;
+        let mut sequence = 0;
+        for entry in &mut self.entries {
+            entry.sequence = sequence;
+            entry.was_reset |= entry.on_wire;
+            sequence = increment_sequence(sequence, entry.count);
+        }
+        self.next_sequence = sequence;
+    }
+}

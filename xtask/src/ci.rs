@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::{
+    codegen,
     shell::{self, cargo},
     tidy,
 };
@@ -13,6 +14,7 @@ pub(crate) struct Args {}
 pub(crate) fn run(_args: &Args) -> Result<()> {
     shell::run("format", cargo().args(["fmt", "--all", "--", "--check"]))?;
     tidy::run()?;
+    codegen::run(&codegen::Args::check())?;
     shell::run("lints", cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
     shell::run("docs", cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
 }

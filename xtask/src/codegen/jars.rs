@@ -8,20 +8,32 @@ use anyhow::{Context, Result, bail};
 
 use super::{FAMILIES, KAFKA_VERSION, zip};
 
+/// Whether Maven may ask its repositories.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Network {
+    Allowed,
+    /// What Maven has fetched before is used, and nothing else.
+    Avoided,
+}
+
 /// Returns the directory of the jars: the given one, one filled earlier, or one that Maven fills now.
-/// `None` when there is no Maven.
-pub(super) fn find(given: Option<&Path>, root: &Path) -> Result<Option<PathBuf>> {
+/// `None` when there is no Maven, or when it would need the network and must not.
+pub(super) fn find(given: Option<&Path>, root: &Path, network: Network) -> Result<Option<PathBuf>> {
     if let Some(dir) = given {
         return Ok(Some(dir.to_path_buf()));
     }
     let dir = root.join("target").join(format!("kafka-{KAFKA_VERSION}-jars"));
-    if !is_complete(&dir) {
-        if !has_maven() {
-            return Ok(None);
-        }
-        fetch(&dir)?;
+    if is_complete(&dir) {
+        return Ok(Some(dir));
     }
-    Ok(Some(dir))
+    if !has_maven() {
+        return Ok(None);
+    }
+    match (fetch(&dir, network), network) {
+        (Ok(()), _) => Ok(Some(dir)),
+        (Err(_), Network::Avoided) => Ok(None),
+        (Err(error), Network::Allowed) => Err(error),
+    }
 }
 
 fn is_complete(dir: &Path) -> bool {
@@ -34,7 +46,7 @@ fn has_maven() -> bool {
 }
 
 /// Lets Maven copy the jars, from its cache or from the repositories it is configured with.
-fn fetch(dir: &Path) -> Result<()> {
+fn fetch(dir: &Path, network: Network) -> Result<()> {
     fs::create_dir_all(dir)?;
     let pom = dir.join("pom.xml");
     fs::write(&pom, pom_text())?;
@@ -43,6 +55,7 @@ fn fetch(dir: &Path) -> Result<()> {
         .arg(format!("-DoutputDirectory={}", dir.display()))
         .arg("--file")
         .arg(&pom)
+        .args((network == Network::Avoided).then_some("--offline"))
         .stdout(Stdio::null())
         .status()
         .context("mvn")?;

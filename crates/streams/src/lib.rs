@@ -1,1 +1,40 @@
-//! Kafka Streams as a Rust library: typed DSL, Processor API, state stores, TopologyTestDriver.
+//! Kafka Streams as a Rust library: a typed DSL, processors, state stores, and a test driver that needs no broker.
+//!
+//! An application describes its work with a [`StreamsBuilder`]; the [`Topology`] it builds runs in a
+//! [`TopologyTestDriver`], or as [`task::Task`]s that are fed by a runtime. Names, internal topics and the bytes in them
+//! are those of Kafka Streams, so that an application can move from the one to the other. This crate knows the protocol
+//! by its client alone; tasks read no clock and open no socket.
+//!
+//! Reading order: [`record`] and [`data`] (what flows), [`serdes`] (its bytes), `builder` and [`dsl`] (what is described),
+//! [`topology`] (what is built), [`task`] (what runs), [`store`] and [`state`] (what is kept).
+
+#![expect(dead_code, reason = "joins, windows and processors build on parts that are already here")]
+
+mod builder;
+pub mod config;
+pub mod data;
+pub mod dsl;
+mod error;
+pub mod handler;
+mod java;
+pub mod record;
+pub mod serdes;
+pub mod state;
+pub mod store;
+pub mod task;
+mod test_driver;
+pub mod topology;
+
+pub use builder::StreamsBuilder;
+pub use config::{StreamsConfig, StreamsConfigBuilder};
+pub use data::{Data, DefaultSerde, Flow, Nullable};
+pub use dsl::{
+    Branched, BranchedKStream, Consumed, Grouped, KGroupedStream, KStream, KTable, Materialized, Produced,
+    Repartitioned,
+};
+pub use error::{Error, Result, SerdeError, SerdeOrigin};
+pub use record::{Change, Header, Headers, Record, ValueAndTimestamp};
+pub use serdes::{Serde, SerdeRef};
+pub use store::{KeyValueStore, StoreRef, TimestampedKeyValueStore};
+pub use test_driver::{SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
+pub use topology::{AutoOffsetReset, Topology, TopologyDescription};

@@ -1,0 +1,86 @@
+//! Where a topology begins.
+
+pub(crate) mod graph;
+mod optimize;
+mod repartition;
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+pub(crate) use graph::{Graph, GraphNode, Kind, NodeId, Shared, Write, Written};
+pub(crate) use repartition::{RepartitionNames, RepartitionSpec};
+
+use crate::{config::StreamsConfig, error::Result, topology::Topology};
+
+/// Collects an application's streams and tables; [`build`](Self::build) makes the topology.
+///
+/// Handles are cheap: a clone is the same builder.
+///
+/// ```
+/// use vltava_streams::StreamsBuilder;
+///
+/// let builder = StreamsBuilder::new();
+/// builder
+///     .stream::<Option<String>, String>("lines")
+///     .flat_map_values(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+///     .group_by(|_, word| word.clone())
+///     .count()
+///     .to_stream()
+///     .to("counts");
+/// let topology = builder.build()?;
+/// assert!(topology.describe().as_str().contains("KSTREAM-AGGREGATE-0000000004"));
+/// # Ok::<(), Box<vltava_streams::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct StreamsBuilder(pub(crate) Shared);
+
+impl std::fmt::Debug for StreamsBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamsBuilder").field("nodes", &self.0.borrow().len()).finish()
+    }
+}
+
+impl StreamsBuilder {
+    /// An empty builder.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty builder that knows the settings from the start: Kafka's `TopologyConfig`.
+    #[must_use]
+    pub fn with_config(config: &StreamsConfig) -> Self {
+        let mut graph = Graph::default();
+        graph.config = Some(Arc::new(config.clone()));
+        StreamsBuilder(Rc::new(RefCell::new(graph)))
+    }
+
+    /// Makes the topology, without optimisations unless the builder was made with settings that ask for them.
+    ///
+    /// # Errors
+    /// What only the whole graph shows: clashing names, missing stores, types that do not meet. The first mistake made
+    /// on the way is reported, with the name of its node.
+    pub fn build(&self) -> Result<Topology> {
+        let config = self.0.borrow().config.clone();
+        graph::build(&self.0, config.as_deref())
+    }
+
+    /// Makes the topology under these settings: `topology.optimization` applies.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_with(&self, config: &StreamsConfig) -> Result<Topology> {
+        graph::build(&self.0, Some(config))
+    }
+
+    /// The text of the first mistake so far, which [`build`](Self::build) will return.
+    #[must_use]
+    pub fn first_error(&self) -> Option<String> {
+        self.0.borrow().error.as_ref().map(ToString::to_string)
+    }
+
+    /// Takes the first mistake so far.
+    #[doc(hidden)]
+    pub fn take_error(&self) -> Option<Box<crate::Error>> {
+        self.0.borrow_mut().error.take()
+    }
+}

@@ -1,0 +1,29 @@
+//! The typed DSL: streams, tables, and what lies between them.
+
+pub(crate) mod aggregate;
+pub(crate) mod grouped;
+pub(crate) mod kstream;
+pub(crate) mod ktable;
+pub(crate) mod nodes;
+pub(crate) mod options;
+pub(crate) mod source;
+
+pub use grouped::KGroupedStream;
+pub use kstream::{
+    KStream,
+    split::{Branched, BranchedKStream},
+};
+pub use ktable::KTable;
+pub use options::{
+    Consumed, Grouped, Materialized, Produced, RecordMetadata, Repartitioned, StoreType, StreamPartitioner,
+    TopicNameExtractor,
+};
+
+/// What application code may return as its error.
+pub(crate) type UserError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The error of a fallible closure, on its way to the processing handler.
+#[cold]
+pub(crate) fn user(error: impl Into<UserError>) -> Box<crate::Error> {
+    crate::Error::user(error)
+}

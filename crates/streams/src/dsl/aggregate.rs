@@ -1,0 +1,141 @@
+//! The aggregation of a grouped stream without windows: graph node and processor.
+
+use std::sync::Arc;
+
+use super::{
+    KTable,
+    grouped::KGroupedStream,
+    ktable::{
+        TableSupplier,
+        materialize::{self, Materialized, Materializer},
+    },
+    options::MaterializedStore,
+};
+use crate::{
+    builder::{GraphNode, Written},
+    data::{Data, Nullable},
+    dsl::kstream,
+    error::Result,
+    record::{Change, Record},
+    store::TableStore,
+    task::{Instantiation, Process, TaskCtx},
+    topology::Topology,
+};
+
+pub(crate) struct AggregateSpec<'a, K, A> {
+    pub(crate) prefix: &'static str,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) store: MaterializedStore<K, A>,
+}
+
+/// Adds the aggregation, below a repartition if the key has changed.
+pub(crate) fn build<K: Nullable, V: Nullable, A: Data>(
+    grouped: &KGroupedStream<K, V>,
+    spec: AggregateSpec<'_, K::Some, A>,
+    initializer: impl Fn() -> Result<Option<A>> + Send + Sync + 'static,
+    aggregator: impl Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
+) -> KTable<K::Some, A> {
+    let AggregateSpec { prefix, name, store } = spec;
+    let shared = &grouped.stream.graph;
+    let name = shared.borrow_mut().name_or(name, prefix);
+    let input = grouped.attach(&store.store, store.queryable);
+    let mut graph = shared.borrow_mut();
+    let table = Materialized::new(&mut graph, store.clone());
+    let functions = Arc::new((initializer, aggregator));
+    let make = {
+        let table = table.clone();
+        Arc::new(move |making: &mut Instantiation<'_>| {
+            let functions = functions.clone();
+            let node = AggregateNode {
+                initializer: {
+                    let functions = functions.clone();
+                    move || functions.0()
+                },
+                aggregator: move |key: &K::Some, value, sum| functions.1(key, value, sum),
+                out: Materializer::new(making, &table)?,
+                store: table.store(),
+                id: making.node_id(),
+            };
+            let addressable = node.out.addressable();
+            making.place::<K, V>(node, addressable);
+            Ok(())
+        })
+    };
+    let node_name: Arc<str> = name.as_str().into();
+    let written = table.clone();
+    let write = move |node: &Written<'_>, topology: &mut Topology| {
+        let parents = node.parents.clone();
+        topology.add_node(kstream::factory::<K, V, K::Some, Change<A>>(&node_name, parents, make.clone()))?;
+        written.add_store(topology, &node_name)
+    };
+    let node = GraphNode::new(name.clone(), std::rc::Rc::new(write));
+    let node = graph.add(&[input.node], GraphNode { output_versioned: Some(false), ..node });
+    drop(graph);
+    let queryable = store.queryable.then(|| store.store.clone());
+    let supplier: Arc<dyn TableSupplier<K::Some, A>> = Arc::new(materialize::Aggregated(table));
+    KTable::new(shared, node, &name, input.sources.clone(), supplier)
+        .with_serdes(store.key_serde, store.value_serde)
+        .with_queryable(queryable)
+}
+
+struct AggregateNode<K, A, I, F> {
+    initializer: I,
+    aggregator: F,
+    store: TableStore<K, A>,
+    out: Materializer<K, A>,
+    id: u32,
+}
+
+impl<K, V, A, I, F> Process<K, V> for AggregateNode<K::Some, A, I, F>
+where
+    K: Nullable,
+    V: Nullable,
+    A: Data,
+    I: Fn() -> Result<Option<A>> + Send,
+    F: Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>> + Send,
+{
+    fn init(&mut self, slot: usize, ctx: &mut TaskCtx) -> Result<()> {
+        self.out.init(slot, ctx)
+    }
+
+    fn process(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
+        match self.aggregate(record, ctx) {
+            Ok(()) => Ok(()),
+            Err(error) => ctx.rt.settle(error, self.id),
+        }
+    }
+
+    fn forward_flushed(&mut self, ctx: &mut TaskCtx) -> Result<()> {
+        self.out.forward_flushed(ctx)
+    }
+}
+
+impl<K: Data, A: Data, I, F> AggregateNode<K, A, I, F>
+where
+    I: Fn() -> Result<Option<A>>,
+{
+    fn aggregate<KN, VN>(&mut self, record: Record<KN, VN>, ctx: &mut TaskCtx) -> Result<()>
+    where
+        KN: Nullable<Some = K>,
+        VN: Nullable,
+        F: Fn(&K, VN::Some, Option<A>) -> Result<Option<A>>,
+    {
+        ctx.rt.enter(&record);
+        let (key, value, rest) = record.split();
+        let (Some(key), Some(value)) = (key.into_some(), value.into_some()) else {
+            return ctx.drop_record("its key or value is null");
+        };
+        let mut timestamp = rest.timestamp;
+        let old = match self.store.get(ctx, &key)? {
+            Some(old) => {
+                timestamp = timestamp.max(old.timestamp);
+                Some(old.value)
+            }
+            None => (self.initializer)()?,
+        };
+        let sent_old = if self.out.send_old() { old.clone() } else { None };
+        let new = (self.aggregator)(&key, value, old)?;
+        let record = rest.with_timestamp(timestamp).with_key(key).with_value(Change::new(new, sent_old));
+        self.out.put_and_forward(record, ctx)
+    }
+}

@@ -1,0 +1,279 @@
+//! Streams grouped by key: `count`, `reduce` and `aggregate`.
+
+use std::{cell::Cell, convert::Infallible, marker::PhantomData, rc::Rc};
+
+use super::{
+    KTable, UserError,
+    aggregate::{self, AggregateSpec},
+    kstream::KStream,
+    options::{Grouped, Materialized, MaterializedStore},
+    user,
+};
+use crate::{
+    builder::{NodeId, RepartitionNames, RepartitionSpec},
+    data::{Data, DefaultSerde, ErasedSerde, Nullable},
+    error::Result,
+    serdes::serde_of,
+};
+
+/// A stream about to be aggregated by key.
+pub struct KGroupedStream<K, V> {
+    pub(crate) stream: KStream<K, V>,
+    /// The repartition topic's name, if the user gave one.
+    pub(crate) topic_name: Option<String>,
+    /// The repartition node, which aggregations share if the user named it.
+    pub(crate) repartition: Rc<Cell<Option<NodeId>>>,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Clone for KGroupedStream<K, V> {
+    fn clone(&self) -> Self {
+        let (stream, topic_name) = (self.stream.clone(), self.topic_name.clone());
+        KGroupedStream { stream, topic_name, repartition: self.repartition.clone(), types: PhantomData }
+    }
+}
+
+impl<K, V> std::fmt::Debug for KGroupedStream<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KGroupedStream").field("stream", &self.stream.name).finish_non_exhaustive()
+    }
+}
+
+impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
+    /// Groups a stream; the grouping's serdes take the place of the stream's.
+    pub(crate) fn new(stream: KStream<K, V>, grouped: Grouped<K::Some, V::Some>) -> Self {
+        let stream = stream.with_serdes(grouped.key_serde(), grouped.value_serde());
+        let topic_name = grouped.name().map(str::to_owned);
+        KGroupedStream { stream, topic_name, repartition: Rc::default(), types: PhantomData }
+    }
+
+    pub(crate) fn key_serde(&self) -> Option<ErasedSerde> {
+        self.stream.key_serde.clone()
+    }
+
+    pub(crate) fn value_serde(&self) -> Option<ErasedSerde> {
+        self.stream.value_serde.clone()
+    }
+
+    /// Where an aggregation with this store attaches: below the repartition, if one is needed. Gives the node and the
+    /// source nodes that the result is partitioned like.
+    pub(crate) fn attach(&self, store: &str, queryable: bool) -> KStream<K, V> {
+        let stream = &self.stream;
+        if !stream.repartition {
+            return stream.clone();
+        }
+        let mut graph = stream.graph.borrow_mut();
+        let prefix = self.topic_name.as_deref().unwrap_or(store);
+        let names = RepartitionNames::new(&mut graph, prefix, self.topic_name.is_some() || queryable);
+        let source = names.source.clone();
+        let node = match self.repartition.get() {
+            Some(node) if self.topic_name.is_some() => {
+                graph.attach(&[stream.node], node);
+                node
+            }
+            _ => {
+                let spec = RepartitionSpec::<K, V>::new(names, self.key_serde(), self.value_serde());
+                graph.add(&[stream.node], spec.into_node())
+            }
+        };
+        self.repartition.set(Some(node));
+        KStream::new(&stream.graph, node, &source, Rc::new([source.clone()].into()))
+    }
+
+    /// Counts the records of every key. Records with a null key or value are dropped.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, String>("in").group_by_key().count().to_stream().to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let input = driver.input_topic::<String, String>("in");
+    /// input.pipe("k".to_owned(), "v".to_owned())?;
+    /// input.pipe("k".to_owned(), "w".to_owned())?;
+    /// let out = driver.output_topic::<String, i64>("out");
+    /// assert_eq!(out.read_key_values()?, [("k".to_owned(), 1), ("k".to_owned(), 2)]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
+    pub fn count(&self) -> KTable<K::Some, i64>
+    where
+        K: Nullable<Some: DefaultSerde>,
+    {
+        self.count_named_with(None, Materialized::new())
+    }
+
+    /// [`count`](Self::count) with a name for the operator.
+    pub fn count_named(&self, name: &str) -> KTable<K::Some, i64>
+    where
+        K: Nullable<Some: DefaultSerde>,
+    {
+        self.count_named_with(Some(name), Materialized::new())
+    }
+
+    /// [`count`](Self::count) into a store of this make.
+    pub fn count_with(&self, materialized: Materialized<K::Some, i64>) -> KTable<K::Some, i64> {
+        self.reserve_count_store(&materialized);
+        self.count_named_with(None, materialized)
+    }
+
+    fn reserve_count_store<A: 'static>(&self, materialized: &Materialized<K::Some, A>) {
+        // Kafka takes one more number for a count whose Materialized has no name.
+        if materialized.given_name().is_none() {
+            self.stream.graph.borrow_mut().new_store_name("KSTREAM-AGGREGATE-");
+        }
+    }
+
+    /// [`count`](Self::count) with a name for the operator, if there is one, and a store of this make.
+    pub fn count_named_with(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K::Some, i64>,
+    ) -> KTable<K::Some, i64> {
+        self.count_into(name, materialized, Some(ErasedSerde::new(serde_of::<i64>())), || 0, |count| count + 1)
+    }
+
+    /// A count whose numbers are of another type, with the names of [`count_with`](Self::count_with) if `extra` and of
+    /// [`count`](Self::count) if not.
+    #[doc(hidden)]
+    pub fn count_as<A: Data>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K::Some, A>,
+        extra: bool,
+        zero: impl Fn() -> A + Send + Sync + 'static,
+        next: impl Fn(A) -> A + Send + Sync + 'static,
+    ) -> KTable<K::Some, A> {
+        if extra {
+            self.reserve_count_store(&materialized);
+        }
+        self.count_into(name, materialized, None, zero, next)
+    }
+
+    fn count_into<A: Data>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K::Some, A>,
+        serde: Option<ErasedSerde>,
+        zero: impl Fn() -> A + Send + Sync + 'static,
+        next: impl Fn(A) -> A + Send + Sync + 'static,
+    ) -> KTable<K::Some, A> {
+        let store = {
+            let mut graph = self.stream.graph.borrow_mut();
+            MaterializedStore::new(&mut graph, &materialized, "KSTREAM-AGGREGATE-").or_serdes(self.key_serde(), serde)
+        };
+        let spec = AggregateSpec { prefix: "KSTREAM-AGGREGATE-", name, store };
+        aggregate::build(self, spec, move || Ok(Some(zero())), move |_, _, count| Ok(count.map(&next)))
+    }
+
+    /// Combines the values of every key, two at a time; the first value stands for itself. Records with a null key or
+    /// value are dropped.
+    pub fn reduce(
+        &self,
+        reducer: impl Fn(V::Some, V::Some) -> V::Some + Send + Sync + 'static,
+    ) -> KTable<K::Some, V::Some>
+    where
+        K: Nullable<Some: DefaultSerde>,
+        V: Nullable<Some: DefaultSerde>,
+    {
+        self.reduce_with(None, Materialized::new(), reducer)
+    }
+
+    /// [`reduce`](Self::reduce) with a name for the operator, if there is one, and a store of this make.
+    pub fn reduce_with<R: Into<Option<V::Some>>>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K::Some, V::Some>,
+        reducer: impl Fn(V::Some, V::Some) -> R + Send + Sync + 'static,
+    ) -> KTable<K::Some, V::Some> {
+        self.try_reduce(name, materialized, move |sum, v| Ok::<_, Infallible>(reducer(sum, v).into()))
+    }
+
+    /// [`reduce_with`](Self::reduce_with) with a function that may fail, or delete the row by `None`.
+    pub fn try_reduce<E: Into<UserError>>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K::Some, V::Some>,
+        reducer: impl Fn(V::Some, V::Some) -> Result<Option<V::Some>, E> + Send + Sync + 'static,
+    ) -> KTable<K::Some, V::Some> {
+        let store = {
+            let mut graph = self.stream.graph.borrow_mut();
+            MaterializedStore::new(&mut graph, &materialized, "KSTREAM-REDUCE-")
+                .or_serdes(self.key_serde(), self.value_serde())
+        };
+        let spec = AggregateSpec { prefix: "KSTREAM-REDUCE-", name, store };
+        aggregate::build(
+            self,
+            spec,
+            || Ok(None),
+            move |_, value, sum| match sum {
+                None => Ok(Some(value)),
+                Some(sum) => reducer(sum, value).map_err(user),
+            },
+        )
+    }
+
+    /// Folds the values of every key into an aggregate, which begins as `initializer` makes it. The function returns
+    /// the new aggregate, or `None` to delete the row. Records with a null key or value are dropped.
+    ///
+    /// A plain number as the beginning is an `i32`: write `|| 0i64` if the aggregate is to be 8 bytes wide.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// let sums = builder.stream::<String, i64>("in").group_by_key().aggregate(|| 0i64, |_, n, sum| sum + n);
+    /// sums.to_stream().to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let input = driver.input_topic::<String, i64>("in");
+    /// input.pipe("k".to_owned(), 3)?;
+    /// input.pipe("k".to_owned(), 4)?;
+    /// let out = driver.output_topic::<String, i64>("out");
+    /// assert_eq!(out.read_values()?, [3, 7]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
+    pub fn aggregate<A: DefaultSerde, R: Into<Option<A>>>(
+        &self,
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+        aggregator: impl Fn(&K::Some, V::Some, A) -> R + Send + Sync + 'static,
+    ) -> KTable<K::Some, A>
+    where
+        K: Nullable<Some: DefaultSerde>,
+    {
+        self.aggregate_with(None, Materialized::new(), initializer, aggregator)
+    }
+
+    /// [`aggregate`](Self::aggregate) with a name for the operator, if there is one, and a store of this make.
+    pub fn aggregate_with<A: Data, R: Into<Option<A>>>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K::Some, A>,
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+        aggregator: impl Fn(&K::Some, V::Some, A) -> R + Send + Sync + 'static,
+    ) -> KTable<K::Some, A> {
+        self.try_aggregate(
+            name,
+            materialized,
+            move || Ok::<_, Infallible>(Some(initializer())),
+            move |key, value, sum| Ok::<_, Infallible>(sum.and_then(|sum| aggregator(key, value, sum).into())),
+        )
+    }
+
+    /// [`aggregate_with`](Self::aggregate_with) with functions that may fail, or know of no aggregate by `None`.
+    pub fn try_aggregate<A: Data, E: Into<UserError>, F: Into<UserError>>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K::Some, A>,
+        initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
+        aggregator: impl Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>, F> + Send + Sync + 'static,
+    ) -> KTable<K::Some, A> {
+        let store = {
+            let mut graph = self.stream.graph.borrow_mut();
+            MaterializedStore::new(&mut graph, &materialized, "KSTREAM-AGGREGATE-").or_serdes(self.key_serde(), None)
+        };
+        let spec = AggregateSpec { prefix: "KSTREAM-AGGREGATE-", name, store };
+        aggregate::build(
+            self,
+            spec,
+            move || initializer().map_err(user),
+            move |key, value, sum| aggregator(key, value, sum).map_err(user),
+        )
+    }
+}

@@ -1,0 +1,82 @@
+//! `group_by_key` and `group_by`: towards an aggregation.
+
+use std::convert::Infallible;
+
+use super::{KStream, Op};
+use crate::{
+    data::Nullable,
+    dsl::{KGroupedStream, UserError, options::Grouped, user},
+};
+
+impl<K: Nullable, V: Nullable> KStream<K, V> {
+    /// Groups the records by the key they have. If the key has changed on the way they are repartitioned first.
+    pub fn group_by_key(&self) -> KGroupedStream<K, V> {
+        self.group_by_key_with(Grouped::from_erased(self.key_serde.clone(), self.value_serde.clone()))
+    }
+
+    /// [`group_by_key`](Self::group_by_key) with a name or serdes for the repartition topic.
+    pub fn group_by_key_with(&self, grouped: Grouped<K::Some, V::Some>) -> KGroupedStream<K, V> {
+        if let Some(name) = grouped.name() {
+            self.graph.borrow_mut().validate_name(name);
+        }
+        KGroupedStream::new(self.clone(), grouped)
+    }
+
+    /// Groups the records by a new key; they are repartitioned. Records whose new key is null are dropped at the
+    /// aggregation.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<Option<String>, String>("in").group_by(|_, v| v.clone()).count().to_stream().to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let input = driver.input_topic::<Option<String>, String>("in");
+    /// for word in ["a", "b", "a"] {
+    ///     input.pipe(None, word.to_owned())?;
+    /// }
+    /// let out = driver.output_topic::<String, i64>("out");
+    /// let counts = [("a".to_owned(), 1), ("b".to_owned(), 1), ("a".to_owned(), 2)];
+    /// assert_eq!(out.read_key_values()?, counts);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
+    pub fn group_by<K2: Nullable>(
+        &self,
+        selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+    ) -> KGroupedStream<K2, V> {
+        self.try_group_by(
+            move |k, v| Ok::<_, Infallible>(selector(k, v)),
+            Grouped::from_erased(None, self.value_serde.clone()),
+        )
+    }
+
+    /// [`group_by`](Self::group_by) with a name or serdes for the repartition topic.
+    pub fn group_by_with<K2: Nullable>(
+        &self,
+        selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+        grouped: Grouped<K2::Some, V::Some>,
+    ) -> KGroupedStream<K2, V> {
+        self.try_group_by(move |k, v| Ok::<_, Infallible>(selector(k, v)), grouped)
+    }
+
+    /// [`group_by_with`](Self::group_by_with) with a function that may fail; its error goes to the processing
+    /// exception handler. Serdes that `grouped` has not are not inherited.
+    pub fn try_group_by<K2: Nullable, E: Into<UserError>>(
+        &self,
+        selector: impl Fn(&K, &V) -> Result<K2, E> + Send + Sync + 'static,
+        grouped: Grouped<K2::Some, V::Some>,
+    ) -> KGroupedStream<K2, V> {
+        let keyed = self.op(Op::new("KSTREAM-KEY-SELECT-", grouped.name()).key(), move |record, out, ctx| {
+            let key = selector(&record.key, &record.value).map_err(user)?;
+            out.forward(record.with_key(key), ctx)
+        });
+        KGroupedStream::new(keyed, grouped)
+    }
+
+    /// The value serde this stream has inherited, for a grouping that names none: what [`group_by`](Self::group_by)
+    /// passes on.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn inherited_grouping<K2: Nullable>(&self) -> Grouped<K2::Some, V::Some> {
+        Grouped::from_erased(None, self.value_serde.clone())
+    }
+}

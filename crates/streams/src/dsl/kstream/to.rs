@@ -1,0 +1,96 @@
+//! `to`: into a topic.
+
+use std::rc::Rc;
+
+use super::KStream;
+use crate::{
+    builder::{GraphNode, Written},
+    data::{DefaultSerde, Nullable},
+    dsl::{
+        nodes::{self, SinkSpec, SinkTopic},
+        options::{Produced, RecordMetadata, TopicNameExtractor},
+    },
+};
+
+impl<K: Nullable, V: Nullable> KStream<K, V> {
+    /// Writes the records to a topic, which must exist. Serdes are those the stream was read with, as long as key and
+    /// value have not changed, else those of the types.
+    pub fn to(&self, topic: &str)
+    where
+        K: Nullable<Some: DefaultSerde>,
+        V: Nullable<Some: DefaultSerde>,
+    {
+        self.to_with(topic, Produced::new());
+    }
+
+    /// [`to`](Self::to) with serdes, a partitioner or a name.
+    pub fn to_with(&self, topic: &str, produced: Produced<K::Some, V::Some>) {
+        self.add_sink(SinkTopic::Static(topic.to_owned()), produced);
+    }
+
+    /// Writes each record to the topic that a function names.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>("in").to_dynamic(|_, n, _| if *n < 10 { "small".into() } else { "large".into() });
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let input = driver.input_topic::<String, i64>("in");
+    /// input.pipe("k".to_owned(), 50)?;
+    /// let large = driver.output_topic::<String, i64>("large");
+    /// assert_eq!(large.read_values()?, [50]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
+    pub fn to_dynamic(&self, topic: impl Fn(&K, &V, &RecordMetadata<'_>) -> String + Send + Sync + 'static)
+    where
+        K: Nullable<Some: DefaultSerde>,
+        V: Nullable<Some: DefaultSerde>,
+    {
+        self.to_dynamic_with(Closure(topic), Produced::new());
+    }
+
+    /// [`to_dynamic`](Self::to_dynamic) with serdes, a partitioner or a name.
+    pub fn to_dynamic_with(
+        &self,
+        topic: impl TopicNameExtractor<K, V> + 'static,
+        produced: Produced<K::Some, V::Some>,
+    ) {
+        self.add_sink(SinkTopic::Dynamic(std::sync::Arc::new(topic)), produced);
+    }
+
+    fn add_sink(&self, topic: SinkTopic<K, V>, produced: Produced<K::Some, V::Some>) {
+        let mut graph = self.graph.borrow_mut();
+        let rest = produced.rest().clone();
+        let name = graph.name_or(rest.name.as_deref(), "KSTREAM-SINK-");
+        let key_serde = produced.key_serde().or_else(|| self.key_serde.clone());
+        let value_serde = produced.value_serde().or_else(|| self.value_serde.clone());
+        let sink = name.clone();
+        let write = move |written: &Written<'_>, topology: &mut crate::Topology| {
+            let spec = SinkSpec {
+                name: sink.clone(),
+                topic: topic.clone(),
+                key_serde: key_serde.clone(),
+                value_serde: value_serde.clone(),
+                partitioner: rest.partitioner.clone(),
+            };
+            topology.add_node(nodes::sink::<K, V>(spec, written.parents.clone()))
+        };
+        graph.add(&[self.node], GraphNode::new(name, Rc::new(write)));
+    }
+}
+
+/// A function as a topic extractor.
+struct Closure<F>(F);
+
+impl<K, V, F> TopicNameExtractor<K, V> for Closure<F>
+where
+    F: Fn(&K, &V, &RecordMetadata<'_>) -> String + Send + Sync,
+{
+    fn extract(&self, key: &K, value: &V, metadata: &RecordMetadata<'_>) -> String {
+        self.0(key, value, metadata)
+    }
+
+    fn name(&self) -> String {
+        std::any::type_name::<F>().to_owned()
+    }
+}

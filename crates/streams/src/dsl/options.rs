@@ -1,0 +1,480 @@
+//! The option objects of the operators, under Kafka's names.
+
+use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use crate::{
+    data::{Data, ErasedSerde},
+    record::Headers,
+    serdes::{Serde, SerdeRef},
+    state::KeyValueSupplier,
+    task::{RecordContext, TimestampExtractor},
+    topology::AutoOffsetReset,
+};
+
+pub(crate) type ExtractorRef<K, V> = Arc<dyn TimestampExtractor<K, V>>;
+pub(crate) type PartitionerRef<K, V> = Arc<dyn StreamPartitioner<K, V>>;
+pub(crate) type TopicRef<K, V> = Arc<dyn TopicNameExtractor<K, V>>;
+
+/// Chooses the partitions of a record in a topic.
+pub trait StreamPartitioner<K, V>: Send + Sync {
+    /// The partitions, of `num_partitions` numbered from 0: `None` for the producer's choice by the key's hash, an
+    /// empty list to drop the record, several to send it to each.
+    fn partitions(&self, topic: &str, key: Option<&K>, value: Option<&V>, num_partitions: i32) -> Option<Vec<i32>>;
+}
+
+impl<K, V, F> StreamPartitioner<K, V> for F
+where
+    F: Fn(&str, Option<&K>, Option<&V>, i32) -> Option<Vec<i32>> + Send + Sync,
+{
+    fn partitions(&self, topic: &str, key: Option<&K>, value: Option<&V>, num_partitions: i32) -> Option<Vec<i32>> {
+        self(topic, key, value, num_partitions)
+    }
+}
+
+/// Names the topic a record goes to. The topic must exist.
+pub trait TopicNameExtractor<K, V>: Send + Sync {
+    /// The topic.
+    fn extract(&self, key: &K, value: &V, metadata: &RecordMetadata<'_>) -> String;
+
+    /// How `describe()` shows it.
+    fn name(&self) -> String {
+        std::any::type_name::<Self>().to_owned()
+    }
+}
+
+/// Where the record being processed comes from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecordMetadata<'a> {
+    /// The source topic; `None` in punctuations.
+    pub topic: Option<&'a str>,
+    /// Its partition, -1 without topic.
+    pub partition: i32,
+    /// The offset, -1 without topic.
+    pub offset: i64,
+    /// The record's timestamp as this node got it, in ms since the epoch.
+    pub timestamp: i64,
+    /// The record's headers as this node got them.
+    pub headers: &'a Headers,
+}
+
+impl<'a> RecordMetadata<'a> {
+    pub(crate) fn of(context: &'a RecordContext) -> Self {
+        RecordMetadata {
+            topic: context.topic.as_deref(),
+            partition: context.partition,
+            offset: context.offset,
+            timestamp: context.timestamp,
+            headers: &context.headers,
+        }
+    }
+}
+
+/// Optional serdes for keys and values.
+struct Serdes<K, V> {
+    key: Option<ErasedSerde>,
+    value: Option<ErasedSerde>,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Clone for Serdes<K, V> {
+    fn clone(&self) -> Self {
+        Serdes { key: self.key.clone(), value: self.value.clone(), types: PhantomData }
+    }
+}
+impl<K, V> Default for Serdes<K, V> {
+    fn default() -> Self {
+        Serdes { key: None, value: None, types: PhantomData }
+    }
+}
+
+fn erase<T: 'static>(serde: impl Serde<T>) -> ErasedSerde {
+    ErasedSerde::new(Arc::new(serde) as SerdeRef<T>)
+}
+
+macro_rules! options {
+    ($(#[$doc:meta])* $type:ident) => {
+        impl<K, V> Clone for $type<K, V> {
+            fn clone(&self) -> Self {
+                $type { serdes: self.serdes.clone(), rest: self.rest.clone() }
+            }
+        }
+        impl<K, V> Default for $type<K, V> {
+            fn default() -> Self {
+                $type { serdes: Serdes::default(), rest: Default::default() }
+            }
+        }
+        impl<K, V> fmt::Debug for $type<K, V> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let (key, value) = (&self.serdes.key, &self.serdes.value);
+                f.debug_struct(stringify!($type)).field("key", key).field("value", value).finish_non_exhaustive()
+            }
+        }
+        impl<K: 'static, V: 'static> $type<K, V> {
+            /// Nothing chosen: everything is inherited or by default.
+            #[must_use]
+            pub fn new() -> Self {
+                Self::default()
+            }
+            /// Serdes for keys and values.
+            #[must_use]
+            pub fn with(key: impl Serde<K>, value: impl Serde<V>) -> Self {
+                Self::default().with_key_serde(key).with_value_serde(value)
+            }
+            /// A serde for keys.
+            #[must_use]
+            pub fn with_key_serde(mut self, serde: impl Serde<K>) -> Self {
+                self.serdes.key = Some(erase(serde));
+                self
+            }
+            /// A serde for values.
+            #[must_use]
+            pub fn with_value_serde(mut self, serde: impl Serde<V>) -> Self {
+                self.serdes.value = Some(erase(serde));
+                self
+            }
+            #[allow(dead_code, reason = "not every option object is asked for both")]
+            pub(crate) fn key_serde(&self) -> Option<ErasedSerde> {
+                self.serdes.key.clone()
+            }
+            #[allow(dead_code, reason = "not every option object is asked for both")]
+            pub(crate) fn value_serde(&self) -> Option<ErasedSerde> {
+                self.serdes.value.clone()
+            }
+        }
+    };
+}
+
+/// How a source reads its topics: serdes, timestamps, where it begins, its name.
+///
+/// `K` and `V` are the plain types; nulls need no serde.
+pub struct Consumed<K, V> {
+    serdes: Serdes<K, V>,
+    rest: ConsumedRest<K, V>,
+}
+pub(crate) struct ConsumedRest<K, V> {
+    pub(crate) name: Option<String>,
+    pub(crate) extractor: Option<ExtractorRef<K, V>>,
+    pub(crate) reset: Option<AutoOffsetReset>,
+}
+impl<K, V> Clone for ConsumedRest<K, V> {
+    fn clone(&self) -> Self {
+        ConsumedRest { name: self.name.clone(), extractor: self.extractor.clone(), reset: self.reset }
+    }
+}
+impl<K, V> Default for ConsumedRest<K, V> {
+    fn default() -> Self {
+        ConsumedRest { name: None, extractor: None, reset: None }
+    }
+}
+options!(Consumed);
+impl<K: 'static, V: 'static> Consumed<K, V> {
+    /// The source's name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.rest.name = Some(name.into());
+        self
+    }
+    /// Where timestamps come from. Default: `default.timestamp.extractor`.
+    #[must_use]
+    pub fn with_timestamp_extractor(mut self, extractor: impl TimestampExtractor<K, V> + 'static) -> Self {
+        self.rest.extractor = Some(Arc::new(extractor));
+        self
+    }
+    /// Where to begin without a committed offset. Default: the consumer's `auto.offset.reset`.
+    #[must_use]
+    pub fn with_offset_reset_policy(mut self, reset: AutoOffsetReset) -> Self {
+        self.rest.reset = Some(reset);
+        self
+    }
+    pub(crate) fn rest(&self) -> &ConsumedRest<K, V> {
+        &self.rest
+    }
+}
+
+/// How a sink writes: serdes, partitioner, its name.
+pub struct Produced<K, V> {
+    serdes: Serdes<K, V>,
+    rest: ProducedRest<K, V>,
+}
+pub(crate) struct ProducedRest<K, V> {
+    pub(crate) name: Option<String>,
+    pub(crate) partitioner: Option<PartitionerRef<K, V>>,
+}
+impl<K, V> Clone for ProducedRest<K, V> {
+    fn clone(&self) -> Self {
+        ProducedRest { name: self.name.clone(), partitioner: self.partitioner.clone() }
+    }
+}
+impl<K, V> Default for ProducedRest<K, V> {
+    fn default() -> Self {
+        ProducedRest { name: None, partitioner: None }
+    }
+}
+options!(Produced);
+impl<K: 'static, V: 'static> Produced<K, V> {
+    /// The sink's name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.rest.name = Some(name.into());
+        self
+    }
+    /// Who chooses partitions. Default: the hash of the key's bytes.
+    #[must_use]
+    pub fn with_stream_partitioner(mut self, partitioner: impl StreamPartitioner<K, V> + 'static) -> Self {
+        self.rest.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+    pub(crate) fn rest(&self) -> &ProducedRest<K, V> {
+        &self.rest
+    }
+}
+
+/// How a repartition topic is made: name, number of partitions, serdes, partitioner.
+pub struct Repartitioned<K, V> {
+    serdes: Serdes<K, V>,
+    rest: RepartitionedRest<K, V>,
+}
+pub(crate) struct RepartitionedRest<K, V> {
+    pub(crate) name: Option<String>,
+    pub(crate) partitioner: Option<PartitionerRef<K, V>>,
+    pub(crate) partitions: Option<i32>,
+}
+impl<K, V> Clone for RepartitionedRest<K, V> {
+    fn clone(&self) -> Self {
+        let (name, partitioner) = (self.name.clone(), self.partitioner.clone());
+        RepartitionedRest { name, partitioner, partitions: self.partitions }
+    }
+}
+impl<K, V> Default for RepartitionedRest<K, V> {
+    fn default() -> Self {
+        RepartitionedRest { name: None, partitioner: None, partitions: None }
+    }
+}
+options!(Repartitioned);
+impl<K: 'static, V: 'static> Repartitioned<K, V> {
+    /// With a name for the topic, `APPLICATION-NAME-repartition`.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::default().with_name(name)
+    }
+    /// A name for the topic, `APPLICATION-NAME-repartition`.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.rest.name = Some(name.into());
+        self
+    }
+    /// The number of partitions, at least 1. Default: the most of any topic upstream.
+    #[must_use]
+    pub fn with_number_of_partitions(mut self, partitions: i32) -> Self {
+        self.rest.partitions = Some(partitions);
+        self
+    }
+    /// Who chooses partitions. Default: the hash of the key's bytes.
+    #[must_use]
+    pub fn with_stream_partitioner(mut self, partitioner: impl StreamPartitioner<K, V> + 'static) -> Self {
+        self.rest.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+    pub(crate) fn rest(&self) -> &RepartitionedRest<K, V> {
+        &self.rest
+    }
+}
+
+/// How a grouping repartitions, if it must: a name for the topic, serdes.
+pub struct Grouped<K, V> {
+    serdes: Serdes<K, V>,
+    rest: Option<String>,
+}
+options!(Grouped);
+impl<K: 'static, V: 'static> Grouped<K, V> {
+    /// With a name for the repartition topic. Its serdes hide those from upstream, as Kafka's do.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::default().with_name(name)
+    }
+    /// A name for the repartition topic.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.rest = Some(name.into());
+        self
+    }
+    pub(crate) fn from_erased(key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        Grouped { serdes: Serdes { key, value, types: PhantomData }, rest: None }
+    }
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.rest.as_deref()
+    }
+}
+
+/// Where the DSL keeps a store that has no supplier of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreType {
+    /// On disk; Kafka calls it `ROCKS_DB`.
+    Persistent,
+    /// In memory.
+    InMemory,
+}
+
+/// How a table's store is made: name, engine, serdes, cache, changelog, retention.
+pub struct Materialized<K, V> {
+    serdes: Serdes<K, V>,
+    rest: MaterializedRest,
+}
+#[derive(Clone)]
+pub(crate) struct MaterializedRest {
+    pub(crate) name: Option<String>,
+    pub(crate) supplier: Option<KeyValueSupplier>,
+    pub(crate) store_type: Option<StoreType>,
+    pub(crate) logging: bool,
+    pub(crate) log_config: BTreeMap<String, String>,
+    pub(crate) caching: bool,
+    pub(crate) retention: Option<Duration>,
+}
+impl Default for MaterializedRest {
+    fn default() -> Self {
+        MaterializedRest {
+            name: None,
+            supplier: None,
+            store_type: None,
+            logging: true,
+            log_config: BTreeMap::new(),
+            caching: true,
+            retention: None,
+        }
+    }
+}
+options!(Materialized);
+impl<K: 'static, V: 'static> Materialized<K, V> {
+    /// With a name, by which the store can be queried: Kafka's `Materialized.as`.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        let mut materialized = Self::default();
+        materialized.rest.name = Some(name.into());
+        materialized
+    }
+    /// With an engine, which brings the name.
+    #[must_use]
+    pub fn supplied(supplier: KeyValueSupplier) -> Self {
+        let mut materialized = Self::default();
+        materialized.rest.supplier = Some(supplier);
+        materialized
+    }
+    /// On disk or in memory. Default: `dsl.store.suppliers.class`.
+    #[must_use]
+    pub fn with_store_type(mut self, store_type: StoreType) -> Self {
+        self.rest.store_type = Some(store_type);
+        self
+    }
+    /// A changelog with these settings of its topic. Default: on.
+    #[must_use]
+    pub fn with_logging_enabled<A, B>(mut self, config: impl IntoIterator<Item = (A, B)>) -> Self
+    where
+        A: Into<String>,
+        B: Into<String>,
+    {
+        self.rest.logging = true;
+        self.rest.log_config = config.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        self
+    }
+    /// No changelog: the store is lost with its task.
+    #[must_use]
+    pub fn with_logging_disabled(mut self) -> Self {
+        self.rest.logging = false;
+        self.rest.log_config.clear();
+        self
+    }
+    /// A record cache: fewer updates, one per key and commit. Default: on.
+    #[must_use]
+    pub fn with_caching_enabled(mut self) -> Self {
+        self.rest.caching = true;
+        self
+    }
+    /// No record cache: every update is written and sent on.
+    #[must_use]
+    pub fn with_caching_disabled(mut self) -> Self {
+        self.rest.caching = false;
+        self
+    }
+    /// How long windows are kept. Default: their size and grace.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Duration) -> Self {
+        self.rest.retention = Some(retention);
+        self
+    }
+    pub(crate) fn rest(&self) -> &MaterializedRest {
+        &self.rest
+    }
+}
+
+/// A [`Materialized`] whose store has its final name: Kafka's `MaterializedInternal`.
+pub(crate) struct MaterializedStore<K, V> {
+    pub(crate) store: String,
+    /// Whether the user named the store, so that it can be queried.
+    pub(crate) queryable: bool,
+    pub(crate) key_serde: Option<ErasedSerde>,
+    pub(crate) value_serde: Option<ErasedSerde>,
+    pub(crate) rest: MaterializedRest,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Clone for MaterializedStore<K, V> {
+    fn clone(&self) -> Self {
+        MaterializedStore {
+            store: self.store.clone(),
+            queryable: self.queryable,
+            key_serde: self.key_serde.clone(),
+            value_serde: self.value_serde.clone(),
+            rest: self.rest.clone(),
+            types: PhantomData,
+        }
+    }
+}
+
+impl<K: Data, V: Data> MaterializedStore<K, V> {
+    /// With the name chosen, or one generated with this prefix.
+    pub(crate) fn new(graph: &mut crate::builder::Graph, materialized: &Materialized<K, V>, prefix: &str) -> Self {
+        let given = materialized.given_name().map(str::to_owned);
+        let queryable = given.is_some();
+        let store = given.unwrap_or_else(|| {
+            let store = graph.new_store_name(prefix);
+            if materialized.rest.logging {
+                graph.implicit.changelogs.push(format!("{store}-changelog"));
+            }
+            graph.implicit.stores.push(store.clone());
+            store
+        });
+        if queryable {
+            graph.validate_name(&store);
+        }
+        MaterializedStore {
+            store,
+            queryable,
+            key_serde: materialized.key_serde(),
+            value_serde: materialized.value_serde(),
+            rest: materialized.rest.clone(),
+            types: PhantomData,
+        }
+    }
+
+    /// With these serdes where there are any.
+    pub(crate) fn with_serdes(mut self, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        self.key_serde = key.or(self.key_serde);
+        self.value_serde = value.or(self.value_serde);
+        self
+    }
+
+    /// With serdes where the user chose none.
+    pub(crate) fn or_serdes(mut self, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        self.key_serde = self.key_serde.or(key);
+        self.value_serde = self.value_serde.or(value);
+        self
+    }
+}
+
+impl<K: 'static, V: 'static> Materialized<K, V> {
+    /// The name the user gave, by itself or with a supplier.
+    pub(crate) fn given_name(&self) -> Option<&str> {
+        self.rest.supplier.as_ref().map(KeyValueSupplier::name).or(self.rest.name.as_deref())
+    }
+}

@@ -1,0 +1,158 @@
+//! Where streams and tables come from: the sources of a builder.
+
+use std::{rc::Rc, sync::Arc};
+
+use super::{
+    KStream, KTable,
+    ktable::{
+        materialize::Materialized as TableStoreSpec,
+        source::{self, SourceTable},
+    },
+    nodes::{self, Extractor, SourceSpec},
+    options::{Consumed, Materialized, MaterializedStore},
+};
+use crate::{
+    builder::{GraphNode, Kind, StreamsBuilder, Written, graph::ROOT},
+    data::{Data, DefaultSerde, Nullable},
+    error::Error,
+    topology::{Pattern, Topology},
+};
+
+impl StreamsBuilder {
+    /// The records of a topic, with the serdes of the types. Records with a null key or value are dropped where the
+    /// type has no null.
+    pub fn stream<K, V>(&self, topic: &str) -> KStream<K, V>
+    where
+        K: Nullable<Some: DefaultSerde>,
+        V: Nullable<Some: DefaultSerde>,
+    {
+        self.stream_with(&[topic], Consumed::new())
+    }
+
+    /// The records of several topics, with serdes, a timestamp extractor, an offset reset or a name.
+    pub fn stream_with<K: Nullable, V: Nullable>(
+        &self,
+        topics: &[&str],
+        consumed: Consumed<K::Some, V::Some>,
+    ) -> KStream<K, V> {
+        if topics.is_empty() {
+            self.0.borrow_mut().fail(Error::topology("a stream needs at least one topic"));
+        }
+        let mut unique: Vec<String> = Vec::new();
+        for topic in topics {
+            if !unique.iter().any(|known| known == topic) {
+                unique.push((*topic).to_owned());
+            }
+        }
+        // Kafka passes the topics through a hash set.
+        let table = crate::java::copied(topics.len());
+        self.add_stream(crate::java::hash_order(unique, table), None, consumed)
+    }
+
+    /// The records of all topics whose whole name matches a regular expression, now or later.
+    pub fn stream_pattern<K: Nullable, V: Nullable>(
+        &self,
+        pattern: &str,
+        consumed: Consumed<K::Some, V::Some>,
+    ) -> KStream<K, V> {
+        let compiled = Pattern::new(pattern);
+        let pattern = match compiled {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                self.0.borrow_mut().fail(error);
+                None
+            }
+        };
+        self.add_stream(Vec::new(), pattern, consumed)
+    }
+
+    fn add_stream<K: Nullable, V: Nullable>(
+        &self,
+        topics: Vec<String>,
+        pattern: Option<Pattern>,
+        consumed: Consumed<K::Some, V::Some>,
+    ) -> KStream<K, V> {
+        let mut graph = self.0.borrow_mut();
+        let name = graph.name_or(consumed.rest().name.as_deref(), "KSTREAM-SOURCE-");
+        let reset = consumed.rest().reset;
+        let kind = Kind::Source { topics: topics.iter().cloned().collect(), pattern: pattern.clone(), reset };
+        let (key_serde, value_serde) = (consumed.key_serde(), consumed.value_serde());
+        let source = name.clone();
+        let write = move |_: &Written<'_>, topology: &mut Topology| {
+            topology.add_source(nodes::source::<K, V>(SourceSpec {
+                name: source.clone(),
+                topics: topics.clone(),
+                pattern: pattern.clone(),
+                reset,
+                key_serde: consumed.key_serde(),
+                value_serde: consumed.value_serde(),
+                extractor: extractor(&consumed),
+            }))
+        };
+        let node = graph.add(&[ROOT], GraphNode::new(name.clone(), Rc::new(write)).with_kind(kind));
+        let stream = KStream::new(&self.0, node, &name, Rc::new([name.clone()].into()));
+        stream.with_serdes(key_serde, value_serde)
+    }
+
+    /// The newest value of every key of a topic, with the serdes of the types. Records with a null key are dropped, a
+    /// null value deletes its row.
+    pub fn table<K: DefaultSerde, V: DefaultSerde>(&self, topic: &str) -> KTable<K, V> {
+        self.table_with(topic, Consumed::new(), Materialized::new())
+    }
+
+    /// [`table`](Self::table) with serdes, a timestamp extractor, an offset reset or a name, and a store of this make.
+    pub fn table_with<K: Data, V: Data>(
+        &self,
+        topic: &str,
+        consumed: Consumed<K, V>,
+        materialized: Materialized<K, V>,
+    ) -> KTable<K, V> {
+        let mut graph = self.0.borrow_mut();
+        let store = MaterializedStore::new(&mut graph, &materialized, &format!("{topic}-"))
+            .with_serdes(consumed.key_serde(), consumed.value_serde());
+        let given = consumed.rest().name.as_deref();
+        let source = graph.name_with_suffix_or(given, "-source", "KSTREAM-SOURCE-");
+        let name = graph.name_or(given, "KTABLE-SOURCE-");
+        let (key_serde, value_serde) = (store.key_serde.clone(), store.value_serde.clone());
+        let source_serdes = (key_serde.clone(), value_serde.clone());
+        let queryable = store.queryable.then(|| store.store.clone());
+        let table = TableStoreSpec::on_demand(&mut graph, store);
+        let (of, node_name, source_name, topic) =
+            (table.clone(), Arc::<str>::from(name.as_str()), source.clone(), topic.to_owned());
+        let write = move |written: &Written<'_>, topology: &mut Topology| {
+            topology.add_source(nodes::source::<Option<K>, Option<V>>(SourceSpec {
+                name: source_name.clone(),
+                topics: vec![topic.clone()],
+                pattern: None,
+                reset: consumed.rest().reset,
+                key_serde: source_serdes.0.clone(),
+                value_serde: source_serdes.1.clone(),
+                extractor: extractor(&consumed),
+            }))?;
+            let parents = vec![source_name.clone()];
+            topology.add_node(source::node::<Option<K>, Option<V>>(&node_name, parents, &of))?;
+            if !of.is_materialized() {
+                return Ok(());
+            }
+            let mut factory = of.factory();
+            if matches!(written.node.kind, Kind::TableSource { reuse_topic: true }) {
+                factory.logging = false;
+                topology.add_state_store(factory, &[&node_name])?;
+                return topology.connect_source_store_and_topic(of.id(), topic.clone());
+            }
+            topology.add_state_store(factory, &[&node_name])
+        };
+        let node = GraphNode { output_versioned: Some(false), ..GraphNode::new(name.clone(), Rc::new(write)) };
+        let node = graph.add(&[ROOT], node.with_kind(Kind::TableSource { reuse_topic: false }));
+        KTable::new(&self.0, node, &name, Rc::new([source].into()), Arc::new(SourceTable(table)))
+            .with_serdes(key_serde, value_serde)
+            .with_queryable(queryable)
+    }
+}
+
+fn extractor<K: 'static, V: 'static>(consumed: &Consumed<K, V>) -> Extractor<K, V> {
+    match &consumed.rest().extractor {
+        Some(extractor) => Extractor::Custom(extractor.clone()),
+        None => Extractor::Default,
+    }
+}

@@ -1,0 +1,231 @@
+//! The one error of this crate.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+/// The result of everything that can fail here; the error is boxed so that a hop from node to node returns one word.
+pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
+
+/// What can go wrong in an application of streams.
+///
+/// Variants are named after the exceptions of Kafka Streams. [`is_retriable`](Error::is_retriable) and
+/// [`is_fatal`](Error::is_fatal) say what a caller can do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The topology cannot be built as it was described; the message names the node, store or topic.
+    Topology(String),
+    /// A setting has a wrong value; the message names the key, the value and the range.
+    Config(String),
+    /// An argument of an operator is out of its range.
+    IllegalArgument(String),
+    /// A node forwards what its child does not take. The typed API excludes it, except where two sources of one topic
+    /// with different types are merged.
+    EdgeType {
+        /// The node that forwards.
+        parent: String,
+        /// The node that receives.
+        child: String,
+        /// Key and value types of the parent's records.
+        forwards: &'static str,
+        /// Key and value types that the child takes.
+        takes: &'static str,
+    },
+    /// Bytes are needed for a type that has no serde: neither named, nor inherited, nor by default.
+    MissingSerde {
+        /// The node or store that needs it.
+        node: String,
+        /// The Rust type without a serde.
+        type_name: &'static str,
+    },
+    /// A key or value could not be turned into bytes.
+    Serialization {
+        /// The node or store at which it happened.
+        node: String,
+        /// The topic the bytes were meant for.
+        topic: String,
+        /// Key or value.
+        origin: SerdeOrigin,
+        /// The serde's own error.
+        source: SerdeError,
+    },
+    /// Bytes of a topic or store could not be read back.
+    Deserialization {
+        /// The topic or changelog topic.
+        topic: String,
+        /// The partition, -1 where there is none.
+        partition: i32,
+        /// The offset, -1 where there is none.
+        offset: i64,
+        /// Key or value.
+        origin: SerdeOrigin,
+        /// The serde's own error.
+        source: SerdeError,
+    },
+    /// A record's timestamp is negative where that is not allowed.
+    InvalidTimestamp {
+        /// The topic of the record.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// Its offset.
+        offset: i64,
+        /// The timestamp, in ms since the epoch.
+        timestamp: i64,
+    },
+    /// Application code failed; what it returned is the source.
+    User(Box<dyn StdError + Send + Sync>),
+    /// Application code panicked.
+    Panic(String),
+    /// A record could not be processed, and the processing exception handler chose to fail.
+    Processing {
+        /// The node at which it failed.
+        node: String,
+        /// The task, `subtopology_partition`.
+        task: String,
+        /// Topic, partition and offset of the record, if one was being processed.
+        position: Option<(Arc<str>, i32, i64)>,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// A record could not be sent, and the production exception handler chose to fail.
+    Production {
+        /// The topic.
+        topic: String,
+        /// Why.
+        message: String,
+    },
+    /// A store cannot do what was asked of it.
+    Store {
+        /// The store.
+        store: String,
+        /// Why.
+        message: String,
+    },
+    /// Something the application asked for at run time is not allowed (an unknown child, a closed driver …).
+    Streams(String),
+    /// Something Kafka Streams has and this version has not; the message names it.
+    Unsupported(String),
+    /// A broken invariant of this crate.
+    Internal(&'static str),
+}
+
+impl Error {
+    /// An error of the application's own, to be returned from processors and fallible operators.
+    pub fn user(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Box<Self> {
+        Box::new(Error::User(error.into()))
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        false
+    }
+
+    /// Whether the task that met this error cannot go on.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        !matches!(self, Error::User(_))
+    }
+
+    /// Whether a handler has already had its say, so that the nodes above do not ask again.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self, Error::Processing { .. } | Error::Production { .. } | Error::Internal(_))
+    }
+
+    pub(crate) fn topology(message: impl Into<String>) -> Box<Self> {
+        Box::new(Error::Topology(message.into()))
+    }
+
+    pub(crate) fn internal(what: &'static str) -> Box<Self> {
+        Box::new(Error::Internal(what))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Topology(m) => write!(f, "invalid topology: {m}"),
+            Error::Config(m) => write!(f, "invalid configuration: {m}"),
+            Error::IllegalArgument(m) => write!(f, "illegal argument: {m}"),
+            Error::EdgeType { parent, child, forwards, takes } => {
+                write!(f, "node {child} takes {takes}, but {parent} forwards {forwards}")
+            }
+            Error::MissingSerde { node, type_name } => write!(f, "{node} needs a serde for `{type_name}`"),
+            Error::Serialization { node, topic, origin, source } => {
+                write!(f, "cannot serialize the {origin} of a record for topic {topic} at {node}: {source}")
+            }
+            Error::Deserialization { topic, partition, offset, origin, source } => {
+                write!(f, "cannot deserialize the {origin} of {topic}-{partition} at offset {offset}: {source}")
+            }
+            Error::InvalidTimestamp { topic, partition, offset, timestamp } => {
+                write!(f, "record of {topic}-{partition} at offset {offset} has the invalid timestamp {timestamp}")
+            }
+            Error::User(e) => write!(f, "{e}"),
+            Error::Panic(m) => write!(f, "application code panicked: {m}"),
+            Error::Processing { node, task, position: Some((topic, partition, offset)), source } => write!(
+                f,
+                "task {task} failed at {node} on the record of {topic}-{partition} at offset {offset}: {source}"
+            ),
+            Error::Processing { node, task, position: None, source } => {
+                write!(f, "task {task} failed at {node}: {source}")
+            }
+            Error::Production { topic, message } => write!(f, "cannot send to topic {topic}: {message}"),
+            Error::Store { store, message } => write!(f, "store {store}: {message}"),
+            Error::Streams(m) => write!(f, "{m}"),
+            Error::Unsupported(m) => write!(f, "not supported yet: {m}"),
+            Error::Internal(m) => write!(f, "internal error: {m}"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Error::Serialization { source, .. } | Error::Deserialization { source, .. } => Some(source),
+            Error::User(source) => Some(source.as_ref()),
+            Error::Processing { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Which half of a record a serde failed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SerdeOrigin {
+    /// The key.
+    Key,
+    /// The value.
+    Value,
+}
+
+impl fmt::Display for SerdeOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SerdeOrigin::Key => "key",
+            SerdeOrigin::Value => "value",
+        })
+    }
+}
+
+/// Why a serde could not write or read.
+#[derive(Debug)]
+pub struct SerdeError(Box<dyn StdError + Send + Sync>);
+
+impl SerdeError {
+    /// From a message or from another error.
+    pub fn new(why: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        SerdeError(why.into())
+    }
+}
+
+impl fmt::Display for SerdeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for SerdeError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}

@@ -1,0 +1,95 @@
+//! State stores at the level of bytes: the engines behind the typed stores of [`crate::store`].
+
+mod in_memory;
+mod supplier;
+
+use bytes::Bytes;
+
+pub use in_memory::InMemoryKeyValueStore;
+pub use supplier::{EngineContext, KeyValueSupplier};
+
+use crate::error::Result;
+
+/// The direction of a scan, in the unsigned byte order of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// From the lowest key up.
+    Forward,
+    /// From the highest key down.
+    Reverse,
+}
+
+/// A scan's entries; the iterator owns what it reads, so the store may change meanwhile.
+pub type BytesIter = Box<dyn Iterator<Item = Result<(Bytes, Bytes)>> + Send>;
+
+/// An ordered map of bytes, one per store and task.
+///
+/// Serialisation, caching and the changelog are the layers above. An engine is used by one thread at a time.
+pub trait KeyValueBytesStore: Send {
+    /// The store's name.
+    fn name(&self) -> &str;
+
+    /// Whether the data outlive the process.
+    fn persistent(&self) -> bool;
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Puts a value, or deletes the key where it is `None`.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()>;
+
+    /// Puts and deletes in order, as one step where the engine can.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn put_batch(&mut self, entries: &[(Bytes, Option<Bytes>)]) -> Result<()> {
+        entries.iter().try_for_each(|(key, value)| self.put(key, value.as_deref()))
+    }
+
+    /// Entries between two keys, both included; `None` leaves a side open.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn range(&self, from: Option<&[u8]>, to: Option<&[u8]>, order: Order) -> Result<BytesIter>;
+
+    /// Entries whose key begins with `prefix`.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn prefix(&self, prefix: &[u8], order: Order) -> Result<BytesIter>;
+
+    /// All entries.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn all(&self, order: Order) -> Result<BytesIter> {
+        self.range(None, None, order)
+    }
+
+    /// About how many entries there are.
+    fn approximate_num_entries(&self) -> u64;
+
+    /// Makes everything put so far durable together with the changelog offset it covers, atomically.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
+
+    /// The offset of the last [`commit`](KeyValueBytesStore::commit) that survived, where the engine keeps it.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn committed_offset(&self) -> Result<Option<i64>>;
+
+    /// Closes the engine; what was not committed may be lost.
+    ///
+    /// # Errors
+    /// If the engine cannot close its files.
+    fn close(&mut self) -> Result<()>;
+}

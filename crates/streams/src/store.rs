@@ -1,0 +1,164 @@
+//! Typed stores: cache, serde and changelog over an engine of [`crate::state`], and the handles that reach them.
+
+mod access;
+mod cache;
+mod key_value;
+mod table;
+
+use std::{any::Any, collections::BTreeMap, marker::PhantomData, sync::Arc};
+
+pub use access::StoreAccess;
+pub(crate) use key_value::{Flushed, KeyValueSpec};
+pub use key_value::{KeyValueStore, TimestampedKeyValueStore};
+pub(crate) use table::{PutCode, TableStore};
+
+use crate::{config::StreamsConfig, error::Result, state::EngineContext, task::Runtime};
+
+/// A store of a topology, as the builder knows it: what `process_with` connects.
+pub struct StoreRef<S> {
+    id: usize,
+    store: PhantomData<fn() -> S>,
+}
+
+/// A store as a connected node knows it.
+pub struct StoreHandle<S> {
+    id: usize,
+    store: PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for StoreRef<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<S> Copy for StoreRef<S> {}
+impl<S> std::fmt::Debug for StoreRef<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoreRef({})", self.id)
+    }
+}
+impl<S> Clone for StoreHandle<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<S> Copy for StoreHandle<S> {}
+impl<S> std::fmt::Debug for StoreHandle<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoreHandle({})", self.id)
+    }
+}
+
+impl<S> StoreRef<S> {
+    pub(crate) fn new(id: usize) -> Self {
+        StoreRef { id, store: PhantomData }
+    }
+    pub(crate) fn id(self) -> usize {
+        self.id
+    }
+    pub(crate) fn handle(self) -> StoreHandle<S> {
+        StoreHandle { id: self.id, store: PhantomData }
+    }
+}
+
+impl<S> StoreHandle<S> {
+    pub(crate) fn id(self) -> usize {
+        self.id
+    }
+}
+
+/// Stores that a processor asks for: `()`, one, or a tuple. Its factory gets the handles, connected.
+pub trait StoreSet: Copy + Send + Sync + 'static {
+    /// What the factory gets.
+    type Handles;
+    /// The handles.
+    #[doc(hidden)]
+    fn handles(self) -> Self::Handles;
+    /// The numbers of the stores.
+    #[doc(hidden)]
+    fn ids(self, ids: &mut Vec<usize>);
+}
+impl StoreSet for () {
+    type Handles = ();
+    fn handles(self) {}
+    fn ids(self, _ids: &mut Vec<usize>) {}
+}
+impl<S: 'static> StoreSet for StoreRef<S> {
+    type Handles = StoreHandle<S>;
+    fn handles(self) -> StoreHandle<S> {
+        self.handle()
+    }
+    fn ids(self, ids: &mut Vec<usize>) {
+        ids.push(self.id);
+    }
+}
+macro_rules! store_sets {
+    ($(($($t:ident . $i:tt),+))*) => {$(
+        impl<$($t: StoreSet),+> StoreSet for ($($t,)+) {
+            type Handles = ($($t::Handles,)+);
+            fn handles(self) -> Self::Handles {
+                ($(self.$i.handles(),)+)
+            }
+            fn ids(self, ids: &mut Vec<usize>) {
+                $(self.$i.ids(ids);)+
+            }
+        }
+    )*};
+}
+store_sets! { (A.0, B.1) (A.0, B.1, C.2) (A.0, B.1, C.2, D.3) }
+
+/// A store in a task, erased over its types: what commit, restore and close ask of it.
+pub(crate) trait AnyStore: Any + Send {
+    fn name(&self) -> &str;
+    /// Starts a flush of the record cache. Returns the arena slot of the node that forwards the entries; a store
+    /// without such a node writes them at once.
+    fn flush_cache(&mut self, rt: &mut Runtime) -> Result<Option<usize>>;
+    /// Makes the engine durable with the changelog offset it covers.
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
+    /// The changelog offset the engine has kept.
+    fn committed_offset(&self) -> Result<Option<i64>>;
+    /// Takes a record of the changelog.
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()>;
+    fn persistent(&self) -> bool;
+    fn close(&mut self) -> Result<()>;
+}
+
+/// What a store is told when a task makes it.
+pub(crate) struct StoreInit<'a> {
+    pub(crate) config: &'a StreamsConfig,
+    pub(crate) engine: &'a EngineContext,
+    /// The changelog topic and partition; `None` without logging.
+    pub(crate) changelog: Option<(Arc<str>, i32)>,
+    pub(crate) caching: bool,
+}
+
+/// What the topology must know of a store's kind: it decides the changelog topic's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    KeyValue,
+    /// Window and session stores, with their retention in ms.
+    Window {
+        retention: i64,
+        delete_only: bool,
+    },
+    /// Versioned stores, with their history in ms.
+    Versioned {
+        history: i64,
+    },
+}
+
+pub(crate) type MakeStore = Arc<dyn Fn(&StoreInit<'_>) -> Result<Box<dyn AnyStore>> + Send + Sync>;
+
+/// A store of a topology before any task has made it.
+#[derive(Clone)]
+pub(crate) struct StoreFactory {
+    pub(crate) id: usize,
+    pub(crate) name: String,
+    pub(crate) kind: StoreKind,
+    pub(crate) logging: bool,
+    pub(crate) log_config: BTreeMap<String, String>,
+    pub(crate) caching: bool,
+    /// The builder that this came from: one store may be added several times by the same builder, not by two.
+    pub(crate) builder: Option<usize>,
+    pub(crate) make: MakeStore,
+}

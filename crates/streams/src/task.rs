@@ -1,0 +1,447 @@
+//! One task: the nodes and stores of a sub-topology for one partition, and the records it has been given.
+//!
+//! A task knows no Kafka client and reads no clock. Records come in by [`Task::add_records`], what it writes goes to
+//! its [`RecordCollector`], and every step is asked for: [`process`](Task::process), punctuation, flush, commit.
+
+mod collector;
+mod context;
+mod extractor;
+mod instantiate;
+mod node;
+mod punctuation;
+mod queue;
+mod source;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+pub use collector::{ProducerRecord, RecordCollector};
+pub use context::TaskId;
+pub(crate) use context::{CacheBudget, RecordContext, Runtime, TaskCtx};
+pub(crate) use extractor::default_extractor;
+pub use extractor::{
+    ConsumerRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
+    UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,
+};
+pub(crate) use instantiate::{Instantiation, resolve_serde};
+pub(crate) use node::{Children, FnNode, Process};
+pub use punctuation::{Cancellable, PunctuationType};
+pub use queue::{InputBatch, InputRecord};
+pub(crate) use source::SourceNode;
+
+use self::{
+    queue::{PartitionGroup, RecordQueue},
+    source::Source,
+};
+use crate::{
+    config::StreamsConfig,
+    error::{Error, Result},
+    state::EngineContext,
+    store::StoreInit,
+    topology::{NodeKind, Pattern, Topology},
+};
+
+/// Which part of a topology a task runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskScope {
+    /// The sub-topology of the task's id.
+    Subtopology,
+    /// All of it, as the test driver does.
+    Everything,
+}
+
+/// What a task is made from.
+pub struct TaskOptions {
+    /// The task's id.
+    pub id: TaskId,
+    /// The settings.
+    pub config: Arc<StreamsConfig>,
+    /// Where records go.
+    pub collector: Box<dyn RecordCollector>,
+    /// The task's directory for persistent stores; without one they are kept in memory.
+    pub state_dir: Option<PathBuf>,
+    /// Which nodes it runs.
+    pub scope: TaskScope,
+    /// The clock, in ms since the epoch.
+    pub now: i64,
+}
+
+impl std::fmt::Debug for TaskOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskOptions").field("id", &self.id).field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// The offset after the last processed record of a partition, and what a commit keeps beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumedOffset {
+    /// The next offset to read.
+    pub offset: i64,
+    /// The greatest timestamp of the partition so far, in ms since the epoch.
+    pub partition_time: i64,
+}
+
+/// A task at work.
+pub struct Task {
+    ctx: TaskCtx,
+    sources: Vec<Box<dyn Source>>,
+    /// Topics of pattern sources become queues when their first record comes.
+    patterns: Vec<(Pattern, usize)>,
+    group: PartitionGroup,
+    by_topic: BTreeMap<Arc<str>, usize>,
+    /// Stores in the order in which they were registered: the order of flushes.
+    store_order: Vec<usize>,
+    consumed: BTreeMap<usize, i64>,
+    max_idle_ms: i64,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("id", &self.ctx.rt.task_id).finish_non_exhaustive()
+    }
+}
+
+impl Task {
+    /// Makes nodes and stores; processors are initialised by [`initialize`](Self::initialize).
+    ///
+    /// # Errors
+    /// If a store cannot be opened, or a serde is missing.
+    pub fn new(topology: &Topology, options: TaskOptions) -> Result<Self> {
+        let TaskOptions { id, config, collector, state_dir, scope, now } = options;
+        let groups = topology.node_groups();
+        let mut nodes: Vec<usize> = match scope {
+            TaskScope::Everything => {
+                groups.into_iter().filter(|group| !topology.is_global_group(group)).flatten().collect()
+            }
+            TaskScope::Subtopology => groups.into_iter().nth(id.subtopology as usize).unwrap_or_default(),
+        };
+        nodes.sort_unstable();
+        let rt = Runtime {
+            task_id: id,
+            task_name: id.to_string().into(),
+            cache: CacheBudget { used: 0, max: config.cache_max_bytes() },
+            config: config.clone(),
+            collector,
+            context: RecordContext::default(),
+            stream_time: -1,
+            wall_clock: now,
+            dropped: 0,
+            commit_requested: false,
+            punctuations: Default::default(),
+            node_names: topology.nodes.iter().map(|node| node.name.clone()).collect(),
+            evicted: Vec::new(),
+            key_buffer: Vec::new(),
+            value_buffer: Vec::new(),
+        };
+        let mut ctx = TaskCtx { init_order: Vec::new(), arena: Vec::new(), stores: Vec::new(), rt };
+        let store_order = make_stores(topology, &nodes, &mut ctx, state_dir)?;
+        let mut making = Instantiation {
+            topology,
+            config: &config,
+            id: 0,
+            edges: topology.nodes.iter().map(|_| Vec::new()).collect(),
+            sources: Vec::new(),
+            slots: topology.nodes.iter().map(|_| None).collect(),
+            ctx: &mut ctx,
+        };
+        for &node in nodes.iter().rev() {
+            making.id = node;
+            if let Some(factory) = topology.node(node) {
+                (factory.make)(&mut making)?;
+            }
+        }
+        let Instantiation { sources, slots, .. } = making;
+        let max_idle_ms = config.get_long("max.task.idle.ms");
+        let mut task = Task {
+            ctx,
+            sources: Vec::new(),
+            patterns: Vec::new(),
+            group: PartitionGroup::default(),
+            by_topic: BTreeMap::new(),
+            store_order,
+            consumed: BTreeMap::new(),
+            max_idle_ms,
+            closed: false,
+        };
+        task.connect_sources(topology, sources, &config);
+        task.order_slots(&slots);
+        Ok(task)
+    }
+
+    fn connect_sources(&mut self, topology: &Topology, sources: Vec<(usize, Box<dyn Source>)>, config: &StreamsConfig) {
+        for (node, source) in sources.into_iter().rev() {
+            let number = self.sources.len();
+            self.sources.push(source);
+            match topology.node(node).map(|node| &node.kind) {
+                Some(NodeKind::Source { pattern: Some(pattern), .. }) => self.patterns.push((pattern.clone(), number)),
+                Some(NodeKind::Source { topics, .. }) => {
+                    for topic in topics {
+                        self.add_queue(topology.decorate(topic, config.application_id()).into(), number);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Nodes were made from the last to the first; they are initialised from the first to the last.
+    fn order_slots(&mut self, slots: &[Option<usize>]) {
+        self.ctx.init_order = slots.iter().flatten().copied().collect();
+    }
+
+    fn add_queue(&mut self, topic: Arc<str>, source: usize) -> usize {
+        let lane = self.sources.get_mut(source).map_or(0, |source| source.add_lane());
+        let queue = self.group.queues.len();
+        self.by_topic.insert(topic.clone(), queue);
+        self.group.queues.push(RecordQueue::new(topic, self.ctx.rt.task_id.partition, source, lane));
+        queue
+    }
+
+    /// Initialises the processors, in the order of the topology.
+    ///
+    /// # Errors
+    /// If one of them fails.
+    pub fn initialize(&mut self) -> Result<()> {
+        for slot in self.ctx.init_order.clone() {
+            self.ctx.with_slot(slot, |node, ctx| node.init(slot, ctx))?;
+        }
+        Ok(())
+    }
+
+    /// The task's id.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.ctx.rt.task_id
+    }
+
+    /// The number of an input topic's queue; a topic that a pattern source takes gets one now.
+    pub fn queue(&mut self, topic: &str) -> Option<usize> {
+        if let Some(queue) = self.by_topic.get(topic) {
+            return Some(*queue);
+        }
+        let (_, source) = self.patterns.iter().find(|(pattern, _)| pattern.matches(topic))?;
+        let source = *source;
+        Some(self.add_queue(topic.into(), source))
+    }
+
+    /// The input topics, by the number of their queue.
+    pub fn input_topics(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.group.queues.iter().enumerate().map(|(number, queue)| (number, &*queue.topic))
+    }
+
+    /// Takes records of one partition. The first ones are read at once, so their errors show here.
+    ///
+    /// # Errors
+    /// If a record cannot be read and the deserialisation handler chooses to fail, or has no valid timestamp.
+    pub fn add_records(&mut self, queue: usize, batch: InputBatch) -> Result<()> {
+        self.group.add_records(queue, batch, &mut self.sources, &mut self.ctx.rt)
+    }
+
+    /// How many records of a queue wait.
+    #[must_use]
+    pub fn buffered(&self, queue: usize) -> usize {
+        self.group.queues.get(queue).map_or(0, RecordQueue::len)
+    }
+
+    /// Whether any records wait.
+    #[must_use]
+    pub fn has_records(&self) -> bool {
+        self.group.has_records()
+    }
+
+    /// Processes the record with the smallest timestamp to its end. False if there is none that may be processed yet.
+    ///
+    /// # Errors
+    /// If application code fails and the processing handler chooses to fail; the task is of no further use then.
+    pub fn process(&mut self, now: i64) -> Result<bool> {
+        self.ctx.rt.wall_clock = now;
+        if !self.group.ready(now, self.max_idle_ms) {
+            return Ok(false);
+        }
+        let Some(taken) = self.group.take(&mut self.sources, &mut self.ctx.rt)? else { return Ok(false) };
+        if !taken.corrupted {
+            self.ctx.rt.stream_time = self.ctx.rt.stream_time.max(taken.timestamp);
+            let Some(source) = self.sources.get_mut(taken.source) else { return Err(Error::internal("no source")) };
+            source.process(taken.timestamp, &mut self.ctx)?;
+            if !self.ctx.rt.evicted.is_empty() {
+                self.ctx.forward_evicted()?;
+            }
+        }
+        self.consumed.insert(taken.queue, taken.offset + 1);
+        Ok(true)
+    }
+
+    /// Runs the stream-time punctuations that are due. Whether there were any.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub fn maybe_punctuate_stream_time(&mut self) -> Result<bool> {
+        match self.ctx.rt.stream_time {
+            -1 => Ok(false),
+            now => self.punctuate(PunctuationType::StreamTime, now),
+        }
+    }
+
+    /// Runs the wall-clock punctuations that are due. Whether there were any.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub fn maybe_punctuate_system_time(&mut self, now: i64) -> Result<bool> {
+        self.ctx.rt.wall_clock = now;
+        self.punctuate(PunctuationType::WallClockTime, now)
+    }
+
+    fn punctuate(&mut self, kind: PunctuationType, now: i64) -> Result<bool> {
+        let mut any = false;
+        while let Some((id, time, timer)) = self.ctx.rt.punctuations.due(kind, now) {
+            any = true;
+            self.ctx.rt.context = RecordContext { partition: -1, offset: -1, timestamp: now, ..Default::default() };
+            self.ctx.with_slot(timer.slot, |node, ctx| node.punctuate(timer.callback, now, ctx))?;
+            self.ctx.forward_evicted()?;
+            self.ctx.rt.punctuations.again(kind, id, time, now);
+        }
+        Ok(any)
+    }
+
+    /// Writes what the record caches hold to the stores and forwards it, store by store.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub fn flush(&mut self) -> Result<()> {
+        for at in 0..self.store_order.len() {
+            let store = self.store_order.get(at).and_then(|id| self.ctx.stores.get_mut(*id)).and_then(Option::as_mut);
+            let Some(store) = store else { continue };
+            if let Some(slot) = store.flush_cache(&mut self.ctx.rt)? {
+                self.ctx.with_slot(slot, |node, ctx| node.forward_flushed(ctx))?;
+            }
+            self.ctx.forward_evicted()?;
+        }
+        Ok(())
+    }
+
+    /// The offsets to commit: of every queue from which a record was processed.
+    pub fn consumed_offsets(&self) -> impl Iterator<Item = (&str, ConsumedOffset)> {
+        self.consumed.iter().filter_map(|(queue, offset)| {
+            let queue = self.group.queues.get(*queue)?;
+            Some((&*queue.topic, ConsumedOffset { offset: *offset, partition_time: queue.partition_time }))
+        })
+    }
+
+    /// Sets a partition's time as a commit kept it.
+    pub fn set_partition_time(&mut self, queue: usize, time: i64) {
+        if let Some(queue) = self.group.queues.get_mut(queue) {
+            queue.partition_time = time;
+        }
+    }
+
+    /// Makes the stores durable, each with the changelog offset it covers.
+    ///
+    /// # Errors
+    /// If an engine cannot write.
+    pub fn commit_stores(&mut self, offset: impl Fn(&str) -> Option<i64>) -> Result<()> {
+        for store in self.ctx.stores.iter_mut().flatten() {
+            let changelog_offset = offset(store.name());
+            store.commit(changelog_offset)?;
+        }
+        self.ctx.rt.commit_requested = false;
+        Ok(())
+    }
+
+    /// The stores, by name, with the changelog offset each has kept.
+    ///
+    /// # Errors
+    /// If an engine cannot read.
+    pub fn store_offsets(&self) -> Result<BTreeMap<String, Option<i64>>> {
+        let stores = self.ctx.stores.iter().flatten();
+        stores.map(|store| Ok((store.name().to_owned(), store.committed_offset()?))).collect()
+    }
+
+    /// Gives a store a record of its changelog; before [`initialize`](Self::initialize).
+    ///
+    /// # Errors
+    /// If there is no such store, or its engine cannot write.
+    pub fn restore(&mut self, store: &str, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
+        let place = self.ctx.stores.iter_mut().flatten().find(|place| place.name() == store);
+        match place {
+            Some(place) => place.restore(key, value, timestamp),
+            None => Err(Box::new(Error::Streams(format!("task {} has no store {store}", self.id())))),
+        }
+    }
+
+    /// Whether a processor has asked for a commit since the last one.
+    #[must_use]
+    pub fn commit_requested(&self) -> bool {
+        self.ctx.rt.commit_requested
+    }
+
+    /// The greatest timestamp processed so far, in ms since the epoch; -1 before the first record.
+    #[must_use]
+    pub fn stream_time(&self) -> i64 {
+        self.ctx.rt.stream_time
+    }
+
+    /// How many records were dropped so far.
+    #[must_use]
+    pub fn dropped_records(&self) -> u64 {
+        self.ctx.rt.dropped
+    }
+
+    /// The collector the task was made with.
+    pub fn collector_mut(&mut self) -> &mut dyn RecordCollector {
+        &mut *self.ctx.rt.collector
+    }
+
+    pub(crate) fn ctx_mut(&mut self) -> &mut TaskCtx {
+        &mut self.ctx
+    }
+
+    /// Closes processors and stores. A second call does nothing.
+    ///
+    /// # Errors
+    /// The first failure; the rest is closed nevertheless.
+    pub fn close(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        let mut first = Ok(());
+        for slot in self.ctx.init_order.clone() {
+            first = first.and(self.ctx.with_slot(slot, |node, ctx| node.close(ctx)));
+        }
+        for store in self.ctx.stores.iter_mut().flatten() {
+            first = first.and(store.close());
+        }
+        first
+    }
+}
+
+/// Makes the stores of some nodes; returns them in the order of their registration.
+fn make_stores(
+    topology: &Topology,
+    nodes: &[usize],
+    ctx: &mut TaskCtx,
+    state_dir: Option<PathBuf>,
+) -> Result<Vec<usize>> {
+    let config = ctx.rt.config.clone();
+    let engine = EngineContext { task_id: ctx.rt.task_id.to_string(), state_dir };
+    let mut order = Vec::new();
+    ctx.stores = topology.store_names.iter().map(|_| None).collect();
+    for node in nodes {
+        for id in topology.stores_of(*node) {
+            let Some(factory) = topology.stores.get(&id).filter(|_| !order.contains(&id)) else { continue };
+            let changelog =
+                if factory.logging { topology.changelog_topic(factory, config.application_id()) } else { None };
+            let init = StoreInit {
+                config: &config,
+                engine: &engine,
+                changelog: changelog.map(|topic| (Arc::from(topic), ctx.rt.task_id.partition)),
+                caching: factory.caching && config.cache_max_bytes() > 0,
+            };
+            let store = (factory.make)(&init)?;
+            if let Some(place) = ctx.stores.get_mut(id) {
+                *place = Some(store);
+            }
+            order.push(id);
+        }
+    }
+    Ok(order)
+}

@@ -1,0 +1,38 @@
+//! Where a task puts what it sends.
+
+use std::{any::Any, sync::Arc};
+
+use crate::{error::Result, record::Headers};
+
+/// A record on its way out of a task, as bytes.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ProducerRecord<'a> {
+    /// The topic, with the application's prefix if it is internal.
+    pub topic: &'a Arc<str>,
+    /// The partition where a partitioner or a changelog fixed it; else the producer chooses, by the key's hash.
+    pub partition: Option<i32>,
+    /// Milliseconds since the epoch; `None` for the changelogs of buffers, which have none.
+    pub timestamp: Option<i64>,
+    /// The headers.
+    pub headers: &'a Headers,
+    /// The key's bytes.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Takes what the sinks and stores of a task write; a producer in the runtime, a list in the test driver.
+pub trait RecordCollector: Any + Send {
+    /// Takes a record; the slices are copied before this returns.
+    ///
+    /// # Errors
+    /// If this or an earlier record cannot be sent and the task must stop.
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<()>;
+
+    /// How many partitions a topic has: what a partitioner is told.
+    ///
+    /// # Errors
+    /// If the topic does not exist.
+    fn partitions_for(&mut self, topic: &str) -> Result<i32>;
+}

@@ -1,0 +1,243 @@
+//! What the nodes of one task share.
+
+use std::{any::Any, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    collector::{ProducerRecord, RecordCollector},
+    node::{Slot, TypedSlot},
+    punctuation::Punctuations,
+};
+use crate::{
+    config::StreamsConfig,
+    error::{Error, Result},
+    handler::{DeadLetter, ErrorHandlerContext, HandlerResponse, HandlerResult},
+    record::{Headers, Record},
+    store::{AnyStore, StoreHandle},
+};
+
+/// `subtopology_partition`: which part of the application's work a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId {
+    /// The number of the sub-topology.
+    pub subtopology: u32,
+    /// The partition of its source topics.
+    pub partition: i32,
+}
+
+impl std::fmt::Display for TaskId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}_{}", self.subtopology, self.partition)
+    }
+}
+
+/// The coordinates of the source record that is being processed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RecordContext {
+    /// `None` while no record is being processed, as in punctuations.
+    pub(crate) topic: Option<Arc<str>>,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: Option<i32>,
+    /// Of the record as the current node got it, which may differ from the source record's.
+    pub(crate) timestamp: i64,
+    pub(crate) headers: Headers,
+    /// The source record's bytes, for the handlers: slices of the batch they came in.
+    pub(crate) batch: Bytes,
+    pub(crate) raw_key: Option<Range<u32>>,
+    pub(crate) raw_value: Option<Range<u32>>,
+}
+
+impl RecordContext {
+    fn slice(&self, range: &Option<Range<u32>>) -> Option<Bytes> {
+        let range = range.as_ref()?;
+        let range = range.start as usize..range.end as usize;
+        (range.end <= self.batch.len() && range.start <= range.end).then(|| self.batch.slice(range))
+    }
+
+    pub(crate) fn raw_key(&self) -> Option<Bytes> {
+        self.slice(&self.raw_key)
+    }
+
+    pub(crate) fn raw_value(&self) -> Option<Bytes> {
+        self.slice(&self.raw_value)
+    }
+}
+
+/// All of a task but its nodes and stores, so that those can be borrowed beside it.
+pub(crate) struct Runtime {
+    pub(crate) task_id: TaskId,
+    pub(crate) task_name: Arc<str>,
+    pub(crate) config: Arc<StreamsConfig>,
+    pub(crate) collector: Box<dyn RecordCollector>,
+    pub(crate) context: RecordContext,
+    /// The greatest timestamp seen, -1 before the first record.
+    pub(crate) stream_time: i64,
+    pub(crate) wall_clock: i64,
+    pub(crate) dropped: u64,
+    pub(crate) commit_requested: bool,
+    pub(crate) punctuations: Punctuations,
+    pub(crate) node_names: Arc<[Arc<str>]>,
+    pub(crate) cache: CacheBudget,
+    /// Arena slots whose store has evicted entries that nobody has forwarded yet.
+    pub(crate) evicted: Vec<usize>,
+    pub(crate) key_buffer: Vec<u8>,
+    pub(crate) value_buffer: Vec<u8>,
+}
+
+/// The bytes that the record caches of a task may hold, and do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CacheBudget {
+    pub(crate) used: u64,
+    pub(crate) max: u64,
+}
+
+impl Runtime {
+    /// Counts a record that is skipped; the warning tells which.
+    #[cold]
+    pub(crate) fn drop_record(&mut self, why: &str) {
+        self.dropped += 1;
+        tracing::warn!(
+            task = %self.task_id,
+            topic = self.context.topic.as_deref(),
+            partition = self.context.partition,
+            offset = self.context.offset,
+            "skipping record: {why}"
+        );
+    }
+
+    /// From here on the context is that of `record`, as this node got it.
+    #[inline]
+    pub(crate) fn enter<K, V>(&mut self, record: &Record<K, V>) {
+        self.context.timestamp = record.timestamp;
+        if !(record.headers.is_empty() && self.context.headers.is_empty()) {
+            self.context.headers = record.headers.clone();
+        }
+    }
+
+    pub(crate) fn node_name(&self, id: u32) -> &str {
+        self.node_names.get(id as usize).map_or("", |name| name)
+    }
+
+    /// What a handler is told about an error.
+    pub(crate) fn error_context<'a>(&'a self, node: &'a str) -> ErrorHandlerContext<'a> {
+        ErrorHandlerContext {
+            topic: self.context.topic.as_deref(),
+            partition: self.context.partition,
+            offset: self.context.offset,
+            headers: &self.context.headers,
+            processor_node_id: node,
+            task_id: self.task_id,
+            timestamp: self.context.timestamp,
+            source_raw_key: self.context.raw_key(),
+            source_raw_value: self.context.raw_value(),
+        }
+    }
+
+    pub(crate) fn send_dead_letters(&mut self, letters: Vec<DeadLetter>) -> Result<()> {
+        for letter in letters {
+            self.collector.send(ProducerRecord {
+                topic: &Arc::from(letter.topic),
+                partition: letter.partition,
+                timestamp: letter.timestamp,
+                headers: &letter.headers,
+                key: letter.key.as_deref(),
+                value: letter.value.as_deref(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Asks the processing handler about an error of application code at `node`, once.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn settle(&mut self, error: Box<Error>, node: u32) -> Result<()> {
+        if error.is_settled() {
+            return Err(error);
+        }
+        let handler = self.config.processing_exception_handler().clone();
+        let HandlerResponse { result, dead_letters } =
+            handler.handle(&self.error_context(self.node_name(node)), &error);
+        self.send_dead_letters(dead_letters)?;
+        match result {
+            HandlerResult::Continue => {
+                self.dropped += 1;
+                Ok(())
+            }
+            HandlerResult::Fail => {
+                let context = &self.context;
+                let position = context.topic.clone().map(|topic| (topic, context.partition, context.offset));
+                let (node, task) = (self.node_name(node).to_owned(), self.task_id.to_string());
+                Err(Box::new(Error::Processing { node, task, position, source: error }))
+            }
+        }
+    }
+}
+
+/// A task's shared state: the arena of nodes that several reach, the stores, and the rest. Passed down by `&mut`.
+pub(crate) struct TaskCtx {
+    /// Arena slots in the order of the topology: the order of initialisation and close.
+    pub(crate) init_order: Vec<usize>,
+    pub(crate) arena: Vec<Option<Box<dyn Slot>>>,
+    pub(crate) stores: Vec<Option<Box<dyn AnyStore>>>,
+    pub(crate) rt: Runtime,
+}
+
+impl TaskCtx {
+    pub(crate) fn send_to_slot<K: 'static, V: 'static>(&mut self, slot: usize, record: Record<K, V>) -> Result<()> {
+        let mut node = self.take(slot)?;
+        let done = match (&mut *node as &mut dyn Any).downcast_mut::<TypedSlot<K, V>>() {
+            Some(typed) => typed.0.process(record, self),
+            None => Err(Error::internal("a slot holds another type than its edge")),
+        };
+        self.put_back(slot, node);
+        done
+    }
+
+    pub(crate) fn with_slot(
+        &mut self,
+        slot: usize,
+        f: impl FnOnce(&mut dyn Slot, &mut TaskCtx) -> Result<()>,
+    ) -> Result<()> {
+        let mut node = self.take(slot)?;
+        let done = f(&mut *node, self);
+        self.put_back(slot, node);
+        done
+    }
+
+    fn take(&mut self, slot: usize) -> Result<Box<dyn Slot>> {
+        let node = self.arena.get_mut(slot).and_then(Option::take);
+        node.ok_or_else(|| Error::internal("a node was reached while it was at work"))
+    }
+
+    fn put_back(&mut self, slot: usize, node: Box<dyn Slot>) {
+        if let Some(place) = self.arena.get_mut(slot) {
+            *place = Some(node);
+        }
+    }
+
+    /// The store behind a handle, and the runtime it works with.
+    #[inline]
+    pub(crate) fn store<S: 'static>(&mut self, handle: StoreHandle<S>) -> Result<(&mut S, &mut Runtime)> {
+        let store = self.stores.get_mut(handle.id()).and_then(Option::as_mut);
+        let store = store.and_then(|store| (&mut **store as &mut dyn Any).downcast_mut::<S>());
+        match store {
+            Some(store) => Ok((store, &mut self.rt)),
+            None => Err(Error::internal("a store handle of another topology or type")),
+        }
+    }
+
+    /// Forwards what caches evicted while no node of theirs could do it.
+    pub(crate) fn forward_evicted(&mut self) -> Result<()> {
+        while let Some(slot) = self.rt.evicted.pop() {
+            self.with_slot(slot, |node, ctx| node.forward_flushed(ctx))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn drop_record(&mut self, why: &str) -> Result<()> {
+        self.rt.drop_record(why);
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! From the topology to the nodes of one task.
+
+use std::{any::Any, sync::Arc};
+
+use super::{
+    context::TaskCtx,
+    node::{Children, Edge, Process, TypedSlot},
+    source::Source,
+};
+use crate::{
+    config::StreamsConfig,
+    data::{Data, ErasedSerde},
+    error::{Error, Result},
+    serdes::SerdeRef,
+    topology::Topology,
+};
+
+type Erased = Box<dyn Any + Send>;
+
+/// A task in the making: nodes from the last to the first, so that children exist before their parents.
+pub(crate) struct Instantiation<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) config: &'a Arc<StreamsConfig>,
+    /// The node that is being made.
+    pub(crate) id: usize,
+    pub(crate) edges: Vec<Vec<(usize, Erased)>>,
+    /// Sources with their node.
+    pub(crate) sources: Vec<(usize, Box<dyn Source>)>,
+    /// The arena slot of every node that has one.
+    pub(crate) slots: Vec<Option<usize>>,
+    pub(crate) ctx: &'a mut TaskCtx,
+}
+
+impl Instantiation<'_> {
+    /// The node's children, in the order in which they were added to the topology.
+    pub(crate) fn children<K: 'static, V: 'static>(&mut self) -> Result<Children<K, V>> {
+        let edges = self.edges.get_mut(self.id).map(std::mem::take).unwrap_or_default();
+        let (mut typed, mut names) = (Vec::new(), Vec::new());
+        for (child, edge) in edges.into_iter().rev() {
+            let edge = edge.downcast::<Edge<K, V>>();
+            typed.push(*edge.map_err(|_| Error::internal("an edge of another type passed the checks"))?);
+            names.extend(self.topology.node(child).map(|node| node.name.clone()));
+        }
+        Ok(Children::new(typed, names))
+    }
+
+    /// Puts the node where its parents find it: into its only parent, or into the arena if it has several, or if the
+    /// task itself must reach it.
+    pub(crate) fn place<K: 'static, V: 'static>(&mut self, node: impl Process<K, V> + 'static, addressable: bool) {
+        let Some(factory) = self.topology.node(self.id) else { return };
+        let parents: Vec<_> = factory.predecessors.iter().filter_map(|name| self.topology.node_id(name)).collect();
+        if let ([parent], false) = (&parents[..], addressable) {
+            if let Some(edges) = self.edges.get_mut(*parent) {
+                edges.push((self.id, Box::new(Edge::Owned(Box::new(node)))));
+            }
+            return;
+        }
+        let slot = self.ctx.arena.len();
+        self.ctx.arena.push(Some(Box::new(TypedSlot(Box::new(node)))));
+        if let Some(place) = self.slots.get_mut(self.id) {
+            *place = Some(slot);
+        }
+        for parent in parents {
+            if let Some(edges) = self.edges.get_mut(parent) {
+                edges.push((self.id, Box::new(Edge::<K, V>::Slot(slot))));
+            }
+        }
+    }
+
+    pub(crate) fn node_id(&self) -> u32 {
+        self.id as u32
+    }
+
+    pub(crate) fn node_name(&self) -> String {
+        self.topology.node(self.id).map(|node| node.name.to_string()).unwrap_or_default()
+    }
+
+    /// Whether a store of this task has a record cache.
+    pub(crate) fn is_cached(&self, store: usize) -> bool {
+        self.topology.stores.get(&store).is_some_and(|store| store.caching) && self.config.cache_max_bytes() > 0
+    }
+
+    /// The serde that was named or inherited, else the type's own.
+    pub(crate) fn serde<T: Data>(&self, named: Option<&ErasedSerde>, is_key: bool) -> Result<SerdeRef<T>> {
+        resolve_serde(named, self.config, is_key).ok_or_else(|| {
+            Box::new(Error::MissingSerde { node: self.node_name(), type_name: std::any::type_name::<T>() })
+        })
+    }
+}
+
+/// The serde that was named or inherited, else the type's own, as this configuration wants it.
+pub(crate) fn resolve_serde<T: Data>(
+    named: Option<&ErasedSerde>,
+    config: &StreamsConfig,
+    is_key: bool,
+) -> Option<SerdeRef<T>> {
+    let serde = named.and_then(ErasedSerde::get::<T>).or_else(T::default_serde)?;
+    Some(serde.configure(config, is_key).unwrap_or(serde))
+}

@@ -1,0 +1,298 @@
+//! The records a task has been given and not yet processed, per partition, and which one comes next.
+
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    context::{RecordContext, Runtime},
+    punctuation::JavaHeap,
+    source::Source,
+};
+use crate::{
+    error::{Error, Result},
+    record::Headers,
+};
+
+/// Records of one partition as they came from the broker: slices of one buffer, read when their turn comes.
+#[derive(Clone, Debug, Default)]
+pub struct InputBatch {
+    buffer: Bytes,
+    leader_epoch: Option<i32>,
+    records: VecDeque<InputRecord>,
+}
+
+/// One record of an [`InputBatch`]: positions in the batch's buffer.
+#[derive(Clone, Debug)]
+pub struct InputRecord {
+    /// The offset.
+    pub offset: i64,
+    /// The record's timestamp, in ms since the epoch; -1 where it has none.
+    pub timestamp: i64,
+    /// Where the key's bytes are; `None` for a null key.
+    pub key: Option<Range<u32>>,
+    /// Where the value's bytes are; `None` for a null value.
+    pub value: Option<Range<u32>>,
+    /// The headers.
+    pub headers: Headers,
+}
+
+impl InputBatch {
+    /// An empty batch over a buffer.
+    #[must_use]
+    pub fn new(buffer: Bytes, leader_epoch: Option<i32>) -> Self {
+        InputBatch { buffer, leader_epoch, records: VecDeque::new() }
+    }
+
+    /// Appends a record; offsets must not decrease.
+    pub fn push(&mut self, record: InputRecord) {
+        self.records.push_back(record);
+    }
+
+    /// A batch of one record whose bytes are copied.
+    #[must_use]
+    pub fn single(offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers) -> Self {
+        let mut buffer = Vec::new();
+        let mut put = |bytes: Option<&[u8]>| {
+            let start = buffer.len() as u32;
+            buffer.extend_from_slice(bytes?);
+            Some(start..buffer.len() as u32)
+        };
+        let (key, value) = (put(key), put(value));
+        let records = VecDeque::from([InputRecord { offset, timestamp, key, value, headers }]);
+        InputBatch { buffer: Bytes::from(buffer), leader_epoch: None, records }
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+/// A record that is about to be read.
+pub(crate) struct RawView<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) headers: &'a Headers,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+impl RawView<'_> {
+    /// The record's coordinates and bytes for a handler.
+    pub(crate) fn context(&self) -> RecordContext {
+        let key = self.key.unwrap_or_default();
+        let mut batch = key.to_vec();
+        batch.extend_from_slice(self.value.unwrap_or_default());
+        let (split, end) = (key.len() as u32, batch.len() as u32);
+        RecordContext {
+            topic: Some(self.topic.into()),
+            partition: self.partition,
+            offset: self.offset,
+            leader_epoch: None,
+            timestamp: self.timestamp,
+            headers: self.headers.clone(),
+            batch: batch.into(),
+            raw_key: self.key.map(|_| 0..split),
+            raw_value: self.value.map(|_| split..end),
+        }
+    }
+}
+
+fn slice<'a>(buffer: &'a [u8], range: Option<&Range<u32>>) -> Result<Option<&'a [u8]>> {
+    let Some(range) = range else { return Ok(None) };
+    let bytes = buffer.get(range.start as usize..range.end as usize);
+    bytes.map(Some).ok_or_else(|| Error::internal("a record outside of its batch"))
+}
+
+/// The head of a queue: read by its source, waiting for its turn. A corrupted one only moves the offset.
+struct Head {
+    timestamp: i64,
+    corrupted: bool,
+    record: InputRecord,
+    leader_epoch: Option<i32>,
+}
+
+pub(crate) struct RecordQueue {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) source: usize,
+    pub(crate) lane: usize,
+    batches: VecDeque<InputBatch>,
+    /// The buffer of the head.
+    buffer: Bytes,
+    head: Option<Head>,
+    len: usize,
+    pub(crate) partition_time: i64,
+    idle_since: Option<i64>,
+}
+
+impl RecordQueue {
+    pub(crate) fn new(topic: Arc<str>, partition: i32, source: usize, lane: usize) -> Self {
+        RecordQueue {
+            topic,
+            partition,
+            source,
+            lane,
+            batches: VecDeque::new(),
+            buffer: Bytes::new(),
+            head: None,
+            len: 0,
+            partition_time: -1,
+            idle_since: None,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Reads records until one of them can be processed; the last unreadable one stands in if none can.
+    fn update_head(&mut self, source: &mut dyn Source, rt: &mut Runtime) -> Result<()> {
+        let mut corrupted = None;
+        while let Some(batch) = self.batches.front_mut() {
+            let Some(record) = batch.records.pop_front() else {
+                self.batches.pop_front();
+                continue;
+            };
+            if self.buffer.as_ptr() != batch.buffer.as_ptr() || self.buffer.len() != batch.buffer.len() {
+                self.buffer = batch.buffer.clone();
+            }
+            let view = RawView {
+                topic: &self.topic,
+                partition: self.partition,
+                offset: record.offset,
+                timestamp: record.timestamp,
+                headers: &record.headers,
+                key: slice(&self.buffer, record.key.as_ref())?,
+                value: slice(&self.buffer, record.value.as_ref())?,
+            };
+            let leader_epoch = batch.leader_epoch;
+            match source.prepare(self.lane, &view, self.partition_time, rt)? {
+                Some(timestamp) => {
+                    self.head = Some(Head { timestamp, corrupted: false, record, leader_epoch });
+                    return Ok(());
+                }
+                None => {
+                    self.len -= 1;
+                    corrupted = Some(Head { timestamp: -1, corrupted: true, record, leader_epoch });
+                }
+            }
+        }
+        if corrupted.is_some() {
+            self.len += 1;
+            self.head = corrupted;
+        }
+        Ok(())
+    }
+}
+
+/// All queues of a task; the one with the smallest head timestamp goes first.
+#[derive(Default)]
+pub(crate) struct PartitionGroup {
+    pub(crate) queues: Vec<RecordQueue>,
+    heap: JavaHeap,
+}
+
+/// What was taken from a queue.
+pub(crate) struct Taken {
+    pub(crate) queue: usize,
+    pub(crate) source: usize,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) corrupted: bool,
+}
+
+impl PartitionGroup {
+    pub(crate) fn add_records(
+        &mut self,
+        queue: usize,
+        batch: InputBatch,
+        sources: &mut [Box<dyn Source>],
+        rt: &mut Runtime,
+    ) -> Result<()> {
+        let Some(place) = self.queues.get_mut(queue) else {
+            return Err(Error::internal("records of a foreign partition"));
+        };
+        let was_empty = place.len == 0;
+        place.len += batch.len();
+        place.batches.push_back(batch);
+        if place.head.is_none() {
+            let Some(source) = sources.get_mut(place.source) else {
+                return Err(Error::internal("a queue without source"));
+            };
+            place.update_head(&mut **source, rt)?;
+        }
+        if was_empty && let Some(head) = &place.head {
+            self.heap.offer(head.timestamp, queue);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn has_records(&self) -> bool {
+        !self.heap.is_empty()
+    }
+
+    /// Whether the next record may be processed, or the task still waits for records of other partitions.
+    pub(crate) fn ready(&mut self, now: i64, max_idle_ms: i64) -> bool {
+        if self.heap.is_empty() {
+            return false;
+        }
+        if max_idle_ms <= 0 {
+            return true;
+        }
+        let mut ready = true;
+        for queue in &mut self.queues {
+            if queue.len > 0 {
+                queue.idle_since = None;
+                continue;
+            }
+            let since = *queue.idle_since.get_or_insert(now);
+            ready &= now - since >= max_idle_ms;
+        }
+        ready
+    }
+
+    /// Takes the next record; its source holds it from then on. The queue's next one is read before that.
+    pub(crate) fn take(&mut self, sources: &mut [Box<dyn Source>], rt: &mut Runtime) -> Result<Option<Taken>> {
+        let Some((_, number)) = self.heap.poll() else { return Ok(None) };
+        let Some(queue) = self.queues.get_mut(number) else { return Err(Error::internal("a foreign queue")) };
+        let Some(source) = sources.get_mut(queue.source) else { return Err(Error::internal("a queue without source")) };
+        let Some(head) = queue.head.take() else { return Err(Error::internal("a queue without head")) };
+        let Head { timestamp, corrupted, record, leader_epoch } = head;
+        queue.len -= 1;
+        queue.partition_time = queue.partition_time.max(timestamp);
+        let offset = record.offset;
+        if !corrupted {
+            source.take_head(queue.lane);
+            let context = &mut rt.context;
+            if context.topic.as_ref().is_none_or(|topic| !Arc::ptr_eq(topic, &queue.topic)) {
+                context.topic = Some(queue.topic.clone());
+            }
+            if context.batch.as_ptr() != queue.buffer.as_ptr() || context.batch.len() != queue.buffer.len() {
+                context.batch = queue.buffer.clone();
+            }
+            context.partition = queue.partition;
+            context.offset = offset;
+            context.leader_epoch = leader_epoch;
+            context.timestamp = timestamp;
+            context.headers = record.headers;
+            context.raw_key = record.key;
+            context.raw_value = record.value;
+        }
+        queue.update_head(&mut **source, rt)?;
+        if let Some(head) = &queue.head {
+            self.heap.offer(head.timestamp, number);
+        }
+        Ok(Some(Taken { queue: number, source: queue.source, offset, timestamp, corrupted }))
+    }
+}

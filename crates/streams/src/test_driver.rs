@@ -1,0 +1,351 @@
+//! A topology without a broker: records in, records out, in a plain `#[test]`.
+
+mod topics;
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+pub use topics::{TestInputTopic, TestOutputTopic, TestRecord};
+
+use crate::{
+    config::StreamsConfig,
+    data::{DefaultSerde, Nullable},
+    error::{Error, Result},
+    record::Headers,
+    serdes::SerdeRef,
+    store::{StoreAccess, StoreRef},
+    task::{InputBatch, ProducerRecord, RecordCollector, Task, TaskId, TaskOptions, TaskScope},
+    topology::Topology,
+};
+
+/// Runs a whole topology as one task with one partition per topic, on the calling thread.
+///
+/// Every record is processed to its end before `pipe` returns: what is written to internal topics comes back in, and
+/// the caches are flushed after each record, as if every record were followed by a commit. The driver and its topics
+/// are handles of the same thing.
+#[derive(Clone)]
+pub struct TopologyTestDriver(Rc<RefCell<Driver>>);
+
+impl std::fmt::Debug for TopologyTestDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TopologyTestDriver").finish_non_exhaustive()
+    }
+}
+
+/// A record that the topology has sent, as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SentRecord {
+    /// The topic, internal ones with the application's prefix.
+    pub topic: Arc<str>,
+    /// The partition, where a partitioner or changelog fixed it.
+    pub partition: Option<i32>,
+    /// Milliseconds since the epoch; `None` where the record has none.
+    pub timestamp: Option<i64>,
+    /// The key's bytes.
+    pub key: Option<Bytes>,
+    /// The value's bytes.
+    pub value: Option<Bytes>,
+    /// The headers.
+    pub headers: Headers,
+}
+
+/// Keeps what a task sends.
+#[derive(Clone, Default)]
+struct Capture(Arc<Mutex<Vec<SentRecord>>>);
+
+impl Capture {
+    fn take_from(&self, start: usize) -> Vec<SentRecord> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.get(start..).unwrap_or_default().to_vec()
+    }
+}
+
+impl RecordCollector for Capture {
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<()> {
+        let sent = SentRecord {
+            topic: record.topic.clone(),
+            partition: record.partition,
+            timestamp: record.timestamp,
+            key: record.key.map(Bytes::copy_from_slice),
+            value: record.value.map(Bytes::copy_from_slice),
+            headers: record.headers.clone(),
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
+        Ok(())
+    }
+
+    fn partitions_for(&mut self, _topic: &str) -> Result<i32> {
+        Ok(1)
+    }
+}
+
+struct Driver {
+    task: Task,
+    store_names: Vec<String>,
+    sent: Capture,
+    /// How much of `sent` has been looked at for topics that come back in.
+    captured: usize,
+    /// What each output topic's reader has read.
+    read: BTreeMap<String, usize>,
+    offsets: BTreeMap<String, i64>,
+    now: i64,
+    config: Arc<StreamsConfig>,
+}
+
+impl TopologyTestDriver {
+    /// A driver with default settings: application id `test`, the clock at 0.
+    ///
+    /// # Errors
+    /// If a serde is missing or a processor cannot be initialised.
+    pub fn new(topology: &Topology) -> Result<Self> {
+        Self::with_config(topology, &StreamsConfig::builder("test").build()?, 0)
+    }
+
+    /// A driver with settings, its clock at `now`, in ms since the epoch.
+    ///
+    /// # Errors
+    /// If a serde is missing or a processor cannot be initialised.
+    pub fn with_config(topology: &Topology, config: &StreamsConfig, now: i64) -> Result<Self> {
+        let (sent, config) = (Capture::default(), Arc::new(config.clone()));
+        let mut task = Task::new(
+            topology,
+            TaskOptions {
+                id: TaskId { subtopology: 0, partition: 0 },
+                config: config.clone(),
+                collector: Box::new(sent.clone()),
+                state_dir: None,
+                scope: TaskScope::Everything,
+                now,
+            },
+        )?;
+        task.initialize()?;
+        let (read, offsets) = (BTreeMap::new(), BTreeMap::new());
+        let store_names = topology.store_names.clone();
+        let driver = Driver { task, store_names, sent, captured: 0, read, offsets, now, config };
+        Ok(TopologyTestDriver(Rc::new(RefCell::new(driver))))
+    }
+
+    /// An input topic with the serdes of its types.
+    #[must_use]
+    pub fn input_topic<K, V>(&self, topic: &str) -> TestInputTopic<K, V>
+    where
+        K: Nullable<Some: DefaultSerde>,
+        V: Nullable<Some: DefaultSerde>,
+    {
+        self.input_topic_with(topic, crate::serdes::serde_of::<K::Some>(), crate::serdes::serde_of::<V::Some>())
+    }
+
+    /// An input topic with these serdes.
+    #[must_use]
+    pub fn input_topic_with<K: Nullable, V: Nullable>(
+        &self,
+        topic: &str,
+        key_serde: SerdeRef<K::Some>,
+        value_serde: SerdeRef<V::Some>,
+    ) -> TestInputTopic<K, V> {
+        TestInputTopic::new(self.clone(), topic, key_serde, value_serde)
+    }
+
+    /// An output topic with the serdes of its types.
+    #[must_use]
+    pub fn output_topic<K, V>(&self, topic: &str) -> TestOutputTopic<K, V>
+    where
+        K: Nullable<Some: DefaultSerde>,
+        V: Nullable<Some: DefaultSerde>,
+    {
+        self.output_topic_with(topic, crate::serdes::serde_of::<K::Some>(), crate::serdes::serde_of::<V::Some>())
+    }
+
+    /// An output topic with these serdes.
+    #[must_use]
+    pub fn output_topic_with<K: Nullable, V: Nullable>(
+        &self,
+        topic: &str,
+        key_serde: SerdeRef<K::Some>,
+        value_serde: SerdeRef<V::Some>,
+    ) -> TestOutputTopic<K, V> {
+        TestOutputTopic::new(self.clone(), topic, key_serde, value_serde)
+    }
+
+    /// Puts a record of bytes into a source topic and runs the topology until nothing is left to do.
+    ///
+    /// # Errors
+    /// If no source reads the topic, or processing fails; the driver is of no further use then.
+    pub fn pipe_bytes(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: i64,
+        headers: Headers,
+    ) -> Result<()> {
+        let mut driver = self.0.borrow_mut();
+        if !driver.enqueue(topic, key, value, timestamp, headers)? {
+            return Err(Box::new(Error::IllegalArgument(format!("unknown topic {topic}: no source reads it"))));
+        }
+        driver.run()
+    }
+
+    /// Everything the topology has sent so far, in order, over all topics: output, repartition and changelog alike.
+    #[must_use]
+    pub fn history(&self) -> Vec<SentRecord> {
+        self.0.borrow().sent.take_from(0)
+    }
+
+    /// What was sent from a position of [`history`](Self::history) on.
+    #[must_use]
+    pub fn history_from(&self, start: usize) -> Vec<SentRecord> {
+        self.0.borrow().sent.take_from(start)
+    }
+
+    /// Moves the clock, and runs the wall-clock punctuations that fall due.
+    ///
+    /// # Errors
+    /// If application code fails.
+    pub fn advance_wall_clock_time(&self, by: Duration) -> Result<()> {
+        let mut driver = self.0.borrow_mut();
+        let by = i64::try_from(by.as_millis());
+        driver.now = by.ok().and_then(|by| driver.now.checked_add(by)).unwrap_or(i64::MAX);
+        let now = driver.now;
+        driver.task.maybe_punctuate_system_time(now)?;
+        driver.commit()?;
+        driver.run()
+    }
+
+    /// The clock, in ms since the epoch.
+    #[must_use]
+    pub fn wall_clock_time(&self) -> i64 {
+        self.0.borrow().now
+    }
+
+    /// The greatest timestamp so far, in ms since the epoch; -1 before the first record.
+    #[must_use]
+    pub fn stream_time(&self) -> i64 {
+        self.0.borrow().task.stream_time()
+    }
+
+    /// How many records were dropped so far, over all nodes: Kafka's `dropped-records-total`.
+    #[must_use]
+    pub fn dropped_records(&self) -> u64 {
+        self.0.borrow().task.dropped_records()
+    }
+
+    /// Works with a store by its name and type, as a processor would.
+    ///
+    /// ```
+    /// # use vltava_streams::{Materialized, StreamsBuilder, TimestampedKeyValueStore, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// let words = builder.stream::<String, String>("in").group_by_key();
+    /// words.count_with(Materialized::named("counts"));
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<String, String>("in").pipe("k".to_owned(), "v".to_owned())?;
+    /// let row = driver.store::<TimestampedKeyValueStore<String, i64>, _>("counts", |store| store.get(&"k".to_owned()))?;
+    /// assert_eq!(row.map(|row| row.value), Some(1));
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such store of this type, or the function fails.
+    pub fn store<S: Any, R>(&self, name: &str, f: impl FnOnce(&mut StoreAccess<'_, S>) -> Result<R>) -> Result<R> {
+        let mut driver = self.0.borrow_mut();
+        let id = driver.store_names.iter().position(|known| known == name);
+        let missing = || Box::new(Error::Streams(format!("there is no store {name} of this type")));
+        let handle = StoreRef::<S>::new(id.ok_or_else(missing)?).handle();
+        let (store, rt) = driver.task.ctx_mut().store(handle).map_err(|_| missing())?;
+        f(&mut StoreAccess::new(store, rt))
+    }
+
+    /// The names of the stores.
+    ///
+    /// # Errors
+    /// If an engine cannot be read.
+    pub fn store_names(&self) -> Result<Vec<String>> {
+        Ok(self.0.borrow().task.store_offsets()?.into_keys().collect())
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> Arc<StreamsConfig> {
+        self.0.borrow().config.clone()
+    }
+
+    /// Flushes what is cached and closes processors and stores.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn close(&self) -> Result<()> {
+        let mut driver = self.0.borrow_mut();
+        let flushed = driver.task.flush();
+        flushed.and(driver.task.close())
+    }
+
+    /// The records of one topic that its readers have not read yet.
+    fn next_of(&self, topic: &str) -> Option<SentRecord> {
+        let driver = &mut *self.0.borrow_mut();
+        let read = driver.read.entry(topic.to_owned()).or_default();
+        let records = driver.sent.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, record) = records.iter().enumerate().skip(*read).find(|(_, record)| &*record.topic == topic)?;
+        *read = at + 1;
+        Some(record.clone())
+    }
+
+    fn waiting(&self, topic: &str) -> usize {
+        let driver = self.0.borrow();
+        let read = driver.read.get(topic).copied().unwrap_or(0);
+        let records = driver.sent.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.iter().skip(read).filter(|record| &*record.topic == topic).count()
+    }
+}
+
+impl Driver {
+    /// False if no source reads the topic.
+    fn enqueue(
+        &mut self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: i64,
+        headers: Headers,
+    ) -> Result<bool> {
+        let Some(queue) = self.task.queue(topic) else { return Ok(false) };
+        let offset = self.offsets.entry(topic.to_owned()).or_default();
+        let batch = InputBatch::single(*offset, timestamp, key, value, headers);
+        *offset += 1;
+        self.task.add_records(queue, batch)?;
+        Ok(true)
+    }
+
+    /// Processes what is queued, with a commit after every record; what is sent to source topics is queued at once.
+    fn run(&mut self) -> Result<()> {
+        self.reenqueue()?;
+        while self.task.process(self.now)? {
+            self.task.maybe_punctuate_stream_time()?;
+            self.commit()?;
+            self.reenqueue()?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.task.flush()?;
+        self.task.commit_stores(|_| None)
+    }
+
+    fn reenqueue(&mut self) -> Result<()> {
+        let sent = self.sent.take_from(self.captured);
+        self.captured += sent.len();
+        for SentRecord { topic, key, value, timestamp, headers, .. } in sent {
+            let timestamp = timestamp.unwrap_or(self.now);
+            self.enqueue(&topic, key.as_deref(), value.as_deref(), timestamp, headers)?;
+        }
+        Ok(())
+    }
+}

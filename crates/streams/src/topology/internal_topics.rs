@@ -1,0 +1,167 @@
+//! The topics of every sub-topology, those it reads and writes and those that are its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{NodeKind, Topology};
+use crate::{
+    config::StreamsConfig,
+    store::{StoreFactory, StoreKind},
+};
+
+/// The topics of one sub-topology, with the application's prefix where they are internal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicsInfo {
+    /// What it reads.
+    pub source_topics: BTreeSet<String>,
+    /// What it writes, as far as that is known before a record is seen.
+    pub sink_topics: BTreeSet<String>,
+    /// Its repartition topics, by name.
+    pub repartition_topics: BTreeMap<String, InternalTopicConfig>,
+    /// The changelogs of its stores, by name; a source topic may be among them.
+    pub changelog_topics: BTreeMap<String, InternalTopicConfig>,
+}
+
+/// How an internal topic is to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InternalTopicConfig {
+    /// Its number of partitions where the topology fixes it.
+    pub partitions: Option<i32>,
+    /// Its settings, by Kafka's keys.
+    pub config: BTreeMap<String, String>,
+}
+
+impl InternalTopicConfig {
+    fn of(pairs: &[(&str, &str)]) -> Self {
+        let config = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        InternalTopicConfig { partitions: None, config }
+    }
+}
+
+impl Topology {
+    /// The topics of every sub-topology that makes tasks, by its number.
+    #[must_use]
+    pub fn subtopologies(&self, config: &StreamsConfig) -> BTreeMap<u32, TopicsInfo> {
+        let mut infos = BTreeMap::new();
+        for (number, group) in (0..).zip(self.node_groups()) {
+            let info = self.topics_info(&group, config);
+            if !info.source_topics.is_empty() {
+                infos.insert(number, info);
+            }
+        }
+        infos
+    }
+
+    fn topics_info(&self, group: &[usize], config: &StreamsConfig) -> TopicsInfo {
+        let mut info = TopicsInfo::default();
+        let application = config.application_id();
+        for id in group {
+            match self.node(*id).map(|node| &node.kind) {
+                Some(NodeKind::Source { topics, .. }) => {
+                    for topic in topics.iter().filter(|topic| !self.global_topics.contains(*topic)) {
+                        let name = self.decorate(topic, application);
+                        if let Some(partitions) = self.internal_topics.get(topic) {
+                            let repartition = repartition_config(*partitions, config);
+                            info.repartition_topics.insert(name.clone(), repartition);
+                        }
+                        info.source_topics.insert(name);
+                    }
+                }
+                Some(NodeKind::Sink { topic: Some(topic), .. }) => {
+                    info.sink_topics.insert(self.decorate(topic, application));
+                }
+                Some(NodeKind::Processor { stores }) => {
+                    for store in stores.iter().filter_map(|id| self.stores.get(id)) {
+                        if let Some(topic) = self.changelog_topic(store, application) {
+                            info.changelog_topics.insert(topic, changelog_config(store, config));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        info
+    }
+
+    /// The topic's name as the broker knows it.
+    pub(crate) fn decorate(&self, topic: &str, application: &str) -> String {
+        match self.internal_topics.contains_key(topic) {
+            true => format!("{application}-{topic}"),
+            false => topic.to_owned(),
+        }
+    }
+
+    /// The changelog topic of a store, if it has one.
+    pub(crate) fn changelog_topic(&self, store: &StoreFactory, application: &str) -> Option<String> {
+        if let Some(topic) = self.source_changelogs.get(&store.id) {
+            return Some(topic.clone());
+        }
+        store.logging.then(|| format!("{application}-{}-changelog", store.name))
+    }
+
+    /// Topics that must have equally many partitions.
+    #[must_use]
+    pub fn copartition_groups(&self, application: &str) -> Vec<BTreeSet<String>> {
+        let mut groups: Vec<BTreeSet<String>> = Vec::new();
+        for sources in &self.copartition_groups {
+            let topics: BTreeSet<_> =
+                self.topics_of(sources).into_iter().map(|topic| self.decorate(topic, application)).collect();
+            match groups.iter_mut().find(|group| !group.is_disjoint(&topics)) {
+                Some(group) => group.extend(topics),
+                None => groups.push(topics),
+            }
+        }
+        groups
+    }
+
+    pub(super) fn topics_of<'a>(&'a self, sources: &BTreeSet<String>) -> BTreeSet<&'a str> {
+        let nodes = sources.iter().filter_map(|name| self.node(self.node_id(name)?));
+        nodes
+            .flat_map(|node| match &node.kind {
+                NodeKind::Source { topics, .. } => topics.as_slice(),
+                _ => &[],
+            })
+            .map(String::as_str)
+            .collect()
+    }
+}
+
+/// `topic.` settings apply to every internal topic.
+fn with_overrides(mut topic: InternalTopicConfig, config: &StreamsConfig) -> InternalTopicConfig {
+    let overrides = config.originals().filter_map(|(key, value)| key.strip_prefix("topic.").map(|key| (key, value)));
+    topic.config.extend(overrides.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    topic
+}
+
+fn repartition_config(partitions: Option<i32>, config: &StreamsConfig) -> InternalTopicConfig {
+    let topic = InternalTopicConfig::of(&[
+        ("cleanup.policy", "delete"),
+        ("segment.bytes", "52428800"),
+        ("retention.ms", "-1"),
+        ("message.timestamp.type", "CreateTime"),
+    ]);
+    InternalTopicConfig { partitions, ..with_overrides(topic, config) }
+}
+
+fn changelog_config(store: &StoreFactory, config: &StreamsConfig) -> InternalTopicConfig {
+    let additional = config.get_long("windowstore.changelog.additional.retention.ms");
+    let mut topic = InternalTopicConfig::of(&[("message.timestamp.type", "CreateTime")]);
+    let mut set = |key: &str, value: String| topic.config.insert(key.to_owned(), value);
+    match store.kind {
+        StoreKind::KeyValue => {
+            set("cleanup.policy", "compact".to_owned());
+        }
+        StoreKind::Window { retention, delete_only } => {
+            set("cleanup.policy", if delete_only { "delete" } else { "compact,delete" }.to_owned());
+            set("retention.ms", retention.saturating_add(additional).to_string());
+        }
+        StoreKind::Versioned { history } => {
+            set("cleanup.policy", "compact".to_owned());
+            set("min.compaction.lag.ms", history.saturating_add(86_400_000).to_string());
+        }
+    }
+    let mut topic = with_overrides(topic, config);
+    topic.config.extend(store.log_config.clone());
+    topic
+}

@@ -1,0 +1,6 @@
+mod append;
+mod failures;
+mod producers;
+mod read;
+mod recovery;
+mod retention;

@@ -1,0 +1,380 @@
+//! The logs of one log directory.
+
+mod lock;
+mod tasks;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, fs};
+
+use lock::DirectoryLock;
+use parking_lot::Mutex;
+use tasks::Tasks;
+use vltava_protocol::Uuid;
+
+use crate::checkpoint::{
+    CleanShutdownFile, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
+    read_offset_checkpoint,
+};
+use crate::config::LogConfig;
+use crate::error::{LogError, Result};
+use crate::file;
+use crate::file_names::PartitionDir;
+use crate::log::{Log, LogOptions};
+use crate::log_dir::LogDir;
+use crate::topic_partition::TopicPartition;
+
+/// A log behind its lock.
+pub type SharedLog = Arc<Mutex<Log>>;
+
+/// The settings of a [`LogManager`]; `new` gives Kafka's defaults.
+#[derive(Clone, Debug)]
+pub struct LogManagerConfig {
+    /// The log directory, one of `log.dirs`. Created where it does not exist.
+    pub dir: PathBuf,
+    /// `log.retention.check.interval.ms`, default 5 minutes.
+    pub retention_check_interval_ms: i64,
+    /// `log.flush.scheduler.interval.ms`: how often `flush.ms` is looked at. Default: never.
+    pub flush_scheduler_interval_ms: i64,
+    /// `log.flush.offset.checkpoint.interval.ms`, default 1 minute.
+    pub recovery_point_checkpoint_interval_ms: i64,
+    /// `log.flush.start.offset.checkpoint.interval.ms`, default 1 minute.
+    pub log_start_offset_checkpoint_interval_ms: i64,
+    /// `replica.high.watermark.checkpoint.interval.ms`, default 5 seconds.
+    pub high_watermark_checkpoint_interval_ms: i64,
+    /// `log.initial.task.delay.ms`: when the first of the tasks above run. Default 30 seconds.
+    pub initial_task_delay_ms: i64,
+    /// `producer.id.expiration.ms`, default 1 day.
+    pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`, default 10 minutes.
+    pub producer_id_expiration_check_interval_ms: i64,
+    /// `num.recovery.threads.per.data.dir`, default 2.
+    pub recovery_threads: usize,
+    /// Seed of what is drawn by chance: jitter and the names of deleted directories.
+    pub seed: u64,
+}
+
+impl LogManagerConfig {
+    /// Kafka's defaults for a log directory.
+    pub fn new(dir: impl Into<PathBuf>, seed: u64) -> Self {
+        Self {
+            dir: dir.into(),
+            retention_check_interval_ms: 5 * 60 * 1000,
+            flush_scheduler_interval_ms: i64::MAX,
+            recovery_point_checkpoint_interval_ms: 60 * 1000,
+            log_start_offset_checkpoint_interval_ms: 60 * 1000,
+            high_watermark_checkpoint_interval_ms: 5 * 1000,
+            initial_task_delay_ms: 30 * 1000,
+            producer_id_expiration_ms: 24 * 60 * 60 * 1000,
+            producer_id_expiration_check_interval_ms: 10 * 60 * 1000,
+            recovery_threads: 2,
+            seed,
+        }
+    }
+}
+
+/// What an existing log is opened with by [`LogManager::load_logs`].
+#[derive(Clone, Debug)]
+pub struct LoadedLogConfig {
+    /// The settings of its topic.
+    pub config: Arc<LogConfig>,
+    /// The topic's id, where it is known.
+    pub topic_id: Option<Uuid>,
+}
+
+/// All logs of one log directory: opens them, and runs what has to be done now and then when
+/// [`LogManager::run`] is called. Shared by reference between threads; needs none of its own.
+pub struct LogManager {
+    config: LogManagerConfig,
+    log_dir: Arc<LogDir>,
+    had_clean_shutdown: bool,
+    recovery_points: BTreeMap<TopicPartition, i64>,
+    log_start_offsets: BTreeMap<TopicPartition, i64>,
+    high_watermarks: BTreeMap<TopicPartition, i64>,
+    logs: Mutex<BTreeMap<TopicPartition, SharedLog>>,
+    /// Partitions that were deleted: what the checkpoints say of them is of another log.
+    forgotten: Mutex<BTreeSet<TopicPartition>>,
+    /// Held while logs are created, so that one partition is not opened twice.
+    creation: Mutex<fastrand::Rng>,
+    tasks: Mutex<Tasks>,
+    lock: Mutex<Option<DirectoryLock>>,
+}
+
+impl LogManager {
+    /// Locks the directory and reads its checkpoints. No log is opened yet.
+    ///
+    /// # Errors
+    /// [`LogError::DirectoryInUse`] where another broker uses the directory; [`LogError::Storage`].
+    pub fn open(config: LogManagerConfig, now_ms: i64) -> Result<Self> {
+        let log_dir = Arc::new(LogDir::new(&config.dir));
+        let opened = Self::open_dir(&config);
+        let context = || format!("failed to open log directory {}", config.dir.display());
+        let (lock, had_clean_shutdown) = log_dir.guard(opened, context)?;
+        let checkpoint = |name: &str| {
+            read_offset_checkpoint(&config.dir.join(name)).unwrap_or_else(|e| {
+                tracing::warn!(dir = %config.dir.display(), "error while reading {name}, its offsets are not used: {e}");
+                BTreeMap::new()
+            })
+        };
+        Ok(Self {
+            recovery_points: checkpoint(RECOVERY_POINT_CHECKPOINT),
+            log_start_offsets: checkpoint(LOG_START_OFFSET_CHECKPOINT),
+            high_watermarks: checkpoint(REPLICATION_OFFSET_CHECKPOINT),
+            log_dir,
+            had_clean_shutdown,
+            logs: Mutex::new(BTreeMap::new()),
+            forgotten: Mutex::new(BTreeSet::new()),
+            creation: Mutex::new(fastrand::Rng::with_seed(config.seed)),
+            tasks: Mutex::new(Tasks::new(&config, now_ms)),
+            lock: Mutex::new(Some(lock)),
+            config,
+        })
+    }
+
+    fn open_dir(config: &LogManagerConfig) -> Result<(DirectoryLock, bool)> {
+        fs::create_dir_all(&config.dir)?;
+        let lock = DirectoryLock::acquire(&config.dir)?;
+        let marker = CleanShutdownFile::new(&config.dir);
+        let had_clean_shutdown = marker.exists();
+        // A crash from here on, while logs are opened too, is an unclean stop.
+        marker.delete()?;
+        Ok((lock, had_clean_shutdown))
+    }
+
+    /// The directory and whether it works.
+    pub fn log_dir(&self) -> &Arc<LogDir> {
+        &self.log_dir
+    }
+
+    /// Whether the last stop was clean.
+    pub fn had_clean_shutdown(&self) -> bool {
+        self.had_clean_shutdown
+    }
+
+    /// The log of a partition, if it is open.
+    pub fn log(&self, topic_partition: &TopicPartition) -> Option<SharedLog> {
+        self.logs.lock().get(topic_partition).cloned()
+    }
+
+    /// All open logs, in order of topic and partition.
+    pub fn logs(&self) -> Vec<(TopicPartition, SharedLog)> {
+        self.logs.lock().iter().map(|(tp, log)| (tp.clone(), Arc::clone(log))).collect()
+    }
+
+    /// The partitions that have a directory here, open or not.
+    ///
+    /// # Errors
+    /// [`LogError::Storage`], and [`LogError::Malformed`] for a directory that is none of a partition.
+    pub fn partitions_on_disk(&self) -> Result<Vec<TopicPartition>> {
+        let mut partitions = Vec::new();
+        for (_, dir) in self.partition_dirs()? {
+            if let PartitionDir::Current(tp) = dir {
+                partitions.push(tp);
+            }
+        }
+        partitions.sort();
+        Ok(partitions)
+    }
+
+    /// Opens all logs of the directory that are not open yet, with the settings that `config_of` gives; those it gives
+    /// none for are left alone. Recovers them where the last stop was not clean, several at a time.
+    ///
+    /// # Errors
+    /// The first that opening a log gives; [`LogError::Malformed`] for a directory that is none of a partition.
+    pub fn load_logs(&self, config_of: impl Fn(&TopicPartition) -> Option<LoadedLogConfig>, now_ms: i64) -> Result<()> {
+        let mut to_load = Vec::new();
+        for (path, dir) in self.partition_dirs()? {
+            match dir {
+                PartitionDir::Current(tp) if self.log(&tp).is_some() => {}
+                PartitionDir::Current(tp) => {
+                    if let Some(loaded) = config_of(&tp) {
+                        to_load.push((tp, loaded));
+                    }
+                }
+                PartitionDir::Deleted(_) => {
+                    let delay_ms = LogConfig::default().file_delete_delay_ms;
+                    self.tasks.lock().delete_dir(path, now_ms.saturating_add(delay_ms));
+                }
+                PartitionDir::Future(tp) | PartitionDir::Stray(tp) => {
+                    tracing::warn!(dir = %path.display(), "a future or stray directory of {tp} is left alone");
+                }
+            }
+        }
+        if !self.had_clean_shutdown && !to_load.is_empty() {
+            let dir = self.config.dir.display();
+            tracing::info!("recovering {} logs from {dir} since no clean shutdown file was found", to_load.len());
+        }
+        let work = Mutex::new(to_load.into_iter());
+        let failed: Mutex<Option<LogError>> = Mutex::new(None);
+        std::thread::scope(|scope| {
+            let load = || {
+                while let Some((tp, loaded)) = next_of(&work) {
+                    let seed = self.creation.lock().u64(..);
+                    if let Err(e) = self.open_log(tp, loaded.topic_id, loaded.config, seed, now_ms) {
+                        failed.lock().get_or_insert(e);
+                        return;
+                    }
+                }
+            };
+            for _ in 1..self.config.recovery_threads.max(1) {
+                scope.spawn(load);
+            }
+            load();
+        });
+        failed.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// The log of a partition, opened or created where it is not open yet.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn get_or_create_log(
+        &self,
+        topic_partition: &TopicPartition,
+        topic_id: Option<Uuid>,
+        config: impl Into<Arc<LogConfig>>,
+        now_ms: i64,
+    ) -> Result<SharedLog> {
+        let mut random = self.creation.lock();
+        if let Some(log) = self.log(topic_partition) {
+            if let Some(topic_id) = topic_id {
+                log.lock().assign_topic_id(topic_id)?;
+            }
+            return Ok(log);
+        }
+        let seed = random.u64(..);
+        self.open_log(topic_partition.clone(), topic_id, config.into(), seed, now_ms)
+    }
+
+    fn open_log(
+        &self,
+        tp: TopicPartition,
+        topic_id: Option<Uuid>,
+        config: Arc<LogConfig>,
+        seed: u64,
+        now_ms: i64,
+    ) -> Result<SharedLog> {
+        let is_known = !self.forgotten.lock().contains(&tp);
+        let checkpointed = |offsets: &BTreeMap<TopicPartition, i64>| offsets.get(&tp).copied().filter(|_| is_known);
+        let options = LogOptions {
+            config,
+            topic_id,
+            log_start_offset: checkpointed(&self.log_start_offsets).unwrap_or(0),
+            recovery_point: checkpointed(&self.recovery_points).unwrap_or(0),
+            had_clean_shutdown: self.had_clean_shutdown,
+            producer_id_expiration_ms: self.config.producer_id_expiration_ms,
+            seed,
+        };
+        let mut log = Log::open(&self.log_dir, tp.clone(), options, now_ms)?;
+        if let Some(high_watermark) = checkpointed(&self.high_watermarks) {
+            log.update_high_watermark(high_watermark);
+        }
+        let log = Arc::new(Mutex::new(log));
+        self.logs.lock().insert(tp, Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Deletes a partition's log: its directory is renamed at once and removed after `file.delete.delay.ms`. Whether
+    /// there was one. Reads that are planned already still succeed.
+    ///
+    /// # Errors
+    /// [`LogError::Storage`], [`LogError::Offline`].
+    pub fn delete_log(&self, topic_partition: &TopicPartition, now_ms: i64) -> Result<bool> {
+        let mut random = self.creation.lock();
+        let Some(log) = self.log(topic_partition) else { return Ok(false) };
+        let mut log = log.lock();
+        let dir = log.rename_for_deletion(random.u128(..))?;
+        self.logs.lock().remove(topic_partition);
+        self.forgotten.lock().insert(topic_partition.clone());
+        self.tasks.lock().delete_dir(dir, now_ms.saturating_add(log.config().file_delete_delay_ms));
+        Ok(true)
+    }
+
+    /// Flushes and closes all logs, writes the checkpoints and the marker of a clean stop, and unlocks the directory.
+    /// A directory that is offline gets no marker.
+    ///
+    /// # Errors
+    /// The first that closing a log gives; the others are closed nevertheless.
+    pub fn shutdown(&self, broker_epoch: i64) -> Result<()> {
+        let _creation = self.creation.lock();
+        let logs = self.logs();
+        let mut result = Ok(());
+        for (_, log) in &logs {
+            let closed = log.lock().close();
+            result = result.and(closed);
+        }
+        let checkpoints = || -> Result<()> {
+            self.checkpoint_recovery_points()?;
+            self.checkpoint_log_start_offsets()?;
+            self.checkpoint_high_watermarks()?;
+            CleanShutdownFile::new(&self.config.dir).write(broker_epoch)
+        };
+        let context = || format!("error while stopping log directory {}", self.config.dir.display());
+        let result = result.and_then(|()| self.log_dir.check()).and_then(|()| checkpoints());
+        let result = self.log_dir.guard(result, context);
+        self.logs.lock().clear();
+        self.lock.lock().take();
+        result
+    }
+
+    fn partition_dirs(&self) -> Result<Vec<(PathBuf, PartitionDir)>> {
+        let list = || -> Result<Vec<(PathBuf, PartitionDir)>> {
+            let mut dirs = Vec::new();
+            for entry in fs::read_dir(&self.config.dir)? {
+                let entry = entry?;
+                if !entry.file_type()?.is_dir() {
+                    continue;
+                }
+                let path = entry.path();
+                let dir = entry.file_name().to_str().and_then(PartitionDir::parse);
+                let Some(dir) = dir else {
+                    let reason = "its name is not of the form topic-partition or topic-partition.uniqueid-delete; \
+                                  log directories should only contain topic data";
+                    return Err(LogError::malformed(&path, reason));
+                };
+                dirs.push((path, dir));
+            }
+            Ok(dirs)
+        };
+        self.log_dir.guard(list(), || format!("failed to list {}", self.config.dir.display()))
+    }
+
+    /// What a checkpoint said of partitions that were not opened yet.
+    fn unopened_offsets(&self, name: &str) -> BTreeMap<TopicPartition, i64> {
+        let mut offsets = match name {
+            RECOVERY_POINT_CHECKPOINT => self.recovery_points.clone(),
+            LOG_START_OFFSET_CHECKPOINT => self.log_start_offsets.clone(),
+            REPLICATION_OFFSET_CHECKPOINT => self.high_watermarks.clone(),
+            _ => BTreeMap::new(),
+        };
+        let forgotten = self.forgotten.lock();
+        offsets.retain(|tp, _| !forgotten.contains(tp) && self.config.dir.join(tp.to_string()).is_dir());
+        offsets
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.config.dir.join(name)
+    }
+}
+
+fn next_of<T>(work: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    work.lock().next()
+}
+
+/// Removes a directory with all that is in it.
+fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+        _ => match path.parent() {
+            Some(parent) => Ok(file::sync_dir(parent)?),
+            None => Ok(()),
+        },
+    }
+}
+
+impl fmt::Debug for LogManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogManager").field("log_dir", &self.log_dir).finish_non_exhaustive()
+    }
+}

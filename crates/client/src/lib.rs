@@ -5,11 +5,17 @@
 //! one table of definitions. Transactions, TLS, SASL and the `consumer` group protocol are not there yet and refused by
 //! name.
 
+pub mod admin;
 pub mod config;
 pub mod error;
 pub mod net;
+mod offset_and_metadata;
 pub mod producer;
+mod topic_partition;
 
+pub use admin::Admin;
 pub use config::{AdminConfig, ConsumerConfig, ProducerConfig};
 pub use error::{ClientError, ConfigError};
+pub use offset_and_metadata::OffsetAndMetadata;
 pub use producer::Producer;
+pub use topic_partition::TopicPartition;

@@ -1,0 +1,124 @@
+//! Trying again, entity by entity.
+
+use std::future::Future;
+use std::time::Instant;
+
+use vltava_protocol::ErrorCode;
+
+use super::{Admin, Results};
+use crate::error::ClientError;
+use crate::net::{ConnectionKey, CoordinatorType, SendOptions};
+
+/// One answer of an attempt.
+pub(super) type Answers<K, T> = Vec<(K, Result<T, ClientError>)>;
+
+/// Whether the same request may succeed in a moment. An unknown topic is an answer here and not a passing state.
+pub(super) fn may_pass(error: &ClientError) -> bool {
+    match error.code() {
+        Some(code) => matches!(
+            code,
+            ErrorCode::NotController
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::NotCoordinator
+                | ErrorCode::LeaderNotAvailable
+                | ErrorCode::NotLeaderOrFollower
+                | ErrorCode::FencedLeaderEpoch
+                | ErrorCode::UnknownLeaderEpoch
+                | ErrorCode::ReplicaNotAvailable
+                | ErrorCode::BrokerNotAvailable
+                | ErrorCode::NetworkException
+                | ErrorCode::ConcurrentTransactions
+                | ErrorCode::ThrottlingQuotaExceeded
+        ),
+        None => error.is_retriable(),
+    }
+}
+
+impl Admin {
+    /// Repeats `attempt` until it succeeds, fails for good, or the time or the retries are used up.
+    pub(super) async fn retry<T, F, Fut>(&self, mut attempt: F) -> Result<T, ClientError>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, ClientError>>,
+    {
+        let deadline = Instant::now() + self.cluster.config().api_timeout;
+        let mut tries = 0;
+        loop {
+            let error = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let pause = self.cluster.config().retry_pause(tries);
+            if !may_pass(&error) || tries >= self.retries || Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            tries += 1;
+            self.cluster.request_update();
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Repeats `attempt` for the entities whose failure may pass; an attempt that fails as a whole fails for each.
+    pub(super) async fn retry_each<K, T, F, Fut>(&self, entities: Vec<K>, mut attempt: F) -> Results<K, T>
+    where
+        K: Ord + Clone,
+        F: FnMut(Vec<K>) -> Fut,
+        Fut: Future<Output = Result<Answers<K, T>, ClientError>>,
+    {
+        let deadline = Instant::now() + self.cluster.config().api_timeout;
+        let mut results = Results::new();
+        let mut pending = entities;
+        let mut tries = 0;
+        while !pending.is_empty() {
+            let answers = match attempt(pending.clone()).await {
+                Ok(answers) => answers,
+                Err(error) => pending.iter().map(|entity| (entity.clone(), Err(error.clone()))).collect(),
+            };
+            let pause = self.cluster.config().retry_pause(tries);
+            let give_up = tries >= self.retries || Instant::now() + pause >= deadline;
+            let asked = std::mem::take(&mut pending);
+            for (entity, result) in answers {
+                match &result {
+                    Err(error) if may_pass(error) && !give_up => pending.push(entity),
+                    _ => drop(results.insert(entity, result)),
+                }
+            }
+            for entity in asked.into_iter().filter(|entity| !pending.contains(entity)) {
+                let missing = || Err(ClientError::unexpected("the answer leaves out what was asked for"));
+                results.entry(entity).or_insert_with(missing);
+            }
+            if !pending.is_empty() {
+                tries += 1;
+                self.cluster.request_update();
+                tokio::time::sleep(pause).await;
+            }
+        }
+        results
+    }
+
+    /// Sends a request to a group's coordinator, looked up anew after an error that shows that it is another.
+    pub(super) async fn send_to_group<R: vltava_protocol::wire::Request>(
+        &self,
+        group: &str,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
+        let coordinator = self.cluster.coordinator(CoordinatorType::Group, group).await?;
+        let key = ConnectionKey::coordinator(coordinator.id);
+        let result = self.cluster.send_with(key, request, SendOptions::default()).await;
+        if result.is_err() {
+            self.cluster.forget_coordinator(CoordinatorType::Group, group);
+        }
+        result
+    }
+
+    /// The error of a coordinator's answer; one that names another coordinator makes it be looked up again.
+    pub(super) fn check_group(&self, group: &str, code: i16, message: Option<&str>) -> Result<(), ClientError> {
+        let checked = ClientError::check(code, message);
+        let moved = [ErrorCode::NotCoordinator, ErrorCode::CoordinatorNotAvailable];
+        if moved.contains(&ErrorCode::from(code)) {
+            self.cluster.forget_coordinator(CoordinatorType::Group, group);
+        }
+        checked
+    }
+}

@@ -1,3 +1,36 @@
 //! A single-node Kafka broker: a library, embeddable in a process.
+//!
+//! It speaks Kafka's protocol to any client, keeps partitions in Kafka's files and the cluster's
+//! metadata in Kafka's records. It does not replicate, authenticate or encrypt yet, and it does not
+//! print, exit, read the environment or install a logger: that is what the `vltava` binary does.
+//!
+//! In reading order: [`BrokerConfig`] (`config`), [`Broker`] (`broker`) and [`embedded`]; `network`
+//! and `dispatch` bring a request to its handler in `handlers`; `node` is what a handler sees:
+//! `metadata`, `partitions`, `coordinator`.
 
+mod alter;
+mod api_table;
+mod authorized;
+mod broker;
+mod config;
 mod coordinator;
+mod dispatch;
+pub mod embedded;
+mod error;
+mod fetch_session;
+mod handlers;
+mod log_dirs;
+mod metadata;
+mod network;
+mod node;
+mod partition;
+mod partitions;
+mod producer_ids;
+mod registration;
+mod request;
+mod topics;
+mod waiting;
+
+pub use broker::Broker;
+pub use config::{BrokerConfig, ConfigError, ConfigType, Listener, parse_properties};
+pub use error::BrokerError;

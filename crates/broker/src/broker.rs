@@ -1,0 +1,280 @@
+//! A broker with its threads: started, stopped, or ended abruptly.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::config::{BrokerConfig, Listener};
+use crate::error::BrokerError;
+use crate::log_dirs::LogDirs;
+use crate::network::{self, Bound};
+use crate::node::Node;
+
+/// How long a stop waits for what is under way.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often a roll's flush and `flush.ms` are looked after.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A running broker. It stops when it is dropped.
+///
+/// It has threads of its own, so it can be started from anywhere, also within an async runtime;
+/// dropping it waits until it has stopped.
+///
+/// # Examples
+///
+/// ```
+/// use vltava_broker::{Broker, BrokerConfig};
+///
+/// let dir = tempfile::tempdir()?;
+/// let config = BrokerConfig::from_properties([
+///     ("listeners", "PLAINTEXT://127.0.0.1:0"),
+///     ("log.dirs", &dir.path().display().to_string()),
+/// ])?;
+/// let broker = Broker::start(config)?;
+/// println!("clients connect to {}", broker.bootstrap_servers());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Broker {
+    bootstrap_servers: String,
+    cluster_id: String,
+    addresses: Vec<SocketAddr>,
+    command: Option<oneshot::Sender<Stop>>,
+    stopped: Option<oneshot::Receiver<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Clean,
+    Abrupt,
+}
+
+/// What the broker's thread tells when it is ready.
+struct Ready {
+    bootstrap_servers: String,
+    cluster_id: String,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Broker {
+    /// Starts a broker; when this returns, it serves.
+    ///
+    /// An empty directory is formatted. After a stop that was not clean the ends of the logs are
+    /// checked, which takes as long as reading them.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`] when a directory is in use or belongs to another broker, a listener cannot
+    /// be bound, or a log cannot be opened.
+    pub fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
+        let (told, ready) = mpsc::channel();
+        let (command, commands) = oneshot::channel();
+        let (done, stopped) = oneshot::channel();
+        let body = move || {
+            run(config, &told, commands);
+            // Nobody may wait for it any more.
+            done.send(()).ok();
+        };
+        let thread = std::thread::Builder::new().name("vltava-broker".to_owned()).spawn(body);
+        let thread = thread.map_err(BrokerError::Runtime)?;
+        let Ready { bootstrap_servers, cluster_id, addresses } = ready.recv().map_err(|_| BrokerError::Ended)??;
+        Ok(Self {
+            bootstrap_servers,
+            cluster_id,
+            addresses,
+            command: Some(command),
+            stopped: Some(stopped),
+            thread: Some(thread),
+        })
+    }
+
+    /// The `host:port` of every advertised listener, as `bootstrap.servers` takes them.
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+
+    /// The id of the cluster.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// The addresses that the listeners are bound to.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops the broker: connections end, logs are flushed and closed, and the stop is marked as
+    /// clean, so that the next start checks nothing.
+    ///
+    /// Not cancel-safe in what is known afterwards: the broker stops whether or not this is waited
+    /// for to its end.
+    pub async fn shutdown(mut self) {
+        if let Some(command) = self.command.take() {
+            command.send(Stop::Clean).ok();
+        }
+        if let Some(stopped) = self.stopped.take() {
+            stopped.await.ok();
+        }
+        self.join();
+    }
+
+    /// Ends the broker as a kill of its process would: nothing is flushed, nothing is marked. The
+    /// next start recovers. For tests of recovery.
+    pub fn abort(mut self) {
+        if let Some(command) = self.command.take() {
+            command.send(Stop::Abrupt).ok();
+        }
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            warn!("the broker's thread panicked");
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(command) = self.command.take() {
+            command.send(Stop::Clean).ok();
+        }
+        self.join();
+    }
+}
+
+/// The broker's thread, from the first file to the last.
+fn run(config: BrokerConfig, told: &mpsc::Sender<Result<Ready, BrokerError>>, commands: oneshot::Receiver<Stop>) {
+    match start(config) {
+        Ok((runtime, node, listeners)) => {
+            let ready = Ready {
+                bootstrap_servers: bootstrap_servers(&node),
+                cluster_id: node.cluster_id().to_owned(),
+                addresses: listeners.iter().map(|listener| listener.address).collect(),
+            };
+            info!(servers = ready.bootstrap_servers, cluster = ready.cluster_id, "the broker is ready");
+            told.send(Ok(ready)).ok();
+            serve(runtime, node, listeners, commands);
+        }
+        Err(error) => {
+            told.send(Err(error)).ok();
+        }
+    }
+}
+
+fn start(config: BrokerConfig) -> Result<(Runtime, Arc<Node>, Vec<Bound>), BrokerError> {
+    let log_dirs = LogDirs::open(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads(&config))
+        .thread_name("vltava-broker-worker")
+        .enable_all()
+        .build()
+        .map_err(BrokerError::Runtime)?;
+    let listeners = {
+        let _within = runtime.enter();
+        network::bind(&config)?
+    };
+    let endpoints = endpoints(&config, &listeners);
+    let node = Arc::new(Node::open(config, log_dirs, endpoints)?);
+    Ok((runtime, node, listeners))
+}
+
+/// Kafka's network and request threads are one pool here, no larger than the machine.
+fn worker_threads(config: &BrokerConfig) -> usize {
+    let wanted = config.long("num.network.threads").saturating_add(config.long("num.io.threads"));
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    usize::try_from(wanted).unwrap_or(1).clamp(1, processors)
+}
+
+/// What each listener's clients are told: the advertised address, with the port that was bound
+/// where none is configured.
+fn endpoints(config: &BrokerConfig, listeners: &[Bound]) -> HashMap<String, (String, u16)> {
+    let advertised = |listener: &Listener| {
+        let bound = listeners.iter().find(|bound| *bound.name == *listener.name);
+        let port = match listener.port {
+            0 => bound.map_or(0, |bound| bound.address.port()),
+            port => port,
+        };
+        let host = if listener.host.is_empty() { host_name() } else { listener.host.clone() };
+        (listener.name.clone(), (host, port))
+    };
+    config.advertised_listeners.iter().map(advertised).collect()
+}
+
+/// This machine's name, where the system tells it.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+fn bootstrap_servers(node: &Node) -> String {
+    let listeners = node.config.listeners.iter();
+    let servers: Vec<String> = listeners
+        .filter_map(|listener| node.endpoint(&listener.name))
+        .map(|(host, port)| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+        .collect();
+    servers.join(",")
+}
+
+fn serve(runtime: Runtime, node: Arc<Node>, listeners: Vec<Bound>, commands: oneshot::Receiver<Stop>) {
+    let (stop, stopping) = watch::channel(false);
+    let how = runtime.block_on(async {
+        let network = tokio::spawn(network::run(Arc::clone(&node), listeners, stopping.clone()));
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&node), stopping));
+        // A broker whose handle is gone stops as well.
+        let how = commands.await.unwrap_or(Stop::Clean);
+        stop.send_replace(true);
+        if how == Stop::Clean && tokio::time::timeout(STOP_LIMIT, network).await.is_err() {
+            warn!("connections did not end in time");
+        }
+        upkeep.abort();
+        how
+    });
+    runtime.shutdown_timeout(STOP_LIMIT);
+    if how == Stop::Clean {
+        node.close();
+    }
+    info!("the broker has stopped");
+}
+
+/// The work that comes by time. It waits for the disk, so it runs on threads for that.
+async fn upkeep(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+    let mut retention = interval(node.config.duration_ms("log.retention.check.interval.ms"));
+    let checkpoints_ms = node.config.duration_ms("log.flush.offset.checkpoint.interval.ms");
+    let mut checkpoints = interval(checkpoints_ms.max(FLUSH_INTERVAL));
+    let mut flushes = interval(FLUSH_INTERVAL);
+    for timer in [&mut retention, &mut checkpoints, &mut flushes] {
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick comes at once.
+        timer.reset();
+    }
+    loop {
+        let task: fn(&Node, i64) = tokio::select! {
+            _ = retention.tick() => |node, now_ms| node.partitions.apply_retention(now_ms),
+            _ = checkpoints.tick() => |node, now_ms| node.partitions.checkpoint(now_ms),
+            _ = flushes.tick() => |node, now_ms| node.partitions.flush_due(now_ms),
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let node = Arc::clone(&node);
+        let worked = tokio::task::spawn_blocking(move || task(&node, node.now_ms())).await;
+        if let Err(error) = worked {
+            warn!(%error, "the upkeep of the logs failed");
+        }
+    }
+}

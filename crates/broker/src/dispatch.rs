@@ -1,0 +1,131 @@
+//! From the bytes of a request to the bytes of its answer: header, version, the one match over all
+//! APIs.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use vltava_protocol::ApiKey;
+use vltava_protocol::messages::{ApiVersionsRequest, RequestHeader, ResponseHeader};
+use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Request, Writer};
+
+use crate::api_table;
+use crate::handlers::{
+    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics, describe_cluster,
+    describe_configs, describe_log_dirs, describe_topic_partitions, fetch, incremental_alter_configs, init_producer_id,
+    list_offsets, metadata, offset_for_leader_epoch, produce,
+};
+use crate::network::Reply;
+use crate::node::Node;
+use crate::request::{Peer, RequestContext};
+
+/// Why a request gets no answer and its connection ends, as in Kafka.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("malformed request of api {api}: {source}")]
+    Malformed { api: i16, source: DecodeError },
+    #[error("version {version} of api {api} is not served")]
+    NotServed { api: i16, version: i16 },
+    #[error("cannot write the answer of {api}: {source}")]
+    Unanswerable { api: ApiKey, source: EncodeError },
+    /// A producer that waits for no answer learns of a failure in this way only.
+    #[error("a produce request without acknowledgement failed")]
+    Unacknowledged,
+}
+
+/// Handles one request. Nothing to send is an answer too: a producer with `acks=0` expects none.
+pub(crate) async fn handle(node: &Arc<Node>, peer: &Peer, request: Bytes) -> Result<Option<Reply>, Refusal> {
+    let mut reader = Reader::new(request);
+    let head = reader.clone();
+    let (code, version) = api_and_version(head).map_err(|source| Refusal::Malformed { api: -1, source })?;
+    let malformed = |source| Refusal::Malformed { api: code, source };
+    let api = ApiKey::from_code(code).ok_or(Refusal::NotServed { api: code, version })?;
+    let header = RequestHeader::decode(&mut reader, api.request_header_version(version)).map_err(malformed)?;
+    let context = RequestContext { api_key: api, version, client_id: header.client_id, peer: peer.clone() };
+    let exchange = Exchange { correlation_id: header.correlation_id, context };
+    if !api_table::serves(api, version) {
+        if api == ApiKey::ApiVersions {
+            return exchange.reply::<ApiVersionsRequest>(0, &api_versions::unsupported()).map(Some);
+        }
+        return Err(Refusal::NotServed { api: code, version });
+    }
+    exchange.dispatch(node, reader).await
+}
+
+fn api_and_version(mut head: Reader) -> Result<(i16, i16), DecodeError> {
+    Ok((head.i16()?, head.i16()?))
+}
+
+/// A request under way.
+struct Exchange {
+    correlation_id: i32,
+    context: RequestContext,
+}
+
+/// Decodes the body, calls the handler with it, encodes what it returns.
+macro_rules! answer {
+    ($exchange:ident, $reader:ident, |$request:ident| $handler:expr) => {{
+        let $request = $exchange.body($reader)?;
+        let response = $handler;
+        $exchange.reply_to(&$request, &response).map(Some)
+    }};
+}
+
+impl Exchange {
+    async fn dispatch(&self, node: &Arc<Node>, reader: Reader) -> Result<Option<Reply>, Refusal> {
+        let context = &self.context;
+        match context.api_key {
+            ApiKey::Produce => {
+                let request = self.body(reader)?;
+                match produce::handle(node, context, &request) {
+                    produce::Outcome::Answer(response) => self.reply_to(&request, &response).map(Some),
+                    produce::Outcome::Silent => Ok(None),
+                    produce::Outcome::Disconnect => Err(Refusal::Unacknowledged),
+                }
+            }
+            ApiKey::Fetch => answer!(self, reader, |request| fetch::handle(node, context, &request).await),
+            ApiKey::ListOffsets => answer!(self, reader, |request| list_offsets::handle(node, context, &request)),
+            ApiKey::Metadata => answer!(self, reader, |request| metadata::handle(node, context, &request)),
+            ApiKey::ApiVersions => answer!(self, reader, |request| api_versions::handle(node, context, &request)),
+            ApiKey::CreateTopics => answer!(self, reader, |request| create_topics::handle(node, &request)),
+            ApiKey::DeleteTopics => answer!(self, reader, |request| delete_topics::handle(node, context, &request)),
+            ApiKey::DeleteRecords => answer!(self, reader, |request| delete_records::handle(node, &request)),
+            ApiKey::InitProducerId => answer!(self, reader, |request| init_producer_id::handle(node, &request)),
+            ApiKey::OffsetForLeaderEpoch => {
+                answer!(self, reader, |request| offset_for_leader_epoch::handle(node, &request))
+            }
+            ApiKey::DescribeConfigs => answer!(self, reader, |request| describe_configs::handle(node, &request)),
+            ApiKey::AlterConfigs => answer!(self, reader, |request| alter_configs::handle(node, &request)),
+            ApiKey::DescribeLogDirs => answer!(self, reader, |request| describe_log_dirs::handle(node, &request)),
+            ApiKey::CreatePartitions => answer!(self, reader, |request| create_partitions::handle(node, &request)),
+            ApiKey::IncrementalAlterConfigs => {
+                answer!(self, reader, |request| incremental_alter_configs::handle(node, &request))
+            }
+            ApiKey::DescribeCluster => {
+                answer!(self, reader, |request| describe_cluster::handle(node, context, &request))
+            }
+            ApiKey::DescribeTopicPartitions => {
+                answer!(self, reader, |request| describe_topic_partitions::handle(node, &request))
+            }
+            other => Err(Refusal::NotServed { api: other.code(), version: context.version }),
+        }
+    }
+
+    fn body<R: Request>(&self, mut reader: Reader) -> Result<R, Refusal> {
+        let malformed = |source| Refusal::Malformed { api: self.context.api_key.code(), source };
+        R::decode(&mut reader, self.context.version).map_err(malformed)
+    }
+
+    fn reply_to<R: Request>(&self, _request: &R, response: &R::Response) -> Result<Reply, Refusal> {
+        self.reply::<R>(self.context.version, response)
+    }
+
+    fn reply<R: Request>(&self, version: i16, response: &R::Response) -> Result<Reply, Refusal> {
+        let api = R::API_KEY;
+        let unanswerable = |source| Refusal::Unanswerable { api, source };
+        let mut writer = Writer::new();
+        let header = ResponseHeader { correlation_id: self.correlation_id, ..ResponseHeader::default() };
+        header.encode(&mut writer, api.response_header_version(version)).map_err(unanswerable)?;
+        response.encode(&mut writer, version).map_err(unanswerable)?;
+        Ok(Reply::new(writer.into_chunks()))
+    }
+}

@@ -1,0 +1,108 @@
+//! A broker inside of a process: for tests, examples and applications that bring their own.
+
+use tempfile::TempDir;
+
+use crate::config::{BrokerConfig, ConfigError};
+use crate::error::BrokerError;
+
+/// A broker on a free port of this machine, ready in milliseconds, stopped when dropped.
+///
+/// # Examples
+///
+/// ```
+/// use vltava_broker::embedded;
+///
+/// let broker = embedded::Broker::start(embedded::Config::default())?;
+/// assert!(broker.bootstrap_servers().starts_with("127.0.0.1:"));
+/// # Ok::<(), vltava_broker::BrokerError>(())
+/// ```
+#[derive(Debug)]
+pub struct Broker {
+    broker: crate::Broker,
+    /// Removed after the broker has stopped: fields are dropped in this order.
+    _dir: Option<TempDir>,
+}
+
+/// What an embedded broker is to be like; by default it listens on 127.0.0.1 at a free port and
+/// keeps its data in a temporary directory.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Config {
+    properties: Vec<(String, String)>,
+    dir: Option<std::path::PathBuf>,
+    cluster_id: Option<String>,
+}
+
+impl Config {
+    /// Keeps the data in `dir`, where a later broker finds it again.
+    pub fn dir(mut self, dir: impl Into<std::path::PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Sets a key of `server.properties`. Checked when the broker starts.
+    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.push((key.into(), value.into()));
+        self
+    }
+
+    /// The id of the cluster, for a new directory; drawn if none is given.
+    pub fn cluster_id(mut self, cluster_id: impl Into<String>) -> Self {
+        self.cluster_id = Some(cluster_id.into());
+        self
+    }
+
+    fn broker_config(&self, dir: &std::path::Path) -> Result<BrokerConfig, ConfigError> {
+        // A group of one process need not wait for others to join.
+        let defaults = [
+            ("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned()),
+            ("log.dirs".to_owned(), dir.display().to_string()),
+            ("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
+        ];
+        let config = BrokerConfig::from_properties(defaults.into_iter().chain(self.properties.iter().cloned()))?;
+        Ok(match &self.cluster_id {
+            Some(id) => config.with_cluster_id(id),
+            None => config,
+        })
+    }
+}
+
+impl Broker {
+    /// Starts a broker; when this returns, it serves.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::Broker::start`].
+    pub fn start(config: Config) -> Result<Self, BrokerError> {
+        let (dir, temporary) = match &config.dir {
+            Some(dir) => (dir.clone(), None),
+            None => {
+                let made = tempfile::Builder::new().prefix("vltava-").tempdir();
+                let made = made.map_err(|e| BrokerError::io("create", &std::env::temp_dir(), e))?;
+                (made.path().to_owned(), Some(made))
+            }
+        };
+        let broker = crate::Broker::start(config.broker_config(&dir)?)?;
+        Ok(Self { broker, _dir: temporary })
+    }
+
+    /// The `host:port` that clients connect to.
+    pub fn bootstrap_servers(&self) -> &str {
+        self.broker.bootstrap_servers()
+    }
+
+    /// The id of the cluster.
+    pub fn cluster_id(&self) -> &str {
+        self.broker.cluster_id()
+    }
+
+    /// Stops the broker and waits until it has stopped. Dropping it does the same, and blocks.
+    pub async fn shutdown(self) {
+        self.broker.shutdown().await;
+    }
+
+    /// Ends the broker as a kill of its process would. For tests of recovery.
+    pub fn abort(self) {
+        self.broker.abort();
+    }
+}

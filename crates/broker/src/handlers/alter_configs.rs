@@ -1,0 +1,37 @@
+//! AlterConfigs (33), versions 0–2: replaces all settings of a resource by those given.
+//!
+//! The older way: what is not named goes back to its default. Versions: 2 flexible.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vltava_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
+use vltava_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+
+use crate::alter::{self, Change, Resource};
+use crate::node::Node;
+
+pub(crate) fn handle(node: &Arc<Node>, request: &AlterConfigsRequest) -> AlterConfigsResponse {
+    let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
+    for resource in &request.resources {
+        *counts.entry((resource.resource_type, &resource.resource_name)).or_default() += 1;
+    }
+    let responses = request.resources.iter().map(|resource| {
+        let asked = Resource {
+            kind: resource.resource_type,
+            name: resource.resource_name.clone(),
+            repeated: counts.get(&(resource.resource_type, resource.resource_name.as_str())) != Some(&1),
+        };
+        let configs = resource.configs.iter();
+        let changes = configs.map(|config| (config.name.clone(), Change::Set(config.value.clone()))).collect();
+        let error = alter::replace(node, &asked, changes, request.validate_only).err();
+        AlterConfigsResourceResponse {
+            error_code: error.as_ref().map_or(0, |error| error.code.code()),
+            error_message: error.and_then(|error| error.text()),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..AlterConfigsResourceResponse::default()
+        }
+    });
+    AlterConfigsResponse { responses: responses.collect(), ..AlterConfigsResponse::default() }
+}

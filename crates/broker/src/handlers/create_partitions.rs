@@ -1,0 +1,86 @@
+//! CreatePartitions (37), versions 0–3.
+//!
+//! A topic only grows. With `validate_only` nothing changes. Records that are already there stay
+//! where they are, so keys may be split over two partitions from then on.
+//!
+//! Versions: 2 flexible · 3 throttling by quota (KIP-599), of which there is none here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use vltava_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use vltava_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+use vltava_protocol::records::metadata::MetadataRecord;
+
+use crate::metadata::image::MetadataImage;
+use crate::node::Node;
+use crate::request::ApiError;
+use crate::topics::{self, MAX_PARTITIONS_PER_BATCH};
+
+pub(crate) fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) -> CreatePartitionsResponse {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for topic in &request.topics {
+        *seen.entry(&topic.name).or_default() += 1;
+    }
+    let mut response = CreatePartitionsResponse::default();
+    for topic in &request.topics {
+        let grown = match seen.get(topic.name.as_str()) {
+            Some(1) => grow(node, topic, request.validate_only),
+            Some(_) => {
+                seen.remove(topic.name.as_str());
+                Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+            }
+            None => continue,
+        };
+        let mut result = CreatePartitionsTopicResult { name: topic.name.clone(), ..Default::default() };
+        if let Err(error) = grown {
+            result.error_code = error.code.code();
+            result.error_message = error.text();
+        }
+        response.results.push(result);
+    }
+    response
+}
+
+fn grow(node: &Arc<Node>, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<(), ApiError> {
+    if validate_only {
+        return plan(node, &node.metadata.image(), topic).map(|_| ());
+    }
+    node.update_metadata(|image| Ok((plan(node, image, topic)?, ())))
+}
+
+fn plan(node: &Node, image: &MetadataImage, wanted: &CreatePartitionsTopic) -> Result<Vec<MetadataRecord>, ApiError> {
+    let topic = image.topic(&wanted.name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let current = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    if wanted.count == current {
+        let text = format!("Topic already has {current} partition(s).");
+        return Err(ApiError::new(ErrorCode::InvalidPartitions, text));
+    }
+    if wanted.count < current {
+        let text = format!(
+            "The topic {} currently has {current} partition(s); {} would not be an increase.",
+            wanted.name, wanted.count
+        );
+        return Err(ApiError::new(ErrorCode::InvalidPartitions, text));
+    }
+    let additional = usize::try_from(wanted.count - current).unwrap_or(usize::MAX);
+    if additional > MAX_PARTITIONS_PER_BATCH {
+        let text = "Excessively large number of partitions per request.";
+        return Err(ApiError::new(ErrorCode::PolicyViolation, text));
+    }
+    if let Some(assignments) = &wanted.assignments {
+        if assignments.len() != additional {
+            let text = format!(
+                "Attempted to add {additional} additional partition(s), but only {} assignment(s) were specified.",
+                assignments.len()
+            );
+            return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
+        }
+        for assignment in assignments {
+            topics::check_replicas(node, &assignment.broker_ids)?;
+        }
+    }
+    Ok((current..wanted.count).map(|index| topics::partition_record(node, topic.id, index)).collect())
+}

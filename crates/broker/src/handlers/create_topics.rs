@@ -1,0 +1,120 @@
+//! CreateTopics (19), versions 2–7.
+//!
+//! Each topic is checked and created by itself: its name, that it is new, its partitions and
+//! replicas, its settings. With `validate_only` nothing is created. A topic is there, with its
+//! logs open, when the answer goes out.
+//!
+//! Versions: 4 defaults for partitions and replicas (KIP-464) · 5 flexible, the answer has the
+//! settings of the topic (KIP-525) · 7 topic ids (KIP-516).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::create_topics_request::CreatableTopic;
+use vltava_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use vltava_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+
+use crate::config::TOPIC_KEYS;
+use crate::handlers::describe_configs;
+use crate::metadata::image::MetadataImage;
+use crate::metadata::topic_name::CLUSTER_METADATA;
+use crate::node::Node;
+use crate::request::ApiError;
+use crate::topics::{self, MAX_PARTITIONS_PER_BATCH, NewTopic, PlannedTopic};
+
+pub(crate) fn handle(node: &Arc<Node>, request: &CreateTopicsRequest) -> CreateTopicsResponse {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for topic in &request.topics {
+        *seen.entry(&topic.name).or_default() += 1;
+    }
+    let too_many = partitions_asked_for(node, request) > MAX_PARTITIONS_PER_BATCH;
+    let mut response = CreateTopicsResponse::default();
+    for topic in &request.topics {
+        let result = match seen.get(topic.name.as_str()) {
+            Some(1) if too_many => {
+                Err(ApiError::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."))
+            }
+            Some(1) => create(node, topic, request.validate_only),
+            Some(_) => {
+                // Told once, whatever number of times it is there.
+                seen.remove(topic.name.as_str());
+                Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+            }
+            None => continue,
+        };
+        response.topics.push(match result {
+            Ok(created) => created,
+            Err(error) => CreatableTopicResult {
+                name: topic.name.clone(),
+                error_code: error.code.code(),
+                error_message: error.text(),
+                configs: Some(Vec::new()),
+                ..CreatableTopicResult::default()
+            },
+        });
+    }
+    response
+}
+
+fn partitions_asked_for(node: &Node, request: &CreateTopicsRequest) -> usize {
+    let of_topic = |topic: &CreatableTopic| match topic.num_partitions {
+        _ if !topic.assignments.is_empty() => topic.assignments.len(),
+        -1 => usize::try_from(node.config.int("num.partitions")).unwrap_or(0),
+        number => usize::try_from(number).unwrap_or(0),
+    };
+    request.topics.iter().map(of_topic).fold(0, usize::saturating_add)
+}
+
+fn create(node: &Arc<Node>, topic: &CreatableTopic, validate_only: bool) -> Result<CreatableTopicResult, ApiError> {
+    if topic.name == CLUSTER_METADATA {
+        let text = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
+        return Err(ApiError::new(ErrorCode::InvalidRequest, text));
+    }
+    let nulls: Vec<&str> =
+        topic.configs.iter().filter(|config| config.value.is_none()).map(|config| config.name.as_str()).collect();
+    if !nulls.is_empty() {
+        let text = format!("Null value not supported for topic configs: {}", nulls.join(","));
+        return Err(ApiError::new(ErrorCode::InvalidConfig, text));
+    }
+    let wanted = NewTopic {
+        name: topic.name.clone(),
+        num_partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic.assignments.iter().map(|a| (a.partition_index, a.broker_ids.clone())).collect(),
+        configs: topic.configs.iter().filter_map(|config| Some((config.name.clone(), config.value.clone()?))).collect(),
+    };
+    if validate_only {
+        let image = node.metadata.image();
+        let planned = topics::plan(node, &image, &wanted)?;
+        return Ok(result(node, &image, &wanted, &planned));
+    }
+    node.update_metadata(|image| {
+        let mut planned = topics::plan(node, image, &wanted)?;
+        let result = result(node, image, &wanted, &planned);
+        Ok((std::mem::take(&mut planned.records), result))
+    })
+}
+
+fn result(node: &Node, image: &MetadataImage, wanted: &NewTopic, planned: &PlannedTopic) -> CreatableTopicResult {
+    let sources = node.sources(image);
+    let configs = TOPIC_KEYS.iter().map(|key| {
+        let told = describe_configs::topic_entry(&sources, key, Some(&wanted.configs));
+        CreatableTopicConfigs {
+            name: told.name,
+            value: told.value,
+            read_only: told.read_only,
+            config_source: told.config_source,
+            is_sensitive: told.is_sensitive,
+            ..CreatableTopicConfigs::default()
+        }
+    });
+    CreatableTopicResult {
+        name: wanted.name.clone(),
+        topic_id: planned.id,
+        num_partitions: planned.num_partitions,
+        replication_factor: planned.replication_factor,
+        configs: Some(configs.collect()),
+        ..CreatableTopicResult::default()
+    }
+}

@@ -1,0 +1,107 @@
+//! DeleteTopics (20), versions 1–6.
+//!
+//! Topics by name or, from version 6, by id. When the answer goes out a topic is gone from the
+//! metadata; its files follow after `file.delete.delay.ms`, as in Kafka.
+//!
+//! Versions: 4 flexible · 5 error texts · 6 topic ids (KIP-516).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use vltava_protocol::messages::delete_topics_response::DeletableTopicResult;
+use vltava_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
+use vltava_protocol::records::metadata::{MetadataRecord, RemoveTopicRecord};
+use vltava_protocol::{ErrorCode, Uuid};
+
+use crate::node::Node;
+use crate::request::{ApiError, RequestContext};
+
+/// How a request names a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Named {
+    ByName(String),
+    ById(Uuid),
+}
+
+pub(crate) fn handle(
+    node: &Arc<Node>,
+    context: &RequestContext,
+    request: &DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
+    let mut response = DeleteTopicsResponse::default();
+    let mut order: Vec<Named> = Vec::new();
+    let mut counts: HashMap<Named, usize> = HashMap::new();
+    let mut add = |named: Named| {
+        let count = counts.entry(named.clone()).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            order.push(named);
+        }
+    };
+    for name in &request.topic_names {
+        add(Named::ByName(name.clone()));
+    }
+    for topic in &request.topics {
+        match (&topic.name, topic.topic_id.is_zero()) {
+            (Some(name), true) => add(Named::ByName(name.clone())),
+            (None, false) => add(Named::ById(topic.topic_id)),
+            (name, none_given) => {
+                let text = if none_given {
+                    "Neither topic name nor id were specified."
+                } else {
+                    "You may not specify both topic name and topic id."
+                };
+                let error = ApiError::new(ErrorCode::InvalidRequest, text);
+                response.responses.push(failed(name.clone(), topic.topic_id, &error));
+            }
+        }
+    }
+    for named in order {
+        let repeated = counts.get(&named).is_some_and(|count| *count > 1);
+        response.responses.push(delete(node, context, named, repeated));
+    }
+    response
+}
+
+fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeated: bool) -> DeletableTopicResult {
+    let (name, id) = match &named {
+        Named::ByName(name) => (Some(name.clone()), Uuid::default()),
+        Named::ById(id) => (None, *id),
+    };
+    let refusal = if !node.config.boolean("delete.topic.enable") {
+        Some(match context.version {
+            ..3 => ApiError::new(ErrorCode::InvalidRequest, "This version does not support topic deletion."),
+            _ => ErrorCode::TopicDeletionDisabled.into(),
+        })
+    } else if repeated {
+        let text = if name.is_some() { "Duplicate topic name." } else { "Duplicate topic id." };
+        Some(ApiError::new(ErrorCode::InvalidRequest, text))
+    } else {
+        None
+    };
+    if let Some(error) = refusal {
+        return failed(name, id, &error);
+    }
+    let deleted = node.update_metadata(|image| {
+        let topic = match &named {
+            Named::ByName(name) => image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?,
+            Named::ById(id) => image.topic_by_id(*id).ok_or(ErrorCode::UnknownTopicId)?,
+        };
+        let removal = RemoveTopicRecord { topic_id: topic.id, ..RemoveTopicRecord::default() };
+        Ok((vec![MetadataRecord::RemoveTopic(removal)], (topic.name.to_string(), topic.id)))
+    });
+    match deleted {
+        Ok((name, topic_id)) => DeletableTopicResult { name: Some(name), topic_id, ..DeletableTopicResult::default() },
+        Err(error) => failed(name, id, &error),
+    }
+}
+
+fn failed(name: Option<String>, topic_id: Uuid, error: &ApiError) -> DeletableTopicResult {
+    DeletableTopicResult {
+        name,
+        topic_id,
+        error_code: error.code.code(),
+        error_message: error.text(),
+        ..DeletableTopicResult::default()
+    }
+}

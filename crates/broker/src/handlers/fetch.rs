@@ -1,0 +1,292 @@
+//! Fetch (1), versions 4–18.
+//!
+//! Reads record batches as they lie in the log, partition by partition in the order of the
+//! session, until `max_bytes`, a partition's own limit and `fetch.max.bytes` are used up. The first
+//! batch is given whole even if it is larger, so that a consumer always comes forward. Where less
+//! than `min_bytes` is there, the request waits up to `max_wait_ms` for the append that brings it.
+//! Only this broker's consumers are served: there are no followers.
+//!
+//! Versions: 5 log start offset · 7 sessions (KIP-227) · 9 current leader epoch (KIP-320) · 11
+//! racks (KIP-392) · 12 flexible, diverging epochs · 13 topic ids (KIP-516) · 15 replica state
+//! (KIP-903) · 16 leaders' end points (KIP-951) · 17 directory ids (KIP-853) · 18 a follower's high
+//! watermark (KIP-1166).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
+};
+use vltava_protocol::messages::{FetchRequest, FetchResponse};
+
+use crate::fetch_session::{Answered, FetchKey, FetchTarget, Opened, SessionRef};
+use crate::node::Node;
+use crate::partition::{Isolation, Partition, ReadFailure};
+use crate::request::RequestContext;
+use crate::waiting::FetchWaiter;
+
+pub(crate) async fn handle(node: &Arc<Node>, context: &RequestContext, request: &FetchRequest) -> FetchResponse {
+    let uses_topic_ids = context.version >= 13;
+    let session = SessionRef { id: request.session_id, epoch: request.session_epoch, uses_topic_ids };
+    let changed = targets(request);
+    let forgotten = forgotten(request);
+    let opened = node.fetch_sessions.lock().open(session, changed, &forgotten, node.now_ms());
+    let (opened, targets) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
+    };
+    let fetch = Fetch::new(node, context, request, targets);
+    let reads = fetch.run(request).await;
+    answer(node, opened, uses_topic_ids, reads)
+}
+
+/// What the request says of partitions, those it names.
+fn targets(request: &FetchRequest) -> Vec<(FetchKey, FetchTarget)> {
+    let partitions = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| {
+            let key = FetchKey { topic: topic.topic.clone(), topic_id: topic.topic_id, partition: partition.partition };
+            let target = FetchTarget {
+                fetch_offset: partition.fetch_offset,
+                max_bytes: partition.partition_max_bytes,
+                current_leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+            };
+            (key, target)
+        })
+    });
+    partitions.collect()
+}
+
+fn forgotten(request: &FetchRequest) -> Vec<FetchKey> {
+    let partitions = request.forgotten_topics_data.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| FetchKey {
+            topic: topic.topic.clone(),
+            topic_id: topic.topic_id,
+            partition: *partition,
+        })
+    });
+    partitions.collect()
+}
+
+/// A partition to read, found or not.
+struct Wanted {
+    key: FetchKey,
+    target: FetchTarget,
+    partition: Result<Arc<Partition>, ErrorCode>,
+}
+
+/// A partition and what was read of it.
+struct Read {
+    key: FetchKey,
+    target: FetchTarget,
+    data: PartitionData,
+    is_diverging: bool,
+}
+
+/// One round over the partitions.
+struct Round {
+    data: Vec<(PartitionData, bool)>,
+    bytes: usize,
+    is_final: bool,
+}
+
+struct Fetch {
+    wanted: Vec<Wanted>,
+    isolation: Isolation,
+    max_bytes: usize,
+    min_bytes: usize,
+    version: i16,
+}
+
+impl Fetch {
+    fn new(
+        node: &Node,
+        context: &RequestContext,
+        request: &FetchRequest,
+        targets: Vec<(FetchKey, FetchTarget)>,
+    ) -> Self {
+        let is_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
+        let find = |key: &FetchKey| {
+            if is_follower {
+                return Err(ErrorCode::NotLeaderOrFollower);
+            }
+            if context.version >= 13 {
+                node.partitions.by_id(key.topic_id, key.partition)
+            } else {
+                node.partitions.by_name(&key.topic, key.partition)
+            }
+        };
+        let max_bytes = request.max_bytes.min(node.config.fetch_max_bytes).max(0);
+        Self {
+            wanted: targets.into_iter().map(|(key, target)| Wanted { partition: find(&key), key, target }).collect(),
+            isolation: Isolation::from_wire(request.isolation_level),
+            max_bytes: usize::try_from(max_bytes).unwrap_or(0),
+            min_bytes: usize::try_from(request.min_bytes.min(max_bytes)).unwrap_or(0),
+            version: context.version,
+        }
+    }
+
+    /// Reads, and waits and reads again where too little is there.
+    async fn run(self, request: &FetchRequest) -> Vec<Read> {
+        let mut round = self.read();
+        let wait = u64::try_from(request.max_wait_ms).unwrap_or(0);
+        if !self.is_enough(&round) && wait > 0 {
+            let deadline = Instant::now() + Duration::from_millis(wait);
+            while !self.is_enough(&round) {
+                let missing = self.min_bytes.saturating_sub(round.bytes);
+                let waiter = FetchWaiter::new(i64::try_from(missing).unwrap_or(i64::MAX));
+                let parked = Parked::new(&self.wanted, &waiter);
+                // What came between the reading and the parking wakes nobody.
+                if !self.has_grown_since(&round) && timeout_at(deadline, waiter.woken()).await.is_err() {
+                    drop(parked);
+                    round = self.read();
+                    break;
+                }
+                drop(parked);
+                round = self.read();
+            }
+        }
+        let wanted = self.wanted.into_iter().zip(round.data);
+        wanted
+            .map(|(wanted, (data, is_diverging))| Read { key: wanted.key, target: wanted.target, data, is_diverging })
+            .collect()
+    }
+
+    fn is_enough(&self, round: &Round) -> bool {
+        round.is_final || self.wanted.is_empty() || round.bytes >= self.min_bytes
+    }
+
+    fn has_grown_since(&self, round: &Round) -> bool {
+        self.wanted.iter().zip(&round.data).any(|(wanted, (data, _))| match &wanted.partition {
+            Ok(partition) => partition.high_watermark() != data.high_watermark || partition.is_gone(),
+            Err(_) => false,
+        })
+    }
+
+    fn read(&self) -> Round {
+        let mut round = Round { data: Vec::with_capacity(self.wanted.len()), bytes: 0, is_final: false };
+        let mut left = self.max_bytes;
+        for wanted in &self.wanted {
+            let limit = usize::try_from(wanted.target.max_bytes).unwrap_or(0).min(left);
+            let is_first = round.bytes == 0;
+            let mut data = PartitionData { partition_index: wanted.key.partition, ..PartitionData::default() };
+            let mut is_diverging = false;
+            match self.read_one(wanted, limit, is_first) {
+                Ok(read) => {
+                    data.high_watermark = read.high_watermark;
+                    data.last_stable_offset = read.last_stable_offset;
+                    data.log_start_offset = read.log_start_offset;
+                    data.aborted_transactions = read.aborted.map(|aborted| {
+                        let told = aborted.into_iter().map(|(producer_id, first_offset)| AbortedTransaction {
+                            producer_id,
+                            first_offset,
+                            ..AbortedTransaction::default()
+                        });
+                        told.collect()
+                    });
+                    if let Some((epoch, end_offset)) = read.diverging {
+                        is_diverging = true;
+                        data.diverging_epoch = EpochEndOffset { epoch, end_offset, ..EpochEndOffset::default() };
+                    }
+                    let size = read.records.len();
+                    round.bytes += size;
+                    left = left.saturating_sub(size);
+                    data.records = Some(read.records);
+                }
+                Err(failure) => {
+                    data.error_code = self.told(failure).code();
+                    data.high_watermark = -1;
+                    data.records = Some(Bytes::new());
+                }
+            }
+            round.is_final |= is_diverging || data.error_code != 0;
+            round.data.push((data, is_diverging));
+        }
+        round
+    }
+
+    fn read_one(
+        &self,
+        wanted: &Wanted,
+        limit: usize,
+        is_first: bool,
+    ) -> Result<crate::partition::ReadData, ReadFailure> {
+        let partition = wanted.partition.as_ref().map_err(|code| *code)?;
+        partition.check_leader_epoch(wanted.target.current_leader_epoch)?;
+        let target = &wanted.target;
+        partition.read(target.fetch_offset, target.last_fetched_epoch, limit, is_first, self.isolation)
+    }
+
+    /// Clients before version 6 do not know the code of a storage error.
+    fn told(&self, code: ErrorCode) -> ErrorCode {
+        match code {
+            ErrorCode::KafkaStorageError if self.version <= 5 => ErrorCode::NotLeaderOrFollower,
+            code => code,
+        }
+    }
+}
+
+/// The places of a waiting fetch in its partitions, given up when dropped.
+struct Parked<'a> {
+    places: Vec<(&'a Arc<Partition>, u64)>,
+}
+
+impl<'a> Parked<'a> {
+    fn new(wanted: &'a [Wanted], waiter: &Arc<FetchWaiter>) -> Self {
+        let found = wanted.iter().filter_map(|wanted| wanted.partition.as_ref().ok());
+        Self { places: found.map(|partition| (partition, partition.waiters().park(waiter))).collect() }
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        for (partition, ticket) in &self.places {
+            partition.waiters().leave(*ticket);
+        }
+    }
+}
+
+fn answer(node: &Node, opened: Opened, uses_topic_ids: bool, reads: Vec<Read>) -> FetchResponse {
+    let told = |read: &Read| Answered {
+        records_bytes: read.data.records.as_ref().map_or(0, Bytes::len),
+        high_watermark: read.data.high_watermark,
+        log_start_offset: read.data.log_start_offset,
+        failed: read.data.error_code != 0,
+        diverging: read.is_diverging,
+    };
+    let mut sessions = node.fetch_sessions.lock();
+    let (session_id, reads) = match opened {
+        Opened::Sessionless => (0, reads),
+        Opened::Full => {
+            let partitions: Vec<_> = reads.iter().map(|read| (read.key.clone(), read.target, told(read))).collect();
+            (sessions.create(uses_topic_ids, &partitions, node.now_ms()), reads)
+        }
+        Opened::Incremental(id) => {
+            let news = reads.into_iter().filter(|read| sessions.answer(id, &read.key, told(read)));
+            (id, news.collect())
+        }
+    };
+    drop(sessions);
+    FetchResponse { session_id, responses: by_topic(reads), ..FetchResponse::default() }
+}
+
+fn by_topic(reads: Vec<Read>) -> Vec<FetchableTopicResponse> {
+    let mut topics: Vec<FetchableTopicResponse> = Vec::new();
+    for read in reads {
+        match topics.last_mut() {
+            Some(last) if last.topic == read.key.topic && last.topic_id == read.key.topic_id => {
+                last.partitions.push(read.data);
+            }
+            _ => topics.push(FetchableTopicResponse {
+                topic: read.key.topic,
+                topic_id: read.key.topic_id,
+                partitions: vec![read.data],
+                ..FetchableTopicResponse::default()
+            }),
+        }
+    }
+    topics
+}

@@ -1,0 +1,47 @@
+//! IncrementalAlterConfigs (44), versions 0–1 (KIP-339).
+//!
+//! Sets, deletes, appends to and subtracts from single settings of topics and of the broker; what
+//! is not named stays. Versions: 1 flexible.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vltava_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use vltava_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+
+use crate::alter::{self, Change, Resource};
+use crate::node::Node;
+
+pub(crate) fn handle(node: &Arc<Node>, request: &IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
+    let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
+    for resource in &request.resources {
+        *counts.entry((resource.resource_type, &resource.resource_name)).or_default() += 1;
+    }
+    let responses = request.resources.iter().map(|resource| {
+        let asked = Resource {
+            kind: resource.resource_type,
+            name: resource.resource_name.clone(),
+            repeated: counts.get(&(resource.resource_type, resource.resource_name.as_str())) != Some(&1),
+        };
+        let changes = resource.configs.iter().map(|config| {
+            let value = config.value.clone();
+            let change = match config.config_operation {
+                0 => Change::Set(value),
+                1 => Change::Delete,
+                2 => Change::Append(value),
+                3 => Change::Subtract(value),
+                other => Change::Unknown(other),
+            };
+            (config.name.clone(), change)
+        });
+        let error = alter::change(node, &asked, changes.collect(), request.validate_only).err();
+        AlterConfigsResourceResponse {
+            error_code: error.as_ref().map_or(0, |error| error.code.code()),
+            error_message: error.and_then(|error| error.text()),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..AlterConfigsResourceResponse::default()
+        }
+    });
+    IncrementalAlterConfigsResponse { responses: responses.collect(), ..IncrementalAlterConfigsResponse::default() }
+}

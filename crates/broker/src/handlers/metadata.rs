@@ -1,0 +1,133 @@
+//! Metadata (3), versions 0–13.
+//!
+//! Tells the brokers and, of the topics asked for, the partitions and their leaders. A topic that
+//! does not exist is created when the request allows it and `auto.create.topics.enable` is true;
+//! the answer then has it already, where Kafka answers an error first and lets the client ask
+//! again.
+//!
+//! Versions: 1 racks, controller, null for all topics · 2 cluster id · 3 throttle time · 4 auto
+//! creation by request · 5 offline replicas · 7 leader epochs · 8–10 authorized operations ·
+//! 9 flexible · 10 topic ids (KIP-516) · 12 topics by id · 13 an error for the whole answer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use vltava_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use vltava_protocol::messages::{MetadataRequest, MetadataResponse};
+use vltava_protocol::{ErrorCode, Uuid};
+
+use crate::authorized;
+use crate::metadata::image::{MetadataImage, PartitionImage, TopicImage};
+use crate::metadata::topic_name;
+use crate::node::Node;
+use crate::request::RequestContext;
+use crate::topics;
+
+pub(crate) fn handle(node: &Arc<Node>, context: &RequestContext, request: &MetadataRequest) -> MetadataResponse {
+    let mut response = MetadataResponse {
+        cluster_id: Some(node.cluster_id().to_owned()),
+        controller_id: node.config.node_id,
+        ..MetadataResponse::default()
+    };
+    if let Some((host, port)) = node.endpoint(&context.peer.listener) {
+        response.brokers.push(MetadataResponseBroker {
+            node_id: node.config.node_id,
+            host,
+            port: i32::from(port),
+            rack: node.rack(),
+            ..MetadataResponseBroker::default()
+        });
+    }
+    response.topics = match &request.topics {
+        Some(topics) if !(topics.is_empty() && context.version == 0) => {
+            let ids: BTreeSet<[u8; 16]> =
+                topics.iter().filter(|t| !t.topic_id.is_zero()).map(|t| *t.topic_id.as_bytes()).collect();
+            if ids.is_empty() {
+                let names: BTreeSet<&str> = topics.iter().filter_map(|t| t.name.as_deref()).collect();
+                by_name(node, &names, request.allow_auto_topic_creation)
+            } else {
+                let image = node.metadata.image();
+                ids.into_iter().map(|id| by_id(&image, Uuid::from_bytes(id))).collect()
+            }
+        }
+        _ => node.metadata.image().topics().map(|topic| describe(topic)).collect(),
+    };
+    if request.include_topic_authorized_operations {
+        for topic in &mut response.topics {
+            topic.topic_authorized_operations = authorized::TOPIC;
+        }
+    }
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = authorized::CLUSTER;
+    }
+    response
+}
+
+fn by_name(node: &Arc<Node>, names: &BTreeSet<&str>, may_create: bool) -> Vec<MetadataResponseTopic> {
+    let mut image = node.metadata.image();
+    if may_create && node.config.auto_create_topics {
+        let missing: Vec<&str> = names.iter().filter(|name| image.topic(name).is_none()).copied().collect();
+        if !missing.is_empty() {
+            let failures = topics::auto_create(node, &missing);
+            image = node.metadata.image();
+            return names
+                .iter()
+                .map(|name| match image.topic(name) {
+                    Some(topic) => describe(topic),
+                    None => failed(name, failures.get(*name).copied().unwrap_or(ErrorCode::UnknownTopicOrPartition)),
+                })
+                .collect();
+        }
+    }
+    names
+        .iter()
+        .map(|name| match image.topic(name) {
+            Some(topic) => describe(topic),
+            None if topic_name::invalid(name).is_some() => failed(name, ErrorCode::InvalidTopicException),
+            None => failed(name, ErrorCode::UnknownTopicOrPartition),
+        })
+        .collect()
+}
+
+fn by_id(image: &MetadataImage, id: Uuid) -> MetadataResponseTopic {
+    match image.topic_by_id(id) {
+        Some(topic) => describe(topic),
+        None => MetadataResponseTopic {
+            error_code: ErrorCode::UnknownTopicId.code(),
+            topic_id: id,
+            ..MetadataResponseTopic::default()
+        },
+    }
+}
+
+fn failed(name: &str, error: ErrorCode) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        error_code: error.code(),
+        name: Some(name.to_owned()),
+        is_internal: topic_name::is_internal(name),
+        ..MetadataResponseTopic::default()
+    }
+}
+
+fn describe(topic: &TopicImage) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id,
+        is_internal: topic_name::is_internal(&topic.name),
+        partitions: topic.partitions.iter().zip(0..).map(|(p, index)| describe_partition(p, index)).collect(),
+        ..MetadataResponseTopic::default()
+    }
+}
+
+fn describe_partition(partition: &PartitionImage, index: i32) -> MetadataResponsePartition {
+    MetadataResponsePartition {
+        partition_index: index,
+        leader_id: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: partition.replicas.clone(),
+        isr_nodes: partition.isr.clone(),
+        ..MetadataResponsePartition::default()
+    }
+}

@@ -1,0 +1,115 @@
+//! Produce (0), versions 3–13.
+//!
+//! Appends one record batch to each partition named. The batch is checked by the log: checksum,
+//! size, sequence numbers, timestamps. An answer with `acks` 1 or all goes out when the records are
+//! in the log; there is one replica, so both mean the same. With `acks=0` there is no answer: a
+//! failure ends the connection. Transactional batches are refused, there is no transaction
+//! coordinator yet.
+//!
+//! The batch is not copied: what came off the socket is written to the segment's file. The write
+//! goes to the page cache and is short, so it is done on the thread that serves the connection.
+//!
+//! Versions: 5 log start offset · 8 errors by record (KIP-467) · 9 flexible · 10 current leader
+//! (KIP-951) · 13 topic ids (KIP-516).
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::produce_request::PartitionProduceData;
+use vltava_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
+use vltava_protocol::messages::{ProduceRequest, ProduceResponse};
+
+use crate::metadata::topic_name;
+use crate::node::Node;
+use crate::partition::{AppendFailure, Partition};
+use crate::partitions::TopicPartitions;
+use crate::request::RequestContext;
+
+/// What becomes of a request.
+pub(crate) enum Outcome {
+    Answer(ProduceResponse),
+    /// No answer is expected.
+    Silent,
+    /// None is expected, and something failed.
+    Disconnect,
+}
+
+pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ProduceRequest) -> Outcome {
+    let mut failed = false;
+    let mut response = ProduceResponse::default();
+    for topic in &request.topic_data {
+        let known = if context.version >= 13 {
+            node.partitions.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
+        } else {
+            node.partitions.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
+        };
+        let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
+        for data in &topic.partition_data {
+            let appended = match &known {
+                Ok(known) => append(node, context, request, known, data),
+                Err(code) => Err(AppendFailure::from(*code)),
+            };
+            failed |= appended.is_err();
+            partition_responses.push(appended.unwrap_or_else(|failure| refused(data.index, failure)));
+        }
+        response.responses.push(TopicProduceResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partition_responses,
+            ..TopicProduceResponse::default()
+        });
+    }
+    match (request.acks, failed) {
+        (0, true) => Outcome::Disconnect,
+        (0, false) => Outcome::Silent,
+        _ => Outcome::Answer(response),
+    }
+}
+
+fn append(
+    node: &Node,
+    context: &RequestContext,
+    request: &ProduceRequest,
+    topic: &TopicPartitions,
+    data: &PartitionProduceData,
+) -> Result<PartitionProduceResponse, AppendFailure> {
+    if !matches!(request.acks, -1..=1) {
+        return Err(ErrorCode::InvalidRequiredAcks.into());
+    }
+    // The admin client writes to the coordinators' topics when it repairs them; nobody else may.
+    if topic_name::is_internal(topic.name()) && context.client_id.as_deref() != Some("__admin_client") {
+        let text = format!("Cannot append to internal topic {}", topic.name());
+        return Err(AppendFailure::new(ErrorCode::InvalidTopicException, text));
+    }
+    let partition: &Partition = topic.partition(data.index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let records = data.records.as_ref().filter(|records| !records.is_empty()).ok_or_else(|| {
+        let version = context.version;
+        let text = format!("Produce requests with version {version} must have at least one record batch per partition");
+        AppendFailure::new(ErrorCode::InvalidRecord, text)
+    })?;
+    let appended = partition.append_from_client(records, node.now_ms())?;
+    Ok(PartitionProduceResponse {
+        index: data.index,
+        base_offset: appended.base_offset,
+        log_append_time_ms: appended.log_append_time_ms,
+        log_start_offset: appended.log_start_offset,
+        ..PartitionProduceResponse::default()
+    })
+}
+
+fn refused(index: i32, failure: AppendFailure) -> PartitionProduceResponse {
+    let record_errors = failure.record_errors.into_iter().map(|error| BatchIndexAndErrorMessage {
+        batch_index: error.batch_index,
+        batch_index_error_message: Some(error.message),
+        ..BatchIndexAndErrorMessage::default()
+    });
+    PartitionProduceResponse {
+        index,
+        error_code: failure.code.code(),
+        base_offset: -1,
+        log_start_offset: failure.log_start_offset,
+        record_errors: record_errors.collect(),
+        error_message: failure.message,
+        ..PartitionProduceResponse::default()
+    }
+}

@@ -1,0 +1,18 @@
+//! The features of a cluster that this broker knows, and the levels a new directory begins with.
+
+/// A feature and the levels of it that are understood.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Feature {
+    pub(crate) name: &'static str,
+    pub(crate) min_version: i16,
+    pub(crate) max_version: i16,
+    /// What an empty directory is formatted with; 0 is off.
+    pub(crate) initial_level: i16,
+}
+
+/// Kafka 4.3's `metadata.version` is 30, its lowest 7. The records that this broker writes are
+/// those of level 30; features that stand for APIs it does not serve are not here.
+pub(crate) static SUPPORTED_FEATURES: &[Feature] = &[
+    Feature { name: "metadata.version", min_version: 7, max_version: 30, initial_level: 30 },
+    Feature { name: "eligible.leader.replicas.version", min_version: 0, max_version: 1, initial_level: 1 },
+];

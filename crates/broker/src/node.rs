@@ -1,0 +1,235 @@
+//! The broker as its handlers see it: configuration, metadata, partitions, and the few things that
+//! are shared between connections.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tracing::error;
+use vltava_log::LogConfig;
+use vltava_protocol::records::metadata::{BrokerRegistrationChangeRecord, MetadataRecord};
+use vltava_protocol::{ErrorCode, Uuid};
+
+use crate::config::BrokerConfig;
+use crate::config::resolve::{Settings, Sources};
+use crate::error::BrokerError;
+use crate::fetch_session::FetchSessions;
+use crate::log_dirs::LogDirs;
+use crate::metadata::MetadataStore;
+use crate::metadata::image::{MetadataImage, ResourceType};
+use crate::partitions::{Partitions, Storage};
+use crate::producer_ids::ProducerIds;
+use crate::registration;
+use crate::request::ApiError;
+
+/// A running broker.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: BrokerConfig,
+    pub(crate) log_dirs: LogDirs,
+    pub(crate) metadata: MetadataStore,
+    pub(crate) partitions: Partitions,
+    pub(crate) fetch_sessions: Mutex<FetchSessions>,
+    pub(crate) producer_ids: ProducerIds,
+    /// What clients are told, by listener name.
+    endpoints: HashMap<String, (String, u16)>,
+    broker_epoch: AtomicI64,
+    started: Instant,
+}
+
+impl Node {
+    /// Opens the directories and loads everything in them. Waits for the disk.
+    pub(crate) fn open(
+        config: BrokerConfig,
+        log_dirs: LogDirs,
+        endpoints: HashMap<String, (String, u16)>,
+    ) -> Result<Self, BrokerError> {
+        let now_ms = wall_clock_ms();
+        let storage = Storage::load(&log_dirs, &config)?;
+        let metadata = MetadataStore::load(storage.open_metadata(now_ms)?)?;
+        let slots = usize::try_from(config.long("max.incremental.fetch.session.cache.slots")).unwrap_or(0);
+        let node = Self {
+            log_dirs,
+            metadata,
+            partitions: Partitions::new(storage),
+            fetch_sessions: Mutex::new(FetchSessions::new(slots)),
+            producer_ids: ProducerIds::default(),
+            endpoints,
+            broker_epoch: AtomicI64::new(-1),
+            started: Instant::now(),
+            config,
+        };
+        registration::register(&node)?;
+        node.open_partitions(now_ms)?;
+        node.unfence()?;
+        Ok(node)
+    }
+
+    /// Milliseconds since the epoch: what goes into records.
+    pub(crate) fn now_ms(&self) -> i64 {
+        wall_clock_ms()
+    }
+
+    /// Milliseconds of a clock that never goes back: what deadlines are counted by.
+    pub(crate) fn elapsed_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn cluster_id(&self) -> &str {
+        self.log_dirs.cluster_id()
+    }
+
+    /// The address that a client of a listener is told, if the listener is advertised.
+    pub(crate) fn endpoint(&self, listener: &str) -> Option<(String, u16)> {
+        self.endpoints.get(listener).cloned()
+    }
+
+    pub(crate) fn endpoints(&self) -> &HashMap<String, (String, u16)> {
+        &self.endpoints
+    }
+
+    pub(crate) fn rack(&self) -> Option<String> {
+        self.config.text("broker.rack").map(str::to_owned)
+    }
+
+    pub(crate) fn broker_epoch(&self) -> i64 {
+        self.broker_epoch.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_broker_epoch(&self, epoch: i64) {
+        self.broker_epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// Where the broker's values come from.
+    pub(crate) fn sources<'a>(&'a self, image: &'a MetadataImage) -> Sources<'a> {
+        let own = image.config(ResourceType::Broker, &self.config.node_id.to_string());
+        let default = image.config(ResourceType::Broker, "");
+        Sources {
+            dynamic_broker: own.map(AsRef::as_ref),
+            dynamic_default: default.map(AsRef::as_ref),
+            config: &self.config,
+        }
+    }
+
+    /// Changes the metadata: `decide` sees the newest state and gives the records. When this
+    /// returns, partitions are opened and closed and settings are in force.
+    pub(crate) fn update_metadata<T>(
+        &self,
+        decide: impl FnOnce(&MetadataImage) -> Result<(Vec<MetadataRecord>, T), ApiError>,
+    ) -> Result<T, ApiError> {
+        self.metadata.update(self.now_ms(), decide, |before, after, records| self.act(before, after, records))
+    }
+
+    /// Does what follows from new records.
+    fn act(&self, _before: &MetadataImage, after: &MetadataImage, records: &[MetadataRecord]) -> Result<(), ApiError> {
+        let now_ms = self.now_ms();
+        let mut grown: Vec<Uuid> = Vec::new();
+        let mut all_settings = false;
+        let mut settings_of: Vec<&str> = Vec::new();
+        for record in records {
+            match record {
+                MetadataRecord::Partition(partition) if !grown.contains(&partition.topic_id) => {
+                    grown.push(partition.topic_id);
+                }
+                MetadataRecord::RemoveTopic(removed) => self.partitions.delete(removed.topic_id, now_ms),
+                MetadataRecord::Config(config) if config.resource_type == ResourceType::Broker as i8 => {
+                    all_settings = true;
+                }
+                MetadataRecord::Config(config) if config.resource_type == ResourceType::Topic as i8 => {
+                    settings_of.push(&config.resource_name);
+                }
+                _ => {}
+            }
+        }
+        let mut outcome = Ok(());
+        for id in grown {
+            let Some(topic) = after.topic_by_id(id) else { continue };
+            let opened = self.partitions.open(topic, &self.log_config(after, &topic.name), now_ms);
+            if let Err(error) = opened {
+                error!(%error, "a new partition has no log");
+                outcome = Err(ApiError::new(ErrorCode::KafkaStorageError, error.to_string()));
+            }
+        }
+        for partition in self.partitions.all() {
+            if all_settings || settings_of.contains(&partition.topic()) {
+                partition.update_config(self.log_config(after, partition.topic()));
+            }
+        }
+        outcome
+    }
+
+    /// The settings of a topic as its logs take them.
+    fn log_config(&self, image: &MetadataImage, topic: &str) -> LogConfig {
+        let overrides: Option<&Settings> = image.config(ResourceType::Topic, topic).map(AsRef::as_ref);
+        let settings = self.sources(image).topic_settings(overrides);
+        let pairs = settings.iter().map(|(key, value)| (*key, value.as_str()));
+        LogConfig::from_properties(pairs).unwrap_or_else(|error| {
+            // Settings are checked before they are recorded; those of another version may be stricter.
+            error!(topic, %error, "the settings of a topic are not understood, Kafka's defaults hold");
+            LogConfig::default()
+        })
+    }
+
+    fn open_partitions(&self, now_ms: i64) -> Result<(), BrokerError> {
+        let image = self.metadata.image();
+        let topics: Vec<_> = image.topics().collect();
+        let threads = usize::try_from(self.config.int("num.recovery.threads.per.data.dir")).unwrap_or(1).max(1);
+        let share = topics.len().div_ceil(threads).max(1);
+        let opened: Vec<Result<(), BrokerError>> = std::thread::scope(|scope| {
+            let workers: Vec<_> = topics
+                .chunks(share)
+                .map(|topics| {
+                    let image = &image;
+                    scope.spawn(move || {
+                        for topic in topics {
+                            let config = self.log_config(image, &topic.name);
+                            let opened = self.partitions.open(topic, &config, now_ms);
+                            opened.map_err(|e| BrokerError::Log { partition: e.partition, source: e.source })?;
+                        }
+                        Ok(())
+                    })
+                })
+                .collect();
+            workers.into_iter().map(|worker| worker.join().unwrap_or(Err(BrokerError::Ended))).collect()
+        });
+        opened.into_iter().collect::<Result<(), _>>()?;
+        self.partitions.storage().set_strays_aside(|topic, index| {
+            let known = image.topic(topic).map_or(0, |topic| topic.partitions.len());
+            usize::try_from(index).is_ok_and(|index| index < known)
+        });
+        Ok(())
+    }
+
+    /// Says that the broker is ready to serve.
+    fn unfence(&self) -> Result<(), BrokerError> {
+        let change = BrokerRegistrationChangeRecord {
+            broker_id: self.config.node_id,
+            broker_epoch: self.broker_epoch(),
+            fenced: -1,
+            ..BrokerRegistrationChangeRecord::default()
+        };
+        let written = self.update_metadata(|_| Ok((vec![MetadataRecord::BrokerRegistrationChange(change)], ())));
+        written.map_err(registration::failed)
+    }
+
+    /// Closes every log. Nothing may be appended any more.
+    pub(crate) fn close(&self) {
+        let is_clean = self.partitions.close();
+        let closed = self.metadata.close();
+        if let Err(error) = &closed {
+            error!(%error, "cannot close the metadata log");
+        }
+        if is_clean
+            && closed.is_ok()
+            && let Err(error) = self.partitions.storage().mark_clean(self.broker_epoch())
+        {
+            error!(%error, "cannot mark the stop as clean");
+        }
+    }
+}
+
+fn wall_clock_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,326 @@
+//! A partition: the one owner of its log, behind a short lock.
+//!
+//! There is one replica, so the high watermark is the end of the log. Checking a batch, and reading
+//! from a file, happen outside of the lock.
+
+mod failure;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use vltava_log::{
+    AppendContext, AppendOrigin, Appender, FetchIsolation, Log, LogConfig, LogError, LogStartOffsetIncrementReason,
+    TimestampQuery,
+};
+use vltava_protocol::{ErrorCode, Uuid};
+
+pub(crate) use failure::{AppendFailure, ReadFailure};
+
+use crate::waiting::Waiters;
+
+thread_local! {
+    /// The codecs and buffers of the checks before an append: one set for each worker thread.
+    static APPENDER: RefCell<Appender> = RefCell::new(Appender::new());
+}
+
+/// Up to where a reader may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// The high watermark.
+    ReadUncommitted,
+    /// The last stable offset: before any transaction that is still open.
+    ReadCommitted,
+}
+
+impl Isolation {
+    pub(crate) fn from_wire(level: i8) -> Self {
+        if level == 1 { Self::ReadCommitted } else { Self::ReadUncommitted }
+    }
+}
+
+/// What an append to a partition came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) base_offset: i64,
+    /// -1 unless the broker sets timestamps.
+    pub(crate) log_append_time_ms: i64,
+    pub(crate) log_start_offset: i64,
+}
+
+/// What was read of a partition.
+#[derive(Debug, Default)]
+pub(crate) struct ReadData {
+    pub(crate) records: Bytes,
+    pub(crate) high_watermark: i64,
+    pub(crate) last_stable_offset: i64,
+    pub(crate) log_start_offset: i64,
+    /// Producer and first offset; given to readers of committed records only.
+    pub(crate) aborted: Option<Vec<(i64, i64)>>,
+    /// Epoch and end offset, where the reader's log went another way.
+    pub(crate) diverging: Option<(i32, i64)>,
+}
+
+/// An offset that was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FoundOffset {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) leader_epoch: i32,
+}
+
+impl FoundOffset {
+    pub(crate) const NONE: Self = Self { offset: -1, timestamp: -1, leader_epoch: -1 };
+}
+
+/// A partition of which this broker is the leader.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    topic: Arc<str>,
+    topic_id: Uuid,
+    index: i32,
+    directory_id: Uuid,
+    leader_epoch: AtomicI32,
+    log: Mutex<Log>,
+    waiters: Waiters,
+    gone: AtomicBool,
+}
+
+impl Partition {
+    pub(crate) fn new(topic: Arc<str>, topic_id: Uuid, index: i32, directory_id: Uuid, log: Log) -> Self {
+        Self {
+            topic,
+            topic_id,
+            index,
+            directory_id,
+            leader_epoch: AtomicI32::new(0),
+            log: Mutex::new(log),
+            waiters: Waiters::default(),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(crate) fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    pub(crate) fn index(&self) -> i32 {
+        self.index
+    }
+
+    pub(crate) fn directory_id(&self) -> Uuid {
+        self.directory_id
+    }
+
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// Whether the topic was deleted.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Notes that the topic is deleted, and lets go who waits for records of it.
+    pub(crate) fn set_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.waiters.wake_all();
+    }
+
+    /// Begins a leader epoch at the end of the log.
+    pub(crate) fn lead(&self, leader_epoch: i32) -> Result<(), LogError> {
+        let mut log = self.log.lock();
+        if log.leader_epochs().latest().is_none_or(|entry| entry.epoch < leader_epoch) {
+            log.assign_leader_epoch(leader_epoch)?;
+        }
+        self.leader_epoch.store(leader_epoch, Ordering::Release);
+        Ok(())
+    }
+
+    /// Checks the leader epoch that a client believes in; -1 is not checked.
+    pub(crate) fn check_leader_epoch(&self, current: i32) -> Result<(), ErrorCode> {
+        let ours = self.leader_epoch.load(Ordering::Acquire);
+        match current {
+            ..0 => Ok(()),
+            _ if current < ours => Err(ErrorCode::FencedLeaderEpoch),
+            _ if current > ours => Err(ErrorCode::UnknownLeaderEpoch),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn high_watermark(&self) -> i64 {
+        self.log.lock().high_watermark()
+    }
+
+    pub(crate) fn log_start_offset(&self) -> i64 {
+        self.log.lock().log_start_offset()
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.log.lock().size()
+    }
+
+    /// Appends what a client sent.
+    pub(crate) fn append_from_client(&self, records: &Bytes, now_ms: i64) -> Result<Appended, AppendFailure> {
+        self.append(records, AppendOrigin::Client, now_ms)
+    }
+
+    /// Appends what a coordinator of this broker wrote.
+    pub(crate) fn append_from_coordinator(&self, records: &Bytes, now_ms: i64) -> Result<Appended, AppendFailure> {
+        self.append(records, AppendOrigin::Coordinator, now_ms)
+    }
+
+    fn append(&self, records: &Bytes, origin: AppendOrigin, now_ms: i64) -> Result<Appended, AppendFailure> {
+        if self.is_gone() {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        }
+        let leader_epoch = self.leader_epoch.load(Ordering::Acquire);
+        let context = AppendContext { origin, ..AppendContext::client(leader_epoch, now_ms) };
+        let config = Arc::clone(self.log.lock().config());
+        let prepare = |appender: &RefCell<Appender>| appender.borrow_mut().prepare(records.clone(), context, &config);
+        let prepared = APPENDER.with(prepare).map_err(|error| self.refused(error))?;
+        let mut log = self.log.lock();
+        let info = log.append_prepared(prepared);
+        let info = info.map_err(|error| AppendFailure::of_log(error, log.log_start_offset()))?;
+        let advanced = log.advance_high_watermark_to_log_end();
+        advanced.map_err(|error| AppendFailure::of_log(error, log.log_start_offset()))?;
+        drop(log);
+        let appended = Appended {
+            base_offset: info.first_offset,
+            log_append_time_ms: info.log_append_time,
+            log_start_offset: info.log_start_offset,
+        };
+        self.waiters.grown(info.size);
+        Ok(appended)
+    }
+
+    fn refused(&self, error: LogError) -> AppendFailure {
+        AppendFailure::of_log(error, self.log_start_offset())
+    }
+
+    /// Reads whole batches from the one that holds `offset` on, up to `max_bytes`; one batch even
+    /// if it is larger, where `min_one` says so.
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        last_fetched_epoch: i32,
+        max_bytes: usize,
+        min_one: bool,
+        isolation: Isolation,
+    ) -> Result<ReadData, ReadFailure> {
+        if self.is_gone() {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        let mut log = self.log.lock();
+        let mut data = ReadData {
+            high_watermark: log.high_watermark(),
+            last_stable_offset: log.last_stable_offset(),
+            log_start_offset: log.log_start_offset(),
+            ..ReadData::default()
+        };
+        if last_fetched_epoch >= 0 {
+            let end = log.log_end_offset();
+            let known = log.leader_epochs().end_offset_for(last_fetched_epoch, end);
+            let (epoch, end_offset) = known.ok_or(ErrorCode::OffsetOutOfRange)?;
+            if epoch < last_fetched_epoch || end_offset < offset {
+                data.diverging = Some((epoch, end_offset));
+                return Ok(data);
+            }
+        }
+        let upper = match isolation {
+            Isolation::ReadUncommitted => FetchIsolation::HighWatermark,
+            Isolation::ReadCommitted => FetchIsolation::TxnCommitted,
+        };
+        let plan = log.read(offset, max_bytes, upper, min_one).map_err(|error| failure::code(&error))?;
+        drop(log);
+        let read = plan.read().map_err(|error| failure::code(&error))?;
+        if isolation == Isolation::ReadCommitted {
+            let aborted = plan.aborted_transactions.iter().flatten();
+            data.aborted = Some(aborted.map(|txn| (txn.producer_id, txn.first_offset)).collect());
+        }
+        data.records = read;
+        Ok(data)
+    }
+
+    /// The end of what a reader may read.
+    pub(crate) fn latest_offset(&self, isolation: Isolation) -> FoundOffset {
+        let log = self.log.lock();
+        let offset = match isolation {
+            Isolation::ReadUncommitted => log.high_watermark(),
+            Isolation::ReadCommitted => log.last_stable_offset(),
+        };
+        let leader_epoch = self.leader_epoch.load(Ordering::Acquire);
+        FoundOffset { offset, timestamp: -1, leader_epoch }
+    }
+
+    /// The first offset that can be read.
+    pub(crate) fn earliest_offset(&self) -> FoundOffset {
+        let log = self.log.lock();
+        let offset = log.log_start_offset();
+        let leader_epoch = log.leader_epochs().epoch_for_offset(offset).unwrap_or(-1);
+        FoundOffset { offset, timestamp: -1, leader_epoch }
+    }
+
+    /// The first record with the largest timestamp.
+    pub(crate) fn offset_of_max_timestamp(&self) -> Result<FoundOffset, ErrorCode> {
+        self.find_by_timestamp(TimestampQuery::MaxTimestamp, i64::MAX)
+    }
+
+    /// The first record at or after `timestamp` that a reader may read.
+    pub(crate) fn offset_for_timestamp(&self, timestamp: i64, isolation: Isolation) -> Result<FoundOffset, ErrorCode> {
+        let end = self.latest_offset(isolation).offset;
+        self.find_by_timestamp(TimestampQuery::At(timestamp), end)
+    }
+
+    fn find_by_timestamp(&self, query: TimestampQuery, end: i64) -> Result<FoundOffset, ErrorCode> {
+        let found = self.log.lock().fetch_offset_by_timestamp(query).map_err(|error| failure::code(&error))?;
+        Ok(match found {
+            Some(found) if found.offset < end => FoundOffset {
+                offset: found.offset,
+                timestamp: found.timestamp,
+                leader_epoch: found.leader_epoch.unwrap_or(-1),
+            },
+            _ => FoundOffset::NONE,
+        })
+    }
+
+    /// The latest epoch up to `epoch` and where its records end.
+    pub(crate) fn end_offset_for_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        let log = self.log.lock();
+        if epoch == self.leader_epoch.load(Ordering::Acquire) {
+            return Some((epoch, log.log_end_offset()));
+        }
+        log.leader_epochs().end_offset_for(epoch, log.log_end_offset())
+    }
+
+    /// Deletes what lies before `offset`, -1 for everything; gives the new log start offset.
+    pub(crate) fn delete_records(&self, offset: i64) -> Result<i64, ErrorCode> {
+        let mut log = self.log.lock();
+        if !log.config().delete {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        let high_watermark = log.high_watermark();
+        let offset = if offset == -1 { high_watermark } else { offset };
+        if offset < 0 || offset > high_watermark {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        let reason = LogStartOffsetIncrementReason::ClientRecordDeletion;
+        log.maybe_increment_log_start_offset(offset, reason).map_err(|error| failure::code(&error))?;
+        Ok(log.log_start_offset())
+    }
+
+    pub(crate) fn update_config(&self, config: LogConfig) {
+        self.log.lock().update_config(config);
+    }
+
+    /// Does something with the log that needs no more of the partition than it.
+    pub(crate) fn with_log<T>(&self, f: impl FnOnce(&mut Log) -> T) -> T {
+        f(&mut self.log.lock())
+    }
+}

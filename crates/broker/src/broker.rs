@@ -186,12 +186,11 @@ fn start(config: BrokerConfig) -> Result<(Runtime, Arc<Node>, Vec<Bound>), Broke
         .enable_all()
         .build()
         .map_err(BrokerError::Runtime)?;
-    let listeners = {
-        let _within = runtime.enter();
-        network::bind(&config)?
-    };
+    let within = runtime.enter();
+    let listeners = network::bind(&config)?;
     let endpoints = endpoints(&config, &listeners);
     let node = Arc::new(Node::open(config, log_dirs, endpoints)?);
+    drop(within);
     Ok((runtime, node, listeners))
 }
 

@@ -1,8 +1,5 @@
-//! What coordinators get from the broker: a partition of an internal topic as their log, and time.
-//!
-//! A coordinator is a state machine for each partition of its topic. It emits records; the broker
-//! appends them through [`InternalLog`] and an answer leaves only when that returned. When a broker
-//! starts, or a partition is asked for the first time, the machine replays the whole log.
+//! The coordinators, and what they get from the broker: the partitions of an internal topic as
+//! their log, settings, the caller of a request, the news that a topic is gone.
 
 #[allow(dead_code, unused_imports, reason = "its callers are the handlers, which follow")]
 pub(crate) mod group;
@@ -10,94 +7,99 @@ pub(crate) mod group;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vltava_protocol::ErrorCode;
-use vltava_protocol::record::{RecordBatch, RecordBatches};
+use vltava_protocol::record::Compression;
+use vltava_protocol::{ErrorCode, Uuid};
 
+use crate::config::BrokerConfig;
+use crate::coordinator::group::{Caller, GroupCoordinator, GroupCoordinatorConfig, OffsetsLog};
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::node::Node;
-use crate::partition::{Isolation, Partition};
-use crate::topics;
+use crate::partition::Isolation;
+use crate::partitions::Partitions;
+use crate::request::RequestContext;
 
-/// How much of a log is read at once while loading (Kafka's `offsets.load.buffer.size`).
-const LOAD_BYTES: usize = 5 * 1024 * 1024;
-
-/// One partition of an internal topic, as its coordinator writes and loads it.
-#[derive(Debug, Clone)]
-pub(crate) struct InternalLog {
-    partition: Arc<Partition>,
+/// The partitions of `__consumer_offsets`, as the group coordinator writes and loads them.
+///
+/// When an append returns, the records are in the log: a kill of the process does not lose them.
+#[derive(Debug)]
+struct OffsetsTopic {
+    partitions: Arc<Partitions>,
 }
 
-impl InternalLog {
-    /// Opens partition `index` of `__consumer_offsets`; creates the topic when it is first needed.
-    ///
-    /// # Errors
-    ///
-    /// `COORDINATOR_NOT_AVAILABLE` when the topic cannot be created.
-    pub(crate) fn open_offsets(node: &Arc<Node>, index: i32) -> Result<Self, ErrorCode> {
-        if node.partitions.topic(CONSUMER_OFFSETS).is_none() {
-            let failures = topics::auto_create(node, &[CONSUMER_OFFSETS]);
-            if !failures.is_empty() {
-                return Err(ErrorCode::CoordinatorNotAvailable);
-            }
+impl OffsetsLog for OffsetsTopic {
+    fn append(&self, partition: i32, batch: &Bytes, now_ms: i64) -> Result<(), ErrorCode> {
+        let partition = self.partitions.by_name(CONSUMER_OFFSETS, partition)?;
+        partition.append_from_coordinator(batch, now_ms).map(|_| ()).map_err(|failure| failure.code)
+    }
+
+    fn read(&self, partition: i32, offset: i64, max_bytes: usize) -> Result<Bytes, ErrorCode> {
+        let partition = self.partitions.by_name(CONSUMER_OFFSETS, partition)?;
+        partition.read(offset, -1, max_bytes, true, Isolation::ReadUncommitted).map(|read| read.records)
+    }
+
+    fn bounds(&self, partition: i32) -> Result<(i64, i64), ErrorCode> {
+        let partition = self.partitions.by_name(CONSUMER_OFFSETS, partition)?;
+        Ok((partition.log_start_offset(), partition.high_watermark()))
+    }
+}
+
+/// Makes the group coordinator of a broker; it serves nothing until [`Node::start_groups`].
+pub(crate) fn group_coordinator(config: &BrokerConfig, partitions: &Arc<Partitions>) -> Arc<GroupCoordinator> {
+    let size = |key: &str| usize::try_from(config.long(key)).unwrap_or(0);
+    let settings = GroupCoordinatorConfig {
+        min_session_timeout_ms: config.int("group.min.session.timeout.ms"),
+        max_session_timeout_ms: config.int("group.max.session.timeout.ms"),
+        initial_rebalance_delay_ms: config.int("group.initial.rebalance.delay.ms"),
+        max_size: size("group.max.size"),
+        offset_metadata_max_bytes: size("offset.metadata.max.bytes"),
+        offsets_retention_ms: config.long("offsets.retention.minutes").saturating_mul(60_000),
+        offsets_retention_check_interval_ms: config.long("offsets.retention.check.interval.ms"),
+        offsets_topic_compression: compression(config.long("offsets.topic.compression.codec")),
+        max_batch_bytes: size("message.max.bytes"),
+    };
+    let topic = OffsetsTopic { partitions: Arc::clone(partitions) };
+    Arc::new(GroupCoordinator::new(settings, Arc::new(topic)))
+}
+
+/// Kafka's number of a codec; a number that it does not have is none.
+fn compression(codec: i64) -> Compression {
+    match codec {
+        1 => Compression::Gzip,
+        2 => Compression::Snappy,
+        3 => Compression::Lz4,
+        4 => Compression::Zstd,
+        _ => Compression::None,
+    }
+}
+
+impl Node {
+    /// Serves the groups if their topic is there; nothing happens if they are served already. To be
+    /// called within the runtime.
+    pub(crate) fn start_groups(&self) {
+        let image = self.metadata.image();
+        if let Some(topic) = image.topic(CONSUMER_OFFSETS) {
+            self.groups.start(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
         }
-        let partition = node.partitions.by_name(CONSUMER_OFFSETS, index);
-        partition.map(|partition| Self { partition }).map_err(|_| ErrorCode::CoordinatorNotAvailable)
     }
 
-    /// Appends record batches. When it returns they are in the log, and a kill of the process does
-    /// not lose them.
-    ///
-    /// # Errors
-    ///
-    /// The code of the log's failure, such as `KAFKA_STORAGE_ERROR`.
-    pub(crate) fn append(&self, batches: &Bytes, now_ms: i64) -> Result<i64, ErrorCode> {
-        let appended = self.partition.append_from_coordinator(batches, now_ms);
-        appended.map(|appended| appended.base_offset).map_err(|failure| failure.code)
-    }
-
-    /// Gives every batch of the log, from its start to its end, to `replay`.
-    ///
-    /// # Errors
-    ///
-    /// The code of the log's failure, or `CORRUPT_MESSAGE` for a batch that is none.
-    pub(crate) fn replay(
-        &self,
-        mut replay: impl FnMut(&RecordBatch) -> Result<(), ErrorCode>,
-    ) -> Result<(), ErrorCode> {
-        let end = self.partition.high_watermark();
-        let mut next = self.partition.log_start_offset();
-        while next < end {
-            let read = self.partition.read(next, -1, LOAD_BYTES, true, Isolation::ReadUncommitted)?;
-            if read.records.is_empty() {
-                return Ok(());
-            }
-            for batch in RecordBatches::new(read.records) {
-                let batch = batch.map_err(|_| ErrorCode::CorruptMessage)?;
-                next = batch.last_offset() + 1;
-                replay(&batch)?;
-            }
+    /// Lets the groups forget the offsets of deleted topics.
+    pub(crate) fn forget_offsets_of(&self, topics: &[(String, Uuid)]) {
+        let forgotten = self.groups.with_all_shards(|shard, now| shard.topics_deleted(now, topics));
+        if let Err(error) = forgotten {
+            // What is left is found by the next look for old offsets.
+            tracing::warn!(?error, "the offsets of a deleted topic are not removed yet");
         }
-        Ok(())
     }
 }
 
-/// The partition of a coordinator's topic with `partitions` partitions that `id` belongs to: Java's
-/// `String.hashCode`, made positive as Kafka does it.
-pub(crate) fn partition_for(id: &str, partitions: i32) -> i32 {
-    let hash = id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    let positive = if hash == i32::MIN { 0 } else { hash.abs() };
-    positive % partitions.max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_belongs_to_the_partition_that_kafka_puts_it_in() {
-        // From Java: Math.abs("…".hashCode()) % 50.
-        for (id, partition) in [("", 0), ("a", 47), ("my-group", 12), ("polygenelubricants", 0)] {
-            assert_eq!(partition_for(id, 50), partition, "{id}");
+impl RequestContext {
+    /// The caller, as a coordinator describes its members.
+    #[allow(dead_code, reason = "its callers are the handlers, which follow")]
+    pub(crate) fn caller(&self) -> Caller {
+        Caller {
+            api_version: self.version,
+            client_id: self.client_id.clone().unwrap_or_default(),
+            client_host: self.peer.host(),
         }
     }
 }

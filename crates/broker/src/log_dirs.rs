@@ -84,11 +84,6 @@ impl LogDirs {
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, LogDir> {
         self.dirs.iter()
     }
-
-    /// The directory of the metadata log: the first one, as in Kafka.
-    pub(crate) fn metadata_dir(&self) -> &Path {
-        self.dirs.first().map_or(Path::new(""), |dir| dir.path.as_path())
-    }
 }
 
 /// Draws an id that, like all of Kafka's, does not begin with a dash.

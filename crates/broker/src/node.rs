@@ -2,8 +2,9 @@
 //! are shared between connections.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tracing::error;
@@ -13,6 +14,8 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::config::BrokerConfig;
 use crate::config::resolve::{Settings, Sources};
+use crate::coordinator;
+use crate::coordinator::group::GroupCoordinator;
 use crate::error::BrokerError;
 use crate::fetch_session::FetchSessions;
 use crate::log_dirs::LogDirs;
@@ -29,17 +32,18 @@ pub(crate) struct Node {
     pub(crate) config: BrokerConfig,
     pub(crate) log_dirs: LogDirs,
     pub(crate) metadata: MetadataStore,
-    pub(crate) partitions: Partitions,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) groups: Arc<GroupCoordinator>,
     pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) producer_ids: ProducerIds,
     /// What clients are told, by listener name.
     endpoints: HashMap<String, (String, u16)>,
     broker_epoch: AtomicI64,
-    started: Instant,
 }
 
 impl Node {
-    /// Opens the directories and loads everything in them. Waits for the disk.
+    /// Opens the directories and loads everything in them. Waits for the disk; to be called within
+    /// the runtime.
     pub(crate) fn open(
         config: BrokerConfig,
         log_dirs: LogDirs,
@@ -48,32 +52,29 @@ impl Node {
         let now_ms = wall_clock_ms();
         let storage = Storage::load(&log_dirs, &config)?;
         let metadata = MetadataStore::load(storage.open_metadata(now_ms)?)?;
+        let partitions = Arc::new(Partitions::new(storage));
         let slots = usize::try_from(config.long("max.incremental.fetch.session.cache.slots")).unwrap_or(0);
         let node = Self {
             log_dirs,
             metadata,
-            partitions: Partitions::new(storage),
+            groups: coordinator::group_coordinator(&config, &partitions),
+            partitions,
             fetch_sessions: Mutex::new(FetchSessions::new(slots)),
             producer_ids: ProducerIds::default(),
             endpoints,
             broker_epoch: AtomicI64::new(-1),
-            started: Instant::now(),
             config,
         };
         registration::register(&node)?;
         node.open_partitions(now_ms)?;
         node.unfence()?;
+        node.start_groups();
         Ok(node)
     }
 
     /// Milliseconds since the epoch: what goes into records.
     pub(crate) fn now_ms(&self) -> i64 {
         wall_clock_ms()
-    }
-
-    /// Milliseconds of a clock that never goes back: what deadlines are counted by.
-    pub(crate) fn elapsed_ms(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     pub(crate) fn cluster_id(&self) -> &str {

@@ -79,7 +79,6 @@ impl FoundOffset {
 #[derive(Debug)]
 pub(crate) struct Partition {
     topic: Arc<str>,
-    topic_id: Uuid,
     index: i32,
     directory_id: Uuid,
     leader_epoch: AtomicI32,
@@ -89,10 +88,9 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(topic: Arc<str>, topic_id: Uuid, index: i32, directory_id: Uuid, log: Log) -> Self {
+    pub(crate) fn new(topic: Arc<str>, index: i32, directory_id: Uuid, log: Log) -> Self {
         Self {
             topic,
-            topic_id,
             index,
             directory_id,
             leader_epoch: AtomicI32::new(0),
@@ -104,10 +102,6 @@ impl Partition {
 
     pub(crate) fn topic(&self) -> &str {
         &self.topic
-    }
-
-    pub(crate) fn topic_id(&self) -> Uuid {
-        self.topic_id
     }
 
     pub(crate) fn index(&self) -> i32 {

@@ -91,7 +91,10 @@ fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeated: bo
         Ok((vec![MetadataRecord::RemoveTopic(removal)], (topic.name.to_string(), topic.id)))
     });
     match deleted {
-        Ok((name, topic_id)) => DeletableTopicResult { name: Some(name), topic_id, ..DeletableTopicResult::default() },
+        Ok((name, topic_id)) => {
+            node.forget_offsets_of(&[(name.clone(), topic_id)]);
+            DeletableTopicResult { name: Some(name), topic_id, ..DeletableTopicResult::default() }
+        }
         Err(error) => failed(name, id, &error),
     }
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use vltava_protocol::Uuid;
 use vltava_protocol::records::metadata::{
-    BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord,
-    PartitionRecord, RegisterBrokerRecord,
+    ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
 };
 
 use crate::config::resolve::Settings;
@@ -35,7 +34,6 @@ pub(crate) struct MetadataImage {
     topics: BTreeMap<Arc<str>, Arc<TopicImage>>,
     names: HashMap<Uuid, Arc<str>>,
     configs: BTreeMap<(ResourceType, String), Arc<Settings>>,
-    brokers: BTreeMap<i32, BrokerImage>,
     features: BTreeMap<String, i16>,
     next_producer_id: i64,
 }
@@ -57,15 +55,6 @@ pub(crate) struct PartitionImage {
     pub(crate) leader_epoch: i32,
     pub(crate) partition_epoch: i32,
     pub(crate) directories: Vec<Uuid>,
-}
-
-/// A registered broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BrokerImage {
-    pub(crate) epoch: i64,
-    pub(crate) incarnation_id: Uuid,
-    pub(crate) fenced: bool,
-    pub(crate) rack: Option<String>,
 }
 
 /// A record that does not fit the state it comes upon.
@@ -95,15 +84,6 @@ impl MetadataImage {
         self.configs.get(&(kind, name.to_owned()))
     }
 
-    /// Every resource that has settings of its own.
-    pub(crate) fn configured(&self) -> impl Iterator<Item = (ResourceType, &str)> {
-        self.configs.keys().map(|(kind, name)| (*kind, name.as_str()))
-    }
-
-    pub(crate) fn broker(&self, id: i32) -> Option<&BrokerImage> {
-        self.brokers.get(&id)
-    }
-
     pub(crate) fn features(&self) -> &BTreeMap<String, i16> {
         &self.features
     }
@@ -121,14 +101,12 @@ impl MetadataImage {
             MetadataRecord::PartitionChange(change) => self.change_partition(change),
             MetadataRecord::RemoveTopic(removed) => self.remove_topic(removed.topic_id),
             MetadataRecord::Config(config) => self.set_config(config),
-            MetadataRecord::RegisterBroker(broker) => self.register(broker),
-            MetadataRecord::BrokerRegistrationChange(change) => self.change_broker(change),
             MetadataRecord::FeatureLevel(feature) => self.set_feature(feature),
             MetadataRecord::ProducerIds(ids) => {
                 self.next_producer_id = ids.next_producer_id;
                 Ok(())
             }
-            // Records of what this broker has no use for yet: kept in the log, not in the image.
+            // Brokers: there is this one. Others: kept in the log, of no use here yet.
             _ => Ok(()),
         }
     }
@@ -219,29 +197,6 @@ impl MetadataImage {
         }
         if settings.is_empty() {
             self.configs.remove(&key);
-        }
-        Ok(())
-    }
-
-    fn register(&mut self, record: &RegisterBrokerRecord) -> Result<(), ReplayError> {
-        let broker = BrokerImage {
-            epoch: record.broker_epoch,
-            incarnation_id: record.incarnation_id,
-            fenced: record.fenced,
-            rack: record.rack.clone(),
-        };
-        self.brokers.insert(record.broker_id, broker);
-        Ok(())
-    }
-
-    fn change_broker(&mut self, record: &BrokerRegistrationChangeRecord) -> Result<(), ReplayError> {
-        let Some(broker) = self.brokers.get_mut(&record.broker_id) else {
-            return Err(ReplayError(format!("broker {} is not registered", record.broker_id)));
-        };
-        match record.fenced {
-            -1 => broker.fenced = false,
-            1 => broker.fenced = true,
-            _ => {}
         }
         Ok(())
     }

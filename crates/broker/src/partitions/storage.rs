@@ -99,7 +99,7 @@ impl Storage {
         let dir = dir.or_else(|| self.dirs.iter().find(|dir| dir.id == directory)).or(self.dirs.first());
         let dir = dir.ok_or_else(|| failed(LogError::InvalidArgument("there is no log directory".to_owned())))?;
         let log = self.open_log(dir, &name, Some(topic.id), config, now_ms).map_err(failed)?;
-        Ok(Partition::new(Arc::clone(&topic.name), topic.id, index, dir.id, log))
+        Ok(Partition::new(Arc::clone(&topic.name), index, dir.id, log))
     }
 
     /// Opens the metadata log, in the first directory.

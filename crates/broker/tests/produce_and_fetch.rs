@@ -1,0 +1,164 @@
+//! Records go in and come out, with the errors that Kafka answers.
+
+mod support;
+
+use support::{Client, batch_of, code, fetch_request, produce_request, records, start};
+use vltava_protocol::messages::{FetchRequest, InitProducerIdRequest, ProduceRequest};
+use vltava_protocol::record::{Compression, ProducerState};
+use vltava_protocol::wire::Message;
+use vltava_protocol::{ErrorCode, Uuid};
+
+#[test]
+fn records_come_out_as_they_went_in_with_any_codec() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    let codecs = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    for (codec, base) in codecs.into_iter().zip((0..).step_by(2)) {
+        let answer = client.produce_batch("t", 0, batch_of(&["a", "b"], None, codec));
+        assert_eq!((answer.error_code, answer.base_offset), (0, base), "{codec:?}");
+    }
+    let values = client.values("t", 0, 0);
+    assert_eq!(values, ["a", "b"].repeat(5));
+}
+
+#[test]
+fn every_version_of_produce_and_fetch_is_served() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    let id = client.create_topic("t", 1, &[]);
+    let mut count = 0;
+    for version in ProduceRequest::MIN_VERSION..=ProduceRequest::MAX_VERSION {
+        let mut request = produce_request("t", 0, batch_of(&["x"], None, Compression::None), 1);
+        request.topic_data[0].topic_id = id;
+        let response = client.call(version, &request);
+        let answer = &response.responses[0].partition_responses[0];
+        assert_eq!((answer.error_code, answer.base_offset), (0, count), "version {version}");
+        count += 1;
+    }
+    for version in FetchRequest::MIN_VERSION..=FetchRequest::MAX_VERSION {
+        let mut request = fetch_request("t", &[(0, 0)], 0);
+        request.topics[0].topic_id = id;
+        let response = client.call(version, &request);
+        let data = &response.responses[0].partitions[0];
+        assert_eq!((data.error_code, data.high_watermark), (0, count), "version {version}");
+        assert_eq!(records(data.records.as_ref().unwrap()).len(), usize::try_from(count).unwrap());
+    }
+}
+
+#[test]
+fn what_cannot_be_appended_is_refused_by_kafkas_codes() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[("max.message.bytes", "200")]);
+    client.create_topic("compacted", 1, &[("cleanup.policy", "compact")]);
+    let mut damaged = batch_of(&["a"], None, Compression::None).to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    let large = "x".repeat(300);
+    let one = || batch_of(&["a"], None, Compression::None);
+    let cases = [
+        ("t", 0, damaged.into(), ErrorCode::CorruptMessage),
+        ("t", 0, batch_of(&[&large], None, Compression::None), ErrorCode::MessageTooLarge),
+        ("t", 1, one(), ErrorCode::UnknownTopicOrPartition),
+        ("t", -1, one(), ErrorCode::UnknownTopicOrPartition),
+        ("nope", 0, one(), ErrorCode::UnknownTopicOrPartition),
+        ("compacted", 0, one(), ErrorCode::InvalidRecord),
+        ("t", 0, bytes::Bytes::new(), ErrorCode::InvalidRecord),
+    ];
+    for (topic, partition, records, expected) in cases {
+        let answer = client.produce_batch(topic, partition, records);
+        assert_eq!((answer.error_code, answer.base_offset), (code(expected), -1), "{topic}-{partition}");
+    }
+    let response = client.call(12, &produce_request("t", 0, one(), 7));
+    assert_eq!(response.responses[0].partition_responses[0].error_code, code(ErrorCode::InvalidRequiredAcks));
+    let mut by_id = produce_request("t", 0, one(), -1);
+    by_id.topic_data[0].topic_id = Uuid::from_u128(12345);
+    let response = client.call(13, &by_id);
+    assert_eq!(response.responses[0].partition_responses[0].error_code, code(ErrorCode::UnknownTopicId));
+    assert_eq!(client.values("t", 0, 0), Vec::<String>::new());
+}
+
+#[test]
+fn without_acknowledgement_there_is_no_answer_and_a_failure_ends_the_connection() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    client.send(9, &produce_request("t", 0, batch_of(&["a"], None, Compression::None), 0));
+    assert_eq!(client.values("t", 0, 0), ["a"], "the next answer is the fetch's");
+    client.send(9, &produce_request("nope", 0, batch_of(&["a"], None, Compression::None), 0));
+    assert_eq!(client.receive_frame(), None);
+}
+
+#[test]
+fn an_idempotent_producer_writes_each_batch_once_and_in_order() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    let ids: Vec<i64> = (0..2)
+        .map(|_| {
+            let given = client.call(5, &InitProducerIdRequest { transactional_id: None, ..Default::default() });
+            assert_eq!((given.error_code, given.producer_epoch), (0, 0));
+            given.producer_id
+        })
+        .collect();
+    assert_ne!(ids[0], ids[1]);
+    let mut produce = |sequence: i32, values: &[&str]| {
+        let producer = ProducerState::idempotent(ids[0], 0, sequence);
+        let answer = client.produce_batch("t", 0, batch_of(values, Some(producer), Compression::None));
+        (answer.error_code, answer.base_offset)
+    };
+    assert_eq!(produce(0, &["a", "b"]), (0, 0));
+    assert_eq!(produce(2, &["c"]), (0, 2));
+    assert_eq!(produce(0, &["a", "b"]), (0, 0), "a repetition is answered as the first time");
+    assert_eq!(produce(9, &["z"]), (code(ErrorCode::OutOfOrderSequenceNumber), -1));
+    assert_eq!(client.values("t", 0, 0), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_transactional_producer_is_refused_at_once() {
+    let broker = start();
+    let request = InitProducerIdRequest { transactional_id: Some("tx".to_owned()), ..Default::default() };
+    let response = Client::connect(&broker).call(5, &request);
+    assert_eq!(response.error_code, code(ErrorCode::UnsupportedVersion));
+}
+
+#[test]
+fn offsets_outside_of_the_log_are_refused() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    client.produce("t", 0, &["a", "b"]);
+    for (offset, expected) in [(0, 0), (1, 0), (2, 0), (3, 1), (-1, 1)] {
+        assert_eq!(client.fetch("t", 0, offset).error_code, expected, "offset {offset}");
+    }
+    assert_eq!(client.fetch("t", 7, 0).error_code, code(ErrorCode::UnknownTopicOrPartition));
+}
+
+#[test]
+fn a_batch_larger_than_the_limit_still_comes_whole() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 2, &[]);
+    let large = "x".repeat(5000);
+    client.produce("t", 0, &[&large]);
+    client.produce("t", 1, &["small"]);
+    let mut request = fetch_request("t", &[(0, 0), (1, 0)], 0);
+    request.max_bytes = 1000;
+    for partition in &mut request.topics[0].partitions {
+        partition.partition_max_bytes = 10;
+    }
+    let response = client.call(12, &request);
+    let partitions = &response.responses[0].partitions;
+    assert_eq!(records(partitions[0].records.as_ref().unwrap())[0].1.len(), 5000);
+    assert_eq!(partitions[1].records.as_ref().unwrap().len(), 0);
+}
+
+#[test]
+fn the_brokers_clock_can_be_the_records_time() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[("message.timestamp.type", "LogAppendTime")]);
+    let answer = client.produce("t", 0, &["a"]);
+    assert!(answer.log_append_time_ms > 1_000_000_000_000);
+    assert_eq!(client.list_offset("t", 0, -3).timestamp, answer.log_append_time_ms);
+}

@@ -154,12 +154,9 @@ impl Admin {
             let topics = by_topic(&partitions, |partition| OffsetDeleteRequestPartition {
                 partition_index: partition.partition(),
             });
-            let topic = |(name, partitions)| OffsetDeleteRequestTopic { name, partitions, ..Default::default() };
-            let request = OffsetDeleteRequest {
-                group_id: group.to_owned(),
-                topics: topics.into_iter().map(topic).collect(),
-                ..OffsetDeleteRequest::default()
-            };
+            let topic = |(name, partitions)| OffsetDeleteRequestTopic { name, partitions };
+            let request =
+                OffsetDeleteRequest { group_id: group.to_owned(), topics: topics.into_iter().map(topic).collect() };
             let response = self.send_to_group(group, &request).await?;
             self.check_group(group, response.error_code, None)?;
             let mut answers = Vec::new();

@@ -266,7 +266,10 @@ impl Admin {
             let topic = |(name, wish): (&String, &NewPartitions)| CreatePartitionsTopic {
                 name: name.clone(),
                 count: wish.total,
-                assignments: wish.assignments.as_ref().map(|all| all.iter().map(assignment).collect()),
+                assignments: wish
+                    .assignments
+                    .as_ref()
+                    .map(|all| all.iter().map(|brokers| assignment(brokers)).collect()),
                 ..CreatePartitionsTopic::default()
             };
             let request = CreatePartitionsRequest {
@@ -375,8 +378,8 @@ impl Admin {
     }
 }
 
-fn assignment(brokers: &Vec<i32>) -> CreatePartitionsAssignment {
-    CreatePartitionsAssignment { broker_ids: brokers.clone(), ..CreatePartitionsAssignment::default() }
+fn assignment(brokers: &[i32]) -> CreatePartitionsAssignment {
+    CreatePartitionsAssignment { broker_ids: brokers.to_vec(), ..CreatePartitionsAssignment::default() }
 }
 
 /// Adds an answer, or the part of one that a cursor divided, to what is known of its topic.

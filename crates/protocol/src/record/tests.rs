@@ -387,6 +387,42 @@ fn compaction_keeps_offsets() {
     assert_eq!((record.offset(), record.timestamp()), (1, 1005));
 }
 
+/// As a producer does it when a broker answers that a batch is too large.
+#[test]
+fn a_batch_is_split_by_its_records() {
+    let records: Vec<_> = (0..100).map(|i| TestRecord::new(1000 + i, "key", &"x".repeat(i as usize))).collect();
+    for compression in Compression::ALL {
+        let whole = build(compression, &records);
+        let new_builder = || RecordBatchBuilder::with_capacity(compression, 1500);
+        let mut builders = vec![new_builder()];
+        let mut decompressor = Decompressor::new();
+        for record in whole.records(&mut decompressor).unwrap() {
+            let record = record.unwrap();
+            let (key, value) = (record.key().map(<[u8]>::len), record.value().map(<[u8]>::len));
+            let builder = builders.last_mut().unwrap();
+            if builder.has_room_for(record.timestamp(), key, value, record.headers()) {
+                builder.append_record(&record).unwrap();
+            } else {
+                let mut builder = new_builder();
+                builder.append_record(&record).unwrap();
+                builders.push(builder);
+            }
+        }
+        assert!(builders.len() > 3);
+        let mut sequence = 0;
+        let mut split = Vec::new();
+        for mut builder in builders {
+            builder.set_producer_state(ProducerState::idempotent(1, 0, sequence));
+            let batch = RecordBatch::parse(builder.build().unwrap()).unwrap();
+            assert!(batch.size() <= 1500);
+            sequence = increment_sequence(batch.last_sequence(), 1);
+            split.extend(read(&batch).unwrap());
+        }
+        assert_eq!(sequence, 100);
+        assert_eq!(split, records);
+    }
+}
+
 #[test]
 fn a_buffer_is_used_again() {
     let batch = build(Compression::None, &three()).into_bytes();

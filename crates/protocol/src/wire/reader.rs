@@ -1,4 +1,4 @@
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::error::saturate;
 use super::varint::{unzigzag32, unzigzag64};
@@ -11,9 +11,9 @@ use crate::Uuid;
 /// leaves the position somewhere within the bytes: a reader that has failed is to be dropped.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    buf: Bytes,
-    pos: usize,
-    /// Below `buf.len()` while a tagged field is read.
+    /// What is left; while a tagged field is read, what is left of that.
+    rest: Bytes,
+    /// How many bytes were there, less what is put aside while a tagged field is read.
     end: usize,
 }
 
@@ -22,26 +22,25 @@ const FIRST_CAPACITY: usize = 4096;
 
 impl Reader {
     /// Creates a reader at the start of the bytes.
-    pub fn new(buf: Bytes) -> Self {
-        let end = buf.len();
-        Self { buf, pos: 0, end }
+    pub fn new(bytes: Bytes) -> Self {
+        Self { end: bytes.len(), rest: bytes }
     }
 
     /// Returns how many bytes are left.
     #[inline]
     pub fn remaining(&self) -> usize {
-        self.end - self.pos
+        self.rest.len()
     }
 
     /// Returns how many bytes were read so far.
     #[inline]
     pub fn position(&self) -> usize {
-        self.pos
+        self.end - self.rest.len()
     }
 
     /// Returns what is left, without a copy.
     pub fn into_rest(self) -> Bytes {
-        self.buf.slice(self.pos..self.end)
+        self.rest
     }
 
     /// Checks that nothing is left.
@@ -55,44 +54,27 @@ impl Reader {
         }
     }
 
-    /// Reads `len` bytes as a borrowed slice.
+    /// Reads `len` bytes as a slice that shares the buffer.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`], as for every method here that reads.
     #[inline]
-    pub fn take(&mut self, len: usize) -> Result<&[u8], DecodeError> {
-        let remaining = self.remaining();
-        if len > remaining {
-            return Err(DecodeError::truncated(len, remaining));
-        }
-        let start = self.pos;
-        self.pos += len;
-        self.buf.get(start..start + len).ok_or_else(|| DecodeError::truncated(len, remaining))
-    }
-
-    /// Reads `len` bytes as a slice that shares the buffer.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`].
     pub fn take_bytes(&mut self, len: usize) -> Result<Bytes, DecodeError> {
-        let remaining = self.remaining();
-        if len > remaining {
-            return Err(DecodeError::truncated(len, remaining));
+        if len > self.rest.len() {
+            return Err(DecodeError::truncated(len, self.rest.len()));
         }
-        let start = self.pos;
-        self.pos += len;
-        Ok(self.buf.slice(start..start + len))
+        Ok(self.rest.split_to(len))
     }
 
     #[inline]
     fn array_of<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let remaining = self.remaining();
-        match self.buf.get(self.pos..self.end).and_then(<[u8]>::first_chunk::<N>) {
+        match self.rest.first_chunk::<N>() {
             Some(bytes) => {
-                self.pos += N;
-                Ok(*bytes)
+                let bytes = *bytes;
+                self.rest.advance(N);
+                Ok(bytes)
             }
-            None => Err(DecodeError::truncated(N, remaining)),
+            None => Err(DecodeError::truncated(N, self.rest.len())),
         }
     }
 
@@ -230,6 +212,7 @@ impl Reader {
     }
 
     /// Reads a compact length: `None` for null.
+    #[inline]
     fn compact_len(&mut self) -> Result<Option<usize>, DecodeError> {
         Ok(match self.unsigned_varint()? {
             0 => None,
@@ -237,6 +220,7 @@ impl Reader {
         })
     }
 
+    #[inline]
     fn fixed_len(len: i32) -> Result<Option<usize>, DecodeError> {
         match len {
             -1 => Ok(None),
@@ -249,21 +233,17 @@ impl Reader {
     /// # Errors
     /// [`DecodeError::InvalidUtf8`], [`DecodeError::InvalidLength`] or [`DecodeError::Truncated`].
     pub fn opt_string(&mut self, flexible: bool) -> Result<Option<String>, DecodeError> {
-        Ok(self.opt_str(flexible)?.map(str::to_owned))
-    }
-
-    /// Reads a string that may be null as a borrowed slice.
-    ///
-    /// # Errors
-    /// As [`Reader::opt_string`].
-    pub fn opt_str(&mut self, flexible: bool) -> Result<Option<&str>, DecodeError> {
         let len = if flexible { self.compact_len()? } else { Self::fixed_len(i32::from(self.i16()?))? };
         let Some(len) = len else { return Ok(None) };
         // The compact form could say more, but Kafka refuses what the older form could not.
         if len > i16::MAX as usize {
             return Err(DecodeError::InvalidLength(len as i64));
         }
-        let text = std::str::from_utf8(self.take(len)?).map_err(|_| DecodeError::InvalidUtf8)?;
+        let Some(text) = self.rest.get(..len) else {
+            return Err(DecodeError::truncated(len, self.rest.len()));
+        };
+        let text = std::str::from_utf8(text).map_err(|_| DecodeError::InvalidUtf8)?.to_owned();
+        self.rest.advance(len);
         Ok(Some(text))
     }
 
@@ -279,6 +259,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`DecodeError::InvalidLength`] or [`DecodeError::Truncated`].
+    #[inline]
     pub fn opt_bytes(&mut self, flexible: bool) -> Result<Option<Bytes>, DecodeError> {
         let len = if flexible { self.compact_len()? } else { Self::fixed_len(self.i32()?)? };
         match len {
@@ -291,6 +272,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`DecodeError::UnexpectedNull`], or as [`Reader::opt_bytes`].
+    #[inline]
     pub fn bytes(&mut self, flexible: bool) -> Result<Bytes, DecodeError> {
         self.opt_bytes(flexible)?.ok_or(DecodeError::UnexpectedNull)
     }
@@ -375,9 +357,9 @@ impl Reader {
         if size > self.remaining() {
             return Err(DecodeError::truncated(size, self.remaining()));
         }
-        let outer_end = self.end;
-        self.end = self.pos + size;
-        Ok(Tag { number, outer_end })
+        let value = self.rest.split_to(size);
+        self.end -= self.rest.len();
+        Ok(Tag { number, after: std::mem::replace(&mut self.rest, value) })
     }
 
     /// Ends a tagged field.
@@ -386,7 +368,8 @@ impl Reader {
     /// [`DecodeError::TaggedFieldSize`] when some of it was not read.
     pub fn end_tag(&mut self, tag: Tag) -> Result<(), DecodeError> {
         let left = self.remaining();
-        self.end = tag.outer_end;
+        self.end += tag.after.len();
+        self.rest = tag.after;
         if left > 0 {
             return Err(DecodeError::TaggedFieldSize { tag: tag.number, left: saturate(left) });
         }
@@ -395,17 +378,25 @@ impl Reader {
 
     /// Keeps what is left of a tagged field that this version of the code does not know.
     pub fn unknown_tag(&mut self, tag: &Tag, fields: &mut UnknownTaggedFields) {
-        fields.push(tag.number, self.buf.slice(self.pos..self.end));
-        self.pos = self.end;
+        fields.push(tag.number, std::mem::take(&mut self.rest));
     }
 
     /// Reads the tagged fields of a structure that has no known ones.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] or [`DecodeError::InvalidVarint`].
+    #[inline]
     pub fn unknown_tags(&mut self, flexible: bool) -> Result<UnknownTaggedFields, DecodeError> {
+        match self.tag_count(flexible)? {
+            0 => Ok(UnknownTaggedFields::default()),
+            count => self.some_unknown_tags(count),
+        }
+    }
+
+    #[cold]
+    fn some_unknown_tags(&mut self, count: u32) -> Result<UnknownTaggedFields, DecodeError> {
         let mut fields = UnknownTaggedFields::default();
-        for _ in 0..self.tag_count(flexible)? {
+        for _ in 0..count {
             let tag = self.begin_tag()?;
             self.unknown_tag(&tag, &mut fields);
             self.end_tag(tag)?;
@@ -419,5 +410,6 @@ impl Reader {
 pub struct Tag {
     /// The field's number.
     pub number: u32,
-    outer_end: usize,
+    /// What follows the field.
+    after: Bytes,
 }

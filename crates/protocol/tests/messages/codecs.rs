@@ -12,6 +12,8 @@ pub(crate) struct Codec {
     pub(crate) max: i16,
     /// Decodes, checks that nothing is left, and encodes again.
     pub(crate) round_trip: fn(Bytes, i16) -> Result<Bytes, Failure>,
+    /// Decodes and drops the value.
+    pub(crate) decode: fn(Bytes, i16) -> Result<(), DecodeError>,
     /// Encodes a default value.
     pub(crate) default: fn(i16) -> Result<Bytes, EncodeError>,
 }
@@ -52,6 +54,7 @@ macro_rules! codecs {
                 min: <$message>::MIN_VERSION,
                 max: <$message>::MAX_VERSION,
                 round_trip: round_trip::<$message>,
+                decode: |bytes, version| <$message>::decode(&mut Reader::new(bytes), version).map(drop),
                 default: |version| encode(&<$message>::default(), version),
             },)*]
         }

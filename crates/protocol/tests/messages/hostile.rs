@@ -63,3 +63,27 @@ fn damaged_messages_are_read_or_refused() {
         }
     }
 }
+
+#[test]
+fn what_is_allocated_is_bounded_by_the_bytes() {
+    const SIZE: usize = 20_000;
+    // A value takes more room than its shortest form on the wire, but no stated count is believed.
+    const FACTOR: u64 = 32;
+    let lies: [&[u8]; 7] =
+        [&[0], &[1], &[2], &[0, 0, 0, 1], &[0x7f, 0xff, 0xff, 0xff], &[0xff, 0xff, 0x7f], &[0, 0, 0x20, 0]];
+    let mut worst = (0, String::new());
+    for codec in codecs::all() {
+        for lie in lies {
+            for shift in 0..lie.len().min(4) {
+                let bytes: Bytes = lie.iter().cycle().skip(shift).take(SIZE).copied().collect();
+                for version in codec.min..=codec.max {
+                    let allocated = allocation_counter::measure(|| {
+                        let _ = (codec.decode)(bytes.clone(), version);
+                    });
+                    worst = worst.max((allocated.bytes_max, format!("{} {version} {lie:?}", codec.name)));
+                }
+            }
+        }
+    }
+    assert!(worst.0 < FACTOR * SIZE as u64, "{worst:?}");
+}

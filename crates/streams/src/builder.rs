@@ -9,7 +9,12 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 pub(crate) use graph::{Graph, GraphNode, Kind, NodeId, Shared, Write, Written};
 pub(crate) use repartition::{RepartitionNames, RepartitionSpec};
 
-use crate::{config::StreamsConfig, error::Result, topology::Topology};
+use crate::{
+    config::StreamsConfig,
+    error::Result,
+    store::{StoreBuilder, StoreRef},
+    topology::Topology,
+};
 
 /// Collects an application's streams and tables; [`build`](Self::build) makes the topology.
 ///
@@ -52,6 +57,22 @@ impl StreamsBuilder {
         let mut graph = Graph::default();
         graph.config = Some(Arc::new(config.clone()));
         StreamsBuilder(Rc::new(RefCell::new(graph)))
+    }
+
+    /// Adds a store, which creates nothing until a processor is connected with it.
+    pub fn add_state_store<S>(&self, builder: StoreBuilder<S>) -> StoreRef<S> {
+        let mut graph = self.0.borrow_mut();
+        let id = graph.store_id(builder.name());
+        let factory = builder.factory(id);
+        let write = move |_: &Written<'_>, topology: &mut Topology| topology.add_state_store(factory.clone(), &[]);
+        graph.add(&[graph::ROOT], GraphNode::new("", Rc::new(write)));
+        StoreRef::new(id)
+    }
+
+    /// A store that was or will be added, by its name: of a table, for example.
+    #[must_use]
+    pub fn store_ref<S>(&self, name: &str) -> StoreRef<S> {
+        StoreRef::new(self.0.borrow_mut().store_id(name))
     }
 
     /// Makes the topology, without optimisations unless the builder was made with settings that ask for them.

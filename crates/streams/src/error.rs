@@ -73,7 +73,12 @@ pub enum Error {
         timestamp: i64,
     },
     /// Application code failed; what it returned is the source.
-    User(Box<dyn StdError + Send + Sync>),
+    User {
+        /// The name of the error's type.
+        type_name: &'static str,
+        /// What it returned.
+        source: Box<dyn StdError + Send + Sync>,
+    },
     /// Application code panicked.
     Panic(String),
     /// A record could not be processed, and the processing exception handler chose to fail.
@@ -111,8 +116,10 @@ pub enum Error {
 
 impl Error {
     /// An error of the application's own, to be returned from processors and fallible operators.
-    pub fn user(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Box<Self> {
-        Box::new(Error::User(error.into()))
+    pub fn user<E: Into<Box<dyn StdError + Send + Sync>>>(error: E) -> Box<Self> {
+        let path = std::any::type_name::<E>();
+        let type_name = path.rsplit("::").next().unwrap_or(path);
+        Box::new(Error::User { type_name, source: error.into() })
     }
 
     /// Whether the same call may succeed later.
@@ -124,7 +131,7 @@ impl Error {
     /// Whether the task that met this error cannot go on.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Error::User(_))
+        !matches!(self, Error::User { .. })
     }
 
     /// Whether a handler has already had its say, so that the nodes above do not ask again.
@@ -160,7 +167,7 @@ impl fmt::Display for Error {
             Error::InvalidTimestamp { topic, partition, offset, timestamp } => {
                 write!(f, "record of {topic}-{partition} at offset {offset} has the invalid timestamp {timestamp}")
             }
-            Error::User(e) => write!(f, "{e}"),
+            Error::User { source, .. } => write!(f, "{source}"),
             Error::Panic(m) => write!(f, "application code panicked: {m}"),
             Error::Processing { node, task, position: Some((topic, partition, offset)), source } => write!(
                 f,
@@ -182,7 +189,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Error::Serialization { source, .. } | Error::Deserialization { source, .. } => Some(source),
-            Error::User(source) => Some(source.as_ref()),
+            Error::User { source, .. } => Some(source.as_ref()),
             Error::Processing { source, .. } => Some(source),
             _ => None,
         }

@@ -17,6 +17,7 @@ pub mod dsl;
 mod error;
 pub mod handler;
 mod java;
+pub mod processor;
 pub mod record;
 pub mod serdes;
 pub mod state;
@@ -33,8 +34,10 @@ pub use dsl::{
     Repartitioned,
 };
 pub use error::{Error, Result, SerdeError, SerdeOrigin};
+pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
 pub use record::{Change, Header, Headers, Record, ValueAndTimestamp};
 pub use serdes::{Serde, SerdeRef};
-pub use store::{KeyValueStore, StoreRef, TimestampedKeyValueStore};
+pub use store::{KeyValueStore, StoreBuilder, StoreRef, TimestampedKeyValueStore};
+pub use task::{Cancellable, PunctuationType};
 pub use test_driver::{SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
 pub use topology::{AutoOffsetReset, Topology, TopologyDescription};

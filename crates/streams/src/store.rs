@@ -1,6 +1,7 @@
 //! Typed stores: cache, serde and changelog over an engine of [`crate::state`], and the handles that reach them.
 
 mod access;
+mod builder;
 mod cache;
 mod key_value;
 mod table;
@@ -8,6 +9,7 @@ mod table;
 use std::{any::Any, collections::BTreeMap, marker::PhantomData, sync::Arc};
 
 pub use access::StoreAccess;
+pub use builder::StoreBuilder;
 pub(crate) use key_value::{Flushed, KeyValueSpec};
 pub use key_value::{KeyValueStore, TimestampedKeyValueStore};
 pub(crate) use table::{PutCode, TableStore};

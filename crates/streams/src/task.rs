@@ -25,6 +25,7 @@ pub use extractor::{
 pub(crate) use instantiate::{Instantiation, resolve_serde};
 pub(crate) use node::{Children, FnNode, Process};
 pub use punctuation::{Cancellable, PunctuationType};
+pub(crate) use punctuation::{Timer, next_punctuation};
 pub use queue::{InputBatch, InputRecord};
 pub(crate) use source::SourceNode;
 
@@ -108,6 +109,7 @@ impl Task {
     /// If a store cannot be opened, or a serde is missing.
     pub fn new(topology: &Topology, options: TaskOptions) -> Result<Self> {
         let TaskOptions { id, config, collector, state_dir, scope, now } = options;
+        topology.validate()?;
         let groups = topology.node_groups();
         let mut nodes: Vec<usize> = match scope {
             TaskScope::Everything => {

@@ -1,5 +1,6 @@
 //! The finished description of an application: sources, processors, sinks and stores.
 
+mod api;
 mod describe;
 mod internal_topics;
 mod node;

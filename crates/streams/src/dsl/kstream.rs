@@ -8,6 +8,7 @@ mod map;
 mod map_values;
 mod merge;
 mod peek;
+mod process;
 mod repartition;
 mod select_key;
 pub(crate) mod split;

@@ -61,12 +61,7 @@ impl Punctuations {
     /// Schedules a timer that fired at `time` anew; missed ticks are skipped.
     pub(crate) fn again(&mut self, kind: PunctuationType, id: usize, time: i64, now: i64) {
         let Some(timer) = self.timers.get(id).copied().filter(|timer| !timer.cancelled) else { return };
-        let mut next = time.saturating_add(timer.interval);
-        if now >= next {
-            let missed = (now - time) / timer.interval;
-            next = time.saturating_add((missed + 1).saturating_mul(timer.interval));
-        }
-        self.queue(kind).offer(next, id);
+        self.queue(kind).offer(next_punctuation(time, timer.interval, now), id);
     }
 
     fn queue(&mut self, kind: PunctuationType) -> &mut JavaHeap {
@@ -75,6 +70,16 @@ impl Punctuations {
             PunctuationType::WallClockTime => &mut self.wall,
         }
     }
+}
+
+/// When a schedule that was due at `time` is due next; missed ticks are skipped.
+pub(crate) fn next_punctuation(time: i64, interval: i64, now: i64) -> i64 {
+    let next = time.saturating_add(interval);
+    if now < next {
+        return next;
+    }
+    let missed = (now - time) / interval;
+    time.saturating_add((missed + 1).saturating_mul(interval))
 }
 
 /// A binary heap that breaks ties exactly as `java.util.PriorityQueue` does.

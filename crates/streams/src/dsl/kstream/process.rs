@@ -1,0 +1,132 @@
+//! `process` and `process_values`: application code as a node.
+
+use std::{rc::Rc, sync::Arc};
+
+use super::{KStream, factory};
+use crate::{
+    builder::{GraphNode, Written},
+    data::Flow,
+    processor::{self, FixedKeyAdapter, FixedKeyProcessor, Processor},
+    store::StoreSet,
+    topology::Topology,
+};
+
+impl<K: Flow, V: Flow> KStream<K, V> {
+    /// Gives the records to a processor of the application, one instance per task. It may forward any keys, so a
+    /// grouping or join below repartitions.
+    pub fn process<P>(&self, make: impl Fn() -> P + Send + Sync + 'static) -> KStream<P::KOut, P::VOut>
+    where
+        P: Processor<KIn = K, VIn = V>,
+    {
+        self.process_with(None, (), move |()| make())
+    }
+
+    /// [`process`](Self::process) with a name, if there is one, and stores. Only the factory gets their handles, so a
+    /// processor cannot use a store it is not connected with.
+    pub fn process_with<S, P>(
+        &self,
+        name: Option<&str>,
+        stores: S,
+        make: impl Fn(S::Handles) -> P + Send + Sync + 'static,
+    ) -> KStream<P::KOut, P::VOut>
+    where
+        S: StoreSet,
+        P: Processor<KIn = K, VIn = V>,
+    {
+        let mut ids = Vec::new();
+        stores.ids(&mut ids);
+        self.process_node("KSTREAM-PROCESSOR-", name, ids, true, move || make(stores.handles()))
+    }
+
+    /// [`process`](Self::process) with stores by their names, which the processor looks up in its context.
+    #[doc(hidden)]
+    pub fn process_by_name<P>(
+        &self,
+        name: Option<&str>,
+        stores: &[&str],
+        make: impl Fn() -> P + Send + Sync + 'static,
+    ) -> KStream<P::KOut, P::VOut>
+    where
+        P: Processor<KIn = K, VIn = V>,
+    {
+        let ids = stores.iter().map(|store| self.graph.borrow_mut().store_id(store)).collect();
+        self.process_node("KSTREAM-PROCESSOR-", name, ids, true, make)
+    }
+
+    /// Gives the records to a processor that keeps their keys, so that nothing is repartitioned after it.
+    pub fn process_values<P>(&self, make: impl Fn() -> P + Send + Sync + 'static) -> KStream<K, P::VOut>
+    where
+        P: FixedKeyProcessor<K = K, VIn = V>,
+    {
+        self.process_values_with(None, (), move |()| make())
+    }
+
+    /// [`process_values`](Self::process_values) with a name, if there is one, and stores.
+    pub fn process_values_with<S, P>(
+        &self,
+        name: Option<&str>,
+        stores: S,
+        make: impl Fn(S::Handles) -> P + Send + Sync + 'static,
+    ) -> KStream<K, P::VOut>
+    where
+        S: StoreSet,
+        P: FixedKeyProcessor<K = K, VIn = V>,
+    {
+        let mut ids = Vec::new();
+        stores.ids(&mut ids);
+        let make = move || FixedKeyAdapter(make(stores.handles()));
+        self.process_node("KSTREAM-PROCESSVALUES-", name, ids, false, make)
+    }
+
+    /// [`process_values`](Self::process_values) with stores by their names, which the processor looks up in its
+    /// context.
+    #[doc(hidden)]
+    pub fn process_values_by_name<P>(
+        &self,
+        name: Option<&str>,
+        stores: &[&str],
+        make: impl Fn() -> P + Send + Sync + 'static,
+    ) -> KStream<K, P::VOut>
+    where
+        P: FixedKeyProcessor<K = K, VIn = V>,
+    {
+        let ids = stores.iter().map(|store| self.graph.borrow_mut().store_id(store)).collect();
+        self.process_node("KSTREAM-PROCESSVALUES-", name, ids, false, move || FixedKeyAdapter(make()))
+    }
+
+    fn process_node<P>(
+        &self,
+        prefix: &str,
+        name: Option<&str>,
+        stores: Vec<usize>,
+        changes_key: bool,
+        make: impl Fn() -> P + Send + Sync + 'static,
+    ) -> KStream<P::KOut, P::VOut>
+    where
+        P: Processor<KIn = K, VIn = V>,
+    {
+        let mut graph = self.graph.borrow_mut();
+        // Unlike other operators, Kafka's process() takes no number when it is given a name.
+        let name = match name {
+            Some(name) => {
+                graph.validate_name(name);
+                name.to_owned()
+            }
+            None => graph.new_processor_name(prefix),
+        };
+        let (make, node_name) = (processor::make(make), Arc::<str>::from(name.as_str()));
+        let write = move |written: &Written<'_>, topology: &mut Topology| {
+            let parents = written.parents.clone();
+            topology.add_node(factory::<K, V, P::KOut, P::VOut>(&node_name, parents, make.clone()))?;
+            stores.iter().try_for_each(|store| topology.connect(&node_name, *store))
+        };
+        let node = GraphNode {
+            key_changing: changes_key,
+            value_changing: true,
+            ..GraphNode::new(name.clone(), Rc::new(write))
+        };
+        let node = graph.add(&[self.node], node);
+        let key_serde = if changes_key { None } else { self.key_serde.clone() };
+        self.below(node, &name).with_serdes(key_serde, None).with_repartition(self.repartition || changes_key)
+    }
+}

@@ -1,0 +1,82 @@
+//! A processor in a task.
+
+use std::sync::Arc;
+
+use super::{
+    Context, Processor,
+    context::{Callback, Place},
+};
+use crate::{
+    error::Result,
+    record::Record,
+    task::{Children, Instantiation, Process, TaskCtx},
+    topology::MakeNode,
+};
+
+/// Makes a processor's node from its factory.
+pub(crate) fn make<P: Processor>(factory: impl Fn() -> P + Send + Sync + 'static) -> MakeNode {
+    Arc::new(move |making: &mut Instantiation<'_>| {
+        let topology = making.topology;
+        let stores = topology.stores_of(making.id).into_iter().map(|id| (id, topology.store_name(id).to_owned()));
+        let node = ProcessorNode {
+            stores: stores.collect(),
+            processor: factory(),
+            children: making.children()?,
+            timers: Vec::new(),
+            slot: 0,
+            name: making.node_name(),
+            id: making.node_id(),
+        };
+        making.place::<P::KIn, P::VIn>(node, true);
+        Ok(())
+    })
+}
+
+struct ProcessorNode<P: Processor> {
+    processor: P,
+    children: Children<P::KOut, P::VOut>,
+    timers: Vec<Option<Callback<P>>>,
+    slot: usize,
+    name: String,
+    stores: Vec<(usize, String)>,
+    id: u32,
+}
+
+impl<P: Processor> ProcessorNode<P> {
+    fn split<'a>(&'a mut self, task: &'a mut TaskCtx) -> (&'a mut P, Context<'a, P>) {
+        let ProcessorNode { processor, children, timers, slot, name, stores, .. } = self;
+        (processor, Context { children, timers, node: Place { slot: *slot, name, stores }, task })
+    }
+}
+
+impl<P: Processor> Process<P::KIn, P::VIn> for ProcessorNode<P> {
+    fn init(&mut self, slot: usize, task: &mut TaskCtx) -> Result<()> {
+        self.slot = slot;
+        let (processor, mut ctx) = self.split(task);
+        processor.init(&mut ctx)
+    }
+
+    fn process(&mut self, record: Record<P::KIn, P::VIn>, task: &mut TaskCtx) -> Result<()> {
+        task.rt.enter(&record);
+        let (processor, mut ctx) = self.split(task);
+        match processor.process(record, &mut ctx) {
+            Ok(()) => Ok(()),
+            Err(error) => task.rt.settle(error, self.id),
+        }
+    }
+
+    fn punctuate(&mut self, timer: usize, now: i64, task: &mut TaskCtx) -> Result<()> {
+        let Some(mut callback) = self.timers.get_mut(timer).and_then(Option::take) else { return Ok(()) };
+        let (processor, mut ctx) = self.split(task);
+        let done = callback(processor, now, &mut ctx);
+        if let Some(place) = self.timers.get_mut(timer) {
+            *place = Some(callback);
+        }
+        done.or_else(|error| task.rt.settle(error, self.id))
+    }
+
+    fn close(&mut self, task: &mut TaskCtx) -> Result<()> {
+        let (processor, mut ctx) = self.split(task);
+        processor.close(&mut ctx)
+    }
+}

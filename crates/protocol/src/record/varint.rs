@@ -143,18 +143,28 @@ impl<'a> SliceWriter<'a> {
         match raw {
             0..0x80 => self.byte(raw as u8),
             0x80..0x4000 => self.put(&[raw as u8 | 0x80, (raw >> 7) as u8]),
-            _ => self.long_unsigned(raw),
+            _ => {
+                let (bytes, length) = long_varint_bytes(raw);
+                self.put(bytes.get(..length)?)
+            }
         }
     }
+}
 
-    #[inline(never)]
-    fn long_unsigned(&mut self, mut raw: u64) -> Option<()> {
-        while raw >= 0x80 {
-            self.byte(raw as u8 | 0x80)?;
-            raw >>= 7;
+/// The bytes of a varint, and how many they are. It gets no reference to a writer, which can stay
+/// in registers then.
+#[inline(never)]
+fn long_varint_bytes(mut raw: u64) -> ([u8; 10], usize) {
+    let mut bytes = [0; 10];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        if raw < 0x80 {
+            *byte = raw as u8;
+            return (bytes, index + 1);
         }
-        self.byte(raw as u8)
+        *byte = raw as u8 | 0x80;
+        raw >>= 7;
     }
+    (bytes, bytes.len())
 }
 
 #[inline]

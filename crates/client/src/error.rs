@@ -8,6 +8,8 @@ use std::time::Duration;
 use vltava_protocol::wire::{DecodeError, EncodeError};
 use vltava_protocol::{ApiKey, ErrorCode};
 
+use crate::{ConsumerRecord, TopicPartition};
+
 /// What every call of this crate fails with.
 ///
 /// A broker's answer stays the Kafka code that it sent ([`ClientError::Broker`]). [`is_retriable`](Self::is_retriable),
@@ -159,6 +161,83 @@ pub enum ClientError {
         /// What is wrong, with the value.
         reason: Arc<str>,
     },
+    /// There is no committed offset and `auto.offset.reset` is `none`: seek, then poll again.
+    #[error("no offset for {} and `auto.offset.reset` is none", display_list(partitions))]
+    NoOffsetForPartition {
+        /// The partitions without an offset.
+        partitions: Vec<TopicPartition>,
+    },
+    /// The position is outside of the log and `auto.offset.reset` is `none`: seek, then poll again.
+    #[error("offset {offset} of {partition} is out of range and `auto.offset.reset` is none")]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The position that the log does not have.
+        offset: i64,
+    },
+    /// The log was truncated before the position and `auto.offset.reset` is `none`: seek, then poll again (KIP-320).
+    #[error("log of {partition} was truncated before offset {offset} and `auto.offset.reset` is none")]
+    LogTruncated {
+        /// The partition.
+        partition: TopicPartition,
+        /// The position that the log does not have any more.
+        offset: i64,
+        /// The first offset that is known to differ, where a consumer may go on.
+        divergent: Option<i64>,
+    },
+    /// A batch or record cannot be read; the position stays before it. Seek past it to go on.
+    #[error("cannot read {partition} at offset {offset}: {reason}; seek past it to go on")]
+    RecordsUnreadable {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset of the first record that cannot be read.
+        offset: i64,
+        /// What is wrong.
+        reason: Arc<str>,
+    },
+    /// A record's key or value could not be deserialised; the position stays before it. Seek past it to go on.
+    #[error("cannot deserialise the {part} of {partition} at offset {offset}: {source}; seek past it to go on")]
+    RecordDeserialization {
+        /// The partition.
+        partition: TopicPartition,
+        /// The record's offset.
+        offset: i64,
+        /// `key` or `value`.
+        part: &'static str,
+        /// The record as it was read, to look at or to store elsewhere.
+        record: Box<ConsumerRecord>,
+        /// What the deserialiser said.
+        #[source]
+        source: Box<ClientError>,
+    },
+    /// The partition is not assigned to this consumer.
+    #[error("partition {partition} is not assigned to this consumer")]
+    NotAssigned {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// Offsets were not committed: the member left its group or was removed, its partitions may belong to others.
+    #[error("offsets were not committed: {reason}")]
+    CommitFailed {
+        /// What happened.
+        reason: Arc<str>,
+    },
+    /// [`Consumer::wakeup`](crate::Consumer::wakeup) was called.
+    #[error("woken up")]
+    Wakeup,
+    /// A rebalance listener or assignor failed.
+    #[error("rebalance callback failed: {source}")]
+    RebalanceCallback {
+        /// Its error.
+        #[source]
+        source: Box<ClientError>,
+    },
+    /// The call does not fit the client's state.
+    #[error("{reason}")]
+    InvalidState {
+        /// Why.
+        reason: Arc<str>,
+    },
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
@@ -199,6 +278,10 @@ impl ClientError {
 
     pub(crate) fn unexpected(what: impl Into<Arc<str>>) -> Self {
         Self::UnexpectedAnswer { what: what.into() }
+    }
+
+    pub(crate) fn state(reason: impl Into<Arc<str>>) -> Self {
+        Self::InvalidState { reason: reason.into() }
     }
 
     pub(crate) fn invalid(reason: impl Into<Arc<str>>) -> Self {
@@ -275,6 +358,10 @@ impl ConfigError {
     pub(crate) fn new(key: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) -> Self {
         Self { key: key.into(), value: value.to_string(), expected: expected.into() }
     }
+}
+
+fn display_list(partitions: &[TopicPartition]) -> String {
+    partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn display_broker(code: ErrorCode, message: Option<&str>) -> String {

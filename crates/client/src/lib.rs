@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod consumer;
 pub mod error;
 pub mod net;
 mod offset_and_metadata;
@@ -15,6 +16,7 @@ mod topic_partition;
 
 pub use admin::Admin;
 pub use config::{AdminConfig, ConsumerConfig, ProducerConfig};
+pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords, RebalanceListener};
 pub use error::{ClientError, ConfigError};
 pub use offset_and_metadata::OffsetAndMetadata;
 pub use producer::Producer;

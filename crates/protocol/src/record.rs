@@ -34,6 +34,7 @@ mod murmur2;
 mod patch;
 mod producer_state;
 mod records;
+mod scan;
 pub mod validate;
 mod varint;
 mod view;
@@ -51,6 +52,7 @@ pub use murmur2::{murmur2, partition_for_key};
 pub use patch::BatchPatch;
 pub use producer_state::{ProducerState, decrement_sequence, increment_sequence};
 pub use records::Records;
+pub use scan::{RecordScanner, RecordSpan};
 pub use view::{HeaderView, Headers, RecordView};
 
 /// The only magic (format version) that is read and written: record batch v2.

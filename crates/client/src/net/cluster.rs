@@ -207,6 +207,16 @@ impl Cluster {
         Ok(self.inner.metadata.replace(next, Instant::now()))
     }
 
+    /// The metadata of all topics, read now and not kept.
+    ///
+    /// # Errors
+    /// [`ClientError::NoBrokerAvailable`] if no broker answered.
+    pub async fn all_topics(&self) -> Result<MetadataSnapshot, ClientError> {
+        let request = MetadataRequest { topics: None, ..MetadataRequest::default() };
+        let response = self.ask_for_metadata(&request).await?;
+        Ok(MetadataSnapshot::default().updated(&response))
+    }
+
     /// Asks the known brokers, then, if none of them answers, those of `bootstrap.servers` (KIP-899).
     async fn ask_for_metadata(&self, request: &MetadataRequest) -> Result<MetadataResponse, ClientError> {
         let known = self.candidates();

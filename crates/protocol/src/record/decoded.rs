@@ -18,6 +18,10 @@ impl DecodedBatch {
         Self { header, records }
     }
 
+    pub(crate) fn into_parts(self) -> (RecordBatchHeader, Bytes) {
+        (self.header, self.records)
+    }
+
     /// The header of the batch.
     pub fn header(&self) -> &RecordBatchHeader {
         &self.header

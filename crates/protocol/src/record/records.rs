@@ -76,6 +76,12 @@ impl RecordCursor {
         error.map(Err)
     }
 
+    /// How many records are left, by the word of whoever wrote the batch.
+    #[inline]
+    pub(crate) fn remaining(&self) -> usize {
+        usize::try_from(self.count.saturating_sub(self.index)).unwrap_or_default()
+    }
+
     /// How many records `left` bytes can hold. The count is the word of whoever wrote the batch.
     pub(crate) fn at_most(&self, left: usize) -> usize {
         const SMALLEST_RECORD: usize = 7;

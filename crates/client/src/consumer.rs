@@ -1,0 +1,514 @@
+//! The consumer.
+//!
+//! [`Consumer`] reads the partitions that its group assigns to it, or that the application chooses,
+//! and returns records batch by batch. In reading order:
+//!
+//! - [`Consumer`]: what applications call; `poll` drives everything that needs the application.
+//! - [`assignor`]: how a group divides partitions; a public trait.
+//! - `subscription`, `fetcher`, `membership`: the state machines, without I/O and clocks.
+//! - `inner`, `background`, `offset_lookup`, `rebalance`: the tasks that carry out what they decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+pub mod assignor;
+mod background;
+mod close;
+mod fetcher;
+mod group_metadata;
+mod inner;
+mod listener;
+mod membership;
+mod offset_commit;
+mod offset_lookup;
+mod offsets;
+mod poll;
+mod position;
+mod rebalance;
+mod records;
+mod stream;
+mod subscription;
+
+#[cfg(test)]
+mod tests;
+
+pub use group_metadata::ConsumerGroupMetadata;
+pub use listener::RebalanceListener;
+pub use offset_commit::Offsets;
+pub use position::OffsetAndTimestamp;
+pub use records::{BatchRecords, ConsumerRecord, ConsumerRecords, PartitionRecords};
+pub use stream::PollStream;
+pub use subscription::TopicPattern;
+
+use crate::config::{AutoOffsetReset, ConsumerConfig};
+use crate::net::TopicMetadata;
+use crate::{ClientError, OffsetAndMetadata, TopicPartition};
+use assignor::PartitionAssignor;
+use inner::{Inner, leader_of};
+use position::FetchPosition;
+
+/// Reads records from Kafka.
+///
+/// All calls take `&self`, and a clone is another handle on the same consumer. Calls may be made
+/// from any thread, except that there is only one `poll` at a time. The consumer needs a tokio
+/// runtime to live on: it is made within one, and its heartbeats, fetches and look-ups run there
+/// while the application works on records. From a thread outside of the runtime, wait for its calls
+/// with [`Handle::block_on`](tokio::runtime::Handle::block_on).
+///
+/// A member of a group has to `poll` at least every `max.poll.interval.ms`, or it leaves the group.
+/// When the last handle is dropped without [`close`](Self::close), the member leaves its group
+/// without committing.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use vltava_client::{Consumer, ConsumerConfig};
+///
+/// # async fn example() -> Result<(), vltava_client::ClientError> {
+/// let config = ConsumerConfig::from_properties([
+///     ("bootstrap.servers", "localhost:9092"),
+///     ("group.id", "billing"),
+///     ("auto.offset.reset", "earliest"),
+/// ])?;
+/// let consumer = Consumer::new(config)?;
+/// consumer.subscribe(["purchases"])?;
+/// loop {
+///     let records = consumer.poll(Duration::from_secs(1)).await?;
+///     for partition in records.partitions() {
+///         for record in partition.iter() {
+///             println!("{} {}: {:?}", partition.topic_partition(), record.offset(), record.value());
+///         }
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Consumer {
+    handle: Arc<Handle>,
+}
+
+/// Ends the consumer when the last handle is gone.
+struct Handle(Arc<Inner>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        close::abandon(&self.0);
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("client_id", &self.inner().config.common.client_id)
+            .field("group_id", &self.inner().config.group_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Consumer {
+    /// Makes a consumer with the assignors of `partition.assignment.strategy`. Connects to nobody
+    /// yet.
+    ///
+    /// # Errors
+    /// [`ClientError::NoRuntime`] outside of a tokio runtime, [`ClientError::Config`].
+    pub fn new(config: ConsumerConfig) -> Result<Self, ClientError> {
+        let assignors = assignor::by_names(&config.partition_assignment_strategy)?;
+        Self::with_assignors(config, assignors)
+    }
+
+    /// Makes a consumer that offers its group these assignors, the preferred one first, instead of
+    /// those of `partition.assignment.strategy`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`ClientError::InvalidArgument`] if the assignors have no
+    /// rebalance protocol in common.
+    pub fn with_assignors(
+        config: ConsumerConfig,
+        assignors: Vec<Box<dyn PartitionAssignor>>,
+    ) -> Result<Self, ClientError> {
+        let inner = Arc::new(Inner::new(config, assignors, Instant::now())?);
+        inner.cluster.runtime().spawn(Arc::clone(&inner).run());
+        Ok(Self { handle: Arc::new(Handle(inner)) })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.handle.0
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &ConsumerConfig {
+        &self.inner().config
+    }
+
+    /// Subscribes to topics: the group assigns their partitions. Replaces an earlier subscription
+    /// and its listener; takes effect in `poll`.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidState`] without `group.id` or after [`assign`](Self::assign);
+    /// [`ClientError::InvalidArgument`] without topics ([`unsubscribe`](Self::unsubscribe) does that).
+    pub fn subscribe<T: Into<String>>(&self, topics: impl IntoIterator<Item = T>) -> Result<(), ClientError> {
+        self.subscribe_topics(topics.into_iter().map(Into::into).collect(), None)
+    }
+
+    /// As [`subscribe`](Self::subscribe), with a listener that is told which partitions come and go.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn subscribe_with<T: Into<String>>(
+        &self,
+        topics: impl IntoIterator<Item = T>,
+        listener: impl RebalanceListener + 'static,
+    ) -> Result<(), ClientError> {
+        self.subscribe_topics(topics.into_iter().map(Into::into).collect(), Some(Box::new(listener)))
+    }
+
+    fn subscribe_topics(
+        &self,
+        topics: BTreeSet<String>,
+        listener: Option<Box<dyn RebalanceListener>>,
+    ) -> Result<(), ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        inner.group_id()?;
+        if topics.is_empty() || topics.iter().any(|topic| topic.trim().is_empty()) {
+            return Err(ClientError::invalid("a subscription needs topics, and each topic a name"));
+        }
+        let mut state = inner.state.lock();
+        state.subscription.subscribe_topics(topics)?;
+        inner.track_topics(&mut state);
+        *inner.listener.lock() = listener;
+        Ok(())
+    }
+
+    /// Subscribes to all topics that match a pattern, now and later; new ones are noticed when the
+    /// metadata is read again (`metadata.max.age.ms`).
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidState`] without `group.id` or after [`assign`](Self::assign).
+    pub fn subscribe_pattern(&self, pattern: TopicPattern) -> Result<(), ClientError> {
+        self.subscribe_to_pattern(pattern, None)
+    }
+
+    /// As [`subscribe_pattern`](Self::subscribe_pattern), with a listener.
+    ///
+    /// # Errors
+    /// As [`subscribe_pattern`](Self::subscribe_pattern).
+    pub fn subscribe_pattern_with(
+        &self,
+        pattern: TopicPattern,
+        listener: impl RebalanceListener + 'static,
+    ) -> Result<(), ClientError> {
+        self.subscribe_to_pattern(pattern, Some(Box::new(listener)))
+    }
+
+    fn subscribe_to_pattern(
+        &self,
+        pattern: TopicPattern,
+        listener: Option<Box<dyn RebalanceListener>>,
+    ) -> Result<(), ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        inner.group_id()?;
+        let mut state = inner.state.lock();
+        state.subscription.subscribe_pattern(pattern)?;
+        // What is known was read for other topics.
+        state.metadata_version = 0;
+        inner.track_topics(&mut state);
+        *inner.listener.lock() = listener;
+        Ok(())
+    }
+
+    /// Reads these partitions, without a group's assignment. Replaces an earlier choice; positions
+    /// of partitions that stay are kept. With `group.id`, positions begin at committed offsets.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidState`] after [`subscribe`](Self::subscribe).
+    pub fn assign(&self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<(), ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        let partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        if let Some(bad) = partitions.iter().find(|tp| tp.topic().is_empty() || tp.partition() < 0) {
+            return Err(ClientError::invalid(format!("there is no partition {bad}")));
+        }
+        let now = Instant::now();
+        let mut guard = inner.state.lock();
+        let state = &mut *guard;
+        // What was read of partitions that go is committed as `poll` would have done.
+        if self.inner().config.enable_auto_commit {
+            state.next_auto_commit = state.next_auto_commit.min(now);
+            inner.maybe_auto_commit(state, now);
+        }
+        state.subscription.assign_manually(partitions)?;
+        state.fetcher.retain_assigned(&state.subscription);
+        inner.track_topics(state);
+        // Leaders may be known already.
+        state.metadata_version = 0;
+        inner.take_metadata(state);
+        state.fetch_wanted = true;
+        inner.drive(state, now);
+        Ok(())
+    }
+
+    /// Waits up to `timeout` for records and returns at most `max.poll.records` of them; empty after
+    /// the timeout. This is also where rebalances happen: the listener and the assignor run in here.
+    ///
+    /// Positions move with what is returned. With `enable.auto.commit`, what an earlier `poll`
+    /// returned is committed by a later one, every `auto.commit.interval.ms`.
+    ///
+    /// Cancel-safe: a dropped future loses no record. Only a call of the listener that was under way
+    /// counts as done.
+    ///
+    /// # Errors
+    /// - [`ClientError::NoOffsetForPartition`], [`ClientError::OffsetOutOfRange`],
+    ///   [`ClientError::LogTruncated`] with `auto.offset.reset=none`: [`seek`](Self::seek), then poll
+    ///   again.
+    /// - [`ClientError::RecordsUnreadable`]: seek past the record.
+    /// - [`ClientError::Wakeup`] after [`wakeup`](Self::wakeup).
+    /// - [`ClientError::RebalanceCallback`] if the listener or the assignor failed.
+    /// - [`ClientError::Broker`] for what cannot be repaired by trying again (authorisation, a
+    ///   fenced `group.instance.id`, inconsistent protocols of the group).
+    /// - [`ClientError::InvalidState`] without a subscription, or while another `poll` runs.
+    pub async fn poll(&self, timeout: Duration) -> Result<ConsumerRecords, ClientError> {
+        self.poll_until(timeout).await
+    }
+
+    /// Polls again and again: see [`PollStream`].
+    #[must_use]
+    pub fn stream(&self) -> PollStream<'_> {
+        PollStream::new(self)
+    }
+
+    /// Makes the `poll` that waits, or the next one, return [`ClientError::Wakeup`].
+    pub fn wakeup(&self) {
+        self.inner().woken.store(true, Ordering::Release);
+        self.inner().changed.notify_one();
+    }
+
+    /// The partitions that are read now.
+    #[must_use]
+    pub fn assignment(&self) -> BTreeSet<TopicPartition> {
+        self.inner().state.lock().subscription.assigned()
+    }
+
+    /// The topics subscribed to; for a pattern, those that match.
+    #[must_use]
+    pub fn subscription(&self) -> BTreeSet<String> {
+        self.inner().state.lock().subscription.subscription()
+    }
+
+    /// Goes on reading at an offset. What was fetched before is forgotten.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAssigned`], [`ClientError::InvalidArgument`] for a negative offset.
+    pub fn seek(&self, partition: &TopicPartition, offset: impl Into<OffsetAndMetadata>) -> Result<(), ClientError> {
+        let offset = offset.into();
+        if offset.offset < 0 {
+            return Err(ClientError::invalid(format!("offset {} to seek is negative", offset.offset)));
+        }
+        let inner = self.inner();
+        let metadata = inner.cluster.metadata();
+        let mut guard = inner.state.lock();
+        let state = &mut *guard;
+        let position = FetchPosition {
+            offset: offset.offset,
+            offset_epoch: offset.leader_epoch,
+            leader: leader_of(&metadata, partition),
+        };
+        state.subscription.assigned_mut(partition)?.seek_unvalidated(position);
+        state.fetcher.retain_assigned(&state.subscription);
+        state.fetch_wanted = true;
+        inner.drive(state, Instant::now());
+        Ok(())
+    }
+
+    /// Goes on reading at the first record of these partitions, of all if there are none. The offset
+    /// is looked up in the background.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAssigned`].
+    pub fn seek_to_beginning(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
+        self.reset(partitions, AutoOffsetReset::Earliest)
+    }
+
+    /// Goes on reading behind the last record of these partitions, of all if there are none. Under
+    /// `isolation.level=read_committed` that is the last stable offset.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAssigned`].
+    pub fn seek_to_end(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
+        self.reset(partitions, AutoOffsetReset::Latest)
+    }
+
+    fn reset(&self, partitions: &[TopicPartition], strategy: AutoOffsetReset) -> Result<(), ClientError> {
+        let inner = self.inner();
+        let mut guard = inner.state.lock();
+        let state = &mut *guard;
+        let all = if partitions.is_empty() {
+            state.subscription.assigned().into_iter().collect()
+        } else {
+            partitions.to_vec()
+        };
+        for tp in &all {
+            state.subscription.assigned_mut(tp)?.reset(strategy);
+        }
+        state.fetcher.retain_assigned(&state.subscription);
+        inner.drive(state, Instant::now());
+        Ok(())
+    }
+
+    /// Stops returning records of these partitions until [`resume`](Self::resume). They stay
+    /// assigned; a rebalance under the eager protocol ends the pause.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAssigned`].
+    pub fn pause(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
+        self.set_paused(partitions, true)
+    }
+
+    /// Returns records of these partitions again.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAssigned`].
+    pub fn resume(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
+        self.set_paused(partitions, false)
+    }
+
+    fn set_paused(&self, partitions: &[TopicPartition], paused: bool) -> Result<(), ClientError> {
+        let inner = self.inner();
+        let mut guard = inner.state.lock();
+        let state = &mut *guard;
+        for tp in partitions {
+            state.subscription.assigned_mut(tp)?.paused = paused;
+        }
+        state.fetch_wanted = true;
+        inner.drive(state, Instant::now());
+        inner.touch();
+        Ok(())
+    }
+
+    /// The partitions that are paused.
+    #[must_use]
+    pub fn paused(&self) -> BTreeSet<TopicPartition> {
+        let state = self.inner().state.lock();
+        state.subscription.iter().filter(|(_, partition)| partition.paused).map(|(tp, _)| tp.clone()).collect()
+    }
+
+    /// This member's place in its group, for a transactional producer to commit offsets with.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidState`] without `group.id`.
+    pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata, ClientError> {
+        self.inner().group_id()?;
+        let metadata = self.inner().state.lock().group_metadata.clone();
+        metadata.ok_or_else(|| ClientError::state("the consumer has no group"))
+    }
+
+    /// Has the group rebalance at the next `poll`; `reason` stands in the coordinator's log.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidState`] without a subscription.
+    pub fn enforce_rebalance(&self, reason: &str) -> Result<(), ClientError> {
+        let mut state = self.inner().state.lock();
+        if !state.subscription.is_subscribed() {
+            return Err(ClientError::state("only a consumer that is subscribed to topics can rebalance"));
+        }
+        if let Some(membership) = &mut state.membership {
+            membership.request_rejoin(if reason.is_empty() { "rebalance enforced by user" } else { reason });
+        }
+        drop(state);
+        self.inner().touch();
+        Ok(())
+    }
+
+    /// Partitions, leaders and replicas of a topic. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ClientError::Broker`] with `UNKNOWN_TOPIC_OR_PARTITION` if it does not appear within
+    /// `default.api.timeout.ms`.
+    pub async fn partitions_for(&self, topic: &str) -> Result<Arc<TopicMetadata>, ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        let found = inner.cluster.topic(topic).await;
+        if !inner.state.lock().tracked.contains(topic) {
+            inner.cluster.untrack([topic]);
+        }
+        found
+    }
+
+    /// All topics that the consumer may see, by name. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ClientError::NoBrokerAvailable`] and whatever a request may meet.
+    pub async fn list_topics(&self) -> Result<BTreeMap<String, Arc<TopicMetadata>>, ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        let snapshot = inner.cluster.all_topics().await?;
+        Ok(snapshot.topics().map(|topic| (topic.name.to_string(), Arc::clone(topic))).collect())
+    }
+
+    /// Commits, gives up partitions, leaves the group and closes all connections, within `timeout`.
+    /// Other handles get [`ClientError::Closed`] from then on. A static member stays in its group.
+    ///
+    /// Not cancel-safe: a dropped future may have done a part of this; dropping the last handle
+    /// does the rest without committing.
+    ///
+    /// # Errors
+    /// The first of: a failed commit, a failed listener; [`ClientError::InvalidState`] while `poll`
+    /// runs. The consumer is closed in any case but the last.
+    pub async fn close(&self, timeout: Duration) -> Result<(), ClientError> {
+        self.close_within(timeout).await
+    }
+
+    /// Ends subscription and assignment; a member leaves its group, after the listener was told.
+    ///
+    /// Not cancel-safe: a dropped future may have called the listener without leaving.
+    ///
+    /// # Errors
+    /// [`ClientError::RebalanceCallback`], after everything was done.
+    pub async fn unsubscribe(&self) -> Result<(), ClientError> {
+        let _guard = self.exclude_poll()?;
+        self.inner().check_open()?;
+        let result = self.give_up_partitions().await;
+        let inner = self.inner();
+        let mut guard = inner.state.lock();
+        let state = &mut *guard;
+        if state.subscription.is_subscribed()
+            && let Some(membership) = &mut state.membership
+        {
+            membership.leave("the consumer unsubscribed from all topics");
+        }
+        state.tasks.clear();
+        state.joined_topics = None;
+        state.assigned_topics = None;
+        state.subscription.unsubscribe();
+        state.fetcher.retain_assigned(&state.subscription);
+        inner.track_topics(state);
+        inner.send_group_requests(state);
+        drop(guard);
+        *inner.listener.lock() = None;
+        result
+    }
+}
+
+/// A commit that was started by [`Consumer::commit_async`]; wait for it or drop it.
+#[derive(Debug)]
+pub struct CommitHandle {
+    result: oneshot::Receiver<Result<(), ClientError>>,
+}
+
+impl CommitHandle {
+    /// Waits until the commit is done. Cancel-safe: the commit goes on without this.
+    ///
+    /// # Errors
+    /// As [`Consumer::commit_sync`], and every retriable error, since nothing is tried again.
+    pub async fn wait(self) -> Result<(), ClientError> {
+        self.result.await.unwrap_or(Err(ClientError::Closed))
+    }
+}

@@ -1,0 +1,115 @@
+//! The end of a consumer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Consumer;
+use super::inner::Inner;
+use super::rebalance::Call;
+use crate::ClientError;
+use crate::net::{ConnectionKey, SendOptions};
+
+/// How long the last words to the brokers may take when nobody waits for them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Consumer {
+    pub(super) async fn close_within(&self, timeout: Duration) -> Result<(), ClientError> {
+        let _guard = self.exclude_poll()?;
+        let inner = self.inner();
+        if inner.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let deadline = Instant::now() + timeout.min(Duration::from_secs(u64::from(u32::MAX)));
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let mut result = Ok(());
+        if inner.config.enable_auto_commit {
+            let offsets = inner.state.lock().subscription.all_consumed();
+            if !offsets.is_empty()
+                && let Err(error) = self.commit_sync_within(offsets, left()).await
+            {
+                tracing::warn!(%error, "commit of offsets at the end failed");
+                result = Err(error);
+            }
+        }
+        if inner.config.group_id.is_some() {
+            let commits = self.wait_for_commits(deadline).await;
+            result = result.and(commits);
+        }
+        let listener = tokio::time::timeout_at(deadline.into(), self.give_up_partitions())
+            .await
+            .unwrap_or_else(|_| Err(ClientError::timeout("rebalance listener", timeout)));
+        result = result.and(listener);
+        say_goodbye(inner, left()).await;
+        result
+    }
+
+    /// Tells the listener that the partitions go, and gives them up.
+    pub(super) async fn give_up_partitions(&self) -> Result<(), ClientError> {
+        let inner = self.inner();
+        let (partitions, call) = {
+            let state = inner.state.lock();
+            let lost = state.membership.as_ref().is_none_or(|m| m.generation().is_reset() || m.is_rebalancing());
+            let partitions: Vec<_> = state.subscription.assigned().into_iter().collect();
+            let call = if lost { Call::Lost } else { Call::Revoked };
+            (partitions, Some(call).filter(|_| state.subscription.is_subscribed()))
+        };
+        let result = match call {
+            Some(call) if !partitions.is_empty() => self.call_listener(call, &partitions).await,
+            _ => Ok(()),
+        };
+        inner.state.lock().subscription.assign_from_group(Default::default());
+        result.map_err(|source| ClientError::RebalanceCallback { source: Box::new(source) })
+    }
+}
+
+/// The last handle was dropped: the brokers are told in the background.
+pub(super) fn abandon(inner: &Arc<Inner>) {
+    if !inner.closed.load(Ordering::Acquire) {
+        let inner = Arc::clone(inner);
+        let runtime = inner.cluster.runtime().clone();
+        runtime.spawn(async move { say_goodbye(&inner, LAST_WORDS).await });
+    }
+}
+
+/// Leaves the group, closes the fetch sessions and then all connections.
+async fn say_goodbye(inner: &Arc<Inner>, timeout: Duration) {
+    let (leaving, sessions) = {
+        let mut state = inner.state.lock();
+        state.closing = true;
+        let subscribed = state.subscription.is_subscribed();
+        let mut leaving = Vec::new();
+        if let Some(membership) = &mut state.membership {
+            if subscribed {
+                membership.leave("the consumer is being closed");
+            }
+            let node = membership.coordinator();
+            while let Some((_, request)) = membership.poll_request() {
+                leaving.push((node, request));
+            }
+        }
+        state.subscription.unsubscribe();
+        (leaving, state.fetcher.close_sessions())
+    };
+    let goodbye = async {
+        for (node, request) in leaving.into_iter().filter(|(node, _)| node.is_some()) {
+            if let Err(error) = inner.ask_coordinator(node, request).await {
+                tracing::debug!(%error, "leaving the group failed");
+            }
+        }
+        for call in sessions {
+            // A fetch that the broker holds back is in front of it on that connection.
+            let key = ConnectionKey::data(call.node);
+            if inner.cluster.open_connection(key).is_some() {
+                let _ = inner.cluster.send_with(key, &call.request, SendOptions::default()).await;
+            }
+        }
+    };
+    if tokio::time::timeout(timeout, goodbye).await.is_err() {
+        tracing::debug!("the consumer was closed before the brokers had answered");
+    }
+    inner.closed.store(true, Ordering::Release);
+    inner.touch();
+    inner.deadlines.notify_one();
+    inner.cluster.close();
+}

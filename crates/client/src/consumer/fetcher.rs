@@ -1,0 +1,564 @@
+//! Fetching: which requests to send to which broker, and what to return of the answers.
+//!
+//! There is at most one request in flight per broker. The next one is sent as soon as every
+//! partition of that broker has less than `max.partition.fetch.bytes` in the buffer, so that data is
+//! on its way while the application works on what came before. The offset to fetch from runs ahead
+//! of the position; a seek makes what is buffered or in flight worthless, which the partition's
+//! `fetch_epoch` tells.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::fetch_response::PartitionData;
+use vltava_protocol::messages::{FetchRequest, FetchResponse};
+use vltava_protocol::record::Decompressor;
+
+use super::position::FetchPosition;
+use super::records::{ConsumerRecords, PartitionRecords};
+use super::subscription::{PartitionState, SubscriptionState};
+use crate::config::{AutoOffsetReset, IsolationLevel};
+use crate::net::{MetadataSnapshot, Node};
+use crate::{ClientError, TopicPartition};
+
+mod completed;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+use completed::{CompletedFetch, ReadOptions};
+use session::{FetchSession, FetchTarget, LAST_VERSION_WITH_NAMES};
+
+/// The settings of fetching.
+#[derive(Debug, Clone)]
+pub(crate) struct FetchConfig {
+    pub(crate) min_bytes: i32,
+    pub(crate) max_bytes: i32,
+    pub(crate) max_wait: Duration,
+    pub(crate) max_partition_bytes: i32,
+    pub(crate) max_poll_records: usize,
+    pub(crate) check_crcs: bool,
+    pub(crate) client_rack: String,
+    pub(crate) isolation: IsolationLevel,
+    pub(crate) retry_backoff: Duration,
+    pub(crate) metadata_max_age: Duration,
+}
+
+/// A request to send; its answer goes to [`Fetcher::on_response`].
+#[derive(Debug)]
+pub(crate) struct FetchCall {
+    pub(crate) node: i32,
+    pub(crate) request: FetchRequest,
+    /// Upper limit of the version, where topics have no ids.
+    pub(crate) max_version: Option<i16>,
+}
+
+/// What the answers told about the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct FetchNews {
+    /// The metadata is wrong.
+    pub(crate) update_metadata: bool,
+    /// Topic, partition, leader and epoch (KIP-951).
+    pub(crate) leaders: Vec<(Arc<str>, i32, i32, i32)>,
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// What is known of a partition's data beyond its position.
+#[derive(Debug)]
+struct Buffered {
+    fetch_epoch: u64,
+    /// The offset to fetch next.
+    next_offset: i64,
+    bytes: usize,
+    /// Number of answers in the queue.
+    fetches: usize,
+    /// Something was wrong behind what is buffered: look again when that has been read.
+    hold: bool,
+}
+
+/// A request in flight: what was asked of which partition.
+type InFlight = HashMap<TopicPartition, (u64, i64)>;
+
+/// The fetcher of a consumer.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    config: FetchConfig,
+    sessions: HashMap<i32, FetchSession>,
+    in_flight: HashMap<i32, InFlight>,
+    /// Brokers that failed, until when they are left alone.
+    node_retry: HashMap<i32, Instant>,
+    /// Partitions that failed, until when they are left alone.
+    partition_retry: HashMap<TopicPartition, Instant>,
+    queue: VecDeque<CompletedFetch>,
+    buffered: HashMap<TopicPartition, Buffered>,
+    /// Errors for the application, returned when the queue is empty.
+    errors: VecDeque<(TopicPartition, u64, ClientError)>,
+    decompressor: Decompressor,
+    /// Whether room was made in the buffer since this was asked last.
+    made_room: bool,
+}
+
+impl Fetcher {
+    pub(crate) fn new(config: FetchConfig) -> Self {
+        Self {
+            config,
+            sessions: HashMap::new(),
+            in_flight: HashMap::new(),
+            node_retry: HashMap::new(),
+            partition_retry: HashMap::new(),
+            queue: VecDeque::new(),
+            buffered: HashMap::new(),
+            errors: VecDeque::new(),
+            decompressor: Decompressor::new(),
+            made_room: false,
+        }
+    }
+
+    /// Whether records or errors may be there to return.
+    pub(crate) fn has_data(&self) -> bool {
+        !self.queue.is_empty() || !self.errors.is_empty()
+    }
+
+    /// When a broker or partition that failed is tried again.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.node_retry.values().chain(self.partition_retry.values()).min().copied()
+    }
+
+    /// Requests for all brokers that can be asked now.
+    pub(crate) fn build_requests(
+        &mut self,
+        now: Instant,
+        subscription: &SubscriptionState,
+        metadata: &MetadataSnapshot,
+    ) -> (Vec<FetchCall>, FetchNews) {
+        self.node_retry.retain(|_, until| *until > now);
+        self.partition_retry.retain(|_, until| *until > now);
+        let mut news = FetchNews::default();
+        let mut full: HashSet<i32> = HashSet::new();
+        let mut plan: BTreeMap<i32, Vec<(TopicPartition, FetchTarget, u64)>> = BTreeMap::new();
+        let mut buffered_bytes: HashMap<i32, usize> = HashMap::new();
+        for (tp, state) in subscription.fetchable_partitions() {
+            let Some(position) = state.valid_position() else { continue };
+            let Some(node) = self.node_for(now, tp, state, position, metadata, &mut news) else { continue };
+            if self.in_flight.contains_key(&node) || self.node_retry.contains_key(&node) || full.contains(&node) {
+                continue;
+            }
+            let (offset, bytes, hold) = self.progress(tp, state, position);
+            let sum = buffered_bytes.entry(node).or_default();
+            *sum += bytes;
+            let partition_full = bytes >= self.config.max_partition_bytes.unsigned_abs() as usize;
+            let node_full = *sum >= self.config.max_bytes.unsigned_abs() as usize;
+            if bytes > 0 && (partition_full || node_full) {
+                full.insert(node);
+                continue;
+            }
+            if hold || self.partition_retry.contains_key(tp) || self.has_error(tp, state.fetch_epoch) {
+                continue;
+            }
+            let target = FetchTarget {
+                topic_id: metadata.topic(tp.topic()).map(|topic| topic.topic_id).unwrap_or_default(),
+                offset,
+                max_bytes: self.config.max_partition_bytes,
+                leader_epoch: position.leader.epoch.unwrap_or(-1),
+            };
+            plan.entry(node).or_default().push((tp.clone(), target, state.fetch_epoch));
+        }
+        plan.retain(|node, _| !full.contains(node));
+        let calls = plan.into_iter().map(|(node, targets)| self.call(node, targets)).collect();
+        (calls, news)
+    }
+
+    fn call(&mut self, node: i32, targets: Vec<(TopicPartition, FetchTarget, u64)>) -> FetchCall {
+        let mut request = FetchRequest {
+            max_wait_ms: i32::try_from(self.config.max_wait.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: self.config.min_bytes,
+            max_bytes: self.config.max_bytes,
+            isolation_level: self.config.isolation.code(),
+            rack_id: self.config.client_rack.clone(),
+            ..FetchRequest::default()
+        };
+        let in_flight = targets.iter().map(|(tp, target, epoch)| (tp.clone(), (*epoch, target.offset))).collect();
+        self.in_flight.insert(node, in_flight);
+        let wanted: Vec<(TopicPartition, FetchTarget)> =
+            targets.into_iter().map(|(tp, target, _)| (tp, target)).collect();
+        let ids = self.sessions.entry(node).or_default().build(&wanted, &mut request);
+        FetchCall { node, request, max_version: (!ids).then_some(LAST_VERSION_WITH_NAMES) }
+    }
+
+    /// The broker to fetch a partition from: the leader, or the replica that it prefers (KIP-392).
+    fn node_for(
+        &self,
+        now: Instant,
+        tp: &TopicPartition,
+        state: &PartitionState,
+        position: FetchPosition,
+        metadata: &MetadataSnapshot,
+        news: &mut FetchNews,
+    ) -> Option<i32> {
+        if let Some(replica) = state.preferred_replica(now) {
+            let online = metadata
+                .partition(tp.topic(), tp.partition())
+                .is_some_and(|known| known.replicas.contains(&replica) && !known.offline.contains(&replica));
+            if online && metadata.brokers.contains_key(&replica) {
+                return Some(replica);
+            }
+            news.update_metadata = true;
+        }
+        if position.leader.leader.is_none() {
+            news.update_metadata = true;
+        }
+        position.leader.leader
+    }
+
+    /// The offset to fetch next, what is buffered before it, and whether to wait until that is read.
+    fn progress(&self, tp: &TopicPartition, state: &PartitionState, position: FetchPosition) -> (i64, usize, bool) {
+        match self.buffered.get(tp) {
+            Some(known) if known.fetch_epoch == state.fetch_epoch && known.fetches > 0 => {
+                (known.next_offset, known.bytes, known.hold)
+            }
+            _ => (position.offset, 0, false),
+        }
+    }
+
+    fn has_error(&self, tp: &TopicPartition, epoch: u64) -> bool {
+        self.errors.iter().any(|(failed, at, _)| failed == tp && *at == epoch)
+    }
+
+    /// Takes the answer of a broker.
+    pub(crate) fn on_response(
+        &mut self,
+        now: Instant,
+        node: i32,
+        answer: Result<FetchResponse, ClientError>,
+        subscription: &mut SubscriptionState,
+    ) -> FetchNews {
+        let mut news = FetchNews::default();
+        let Some(asked) = self.in_flight.remove(&node) else { return news };
+        let session = self.sessions.entry(node).or_default();
+        let response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::debug!(node, %error, "fetch failed");
+                session.on_failure();
+                for tp in asked.keys() {
+                    if let Some(state) = subscription.get_mut(tp) {
+                        state.clear_preferred_replica();
+                    }
+                }
+                self.node_retry.insert(node, now + self.config.retry_backoff);
+                news.update_metadata = true;
+                return news;
+            }
+        };
+        let mut parts: Vec<(Option<TopicPartition>, PartitionData)> = Vec::new();
+        for topic in response.responses {
+            let name = if topic.topic.is_empty() {
+                session.topic_of(topic.topic_id).map(|tp| Arc::clone(tp.topic_arc()))
+            } else {
+                Some(Arc::from(topic.topic))
+            };
+            parts.extend(
+                topic
+                    .partitions
+                    .into_iter()
+                    .map(|data| (name.clone().map(|name| TopicPartition::new(name, data.partition_index)), data)),
+            );
+        }
+        let named: Vec<Option<TopicPartition>> = parts.iter().map(|(tp, _)| tp.clone()).collect();
+        let code = ErrorCode::from(response.error_code);
+        let throttled = response.throttle_time_ms > 0;
+        if !session.on_response(code, response.session_id, throttled, &named) {
+            if code != ErrorCode::None && code != ErrorCode::FetchSessionIdNotFound {
+                self.node_retry.insert(node, now + self.config.retry_backoff);
+                news.update_metadata |= code == ErrorCode::FetchSessionTopicIdError;
+            }
+            return news;
+        }
+        news.nodes = response
+            .node_endpoints
+            .iter()
+            .filter_map(|one| Node::new(one.node_id, &one.host, one.port, one.rack.as_deref()))
+            .collect();
+        for (tp, data) in parts {
+            if let Some(tp) = tp
+                && let Some(&(epoch, offset)) = asked.get(&tp)
+            {
+                self.on_partition(now, tp, epoch, offset, data, subscription, &mut news);
+            }
+        }
+        news
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one answer and what they act on")]
+    fn on_partition(
+        &mut self,
+        now: Instant,
+        tp: TopicPartition,
+        epoch: u64,
+        offset: i64,
+        data: PartitionData,
+        subscription: &mut SubscriptionState,
+        news: &mut FetchNews,
+    ) {
+        let Some(state) = subscription.get_mut(&tp) else { return };
+        let Some(position) = state.valid_position().filter(|_| state.fetch_epoch == epoch) else { return };
+        let (expected, bytes, _) = self.progress(&tp, state, position);
+        if expected != offset {
+            return;
+        }
+        let code = ErrorCode::from(data.error_code);
+        if code != ErrorCode::None {
+            self.on_partition_error(now, tp, epoch, offset, code, &data, subscription, news);
+            return;
+        }
+        if data.high_watermark >= 0 {
+            state.high_watermark = Some(data.high_watermark);
+        }
+        if data.last_stable_offset >= 0 {
+            state.last_stable_offset = Some(data.last_stable_offset);
+        }
+        if data.log_start_offset >= 0 {
+            state.log_start_offset = Some(data.log_start_offset);
+        }
+        state.end_offset_requested = false;
+        if data.preferred_read_replica >= 0 {
+            state.set_preferred_replica(data.preferred_read_replica, now + self.config.metadata_max_age);
+        }
+        let Some(records) = data.records.filter(|records| !records.is_empty()) else { return };
+        let size = records.len();
+        match last_offset(&records) {
+            Ok(Some(last)) if last >= offset => {
+                let entry = self.buffered.entry(tp.clone()).or_insert(Buffered {
+                    fetch_epoch: epoch,
+                    next_offset: offset,
+                    bytes: 0,
+                    fetches: 0,
+                    hold: false,
+                });
+                *entry = Buffered {
+                    fetch_epoch: epoch,
+                    next_offset: last + 1,
+                    bytes: bytes + size,
+                    fetches: if bytes == 0 { 1 } else { entry.fetches + 1 },
+                    hold: false,
+                };
+                self.queue.push_back(CompletedFetch::new(tp, epoch, offset, records, data.aborted_transactions));
+            }
+            Ok(_) => {
+                let reason = "the broker sent data without a complete batch".into();
+                self.errors.push_back((
+                    tp.clone(),
+                    epoch,
+                    ClientError::RecordsUnreadable { partition: tp, offset, reason },
+                ));
+            }
+            Err(error) => {
+                let reason = error.to_string().into();
+                self.errors.push_back((
+                    tp.clone(),
+                    epoch,
+                    ClientError::RecordsUnreadable { partition: tp, offset, reason },
+                ));
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one answer and what they act on")]
+    fn on_partition_error(
+        &mut self,
+        now: Instant,
+        tp: TopicPartition,
+        epoch: u64,
+        offset: i64,
+        code: ErrorCode,
+        data: &PartitionData,
+        subscription: &mut SubscriptionState,
+        news: &mut FetchNews,
+    ) {
+        subscription.move_to_end(&tp);
+        let policy = subscription.reset_policy();
+        let Some(state) = subscription.get_mut(&tp) else { return };
+        tracing::debug!(partition = %tp, offset, %code, "fetch of a partition failed");
+        self.partition_retry.insert(tp.clone(), now + self.config.retry_backoff);
+        match code {
+            ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch => {
+                let leader = &data.current_leader;
+                if leader.leader_id >= 0 && leader.leader_epoch >= 0 {
+                    let topic = Arc::clone(tp.topic_arc());
+                    news.leaders.push((topic, tp.partition(), leader.leader_id, leader.leader_epoch));
+                }
+                news.update_metadata = true;
+                state.clear_preferred_replica();
+            }
+            ErrorCode::ReplicaNotAvailable
+            | ErrorCode::KafkaStorageError
+            | ErrorCode::OffsetNotAvailable
+            | ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::InconsistentTopicId => {
+                news.update_metadata = true;
+                state.clear_preferred_replica();
+            }
+            ErrorCode::UnknownLeaderEpoch | ErrorCode::UnknownServerError => {}
+            ErrorCode::OffsetOutOfRange => {
+                if let Some(buffered) = self.buffered.get_mut(&tp).filter(|b| b.fetches > 0 && b.fetch_epoch == epoch) {
+                    buffered.hold = true;
+                } else if state.clear_preferred_replica().is_some() {
+                    // The follower may lag behind: ask the leader.
+                } else if policy == AutoOffsetReset::None {
+                    let error = ClientError::OffsetOutOfRange { partition: tp.clone(), offset };
+                    self.errors.push_back((tp, epoch, error));
+                } else {
+                    tracing::info!(partition = %tp, offset, "fetch position is out of range, resetting offset");
+                    state.reset(policy);
+                }
+            }
+            ErrorCode::TopicAuthorizationFailed => {
+                let message = Some(Arc::from(format!("not authorized to read topic {}", tp.topic())));
+                self.errors.push_back((tp, epoch, ClientError::Broker { code, message }));
+            }
+            ErrorCode::CorruptMessage => {
+                let reason = "the broker found the message corrupt".into();
+                let error = ClientError::RecordsUnreadable { partition: tp.clone(), offset, reason };
+                self.errors.push_back((tp, epoch, error));
+            }
+            code => {
+                let message = Some(Arc::from(format!("while fetching {tp} at offset {offset}")));
+                self.errors.push_back((tp, epoch, ClientError::Broker { code, message }));
+            }
+        }
+    }
+
+    /// Takes up to `max.poll.records` records out of the buffer and moves the positions behind them.
+    ///
+    /// # Errors
+    /// What a broker said about a partition, or [`ClientError::RecordsUnreadable`]; only if there
+    /// are no records before it.
+    pub(crate) fn collect(&mut self, subscription: &mut SubscriptionState) -> Result<ConsumerRecords, ClientError> {
+        let mut out = ConsumerRecords::default();
+        let mut paused: VecDeque<CompletedFetch> = VecDeque::new();
+        let options = ReadOptions { isolation: self.config.isolation, check_crcs: self.config.check_crcs };
+        let mut failure = None;
+        while out.len() < self.config.max_poll_records
+            && let Some(mut fetch) = self.queue.pop_front()
+        {
+            let tp = fetch.partition.clone();
+            let Some(state) = subscription.get(&tp).filter(|state| state.fetch_epoch == fetch.fetch_epoch) else {
+                self.discard(&tp, fetch.fetch_epoch);
+                continue;
+            };
+            if state.paused {
+                paused.push_back(fetch);
+                continue;
+            }
+            let position = state.valid_position().filter(|p| p.offset == fetch.next_offset());
+            let Some(position) = position.filter(|_| subscription.is_fetchable(&tp)) else {
+                // Not wanted any more, though nobody has sought: fetch anew.
+                self.discard(&tp, fetch.fetch_epoch);
+                if let Some(state) = subscription.get_mut(&tp) {
+                    state.fetch_epoch += 1;
+                }
+                continue;
+            };
+            let mut records = PartitionRecords::new(tp.clone(), position.offset);
+            let bytes_before = fetch.bytes_left;
+            let max = self.config.max_poll_records - out.len();
+            let result = fetch.read(max, options, &mut self.decompressor, &mut records);
+            self.consumed(&tp, bytes_before - fetch.bytes_left, *result.as_ref().unwrap_or(&false));
+            let moved = fetch.next_offset() > position.offset;
+            if moved && let Some(state) = subscription.get_mut(&tp) {
+                state.advance(FetchPosition {
+                    offset: fetch.next_offset(),
+                    offset_epoch: fetch.last_epoch(),
+                    leader: position.leader,
+                });
+            }
+            if moved || !records.is_empty() {
+                out.push(records);
+            }
+            match result {
+                Ok(true) if fetch.any_read() => subscription.move_to_end(&tp),
+                Ok(true) => {}
+                Ok(false) => self.queue.push_front(fetch),
+                Err(error) => {
+                    self.queue.push_front(fetch);
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        self.queue.append(&mut paused);
+        if let Some(error) = failure.filter(|_| out.is_empty()) {
+            return Err(error);
+        }
+        while out.is_empty()
+            && let Some((tp, epoch, error)) = self.errors.pop_front()
+        {
+            if subscription.get(&tp).is_some_and(|state| state.fetch_epoch == epoch) {
+                return Err(error);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Forgets an answer that is not read to its end.
+    fn discard(&mut self, tp: &TopicPartition, epoch: u64) {
+        self.made_room = true;
+        if self.buffered.get(tp).is_some_and(|buffered| buffered.fetch_epoch == epoch) {
+            self.buffered.remove(tp);
+        }
+    }
+
+    /// Takes note of what was read from the buffer.
+    fn consumed(&mut self, tp: &TopicPartition, bytes: usize, finished: bool) {
+        let limit = self.config.max_partition_bytes.unsigned_abs() as usize;
+        let Some(buffered) = self.buffered.get_mut(tp) else { return };
+        let before = buffered.bytes;
+        buffered.bytes = before.saturating_sub(bytes);
+        self.made_room |= finished || (before >= limit && buffered.bytes < limit);
+        if finished {
+            buffered.fetches = buffered.fetches.saturating_sub(1);
+            if buffered.fetches == 0 {
+                self.buffered.remove(tp);
+            }
+        }
+    }
+
+    /// Whether room was made in the buffer since the last call, so that a fetch may be possible.
+    pub(crate) fn take_made_room(&mut self) -> bool {
+        std::mem::take(&mut self.made_room)
+    }
+
+    /// Forgets all that is buffered for partitions that are not assigned any more.
+    pub(crate) fn retain_assigned(&mut self, subscription: &SubscriptionState) {
+        let current =
+            |tp: &TopicPartition, epoch: u64| subscription.get(tp).is_some_and(|state| state.fetch_epoch == epoch);
+        self.queue.retain(|fetch| current(&fetch.partition, fetch.fetch_epoch));
+        self.buffered.retain(|tp, buffered| current(tp, buffered.fetch_epoch));
+        self.errors.retain(|(tp, epoch, _)| current(tp, *epoch));
+        self.partition_retry.retain(|tp, _| subscription.is_assigned(tp));
+    }
+
+    /// Requests that close all sessions, by broker.
+    pub(crate) fn close_sessions(&mut self) -> Vec<FetchCall> {
+        let mut calls = Vec::new();
+        for (node, mut session) in self.sessions.drain() {
+            let mut request = FetchRequest::default();
+            if session.close(&mut request) {
+                calls.push(FetchCall { node, request, max_version: None });
+            }
+        }
+        calls
+    }
+}
+
+/// The last offset of the last complete batch.
+fn last_offset(records: &bytes::Bytes) -> Result<Option<i64>, vltava_protocol::record::RecordError> {
+    let mut last = None;
+    for batch in vltava_protocol::record::RecordBatches::new(records.clone()) {
+        last = Some(batch?.last_offset());
+    }
+    Ok(last)
+}

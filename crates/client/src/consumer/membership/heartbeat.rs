@@ -1,0 +1,90 @@
+//! When a member sends heartbeats, and what it concludes from silence.
+
+use std::time::{Duration, Instant};
+
+/// The three timers of a member: next heartbeat, session, poll interval.
+#[derive(Debug, Clone)]
+pub(super) struct Heartbeat {
+    interval: Duration,
+    session_timeout: Duration,
+    max_poll_interval: Duration,
+    retry_backoff: Duration,
+    retry_backoff_max: Duration,
+    next: Instant,
+    session_end: Instant,
+    poll_end: Instant,
+    failures: u32,
+    pub(super) in_flight: bool,
+}
+
+impl Heartbeat {
+    pub(super) fn new(config: &super::classic::MembershipConfig, now: Instant) -> Self {
+        Self {
+            interval: config.heartbeat_interval,
+            session_timeout: config.session_timeout,
+            max_poll_interval: config.rebalance_timeout,
+            retry_backoff: config.retry_backoff,
+            retry_backoff_max: config.retry_backoff_max,
+            next: now,
+            session_end: now,
+            poll_end: now + config.rebalance_timeout,
+            failures: 0,
+            in_flight: false,
+        }
+    }
+
+    /// All timers start anew: the member has joined.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.next = now + self.interval;
+        self.session_end = now + self.session_timeout;
+        self.poll_end = now + self.max_poll_interval;
+        self.failures = 0;
+        self.in_flight = false;
+    }
+
+    /// A coordinator was found: it gets the time of a session to answer.
+    pub(super) fn restart_session(&mut self, now: Instant) {
+        self.session_end = now + self.session_timeout;
+    }
+
+    /// The application polled.
+    pub(super) fn polled(&mut self, now: Instant) {
+        self.poll_end = now + self.max_poll_interval;
+    }
+
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.in_flight = true;
+        self.next = now + self.interval;
+    }
+
+    pub(super) fn succeeded(&mut self, now: Instant) {
+        self.in_flight = false;
+        self.failures = 0;
+        self.session_end = now + self.session_timeout;
+    }
+
+    /// Tries again after a pause that doubles with every failure.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.in_flight = false;
+        let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.next = now + self.retry_backoff.saturating_mul(factor).min(self.retry_backoff_max);
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        !self.in_flight && self.next <= now
+    }
+
+    pub(super) fn session_expired(&self, now: Instant) -> bool {
+        self.session_end <= now
+    }
+
+    pub(super) fn poll_expired(&self, now: Instant) -> bool {
+        self.poll_end <= now
+    }
+
+    pub(super) fn next_deadline(&self) -> Instant {
+        let end = self.session_end.min(self.poll_end);
+        if self.in_flight { end } else { end.min(self.next) }
+    }
+}

@@ -1,0 +1,278 @@
+//! The consumer's calls about offsets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::offset_commit::{CommitJob, Offsets, Waiter};
+use super::position::OffsetAndTimestamp;
+use super::subscription::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
+use super::{CommitHandle, Consumer};
+use crate::{ClientError, OffsetAndMetadata, TopicPartition};
+
+impl Consumer {
+    /// Commits the positions of all assigned partitions: what was returned by earlier calls of
+    /// `poll` counts as consumed. Tries again after errors that may pass, up to
+    /// `default.api.timeout.ms`; commits started before come first.
+    ///
+    /// Cancel-safe: when the future is dropped the commit goes on.
+    ///
+    /// # Errors
+    /// - [`ClientError::CommitFailed`]: the group has given the partitions to others.
+    /// - [`ClientError::Broker`] with `REBALANCE_IN_PROGRESS`: poll, then commit again.
+    /// - [`ClientError::Timeout`], [`ClientError::InvalidState`] without `group.id`.
+    pub async fn commit_sync(&self) -> Result<(), ClientError> {
+        let offsets = self.inner().state.lock().subscription.all_consumed();
+        self.commit_sync_offsets(offsets).await
+    }
+
+    /// As [`commit_sync`](Self::commit_sync) with given offsets, each the next one to read.
+    ///
+    /// # Errors
+    /// As [`commit_sync`](Self::commit_sync).
+    pub async fn commit_sync_offsets(&self, offsets: Offsets) -> Result<(), ClientError> {
+        self.commit_sync_within(offsets, self.inner().api_timeout()).await
+    }
+
+    /// As [`commit_sync_offsets`](Self::commit_sync_offsets) with a time limit of its own.
+    ///
+    /// # Errors
+    /// As [`commit_sync`](Self::commit_sync).
+    pub async fn commit_sync_within(&self, offsets: Offsets, timeout: Duration) -> Result<(), ClientError> {
+        if offsets.is_empty() {
+            self.inner().group_id()?;
+            return self.wait_for_commits(Instant::now() + timeout).await;
+        }
+        self.start_commit(offsets, true, timeout)?.wait().await
+    }
+
+    /// Starts to commit the positions of all assigned partitions. Commits are made one after the
+    /// other in the order in which they are started. A failed one is not tried again, since a later
+    /// one may be on its way.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidState`] without `group.id`, [`ClientError::Closed`].
+    pub fn commit_async(&self) -> Result<CommitHandle, ClientError> {
+        let offsets = self.inner().state.lock().subscription.all_consumed();
+        self.commit_async_offsets(offsets)
+    }
+
+    /// As [`commit_async`](Self::commit_async) with given offsets, each the next one to read.
+    ///
+    /// # Errors
+    /// As [`commit_async`](Self::commit_async).
+    pub fn commit_async_offsets(&self, offsets: Offsets) -> Result<CommitHandle, ClientError> {
+        self.start_commit(offsets, false, self.inner().api_timeout())
+    }
+
+    /// As [`commit_async_offsets`](Self::commit_async_offsets) with a callback instead of a handle.
+    /// Callbacks are called by `poll`, `close` and `commit_sync`, in the order of the commits.
+    ///
+    /// # Errors
+    /// As [`commit_async`](Self::commit_async).
+    pub fn commit_async_with(
+        &self,
+        offsets: Offsets,
+        callback: impl FnOnce(&Offsets, Result<(), ClientError>) + Send + 'static,
+    ) -> Result<(), ClientError> {
+        self.queue_commit(offsets, Waiter::Callback(Box::new(callback)), false, self.inner().api_timeout())
+    }
+
+    fn start_commit(&self, offsets: Offsets, retry: bool, timeout: Duration) -> Result<CommitHandle, ClientError> {
+        let (reply, result) = oneshot::channel();
+        self.queue_commit(offsets, Waiter::Reply(reply), retry, timeout)?;
+        Ok(CommitHandle { result })
+    }
+
+    fn queue_commit(
+        &self,
+        offsets: Offsets,
+        waiter: Waiter,
+        retry: bool,
+        timeout: Duration,
+    ) -> Result<(), ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        inner.group_id()?;
+        let deadline = Instant::now() + timeout;
+        let mut state = inner.state.lock();
+        if let Some(fenced) = &state.commits.fenced {
+            return Err(fenced.clone());
+        }
+        inner.push_commit(&mut state, CommitJob { offsets: Arc::new(offsets), waiter, retry, deadline });
+        Ok(())
+    }
+
+    /// Waits until all commits are done, and calls their callbacks.
+    pub(super) async fn wait_for_commits(&self, deadline: Instant) -> Result<(), ClientError> {
+        let inner = self.inner();
+        loop {
+            let mut progress = std::pin::pin!(inner.progress.notified());
+            progress.as_mut().enable();
+            let (completions, idle) = {
+                let mut state = inner.state.lock();
+                (std::mem::take(&mut state.commits.completions), state.commits.is_idle())
+            };
+            for completion in completions {
+                (completion.callback)(&completion.offsets, completion.result);
+            }
+            if idle {
+                return Ok(());
+            }
+            if tokio::time::timeout_at(deadline.into(), progress).await.is_err() {
+                return Err(ClientError::timeout("commit of offsets", Duration::ZERO));
+            }
+        }
+    }
+
+    /// Offsets that the group has committed, `None` for partitions without one. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ClientError::Timeout`] after `default.api.timeout.ms`, [`ClientError::InvalidState`] without
+    /// `group.id`.
+    pub async fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndMetadata>>, ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        inner.group_id()?;
+        let partitions: BTreeSet<TopicPartition> = partitions.iter().cloned().collect();
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let timeout = inner.api_timeout();
+        let deadline = Instant::now() + timeout;
+        let mut attempt = 0;
+        loop {
+            let error = match inner.try_committed(&partitions).await {
+                Ok(committed) => return Ok(committed),
+                Err(error) => error,
+            };
+            let pause = inner.config.common.retry_pause(attempt);
+            if !error.is_retriable() {
+                return Err(error);
+            }
+            if Instant::now() + pause >= deadline {
+                tracing::debug!(%error, "last failure of the look-up of committed offsets");
+                return Err(ClientError::timeout("look-up of committed offsets", timeout));
+            }
+            attempt += 1;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The offset of the next record that `poll` will return of an assigned partition; waits until
+    /// it is known. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAssigned`], [`ClientError::NoOffsetForPartition`],
+    /// [`ClientError::Timeout`] after `default.api.timeout.ms`.
+    pub async fn position(&self, partition: &TopicPartition) -> Result<i64, ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        let timeout = inner.api_timeout();
+        let deadline = Instant::now() + timeout;
+        loop {
+            let mut progress = std::pin::pin!(inner.progress.notified());
+            progress.as_mut().enable();
+            {
+                let mut guard = inner.state.lock();
+                let state = &mut *guard;
+                inner.take_metadata(state);
+                if let Some(position) = state.subscription.assigned_mut(partition)?.valid_position() {
+                    return Ok(position.offset);
+                }
+                if let Some(error) = state.errors.pop_front() {
+                    return Err(error);
+                }
+                inner.drive(state, Instant::now());
+            }
+            if tokio::time::timeout_at(deadline.into(), progress).await.is_err() {
+                return Err(ClientError::timeout(format!("position of {partition}"), timeout));
+            }
+        }
+    }
+
+    /// The offset of the first record of each partition. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ClientError::Timeout`] after `default.api.timeout.ms`, [`ClientError::Broker`].
+    pub async fn beginning_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, i64>, ClientError> {
+        self.offsets_at(partitions, EARLIEST_TIMESTAMP).await
+    }
+
+    /// The offset behind the last record of each partition that may be read: the high watermark, or
+    /// the last stable offset under `isolation.level=read_committed`. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ClientError::Timeout`] after `default.api.timeout.ms`, [`ClientError::Broker`].
+    pub async fn end_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, i64>, ClientError> {
+        self.offsets_at(partitions, LATEST_TIMESTAMP).await
+    }
+
+    async fn offsets_at(
+        &self,
+        partitions: &[TopicPartition],
+        timestamp: i64,
+    ) -> Result<BTreeMap<TopicPartition, i64>, ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        let times = partitions.iter().map(|tp| (tp.clone(), timestamp)).collect();
+        let found = inner.list_offsets(times, Instant::now() + inner.api_timeout()).await?;
+        Ok(found.into_iter().map(|(tp, found)| (tp, found.offset)).collect())
+    }
+
+    /// For each partition the first record whose timestamp is at or after the given one, in
+    /// milliseconds since the epoch; `None` if there is none. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidArgument`] for a negative time, [`ClientError::Timeout`] after
+    /// `default.api.timeout.ms`, [`ClientError::Broker`].
+    pub async fn offsets_for_times(
+        &self,
+        times: BTreeMap<TopicPartition, i64>,
+    ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>, ClientError> {
+        let inner = self.inner();
+        inner.check_open()?;
+        if let Some((tp, time)) = times.iter().find(|(_, time)| **time < 0) {
+            return Err(ClientError::invalid(format!("time {time} to look up in {tp} is negative")));
+        }
+        let found = inner.list_offsets(times, Instant::now() + inner.api_timeout()).await?;
+        let answer = found.into_iter().map(|(tp, found)| {
+            let record = (found.offset >= 0).then_some(OffsetAndTimestamp {
+                offset: found.offset,
+                timestamp: found.timestamp,
+                leader_epoch: found.leader_epoch,
+            });
+            (tp, record)
+        });
+        Ok(answer.collect())
+    }
+
+    /// How many records lie between the position and the end of an assigned partition, as the last
+    /// fetch told; `None` if that is not known yet.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAssigned`].
+    pub fn current_lag(&self, partition: &TopicPartition) -> Result<Option<i64>, ClientError> {
+        let inner = self.inner();
+        let mut guard = inner.state.lock();
+        let state = &mut *guard;
+        state.subscription.assigned_mut(partition)?;
+        let isolation = inner.config.isolation_level;
+        let lag = state.subscription.lag(partition, isolation);
+        if lag.is_none() && state.subscription.end_offset(partition, isolation).is_none() {
+            inner.look_up_end(state, partition);
+        }
+        Ok(lag)
+    }
+}

@@ -5,13 +5,16 @@
 //! records into the same state after a restart. `service` drives the shards: it loads them from the log, appends
 //! their records, lets answers go, and wakes them at their deadlines.
 //!
-//! Served is the classic protocol. Groups of KIP-848 (consumer) and KIP-1071 (streams) are not; their records, left
-//! by another broker, are passed over when a partition is loaded.
+//! Served are the classic protocol (`classic`) and the consumer protocol of KIP-848 (`consumer`); a group changes from
+//! one to the other when it has no members. Streams groups (KIP-1071) and share groups (KIP-932) are not served;
+//! their records, left by another broker, are passed over when a partition is loaded.
 
 mod classic;
 mod config;
+mod consumer;
 mod describe;
 mod join;
+mod kind;
 mod load;
 mod member;
 mod offset_commit;
@@ -25,7 +28,8 @@ mod sync;
 mod timers;
 mod write;
 
-pub(crate) use config::GroupCoordinatorConfig;
+pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig};
+pub(crate) use consumer::TopicMetadata;
 pub(crate) use service::{GroupCoordinator, OffsetsLog};
 pub(crate) use shard::{Caller, GroupCoordinatorShard, Now, ReplyToken};
 

@@ -24,6 +24,8 @@ pub(crate) struct GroupCoordinatorConfig {
     pub(crate) offsets_retention_check_interval_ms: i64,
     /// `offsets.topic.compression.codec`: how batches of the offsets topic are compressed. Default none.
     pub(crate) offsets_topic_compression: Compression,
+    /// The settings of consumer groups (KIP-848).
+    pub(crate) consumer: ConsumerGroupConfig,
     /// `max.message.bytes` of the offsets topic: the most one atomic write may take. Default 1048588.
     pub(crate) max_batch_bytes: usize,
 }
@@ -39,7 +41,32 @@ impl Default for GroupCoordinatorConfig {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_interval_ms: 600_000,
             offsets_topic_compression: Compression::None,
+            consumer: ConsumerGroupConfig::default(),
             max_batch_bytes: 1_048_588,
+        }
+    }
+}
+
+/// The settings of consumer groups, with Kafka's defaults.
+#[derive(Clone, Debug)]
+pub(crate) struct ConsumerGroupConfig {
+    /// `group.consumer.session.timeout.ms`: how long a member may be silent. Default 45000.
+    pub(crate) session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`: how often members shall be heard of. Default 5000.
+    pub(crate) heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`: the most members a group may have. Default 2147483647.
+    pub(crate) max_size: usize,
+    /// `group.consumer.assignment.interval.ms`: the least time between two target assignments. Default 1000.
+    pub(crate) assignment_interval_ms: i32,
+}
+
+impl Default for ConsumerGroupConfig {
+    fn default() -> Self {
+        Self {
+            session_timeout_ms: 45_000,
+            heartbeat_interval_ms: 5_000,
+            max_size: i32::MAX as usize,
+            assignment_interval_ms: 1_000,
         }
     }
 }

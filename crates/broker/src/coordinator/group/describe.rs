@@ -6,11 +6,10 @@ use vltava_protocol::messages::describe_groups_response::DescribedGroup;
 use vltava_protocol::messages::list_groups_response::ListedGroup;
 
 use super::classic::ClassicGroupState;
+use super::kind::Group;
 use super::records::CoordinatorRecord;
 use super::shard::{GroupCoordinatorShard, Now};
 
-/// The type of all groups that this coordinator serves.
-const CLASSIC_TYPE: &str = "classic";
 /// What a group that is not there is said to be.
 const DEAD: &str = "Dead";
 /// The first version in which a group that is not there is an error (KIP-1043).
@@ -24,20 +23,21 @@ impl GroupCoordinatorShard {
         };
         self.groups
             .values()
-            .filter(|group| matches(states, group.state.name()) && matches(types, CLASSIC_TYPE))
+            .filter(|group| matches(states, group.state_name()) && matches(types, group.type_name()))
             .map(|group| ListedGroup {
-                group_id: group.id.to_string(),
-                protocol_type: group.protocol_type.clone().unwrap_or_default(),
-                group_state: group.state.name().to_owned(),
-                group_type: CLASSIC_TYPE.to_owned(),
+                group_id: group.id().to_owned(),
+                protocol_type: group.protocol_type().to_owned(),
+                group_state: group.state_name().to_owned(),
+                group_type: group.type_name().to_owned(),
                 ..ListedGroup::default()
             })
             .collect()
     }
 
-    /// Describes a group and its members.
+    /// Describes a classic group and its members.
     pub(crate) fn describe_group(&self, api_version: i16, group_id: &str) -> DescribedGroup {
-        let Some(group) = self.groups.get(group_id) else {
+        let found = self.groups.get(group_id);
+        let Some(Group::Classic(group)) = found else {
             let mut dead = DescribedGroup {
                 group_id: group_id.to_owned(),
                 group_state: DEAD.to_owned(),
@@ -45,7 +45,8 @@ impl GroupCoordinatorShard {
             };
             if api_version >= GROUP_ID_NOT_FOUND_MIN_VERSION {
                 dead.error_code = ErrorCode::GroupIdNotFound.code();
-                dead.error_message = Some(format!("Group {group_id} not found."));
+                let text = if found.is_some() { "is not a classic group." } else { "not found." };
+                dead.error_message = Some(format!("Group {group_id} {text}"));
             }
             return dead;
         };
@@ -75,13 +76,16 @@ impl GroupCoordinatorShard {
 
     fn delete_group(&mut self, group_id: &str) -> Result<(), ErrorCode> {
         let group = self.groups.get(group_id).ok_or(ErrorCode::GroupIdNotFound)?;
-        if group.state != ClassicGroupState::Empty {
+        if !group.is_empty() {
             return Err(ErrorCode::NonEmptyGroup);
         }
+        let tombstones = group.tombstones();
         for (topic, partition) in self.offsets.partitions_of(group_id) {
             self.emit_and_replay(CoordinatorRecord::offset_tombstone(group_id, &topic, partition));
         }
-        self.emit_and_replay(CoordinatorRecord::group_tombstone(group_id));
+        for record in tombstones {
+            self.emit_and_replay(record);
+        }
         Ok(())
     }
 }

@@ -9,6 +9,8 @@ use vltava_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
 use super::classic::{ClassicGroup, ClassicGroupState};
 use super::config::NEW_MEMBER_JOIN_TIMEOUT_MS;
+use super::consumer::tombstones;
+use super::kind::Group;
 use super::member::ClassicMember;
 use super::records;
 use super::shard::{Caller, Core, GroupCoordinatorShard, Now, ReplyToken};
@@ -36,6 +38,14 @@ impl GroupCoordinatorShard {
         let mut names = HashSet::new();
         request.protocols.retain(|protocol| names.insert(protocol.name.clone()));
 
+        if let Some(group) = self.consumer_group(&request.group_id) {
+            if !group.members.is_empty() {
+                return self.core.refuse_join(token, "", ErrorCode::InconsistentGroupProtocol);
+            }
+            for record in tombstones(group) {
+                self.emit_and_replay(record);
+            }
+        }
         if !self.groups.contains_key(request.group_id.as_str()) {
             if !request.member_id.is_empty() {
                 return self.core.refuse_join(token, &request.member_id, ErrorCode::UnknownMemberId);
@@ -43,7 +53,7 @@ impl GroupCoordinatorShard {
             let id: Arc<str> = request.group_id.as_str().into();
             let group = ClassicGroup::new(id.clone(), now.timestamp_ms);
             self.core.emit(records::empty_group_record(&group));
-            self.groups.insert(id, group);
+            self.groups.insert(id, Group::Classic(Box::new(group)));
         }
         if let Some((group, core)) = self.group_at(now, &request.group_id.clone()) {
             group.join(core, context, request, token);

@@ -30,6 +30,7 @@ impl GroupCoordinatorShard {
         context: &Caller,
         request: OffsetCommitRequest,
     ) -> Result<Vec<OffsetCommitResponseTopic>, ErrorCode> {
+        self.core.now = now;
         self.validate_commit(now, context, &request)?;
         let expire_timestamp_ms = (request.retention_time_ms != DEFAULT_RETENTION_TIME_MS)
             .then(|| now.timestamp_ms.saturating_add(request.retention_time_ms));
@@ -95,6 +96,14 @@ impl GroupCoordinatorShard {
     }
 
     fn validate_commit(&mut self, now: Now, context: &Caller, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
+        if let Some(group) = self.consumer_group(&request.group_id) {
+            let partitions = request
+                .topics
+                .iter()
+                .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.topic_id, partition.partition_index)));
+            let epoch = request.generation_id_or_member_epoch;
+            return group.validate_commit(context.api_version, &request.member_id, epoch, partitions);
+        }
         match self.group_at(now, &request.group_id) {
             // Whoever assigns partitions by hand may store offsets under a group that has no members.
             None if request.generation_id_or_member_epoch < 0 => Ok(()),
@@ -127,8 +136,9 @@ impl GroupCoordinatorShard {
         if request.group_id.is_empty() {
             return Err(ErrorCode::InvalidGroupId);
         }
-        let (group, _) = self.group_at(now, &request.group_id).ok_or(ErrorCode::GroupIdNotFound)?;
-        if group.state != ClassicGroupState::Empty && !group.uses_consumer_protocol() {
+        self.core.now = now;
+        let group = self.groups.get(request.group_id.as_str()).ok_or(ErrorCode::GroupIdNotFound)?;
+        if !group.may_delete_offsets() {
             return Err(ErrorCode::NonEmptyGroup);
         }
         let topics: Vec<(OffsetDeleteRequestTopic, bool)> = request
@@ -203,12 +213,12 @@ impl GroupCoordinatorShard {
                     }
                 }
             }
-            let is_vacant = !any_kept && group.is_vacant();
+            let tombstones = if !any_kept && group.is_vacant() { group.tombstones() } else { Vec::new() };
             for (topic, partition) in expired {
                 self.emit_and_replay(CoordinatorRecord::offset_tombstone(&group_id, &topic, partition));
             }
-            if is_vacant {
-                self.emit_and_replay(CoordinatorRecord::group_tombstone(&group_id));
+            for record in tombstones {
+                self.emit_and_replay(record);
             }
         }
         let interval = self.core.config.offsets_retention_check_interval_ms;
@@ -240,22 +250,5 @@ impl ClassicGroup {
             return Err(ErrorCode::RebalanceInProgress);
         }
         Ok(())
-    }
-
-    /// Returns whether an offset has outlived its retention (KIP-211): since the group is empty, or, where the group
-    /// does not subscribe to the topic or only stores offsets, since the commit.
-    fn is_expired(&self, offset: &CommittedOffset, timestamp_ms: i64, retention_ms: i64) -> bool {
-        let since = match (&self.protocol_type, self.state) {
-            (None, _) => offset.commit_timestamp_ms,
-            (Some(_), ClassicGroupState::Empty) => self.state_timestamp_ms.unwrap_or(offset.commit_timestamp_ms),
-            (Some(_), ClassicGroupState::Stable) if self.uses_consumer_protocol() && self.has_known_subscriptions() => {
-                offset.commit_timestamp_ms
-            }
-            (Some(_), _) => return false,
-        };
-        match offset.expire_timestamp_ms {
-            Some(expire_timestamp_ms) => timestamp_ms >= expire_timestamp_ms,
-            None => timestamp_ms.saturating_sub(since) >= retention_ms,
-        }
     }
 }

@@ -26,6 +26,19 @@ impl GroupCoordinatorShard {
         }
     }
 
+    /// Checks that offsets of a consumer group are asked for by a member that knows its epoch, or by nobody in
+    /// particular (KIP-848).
+    ///
+    /// # Errors
+    ///
+    /// `UNKNOWN_MEMBER_ID` or `STALE_MEMBER_EPOCH`.
+    pub(crate) fn validate_fetch(&self, group_id: &str, member_id: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
+        match self.consumer_group(group_id) {
+            Some(group) => group.validate_fetch(member_id, epoch),
+            None => Ok(()),
+        }
+    }
+
     fn fetch_topic_offsets(
         &self,
         group_id: &str,

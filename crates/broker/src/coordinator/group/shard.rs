@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
+use vltava_protocol::{ErrorCode, Uuid};
 
 use super::classic::ClassicGroup;
 use super::config::GroupCoordinatorConfig;
+use super::consumer::{Change, ConsumerGroup, MemberState};
+use super::kind::Group;
 use super::offsets::OffsetStore;
 use super::records::{self, CoordinatorRecord, RecordBytes};
 use super::timers::{TimerKey, Timers};
@@ -61,10 +63,29 @@ pub(crate) struct Output {
     pub(crate) syncs: Vec<(ReplyToken, SyncGroupResponse)>,
 }
 
+/// Why a request is refused, with Kafka's text where the answer has a place for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) error: ErrorCode,
+    pub(crate) message: Option<String>,
+}
+
+impl Refused {
+    pub(super) fn new(error: ErrorCode, message: String) -> Self {
+        Self { error, message: Some(message) }
+    }
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(error: ErrorCode) -> Self {
+        Self { error, message: None }
+    }
+}
+
 /// The groups of one partition of the offsets topic.
 #[derive(Debug)]
 pub(crate) struct GroupCoordinatorShard {
-    pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    pub(super) groups: BTreeMap<Arc<str>, Group>,
     pub(super) offsets: OffsetStore,
     pub(super) core: Core,
 }
@@ -110,21 +131,22 @@ impl GroupCoordinatorShard {
         self.core.now = now;
         while let Some(timer) = self.core.timers.pop_due(now.elapsed_ms) {
             match timer {
-                TimerKey::Session { group, member } => {
-                    if let Some(group) = self.groups.get_mut(&group) {
-                        group.expire_session(&mut self.core, &member);
-                    }
-                }
+                TimerKey::Session { group, member } => match self.groups.get_mut(&group) {
+                    Some(Group::Classic(group)) => group.expire_session(&mut self.core, &member),
+                    Some(Group::Consumer(_)) => self.expire_consumer_session(&group, &member),
+                    None => {}
+                },
                 TimerKey::Join { group } => {
-                    if let Some(group) = self.groups.get_mut(&group) {
+                    if let Some(Group::Classic(group)) = self.groups.get_mut(&group) {
                         group.expire_join(&mut self.core);
                     }
                 }
                 TimerKey::Sync { group } => {
-                    if let Some(group) = self.groups.get_mut(&group) {
+                    if let Some(Group::Classic(group)) = self.groups.get_mut(&group) {
                         group.expire_sync(&mut self.core);
                     }
                 }
+                TimerKey::Rebalance { group, member } => self.expire_revocation(&group, &member),
                 TimerKey::OffsetExpiration => self.expire_offsets(),
             }
         }
@@ -149,8 +171,10 @@ impl GroupCoordinatorShard {
             CoordinatorRecord::GroupMetadata { key, value: None } => self.forget_group(&key.group),
             CoordinatorRecord::GroupMetadata { key, value: Some(value) } => {
                 let group = records::group_from_record(&key.group, value);
-                self.groups.insert(group.id.clone(), group);
+                self.groups.insert(group.id.clone(), Group::Classic(Box::new(group)));
             }
+            CoordinatorRecord::Consumer { group, change: Change::Group(None) } => self.forget_group(&group),
+            CoordinatorRecord::Consumer { group, change } => self.replay_consumer(&group, change),
         }
     }
 
@@ -166,37 +190,67 @@ impl GroupCoordinatorShard {
         self.core.timers.schedule(TimerKey::OffsetExpiration, now.elapsed_ms.saturating_add(interval));
         let max_size = self.core.config.max_size;
         for group in self.groups.values_mut() {
-            for member in group.members() {
-                self.core.arm_session(&group.id, &member.id, member.session_timeout_ms);
-            }
-            if group.members().len() > max_size {
-                group.prepare_rebalance(&mut self.core, "the loaded group is larger than group.max.size");
+            match group {
+                Group::Classic(group) => {
+                    for member in group.members() {
+                        self.core.arm_session(&group.id, &member.id, member.session_timeout_ms);
+                    }
+                    if group.members().len() > max_size {
+                        group.prepare_rebalance(&mut self.core, "the loaded group is larger than group.max.size");
+                    }
+                }
+                Group::Consumer(group) => self.core.arm_members(group),
             }
         }
     }
 
-    /// Sets the time of an operation, and finds its group.
+    /// Sets the time of an operation, and finds its group if it is a classic one.
     pub(super) fn group_at(&mut self, now: Now, group_id: &str) -> Option<(&mut ClassicGroup, &mut Core)> {
         self.core.now = now;
-        self.groups.get_mut(group_id).map(|group| (group, &mut self.core))
+        match self.groups.get_mut(group_id)? {
+            Group::Classic(group) => Some((group, &mut self.core)),
+            Group::Consumer(_) => None,
+        }
+    }
+
+    /// Folds a record of a consumer group; one that says anything new makes the group, in place of a classic one.
+    fn replay_consumer(&mut self, group_id: &str, change: Change) {
+        if !change.is_removal() && !matches!(self.groups.get(group_id), Some(Group::Consumer(_))) {
+            let id: Arc<str> = group_id.into();
+            self.groups.insert(id.clone(), Group::Consumer(Box::new(ConsumerGroup::new(id))));
+        }
+        if let Some(Group::Consumer(group)) = self.groups.get_mut(group_id) {
+            group.apply(change);
+        }
     }
 
     /// Returns the group that offsets belong to; one that only stores offsets has no record of its own.
     fn group_of_offsets(&mut self, group_id: &str) {
         if !self.groups.contains_key(group_id) {
             let id: Arc<str> = group_id.into();
-            self.groups.insert(id.clone(), ClassicGroup::new(id, self.core.now.timestamp_ms));
+            let group = ClassicGroup::new(id.clone(), self.core.now.timestamp_ms);
+            self.groups.insert(id, Group::Classic(Box::new(group)));
         }
     }
 
     /// Removes a group and its deadlines. Its offsets have tombstones of their own.
     pub(super) fn forget_group(&mut self, group_id: &str) {
-        let Some(group) = self.groups.remove(group_id) else { return };
-        for id in group.members().map(|member| &member.id).chain(group.pending_join()) {
-            self.core.cancel_session(&group.id, id);
+        match self.groups.remove(group_id) {
+            Some(Group::Classic(group)) => {
+                for id in group.members().map(|member| &member.id).chain(group.pending_join()) {
+                    self.core.cancel_session(&group.id, id);
+                }
+                self.core.timers.cancel(&TimerKey::Join { group: group.id.clone() });
+                self.core.timers.cancel(&TimerKey::Sync { group: group.id });
+            }
+            Some(Group::Consumer(group)) => {
+                for id in group.members.keys() {
+                    self.core.cancel_session(&group.id, id);
+                    self.core.timers.cancel(&TimerKey::Rebalance { group: group.id.clone(), member: id.clone() });
+                }
+            }
+            None => {}
         }
-        self.core.timers.cancel(&TimerKey::Join { group: group.id.clone() });
-        self.core.timers.cancel(&TimerKey::Sync { group: group.id });
     }
 
     /// Emits a record and folds it into the state, as its replay will.
@@ -258,18 +312,34 @@ impl Core {
         self.timers.schedule(TimerKey::Session { group: group.clone(), member: member.clone() }, deadline);
     }
 
+    /// Arms the deadlines of a loaded group's members.
+    fn arm_members(&mut self, group: &ConsumerGroup) {
+        for member in group.members.values() {
+            self.arm_session(&group.id, &member.id, self.config.consumer.session_timeout_ms);
+            if member.state == MemberState::UnrevokedPartitions {
+                let deadline = self.after(member.rebalance_timeout_ms);
+                self.timers
+                    .schedule(TimerKey::Rebalance { group: group.id.clone(), member: member.id.clone() }, deadline);
+            }
+        }
+    }
+
     pub(super) fn cancel_session(&mut self, group: &Arc<str>, member: &Arc<str>) {
         self.timers.cancel(&TimerKey::Session { group: group.clone(), member: member.clone() });
+    }
+
+    /// Makes a random UUID.
+    pub(super) fn new_uuid(&mut self) -> Uuid {
+        let bits = self.random.u128(..);
+        // RFC 4122: version 4, variant 10.
+        Uuid::from_u128((bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62))
     }
 
     /// Makes a member id: the instance's or client's id and a random UUID, as Kafka's look.
     pub(super) fn new_member_id(&mut self, prefix: &str) -> Arc<str> {
         // A string of the protocol has at most 32767 bytes.
         let prefix = prefix.get(..prefix.floor_char_boundary(MEMBER_ID_PREFIX_MAX_BYTES)).unwrap_or_default();
-        let bits = self.random.u128(..);
-        // RFC 4122: version 4, variant 10.
-        let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-        let hex = format!("{bits:032x}");
+        let hex = format!("{:032x}", self.new_uuid().as_u128());
         let part = |range| hex.get(range).unwrap_or_default();
         format!("{prefix}-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)).into()
     }

@@ -16,6 +16,8 @@ pub(crate) enum TimerKey {
     Join { group: Arc<str> },
     /// The time by which every member has to ask for its assignment.
     Sync { group: Arc<str> },
+    /// The time by which a member of a consumer group has to give up partitions.
+    Rebalance { group: Arc<str>, member: Arc<str> },
     /// The next look for offsets past their retention.
     OffsetExpiration,
 }

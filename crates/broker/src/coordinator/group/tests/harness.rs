@@ -29,29 +29,29 @@ pub(in crate::coordinator::group) const SESSION_MS: i32 = 10_000;
 pub(in crate::coordinator::group) const REBALANCE_MS: i32 = 60_000;
 
 pub(in crate::coordinator::group) struct Harness {
-    pub(super) shard: GroupCoordinatorShard,
-    pub(super) config: Arc<GroupCoordinatorConfig>,
-    pub(super) now: Now,
-    pub(super) log: Vec<RecordBytes>,
-    pub(super) joins: BTreeMap<ReplyToken, JoinGroupResponse>,
-    pub(super) syncs: BTreeMap<ReplyToken, SyncGroupResponse>,
+    pub(in crate::coordinator::group) shard: GroupCoordinatorShard,
+    pub(in crate::coordinator::group) config: Arc<GroupCoordinatorConfig>,
+    pub(in crate::coordinator::group) now: Now,
+    pub(in crate::coordinator::group) log: Vec<RecordBytes>,
+    pub(in crate::coordinator::group) joins: BTreeMap<ReplyToken, JoinGroupResponse>,
+    pub(in crate::coordinator::group) syncs: BTreeMap<ReplyToken, SyncGroupResponse>,
     next_token: u64,
 }
 
 /// A member as a test sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::coordinator::group) struct Member {
-    pub(super) id: String,
-    pub(super) instance: Option<String>,
-    pub(super) generation: i32,
+    pub(in crate::coordinator::group) id: String,
+    pub(in crate::coordinator::group) instance: Option<String>,
+    pub(in crate::coordinator::group) generation: i32,
 }
 
 impl Harness {
-    pub(super) fn new() -> Self {
+    pub(in crate::coordinator::group) fn new() -> Self {
         Self::with_config(GroupCoordinatorConfig::default())
     }
 
-    pub(super) fn with_config(config: GroupCoordinatorConfig) -> Self {
+    pub(in crate::coordinator::group) fn with_config(config: GroupCoordinatorConfig) -> Self {
         let config = Arc::new(config);
         let now = Now { elapsed_ms: 0, timestamp_ms: START_MS };
         let mut shard = GroupCoordinatorShard::new(config.clone(), 7);
@@ -60,7 +60,7 @@ impl Harness {
     }
 
     /// Takes what the last operation gave: appends its records, notes its answers.
-    pub(super) fn collect(&mut self) {
+    pub(in crate::coordinator::group) fn collect(&mut self) {
         let output = self.shard.take_output();
         self.log.extend(output.records);
         for (token, response) in output.joins {
@@ -72,7 +72,7 @@ impl Harness {
     }
 
     /// Lets time pass, with every deadline at its time.
-    pub(super) fn advance(&mut self, ms: i64) {
+    pub(in crate::coordinator::group) fn advance(&mut self, ms: i64) {
         let end = self.now.elapsed_ms + ms;
         while let Some(deadline) = self.shard.next_deadline().filter(|deadline| *deadline <= end) {
             self.set_clock(deadline.max(self.now.elapsed_ms));
@@ -87,7 +87,7 @@ impl Harness {
     }
 
     /// Starts another shard from the log. Whoever waits is forgotten.
-    pub(super) fn restart(&mut self) {
+    pub(in crate::coordinator::group) fn restart(&mut self) {
         let mut shard = GroupCoordinatorShard::new(self.config.clone(), self.next_token);
         replay_all(&mut shard, &self.log);
         self.shard = shard;
@@ -95,12 +95,12 @@ impl Harness {
         self.collect();
     }
 
-    pub(super) fn token(&mut self) -> ReplyToken {
+    pub(in crate::coordinator::group) fn token(&mut self) -> ReplyToken {
         self.next_token += 1;
         ReplyToken(self.next_token)
     }
 
-    pub(super) fn join(&mut self, version: i16, request: JoinGroupRequest) -> ReplyToken {
+    pub(in crate::coordinator::group) fn join(&mut self, version: i16, request: JoinGroupRequest) -> ReplyToken {
         let token = self.token();
         self.shard.join_group(self.now, &caller(version), request, token);
         self.collect();
@@ -108,37 +108,45 @@ impl Harness {
     }
 
     /// Joins, and expects an answer at once.
-    pub(super) fn join_now(&mut self, version: i16, request: JoinGroupRequest) -> JoinGroupResponse {
+    pub(in crate::coordinator::group) fn join_now(
+        &mut self,
+        version: i16,
+        request: JoinGroupRequest,
+    ) -> JoinGroupResponse {
         let token = self.join(version, request);
         self.joins.remove(&token).expect("an answer to the join")
     }
 
     /// Joins as a new dynamic member does: asks for an id, and comes back with it.
-    pub(super) fn join_dynamic(&mut self) -> ReplyToken {
+    pub(in crate::coordinator::group) fn join_dynamic(&mut self) -> ReplyToken {
         let first = self.join_now(9, join_request(""));
         assert_eq!(ErrorCode::from(first.error_code), ErrorCode::MemberIdRequired);
         self.join(9, join_request(&first.member_id))
     }
 
-    pub(super) fn joined(&mut self, token: ReplyToken) -> JoinGroupResponse {
+    pub(in crate::coordinator::group) fn joined(&mut self, token: ReplyToken) -> JoinGroupResponse {
         let response = self.joins.remove(&token).expect("an answer to the join");
         assert_eq!(ErrorCode::from(response.error_code), ErrorCode::None);
         response
     }
 
-    pub(super) fn sync(&mut self, member: &Member, assignments: &[(&str, &str)]) -> ReplyToken {
+    pub(in crate::coordinator::group) fn sync(&mut self, member: &Member, assignments: &[(&str, &str)]) -> ReplyToken {
         let token = self.token();
         self.shard.sync_group(self.now, sync_request(member, assignments), token);
         self.collect();
         token
     }
 
-    pub(super) fn sync_now(&mut self, member: &Member, assignments: &[(&str, &str)]) -> SyncGroupResponse {
+    pub(in crate::coordinator::group) fn sync_now(
+        &mut self,
+        member: &Member,
+        assignments: &[(&str, &str)],
+    ) -> SyncGroupResponse {
         let token = self.sync(member, assignments);
         self.syncs.remove(&token).expect("an answer to the sync")
     }
 
-    pub(super) fn heartbeat(&mut self, member: &Member) -> ErrorCode {
+    pub(in crate::coordinator::group) fn heartbeat(&mut self, member: &Member) -> ErrorCode {
         let request = HeartbeatRequest {
             group_id: GROUP.into(),
             generation_id: member.generation,
@@ -151,7 +159,7 @@ impl Harness {
         result.err().unwrap_or(ErrorCode::None)
     }
 
-    pub(super) fn leave(&mut self, members: &[(&str, Option<&str>)]) -> Vec<ErrorCode> {
+    pub(in crate::coordinator::group) fn leave(&mut self, members: &[(&str, Option<&str>)]) -> Vec<ErrorCode> {
         let identity = |(id, instance): &(&str, Option<&str>)| MemberIdentity {
             member_id: (*id).into(),
             group_instance_id: instance.map(Into::into),
@@ -168,14 +176,18 @@ impl Harness {
     }
 
     /// Commits an offset for `t`-0, and returns the partition's error, or that of the request.
-    pub(super) fn commit(&mut self, version: i16, request: OffsetCommitRequest) -> Result<ErrorCode, ErrorCode> {
+    pub(in crate::coordinator::group) fn commit(
+        &mut self,
+        version: i16,
+        request: OffsetCommitRequest,
+    ) -> Result<ErrorCode, ErrorCode> {
         let result = self.shard.commit_offsets(self.now, &caller(version), request);
         self.collect();
         result.map(|topics| ErrorCode::from(topics[0].partitions[0].error_code))
     }
 
     /// Returns the committed offset of a partition, or the error it is answered by.
-    pub(super) fn fetch(&mut self, topic: &str, partition: i32) -> Result<i64, ErrorCode> {
+    pub(in crate::coordinator::group) fn fetch(&mut self, topic: &str, partition: i32) -> Result<i64, ErrorCode> {
         let request = OffsetFetchRequestTopics {
             name: topic.into(),
             partition_indexes: vec![partition],
@@ -190,7 +202,7 @@ impl Harness {
     }
 
     /// Makes a stable group with this many dynamic members; the first leads.
-    pub(super) fn stable_group(&mut self, members: usize) -> Vec<Member> {
+    pub(in crate::coordinator::group) fn stable_group(&mut self, members: usize) -> Vec<Member> {
         let tokens: Vec<_> = (0..members).map(|_| self.join_dynamic()).collect();
         self.advance(3_000);
         self.advance(3_000);
@@ -208,7 +220,7 @@ impl Harness {
     }
 
     /// Describes the group's state in one word.
-    pub(super) fn state(&self) -> String {
+    pub(in crate::coordinator::group) fn state(&self) -> String {
         self.shard.describe_group(6, GROUP).group_state
     }
 }

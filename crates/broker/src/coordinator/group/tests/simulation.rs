@@ -22,6 +22,7 @@ use vltava_protocol::messages::{
 };
 
 use super::harness::{START_MS, caller, commit_topic, join_request, replay_all, replay_one};
+use crate::coordinator::group::kind::Group;
 use crate::coordinator::group::records::{CoordinatorRecord, RecordBytes};
 use crate::coordinator::group::{GroupCoordinatorConfig, GroupCoordinatorShard, Now, ReplyToken};
 
@@ -487,7 +488,10 @@ impl Simulation {
             let (ours, replayed) = (self.shard.describe_group(6, group), self.follower.describe_group(6, group));
             if matches!(ours.group_state.as_str(), "Stable" | "Empty") {
                 assert_eq!(ours, replayed, "a replay gives another group");
-                let generation = |shard: &GroupCoordinatorShard| shard.groups.get(group).map(|it| it.generation_id);
+                let generation = |shard: &GroupCoordinatorShard| match shard.groups.get(group) {
+                    Some(Group::Classic(group)) => Some(group.generation_id),
+                    _ => None,
+                };
                 assert_eq!(generation(&self.shard), generation(&self.follower));
             }
         }

@@ -1,0 +1,409 @@
+//! ConsumerGroupHeartbeat: a member says what it wants and holds, and learns what it shall hold.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use vltava_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
+use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+use vltava_protocol::records::group::{
+    ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionValue, ConsumerGroupTargetAssignmentMetadataValue,
+};
+use vltava_protocol::{ErrorCode, Uuid};
+
+use super::assign::{Assignor, GroupSpec, MemberSpec};
+use super::fold::{Change, current_value, target_value};
+use super::topics::{TopicMetadata, compile, metadata_hash, resolve};
+use super::{ConsumerGroup, ConsumerMember, LEAVE_EPOCH, MemberState, Owned, Partitions, STATIC_LEAVE_EPOCH};
+use crate::coordinator::group::shard::{Caller, GroupCoordinatorShard, Now, Refused};
+use crate::coordinator::group::timers::TimerKey;
+
+/// The first version in which the member makes its own id (KIP-1082).
+const OWN_MEMBER_ID_MIN_VERSION: i16 = 1;
+
+impl GroupCoordinatorShard {
+    /// Takes a member's heartbeat: lets it join, moves it on, or lets it leave.
+    ///
+    /// # Errors
+    ///
+    /// With Kafka's text: a request that contradicts itself, a member or an epoch that is not known, a full group.
+    pub(crate) fn consumer_group_heartbeat(
+        &mut self,
+        now: Now,
+        caller: &Caller,
+        topics: &dyn TopicMetadata,
+        request: &ConsumerGroupHeartbeatRequest,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
+        self.core.now = now;
+        validate(caller, request)?;
+        if matches!(request.member_epoch, LEAVE_EPOCH | STATIC_LEAVE_EPOCH) {
+            return self.consumer_group_leave(topics, request);
+        }
+        if let Some(regex) = request.subscribed_topic_regex.as_deref().filter(|regex| !regex.is_empty()) {
+            compile(regex)
+                .map_err(|error| Refused::new(error, format!("The regular expression {regex} is invalid.")))?;
+        }
+        let group_id: Arc<str> = request.group_id.as_str().into();
+        let member_id = self.admit(&group_id, request)?;
+        let held = request.topic_partitions.as_ref().map(|held| {
+            held.iter()
+                .map(|topic| (topic.topic_id, topic.partitions.iter().copied().collect()))
+                .collect::<Partitions>()
+        });
+        let before = self.consumer_member(&group_id, &member_id).cloned();
+        let before = before.unwrap_or_else(|| ConsumerMember::new(member_id.clone()));
+
+        let changed = self.subscribe(&group_id, &before, caller, request);
+        let resolved = self.resolve_regexes(&group_id, topics);
+        self.bump_epoch(&group_id, topics, changed || resolved);
+        self.update_target(&group_id, topics);
+        self.move_on(&group_id, &member_id, topics, changed || resolved, held.as_ref())?;
+
+        let timeout = self.core.config.consumer.session_timeout_ms;
+        self.core.arm_session(&group_id, &member_id, timeout);
+        let after = self.consumer_member(&group_id, &member_id).ok_or(ErrorCode::UnknownServerError)?;
+        let is_full = request.rebalance_timeout_ms != -1
+            && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
+            && request.topic_partitions.is_some();
+        let tells = request.member_epoch == 0 || is_full || !same_partitions(&before.assigned, &after.assigned);
+        Ok(ConsumerGroupHeartbeatResponse {
+            member_id: Some(after.id.to_string()),
+            member_epoch: after.epoch,
+            heartbeat_interval_ms: self.core.config.consumer.heartbeat_interval_ms,
+            assignment: tells.then(|| assignment(&after.assigned)),
+            ..ConsumerGroupHeartbeatResponse::default()
+        })
+    }
+
+    /// Finds or makes the group and checks the member; returns the id that the member has from now on.
+    fn admit(&mut self, group_id: &Arc<str>, request: &ConsumerGroupHeartbeatRequest) -> Result<Arc<str>, Refused> {
+        let is_joining = request.member_epoch == 0;
+        let id: Arc<str> = if request.member_id.is_empty() {
+            self.core.new_uuid().to_string().into()
+        } else {
+            request.member_id.as_str().into()
+        };
+        let Some(group) = self.consumer_group(group_id) else {
+            return self.make_consumer_group(group_id, is_joining).map(|()| id);
+        };
+        let max_size = self.core.config.consumer.max_size;
+        if group.members.len() >= max_size && !group.members.contains_key(&id) {
+            let text = format!("The consumer group has reached its maximum capacity of {max_size} members.");
+            return Err(Refused::new(ErrorCode::GroupMaxSizeReached, text));
+        }
+        let Some(instance) = &request.instance_id else {
+            return match group.members.get(&id) {
+                Some(member) => check_epoch(member, request).map(|()| id),
+                None if is_joining => Ok(id),
+                None => Err(unknown_member(&id, group_id)),
+            };
+        };
+        match group.static_member(instance) {
+            None if is_joining => Ok(id),
+            None => {
+                let text = format!("Instance id {instance} is unknown.");
+                Err(Refused::new(ErrorCode::UnknownMemberId, text))
+            }
+            Some(owner) if is_joining && owner.id == id => Ok(id),
+            Some(owner) if is_joining && owner.epoch != STATIC_LEAVE_EPOCH => {
+                let text = format!(
+                    "Static member {id} with instance id {instance} cannot join the group because the instance id is \
+                     owned by {} member.",
+                    owner.id
+                );
+                Err(Refused::new(ErrorCode::UnreleasedInstanceId, text))
+            }
+            Some(owner) if is_joining => {
+                let (old, target) = (owner.clone(), group.target.get(&owner.id).cloned());
+                self.replace_static_member(group_id, old, target.unwrap_or_default(), &id);
+                Ok(id)
+            }
+            Some(owner) if owner.id != id => {
+                let text = format!("Static member {id} with instance id {instance} was fenced by member {}.", owner.id);
+                Err(Refused::new(ErrorCode::FencedInstanceId, text))
+            }
+            Some(owner) => check_epoch(owner, request).map(|()| id),
+        }
+    }
+
+    /// Gives a static member that comes back the place of the one that left.
+    fn replace_static_member(&mut self, group: &Arc<str>, old: ConsumerMember, target: Partitions, id: &Arc<str>) {
+        self.core.cancel_session(group, &old.id);
+        self.remove_consumer_member(group, &old.id);
+        let new = ConsumerMember { id: id.clone(), epoch: 0, previous_epoch: 0, ..old };
+        self.emit_consumer(group, Change::Member(id.to_string(), Some(new.metadata())));
+        self.emit_consumer(group, Change::TargetOf(id.to_string(), Some(target_value(&target))));
+        self.emit_consumer(group, Change::Current(id.to_string(), Some(current_value(&new))));
+    }
+
+    /// Notes what the member wants; returns whether it wants other topics than before.
+    fn subscribe(
+        &mut self,
+        group: &Arc<str>,
+        before: &ConsumerMember,
+        caller: &Caller,
+        request: &ConsumerGroupHeartbeatRequest,
+    ) -> bool {
+        let mut wanted = before.clone();
+        let replace = |place: &mut Option<String>, value: &Option<String>| {
+            if value.is_some() {
+                place.clone_from(value);
+            }
+        };
+        replace(&mut wanted.instance_id, &request.instance_id);
+        replace(&mut wanted.rack_id, &request.rack_id);
+        replace(&mut wanted.assignor, &request.server_assignor);
+        if request.rebalance_timeout_ms != -1 {
+            wanted.rebalance_timeout_ms = request.rebalance_timeout_ms;
+        }
+        if let Some(names) = &request.subscribed_topic_names {
+            wanted.topics = names.iter().cloned().collect();
+        }
+        if let Some(regex) = &request.subscribed_topic_regex {
+            wanted.regex = Some(regex.clone()).filter(|regex| !regex.is_empty());
+        }
+        wanted.client_id.clone_from(&caller.client_id);
+        wanted.client_host.clone_from(&caller.client_host);
+        let is_known = self.consumer_member(group, &before.id).is_some();
+        if is_known && wanted == *before {
+            return false;
+        }
+        let dropped = before.regex.clone().filter(|regex| wanted.regex.as_ref() != Some(regex));
+        let changed = wanted.topics != before.topics || wanted.regex != before.regex;
+        self.emit_consumer(group, Change::Member(wanted.id.to_string(), Some(wanted.metadata())));
+        if let Some(regex) = dropped {
+            self.forget_regex(group, &regex);
+        }
+        changed
+    }
+
+    /// Forgets what an expression stands for once nobody subscribes by it.
+    pub(super) fn forget_regex(&mut self, group_id: &Arc<str>, regex: &str) {
+        let Some(group) = self.consumer_group(group_id) else { return };
+        if group.subscribers_of(regex) == 0 && group.regexes.contains_key(regex) {
+            self.emit_consumer(group_id, Change::Regex(regex.to_owned(), None));
+        }
+    }
+
+    /// Looks up the topics of expressions that are not known in this version of the metadata; returns whether any
+    /// stands for others than before.
+    fn resolve_regexes(&mut self, group_id: &Arc<str>, topics: &dyn TopicMetadata) -> bool {
+        let Some(group) = self.consumer_group(group_id) else { return false };
+        let is_current = group.checked.is_some_and(|(version, _)| version == topics.version());
+        let expressions: BTreeSet<String> = group.members.values().filter_map(|member| member.regex.clone()).collect();
+        let mut changed = Vec::new();
+        for regex in expressions {
+            let known = group.regexes.get(&regex);
+            if is_current && known.is_some() {
+                continue;
+            }
+            // What was checked when it came may be from a broker with another kind of expressions.
+            let found = resolve(&regex, topics).unwrap_or_default();
+            if known.is_none_or(|known| known.topics != found) {
+                changed.push((regex, found));
+            }
+        }
+        let any = !changed.is_empty();
+        for (regex, found) in changed {
+            let value = ConsumerGroupRegularExpressionValue {
+                topics: found.into_iter().collect(),
+                version: topics.version(),
+                timestamp: self.core.now.timestamp_ms,
+                ..ConsumerGroupRegularExpressionValue::default()
+            };
+            self.emit_consumer(group_id, Change::Regex(regex, Some(value)));
+        }
+        any
+    }
+
+    /// Begins another epoch if subscriptions changed, or the topics did.
+    fn bump_epoch(&mut self, group_id: &Arc<str>, topics: &dyn TopicMetadata, changed: bool) {
+        let Some(group) = self.consumer_group(group_id) else { return };
+        if !changed && group.checked == Some((topics.version(), group.epoch)) {
+            return;
+        }
+        let hash = metadata_hash(&group.subscribed_topics(), topics);
+        let epoch = group.epoch;
+        if changed || hash != group.metadata_hash {
+            self.set_epoch(group_id, epoch.saturating_add(1), hash);
+        }
+        if let Some(group) = self.consumer_group_mut(group_id) {
+            group.checked = Some((topics.version(), group.epoch));
+        }
+    }
+
+    pub(super) fn set_epoch(&mut self, group: &Arc<str>, epoch: i32, metadata_hash: i64) {
+        let value = ConsumerGroupMetadataValue { epoch, metadata_hash, ..ConsumerGroupMetadataValue::default() };
+        self.emit_consumer(group, Change::Group(Some(value)));
+    }
+
+    /// Computes another target assignment if the group is in another epoch, unless the last one is too recent.
+    fn update_target(&mut self, group_id: &Arc<str>, topics: &dyn TopicMetadata) {
+        let timestamp_ms = self.core.now.timestamp_ms;
+        let interval_ms = i64::from(self.core.config.consumer.assignment_interval_ms);
+        let Some(group) = self.consumer_group(group_id) else { return };
+        let last = group.assignment_timestamp_ms;
+        if group.assignment_epoch >= group.epoch || (last != 0 && timestamp_ms < last.saturating_add(interval_ms)) {
+            return;
+        }
+        let epoch = group.epoch;
+        let assignor = group.preferred_assignor();
+        let target = assignor.assign(&group.spec(topics));
+        tracing::info!(group = %group_id, epoch, assignor = assignor.name(), "computed a target assignment");
+        let changed: Vec<_> = target.into_iter().filter(|(id, target)| group.target.get(id) != Some(target)).collect();
+        for (id, target) in changed {
+            self.emit_consumer(group_id, Change::TargetOf(id.to_string(), Some(target_value(&target))));
+        }
+        let value = ConsumerGroupTargetAssignmentMetadataValue {
+            assignment_epoch: epoch,
+            assignment_timestamp: timestamp_ms,
+            ..ConsumerGroupTargetAssignmentMetadataValue::default()
+        };
+        self.emit_consumer(group_id, Change::Target(Some(value)));
+    }
+
+    /// Takes the member's next step towards its target.
+    fn move_on(
+        &mut self,
+        group_id: &Arc<str>,
+        member_id: &Arc<str>,
+        topics: &dyn TopicMetadata,
+        changed: bool,
+        held: Option<&Partitions>,
+    ) -> Result<(), Refused> {
+        let Some(group) = self.consumer_group(group_id) else { return Ok(()) };
+        let Some(member) = group.members.get(member_id) else { return Ok(()) };
+        if !changed && member.is_reconciled_to(group.assignment_epoch) {
+            return Ok(());
+        }
+        let subscribed = group.topic_ids_of(member, topics);
+        let next = group.reconcile(member, &subscribed, changed, held)?;
+        if next == *member {
+            return Ok(());
+        }
+        let timer = TimerKey::Rebalance { group: group_id.clone(), member: member_id.clone() };
+        if next.state == MemberState::UnrevokedPartitions {
+            let deadline = self.core.after(next.rebalance_timeout_ms);
+            self.core.timers.schedule(timer, deadline);
+        } else {
+            self.core.timers.cancel(&timer);
+        }
+        self.emit_consumer(group_id, Change::Current(member_id.to_string(), Some(current_value(&next))));
+        Ok(())
+    }
+}
+
+impl ConsumerGroup {
+    /// Returns the ids of the topics that a member subscribes to and that exist.
+    fn topic_ids_of(&self, member: &ConsumerMember, topics: &dyn TopicMetadata) -> BTreeSet<Uuid> {
+        self.topics_of(member).filter_map(|name| topics.topic(name)).map(|(id, _)| id).collect()
+    }
+
+    /// Returns the assignor that most members ask for, or the default.
+    pub(super) fn preferred_assignor(&self) -> Assignor {
+        let votes = |assignor: Assignor| {
+            self.members.values().filter(|member| member.assignor.as_deref() == Some(assignor.name())).count()
+        };
+        if votes(Assignor::Range) > votes(Assignor::Uniform) { Assignor::Range } else { Assignor::Uniform }
+    }
+
+    fn spec(&self, topics: &dyn TopicMetadata) -> GroupSpec {
+        let mut spec = GroupSpec::default();
+        for member in self.members.values() {
+            let mut ids = BTreeSet::new();
+            for (id, partitions) in self.topics_of(member).filter_map(|name| topics.topic(name)) {
+                ids.insert(id);
+                spec.topics.insert(id, partitions);
+            }
+            let current = self.target.get(&member.id).cloned().unwrap_or_default();
+            let member_spec = MemberSpec { instance_id: member.instance_id.clone(), topics: ids, current };
+            spec.members.insert(member.id.clone(), member_spec);
+        }
+        spec
+    }
+}
+
+fn validate(caller: &Caller, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refused> {
+    let refuse = |text: &str| Err(Refused::new(ErrorCode::InvalidRequest, text.to_owned()));
+    let is_blank = |value: &Option<String>| value.as_deref().is_some_and(|value| value.trim().is_empty());
+    let needs_id = caller.api_version >= OWN_MEMBER_ID_MIN_VERSION
+        || request.member_epoch > 0
+        || request.member_epoch == LEAVE_EPOCH;
+    if needs_id && request.member_id.trim().is_empty() {
+        return refuse("MemberId can't be empty.");
+    }
+    if request.group_id.trim().is_empty() {
+        return refuse("GroupId can't be empty.");
+    }
+    if is_blank(&request.instance_id) {
+        return refuse("InstanceId can't be empty.");
+    }
+    if is_blank(&request.rack_id) {
+        return refuse("RackId can't be empty.");
+    }
+    match request.member_epoch {
+        0 if request.rebalance_timeout_ms == -1 => {
+            return refuse("RebalanceTimeoutMs must be provided in first request.");
+        }
+        0 if request.topic_partitions.as_ref().is_none_or(|held| !held.is_empty()) => {
+            return refuse("TopicPartitions must be empty when (re-)joining.");
+        }
+        0 if request.subscribed_topic_names.is_none() && request.subscribed_topic_regex.is_none() => {
+            return refuse("Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.");
+        }
+        STATIC_LEAVE_EPOCH if request.instance_id.is_none() => return refuse("InstanceId can't be null."),
+        ..STATIC_LEAVE_EPOCH => return refuse("MemberEpoch is invalid."),
+        _ => {}
+    }
+    match &request.server_assignor {
+        Some(name) if Assignor::by_name(name).is_none() => {
+            let supported = Assignor::NAMES.join(", ");
+            let text = format!("ServerAssignor {name} is not supported. Supported assignors: {supported}.");
+            Err(Refused::new(ErrorCode::UnsupportedAssignor, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the member is in the epoch that the coordinator thinks; or one behind, if an answer was lost.
+fn check_epoch(member: &ConsumerMember, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refused> {
+    let epoch = request.member_epoch;
+    let fence = |word: &str| {
+        let text = format!(
+            "The consumer group member has a {word} member epoch ({epoch}) than the one known by the group \
+             coordinator ({}). The member must abandon all its partitions and rejoin.",
+            member.epoch
+        );
+        Err(Refused::new(ErrorCode::FencedMemberEpoch, text))
+    };
+    if epoch == 0 || epoch == member.epoch {
+        return Ok(());
+    }
+    if epoch > member.epoch {
+        return fence("greater");
+    }
+    let holds_its_own = request.topic_partitions.as_ref().is_some_and(|held| {
+        held.iter().all(|topic| {
+            let assigned = member.assigned.get(&topic.topic_id);
+            topic.partitions.iter().all(|index| assigned.is_some_and(|assigned| assigned.contains_key(index)))
+        })
+    });
+    if epoch == member.previous_epoch && holds_its_own { Ok(()) } else { fence("smaller") }
+}
+
+pub(super) fn unknown_member(id: &str, group: &str) -> Refused {
+    Refused::new(ErrorCode::UnknownMemberId, format!("Member {id} is not a member of group {group}."))
+}
+
+fn same_partitions(a: &Owned, b: &Owned) -> bool {
+    a.len() == b.len()
+        && a.iter().all(|(topic, partitions)| b.get(topic).is_some_and(|other| partitions.keys().eq(other.keys())))
+}
+
+fn assignment(assigned: &Owned) -> Assignment {
+    let topic = |(topic_id, partitions): (&Uuid, &std::collections::BTreeMap<i32, i32>)| TopicPartitions {
+        topic_id: *topic_id,
+        partitions: partitions.keys().copied().collect(),
+        ..TopicPartitions::default()
+    };
+    Assignment { topic_partitions: assigned.iter().map(topic).collect(), ..Assignment::default() }
+}

@@ -1,7 +1,6 @@
 //! The coordinators, and what they get from the broker: the partitions of an internal topic as
 //! their log, settings, the caller of a request, the news that a topic is gone.
 
-#[allow(dead_code, unused_imports, reason = "its callers are the handlers, which follow")]
 pub(crate) mod group;
 
 use std::sync::Arc;
@@ -11,7 +10,10 @@ use vltava_protocol::record::Compression;
 use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::config::BrokerConfig;
-use crate::coordinator::group::{Caller, GroupCoordinator, GroupCoordinatorConfig, OffsetsLog};
+use crate::coordinator::group::{
+    Caller, ConsumerGroupConfig, GroupCoordinator, GroupCoordinatorConfig, OffsetsLog, TopicMetadata,
+};
+use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::node::Node;
 use crate::partition::Isolation;
@@ -55,6 +57,12 @@ pub(crate) fn group_coordinator(config: &BrokerConfig, partitions: &Arc<Partitio
         offsets_retention_ms: config.long("offsets.retention.minutes").saturating_mul(60_000),
         offsets_retention_check_interval_ms: config.long("offsets.retention.check.interval.ms"),
         offsets_topic_compression: compression(config.long("offsets.topic.compression.codec")),
+        consumer: ConsumerGroupConfig {
+            session_timeout_ms: config.int("group.consumer.session.timeout.ms"),
+            heartbeat_interval_ms: config.int("group.consumer.heartbeat.interval.ms"),
+            max_size: size("group.consumer.max.size"),
+            assignment_interval_ms: config.int("group.consumer.assignment.interval.ms"),
+        },
         max_batch_bytes: size("message.max.bytes"),
     };
     let topic = OffsetsTopic { partitions: Arc::clone(partitions) };
@@ -72,7 +80,39 @@ fn compression(codec: i64) -> Compression {
     }
 }
 
+/// The topics of the cluster, as consumer groups see them.
+pub(crate) struct ClusterTopics {
+    version: i64,
+    image: Arc<MetadataImage>,
+}
+
+impl TopicMetadata for ClusterTopics {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn topic(&self, name: &str) -> Option<(Uuid, i32)> {
+        let topic = self.image.topic(name)?;
+        Some((topic.id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)))
+    }
+
+    fn name(&self, id: Uuid) -> Option<String> {
+        self.image.topic_by_id(id).map(|topic| topic.name.to_string())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.image.topics().map(|topic| topic.name.to_string()).collect()
+    }
+}
+
 impl Node {
+    /// The topics as they are now.
+    pub(crate) fn cluster_topics(&self) -> ClusterTopics {
+        // In this order a change in between makes the version too old, so that it is looked at again.
+        let version = self.metadata.end_offset();
+        ClusterTopics { version, image: self.metadata.image() }
+    }
+
     /// Serves the groups if their topic is there; nothing happens if they are served already. To be
     /// called within the runtime.
     pub(crate) fn start_groups(&self) {
@@ -84,6 +124,9 @@ impl Node {
 
     /// Lets the groups forget the offsets of deleted topics.
     pub(crate) fn forget_offsets_of(&self, topics: &[(String, Uuid)]) {
+        if topics.iter().any(|(name, _)| name == CONSUMER_OFFSETS) {
+            return self.groups.stop();
+        }
         let forgotten = self.groups.with_all_shards(|shard, now| shard.topics_deleted(now, topics));
         if let Err(error) = forgotten {
             // What is left is found by the next look for old offsets.
@@ -94,7 +137,6 @@ impl Node {
 
 impl RequestContext {
     /// The caller, as a coordinator describes its members.
-    #[allow(dead_code, reason = "its callers are the handlers, which follow")]
     pub(crate) fn caller(&self) -> Caller {
         Caller {
             api_version: self.version,

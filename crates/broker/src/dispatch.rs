@@ -10,9 +10,11 @@ use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Request, 
 
 use crate::api_table;
 use crate::handlers::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics, describe_cluster,
-    describe_configs, describe_log_dirs, describe_topic_partitions, fetch, incremental_alter_configs, init_producer_id,
-    list_offsets, metadata, offset_for_leader_epoch, produce,
+    alter_configs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics,
+    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups,
+    describe_log_dirs, describe_topic_partitions, fetch, find_coordinator, heartbeat, incremental_alter_configs,
+    init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit, offset_delete,
+    offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use crate::network::Reply;
 use crate::node::Node;
@@ -105,6 +107,27 @@ impl Exchange {
             }
             ApiKey::DescribeTopicPartitions => {
                 answer!(self, reader, |request| describe_topic_partitions::handle(node, &request))
+            }
+            ApiKey::OffsetCommit => answer!(self, reader, |request| offset_commit::handle(node, context, &request)),
+            ApiKey::OffsetFetch => answer!(self, reader, |request| offset_fetch::handle(node, context, &request)),
+            ApiKey::FindCoordinator => {
+                answer!(self, reader, |request| find_coordinator::handle(node, context, &request))
+            }
+            ApiKey::JoinGroup => answer!(self, reader, |request| join_group::handle(node, context, &request).await),
+            ApiKey::Heartbeat => answer!(self, reader, |request| heartbeat::handle(node, &request)),
+            ApiKey::LeaveGroup => answer!(self, reader, |request| leave_group::handle(node, context, &request)),
+            ApiKey::SyncGroup => answer!(self, reader, |request| sync_group::handle(node, context, &request).await),
+            ApiKey::DescribeGroups => {
+                answer!(self, reader, |request| describe_groups::handle(node, context, &request))
+            }
+            ApiKey::ListGroups => answer!(self, reader, |request| list_groups::handle(node, &request)),
+            ApiKey::DeleteGroups => answer!(self, reader, |request| delete_groups::handle(node, &request)),
+            ApiKey::OffsetDelete => answer!(self, reader, |request| offset_delete::handle(node, &request)),
+            ApiKey::ConsumerGroupHeartbeat => {
+                answer!(self, reader, |request| consumer_group_heartbeat::handle(node, context, &request))
+            }
+            ApiKey::ConsumerGroupDescribe => {
+                answer!(self, reader, |request| consumer_group_describe::handle(node, &request))
             }
             other => Err(Refusal::NotServed { api: other.code(), version: context.version }),
         }

@@ -31,7 +31,9 @@ mod write;
 pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig};
 pub(crate) use consumer::TopicMetadata;
 pub(crate) use service::{GroupCoordinator, OffsetsLog};
-pub(crate) use shard::{Caller, GroupCoordinatorShard, Now, ReplyToken};
+pub(crate) use shard::{Caller, ReplyToken};
+#[cfg(test)]
+pub(crate) use shard::{GroupCoordinatorShard, Now};
 
 #[cfg(test)]
 mod tests;

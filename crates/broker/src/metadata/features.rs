@@ -14,5 +14,6 @@ pub(crate) struct Feature {
 /// those of level 30; features that stand for APIs it does not serve are not here.
 pub(crate) static SUPPORTED_FEATURES: &[Feature] = &[
     Feature { name: "metadata.version", min_version: 7, max_version: 30, initial_level: 30 },
+    Feature { name: "group.version", min_version: 0, max_version: 1, initial_level: 1 },
     Feature { name: "eligible.leader.replicas.version", min_version: 0, max_version: 1, initial_level: 1 },
 ];

@@ -5,6 +5,7 @@
 //! answered by the error, and the shard is loaded again: it was ahead of its log.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -46,6 +47,7 @@ struct Slot {
     state: Mutex<SlotState>,
     /// Told when the shard has an earlier deadline than it had, and at the end.
     changed: Notify,
+    is_gone: AtomicBool,
 }
 
 enum SlotState {
@@ -87,7 +89,7 @@ impl GroupCoordinator {
         }
         let make = |partition| {
             let state = Mutex::new(SlotState::Loading);
-            Arc::new(Slot { partition, state, changed: Notify::new() })
+            Arc::new(Slot { partition, state, changed: Notify::new(), is_gone: AtomicBool::new(false) })
         };
         *slots = (0..num_partitions).map(make).collect();
         let mut behind = Vec::new();
@@ -102,6 +104,18 @@ impl GroupCoordinator {
         if !behind.is_empty() {
             let coordinator = self.clone();
             tokio::task::spawn_blocking(move || behind.iter().for_each(|slot| coordinator.load(slot)));
+        }
+    }
+
+    /// Stops to serve: the offsets topic is gone. Whoever waits is told to look for the coordinator again.
+    pub(crate) fn stop(&self) {
+        for slot in std::mem::take(&mut *self.slots.write()) {
+            let state = std::mem::replace(&mut *slot.state.lock(), SlotState::Corrupt);
+            if let SlotState::Active(mut active) = state {
+                active.refuse_all(ErrorCode::NotCoordinator);
+            }
+            slot.is_gone.store(true, Ordering::Release);
+            slot.changed.notify_one();
         }
     }
 
@@ -166,7 +180,7 @@ impl GroupCoordinator {
         self.run(group_id, |active, now| operation(&mut active.shard, now))
     }
 
-    /// Runs an operation on every shard.
+    /// Runs an operation on every shard that can answer.
     ///
     /// # Errors
     ///
@@ -176,7 +190,9 @@ impl GroupCoordinator {
         mut operation: impl FnMut(&mut GroupCoordinatorShard, Now) -> T,
     ) -> Result<Vec<T>, ErrorCode> {
         let slots = self.slots.read().clone();
-        slots.iter().map(|slot| self.run_in(slot, |active, now| operation(&mut active.shard, now))).collect()
+        let results: Vec<_> =
+            slots.iter().map(|slot| self.run_in(slot, |active, now| operation(&mut active.shard, now))).collect();
+        results.into_iter().collect()
     }
 
     fn run<T>(&self, group_id: &str, operation: impl FnOnce(&mut Active, Now) -> T) -> Result<T, ErrorCode> {
@@ -317,6 +333,9 @@ impl Active {
 /// Wakes a shard at its deadlines, until the coordinator is gone.
 async fn keep_deadlines(coordinator: Weak<GroupCoordinator>, slot: Arc<Slot>) {
     loop {
+        if slot.is_gone.load(Ordering::Acquire) {
+            return;
+        }
         let deadline = {
             let Some(coordinator) = coordinator.upgrade() else { return };
             let now = coordinator.now();

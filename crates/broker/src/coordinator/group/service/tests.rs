@@ -187,6 +187,18 @@ async fn who_waits_when_an_append_fails_is_told_too() {
 }
 
 #[tokio::test]
+async fn a_coordinator_without_its_topic_serves_nothing_until_there_is_another() {
+    let log = Arc::new(MemoryLog::default());
+    let coordinator = coordinator(&log);
+    commit(&coordinator, 1).unwrap();
+    coordinator.stop();
+    assert_eq!(commit(&coordinator, 2), Err(ErrorCode::NotCoordinator));
+    log.partitions.lock().clear();
+    coordinator.start(PARTITIONS);
+    assert_eq!(committed(&coordinator), Ok(-1));
+}
+
+#[tokio::test]
 async fn a_log_with_records_that_cannot_be_understood_is_not_served() {
     let log = Arc::new(MemoryLog::default());
     let mut writer = BatchWriter::new(Compression::None);

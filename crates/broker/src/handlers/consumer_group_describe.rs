@@ -1,0 +1,31 @@
+//! ConsumerGroupDescribe (69), versions 0–1.
+//!
+//! Describes groups of the consumer protocol (KIP-848): their epochs, what their members have and shall have.
+//!
+//! Versions: 1 the protocol that a member speaks (KIP-1099).
+
+use vltava_protocol::messages::consumer_group_describe_response::DescribedGroup;
+use vltava_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
+
+use crate::authorized;
+use crate::node::Node;
+
+pub(crate) fn handle(node: &Node, request: &ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
+    let topics = node.cluster_topics();
+    let describe = |group_id: &String| {
+        let described = node.groups.with_shard(group_id, |shard, _| shard.describe_consumer_group(&topics, group_id));
+        let mut group = described.unwrap_or_else(|error| DescribedGroup {
+            group_id: group_id.clone(),
+            error_code: error.code(),
+            ..DescribedGroup::default()
+        });
+        if request.include_authorized_operations && group.error_code == 0 {
+            group.authorized_operations = authorized::GROUP;
+        }
+        group
+    };
+    ConsumerGroupDescribeResponse {
+        groups: request.group_ids.iter().map(describe).collect(),
+        ..ConsumerGroupDescribeResponse::default()
+    }
+}

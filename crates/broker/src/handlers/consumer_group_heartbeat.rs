@@ -1,0 +1,31 @@
+//! ConsumerGroupHeartbeat (68), versions 0–1.
+//!
+//! The one request of a member of the consumer protocol (KIP-848): it joins, tells what it holds, learns what it
+//! shall hold, and leaves by it.
+//!
+//! Versions: 1 subscription by regular expression, member ids made by the member (KIP-1082).
+
+use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+
+use crate::node::Node;
+use crate::request::RequestContext;
+
+pub(crate) fn handle(
+    node: &Node,
+    context: &RequestContext,
+    request: &ConsumerGroupHeartbeatRequest,
+) -> ConsumerGroupHeartbeatResponse {
+    let topics = node.cluster_topics();
+    let caller = context.caller();
+    let result = node
+        .groups
+        .with_shard(&request.group_id, |shard, now| shard.consumer_group_heartbeat(now, &caller, &topics, request));
+    match result.map_err(Into::into).and_then(|result| result) {
+        Ok(response) => response,
+        Err(refused) => ConsumerGroupHeartbeatResponse {
+            error_code: refused.error.code(),
+            error_message: refused.message.or_else(|| Some(refused.error.message().to_owned())),
+            ..ConsumerGroupHeartbeatResponse::default()
+        },
+    }
+}

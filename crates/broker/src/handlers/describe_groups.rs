@@ -1,0 +1,32 @@
+//! DescribeGroups (15), versions 0–6.
+//!
+//! Describes groups of the classic protocol and their members.
+//!
+//! Versions: 1 throttle time · 3 authorized operations (KIP-430) · 4 static members (KIP-345) · 5 flexible · 6 a group
+//! that is not there is an error (KIP-1043).
+
+use vltava_protocol::messages::describe_groups_response::DescribedGroup;
+use vltava_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
+
+use crate::authorized;
+use crate::node::Node;
+use crate::request::RequestContext;
+
+pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeGroupsRequest) -> DescribeGroupsResponse {
+    let describe = |group_id: &String| {
+        let described = node.groups.with_shard(group_id, |shard, _| shard.describe_group(context.version, group_id));
+        let mut group = described.unwrap_or_else(|error| DescribedGroup {
+            group_id: group_id.clone(),
+            error_code: error.code(),
+            ..DescribedGroup::default()
+        });
+        if request.include_authorized_operations && group.error_code == 0 {
+            group.authorized_operations = authorized::GROUP;
+        }
+        group
+    };
+    DescribeGroupsResponse {
+        groups: request.groups.iter().map(describe).collect(),
+        ..DescribeGroupsResponse::default()
+    }
+}

@@ -1,0 +1,20 @@
+//! Heartbeat (12), versions 0–4.
+//!
+//! Keeps a member of the classic protocol in its group, and tells it when to join again.
+//!
+//! Versions: 1 throttle time · 3 static members (KIP-345) · 4 flexible.
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
+
+use crate::node::Node;
+
+pub(crate) fn handle(node: &Node, request: &HeartbeatRequest) -> HeartbeatResponse {
+    let result = node.groups.with_shard(&request.group_id, |shard, now| shard.heartbeat(now, request));
+    let error = match result.and_then(|result| result) {
+        // While its group is being loaded a member is neither known nor unknown: it goes on.
+        Ok(()) | Err(ErrorCode::CoordinatorLoadInProgress) => ErrorCode::None,
+        Err(error) => error,
+    };
+    HeartbeatResponse { error_code: error.code(), ..HeartbeatResponse::default() }
+}

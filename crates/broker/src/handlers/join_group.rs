@@ -1,0 +1,25 @@
+//! JoinGroup (11), versions 0–9.
+//!
+//! Lets a member into a group of the classic protocol. The answer comes when the group has its next generation: after
+//! `group.initial.rebalance.delay.ms` in an empty group, when all members have joined again in others, at the latest
+//! after the largest rebalance timeout of the members.
+//!
+//! Versions: 1 rebalance timeout · 2 throttle time · 4 a new member is told its id first (KIP-394) · 5 static members
+//! (KIP-345) · 6 flexible · 7 protocol type in the answer, null protocol (KIP-559) · 8 reason (KIP-800) · 9 a leader
+//! that assigns nothing (KIP-814).
+
+use vltava_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
+
+use crate::node::Node;
+use crate::request::RequestContext;
+
+/// The first version in which no protocol is null, and not an empty name.
+const NULL_PROTOCOL_VERSION: i16 = 7;
+
+pub(crate) async fn handle(node: &Node, context: &RequestContext, request: &JoinGroupRequest) -> JoinGroupResponse {
+    let mut response = node.groups.join_group(&context.caller(), request.clone()).await;
+    let name = response.protocol_name.take().filter(|name| !name.is_empty());
+    response.protocol_name =
+        if context.version < NULL_PROTOCOL_VERSION { Some(name.unwrap_or_default()) } else { name };
+    response
+}

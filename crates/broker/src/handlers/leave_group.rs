@@ -1,0 +1,32 @@
+//! LeaveGroup (13), versions 0–5.
+//!
+//! Takes members out of a group of the classic protocol: one that goes, or, for an administrator, any.
+//!
+//! Versions: 1 throttle time · 3 several members, by member or instance id (KIP-345) · 4 flexible · 5 reason (KIP-800).
+
+use vltava_protocol::messages::leave_group_request::MemberIdentity;
+use vltava_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
+
+use crate::node::Node;
+use crate::request::RequestContext;
+
+/// The first version with several members.
+const SEVERAL_MEMBERS_VERSION: i16 = 3;
+
+pub(crate) fn handle(node: &Node, context: &RequestContext, request: &LeaveGroupRequest) -> LeaveGroupResponse {
+    let mut request = request.clone();
+    if context.version < SEVERAL_MEMBERS_VERSION {
+        let member_id = std::mem::take(&mut request.member_id);
+        request.members = vec![MemberIdentity { member_id, ..MemberIdentity::default() }];
+    }
+    let group_id = request.group_id.clone();
+    let result = node.groups.with_shard(&group_id, |shard, now| shard.leave_group(now, request));
+    match result.and_then(|result| result) {
+        Err(error) => LeaveGroupResponse { error_code: error.code(), ..LeaveGroupResponse::default() },
+        Ok(members) if context.version < SEVERAL_MEMBERS_VERSION => {
+            let error_code = members.first().map_or(0, |member| member.error_code);
+            LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() }
+        }
+        Ok(members) => LeaveGroupResponse { members, ..LeaveGroupResponse::default() },
+    }
+}

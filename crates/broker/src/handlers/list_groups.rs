@@ -1,0 +1,20 @@
+//! ListGroups (16), versions 0–5.
+//!
+//! Lists the groups that this broker coordinates, which are all.
+//!
+//! Versions: 1 throttle time · 3 flexible · 4 by state (KIP-518) · 5 by type (KIP-848).
+
+use vltava_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
+
+use crate::node::Node;
+
+pub(crate) fn handle(node: &Node, request: &ListGroupsRequest) -> ListGroupsResponse {
+    let listed =
+        node.groups.with_all_shards(|shard, _| shard.list_groups(&request.states_filter, &request.types_filter));
+    match listed {
+        Ok(groups) => {
+            ListGroupsResponse { groups: groups.into_iter().flatten().collect(), ..ListGroupsResponse::default() }
+        }
+        Err(error) => ListGroupsResponse { error_code: error.code(), ..ListGroupsResponse::default() },
+    }
+}

@@ -1,0 +1,24 @@
+//! SyncGroup (14), versions 0–5.
+//!
+//! Gives a member of the classic protocol its assignment; the leader's request brings everybody's. The answer waits
+//! for the leader.
+//!
+//! Versions: 1 throttle time · 3 static members (KIP-345) · 4 flexible · 5 what was agreed on is said (KIP-559).
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
+
+use crate::node::Node;
+use crate::request::RequestContext;
+
+/// The first version in which a member says what was agreed on.
+const AGREED_VERSION: i16 = 5;
+
+pub(crate) async fn handle(node: &Node, context: &RequestContext, request: &SyncGroupRequest) -> SyncGroupResponse {
+    let says_what = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if context.version >= AGREED_VERSION && !says_what {
+        let error_code = ErrorCode::InconsistentGroupProtocol.code();
+        return SyncGroupResponse { error_code, ..SyncGroupResponse::default() };
+    }
+    node.groups.sync_group(request.clone()).await
+}

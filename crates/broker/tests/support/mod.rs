@@ -1,5 +1,6 @@
 //! A client that speaks single protocol messages, and the records it sends.
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a failure here fails a test")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -64,10 +64,20 @@ fn bind_address(config: &BrokerConfig, address: SocketAddr) -> std::io::Result<T
         socket.set_send_buffer_size(size)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(config.int("socket.listen.backlog.size"))?;
+    socket.listen(backlog(config))?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
 }
+
+/// Kafka's default of 50 makes the 51st of a burst of clients wait a second for its next try, so it
+/// holds only where somebody asked for it.
+fn backlog(config: &BrokerConfig) -> i32 {
+    let key = "socket.listen.backlog.size";
+    if config.given().contains_key(key) { config.int(key) } else { DEFAULT_BACKLOG }
+}
+
+/// The system cuts it to its own limit.
+const DEFAULT_BACKLOG: i32 = 4096;
 
 /// Accepts connections until `stop` says so, then waits until every connection has ended.
 pub(crate) async fn run(node: Arc<Node>, listeners: Vec<Bound>, stop: watch::Receiver<bool>) {

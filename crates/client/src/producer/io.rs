@@ -267,7 +267,6 @@ fn outcomes(
                 message: answer.error_message.as_deref().map(Arc::from),
                 base_offset: answer.base_offset,
                 log_append_time: answer.log_append_time_ms,
-                log_start_offset: answer.log_start_offset,
                 has_new_leader: has_new_leaders && answer.current_leader.leader_id >= 0,
             },
             None => PartitionOutcome {

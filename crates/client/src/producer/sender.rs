@@ -28,8 +28,9 @@ pub(crate) use outcome::PartitionOutcome;
 pub(crate) use tracker::Identity;
 use tracker::Tracker;
 
-/// The broker remembers this many batches per producer and partition; more at once could not be told apart.
-const MAX_IN_FLIGHT_PER_PARTITION: usize = 5;
+/// The broker remembers this many batches per producer and partition. If more went out behind one without an answer, as to
+/// another leader, it could not tell any more whether it has that one.
+const MAX_WINDOW: u64 = 5;
 
 /// What the sender needs of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -327,11 +328,16 @@ impl Sender {
     /// Whether a batch that has no sequence number yet may get one.
     fn may_send_new(&self, id: u64) -> bool {
         let (Some(tracker), Some(current)) = (self.trackers.get(&id), self.identity) else { return false };
-        tracker.unresolved.is_none()
+        !tracker.is_unresolved
+            && !tracker.has_gap()
             && !self.rewrite.contains(&id)
-            && tracker.entries.len() < MAX_IN_FLIGHT_PER_PARTITION
-            // Batches of an older epoch have to be over first, or those of the new one would arrive before them.
-            && (tracker.identity == Some(current) || tracker.entries.is_empty())
+            && (tracker.entries.is_empty()
+                // Batches of an older epoch have to be over first, or those of the new one would arrive before them.
+                || tracker.identity == Some(current)
+                    && tracker.window() < MAX_WINDOW
+                    // A broker that does not know the producer takes any number as its first: with the first batch lost,
+                    // the second would be written before it.
+                    && tracker.is_known())
     }
 
     fn is_due(&mut self, now: Instant, head: Head) -> bool {
@@ -484,9 +490,11 @@ impl Sender {
         }
         for id in &self.active {
             let Some(tracker) = self.trackers.get_mut(id) else { continue };
-            if tracker.unresolved.is_some() && tracker.entries.is_empty() {
+            if tracker.begins_with_gap() {
+                self.rewrite.insert(*id);
+            } else if tracker.is_unresolved && tracker.entries.is_empty() {
                 if tracker.is_contiguous() {
-                    tracker.unresolved = None;
+                    tracker.is_unresolved = false;
                 } else {
                     self.rewrite.insert(*id);
                 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use vltava_protocol::ErrorCode;
-use vltava_protocol::record::increment_sequence;
 
-use super::tracker::Tracker;
 use super::{Leader, Leaders, Link, Sender};
 use crate::config::{Acks, exponential};
 use crate::error::ClientError;
@@ -23,22 +21,14 @@ pub(crate) struct PartitionOutcome {
     pub(crate) base_offset: i64,
     /// Negative unless the topic has the time of append.
     pub(crate) log_append_time: i64,
-    /// First offset of the log; negative if it is not known.
-    pub(crate) log_start_offset: i64,
     /// Whether the answer told a newer leader (KIP-951): then there is no need to wait.
     pub(crate) has_new_leader: bool,
 }
 
 impl PartitionOutcome {
     /// Everything is fine, nothing is known (`acks=0`).
-    pub(crate) const UNKNOWN: Self = Self {
-        code: ErrorCode::None,
-        message: None,
-        base_offset: -1,
-        log_append_time: -1,
-        log_start_offset: -1,
-        has_new_leader: false,
-    };
+    pub(crate) const UNKNOWN: Self =
+        Self { code: ErrorCode::None, message: None, base_offset: -1, log_append_time: -1, has_new_leader: false };
 
     fn error(&self) -> ClientError {
         ClientError::Broker { code: self.code, message: self.message.clone() }
@@ -104,7 +94,7 @@ impl Sender {
                 if code.is_invalid_metadata() {
                     self.refresh_topic(id);
                 }
-                if self.has_retries(&batch) && self.may_retry(id, &batch, outcome) {
+                if self.has_retries(&batch) && self.may_retry(id, &batch, code) {
                     self.retry(now, id, batch, outcome.has_new_leader);
                 } else if code == ErrorCode::DuplicateSequenceNumber {
                     // It is written, and so long ago that the broker does not remember where.
@@ -138,39 +128,32 @@ impl Sender {
     }
 
     /// Whether sending the batch again may help. A gap in the sequence asks for a new epoch first.
-    fn may_retry(&mut self, id: u64, batch: &Batch, outcome: &PartitionOutcome) -> bool {
+    fn may_retry(&mut self, id: u64, batch: &Batch, code: ErrorCode) -> bool {
         if !self.settings.idempotent {
-            return outcome.code.is_retriable();
+            return code.is_retriable();
         }
-        match outcome.code {
+        match code {
             ErrorCode::UnknownProducerId => {
                 // The broker has forgotten the producer, as after its records were deleted. KIP-360: begin anew.
-                let was_reset = self.tracker_entry(id, batch).is_some_and(|(_, entry)| entry.was_reset);
-                if outcome.log_start_offset >= 0 && !was_reset {
-                    self.rewrite.insert(id);
-                }
+                self.begin_anew_if_first(id, batch);
                 true
             }
             ErrorCode::OutOfOrderSequenceNumber => {
-                let Some((tracker, entry)) = self.tracker_entry(id, batch) else { return false };
-                let is_gap = match tracker.unresolved {
-                    // The batch before was given up, and now it is clear that it was not written.
-                    Some(next) => entry.sequence == next,
-                    None => tracker.is_next(entry.sequence),
-                };
-                // Else the answer is to numbers that are not valid any more, or follows from the failure of one before.
-                if is_gap && !entry.was_reset {
-                    self.rewrite.insert(id);
-                }
+                // Behind a batch that is not over it is that one's consequence, and passes with it.
+                self.begin_anew_if_first(id, batch);
                 true
             }
             code => code.is_retriable(),
         }
     }
 
-    fn tracker_entry(&self, id: u64, batch: &Batch) -> Option<(&Tracker, super::tracker::Entry)> {
-        let tracker = self.trackers.get(&id)?;
-        Some((tracker, *tracker.entry(batch.order)?))
+    /// The broker does not expect this batch's number. If no batch before it is open that is a real gap, unless the number
+    /// was changed while the batch was on its way.
+    fn begin_anew_if_first(&mut self, id: u64, batch: &Batch) {
+        let first = self.trackers.get(&id).and_then(|tracker| tracker.entries.front());
+        if first.is_some_and(|first| first.order == batch.order && !first.was_reset) {
+            self.rewrite.insert(id);
+        }
     }
 
     fn retry(&mut self, now: Instant, id: u64, mut batch: Batch, at_once: bool) {
@@ -216,16 +199,12 @@ impl Sender {
 
     /// Gives a batch up. `is_unresolved` is whether it may have been written all the same.
     pub(super) fn fail(&mut self, id: u64, batch: Batch, error: ClientError, is_unresolved: bool) {
-        if let Some(tracker) = self.trackers.get_mut(&id)
-            && let Some(entry) = tracker.remove(batch.order)
-            && self.settings.idempotent
-        {
-            if is_unresolved {
+        if let Some(tracker) = self.trackers.get_mut(&id) {
+            if self.settings.idempotent && !is_unresolved {
+                tracker.refused(batch.order);
+            } else if tracker.remove(batch.order).is_some() {
                 // Nothing new goes out until it is clear what the broker has.
-                tracker.unresolved = Some(increment_sequence(entry.sequence, entry.count));
-            } else {
-                // The numbers of what follows leave a gap.
-                self.rewrite.insert(id);
+                tracker.is_unresolved = true;
             }
         }
         if self.settings.idempotent && error.code().is_some_and(ends_the_producer) {

@@ -1,1 +1,5 @@
+//! The sender against a model of brokers that checks sequence numbers as Kafka's do, under a fake clock.
 
+mod behaviour;
+mod model;
+mod random;

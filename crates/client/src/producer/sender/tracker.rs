@@ -20,12 +20,17 @@ pub(crate) struct Identity {
 pub(crate) struct Entry {
     /// The batch's `order`.
     pub(crate) order: u64,
+    /// How many batches of the partition were sent before it.
+    ordinal: u64,
     pub(crate) sequence: i32,
     pub(crate) count: i32,
     /// Whether its numbers were changed while it was on the wire with the old ones.
     pub(crate) was_reset: bool,
     /// Whether an answer is awaited.
     pub(crate) on_wire: bool,
+    /// Refused for good: its numbers are a gap. It stays until the batches before it are over, for only then may those
+    /// behind it be numbered anew; one before it may be written already, and must go out again with its own number.
+    pub(crate) is_gap: bool,
 }
 
 /// One partition.
@@ -40,10 +45,12 @@ pub(crate) struct Tracker {
     pub(crate) retries: VecDeque<Batch>,
     /// Under which the sequence numbers count.
     pub(crate) identity: Option<Identity>,
+    /// How many batches were sent.
+    admitted: u64,
     next_sequence: i32,
     last_acknowledged: i32,
-    /// A batch was given up whose fate is not known: nothing new until the others are over. The number after it.
-    pub(crate) unresolved: Option<i32>,
+    /// A batch was given up whose fate is not known: nothing new until the others are over.
+    pub(crate) is_unresolved: bool,
 }
 
 impl Tracker {
@@ -54,21 +61,28 @@ impl Tracker {
             entries: VecDeque::new(),
             retries: VecDeque::new(),
             identity: None,
+            admitted: 0,
             next_sequence: 0,
             last_acknowledged: -1,
-            unresolved: None,
+            is_unresolved: false,
         }
     }
 
     /// Numbers a batch that is sent for the first time.
     pub(crate) fn admit(&mut self, order: u64, count: i32) {
         let sequence = if self.identity.is_some() { self.next_sequence } else { -1 };
-        self.entries.push_back(Entry { order, sequence, count, was_reset: false, on_wire: false });
+        let ordinal = self.admitted;
+        self.admitted += 1;
+        self.entries.push_back(Entry {
+            order,
+            ordinal,
+            sequence,
+            count,
+            was_reset: false,
+            on_wire: false,
+            is_gap: false,
+        });
         self.next_sequence = increment_sequence(self.next_sequence, count);
-    }
-
-    pub(crate) fn entry(&self, order: u64) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.order == order)
     }
 
     /// The producer state with which a batch goes on the wire; notes that it does.
@@ -105,6 +119,23 @@ impl Tracker {
         }
     }
 
+    /// The batch was refused for good, and not written.
+    pub(crate) fn refused(&mut self, order: u64) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.order == order) {
+            entry.is_gap = true;
+            entry.on_wire = false;
+        }
+    }
+
+    /// Whether the broker waits for numbers that will not come.
+    pub(crate) fn begins_with_gap(&self) -> bool {
+        self.entries.front().is_some_and(|entry| entry.is_gap)
+    }
+
+    pub(crate) fn has_gap(&self) -> bool {
+        self.entries.iter().any(|entry| entry.is_gap)
+    }
+
     pub(crate) fn remove(&mut self, order: u64) -> Option<Entry> {
         let position = self.entries.iter().position(|entry| entry.order == order)?;
         self.entries.remove(position)
@@ -116,7 +147,7 @@ impl Tracker {
         let Some(whole) = self.entries.remove(position) else { return };
         let mut sequence = whole.sequence;
         for (offset, (order, count)) in parts.enumerate() {
-            let entry = Entry { order, sequence, count, was_reset: false, on_wire: false };
+            let entry = Entry { order, sequence, count, on_wire: false, ..whole };
             self.entries.insert(position + offset, entry);
             if sequence >= 0 {
                 sequence = increment_sequence(sequence, count);
@@ -132,23 +163,29 @@ impl Tracker {
         self.retries.insert(position.unwrap_or(self.retries.len()), batch);
     }
 
-    /// Whether this is the sequence number that the broker expects next.
-    pub(crate) fn is_next(&self, sequence: i32) -> bool {
-        let expected = if self.last_acknowledged < 0 { 0 } else { increment_sequence(self.last_acknowledged, 1) };
-        sequence == expected
+    /// Whether the broker knows the producer in this partition, for it has acknowledged a batch of this identity.
+    pub(crate) fn is_known(&self) -> bool {
+        self.last_acknowledged >= 0
+    }
+
+    /// How many batches were sent from the oldest one on that is not over, whatever became of the others.
+    pub(crate) fn window(&self) -> u64 {
+        self.entries.front().map_or(0, |oldest| self.admitted - oldest.ordinal)
     }
 
     /// Whether all numbers that were given out are acknowledged.
     pub(crate) fn is_contiguous(&self) -> bool {
-        self.is_next(self.next_sequence)
+        let expected = if self.is_known() { increment_sequence(self.last_acknowledged, 1) } else { 0 };
+        self.next_sequence == expected
     }
 
     /// Counts from 0 under another identity, the batches that are not over first.
     pub(crate) fn start_at_beginning(&mut self, identity: Identity) {
         self.identity = Some(identity);
         self.last_acknowledged = -1;
-        self.unresolved = None;
+        self.is_unresolved = false;
         let mut sequence = 0;
+        self.entries.retain(|entry| !entry.is_gap);
         for entry in &mut self.entries {
             entry.sequence = sequence;
             entry.was_reset |= entry.on_wire;

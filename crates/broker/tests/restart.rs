@@ -1,5 +1,7 @@
 //! What was acknowledged is there after a stop, and after a kill.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a helper fails its test")]
+
 mod support;
 
 use std::fs;

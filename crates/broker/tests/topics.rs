@@ -34,7 +34,7 @@ fn every_version_of_create_metadata_and_delete_is_served() {
         assert_eq!(client.call(version, &request).topics[0].error_code, 0, "version {version}");
     }
     for version in MetadataRequest::MIN_VERSION..=MetadataRequest::MAX_VERSION {
-        let topics = (version > 0).then_some(None).unwrap_or(Some(Vec::new()));
+        let topics = if version > 0 { None } else { Some(Vec::new()) };
         let request = MetadataRequest { topics, allow_auto_topic_creation: true, ..Default::default() };
         let response = client.call(version, &request);
         assert_eq!((response.topics.len(), response.brokers.len()), (6, 1), "version {version}");

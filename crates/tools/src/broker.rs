@@ -1,0 +1,119 @@
+//! `vltava broker`: a broker as a process.
+//!
+//! As `kafka-server-start` does, it takes a `server.properties` and overrides; without a file it
+//! runs on Kafka's defaults. It ends with status 0 after a stop by SIGTERM or SIGINT, with 1 when it
+//! cannot start. A second signal ends it at once, with 130, and the next start recovers.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info};
+use tracing_subscriber::filter::LevelFilter;
+use vltava_broker::{Broker, BrokerConfig, parse_properties};
+
+use crate::logging;
+
+/// What a shell reports for a program that an interrupt ended.
+const INTERRUPTED: u8 = 130;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The configuration, in Kafka's keys; Kafka's defaults without it.
+    #[arg(value_name = "server.properties")]
+    properties: Option<PathBuf>,
+    /// Sets one key over the file; may be given many times.
+    #[arg(long = "override", value_name = "key=value")]
+    overrides: Vec<String>,
+    /// The id that an empty directory is formatted with; drawn at random if none is given.
+    #[arg(long, value_name = "id")]
+    cluster_id: Option<String>,
+    /// What is logged to standard error: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "level", default_value = "info")]
+    log_level: LevelFilter,
+}
+
+/// Runs a broker until a signal ends it.
+pub(crate) fn run(args: Args) -> ExitCode {
+    let started = Instant::now();
+    logging::init(args.log_level);
+    match serve(args, started) {
+        Ok(status) => status,
+        Err(failure) => {
+            error!("the broker cannot run: {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: Args, started: Instant) -> Result<ExitCode> {
+    let config = configuration(&args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut signals = runtime.block_on(async { Signals::listen() })?;
+    let broker = Broker::start(config)?;
+    let mut stdout = io::stdout().lock();
+    writeln!(
+        stdout,
+        "Kafka Server started: cluster {} on {}, ready in {} ms",
+        broker.cluster_id(),
+        broker.bootstrap_servers(),
+        started.elapsed().as_millis(),
+    )?;
+    stdout.flush()?;
+    runtime.block_on(async {
+        info!("stopping by {}", signals.next().await);
+        tokio::select! {
+            () = broker.shutdown() => Ok(ExitCode::SUCCESS),
+            _ = signals.next() => std::process::exit(i32::from(INTERRUPTED)),
+        }
+    })
+}
+
+/// The signals that end a broker.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one and names it.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn configuration(args: &Args) -> Result<BrokerConfig> {
+    let mut pairs = match &args.properties {
+        Some(path) => read(path)?,
+        None => Vec::new(),
+    };
+    for given in &args.overrides {
+        match given.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => {
+                pairs.push((key.trim().to_owned(), value.trim().to_owned()));
+            }
+            _ => bail!("--override {given}: needs the form key=value"),
+        }
+    }
+    let config = BrokerConfig::from_properties(pairs)?;
+    Ok(match &args.cluster_id {
+        Some(id) => config.with_cluster_id(id),
+        None => config,
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<(String, String)>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let text = String::from_utf8(bytes).with_context(|| format!("`{}` is not UTF-8", path.display()))?;
+    Ok(parse_properties(&text))
+}

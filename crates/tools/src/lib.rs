@@ -1,1 +1,0 @@
-//! The vltava program: the broker and Kafka's command-line tools.

@@ -1,0 +1,19 @@
+//! The `vltava` program: the broker, and Kafka's command-line tools with Kafka's options and output.
+//!
+//! `vltava TOOL …` runs a tool, and so does the program under the tool's own name (a link
+//! `kafka-topics` or `kafka-topics.sh`). Here are printing, exit statuses and the log, which no
+//! crate below this one has.
+
+use std::process::ExitCode;
+
+mod broker;
+mod logging;
+mod program;
+
+// Less memory and less time than the system's allocator under a broker's load.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    program::run(std::env::args_os().collect())
+}

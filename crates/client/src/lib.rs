@@ -12,6 +12,7 @@ pub mod error;
 pub mod net;
 mod offset_and_metadata;
 pub mod producer;
+pub mod serdes;
 mod topic_partition;
 
 pub use admin::Admin;

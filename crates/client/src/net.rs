@@ -20,3 +20,6 @@ pub use connection::{Connection, ConnectionOptions, PendingResponse};
 pub use coordinator::CoordinatorType;
 pub use metadata::{MetadataSnapshot, Node, PartitionMetadata, TopicMetadata};
 pub use pool::{ConnectionKey, Purpose};
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ mod partitioner;
 mod record;
 mod sender;
 mod sticky;
+mod typed;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub use delivery::Delivery;
 pub use partitioner::{DefaultPartitioner, Partitioner, RoundRobinPartitioner, TopicPartitions};
 pub use record::{ProducerRecord, RecordMetadata};
+pub use typed::TypedProducer;
 pub use vltava_protocol::record::{HeaderView, partition_for_key};
 
 use crate::config::ProducerConfig;
@@ -441,3 +443,6 @@ fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

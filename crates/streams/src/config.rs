@@ -279,15 +279,16 @@ impl StreamsConfigBuilder {
         }
         let deserialization_continues = self.continues("deserialization.exception.handler")?;
         let processing_continues = self.continues("processing.exception.handler")?;
+        let letters = self.values.get("errors.dead.letter.queue.topic.name").cloned();
         let deserialization = match self.deserialization {
             Some(handler) => handler,
-            None if deserialization_continues => Arc::new(LogAndContinue),
-            None => Arc::new(LogAndFail),
+            None if deserialization_continues => Arc::new(LogAndContinue::with_dead_letter_topic(letters.clone())),
+            None => Arc::new(LogAndFail::with_dead_letter_topic(letters.clone())),
         };
         let processing = match self.processing {
             Some(handler) => handler,
-            None if processing_continues => Arc::new(LogAndContinue),
-            None => Arc::new(LogAndFail),
+            None if processing_continues => Arc::new(LogAndContinue::with_dead_letter_topic(letters.clone())),
+            None => Arc::new(LogAndFail::with_dead_letter_topic(letters.clone())),
         };
         let production = self.production.unwrap_or_else(|| Arc::new(DefaultProductionExceptionHandler));
         Ok(StreamsConfig { values: self.values, deserialization, processing, production })

@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod grouped;
+pub(crate) mod grouped_table;
 pub(crate) mod kstream;
 pub(crate) mod ktable;
 pub(crate) mod nodes;
@@ -9,13 +10,14 @@ pub(crate) mod options;
 pub(crate) mod source;
 
 pub use grouped::KGroupedStream;
+pub use grouped_table::KGroupedTable;
 pub use kstream::{
     KStream,
     split::{Branched, BranchedKStream},
 };
 pub use ktable::KTable;
 pub use options::{
-    Consumed, Grouped, Materialized, Produced, RecordMetadata, Repartitioned, StoreType, StreamPartitioner,
+    Consumed, Grouped, Joined, Materialized, Produced, RecordMetadata, Repartitioned, StoreType, StreamPartitioner,
     TopicNameExtractor,
 };
 

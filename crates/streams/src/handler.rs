@@ -117,12 +117,60 @@ pub trait ProductionExceptionHandler: Send + Sync {
 }
 
 /// Logs and stops: the default of deserialisation and processing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogAndFail;
+#[derive(Clone, Debug, Default)]
+pub struct LogAndFail {
+    dead_letter_topic: Option<String>,
+}
 
 /// Logs and goes on.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogAndContinue;
+#[derive(Clone, Debug, Default)]
+pub struct LogAndContinue {
+    dead_letter_topic: Option<String>,
+}
+
+impl LogAndFail {
+    /// With `errors.dead.letter.queue.topic.name`, to which it writes the record before it stops.
+    #[must_use]
+    pub fn with_dead_letter_topic(topic: Option<String>) -> Self {
+        LogAndFail { dead_letter_topic: topic }
+    }
+}
+
+impl LogAndContinue {
+    /// With `errors.dead.letter.queue.topic.name`, to which it writes the record it skips.
+    #[must_use]
+    pub fn with_dead_letter_topic(topic: Option<String>) -> Self {
+        LogAndContinue { dead_letter_topic: topic }
+    }
+}
+
+/// The record as it came, with headers that tell what happened (KIP-1034).
+fn dead_letters(topic: Option<&String>, context: &ErrorHandlerContext<'_>, error: &Error) -> Vec<DeadLetter> {
+    let Some(topic) = topic else { return Vec::new() };
+    let (name, message) = match error {
+        Error::User { type_name, source } => ((*type_name).to_owned(), source.to_string()),
+        Error::Deserialization { source, .. } | Error::Serialization { source, .. } => {
+            ("org.apache.kafka.common.errors.SerializationException".to_owned(), source.to_string())
+        }
+        other => ("org.apache.kafka.streams.errors.StreamsException".to_owned(), other.to_string()),
+    };
+    let mut headers = context.headers.clone();
+    let mut add = |key: &str, value: &str| headers.add(key, Some(Bytes::copy_from_slice(value.as_bytes())));
+    add("__streams.errors.exception", &name);
+    add("__streams.errors.message", &message);
+    add("__streams.errors.stacktrace", &format!("{error:?}"));
+    add("__streams.errors.topic", context.topic.unwrap_or_default());
+    add("__streams.errors.partition", &context.partition.to_string());
+    add("__streams.errors.offset", &context.offset.to_string());
+    vec![DeadLetter {
+        topic: topic.clone(),
+        partition: None,
+        timestamp: Some(context.timestamp),
+        headers,
+        key: context.source_raw_key.clone(),
+        value: context.source_raw_value.clone(),
+    }]
+}
 
 fn log(context: &ErrorHandlerContext<'_>, error: &Error) {
     tracing::warn!(
@@ -134,25 +182,29 @@ fn log(context: &ErrorHandlerContext<'_>, error: &Error) {
 impl DeserializationExceptionHandler for LogAndFail {
     fn handle(&self, context: &ErrorHandlerContext<'_>, error: &Error) -> HandlerResponse {
         log(context, error);
-        HandlerResponse::fail()
+        let letters = dead_letters(self.dead_letter_topic.as_ref(), context, error);
+        HandlerResponse::fail().with_dead_letters(letters)
     }
 }
 impl DeserializationExceptionHandler for LogAndContinue {
     fn handle(&self, context: &ErrorHandlerContext<'_>, error: &Error) -> HandlerResponse {
         log(context, error);
-        HandlerResponse::resume()
+        let letters = dead_letters(self.dead_letter_topic.as_ref(), context, error);
+        HandlerResponse::resume().with_dead_letters(letters)
     }
 }
 impl ProcessingExceptionHandler for LogAndFail {
     fn handle(&self, context: &ErrorHandlerContext<'_>, error: &Error) -> HandlerResponse {
         log(context, error);
-        HandlerResponse::fail()
+        let letters = dead_letters(self.dead_letter_topic.as_ref(), context, error);
+        HandlerResponse::fail().with_dead_letters(letters)
     }
 }
 impl ProcessingExceptionHandler for LogAndContinue {
     fn handle(&self, context: &ErrorHandlerContext<'_>, error: &Error) -> HandlerResponse {
         log(context, error);
-        HandlerResponse::resume()
+        let letters = dead_letters(self.dead_letter_topic.as_ref(), context, error);
+        HandlerResponse::resume().with_dead_letters(letters)
     }
 }
 

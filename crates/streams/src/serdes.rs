@@ -1,10 +1,12 @@
 //! Keys and values as bytes, as Kafka's own serdes write them.
 
 mod basic;
+mod change;
 
 use std::sync::Arc;
 
 pub use basic::{BigEndian, BytesSerde, StringSerde};
+pub(crate) use change::ChangeSerde;
 
 use crate::{config::StreamsConfig, data::DefaultSerde, error::SerdeError};
 

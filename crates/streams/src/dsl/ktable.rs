@@ -1,6 +1,8 @@
 //! Tables: the newest value of every key, and the operators on them.
 
 mod filter;
+mod group_by;
+mod join;
 mod map_values;
 pub(crate) mod materialize;
 pub(crate) mod source;

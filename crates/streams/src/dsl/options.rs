@@ -478,3 +478,91 @@ impl<K: 'static, V: 'static> Materialized<K, V> {
         self.rest.supplier.as_ref().map(KeyValueSupplier::name).or(self.rest.name.as_deref())
     }
 }
+
+/// How a stream is joined with a table or a stream: a name, serdes for repartitioning, a grace period.
+pub struct Joined<K, V, V2> {
+    serdes: Serdes<K, V>,
+    other_value: Option<ErasedSerde>,
+    name: Option<String>,
+    grace: Option<Duration>,
+    types: PhantomData<fn() -> V2>,
+}
+
+impl<K, V, V2> Clone for Joined<K, V, V2> {
+    fn clone(&self) -> Self {
+        Joined {
+            serdes: self.serdes.clone(),
+            other_value: self.other_value.clone(),
+            name: self.name.clone(),
+            grace: self.grace,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<K, V, V2> Default for Joined<K, V, V2> {
+    fn default() -> Self {
+        Joined { serdes: Serdes::default(), other_value: None, name: None, grace: None, types: PhantomData }
+    }
+}
+
+impl<K, V, V2> fmt::Debug for Joined<K, V, V2> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Joined").field("name", &self.name).field("grace", &self.grace).finish_non_exhaustive()
+    }
+}
+
+impl<K: 'static, V: 'static, V2: 'static> Joined<K, V, V2> {
+    /// Nothing chosen.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// With a name for the operator, and for the repartition topic if there is one.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::default().with_name(name)
+    }
+    /// A name for the operator, and for the repartition topic if there is one.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+    /// A serde for keys.
+    #[must_use]
+    pub fn with_key_serde(mut self, serde: impl Serde<K>) -> Self {
+        self.serdes.key = Some(erase(serde));
+        self
+    }
+    /// A serde for the stream's values.
+    #[must_use]
+    pub fn with_value_serde(mut self, serde: impl Serde<V>) -> Self {
+        self.serdes.value = Some(erase(serde));
+        self
+    }
+    /// A serde for the other side's values.
+    #[must_use]
+    pub fn with_other_value_serde(mut self, serde: impl Serde<V2>) -> Self {
+        self.other_value = Some(erase(serde));
+        self
+    }
+    /// How long a record waits for the table's rows of its time; the table must be versioned (KIP-923).
+    #[must_use]
+    pub fn with_grace_period(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+    pub(crate) fn key_serde(&self) -> Option<ErasedSerde> {
+        self.serdes.key.clone()
+    }
+    pub(crate) fn value_serde(&self) -> Option<ErasedSerde> {
+        self.serdes.value.clone()
+    }
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+    pub(crate) fn grace(&self) -> Option<Duration> {
+        self.grace
+    }
+}

@@ -15,6 +15,7 @@
 mod append;
 mod batch;
 pub mod checkpoint;
+mod cleaner;
 mod config;
 mod error;
 mod file;
@@ -35,6 +36,7 @@ mod topic_partition;
 mod transaction_index;
 
 pub use append::{AppendContext, AppendOrigin, Appender, PreparedAppend};
+pub use cleaner::CleanerStats;
 pub use config::{
     BrokerCompression, ConfigDefinition, ConfigKind, LogConfig, MessageTimestampType, definition, definitions,
 };

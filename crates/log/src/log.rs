@@ -1,6 +1,7 @@
 //! The log of one partition.
 
 mod append;
+mod clean;
 mod flush;
 mod open;
 mod read;

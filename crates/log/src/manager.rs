@@ -1,22 +1,27 @@
 //! The logs of one log directory.
 
+mod cleaning;
 mod lock;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs};
 
+use cleaning::Cleaning;
 use lock::DirectoryLock;
 use parking_lot::Mutex;
 use tasks::Tasks;
 use vltava_protocol::Uuid;
 
 use crate::checkpoint::{
-    CleanShutdownFile, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
-    read_offset_checkpoint,
+    CLEANER_OFFSET_CHECKPOINT, CleanShutdownFile, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
+    REPLICATION_OFFSET_CHECKPOINT, read_offset_checkpoint,
 };
+use crate::cleaner::Cleaner;
 use crate::config::LogConfig;
 use crate::error::{LogError, Result};
 use crate::file;
@@ -51,6 +56,11 @@ pub struct LogManagerConfig {
     pub producer_id_expiration_check_interval_ms: i64,
     /// `num.recovery.threads.per.data.dir`, default 2.
     pub recovery_threads: usize,
+    /// `log.cleaner.dedupe.buffer.size`: memory for the keys of one compaction, in bytes. Default 128 MiB, of which
+    /// only what is needed is taken.
+    pub cleaner_dedupe_buffer_size: u64,
+    /// `log.cleaner.io.buffer.load.factor`: part of that memory that may be filled. Default 0.9.
+    pub cleaner_io_buffer_load_factor: f64,
     /// Seed of what is drawn by chance: jitter and the names of deleted directories.
     pub seed: u64,
 }
@@ -69,6 +79,8 @@ impl LogManagerConfig {
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
             producer_id_expiration_check_interval_ms: 10 * 60 * 1000,
             recovery_threads: 2,
+            cleaner_dedupe_buffer_size: 128 * 1024 * 1024,
+            cleaner_io_buffer_load_factor: 0.9,
             seed,
         }
     }
@@ -98,6 +110,7 @@ pub struct LogManager {
     /// Held while logs are created, so that one partition is not opened twice.
     creation: Mutex<fastrand::Rng>,
     tasks: Mutex<Tasks>,
+    cleaning: Mutex<Cleaning>,
     lock: Mutex<Option<DirectoryLock>>,
 }
 
@@ -127,6 +140,10 @@ impl LogManager {
             forgotten: Mutex::new(BTreeSet::new()),
             creation: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             tasks: Mutex::new(Tasks::new(&config, now_ms)),
+            cleaning: Mutex::new(Cleaning::new(
+                Cleaner::new(config.cleaner_dedupe_buffer_size, config.cleaner_io_buffer_load_factor),
+                checkpoint(CLEANER_OFFSET_CHECKPOINT),
+            )),
             lock: Mutex::new(Some(lock)),
             config,
         })
@@ -297,6 +314,8 @@ impl LogManager {
     /// # Errors
     /// The first that closing a log gives; the others are closed nevertheless.
     pub fn shutdown(&self, broker_epoch: i64) -> Result<()> {
+        // Waits for a compaction under way: the files are not to be touched after this.
+        let _cleaning = self.cleaning.lock();
         let _creation = self.creation.lock();
         let logs = self.logs();
         let mut result = Ok(());

@@ -103,7 +103,6 @@ impl OffsetIndex {
         self.last_offset
     }
 
-    #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
         self.file.entries()
     }

@@ -172,6 +172,21 @@ impl LogSegment {
         }
     }
 
+    /// The data file where it is open.
+    pub(crate) fn open_file(&self) -> Option<&Arc<File>> {
+        self.file.as_ref()
+    }
+
+    /// Entries of the larger index.
+    pub(crate) fn index_entries(&self) -> usize {
+        self.offset_index.entries().max(self.time_index.entries())
+    }
+
+    /// The paths of all files.
+    pub(crate) fn paths(&self) -> [PathBuf; 4] {
+        [&self.path, self.offset_index.path(), self.time_index.path(), self.txn_index.path()].map(Path::to_owned)
+    }
+
     pub(crate) fn txn_index(&mut self) -> &mut TransactionIndex {
         &mut self.txn_index
     }
@@ -440,10 +455,9 @@ impl LogSegment {
             let path = path.to_string_lossy();
             PathBuf::from(format!("{}{new}", path.strip_suffix(old).unwrap_or(&path)))
         };
-        let paths = [self.path(), self.offset_index.path(), self.time_index.path(), self.txn_index.path()];
-        let paths: Vec<PathBuf> = paths.into_iter().map(renamed).collect();
+        let paths: Vec<PathBuf> = self.paths().iter().map(|path| renamed(path)).collect();
         // The data first: after a crash in between, indexes without data are removed when the log is opened.
-        for from in [&self.path, self.offset_index.path(), self.time_index.path(), self.txn_index.path()] {
+        for from in &self.paths() {
             file::rename_if_exists(from, &renamed(from))?;
         }
         self.offset_index.set_path(renamed(self.offset_index.path()));

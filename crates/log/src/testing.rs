@@ -136,7 +136,9 @@ pub(crate) fn open(root: &Path, config: LogConfig, recovery_point: i64, clean: b
 /// Offsets and values of the records that a reader sees from `from` on, control records left away.
 pub(crate) fn values(log: &mut Log, from: i64, isolation: FetchIsolation) -> Vec<(i64, String)> {
     let mut values = Vec::new();
-    let mut next = from.max(log.log_start_offset());
+    // A batch may begin below, as on the wire: clients leave such records away.
+    let first = from.max(log.log_start_offset());
+    let mut next = first;
     loop {
         let bytes = log.read(next, 200, isolation, true).unwrap().read().unwrap();
         let before = next;
@@ -149,7 +151,7 @@ pub(crate) fn values(log: &mut Log, from: i64, isolation: FetchIsolation) -> Vec
             }
             for record in batch.records(&mut Decompressor::default()).unwrap() {
                 let record = record.unwrap();
-                if record.offset() >= from {
+                if record.offset() >= first {
                     let value = String::from_utf8(record.value().unwrap_or(b"null").to_vec()).unwrap();
                     values.push((record.offset(), value));
                 }

@@ -207,7 +207,12 @@ impl Log {
         self.guarded("reading aborted transactions", |log| log.collect_aborted(base, start_offset, upper_bound_offset))
     }
 
-    fn collect_aborted(&mut self, base: i64, start: i64, upper_bound: i64) -> Result<Vec<AbortedTransaction>> {
+    pub(super) fn collect_aborted(
+        &mut self,
+        base: i64,
+        start: i64,
+        upper_bound: i64,
+    ) -> Result<Vec<AbortedTransaction>> {
         let mut aborted = Vec::new();
         for (_, segment) in self.segments.range_mut(base..) {
             let found = segment.txn_index().collect(start, upper_bound)?;

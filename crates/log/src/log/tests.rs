@@ -1,5 +1,6 @@
 mod append;
 mod failures;
+mod model;
 mod producers;
 mod read;
 mod recovery;

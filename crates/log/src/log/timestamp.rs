@@ -80,32 +80,32 @@ impl Log {
             if segment.largest_timestamp()? < timestamp {
                 continue;
             }
-            let Some(batch) = segment.find_batch_by_timestamp(timestamp, start)? else { return Ok(None) };
-            if let Some(found) = find_in_batch(segment, &batch, timestamp, start)? {
+            // What is late enough may lie below the log start offset: then a later batch or segment has the answer.
+            let Some(batch) = segment.find_batch_by_timestamp(timestamp, start)? else { continue };
+            if let Some(found) = find_from(segment, batch, timestamp, start)? {
                 return Ok(Some(found));
             }
-            // The record that made the batch match lies below the log start offset: one of the next batches has it.
-            return later_batches(segment, batch, timestamp, start);
         }
         Ok(None)
     }
 }
 
-fn later_batches(
+/// The first record at or after `timestamp` and `start` in `batch` or the batches after it.
+fn find_from(
     segment: &mut LogSegment,
     mut batch: BatchPosition,
     timestamp: i64,
     start: i64,
 ) -> Result<Option<TimestampAndOffset>> {
     loop {
+        if let Some(found) = find_in_batch(segment, &batch, timestamp, start)? {
+            return Ok(Some(found));
+        }
         let next = batch.position + batch.size as u64;
         let matches = |h: &BatchHeader| h.max_timestamp() >= timestamp && h.last_offset() >= start;
         match segment.first_batch_where(next, matches)? {
             None => return Ok(None),
             Some(found) => batch = found,
-        }
-        if let Some(found) = find_in_batch(segment, &batch, timestamp, start)? {
-            return Ok(Some(found));
         }
     }
 }

@@ -58,6 +58,7 @@ impl Config {
             ("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned()),
             ("log.dirs".to_owned(), dir.display().to_string()),
             ("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
+            ("group.consumer.assignment.interval.ms".to_owned(), "0".to_owned()),
         ];
         let config = BrokerConfig::from_properties(defaults.into_iter().chain(self.properties.iter().cloned()))?;
         Ok(match &self.cluster_id {

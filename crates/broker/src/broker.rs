@@ -9,20 +9,17 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
 use crate::log_dirs::LogDirs;
 use crate::network::{self, Bound};
-use crate::node::Node;
+use crate::node::{Node, wall_clock_ms};
+use crate::partitions::Storage;
 
 /// How long a stop waits for what is under way.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-
-/// How often a roll's flush and `flush.ms` are looked after.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A running broker. It stops when it is dropped.
 ///
@@ -179,7 +176,8 @@ fn run(config: BrokerConfig, told: &mpsc::Sender<Result<Ready, BrokerError>>, co
 }
 
 fn start(config: BrokerConfig) -> Result<(Runtime, Arc<Node>, Vec<Bound>), BrokerError> {
-    let log_dirs = LogDirs::open(&config)?;
+    let storage = Storage::lock(&config, wall_clock_ms())?;
+    let log_dirs = LogDirs::open(&config, storage.paths())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads(&config))
         .thread_name("vltava-broker-worker")
@@ -189,7 +187,7 @@ fn start(config: BrokerConfig) -> Result<(Runtime, Arc<Node>, Vec<Bound>), Broke
     let within = runtime.enter();
     let listeners = network::bind(&config)?;
     let endpoints = endpoints(&config, &listeners);
-    let node = Arc::new(Node::open(config, log_dirs, endpoints)?);
+    let node = Arc::new(Node::open(config, storage, log_dirs, endpoints)?);
     drop(within);
     Ok((runtime, node, listeners))
 }
@@ -254,26 +252,20 @@ fn serve(runtime: Runtime, node: Arc<Node>, listeners: Vec<Bound>, commands: one
 
 /// The work that comes by time. It waits for the disk, so it runs on threads for that.
 async fn upkeep(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
-    let mut retention = interval(node.config.duration_ms("log.retention.check.interval.ms"));
-    let checkpoints_ms = node.config.duration_ms("log.flush.offset.checkpoint.interval.ms");
-    let mut checkpoints = interval(checkpoints_ms.max(FLUSH_INTERVAL));
-    let mut flushes = interval(FLUSH_INTERVAL);
-    for timer in [&mut retention, &mut checkpoints, &mut flushes] {
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first tick comes at once.
-        timer.reset();
-    }
     loop {
-        let task: fn(&Node, i64) = tokio::select! {
-            _ = retention.tick() => |node, now_ms| node.partitions.apply_retention(now_ms),
-            _ = checkpoints.tick() => |node, now_ms| node.partitions.checkpoint(now_ms),
-            _ = flushes.tick() => |node, now_ms| node.partitions.flush_due(now_ms),
+        let worker = Arc::clone(&node);
+        let worked = tokio::task::spawn_blocking(move || worker.partitions.storage().run_due(worker.now_ms())).await;
+        let pause = worked.unwrap_or_else(|error| {
+            warn!(%error, "the upkeep of the logs panicked");
+            PAUSE_AFTER_PANIC
+        });
+        tokio::select! {
+            () = tokio::time::sleep(pause.max(SHORTEST_PAUSE)) => {}
             _ = stop.wait_for(|stop| *stop) => return,
-        };
-        let node = Arc::clone(&node);
-        let worked = tokio::task::spawn_blocking(move || task(&node, node.now_ms())).await;
-        if let Err(error) = worked {
-            warn!(%error, "the upkeep of the logs failed");
         }
     }
 }
+
+/// Between two rounds of upkeep.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(60);

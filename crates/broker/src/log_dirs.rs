@@ -1,8 +1,8 @@
-//! The directories the broker keeps its partitions in: lock, identity, clean shutdown.
+//! Whose directories these are: `meta.properties`.
 //!
 //! An empty directory is formatted when it is first used, with the files that Kafka writes there.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,8 @@ use crate::config::{BrokerConfig, parse_properties};
 use crate::error::BrokerError;
 
 const META_PROPERTIES: &str = "meta.properties";
-const LOCK: &str = ".lock";
 
-/// The directories of a broker, locked while this value lives.
+/// The directories of a broker, which it has locked.
 #[derive(Debug)]
 pub(crate) struct LogDirs {
     dirs: Vec<LogDir>,
@@ -26,8 +25,6 @@ pub(crate) struct LogDirs {
 pub(crate) struct LogDir {
     pub(crate) path: PathBuf,
     pub(crate) id: Uuid,
-    /// Held open: the operating system gives the lock back when the process ends, however it ends.
-    _lock: File,
 }
 
 /// What `meta.properties` says.
@@ -38,18 +35,15 @@ struct Identity {
 }
 
 impl LogDirs {
-    /// Creates and locks the directories, and gives those that have none their identity.
-    pub(crate) fn open(config: &BrokerConfig) -> Result<Self, BrokerError> {
-        let mut locked = Vec::new();
-        for path in &config.log_dirs {
-            fs::create_dir_all(path).map_err(|e| BrokerError::io("create", path, e))?;
-            let path = fs::canonicalize(path).map_err(|e| BrokerError::io("open", path, e))?;
-            let lock = lock(&path)?;
+    /// Reads the identity of the directories, and gives one to those that have none.
+    pub(crate) fn open<'a>(config: &BrokerConfig, paths: impl Iterator<Item = &'a Path>) -> Result<Self, BrokerError> {
+        let mut found = Vec::new();
+        for path in paths {
             let identity = read_identity(&path.join(META_PROPERTIES))?;
-            locked.push((path, lock, identity));
+            found.push((path.to_owned(), identity));
         }
         let mut cluster_id: Option<String> = config.cluster_id().map(str::to_owned);
-        for (path, _, identity) in &locked {
+        for (path, identity) in &found {
             let file = path.join(META_PROPERTIES);
             check_node(&file, identity.node_id, config.node_id)?;
             match (&cluster_id, &identity.cluster_id) {
@@ -63,7 +57,7 @@ impl LogDirs {
         }
         let cluster_id = cluster_id.unwrap_or_else(|| random_id().to_string());
         let mut dirs = Vec::new();
-        for (path, lock, identity) in locked {
+        for (path, identity) in found {
             let id = match (identity.directory_id, &identity.cluster_id) {
                 (Some(id), Some(_)) => id,
                 (id, _) => {
@@ -72,7 +66,7 @@ impl LogDirs {
                     id
                 }
             };
-            dirs.push(LogDir { path, id, _lock: lock });
+            dirs.push(LogDir { path, id });
         }
         Ok(Self { dirs, cluster_id })
     }
@@ -99,17 +93,6 @@ pub(crate) fn random_id() -> Uuid {
 /// The ids below 100 have meanings of their own.
 fn is_reserved(id: Uuid) -> bool {
     u128::from_be_bytes(*id.as_bytes()) < 100
-}
-
-fn lock(dir: &Path) -> Result<File, BrokerError> {
-    let path = dir.join(LOCK);
-    let opened = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = opened.map_err(|e| BrokerError::io("open", &path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(BrokerError::DirectoryLocked { path: dir.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(BrokerError::io("lock", &path, source)),
-    }
 }
 
 fn check_node(file: &Path, found: Option<i32>, configured: i32) -> Result<(), BrokerError> {
@@ -173,35 +156,30 @@ mod tests {
         BrokerConfig::from_properties([("log.dirs", dir.to_str().unwrap())]).unwrap()
     }
 
-    #[test]
-    fn an_empty_directory_is_formatted_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = LogDirs::open(&config(dir.path())).unwrap();
-        let (cluster, id) = (first.cluster_id().to_owned(), first.dirs[0].id);
-        drop(first);
-        let text = fs::read_to_string(dir.path().join("meta.properties")).unwrap();
-        assert_eq!(text, format!("#\ncluster.id={cluster}\ndirectory.id={id}\nnode.id=1\nversion=1\n"));
-        let again = LogDirs::open(&config(dir.path())).unwrap();
-        assert_eq!((again.cluster_id(), again.dirs[0].id), (cluster.as_str(), id));
+    fn open(config: &BrokerConfig, dir: &Path) -> Result<LogDirs, BrokerError> {
+        LogDirs::open(config, [dir].into_iter())
     }
 
     #[test]
-    fn a_second_broker_is_refused_while_the_first_lives() {
+    fn an_empty_directory_is_formatted_once() {
         let dir = tempfile::tempdir().unwrap();
-        let first = LogDirs::open(&config(dir.path())).unwrap();
-        assert!(matches!(LogDirs::open(&config(dir.path())), Err(BrokerError::DirectoryLocked { .. })));
-        drop(first);
-        assert!(LogDirs::open(&config(dir.path())).is_ok());
+        let first = open(&config(dir.path()), dir.path()).unwrap();
+        let (cluster, id) = (first.cluster_id().to_owned(), first.dirs[0].id);
+        let text = fs::read_to_string(dir.path().join("meta.properties")).unwrap();
+        assert_eq!(text, format!("#\ncluster.id={cluster}\ndirectory.id={id}\nnode.id=1\nversion=1\n"));
+        let again = open(&config(dir.path()), dir.path()).unwrap();
+        assert_eq!((again.cluster_id(), again.dirs[0].id), (cluster.as_str(), id));
     }
 
     #[test]
     fn a_directory_of_another_node_or_cluster_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        drop(LogDirs::open(&config(dir.path()).with_cluster_id("abc")).unwrap());
+        open(&config(dir.path()).with_cluster_id("abc"), dir.path()).unwrap();
         let other_node = config(dir.path()).with("node.id", "9").unwrap();
-        assert!(matches!(LogDirs::open(&other_node), Err(BrokerError::MetaProperties { .. })));
         let other_cluster = config(dir.path()).with_cluster_id("xyz");
-        assert!(matches!(LogDirs::open(&other_cluster), Err(BrokerError::MetaProperties { .. })));
-        assert_eq!(LogDirs::open(&config(dir.path())).unwrap().cluster_id(), "abc");
+        for other in [other_node, other_cluster] {
+            assert!(matches!(open(&other, dir.path()), Err(BrokerError::MetaProperties { .. })));
+        }
+        assert_eq!(open(&config(dir.path()), dir.path()).unwrap().cluster_id(), "abc");
     }
 }

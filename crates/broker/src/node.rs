@@ -20,7 +20,7 @@ use crate::error::BrokerError;
 use crate::fetch_session::FetchSessions;
 use crate::log_dirs::LogDirs;
 use crate::metadata::MetadataStore;
-use crate::metadata::image::{MetadataImage, ResourceType};
+use crate::metadata::image::{MetadataImage, ResourceType, TopicImage};
 use crate::partitions::{Partitions, Storage};
 use crate::producer_ids::ProducerIds;
 use crate::registration;
@@ -42,15 +42,16 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Opens the directories and loads everything in them. Waits for the disk; to be called within
+    /// Loads everything in the directories. Waits for the disk; to be called within
     /// the runtime.
     pub(crate) fn open(
         config: BrokerConfig,
+        storage: Storage,
         log_dirs: LogDirs,
         endpoints: HashMap<String, (String, u16)>,
     ) -> Result<Self, BrokerError> {
         let now_ms = wall_clock_ms();
-        let storage = Storage::load(&log_dirs, &config)?;
+        storage.identify(&log_dirs);
         let metadata = MetadataStore::load(storage.open_metadata(now_ms)?)?;
         let partitions = Arc::new(Partitions::new(storage));
         let slots = usize::try_from(config.long("max.incremental.fetch.session.cache.slots")).unwrap_or(0);
@@ -174,31 +175,12 @@ impl Node {
 
     fn open_partitions(&self, now_ms: i64) -> Result<(), BrokerError> {
         let image = self.metadata.image();
-        let topics: Vec<_> = image.topics().collect();
-        let threads = usize::try_from(self.config.int("num.recovery.threads.per.data.dir")).unwrap_or(1).max(1);
-        let share = topics.len().div_ceil(threads).max(1);
-        let opened: Vec<Result<(), BrokerError>> = std::thread::scope(|scope| {
-            let workers: Vec<_> = topics
-                .chunks(share)
-                .map(|topics| {
-                    let image = &image;
-                    scope.spawn(move || {
-                        for topic in topics {
-                            let config = self.log_config(image, &topic.name);
-                            let opened = self.partitions.open(topic, &config, now_ms);
-                            opened.map_err(|e| BrokerError::Log { partition: e.partition, source: e.source })?;
-                        }
-                        Ok(())
-                    })
-                })
-                .collect();
-            workers.into_iter().map(|worker| worker.join().unwrap_or(Err(BrokerError::Ended))).collect()
-        });
-        opened.into_iter().collect::<Result<(), _>>()?;
-        self.partitions.storage().set_strays_aside(|topic, index| {
-            let known = image.topic(topic).map_or(0, |topic| topic.partitions.len());
-            usize::try_from(index).is_ok_and(|index| index < known)
-        });
+        let config_of = |topic: &TopicImage| self.log_config(&image, &topic.name);
+        self.partitions.storage().load(&image, config_of, now_ms)?;
+        for topic in image.topics() {
+            let opened = self.partitions.open(topic, &config_of(topic), now_ms);
+            opened.map_err(|e| BrokerError::Log { partition: e.partition, source: e.source })?;
+        }
         Ok(())
     }
 
@@ -214,23 +196,13 @@ impl Node {
         written.map_err(registration::failed)
     }
 
-    /// Closes every log. Nothing may be appended any more.
+    /// Closes every log. Nothing can be appended any more.
     pub(crate) fn close(&self) {
-        let is_clean = self.partitions.close();
-        let closed = self.metadata.close();
-        if let Err(error) = &closed {
-            error!(%error, "cannot close the metadata log");
-        }
-        if is_clean
-            && closed.is_ok()
-            && let Err(error) = self.partitions.storage().mark_clean(self.broker_epoch())
-        {
-            error!(%error, "cannot mark the stop as clean");
-        }
+        self.partitions.storage().close(self.broker_epoch());
     }
 }
 
-fn wall_clock_ms() -> i64 {
+pub(crate) fn wall_clock_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

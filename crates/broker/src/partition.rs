@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use vltava_log::manager::SharedLog;
 use vltava_log::{
-    AppendContext, AppendOrigin, Appender, FetchIsolation, Log, LogConfig, LogError, LogStartOffsetIncrementReason,
+    AppendContext, AppendOrigin, Appender, FetchIsolation, LogConfig, LogError, LogStartOffsetIncrementReason,
     TimestampQuery,
 };
 use vltava_protocol::{ErrorCode, Uuid};
@@ -82,19 +82,19 @@ pub(crate) struct Partition {
     index: i32,
     directory_id: Uuid,
     leader_epoch: AtomicI32,
-    log: Mutex<Log>,
+    log: SharedLog,
     waiters: Waiters,
     gone: AtomicBool,
 }
 
 impl Partition {
-    pub(crate) fn new(topic: Arc<str>, index: i32, directory_id: Uuid, log: Log) -> Self {
+    pub(crate) fn new(topic: Arc<str>, index: i32, directory_id: Uuid, log: SharedLog) -> Self {
         Self {
             topic,
             index,
             directory_id,
             leader_epoch: AtomicI32::new(0),
-            log: Mutex::new(log),
+            log,
             waiters: Waiters::default(),
             gone: AtomicBool::new(false),
         }
@@ -311,10 +311,5 @@ impl Partition {
 
     pub(crate) fn update_config(&self, config: LogConfig) {
         self.log.lock().update_config(config);
-    }
-
-    /// Does something with the log that needs no more of the partition than it.
-    pub(crate) fn with_log<T>(&self, f: impl FnOnce(&mut Log) -> T) -> T {
-        f(&mut self.log.lock())
     }
 }

@@ -1,6 +1,5 @@
 //! All partitions of this broker: found by name or id, opened, deleted, looked after.
 
-mod maintenance;
 mod storage;
 
 use std::collections::HashMap;
@@ -88,7 +87,7 @@ impl Partitions {
         let mut partitions = known;
         for (image, index) in topic.partitions.iter().zip(0_i32..).skip(partitions.len()) {
             let directory = image.directories.first().copied().unwrap_or_default();
-            let opened = self.storage.open(topic, index, directory, settings.clone(), now_ms)?;
+            let opened = self.storage.open(topic, index, directory, settings, now_ms)?;
             partitions.push(Arc::new(opened));
         }
         for (partition, image) in partitions.iter().zip(&topic.partitions) {

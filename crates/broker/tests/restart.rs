@@ -1,18 +1,23 @@
 //! What was acknowledged is there after a stop, and after a kill.
 
-#![allow(clippy::unwrap_used, reason = "a failure of a helper fails its test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failure of a helper fails its test")]
 
 mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use support::{Client, batch_of, code};
 use vltava_broker::{BrokerError, embedded};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use vltava_protocol::messages::delete_topics_request::DeleteTopicState;
 use vltava_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
-use vltava_protocol::messages::{DeleteRecordsRequest, InitProducerIdRequest, OffsetForLeaderEpochRequest};
+use vltava_protocol::messages::{
+    DeleteRecordsRequest, DeleteTopicsRequest, InitProducerIdRequest, OffsetForLeaderEpochRequest,
+};
 use vltava_protocol::record::{Compression, ProducerState};
 
 fn start(dir: &Path) -> embedded::Broker {
@@ -136,18 +141,42 @@ fn deleted_records_stay_deleted_after_a_clean_stop() {
 }
 
 #[test]
+fn a_topic_made_anew_does_not_begin_where_the_old_one_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path());
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    client.produce("t", 0, &["a"]);
+    let partition = DeleteRecordsPartition { partition_index: 0, offset: -1, ..Default::default() };
+    let topic = DeleteRecordsTopic { name: "t".to_owned(), partitions: vec![partition], ..Default::default() };
+    client.call(2, &DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() });
+    drop(broker);
+
+    // The start offset of the old topic is in a checkpoint that this broker has read.
+    let broker = start(dir.path());
+    let mut client = Client::connect(&broker);
+    assert_eq!(client.list_offset("t", 0, -2).offset, 1);
+    delete(&mut client, "t");
+    client.create_topic("t", 1, &[]);
+    assert_eq!(client.list_offset("t", 0, -2).offset, 0);
+    assert_eq!(client.produce("t", 0, &["b"]).base_offset, 0);
+    assert_eq!(client.values("t", 0, 0), ["b"]);
+}
+
+fn delete(client: &mut Client, topic: &str) {
+    let topic = DeleteTopicState { name: Some(topic.to_owned()), ..Default::default() };
+    let request = DeleteTopicsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(client.call(6, &request).responses[0].error_code, 0);
+}
+
+#[test]
 fn a_topic_deleted_before_a_kill_stays_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let broker = start(dir.path());
     let mut client = Client::connect(&broker);
     client.create_topic("t", 1, &[]);
     client.produce("t", 0, &["a"]);
-    let topic = vltava_protocol::messages::delete_topics_request::DeleteTopicState {
-        name: Some("t".to_owned()),
-        ..Default::default()
-    };
-    let delete = vltava_protocol::messages::DeleteTopicsRequest { topics: vec![topic], ..Default::default() };
-    assert_eq!(client.call(6, &delete).responses[0].error_code, 0);
+    delete(&mut client, "t");
     broker.abort();
 
     let broker = start(dir.path());
@@ -187,5 +216,61 @@ fn offsets_are_found_by_time() {
     ] {
         let answer = client.list_offset("t", 0, timestamp);
         assert_eq!((answer.error_code, answer.offset, answer.timestamp), (0, offset, found), "{timestamp}");
+    }
+}
+
+/// Set for the process that is to be killed: the directory of its broker.
+const VICTIM_DIR: &str = "VLTAVA_TEST_VICTIM_DIR";
+
+/// Not a test of its own: the process that [`a_killed_process_loses_nothing_that_was_acknowledged`]
+/// starts and kills. Without the variable it has nothing to do.
+#[test]
+fn victim() {
+    let Ok(dir) = std::env::var(VICTIM_DIR) else { return };
+    let broker = start(Path::new(&dir));
+    fs::write(Path::new(&dir).join("address"), broker.bootstrap_servers()).unwrap();
+    // Until it is killed; if the test fails before, its end of the pipe closes.
+    std::io::Read::read_to_end(&mut std::io::stdin(), &mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let address_file = dir.path().join("address");
+    let mut expected = Vec::new();
+    for run in 0..3 {
+        fs::remove_file(&address_file).ok();
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "victim"])
+            .env(VICTIM_DIR, dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let address = wait_for(|| fs::read_to_string(&address_file).ok().filter(|text| !text.is_empty()));
+        let mut client = Client::connect_to(&address);
+        if run == 0 {
+            client.create_topic("t", 1, &[]);
+        }
+        for n in 0..200 {
+            let value = format!("{run}-{n}");
+            assert_eq!(client.produce("t", 0, &[&value]).error_code, 0);
+            expected.push(value);
+        }
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+    }
+    let broker = start(dir.path());
+    assert_eq!(Client::connect(&broker).values("t", 0, 0), expected);
+}
+
+fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::yield_now();
     }
 }

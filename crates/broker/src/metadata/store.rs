@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tracing::error;
-use vltava_log::{AppendContext, AppendOrigin, Appender, FetchIsolation, Log, LogError};
+use vltava_log::manager::SharedLog;
+use vltava_log::{AppendContext, AppendOrigin, Appender, FetchIsolation, LogError};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::record::{Decompressor, RecordBatches};
 use vltava_protocol::records::metadata::MetadataRecord;
@@ -31,19 +32,22 @@ pub(crate) struct MetadataStore {
 
 #[derive(Debug)]
 struct Writer {
-    log: Log,
+    log: SharedLog,
     appender: Appender,
 }
 
 impl MetadataStore {
     /// Folds the whole log.
-    pub(crate) fn load(mut log: Log) -> Result<Self, BrokerError> {
+    pub(crate) fn load(log: SharedLog) -> Result<Self, BrokerError> {
         let mut image = MetadataImage::default();
-        let end = log.log_end_offset();
-        let mut next = log.log_start_offset();
+        let (mut next, end) = {
+            let log = log.lock();
+            (log.log_start_offset(), log.log_end_offset())
+        };
         let mut decompressor = Decompressor::default();
         while next < end {
-            let read = log.read(next, LOAD_BYTES, FetchIsolation::LogEnd, true).and_then(|plan| plan.read());
+            let plan = log.lock().read(next, LOAD_BYTES, FetchIsolation::LogEnd, true);
+            let read = plan.and_then(|plan| plan.read());
             let bytes = read.map_err(|source| failed(&log, source))?;
             let before = next;
             for batch in RecordBatches::new(bytes) {
@@ -106,11 +110,6 @@ impl MetadataStore {
         acted?;
         Ok(value)
     }
-
-    /// Closes the log, flushed.
-    pub(crate) fn close(&self) -> Result<(), LogError> {
-        self.writer.lock().log.close()
-    }
 }
 
 impl Writer {
@@ -119,15 +118,16 @@ impl Writer {
             .map_err(|e| ApiError::new(ErrorCode::UnknownServerError, e.to_string()))?;
         let context =
             AppendContext { origin: AppendOrigin::Coordinator, ..AppendContext::client(CONTROLLER_EPOCH, now_ms) };
-        let config = Arc::clone(self.log.config());
+        let mut log = self.log.lock();
+        let config = Arc::clone(log.config());
         let prepared = self.appender.prepare(batch, context, &config);
         let appended = prepared.and_then(|prepared| {
-            self.log.append_prepared(prepared)?;
-            self.log.advance_high_watermark_to_log_end()?;
-            self.log.flush(now_ms)
+            log.append_prepared(prepared)?;
+            log.advance_high_watermark_to_log_end()?;
+            log.flush(now_ms)
         });
         match appended {
-            Ok(()) => Ok(self.log.log_end_offset()),
+            Ok(()) => Ok(log.log_end_offset()),
             Err(error) => {
                 error!(%error, "cannot write the metadata log");
                 Err(ApiError::new(ErrorCode::KafkaStorageError, error.to_string()))
@@ -136,6 +136,6 @@ impl Writer {
     }
 }
 
-fn failed(log: &Log, source: LogError) -> BrokerError {
-    BrokerError::Log { partition: log.topic_partition().to_string(), source }
+fn failed(log: &SharedLog, source: LogError) -> BrokerError {
+    BrokerError::Log { partition: log.lock().topic_partition().to_string(), source }
 }

@@ -246,7 +246,7 @@ impl Harness {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 5, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn a_log_behaves_as_a_vector_of_records(
@@ -285,7 +285,9 @@ proptest! {
             let end = harness.t.log.log_end_offset();
             let _ = harness.t.log.fetch_offset_by_timestamp(TimestampQuery::At(NOW + 30));
             let _ = harness.t.log.fetch_offset_by_timestamp(TimestampQuery::MaxTimestamp);
-            for offset in harness.t.log.log_start_offset()..=end {
+            // An offset is not covered by the checksum: damage there can make the log end anywhere.
+            let start = harness.t.log.log_start_offset();
+            for offset in (start..=end).take(40).chain(end.saturating_sub(3)..=end) {
                 if let Ok(plan) = harness.t.log.read(offset, 500, FetchIsolation::HighWatermark, true) {
                     let _ = plan.read();
                 }

@@ -143,6 +143,10 @@ impl Error {
         Box::new(Error::Topology(message.into()))
     }
 
+    pub(crate) fn streams(why: String) -> Box<Self> {
+        Box::new(Error::Streams(why))
+    }
+
     pub(crate) fn internal(what: &'static str) -> Box<Self> {
         Box::new(Error::Internal(what))
     }

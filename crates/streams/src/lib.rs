@@ -19,6 +19,7 @@ pub mod handler;
 mod java;
 pub mod processor;
 pub mod record;
+mod runtime;
 pub mod serdes;
 pub mod state;
 pub mod store;
@@ -36,6 +37,7 @@ pub use dsl::{
 pub use error::{Error, Result, SerdeError, SerdeOrigin};
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
 pub use record::{Change, Header, Headers, Record, ValueAndTimestamp};
+pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
 pub use serdes::{Serde, SerdeRef};
 pub use store::{KeyValueStore, StoreBuilder, StoreRef, TimestampedKeyValueStore};
 pub use task::{Cancellable, PunctuationType};

@@ -1,14 +1,25 @@
 //! State stores at the level of bytes: the engines behind the typed stores of [`crate::store`].
 
 mod in_memory;
+mod lsm;
 mod supplier;
 
 use bytes::Bytes;
 
 pub use in_memory::InMemoryKeyValueStore;
+pub use lsm::{LsmEngine, LsmKeyValueStore, LsmOptions};
 pub use supplier::{EngineContext, KeyValueSupplier};
 
 use crate::error::Result;
+
+/// Where the persistent stores of a task are, and the engine that they share with all others of the process.
+#[derive(Clone, Debug)]
+pub struct TaskDirectory {
+    /// The task's directory; each store has one of its own in it.
+    pub path: std::path::PathBuf,
+    /// The engine.
+    pub engine: LsmEngine,
+}
 
 /// The direction of a scan, in the unsigned byte order of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod punctuation;
 mod queue;
 mod source;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use collector::{ProducerRecord, RecordCollector};
 pub use context::TaskId;
@@ -36,7 +36,7 @@ use self::{
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
-    state::EngineContext,
+    state::{EngineContext, TaskDirectory},
     store::StoreInit,
     topology::{NodeKind, Pattern, Topology},
 };
@@ -59,7 +59,7 @@ pub struct TaskOptions {
     /// Where records go.
     pub collector: Box<dyn RecordCollector>,
     /// The task's directory for persistent stores; without one they are kept in memory.
-    pub state_dir: Option<PathBuf>,
+    pub state_dir: Option<TaskDirectory>,
     /// Which nodes it runs.
     pub scope: TaskScope,
     /// The clock, in ms since the epoch.
@@ -93,6 +93,7 @@ pub struct Task {
     store_order: Vec<usize>,
     consumed: BTreeMap<usize, i64>,
     max_idle_ms: i64,
+    initialized: bool,
     closed: bool,
 }
 
@@ -163,6 +164,7 @@ impl Task {
             store_order,
             consumed: BTreeMap::new(),
             max_idle_ms,
+            initialized: false,
             closed: false,
         };
         task.connect_sources(topology, sources, &config);
@@ -207,7 +209,14 @@ impl Task {
         for slot in self.ctx.init_order.clone() {
             self.ctx.with_slot(slot, |node, ctx| node.init(slot, ctx))?;
         }
+        self.initialized = true;
         Ok(())
+    }
+
+    /// Whether [`initialize`](Self::initialize) was called: its stores are complete, and it may process.
+    #[must_use]
+    pub fn is_initialized(&self) -> bool {
+        self.initialized
     }
 
     /// The task's id.
@@ -237,6 +246,11 @@ impl Task {
     /// If a record cannot be read and the deserialisation handler chooses to fail, or has no valid timestamp.
     pub fn add_records(&mut self, queue: usize, batch: InputBatch) -> Result<()> {
         self.group.add_records(queue, batch, &mut self.sources, &mut self.ctx.rt)
+    }
+
+    /// Forgets the records that wait; they will come again.
+    pub fn clear_buffered(&mut self) {
+        self.group.clear(&mut self.sources);
     }
 
     /// How many records of a queue wait.
@@ -405,12 +419,29 @@ impl Task {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
-        let mut first = Ok(());
-        for slot in self.ctx.init_order.clone() {
-            first = first.and(self.ctx.with_slot(slot, |node, ctx| node.close(ctx)));
-        }
+        let mut first = self.close_processors();
         for store in self.ctx.stores.iter_mut().flatten() {
             first = first.and(store.close());
+        }
+        first
+    }
+
+    /// Closes processors and leaves the stores as of the last commit that reached them.
+    ///
+    /// # Errors
+    /// The first failure; the rest is closed nevertheless.
+    pub fn abandon(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        self.close_processors()
+    }
+
+    fn close_processors(&mut self) -> Result<()> {
+        let mut first = Ok(());
+        let slots = if self.initialized { self.ctx.init_order.clone() } else { Vec::new() };
+        for slot in slots {
+            first = first.and(self.ctx.with_slot(slot, |node, ctx| node.close(ctx)));
         }
         first
     }
@@ -421,7 +452,7 @@ fn make_stores(
     topology: &Topology,
     nodes: &[usize],
     ctx: &mut TaskCtx,
-    state_dir: Option<PathBuf>,
+    state_dir: Option<TaskDirectory>,
 ) -> Result<Vec<usize>> {
     let config = ctx.rt.config.clone();
     let engine = EngineContext { task_id: ctx.rt.task_id.to_string(), state_dir };

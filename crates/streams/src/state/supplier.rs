@@ -1,9 +1,9 @@
 //! Which engine a store gets.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use super::{InMemoryKeyValueStore, KeyValueBytesStore};
-use crate::error::{Error, Result};
+use super::{InMemoryKeyValueStore, KeyValueBytesStore, TaskDirectory};
+use crate::error::Result;
 
 /// What an engine is told when a task makes it.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub struct EngineContext {
     /// The task, `subtopology_partition`.
     pub task_id: String,
     /// The task's directory; `None` in the test driver, which keeps everything in memory.
-    pub state_dir: Option<PathBuf>,
+    pub state_dir: Option<TaskDirectory>,
 }
 
 type Make = Arc<dyn Fn(&EngineContext) -> Result<Box<dyn KeyValueBytesStore>> + Send + Sync>;
@@ -30,9 +30,9 @@ impl KeyValueSupplier {
     pub fn persistent(name: impl Into<String>) -> Self {
         let name = name.into();
         let store = name.clone();
-        let make: Make = Arc::new(move |context| match context.state_dir {
+        let make: Make = Arc::new(move |context| match &context.state_dir {
             None => Ok(Box::new(InMemoryKeyValueStore::new(store.clone()))),
-            Some(_) => Err(Box::new(Error::Unsupported(format!("the persistent engine of store {store}")))),
+            Some(directory) => Ok(Box::new(directory.engine.open(&store, &directory.path.join(&store))?)),
         });
         KeyValueSupplier { name, kind: "persistent", make }
     }

@@ -238,6 +238,21 @@ impl PartitionGroup {
         Ok(())
     }
 
+    /// Forgets all records that wait.
+    pub(crate) fn clear(&mut self, sources: &mut [Box<dyn Source>]) {
+        for queue in &mut self.queues {
+            if let (Some(Head { corrupted: false, .. }), Some(source)) = (&queue.head, sources.get_mut(queue.source)) {
+                source.take_head(queue.lane);
+            }
+            queue.batches.clear();
+            queue.buffer = Bytes::new();
+            queue.head = None;
+            queue.len = 0;
+            queue.idle_since = None;
+        }
+        self.heap = JavaHeap::default();
+    }
+
     pub(crate) fn has_records(&self) -> bool {
         !self.heap.is_empty()
     }

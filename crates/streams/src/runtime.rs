@@ -1,0 +1,26 @@
+//! The runtime: a topology's tasks on threads of this process, fed by consumers and writing through producers.
+//!
+//! In reading order: [`KafkaStreams`] (what an application starts and closes), `setup` and `internal_topics` (what must
+//! be there before the first record), `assignor` (who runs which task), `thread` (the loop), `task_manager` (a thread's
+//! tasks: made, restored, committed, closed), `collector` (where they write), `directory` (where their stores are).
+//!
+//! A thread is an operating-system thread; the sockets of its clients live on one small tokio runtime of the process,
+//! or of the application. The tasks themselves know of none of this: see [`crate::task`].
+
+mod assignor;
+mod clients;
+mod collector;
+mod directory;
+mod internal_topics;
+mod kafka_streams;
+mod offset_metadata;
+mod restore;
+mod setup;
+mod state;
+mod task_manager;
+mod thread;
+mod wait;
+
+pub use kafka_streams::{KafkaStreams, StreamThreadExceptionResponse};
+pub use restore::StateRestoreListener;
+pub use state::State;

@@ -1,0 +1,222 @@
+//! Who runs which task: the assignor by which an application's threads divide the partitions of their group.
+//!
+//! A task goes where it was, else where its stores are on disk, and every thread gets as many as any other, give or take
+//! one. The name is not the JVM's `stream`: the two do not share a group, and the coordinator says so at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::ready;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
+use vltava_client::{
+    ClientError, TopicPartition,
+    consumer::assignor::{
+        Assignment, AssignorMetadata, BoxFuture, GroupAssignment, GroupSubscription, PartitionAssignor,
+    },
+};
+
+use crate::{task::TaskId, topology::TopicsInfo};
+
+/// The form of the user data below.
+const VERSION: u8 = 1;
+
+/// What a thread says of itself when it joins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Preferences {
+    /// The tasks it ran until now.
+    pub(super) running: BTreeSet<TaskId>,
+    /// The tasks whose stores are on its disk.
+    pub(super) on_disk: BTreeSet<TaskId>,
+}
+
+impl Preferences {
+    fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(VERSION);
+        for tasks in [&self.running, &self.on_disk] {
+            bytes.put_u32(tasks.len() as u32);
+            for task in tasks {
+                bytes.put_u32(task.subtopology);
+                bytes.put_i32(task.partition);
+            }
+        }
+        bytes.freeze()
+    }
+
+    /// What cannot be read has no preferences; the tasks are then dealt out as if it were new.
+    fn decode(mut bytes: &[u8]) -> Self {
+        let mut preferences = Self::default();
+        if bytes.try_get_u8().ok() != Some(VERSION) {
+            return preferences;
+        }
+        for tasks in [&mut preferences.running, &mut preferences.on_disk] {
+            let count = bytes.try_get_u32().unwrap_or(0);
+            for _ in 0..count {
+                let (Ok(subtopology), Ok(partition)) = (bytes.try_get_u32(), bytes.try_get_i32()) else { break };
+                tasks.insert(TaskId { subtopology, partition });
+            }
+        }
+        preferences
+    }
+}
+
+/// Divides tasks among members: pure, and the same for the same input.
+pub(super) fn assign_tasks(
+    tasks: &BTreeSet<TaskId>,
+    members: &BTreeMap<String, Preferences>,
+) -> BTreeMap<String, BTreeSet<TaskId>> {
+    let mut assigned: BTreeMap<String, BTreeSet<TaskId>> =
+        members.keys().map(|member| (member.clone(), BTreeSet::new())).collect();
+    if members.is_empty() {
+        return assigned;
+    }
+    let least = tasks.len() / members.len();
+    // So many members have one task more than the others.
+    let mut extra = tasks.len() % members.len();
+    let mut left = tasks.clone();
+    for wish in [|p: &Preferences| p.running.clone(), |p: &Preferences| p.on_disk.clone()] {
+        for (member, preferences) in members {
+            let Some(own) = assigned.get_mut(member) else { continue };
+            for task in wish(preferences) {
+                let more = own.len() == least && extra > 0;
+                if (own.len() < least || more) && left.remove(&task) {
+                    own.insert(task);
+                    extra -= usize::from(more);
+                }
+            }
+        }
+    }
+    for task in left {
+        let least_loaded = assigned.iter_mut().min_by_key(|(_, own)| {
+            let same = own.iter().filter(|other| other.subtopology == task.subtopology).count();
+            (own.len(), same)
+        });
+        if let Some((_, own)) = least_loaded {
+            own.insert(task);
+        }
+    }
+    assigned
+}
+
+/// The assignor of one thread.
+pub(super) struct StreamsAssignor {
+    subtopologies: Arc<BTreeMap<u32, TopicsInfo>>,
+    preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
+}
+
+impl StreamsAssignor {
+    pub(super) fn new(
+        subtopologies: Arc<BTreeMap<u32, TopicsInfo>>,
+        preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
+    ) -> Self {
+        StreamsAssignor { subtopologies, preferences }
+    }
+
+    /// The partitions of every task, as the topics are now.
+    fn tasks(&self, metadata: &AssignorMetadata) -> BTreeMap<TaskId, Vec<TopicPartition>> {
+        let mut tasks: BTreeMap<TaskId, Vec<TopicPartition>> = BTreeMap::new();
+        for (number, info) in self.subtopologies.iter() {
+            for topic in &info.source_topics {
+                let name: Arc<str> = topic.as_str().into();
+                let count = metadata.partitions_for_topic(topic).map_or(0, <[_]>::len);
+                for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+                    let task = TaskId { subtopology: *number, partition };
+                    tasks.entry(task).or_default().push(TopicPartition::new(name.clone(), partition));
+                }
+            }
+        }
+        tasks
+    }
+}
+
+impl PartitionAssignor for StreamsAssignor {
+    fn name(&self) -> &str {
+        "vltava-streams"
+    }
+
+    fn subscription_user_data(&mut self, _topics: &BTreeSet<String>) -> Option<Bytes> {
+        Some((self.preferences)().encode())
+    }
+
+    fn assign<'a>(
+        &'a mut self,
+        metadata: &'a AssignorMetadata,
+        group: &'a GroupSubscription,
+    ) -> BoxFuture<'a, Result<GroupAssignment, ClientError>> {
+        let tasks = self.tasks(metadata);
+        let preferences = |data: &Option<Bytes>| Preferences::decode(data.as_deref().unwrap_or_default());
+        let members = group.iter().map(|(id, s)| (id.to_owned(), preferences(&s.user_data))).collect();
+        let dealt = assign_tasks(&tasks.keys().copied().collect(), &members);
+        let assignment = |own: BTreeSet<TaskId>| {
+            Assignment::new(own.iter().filter_map(|task| tasks.get(task)).flatten().cloned().collect())
+        };
+        let members = dealt.into_iter().map(|(member, own)| (member, assignment(own))).collect();
+        Box::pin(ready(Ok(GroupAssignment { members })))
+    }
+}
+
+/// What a thread's assignor and its task manager both know.
+pub(super) type SharedPreferences = Arc<Mutex<Preferences>>;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::{Preferences, assign_tasks};
+    use crate::task::TaskId;
+
+    fn task(subtopology: u32, partition: i32) -> TaskId {
+        TaskId { subtopology, partition }
+    }
+
+    #[test]
+    fn a_task_stays_where_it_was_while_the_load_is_even() {
+        let tasks: BTreeSet<_> = (0..4).map(|p| task(0, p)).collect();
+        let running = |tasks: &[TaskId]| Preferences { running: tasks.iter().copied().collect(), ..Default::default() };
+        let before = [
+            ("a".to_owned(), running(&[task(0, 0), task(0, 3)])),
+            ("b".to_owned(), running(&[task(0, 1), task(0, 2)])),
+        ];
+        let dealt = assign_tasks(&tasks, &before.clone().into_iter().collect());
+        assert!(before.iter().all(|(member, preferences)| dealt[member] == preferences.running));
+        // A third member takes from those that have too many, and the rest stays.
+        let joined = before.into_iter().chain([("c".to_owned(), Preferences::default())]).collect();
+        let dealt = assign_tasks(&tasks, &joined);
+        assert_eq!(dealt.values().map(BTreeSet::len).collect::<Vec<_>>(), [2, 1, 1]);
+        assert!(dealt["b"].is_subset(&joined["b"].running));
+    }
+
+    fn tasks() -> impl Strategy<Value = BTreeSet<TaskId>> {
+        prop::collection::btree_set((0u32..3, 0i32..6).prop_map(|(s, p)| task(s, p)), 0..18)
+    }
+
+    proptest! {
+        #[test]
+        fn every_task_has_one_owner_and_loads_differ_by_one(
+            all in tasks(),
+            wishes in prop::collection::vec((tasks(), tasks()), 1..5),
+        ) {
+            let members: BTreeMap<_, _> = wishes
+                .into_iter()
+                .enumerate()
+                .map(|(i, (running, on_disk))| (format!("m{i}"), Preferences { running, on_disk }))
+                .collect();
+            let dealt = assign_tasks(&all, &members);
+            let given: Vec<_> = dealt.values().flatten().copied().collect();
+            prop_assert_eq!(given.len(), all.len());
+            prop_assert_eq!(given.into_iter().collect::<BTreeSet<_>>(), all);
+            let loads: Vec<_> = dealt.values().map(BTreeSet::len).collect();
+            prop_assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1);
+        }
+
+        #[test]
+        fn preferences_survive_the_wire(running in tasks(), on_disk in tasks(), noise in any::<Vec<u8>>()) {
+            let preferences = Preferences { running, on_disk };
+            prop_assert_eq!(Preferences::decode(&preferences.encode()), preferences);
+            Preferences::decode(&noise);
+        }
+    }
+}

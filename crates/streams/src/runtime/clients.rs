@@ -1,0 +1,108 @@
+//! The settings of the clients, taken from those of the application.
+//!
+//! A key with a prefix (`producer.`, `consumer.`, `main.consumer.`, `restore.consumer.`, `admin.`) is for that client
+//! alone; one without is for every client that knows it. Streams has defaults of its own, and some that it insists on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vltava_client::{AdminConfig, ConsumerConfig, ProducerConfig, config::Definition};
+
+use crate::{
+    config::StreamsConfig,
+    error::{Error, Result},
+};
+
+/// Without these a thread could not do its work; a value that the application gives is refused.
+const CONTROLLED: &[&str] = &["enable.auto.commit", "group.id", "group.protocol", "partition.assignment.strategy"];
+
+type Properties = BTreeMap<String, String>;
+
+fn keys(definitions: impl Iterator<Item = &'static Definition>) -> BTreeSet<&'static str> {
+    definitions.map(|definition| definition.key).collect()
+}
+
+/// Defaults, then keys without prefix, then those of each prefix, the most special last.
+fn collect(
+    config: &StreamsConfig,
+    known: &BTreeSet<&'static str>,
+    defaults: &[(&str, &str)],
+    prefixes: &[&str],
+) -> Result<Properties> {
+    let mut properties: Properties = defaults.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    for (key, value) in config.originals() {
+        // These two are Streams' own settings as well and stand for something else there.
+        if known.contains(key) && !matches!(key, "group.protocol" | "client.id") {
+            refuse_controlled(key)?;
+            properties.insert(key.to_owned(), value.to_owned());
+        }
+    }
+    for prefix in prefixes {
+        let special = config.originals().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?, value)));
+        for (key, value) in special {
+            refuse_controlled(key)?;
+            properties.insert(key.to_owned(), value.to_owned());
+        }
+    }
+    Ok(properties)
+}
+
+fn refuse_controlled(key: &str) -> Result<()> {
+    if CONTROLLED.contains(&key) {
+        return Err(Box::new(Error::Config(format!("invalid `{key}`: Kafka Streams sets it by itself"))));
+    }
+    Ok(())
+}
+
+fn client_error(error: vltava_client::ClientError) -> Box<Error> {
+    Box::new(Error::Config(error.to_string()))
+}
+
+fn with(mut properties: Properties, fixed: &[(&str, &str)]) -> Properties {
+    properties.extend(fixed.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+    properties
+}
+
+/// The producer of a thread.
+pub(super) fn producer(config: &StreamsConfig, client_id: &str) -> Result<ProducerConfig> {
+    let known = keys(ProducerConfig::definitions());
+    let properties = collect(config, &known, &[("linger.ms", "100")], &["producer."])?;
+    ProducerConfig::from_properties(with(properties, &[("client.id", client_id)])).map_err(client_error)
+}
+
+/// The consumer by which a thread is a member of the group.
+pub(super) fn main_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
+    let known = keys(ConsumerConfig::definitions());
+    let defaults = [("auto.offset.reset", "earliest"), ("max.poll.records", "1000")];
+    let properties = collect(config, &known, &defaults, &["consumer.", "main.consumer."])?;
+    let fixed = [
+        ("client.id", client_id),
+        ("group.id", config.application_id()),
+        ("enable.auto.commit", "false"),
+        ("allow.auto.create.topics", "false"),
+    ];
+    ConsumerConfig::from_properties(with(properties, &fixed)).map_err(client_error)
+}
+
+/// The consumer that reads changelogs.
+pub(super) fn restore_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
+    let known = keys(ConsumerConfig::definitions());
+    let properties = collect(config, &known, &[], &["consumer.", "restore.consumer."])?;
+    // A changelog is read from where it begins; a position that was deleted meanwhile is met by starting over.
+    let fixed = [
+        ("client.id", client_id),
+        ("enable.auto.commit", "false"),
+        ("auto.offset.reset", "none"),
+        ("allow.auto.create.topics", "false"),
+        ("max.poll.records", "1000"),
+    ];
+    let mut properties = with(properties, &fixed);
+    properties.remove("group.instance.id");
+    ConsumerConfig::from_properties(properties).map_err(client_error)
+}
+
+/// The admin client of the application.
+pub(super) fn admin(config: &StreamsConfig, client_id: &str) -> Result<AdminConfig> {
+    let known = keys(AdminConfig::definitions());
+    let properties = collect(config, &known, &[], &["admin."])?;
+    AdminConfig::from_properties(with(properties, &[("client.id", client_id)])).map_err(client_error)
+}

@@ -1,0 +1,391 @@
+//! [`KafkaStreams`]: an application that runs.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+use tokio::{runtime::Runtime, sync::watch};
+use vltava_client::{Admin, OffsetAndMetadata, TopicPartition};
+
+use super::{
+    clients,
+    directory::StateDirectory,
+    restore::StateRestoreListener,
+    setup::{self, Setup},
+    state::State,
+    thread::StreamThread,
+    wait::wait,
+};
+use crate::{
+    config::StreamsConfig,
+    error::{Error, Result},
+    state::{LsmEngine, LsmOptions},
+    topology::Topology,
+};
+
+/// What is to be done when a thread has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamThreadExceptionResponse {
+    /// Another thread takes its place and goes on from the last commit.
+    ReplaceThread,
+    /// The application closes, in state `ERROR`. The default.
+    ShutdownClient,
+}
+
+type StateListener = Box<dyn Fn(State, State) + Send + Sync>;
+type UncaughtHandler = Box<dyn Fn(&Error) -> StreamThreadExceptionResponse + Send + Sync>;
+
+/// What the threads of an application share.
+pub(super) struct Shared {
+    pub(super) topology: Arc<Topology>,
+    pub(super) config: Arc<StreamsConfig>,
+    pub(super) client_id: String,
+    pub(super) directory: StateDirectory,
+    pub(super) engine: LsmEngine,
+    pub(super) restore_listener: Mutex<Option<Box<dyn StateRestoreListener>>>,
+    admin: Admin,
+    runtime: tokio::runtime::Handle,
+    state: watch::Sender<State>,
+    state_listener: Mutex<Option<StateListener>>,
+    uncaught: Mutex<Option<UncaughtHandler>>,
+    setup: Mutex<Option<Arc<Setup>>>,
+    closing: AtomicBool,
+    /// Per thread: `None` once it has ended, else whether all its tasks are at work.
+    threads: Mutex<Vec<Option<bool>>>,
+    failure: Mutex<Option<Box<Error>>>,
+    last_purge: AtomicI64,
+}
+
+impl Shared {
+    /// Milliseconds since the epoch.
+    #[expect(clippy::unused_self, reason = "the one place where the runtime reads the wall clock")]
+    pub(super) fn now_ms(&self) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// The topics of the application, made and looked up once for all threads.
+    pub(super) fn setup(&self) -> Result<Arc<Setup>> {
+        let mut known = self.setup.lock();
+        if let Some(setup) = &*known {
+            return Ok(setup.clone());
+        }
+        let setup = Arc::new(wait(setup::prepare(&self.topology, &self.config, &self.admin))?);
+        *known = Some(setup.clone());
+        Ok(setup)
+    }
+
+    fn set_state(&self, next: State) {
+        let mut before = None;
+        self.state.send_if_modified(|state| {
+            if !state.may_become(next) {
+                return false;
+            }
+            before = Some(std::mem::replace(state, next));
+            true
+        });
+        if let (Some(before), Some(listener)) = (before, &*self.state_listener.lock()) {
+            tracing::info!("state transition from {before} to {next}");
+            listener(next, before);
+        }
+    }
+
+    /// The application is RUNNING while all its threads are.
+    pub(super) fn set_thread_running(&self, thread: usize, running: bool) {
+        let mut threads = self.threads.lock();
+        match threads.get_mut(thread) {
+            Some(Some(known)) if *known != running => *known = running,
+            _ => return,
+        }
+        let all = threads.iter().all(|thread| thread.unwrap_or(true));
+        drop(threads);
+        self.set_state(if all { State::Running } else { State::Rebalancing });
+    }
+
+    /// After a commit: what was read of repartition topics is deleted now and then, nobody needs it any more.
+    pub(super) fn committed(&self, setup: &Setup, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
+        let now = self.now_ms();
+        let interval = self.config.get_long("repartition.purge.interval.ms");
+        let last = self.last_purge.load(Ordering::Relaxed);
+        if now - last < interval {
+            return;
+        }
+        let is_repartition = |partition: &TopicPartition| {
+            setup.subtopologies.values().any(|info| info.repartition_topics.contains_key(partition.topic()))
+        };
+        let read = offsets.iter().filter(|(partition, _)| is_repartition(partition));
+        let read: Vec<_> = read.map(|(partition, offset)| (partition.clone(), offset.offset)).collect();
+        if read.is_empty() || self.last_purge.swap(now, Ordering::Relaxed) != last {
+            return;
+        }
+        let admin = self.admin.clone();
+        self.runtime.spawn(async move {
+            for (partition, deleted) in admin.delete_records(read).await {
+                if let Err(error) = deleted {
+                    tracing::debug!(%partition, "deleting what was read of a repartition topic: {error}");
+                }
+            }
+        });
+    }
+
+    /// What the application's handler wants done about a thread's failure.
+    fn response_to(&self, error: &Error) -> StreamThreadExceptionResponse {
+        match &*self.uncaught.lock() {
+            Some(handler) => handler(error),
+            None => StreamThreadExceptionResponse::ShutdownClient,
+        }
+    }
+}
+
+/// Runs a topology: threads that are members of the group `application.id`, share its partitions with other instances,
+/// keep the stores of their tasks, and commit.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+/// use vltava_streams::{KafkaStreams, StreamsBuilder, StreamsConfig};
+///
+/// let builder = StreamsBuilder::new();
+/// let lines = builder.stream::<Option<String>, String>("lines");
+/// lines
+///     .flat_map_values(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+///     .group_by(|_, word| word.clone())
+///     .count()
+///     .to_stream()
+///     .to("counts");
+/// let config = StreamsConfig::from_properties([("application.id", "words"), ("bootstrap.servers", "localhost:9092")])?;
+/// let streams = KafkaStreams::new(builder.build()?, config)?;
+/// streams.start()?;
+/// // …
+/// streams.close(Duration::from_secs(10));
+/// # Ok::<(), Box<vltava_streams::Error>>(())
+/// ```
+pub struct KafkaStreams {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    runtime: Option<Runtime>,
+}
+
+impl fmt::Debug for KafkaStreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaStreams")
+            .field("application_id", &self.shared.config.application_id())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What this version does not do yet is refused before anything starts.
+fn refuse_unsupported(config: &StreamsConfig) -> Result<()> {
+    let unsupported = |what: String| Err(Box::new(Error::Unsupported(what)));
+    if config.is_exactly_once() {
+        return unsupported("`processing.guarantee` exactly_once_v2".to_owned());
+    }
+    for (key, only) in [("group.protocol", "classic"), ("num.standby.replicas", "0")] {
+        if let Some(value) = config.get(key).filter(|value| !value.eq_ignore_ascii_case(only)) {
+            return unsupported(format!("`{key}` {value}"));
+        }
+    }
+    Ok(())
+}
+
+impl KafkaStreams {
+    /// An application in state `CREATED`. Locks its directory in `state.dir`; connects to nobody yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for wrong settings, [`Error::Unsupported`] for those that this version does not have,
+    /// [`Error::Streams`] if another instance uses the directory.
+    pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
+        refuse_unsupported(&config)?;
+        if config.get("bootstrap.servers").is_none_or(str::is_empty) {
+            return Err(Box::new(Error::Config("`bootstrap.servers` is missing".to_owned())));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("streams-clients")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::streams(format!("the runtime of the clients: {error}")))?;
+        let client_id = match config.get("client.id").filter(|id| !id.is_empty()) {
+            Some(id) => id.to_owned(),
+            None => format!("{}-{}", config.application_id(), uuid::Builder::from_u128(random()).into_uuid()),
+        };
+        let admin = {
+            let _context = runtime.enter();
+            let admin = Admin::new(clients::admin(&config, &format!("{client_id}-admin"))?);
+            admin.map_err(|error| Error::streams(format!("the admin client: {error}")))?
+        };
+        let shared = Shared {
+            directory: StateDirectory::open(&config)?,
+            engine: LsmEngine::new(LsmOptions::default())?,
+            topology: Arc::new(topology),
+            config: Arc::new(config),
+            client_id,
+            restore_listener: Mutex::default(),
+            admin,
+            runtime: runtime.handle().clone(),
+            state: watch::Sender::new(State::Created),
+            state_listener: Mutex::default(),
+            uncaught: Mutex::default(),
+            setup: Mutex::default(),
+            closing: AtomicBool::new(false),
+            threads: Mutex::default(),
+            failure: Mutex::default(),
+            last_purge: AtomicI64::new(0),
+        };
+        Ok(KafkaStreams { shared: Arc::new(shared), threads: Mutex::default(), runtime: Some(runtime) })
+    }
+
+    /// Called at every change of state with the new and the old one, on the thread that changed it.
+    pub fn set_state_listener(&self, listener: impl Fn(State, State) + Send + Sync + 'static) {
+        *self.shared.state_listener.lock() = Some(Box::new(listener));
+    }
+
+    /// Told when stores are restored.
+    pub fn set_global_state_restore_listener(&self, listener: impl StateRestoreListener + 'static) {
+        *self.shared.restore_listener.lock() = Some(Box::new(listener));
+    }
+
+    /// Asked what to do when a thread has failed; without it the application closes in state `ERROR`.
+    pub fn set_uncaught_exception_handler(
+        &self,
+        handler: impl Fn(&Error) -> StreamThreadExceptionResponse + Send + Sync + 'static,
+    ) {
+        *self.shared.uncaught.lock() = Some(Box::new(handler));
+    }
+
+    /// Starts `num.stream.threads` threads and returns; [`state`](Self::state) tells how far they are. Missing topics and
+    /// an unreachable cluster are met there and lead to `ERROR`; [`failure`](Self::failure) says why.
+    ///
+    /// # Errors
+    /// [`Error::Streams`] if the application was started before, or a thread cannot be made.
+    pub fn start(&self) -> Result<()> {
+        let mut handles = self.threads.lock();
+        if self.state() != State::Created {
+            return Err(Error::streams(format!("cannot start in state {}", self.state())));
+        }
+        let count = usize::try_from(self.shared.config.get_long("num.stream.threads")).unwrap_or(1);
+        *self.shared.threads.lock() = vec![Some(false); count];
+        self.shared.set_state(State::Rebalancing);
+        for index in 0..count {
+            let shared = self.shared.clone();
+            let name = format!("StreamThread-{}", index + 1);
+            let spawned = thread::Builder::new().name(name).spawn(move || run_thread(&shared, index));
+            handles.push(spawned.map_err(|error| Error::streams(format!("a stream thread: {error}")))?);
+        }
+        Ok(())
+    }
+
+    /// Where the application is in its life.
+    #[must_use]
+    pub fn state(&self) -> State {
+        *self.shared.state.borrow()
+    }
+
+    /// Changes of state, to be awaited in async code.
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<State> {
+        self.shared.state.subscribe()
+    }
+
+    /// Waits on this thread until the state is one that `wanted` accepts. False after `timeout`.
+    pub fn wait_for_state(&self, wanted: impl Fn(State) -> bool, timeout: Duration) -> bool {
+        let mut states = self.states();
+        let _context = self.shared.runtime.enter();
+        wait(async { tokio::time::timeout(timeout, states.wait_for(|state| wanted(*state))).await.is_ok() })
+    }
+
+    /// Why the application is in state `ERROR`.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure.lock().as_ref().map(|error| error.to_string())
+    }
+
+    /// Commits and closes all tasks and leaves the group. Waits on this thread; false if that took longer than `timeout`,
+    /// and then it goes on in the background. A second call waits for the first.
+    pub fn close(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        self.shared.set_state(State::PendingShutdown);
+        self.shared.closing.store(true, Ordering::Release);
+        let handles = std::mem::take(&mut *self.threads.lock());
+        if handles.is_empty() {
+            self.shared.set_state(State::NotRunning);
+        }
+        let done =
+            self.wait_for_state(State::has_completed_shutdown, deadline.saturating_duration_since(Instant::now()));
+        if done {
+            for handle in handles {
+                // A panic was caught and told before.
+                let _ = handle.join();
+            }
+        }
+        done
+    }
+}
+
+impl Drop for KafkaStreams {
+    fn drop(&mut self) {
+        self.close(Duration::from_secs(30));
+        if let Some(runtime) = self.runtime.take() {
+            // Dropping a runtime waits, and that is not allowed where async code drops us.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn random() -> u128 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let half = || u128::from(RandomState::new().build_hasher().finish());
+    (half() << 64) | half()
+}
+
+/// The life of a thread: restarted or not after a failure, as the application's handler says.
+fn run_thread(shared: &Arc<Shared>, index: usize) {
+    let _context = shared.runtime.enter();
+    loop {
+        let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
+        let ended = match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(ended) => ended,
+            Err(panic) => {
+                let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+                Err(Box::new(Error::Panic(message.unwrap_or_else(|| "a stream thread".to_owned()))))
+            }
+        };
+        let Err(error) = ended else { break };
+        tracing::error!(thread = index + 1, "stream thread failed: {error}");
+        let replace = shared.response_to(&error) == StreamThreadExceptionResponse::ReplaceThread;
+        if replace && !shared.is_closing() {
+            shared.set_thread_running(index, false);
+            continue;
+        }
+        shared.failure.lock().get_or_insert(error);
+        shared.set_state(State::PendingError);
+        shared.closing.store(true, Ordering::Release);
+        break;
+    }
+    let mut threads = shared.threads.lock();
+    if let Some(thread) = threads.get_mut(index) {
+        *thread = None;
+    }
+    let all_ended = threads.iter().all(Option::is_none);
+    drop(threads);
+    if all_ended {
+        let failed = *shared.state.borrow() == State::PendingError;
+        shared.set_state(if failed { State::Error } else { State::NotRunning });
+    }
+}

@@ -1,0 +1,182 @@
+//! A stream thread: polls, restores, processes, punctuates and commits, in turns.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use vltava_client::{
+    ClientError, Consumer, Producer, TopicPartition,
+    consumer::{RebalanceListener, assignor::BoxFuture},
+};
+
+use super::{
+    assignor::StreamsAssignor, clients, kafka_streams::Shared, restore::Restorer, task_manager::TaskManager, wait::wait,
+};
+use crate::error::{Error, Result};
+
+/// How long a thread waits for changelog records before it looks after its other tasks.
+const RESTORE_POLL: Duration = Duration::from_millis(20);
+/// How often a thread asks again for a task's directory that another thread is about to let go.
+const PENDING_POLL: Duration = Duration::from_millis(5);
+
+pub(super) struct StreamThread {
+    shared: Arc<Shared>,
+    index: usize,
+    consumer: Consumer,
+    producer: Producer,
+    manager: Arc<Mutex<TaskManager>>,
+    last_commit: Instant,
+    commit_interval: Duration,
+    poll_time: Duration,
+}
+
+/// Brings what the group decides to the tasks; called inside of `poll`, on the thread itself.
+struct Listener(Arc<Mutex<TaskManager>>);
+
+impl RebalanceListener for Listener {
+    fn on_partitions_revoked<'a>(
+        &'a mut self,
+        _consumer: &'a Consumer,
+        _partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
+        self.0.lock().revoked();
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn on_partitions_assigned<'a>(
+        &'a mut self,
+        _consumer: &'a Consumer,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
+        self.0.lock().assigned(partitions);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn on_partitions_lost<'a>(
+        &'a mut self,
+        _consumer: &'a Consumer,
+        _partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
+        self.0.lock().lost();
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
+    Box::new(Error::Streams(format!("{what}: {error}")))
+}
+
+impl StreamThread {
+    /// Makes the thread's clients and subscribes. To be called within the tokio runtime's context.
+    pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Self> {
+        let setup = shared.setup()?;
+        let config = &shared.config;
+        let client_id = format!("{}-StreamThread-{}", shared.client_id, index + 1);
+        let failed = |error: ClientError| client_failed("making the clients", &error);
+        let producer = Producer::new(clients::producer(config, &format!("{client_id}-producer"))?).map_err(failed)?;
+        let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;
+        let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?);
+        let main = clients::main_consumer(config, &format!("{client_id}-consumer"))?;
+        let preferences = super::assignor::SharedPreferences::default();
+        let told = preferences.clone();
+        let subtopologies = Arc::new(setup.subtopologies.clone());
+        let assignor = StreamsAssignor::new(subtopologies, Arc::new(move || told.lock().clone()));
+        let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
+        let manager =
+            TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
+        let manager = Arc::new(Mutex::new(manager.telling(preferences)));
+        let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned());
+        consumer.subscribe_with(topics.collect::<Vec<_>>(), Listener(manager.clone())).map_err(failed)?;
+        let default_interval = if config.is_exactly_once() { 100 } else { 30_000 };
+        let commit_interval =
+            config.get("commit.interval.ms").and_then(|ms| ms.parse().ok()).unwrap_or(default_interval);
+        Ok(StreamThread {
+            poll_time: Duration::from_millis(u64::try_from(config.get_long("poll.ms")).unwrap_or(100)),
+            commit_interval: Duration::from_millis(commit_interval),
+            last_commit: Instant::now(),
+            shared,
+            index,
+            consumer,
+            producer,
+            manager,
+        })
+    }
+
+    /// Works until the application closes or something fails.
+    pub(super) fn run(mut self) -> Result<()> {
+        let mut done = Ok(());
+        while done.is_ok() && !self.shared.is_closing() {
+            done = self.run_once();
+        }
+        let mut manager = self.manager.lock();
+        let closed = match done {
+            Ok(()) => manager.close(),
+            Err(error) => {
+                manager.close_dirty();
+                Err(error)
+            }
+        };
+        drop(manager);
+        // What the clients still have to say does not matter any more: everything is committed, or given up.
+        let timeout = Duration::from_secs(5);
+        if let Err(error) = wait(self.producer.close(timeout)) {
+            tracing::warn!(thread = self.index, "closing the producer: {error}");
+        }
+        if let Err(error) = wait(self.consumer.close(timeout)) {
+            tracing::warn!(thread = self.index, "closing the consumer: {error}");
+        }
+        closed
+    }
+
+    /// One turn.
+    fn run_once(&mut self) -> Result<()> {
+        let timeout = self.poll_timeout();
+        let records = match wait(self.consumer.poll(timeout)) {
+            Ok(records) => records,
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(thread = self.index, "polling: {error}");
+                return Ok(());
+            }
+            Err(ClientError::Wakeup) => return Ok(()),
+            Err(error) => return Err(client_failed("polling", &error)),
+        };
+        let mut manager = self.manager.lock();
+        manager.take_failure()?;
+        for part in records.partitions() {
+            manager.add_records(part)?;
+        }
+        manager.make_pending()?;
+        if manager.is_restoring() {
+            manager.restore(RESTORE_POLL)?;
+        }
+        self.shared.set_thread_running(self.index, manager.is_running());
+        loop {
+            let now = self.shared.now_ms();
+            let processed = manager.process(now)?;
+            manager.punctuate(now)?;
+            let due = self.last_commit.elapsed() >= self.commit_interval;
+            if due || manager.commit_requested() {
+                manager.commit(false)?;
+                self.last_commit = Instant::now();
+            }
+            // New records are looked for as soon as one of the queues has run dry.
+            if processed == 0 || !manager.has_records() || self.shared.is_closing() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Duration {
+        let manager = self.manager.lock();
+        if manager.is_restoring() || manager.has_records() {
+            return Duration::ZERO;
+        }
+        if manager.has_pending() {
+            return PENDING_POLL;
+        }
+        let until_commit = self.commit_interval.saturating_sub(self.last_commit.elapsed());
+        self.poll_time.min(until_commit.max(Duration::from_millis(1)))
+    }
+}

@@ -1,1 +1,24 @@
 //! Vltava: Kafka and Kafka Streams in Rust. The crate that applications depend on.
+//!
+//! - [`streams`]: the DSL, the Processor API, state stores, the test driver and the runtime.
+//! - [`client`]: producer, consumer and admin, for any Kafka broker.
+//! - [`embedded`]: a broker in this process, for a laptop and for tests.
+//!
+//! ```no_run
+//! use vltava::{embedded, streams::{KafkaStreams, StreamsBuilder, StreamsConfig}};
+//!
+//! let broker = embedded::Broker::start(embedded::Config::default())?;
+//! let builder = StreamsBuilder::new();
+//! builder.stream::<Option<String>, String>("names").map_values(|name| format!("hello, {name}")).to("greetings");
+//! let config = StreamsConfig::from_properties([
+//!     ("application.id", "greeter"),
+//!     ("bootstrap.servers", broker.bootstrap_servers()),
+//! ])?;
+//! let streams = KafkaStreams::new(builder.build()?, config)?;
+//! streams.start()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub use vltava_broker::embedded;
+pub use vltava_client as client;
+pub use vltava_streams as streams;

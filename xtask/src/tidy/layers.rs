@@ -56,7 +56,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams"]),
     ("vltava-tools", &["vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),
-    ("vltava-bench", &["vltava", "vltava-protocol"]),
+    ("vltava-bench", &["vltava", "vltava-client", "vltava-protocol"]),
     ("xtask", &[]),
 ];
 

@@ -584,6 +584,9 @@ fn position(buffer: &[u8], slice: &[u8]) -> Option<std::ops::Range<u32>> {
 fn headers(record: &vltava_protocol::record::RecordView<'_>) -> Headers {
     record
         .headers()
-        .map(|header| Header { key: header.key().into_owned(), value: header.value().map(bytes::Bytes::copy_from_slice) })
+        .map(|header| Header {
+            key: header.key().into_owned(),
+            value: header.value().map(bytes::Bytes::copy_from_slice),
+        })
         .collect()
 }

@@ -87,11 +87,11 @@ pub(super) fn main_consumer(config: &StreamsConfig, client_id: &str) -> Result<C
 pub(super) fn restore_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
     let known = keys(ConsumerConfig::definitions());
     let properties = collect(config, &known, &[], &["consumer.", "restore.consumer."])?;
-    // A changelog is read from where it begins; a position that was deleted meanwhile is met by starting over.
+    // A position that retention deletes while it is read is met by starting over at the beginning.
     let fixed = [
         ("client.id", client_id),
         ("enable.auto.commit", "false"),
-        ("auto.offset.reset", "none"),
+        ("auto.offset.reset", "earliest"),
         ("allow.auto.create.topics", "false"),
         ("max.poll.records", "1000"),
     ];

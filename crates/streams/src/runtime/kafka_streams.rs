@@ -67,13 +67,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Milliseconds since the epoch.
-    #[expect(clippy::unused_self, reason = "the one place where the runtime reads the wall clock")]
-    pub(super) fn now_ms(&self) -> i64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
-    }
-
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -118,7 +111,7 @@ impl Shared {
 
     /// After a commit: what was read of repartition topics is deleted now and then, nobody needs it any more.
     pub(super) fn committed(&self, setup: &Setup, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
-        let now = self.now_ms();
+        let now = now_ms();
         let interval = self.config.get_long("repartition.purge.interval.ms");
         let last = self.last_purge.load(Ordering::Relaxed);
         if now - last < interval {
@@ -245,7 +238,7 @@ impl KafkaStreams {
             closing: AtomicBool::new(false),
             threads: Mutex::default(),
             failure: Mutex::default(),
-            last_purge: AtomicI64::new(0),
+            last_purge: AtomicI64::new(now_ms()),
         };
         Ok(KafkaStreams { shared: Arc::new(shared), threads: Mutex::default(), runtime: Some(runtime) })
     }
@@ -345,6 +338,12 @@ impl Drop for KafkaStreams {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Milliseconds since the epoch: the one place where the runtime reads the wall clock.
+pub(super) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn random() -> u128 {

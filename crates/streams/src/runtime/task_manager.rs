@@ -16,7 +16,7 @@ use vltava_protocol::ErrorCode;
 use super::{
     assignor::{Preferences, SharedPreferences},
     collector::ProducerCollector,
-    kafka_streams::Shared,
+    kafka_streams::{Shared, now_ms},
     offset_metadata,
     restore::{Plan, Restored, Restorer, StoreChangelog},
     setup::Setup,
@@ -248,7 +248,7 @@ impl TaskManager {
             collector: Box::new(collector),
             state_dir: Some(TaskDirectory { path: directory.clone(), engine: self.shared.engine.clone() }),
             scope: TaskScope::Subtopology,
-            now: self.shared.now_ms(),
+            now: now_ms(),
         };
         let task = Task::new(&self.shared.topology, options)?;
         let mut active = ActiveTask {

@@ -12,7 +12,12 @@ use vltava_client::{
 };
 
 use super::{
-    assignor::StreamsAssignor, clients, kafka_streams::Shared, restore::Restorer, task_manager::TaskManager, wait::wait,
+    assignor::StreamsAssignor,
+    clients,
+    kafka_streams::{Shared, now_ms},
+    restore::Restorer,
+    task_manager::TaskManager,
+    wait::wait,
 };
 use crate::error::{Error, Result};
 
@@ -153,7 +158,7 @@ impl StreamThread {
         }
         self.shared.set_thread_running(self.index, manager.is_running());
         loop {
-            let now = self.shared.now_ms();
+            let now = now_ms();
             let processed = manager.process(now)?;
             manager.punctuate(now)?;
             let due = self.last_commit.elapsed() >= self.commit_interval;

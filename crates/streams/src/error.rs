@@ -92,6 +92,13 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// The rows of a record cache could not be written or sent on.
+    Flush {
+        /// The store.
+        store: String,
+        /// Why.
+        source: Box<Error>,
+    },
     /// A record could not be sent, and the production exception handler chose to fail.
     Production {
         /// The topic.
@@ -136,7 +143,7 @@ impl Error {
 
     /// Whether a handler has already had its say, so that the nodes above do not ask again.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(self, Error::Processing { .. } | Error::Production { .. } | Error::Internal(_))
+        matches!(self, Error::Processing { .. } | Error::Flush { .. } | Error::Production { .. } | Error::Internal(_))
     }
 
     pub(crate) fn topology(message: impl Into<String>) -> Box<Self> {
@@ -180,6 +187,7 @@ impl fmt::Display for Error {
             Error::Processing { node, task, position: None, source } => {
                 write!(f, "task {task} failed at {node}: {source}")
             }
+            Error::Flush { store, source } => write!(f, "cannot flush the cache of store {store}: {source}"),
             Error::Production { topic, message } => write!(f, "cannot send to topic {topic}: {message}"),
             Error::Store { store, message } => write!(f, "store {store}: {message}"),
             Error::Streams(m) => write!(f, "{m}"),
@@ -194,7 +202,7 @@ impl StdError for Error {
         match self {
             Error::Serialization { source, .. } | Error::Deserialization { source, .. } => Some(source),
             Error::User { source, .. } => Some(source.as_ref()),
-            Error::Processing { source, .. } => Some(source),
+            Error::Processing { source, .. } | Error::Flush { source, .. } => Some(source),
             _ => None,
         }
     }

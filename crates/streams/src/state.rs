@@ -2,12 +2,14 @@
 
 mod in_memory;
 mod lsm;
+mod plain_adapter;
 mod supplier;
 
 use bytes::Bytes;
 
 pub use in_memory::InMemoryKeyValueStore;
 pub use lsm::{LsmEngine, LsmKeyValueStore, LsmOptions};
+pub(crate) use plain_adapter::PlainAdapter;
 pub use supplier::{EngineContext, KeyValueSupplier};
 
 use crate::error::Result;

@@ -147,11 +147,18 @@ impl Task {
             slots: topology.nodes.iter().map(|_| None).collect(),
             ctx: &mut ctx,
         };
+        let mut missing = None;
         for &node in nodes.iter().rev() {
             making.id = node;
-            if let Some(factory) = topology.node(node) {
-                (factory.make)(&mut making)?;
+            let Some(factory) = topology.node(node) else { continue };
+            match (factory.make)(&mut making) {
+                // Nodes are made from the last to the first; of several without serde the first is to be named.
+                Err(error) if matches!(*error, Error::MissingSerde { .. }) => missing = Some(error),
+                done => done?,
             }
+        }
+        if let Some(error) = missing {
+            return Err(error);
         }
         let Instantiation { sources, slots, .. } = making;
         let max_idle_ms = config.get_long("max.task.idle.ms");
@@ -235,6 +242,11 @@ impl Task {
         Some(self.add_queue(topic.into(), source))
     }
 
+    /// The pattern whose source takes a topic.
+    pub(crate) fn pattern_of(&self, topic: &str) -> Option<String> {
+        self.patterns.iter().find(|(pattern, _)| pattern.matches(topic)).map(|(pattern, _)| pattern.to_string())
+    }
+
     /// The input topics, by the number of their queue.
     pub fn input_topics(&self) -> impl Iterator<Item = (usize, &str)> {
         self.group.queues.iter().enumerate().map(|(number, queue)| (number, &*queue.topic))
@@ -311,7 +323,8 @@ impl Task {
         let mut any = false;
         while let Some((id, time, timer)) = self.ctx.rt.punctuations.due(kind, now) {
             any = true;
-            self.ctx.rt.context = RecordContext { partition: -1, offset: -1, timestamp: now, ..Default::default() };
+            self.ctx.rt.context =
+                RecordContext { known: true, partition: -1, offset: -1, timestamp: now, ..Default::default() };
             self.ctx.with_slot(timer.slot, |node, ctx| node.punctuate(timer.callback, now, ctx))?;
             self.ctx.forward_evicted()?;
             self.ctx.rt.punctuations.again(kind, id, time, now);
@@ -327,10 +340,14 @@ impl Task {
         for at in 0..self.store_order.len() {
             let store = self.store_order.get(at).and_then(|id| self.ctx.stores.get_mut(*id)).and_then(Option::as_mut);
             let Some(store) = store else { continue };
-            if let Some(slot) = store.flush_cache(&mut self.ctx.rt)? {
-                self.ctx.with_slot(slot, |node, ctx| node.forward_flushed(ctx))?;
-            }
-            self.ctx.forward_evicted()?;
+            let name = store.name().to_owned();
+            let done = match store.flush_cache(&mut self.ctx.rt) {
+                Ok(Some(slot)) => self.ctx.with_slot(slot, |node, ctx| node.forward_flushed(ctx)),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            done.and_then(|()| self.ctx.forward_evicted())
+                .map_err(|source| Box::new(Error::Flush { store: name, source }))?;
         }
         Ok(())
     }

@@ -316,7 +316,9 @@ impl Driver {
         headers: Headers,
     ) -> Result<bool> {
         let Some(queue) = self.task.queue(topic) else { return Ok(false) };
-        let offset = self.offsets.entry(topic.to_owned()).or_default();
+        // As in Kafka's driver, the topics of a pattern count their offsets together.
+        let counted = self.task.pattern_of(topic).unwrap_or_else(|| topic.to_owned());
+        let offset = self.offsets.entry(counted).or_default();
         let batch = InputBatch::single(*offset, timestamp, key, value, headers);
         *offset += 1;
         self.task.add_records(queue, batch)?;

@@ -62,6 +62,10 @@ pub(crate) struct GraphNode {
     pub(crate) key_changing: bool,
     pub(crate) value_changing: bool,
     pub(crate) merge: bool,
+    /// A join that keeps records with null keys: repartitions above it must let them through.
+    pub(crate) keeps_null_keys: bool,
+    /// A repartition below which nobody keeps null keys does not let them through. Set by the optimiser.
+    pub(crate) drops_null_keys: bool,
     pub(crate) priority: u64,
     pub(crate) output_versioned: Option<bool>,
     /// The window grace a suppression above this node would wait for, in ms.
@@ -81,6 +85,8 @@ impl GraphNode {
             key_changing: false,
             value_changing: false,
             merge: false,
+            keeps_null_keys: false,
+            drops_null_keys: false,
             priority: 0,
             output_versioned: None,
             grace: None,

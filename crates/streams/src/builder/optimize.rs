@@ -25,6 +25,7 @@ pub(super) fn optimize(plan: &mut Plan, config: Option<&StreamsConfig>) -> Resul
     if wanted.single_store_self_join {
         rewrite_self_joins(plan)?;
     }
+    drop_null_keys(plan);
     enable_versioned_semantics(plan);
     Ok(())
 }
@@ -196,6 +197,23 @@ fn rewrite_self_joins(plan: &mut Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Records with null keys go through a repartition topic only where a join below keeps them (KIP-962).
+fn drop_null_keys(plan: &mut Plan) {
+    let mut keep = vec![false; plan.nodes.len()];
+    let mut above: Vec<NodeId> = (0..plan.nodes.len())
+        .filter(|id| plan.node(*id).is_some_and(|node| node.keeps_null_keys))
+        .flat_map(|id| plan.node(id).map(|node| node.parents.clone()).unwrap_or_default())
+        .collect();
+    while let Some(id) = above.pop() {
+        let Some(place) = keep.get_mut(id).filter(|kept| !**kept) else { continue };
+        *place = true;
+        above.extend(plan.node(id).map(|node| node.parents.clone()).unwrap_or_default());
+    }
+    for (node, keep) in plan.nodes.iter_mut().zip(keep) {
+        node.drops_null_keys = !keep;
+    }
 }
 
 /// Tells the operators that care whether the table above them is versioned (KIP-914).

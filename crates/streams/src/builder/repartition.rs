@@ -9,7 +9,9 @@ use crate::{
         nodes::{self, SinkSpec, SourceSpec},
         options::PartitionerRef,
     },
-    topology::{NodeFactory, NodeKind, TypePair},
+    record::Record,
+    task::{Children, TaskCtx},
+    topology::{MakeNode, NodeFactory, NodeKind, TypePair},
 };
 
 /// What the optimiser needs to put one repartition in the place of several.
@@ -109,9 +111,7 @@ impl<K: Nullable, V: Nullable> RepartitionSpec<K, V> {
                 kind: NodeKind::Processor { stores: Vec::new() },
                 takes: Some(TypePair::of::<K, V>()),
                 forwards: Some(TypePair::of::<K, V>()),
-                make: nodes::make_fn(Arc::new(|record, out: &mut crate::task::Children<K, V>, ctx: &mut _| {
-                    out.forward(record, ctx)
-                })),
+                make: pass_through::<K, V>(written.node.drops_null_keys),
             })?;
             topology.add_node(nodes::sink::<K, V>(
                 SinkSpec {
@@ -135,4 +135,14 @@ impl<K: Nullable, V: Nullable> RepartitionSpec<K, V> {
         };
         GraphNode::new(name, Rc::new(write)).with_kind(kind)
     }
+}
+
+/// The node in front of the sink.
+fn pass_through<K: Nullable, V: Nullable>(drops_null_keys: bool) -> MakeNode {
+    nodes::make_fn(Arc::new(move |record: Record<K, V>, out: &mut Children<K, V>, ctx: &mut TaskCtx| {
+        match drops_null_keys && record.key.as_some().is_none() {
+            true => Ok(()),
+            false => out.forward(record, ctx),
+        }
+    }))
 }

@@ -14,7 +14,6 @@ use super::{
 use crate::{
     builder::{GraphNode, Kind, StreamsBuilder, Written, graph::ROOT},
     data::{Data, DefaultSerde, Nullable},
-    error::Error,
     topology::{Pattern, Topology},
 };
 
@@ -35,9 +34,6 @@ impl StreamsBuilder {
         topics: &[&str],
         consumed: Consumed<K::Some, V::Some>,
     ) -> KStream<K, V> {
-        if topics.is_empty() {
-            self.0.borrow_mut().fail(Error::topology("a stream needs at least one topic"));
-        }
         let mut unique: Vec<String> = Vec::new();
         for topic in topics {
             if !unique.iter().any(|known| known == topic) {

@@ -87,7 +87,8 @@ impl<P: Processor> Context<'_, P> {
         let Some((id, _)) = self.node.stores.iter().find(|(_, known)| known == name) else {
             let node = self.node.name;
             return Err(Box::new(Error::Streams(format!(
-                "processor {node} has no access to store {name}: the store is not connected to the processor"
+                "processor {node} has no access to store {name}: the store is not connected to the processor; \
+                 name it in `process_with`, or in Kafka's addStateStore()"
             ))));
         };
         let node = self.node.name;
@@ -159,10 +160,10 @@ impl<P: Processor> Context<'_, P> {
         self.task.rt.commit_requested = true;
     }
 
-    /// Where the record at work comes from; `None` in punctuations.
+    /// Where the record at work comes from; `None` in `init`, without topic in punctuations.
     #[must_use]
     pub fn record_metadata(&self) -> Option<RecordMetadata<'_>> {
-        Some(RecordMetadata::of(&self.task.rt.context)).filter(|metadata| metadata.topic.is_some())
+        self.task.rt.context.known.then(|| RecordMetadata::of(&self.task.rt.context))
     }
 
     /// The greatest timestamp the task has seen, in ms since the epoch; -1 before the first record.

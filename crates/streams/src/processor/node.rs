@@ -7,7 +7,7 @@ use super::{
     context::{Callback, Place},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     record::Record,
     task::{Children, Instantiation, Process, TaskCtx},
     topology::MakeNode,
@@ -53,7 +53,10 @@ impl<P: Processor> Process<P::KIn, P::VIn> for ProcessorNode<P> {
     fn init(&mut self, slot: usize, task: &mut TaskCtx) -> Result<()> {
         self.slot = slot;
         let (processor, mut ctx) = self.split(task);
-        processor.init(&mut ctx)
+        processor.init(&mut ctx).map_err(|source| {
+            let (node, task) = (self.name.clone(), task.rt.task_id.to_string());
+            Box::new(Error::Processing { node, task, position: None, source })
+        })
     }
 
     fn process(&mut self, record: Record<P::KIn, P::VIn>, task: &mut TaskCtx) -> Result<()> {

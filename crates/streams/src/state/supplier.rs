@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{InMemoryKeyValueStore, KeyValueBytesStore, TaskDirectory};
+use super::{InMemoryKeyValueStore, KeyValueBytesStore, PlainAdapter, TaskDirectory};
 use crate::error::Result;
 
 /// What an engine is told when a task makes it.
@@ -22,11 +22,19 @@ type Make = Arc<dyn Fn(&EngineContext) -> Result<Box<dyn KeyValueBytesStore>> + 
 pub struct KeyValueSupplier {
     name: String,
     kind: &'static str,
+    /// Whether it keeps the timestamps of a table's values. In memory all do.
+    timestamped: bool,
     make: Make,
 }
 
 impl KeyValueSupplier {
-    /// Kafka's `Stores.persistentKeyValueStore`: an engine that outlives the process.
+    /// Kafka's `Stores.persistentTimestampedKeyValueStore`: an engine that outlives the process.
+    pub fn persistent_timestamped(name: impl Into<String>) -> Self {
+        KeyValueSupplier { timestamped: true, ..Self::persistent(name) }
+    }
+
+    /// Kafka's `Stores.persistentKeyValueStore`: an engine that outlives the process, for plain values. A table on it
+    /// forgets the timestamps of its rows.
     pub fn persistent(name: impl Into<String>) -> Self {
         let name = name.into();
         let store = name.clone();
@@ -34,7 +42,7 @@ impl KeyValueSupplier {
             None => Ok(Box::new(InMemoryKeyValueStore::new(store.clone()))),
             Some(directory) => Ok(Box::new(directory.engine.open(&store, &directory.path.join(&store))?)),
         });
-        KeyValueSupplier { name, kind: "persistent", make }
+        KeyValueSupplier { name, kind: "persistent", timestamped: false, make }
     }
 
     /// Kafka's `Stores.inMemoryKeyValueStore`.
@@ -42,7 +50,7 @@ impl KeyValueSupplier {
         let name = name.into();
         let store = name.clone();
         let make: Make = Arc::new(move |_| Ok(Box::new(InMemoryKeyValueStore::new(store.clone()))));
-        KeyValueSupplier { name, kind: "in-memory", make }
+        KeyValueSupplier { name, kind: "in-memory", timestamped: true, make }
     }
 
     /// An engine of the application's own.
@@ -50,7 +58,7 @@ impl KeyValueSupplier {
         name: impl Into<String>,
         make: impl Fn(&EngineContext) -> Result<Box<dyn KeyValueBytesStore>> + Send + Sync + 'static,
     ) -> Self {
-        KeyValueSupplier { name: name.into(), kind: "custom", make: Arc::new(make) }
+        KeyValueSupplier { name: name.into(), kind: "custom", timestamped: true, make: Arc::new(make) }
     }
 
     /// The store's name.
@@ -61,6 +69,12 @@ impl KeyValueSupplier {
 
     pub(crate) fn get(&self, context: &EngineContext) -> Result<Box<dyn KeyValueBytesStore>> {
         (self.make)(context)
+    }
+
+    /// The engine for values that begin with their timestamp.
+    pub(crate) fn get_timestamped(&self, context: &EngineContext) -> Result<Box<dyn KeyValueBytesStore>> {
+        let engine = (self.make)(context)?;
+        Ok(if self.timestamped { engine } else { Box::new(PlainAdapter(engine)) })
     }
 }
 

@@ -125,7 +125,7 @@ impl<K: Data, V: Data> KeyValueSpec<K, ValueAndTimestamp<V>> {
                 None if in_memory.unwrap_or_else(|| init.config.stores_in_memory()) => {
                     KeyValueSupplier::in_memory(store.clone())
                 }
-                None => KeyValueSupplier::persistent(store.clone()),
+                None => KeyValueSupplier::persistent_timestamped(store.clone()),
             }),
             key_serde: key,
             value_serde: Arc::new(move |init| {
@@ -155,7 +155,10 @@ impl<K: Data, V: Flow> KeyValueSpec<K, V> {
             name,
             key_serde,
             value_serde,
-            engine: (self.supplier)(init).get(init.engine)?,
+            engine: match self.format {
+                Format::Plain => (self.supplier)(init).get(init.engine)?,
+                Format::Timestamped => (self.supplier)(init).get_timestamped(init.engine)?,
+            },
             changelog: init.changelog.clone(),
             format: self.format,
             cache: init.caching.then(RecordCache::new),

@@ -35,6 +35,8 @@ impl std::fmt::Display for TaskId {
 /// The coordinates of the source record that is being processed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RecordContext {
+    /// False before the first record and outside of punctuations: there is nothing to tell.
+    pub(crate) known: bool,
     /// `None` while no record is being processed, as in punctuations.
     pub(crate) topic: Option<Arc<str>>,
     pub(crate) partition: i32,

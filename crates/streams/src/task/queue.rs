@@ -95,6 +95,7 @@ impl RawView<'_> {
         batch.extend_from_slice(self.value.unwrap_or_default());
         let (split, end) = (key.len() as u32, batch.len() as u32);
         RecordContext {
+            known: true,
             topic: Some(self.topic.into()),
             partition: self.partition,
             offset: self.offset,
@@ -296,6 +297,7 @@ impl PartitionGroup {
             if context.batch.as_ptr() != queue.buffer.as_ptr() || context.batch.len() != queue.buffer.len() {
                 context.batch = queue.buffer.clone();
             }
+            context.known = true;
             context.partition = queue.partition;
             context.offset = offset;
             context.leader_epoch = leader_epoch;

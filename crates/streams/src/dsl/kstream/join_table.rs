@@ -114,7 +114,8 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
             topology.add_node(factory::<K, V, K, R>(&node_name, written.parents.clone(), make.clone()))?;
             stores.iter().try_for_each(|store| topology.connect(&node_name, *store))
         };
-        let node = graph.add(&[input.node], GraphNode::new(name.clone(), Rc::new(write)));
+        let node = graph
+            .add(&[input.node], GraphNode { keeps_null_keys: left, ..GraphNode::new(name.clone(), Rc::new(write)) });
         let key_serde = joined.key_serde().or_else(|| input.key_serde.clone());
         KStream::new(&self.graph, node, &name, Rc::new(sources)).with_serdes(key_serde, None)
     }

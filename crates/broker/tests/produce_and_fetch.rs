@@ -162,3 +162,18 @@ fn the_brokers_clock_can_be_the_records_time() {
     assert!(answer.log_append_time_ms > 1_000_000_000_000);
     assert_eq!(client.list_offset("t", 0, -3).timestamp, answer.log_append_time_ms);
 }
+
+#[test]
+fn offsets_are_listed_in_every_version() {
+    let broker = support::start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    client.produce("t", 0, &["a", "b", "c"]);
+    for version in 1..=11 {
+        for (timestamp, offset) in [(-2, 0), (-1, 3), (1001, 1)] {
+            let answer = client.list_offset_in(version, "t", 0, timestamp);
+            assert_eq!((answer.error_code, answer.offset), (0, offset), "version {version}");
+            assert_eq!(answer.leader_epoch, if version < 4 { -1 } else { 0 });
+        }
+    }
+}

@@ -46,7 +46,7 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ListOffset
                     .by_name(&topic.name, asked.partition_index)
                     .and_then(|partition| find(&partition, context.version, asked, isolation))
             };
-            answer(asked.partition_index, found)
+            answer(context.version, asked.partition_index, found)
         });
         ListOffsetsTopicResponse {
             name: topic.name.clone(),
@@ -57,13 +57,16 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ListOffset
     ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
 }
 
-fn answer(index: i32, found: Result<FoundOffset, ErrorCode>) -> ListOffsetsPartitionResponse {
+/// The first version that has a place for the leader epoch.
+const LEADER_EPOCH_VERSION: i16 = 4;
+
+fn answer(version: i16, index: i32, found: Result<FoundOffset, ErrorCode>) -> ListOffsetsPartitionResponse {
     match found {
         Ok(found) => ListOffsetsPartitionResponse {
             partition_index: index,
             timestamp: found.timestamp,
             offset: found.offset,
-            leader_epoch: found.leader_epoch,
+            leader_epoch: if version < LEADER_EPOCH_VERSION { -1 } else { found.leader_epoch },
             ..ListOffsetsPartitionResponse::default()
         },
         Err(error) => ListOffsetsPartitionResponse {

@@ -150,6 +150,17 @@ impl Client {
     }
 
     pub(crate) fn list_offset(&mut self, topic: &str, partition: i32, timestamp: i64) -> ListOffsetsPartitionResponse {
+        self.list_offset_in(11, topic, partition, timestamp)
+    }
+
+    /// As [`Self::list_offset`], in any version.
+    pub(crate) fn list_offset_in(
+        &mut self,
+        version: i16,
+        topic: &str,
+        partition: i32,
+        timestamp: i64,
+    ) -> ListOffsetsPartitionResponse {
         let partition = ListOffsetsPartition {
             partition_index: partition,
             timestamp,
@@ -158,7 +169,7 @@ impl Client {
         };
         let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition], ..Default::default() };
         let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-        self.call(11, &request).topics.remove(0).partitions.remove(0)
+        self.call(version, &request).topics.remove(0).partitions.remove(0)
     }
 }
 

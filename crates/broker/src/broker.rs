@@ -233,6 +233,7 @@ fn serve(runtime: Runtime, node: Arc<Node>, listeners: Vec<Bound>, commands: one
     let (stop, stopping) = watch::channel(false);
     let how = runtime.block_on(async {
         let network = tokio::spawn(network::run(Arc::clone(&node), listeners, stopping.clone()));
+        let cleaner = tokio::spawn(clean(Arc::clone(&node), stopping.clone()));
         let upkeep = tokio::spawn(upkeep(Arc::clone(&node), stopping));
         // A broker whose handle is gone stops as well.
         let how = commands.await.unwrap_or(Stop::Clean);
@@ -241,6 +242,7 @@ fn serve(runtime: Runtime, node: Arc<Node>, listeners: Vec<Bound>, commands: one
             warn!("connections did not end in time");
         }
         upkeep.abort();
+        cleaner.abort();
         how
     });
     runtime.shutdown_timeout(STOP_LIMIT);
@@ -262,6 +264,27 @@ async fn upkeep(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             () = tokio::time::sleep(pause.max(SHORTEST_PAUSE)) => {}
             _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Compaction, every `log.cleaner.backoff.ms`, of one log at a time.
+async fn clean(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+    if !node.config.boolean("log.cleaner.enable") || node.config.long("log.cleaner.threads") == 0 {
+        return;
+    }
+    let pause = node.config.duration_ms("log.cleaner.backoff.ms").max(SHORTEST_PAUSE);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let (worker, stopping) = (Arc::clone(&node), stop.clone());
+        let cleaning = tokio::task::spawn_blocking(move || {
+            worker.partitions.storage().clean(|| worker.now_ms(), || *stopping.borrow());
+        });
+        if let Err(error) = cleaning.await {
+            warn!(%error, "the compaction of the logs panicked");
         }
     }
 }

@@ -132,6 +132,11 @@ impl BrokerConfig {
         i32::try_from(value).unwrap_or(0)
     }
 
+    /// The value of a floating point `key`; 0 for a key that is not a number or not set.
+    pub fn double(&self, key: &str) -> f64 {
+        self.text(key).and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    }
+
     /// The value of a boolean `key`; false for a key that is not set.
     pub fn boolean(&self, key: &str) -> bool {
         self.text(key) == Some("true")

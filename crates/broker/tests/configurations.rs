@@ -183,3 +183,29 @@ fn secrets_are_not_told_and_resources_that_are_not_there_are_errors() {
     assert_eq!(describe(&mut client, TOPIC, "gone", None).error_code, code(ErrorCode::UnknownTopicOrPartition));
     assert_eq!(describe(&mut client, BROKER, "2", None).error_code, code(ErrorCode::InvalidRequest));
 }
+
+#[test]
+fn a_compacted_topic_keeps_the_latest_value_of_each_key() {
+    use std::time::{Duration, Instant};
+
+    use vltava_broker::embedded;
+    use vltava_protocol::record::{Compression, RecordBatchBuilder};
+
+    let config = embedded::Config::default().property("log.cleaner.backoff.ms", "100");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut client = Client::connect(&broker);
+    let settings = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.01"), ("segment.bytes", "1048576")];
+    client.create_topic("t", 1, &settings);
+    // Three segments: the active one is not compacted.
+    let filler = "x".repeat(50_000);
+    for n in 0..60 {
+        let mut builder = RecordBatchBuilder::new(Compression::None);
+        builder.append(1000 + n, Some(format!("k{}", n % 2).as_bytes()), Some(filler.as_bytes()), []).unwrap();
+        assert_eq!(client.produce_batch("t", 0, builder.build().unwrap()).error_code, 0);
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while client.values("t", 0, 0).len() >= 40 {
+        assert!(Instant::now() < deadline, "the topic is never compacted");
+    }
+    assert_eq!(client.list_offset("t", 0, -1).offset, 60, "offsets stay");
+}

@@ -1,5 +1,7 @@
 //! Groups over the wire: every API of the group coordinator at every version.
 
+#![allow(clippy::indexing_slicing, reason = "a failure of a helper fails its test")]
+
 mod support;
 
 use bytes::Bytes;

@@ -173,6 +173,23 @@ impl Storage {
         pause
     }
 
+    /// Compacts what needs it, the log with the most to gain first, until nothing does or `stop`
+    /// says so. Reads and writes whole segments.
+    pub(crate) fn clean(&self, now_ms: impl Fn() -> i64, stop: impl Fn() -> bool) {
+        for dir in &self.dirs {
+            while !stop() {
+                match dir.manager.clean_filthiest_log(now_ms()) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(error) => {
+                        warn!(%error, "a log cannot be compacted");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// Closes every log, flushed, and marks the stop as clean.
     pub(crate) fn close(&self, broker_epoch: i64) {
         for dir in &self.dirs {
@@ -194,6 +211,8 @@ fn manager_config(config: &BrokerConfig, path: &std::path::Path) -> LogManagerCo
         initial_task_delay_ms: config.long("log.initial.task.delay.ms"),
         producer_id_expiration_ms: config.long("producer.id.expiration.ms"),
         producer_id_expiration_check_interval_ms: config.long("producer.id.expiration.check.interval.ms"),
+        cleaner_dedupe_buffer_size: u64::try_from(config.long("log.cleaner.dedupe.buffer.size")).unwrap_or(0),
+        cleaner_io_buffer_load_factor: config.double("log.cleaner.io.buffer.load.factor"),
         recovery_threads: usize::try_from(config.long("num.recovery.threads.per.data.dir")).unwrap_or(1),
         ..LogManagerConfig::new(path, fastrand::u64(..))
     }

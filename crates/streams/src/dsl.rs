@@ -1,6 +1,7 @@
 //! The typed DSL: streams, tables, and what lies between them.
 
 pub(crate) mod aggregate;
+pub(crate) mod cogrouped;
 pub(crate) mod grouped;
 pub(crate) mod grouped_table;
 pub(crate) mod kstream;
@@ -9,6 +10,7 @@ pub(crate) mod nodes;
 pub(crate) mod options;
 pub(crate) mod source;
 
+pub use cogrouped::CogroupedKStream;
 pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use kstream::{

@@ -1,6 +1,6 @@
 //! The aggregation of a grouped stream without windows: graph node and processor.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use super::{
     KTable,
@@ -12,14 +12,13 @@ use super::{
     options::MaterializedStore,
 };
 use crate::{
-    builder::{GraphNode, Written},
+    builder::{GraphNode, Write},
     data::{Data, Nullable},
     dsl::kstream,
     error::Result,
     record::{Change, Record},
     store::TableStore,
     task::{Instantiation, Process, TaskCtx},
-    topology::Topology,
 };
 
 pub(crate) struct AggregateSpec<'a, K, A> {
@@ -41,34 +40,8 @@ pub(crate) fn build<K: Nullable, V: Nullable, A: Data>(
     let input = grouped.attach(&store.store, store.queryable);
     let mut graph = shared.borrow_mut();
     let table = Materialized::new(&mut graph, store.clone());
-    let functions = Arc::new((initializer, aggregator));
-    let make = {
-        let table = table.clone();
-        Arc::new(move |making: &mut Instantiation<'_>| {
-            let functions = functions.clone();
-            let node = AggregateNode {
-                initializer: {
-                    let functions = functions.clone();
-                    move || functions.0()
-                },
-                aggregator: move |key: &K::Some, value, sum| functions.1(key, value, sum),
-                out: Materializer::new(making, &table)?,
-                store: table.store(),
-                id: making.node_id(),
-            };
-            let addressable = node.out.addressable();
-            making.place::<K, V>(node, addressable);
-            Ok(())
-        })
-    };
-    let node_name: Arc<str> = name.as_str().into();
-    let written = table.clone();
-    let write = move |node: &Written<'_>, topology: &mut Topology| {
-        let parents = node.parents.clone();
-        topology.add_node(kstream::factory::<K, V, K::Some, Change<A>>(&node_name, parents, make.clone()))?;
-        written.add_store(topology, &node_name)
-    };
-    let node = GraphNode::new(name.clone(), std::rc::Rc::new(write));
+    let write = write::<K, V, A>(&name, &table, initializer, aggregator);
+    let node = GraphNode::new(name.clone(), write);
     let node = graph.add(&[input.node], GraphNode { output_versioned: Some(false), ..node });
     drop(graph);
     let queryable = store.queryable.then(|| store.store.clone());
@@ -76,6 +49,39 @@ pub(crate) fn build<K: Nullable, V: Nullable, A: Data>(
     KTable::new(shared, node, &name, input.sources.clone(), supplier)
         .with_serdes(store.key_serde, store.value_serde)
         .with_queryable(queryable)
+}
+
+/// Writes the node that aggregates into `table`.
+pub(crate) fn write<K: Nullable, V: Nullable, A: Data>(
+    name: &str,
+    table: &Materialized<K::Some, A>,
+    initializer: impl Fn() -> Result<Option<A>> + Send + Sync + 'static,
+    aggregator: impl Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
+) -> Write {
+    let functions = Arc::new((initializer, aggregator));
+    let of = table.clone();
+    let make = Arc::new(move |making: &mut Instantiation<'_>| {
+        let functions = functions.clone();
+        let node = AggregateNode {
+            initializer: {
+                let functions = functions.clone();
+                move || functions.0()
+            },
+            aggregator: move |key: &K::Some, value, sum| functions.1(key, value, sum),
+            out: Materializer::new(making, &of)?,
+            store: of.store(),
+            id: making.node_id(),
+        };
+        let addressable = node.out.addressable();
+        making.place::<K, V>(node, addressable);
+        Ok(())
+    });
+    let (name, table) = (Arc::<str>::from(name), table.clone());
+    Rc::new(move |node, topology| {
+        let parents = node.parents.clone();
+        topology.add_node(kstream::factory::<K, V, K::Some, Change<A>>(&name, parents, make.clone()))?;
+        table.add_store(topology, &name)
+    })
 }
 
 struct AggregateNode<K, A, I, F> {

@@ -58,6 +58,11 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
     /// Where an aggregation with this store attaches: below the repartition, if one is needed. Gives the node and the
     /// source nodes that the result is partitioned like.
     pub(crate) fn attach(&self, store: &str, queryable: bool) -> KStream<K, V> {
+        self.attach_sharing(store, queryable, self.topic_name.is_some())
+    }
+
+    /// The same; `shared` says whether a repartition that was made before serves again.
+    pub(crate) fn attach_sharing(&self, store: &str, queryable: bool, shared: bool) -> KStream<K, V> {
         let stream = &self.stream;
         if !stream.repartition {
             return stream.clone();
@@ -67,7 +72,7 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
         let names = RepartitionNames::new(&mut graph, prefix, self.topic_name.is_some() || queryable);
         let source = names.source.clone();
         let node = match self.repartition.get() {
-            Some(node) if self.topic_name.is_some() => {
+            Some(node) if shared => {
                 graph.attach(&[stream.node], node);
                 node
             }

@@ -1,0 +1,142 @@
+//! The bare engine: records of bytes in, records of bytes out, no broker and no clients.
+//!
+//! `cargo bench -p vltava-streams --bench engine`; one iteration is a batch of 10 000 records.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark fails loudly")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use divan::{Bencher, black_box, counter::ItemsCount};
+use vltava_streams::{
+    Headers, Result, StreamsBuilder, StreamsConfig, Topology,
+    task::{InputBatch, InputRecord, ProducerRecord, RecordCollector, Task, TaskId, TaskOptions, TaskScope},
+};
+
+#[global_allocator]
+static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
+
+const RECORDS: usize = 10_000;
+
+fn main() {
+    divan::main();
+}
+
+/// Counts what it is given, so that nothing is optimised away.
+struct Sum(u64);
+
+impl RecordCollector for Sum {
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<()> {
+        self.0 += record.value.map_or(0, |value| value.len() as u64);
+        Ok(())
+    }
+
+    fn partitions_for(&mut self, _topic: &str) -> Result<i32> {
+        Ok(1)
+    }
+}
+
+fn task(topology: &Topology) -> Task {
+    let options = TaskOptions {
+        id: TaskId { subtopology: 0, partition: 0 },
+        config: Arc::new(StreamsConfig::builder("bench").build().unwrap()),
+        collector: Box::new(Sum(0)),
+        state_dir: None,
+        scope: TaskScope::Everything,
+        now: 0,
+    };
+    let mut task = Task::new(topology, options).unwrap();
+    task.initialize().unwrap();
+    task
+}
+
+/// Keys and values in one buffer, as a fetched batch has them.
+fn batch(entry: impl Fn(usize) -> (Vec<u8>, Vec<u8>)) -> InputBatch {
+    let (mut buffer, mut records) = (Vec::new(), Vec::new());
+    for at in 0..RECORDS {
+        let (key, value) = entry(at);
+        let start = buffer.len() as u32;
+        let middle = start + key.len() as u32;
+        buffer.extend_from_slice(&key);
+        buffer.extend_from_slice(&value);
+        let (key, value) = (Some(start..middle), Some(middle..buffer.len() as u32));
+        records.push(InputRecord { offset: at as i64, timestamp: at as i64, key, value, headers: Headers::new() });
+    }
+    let mut batch = InputBatch::new(Bytes::from(buffer), None);
+    records.into_iter().for_each(|record| batch.push(record));
+    batch
+}
+
+fn run(bencher: Bencher<'_, '_>, topology: &Topology, batch: &InputBatch) {
+    let mut task = task(topology);
+    let queue = task.queue("in").unwrap();
+    bencher.counter(ItemsCount::new(RECORDS)).with_inputs(|| batch.clone()).bench_local_values(|batch| {
+        task.add_records(queue, batch).unwrap();
+        while task.process(0).unwrap() {}
+        task.flush().unwrap();
+        black_box(task.stream_time());
+    });
+}
+
+fn numbers(at: usize) -> (Vec<u8>, Vec<u8>) {
+    ((at as i64 % 1000).to_be_bytes().to_vec(), (at as i64).to_be_bytes().to_vec())
+}
+
+fn words(at: usize) -> (Vec<u8>, Vec<u8>) {
+    (format!("key-{}", at % 1000).into_bytes(), format!("value number {at}").into_bytes())
+}
+
+/// A source, five operators, a node that ends the chain.
+#[divan::bench]
+fn stateless_numbers(bencher: Bencher<'_, '_>) {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream::<i64, i64>("in")
+        .filter(|_, v| *v >= 0)
+        .map_values(|v| v + 1)
+        .map(|k, v| (k + 1, v))
+        .peek(|k, _| _ = black_box(*k))
+        .filter_not(|_, v| *v < 0)
+        .for_each(|k, v| _ = black_box((k, v)));
+    run(bencher, &builder.build().unwrap(), &batch(numbers));
+}
+
+/// The same on strings, which the closures keep as they are.
+#[divan::bench]
+fn stateless_strings(bencher: Bencher<'_, '_>) {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream::<String, String>("in")
+        .filter(|_, v| !v.is_empty())
+        .map_values(|v| v)
+        .map(|k, v| (k, v))
+        .peek(|k, _| _ = black_box(k.len()))
+        .filter_not(|_, v| v.is_empty())
+        .for_each(|k, v| _ = black_box((k, v)));
+    run(bencher, &builder.build().unwrap(), &batch(words));
+}
+
+/// From topic to topic with nothing in between.
+#[divan::bench]
+fn passthrough_strings(bencher: Bencher<'_, '_>) {
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>("in").to("out");
+    run(bencher, &builder.build().unwrap(), &batch(words));
+}
+
+/// A count over 1000 keys behind the record cache, with one flush per batch.
+#[divan::bench]
+fn count(bencher: Bencher<'_, '_>) {
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>("in").group_by_key().count().to_stream().to("out");
+    run(bencher, &builder.build().unwrap(), &batch(words));
+}
+
+/// A table and its update by every record.
+#[divan::bench]
+fn join_with_table(bencher: Bencher<'_, '_>) {
+    let builder = StreamsBuilder::new();
+    let table = builder.table::<i64, i64>("table");
+    builder.stream::<i64, i64>("in").left_join(&table, |a, b| a + b.copied().unwrap_or(0)).to("out");
+    run(bencher, &builder.build().unwrap(), &batch(numbers));
+}

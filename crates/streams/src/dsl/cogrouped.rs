@@ -1,0 +1,203 @@
+//! Several grouped streams aggregated into one table: each brings its own aggregator.
+
+use std::{collections::BTreeSet, convert::Infallible, rc::Rc, sync::Arc};
+
+use super::{
+    KTable, UserError, aggregate,
+    grouped::KGroupedStream,
+    kstream::processor,
+    ktable::materialize::{Aggregated, Materialized as TableStoreSpec},
+    nodes,
+    options::{Materialized, MaterializedStore},
+    user,
+};
+use crate::{
+    builder::{GraphNode, NodeId, Shared},
+    data::{Data, DefaultSerde, ErasedSerde, Nullable},
+    error::Result,
+    record::{Change, Record},
+    task::{Children, TaskCtx},
+};
+
+type Initializer<A> = Arc<dyn Fn() -> Result<Option<A>> + Send + Sync>;
+
+/// One input: where it attaches, and the node that aggregates it.
+trait Input<K, A> {
+    fn sources(&self) -> Rc<BTreeSet<String>>;
+    fn attach(&self, store: &str, queryable: bool) -> NodeId;
+    fn node(&self, name: &str, table: &TableStoreSpec<K, A>, initializer: Initializer<A>) -> GraphNode;
+}
+
+struct Grouped<K, V, F> {
+    stream: KGroupedStream<K, V>,
+    aggregator: Arc<F>,
+}
+
+impl<K, V, A, F> Input<K::Some, A> for Grouped<K, V, F>
+where
+    K: Nullable,
+    V: Nullable,
+    A: Data,
+    F: Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
+{
+    fn sources(&self) -> Rc<BTreeSet<String>> {
+        self.stream.stream.sources.clone()
+    }
+
+    fn attach(&self, store: &str, queryable: bool) -> NodeId {
+        self.stream.attach_sharing(store, queryable, false).node
+    }
+
+    fn node(&self, name: &str, table: &TableStoreSpec<K::Some, A>, initializer: Initializer<A>) -> GraphNode {
+        let aggregator = self.aggregator.clone();
+        let write = aggregate::write::<K, V, A>(
+            name,
+            table,
+            move || initializer(),
+            move |key: &K::Some, value, sum| aggregator(key, value, sum),
+        );
+        GraphNode { output_versioned: Some(false), ..GraphNode::new(name, write) }
+    }
+}
+
+/// Streams that are grouped by the same key and aggregated into one table.
+pub struct CogroupedKStream<K, A> {
+    graph: Shared,
+    inputs: Vec<Rc<dyn Input<K, A>>>,
+    key_serde: Option<ErasedSerde>,
+}
+
+impl<K, A> Clone for CogroupedKStream<K, A> {
+    fn clone(&self) -> Self {
+        let (graph, inputs) = (self.graph.clone(), self.inputs.clone());
+        CogroupedKStream { graph, inputs, key_serde: self.key_serde.clone() }
+    }
+}
+
+impl<K, A> std::fmt::Debug for CogroupedKStream<K, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CogroupedKStream").field("inputs", &self.inputs.len()).finish_non_exhaustive()
+    }
+}
+
+impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
+    /// Begins an aggregation of several streams into one table, with this stream's aggregator.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// let deposits = builder.stream::<String, i64>("deposits").group_by_key();
+    /// let payments = builder.stream::<String, i64>("payments").group_by_key();
+    /// deposits
+    ///     .cogroup(|_, n, sum: i64| sum + n)
+    ///     .cogroup(&payments, |_, n, sum| sum - n)
+    ///     .aggregate(|| 0i64)
+    ///     .to_stream()
+    ///     .to("balance");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<String, i64>("deposits").pipe("ada".to_owned(), 10)?;
+    /// driver.input_topic::<String, i64>("payments").pipe("ada".to_owned(), 3)?;
+    /// assert_eq!(driver.output_topic::<String, i64>("balance").read_values()?, [10, 7]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
+    pub fn cogroup<A: Data, R: Into<Option<A>>>(
+        &self,
+        aggregator: impl Fn(&K::Some, V::Some, A) -> R + Send + Sync + 'static,
+    ) -> CogroupedKStream<K::Some, A> {
+        self.try_cogroup(move |key, value, sum: Option<A>| {
+            Ok::<_, Infallible>(sum.and_then(|sum| aggregator(key, value, sum).into()))
+        })
+    }
+
+    /// [`cogroup`](Self::cogroup) with a function that may fail, or know of no aggregate by `None`.
+    pub fn try_cogroup<A: Data, E: Into<UserError>>(
+        &self,
+        aggregator: impl Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>, E> + Send + Sync + 'static,
+    ) -> CogroupedKStream<K::Some, A> {
+        let empty = CogroupedKStream { graph: self.stream.graph.clone(), inputs: Vec::new(), key_serde: None };
+        empty.try_cogroup(self, aggregator)
+    }
+}
+
+impl<K: Data, A: Data> CogroupedKStream<K, A> {
+    /// Adds a stream with its aggregator.
+    #[must_use]
+    pub fn cogroup<KN, V, R>(
+        &self,
+        grouped: &KGroupedStream<KN, V>,
+        aggregator: impl Fn(&K, V::Some, A) -> R + Send + Sync + 'static,
+    ) -> Self
+    where
+        KN: Nullable<Some = K>,
+        V: Nullable,
+        R: Into<Option<A>>,
+    {
+        self.try_cogroup(grouped, move |key, value, sum: Option<A>| {
+            Ok::<_, Infallible>(sum.and_then(|sum| aggregator(key, value, sum).into()))
+        })
+    }
+
+    /// [`cogroup`](Self::cogroup) with a function that may fail, or know of no aggregate by `None`.
+    #[must_use]
+    pub fn try_cogroup<KN, V, E>(
+        &self,
+        grouped: &KGroupedStream<KN, V>,
+        aggregator: impl Fn(&K, V::Some, Option<A>) -> Result<Option<A>, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        KN: Nullable<Some = K>,
+        V: Nullable,
+        E: Into<UserError>,
+    {
+        let aggregator =
+            Arc::new(move |key: &K, value: V::Some, sum: Option<A>| aggregator(key, value, sum).map_err(user));
+        let mut more = self.clone();
+        more.inputs.push(Rc::new(Grouped { stream: grouped.clone(), aggregator }));
+        more
+    }
+
+    /// Aggregates all streams into one table, whose rows begin as `initializer` makes them.
+    pub fn aggregate(&self, initializer: impl Fn() -> A + Send + Sync + 'static) -> KTable<K, A>
+    where
+        K: DefaultSerde,
+        A: DefaultSerde,
+    {
+        self.try_aggregate(None, Materialized::new(), move || Ok::<_, Infallible>(Some(initializer())))
+    }
+
+    /// [`aggregate`](Self::aggregate) with a name, if there is one, a store of this make, and an initializer that may
+    /// fail, or know of no aggregate by `None`.
+    pub fn try_aggregate<E: Into<UserError>>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K, A>,
+        initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
+    ) -> KTable<K, A> {
+        const AGGREGATE: &str = "COGROUPKSTREAM-AGGREGATE-";
+        let initializer: Initializer<A> = Arc::new(move || initializer().map_err(user));
+        let store = MaterializedStore::new(&mut self.graph.borrow_mut(), &materialized, AGGREGATE)
+            .or_serdes(self.key_serde.clone(), None);
+        let parents: Vec<_> = self.inputs.iter().map(|input| input.attach(&store.store, store.queryable)).collect();
+        let mut graph = self.graph.borrow_mut();
+        let sources: BTreeSet<String> =
+            self.inputs.iter().flat_map(|input| input.sources().iter().cloned().collect::<Vec<_>>()).collect();
+        graph.copartition(sources);
+        let (key_serde, value_serde) = (store.key_serde.clone(), store.value_serde.clone());
+        let queryable = store.queryable.then(|| store.store.clone());
+        let table = TableStoreSpec::new(&mut graph, store);
+        let mut nodes = Vec::new();
+        for (number, (input, parent)) in self.inputs.iter().zip(parents).enumerate() {
+            let name = graph.name_with_suffix_or(name, &format!("-cogroup-agg-{number}"), AGGREGATE);
+            nodes.push(graph.add(&[parent], input.node(&name, &table, initializer.clone())));
+        }
+        let name = graph.name_with_suffix_or(name, "-cogroup-merge", "COGROUPKSTREAM-MERGE-");
+        let pass = |record: Record<K, Change<A>>, out: &mut Children<K, Change<A>>, ctx: &mut TaskCtx| {
+            out.forward(record, ctx)
+        };
+        let write = processor::<K, Change<A>, K, Change<A>>(&name, nodes::make_fn(Arc::new(pass)));
+        let node = graph.add(&nodes, GraphNode::new(name.clone(), write));
+        KTable::new(&self.graph, node, &name, Rc::new([name.clone()].into()), Arc::new(Aggregated(table)))
+            .with_serdes(key_serde, value_serde)
+            .with_queryable(queryable)
+    }
+}

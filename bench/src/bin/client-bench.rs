@@ -1,6 +1,8 @@
 //! `client-bench produce|consume --bootstrap B --topic T --records N --size S --partitions P [--payload FILE] …`: our
 //! producer and consumer under a fixed load, one JSON line as the result.
 //!
+//! The consumer reads assigned partitions from the beginning as views, without committing.
+//!
 //! The producer: `acks=all`, idempotent, `linger.ms=5`, batches of 128 KiB, explicit partitions in runs of 100 records.
 
 #![allow(clippy::print_stdout, reason = "a program whose output is its result")]
@@ -12,7 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use vltava_client::producer::{Delivery, Producer, ProducerRecord};
-use vltava_client::{ClientError, ProducerConfig};
+use vltava_client::config::AutoOffsetReset;
+use vltava_client::{ClientError, Consumer, ConsumerConfig, ProducerConfig, TopicPartition};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,6 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
     Produce,
+    Consume,
 }
 
 /// How the fate of records is learned.
@@ -56,6 +60,8 @@ struct Options {
     linger_ms: u64,
     #[arg(long, value_enum, default_value_t = Fate::Future)]
     fate: Fate,
+    #[arg(long, default_value_t = 5_000)]
+    max_poll_records: usize,
     /// Worker threads of the runtime; 0 runs everything on the main thread.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -70,11 +76,15 @@ fn main() -> anyhow::Result<()> {
     };
     let (records, elapsed) = match options.what {
         What::Produce => runtime.block_on(produce(&options))?,
+        What::Consume => runtime.block_on(consume(&options))?,
     };
     let seconds = elapsed.as_secs_f64();
     let result = serde_json::json!({
         "client": "vltava",
-        "what": "produce",
+        "what": match options.what {
+            What::Produce => "produce",
+            What::Consume => "consume",
+        },
         "ok": records == options.records,
         "records": records,
         "records_per_s": (records as f64 / seconds) as u64,
@@ -154,4 +164,33 @@ async fn produce_flushed(options: &Options, payloads: &[Vec<u8>], producer: &Pro
     }
     producer.flush().await?;
     Ok(options.records)
+}
+
+async fn consume(options: &Options) -> anyhow::Result<(u64, Duration)> {
+    let config = ConsumerConfig::builder()
+        .bootstrap_servers(&options.bootstrap)
+        .auto_offset_reset(AutoOffsetReset::Earliest)
+        .max_poll_records(options.max_poll_records)
+        .build()?;
+    let consumer = Consumer::new(config)?;
+    let started = Instant::now();
+    let partitions = (0..options.partitions).map(|partition| TopicPartition::new(&*options.topic, partition as i32));
+    consumer.assign(partitions)?;
+    let (mut records, mut bytes) = (0, 0);
+    while records < options.records {
+        let polled = consumer.poll(Duration::from_secs(20)).await?;
+        if polled.is_empty() && polled.partitions().is_empty() {
+            break;
+        }
+        for partition in polled.partitions() {
+            for batch in partition.batches() {
+                bytes += batch.iter().map(|record| record.value().map_or(0, <[u8]>::len)).sum::<usize>();
+            }
+        }
+        records += polled.len() as u64;
+    }
+    std::hint::black_box(bytes);
+    let elapsed = started.elapsed();
+    consumer.close(Duration::from_secs(5)).await?;
+    Ok((records, elapsed))
 }

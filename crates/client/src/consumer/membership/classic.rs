@@ -499,6 +499,9 @@ impl ClassicMembership {
         } else {
             Generation { member_id: std::mem::take(&mut self.generation.member_id), ..Generation::NONE }
         };
+        // What is under way for that generation is not waited for.
+        self.phase = Phase::Idle;
+        self.awaited = None;
         self.request_rejoin(reason);
         self.needs_prepare = true;
     }

@@ -2,9 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::classic::*;
+use bytes::Bytes;
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::join_group_response::JoinGroupResponseMember;
+use vltava_protocol::messages::{
+    HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
+};
 
-fn config() -> MembershipConfig {
+use super::classic::*;
+use crate::ClientError;
+
+pub(super) fn config() -> MembershipConfig {
     MembershipConfig {
         group_id: "g".into(),
         group_instance_id: None,
@@ -16,11 +24,412 @@ fn config() -> MembershipConfig {
     }
 }
 
+/// A member and the time.
+struct Bench {
+    member: ClassicMembership,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(config: MembershipConfig) -> Self {
+        let now = Instant::now();
+        Self { member: ClassicMembership::new(config, now), now }
+    }
+
+    fn step(&mut self) -> Step {
+        self.member.next_step(self.now)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.member.tick(self.now);
+    }
+
+    fn request(&mut self) -> (u64, GroupRequest) {
+        self.member.poll_request().expect("a request")
+    }
+
+    fn answer(&mut self, token: u64, answer: GroupResponse) {
+        self.member.on_response(self.now, token, Ok(answer));
+    }
+
+    fn find_coordinator(&mut self) {
+        assert!(matches!(self.step(), Step::Wait));
+        let (token, request) = self.request();
+        assert_eq!(request, GroupRequest::FindCoordinator);
+        self.answer(token, GroupResponse::Coordinator(7));
+    }
+
+    fn prepare(&mut self) -> bool {
+        let Step::Prepare { lost } = self.step() else { panic!("no preparation") };
+        self.member.prepared();
+        lost
+    }
+
+    fn join(&mut self) -> (u64, JoinGroupRequest) {
+        assert!(matches!(self.step(), Step::Join));
+        self.member.start_join(vec![("range".into(), Bytes::from_static(b"meta"))]);
+        match self.request() {
+            (token, GroupRequest::Join(join)) => (token, join),
+            other => panic!("{other:?} is no join"),
+        }
+    }
+
+    fn sync(&mut self) -> (u64, SyncGroupRequest) {
+        match self.request() {
+            (token, GroupRequest::Sync(sync)) => (token, sync),
+            other => panic!("{other:?} is no sync"),
+        }
+    }
+
+    /// Joins as a follower of generation `generation` and gets an assignment.
+    fn become_stable(&mut self, generation: i32) {
+        let (token, _) = self.join();
+        self.answer(token, joined(generation, "m1", "leader"));
+        let (token, _) = self.sync();
+        self.answer(token, synced(ErrorCode::None));
+        assert!(matches!(self.step(), Step::Complete { .. }));
+        assert!(matches!(self.step(), Step::Stable));
+    }
+
+    fn stable(config: MembershipConfig) -> Self {
+        let mut bench = Self::new(config);
+        bench.find_coordinator();
+        bench.prepare();
+        bench.become_stable(1);
+        bench
+    }
+
+    fn heartbeat(&mut self, code: ErrorCode) {
+        self.pass(Duration::from_secs(3));
+        let (token, request) = self.request();
+        assert!(matches!(request, GroupRequest::Heartbeat(_)), "{request:?}");
+        let response = HeartbeatResponse { error_code: code.code(), ..Default::default() };
+        self.answer(token, GroupResponse::Heartbeat(response));
+    }
+}
+
+fn joined(generation: i32, member: &str, leader: &str) -> GroupResponse {
+    GroupResponse::Join(JoinGroupResponse {
+        generation_id: generation,
+        protocol_type: Some("consumer".into()),
+        protocol_name: Some("range".into()),
+        leader: leader.into(),
+        member_id: member.into(),
+        members: vec![JoinGroupResponseMember { member_id: member.into(), ..Default::default() }],
+        ..Default::default()
+    })
+}
+
+fn join_error(code: ErrorCode, member: &str) -> GroupResponse {
+    GroupResponse::Join(JoinGroupResponse {
+        error_code: code.code(),
+        member_id: member.into(),
+        protocol_name: None,
+        ..Default::default()
+    })
+}
+
+fn synced(code: ErrorCode) -> GroupResponse {
+    GroupResponse::Sync(SyncGroupResponse {
+        error_code: code.code(),
+        protocol_type: Some("consumer".into()),
+        protocol_name: Some("range".into()),
+        assignment: Bytes::from_static(b"assignment"),
+        ..Default::default()
+    })
+}
+
 #[test]
-fn a_new_member_looks_for_its_coordinator_first() {
-    let now = Instant::now();
-    let mut member = ClassicMembership::new(config(), now);
-    assert!(matches!(member.next_step(now), Step::Wait));
-    assert!(matches!(member.poll_request(), Some((_, GroupRequest::FindCoordinator))));
-    assert_eq!(member.state(), MemberState::Unjoined);
+fn a_new_member_joins_with_the_id_it_is_given() {
+    let mut bench = Bench::new(config());
+    bench.find_coordinator();
+    assert!(bench.prepare(), "a member without generation has nothing to commit");
+    let (token, join) = bench.join();
+    assert_eq!(join.member_id, "");
+    assert_eq!((join.session_timeout_ms, join.rebalance_timeout_ms), (45_000, 300_000));
+    bench.answer(token, join_error(ErrorCode::MemberIdRequired, "m1"));
+    let (token, join) = bench.join();
+    assert_eq!(join.member_id, "m1");
+    assert_eq!(join.reason.as_deref(), Some("need to re-join with the given member-id: m1"));
+    bench.answer(token, joined(1, "m1", "other"));
+    assert_eq!(bench.member.state(), MemberState::CompletingRebalance);
+    let (token, sync) = bench.sync();
+    assert_eq!((sync.generation_id, sync.member_id.as_str(), sync.assignments.len()), (1, "m1", 0));
+    bench.answer(token, synced(ErrorCode::None));
+    let Step::Complete { generation, assignment } = bench.step() else { panic!("not complete") };
+    assert_eq!((generation.id, &assignment[..]), (1, &b"assignment"[..]));
+    assert!(matches!(bench.step(), Step::Stable));
+    assert_eq!(bench.member.stable_generation().map(|g| g.id), Some(1));
+}
+
+#[test]
+fn the_leader_assigns() {
+    let mut bench = Bench::new(config());
+    bench.find_coordinator();
+    bench.prepare();
+    let (token, _) = bench.join();
+    bench.answer(token, joined(4, "m1", "m1"));
+    let Step::Assign { protocol, members, skip } = bench.step() else { panic!("no assignment wanted") };
+    assert_eq!((protocol.as_str(), members.len(), skip), ("range", 1, false));
+    bench.member.assigned(vec![("m1".into(), Bytes::from_static(b"all"))]);
+    let (token, sync) = bench.sync();
+    assert_eq!(sync.assignments[0].assignment, &b"all"[..]);
+    bench.answer(token, synced(ErrorCode::None));
+    assert!(matches!(bench.step(), Step::Complete { .. }));
+}
+
+/// What a member does after a refused join: the pause before the next one in ms, whether the
+/// application hears of it, and whether the coordinator is looked for anew.
+#[test]
+fn refused_joins() {
+    let cases = [
+        (ErrorCode::UnknownMemberId, 0, false, false),
+        (ErrorCode::RebalanceInProgress, 0, false, false),
+        (ErrorCode::CoordinatorLoadInProgress, 100, false, false),
+        (ErrorCode::NotCoordinator, 100, false, true),
+        (ErrorCode::CoordinatorNotAvailable, 100, false, true),
+        (ErrorCode::FencedInstanceId, 100, true, false),
+        (ErrorCode::InconsistentGroupProtocol, 100, true, false),
+        (ErrorCode::InvalidSessionTimeout, 100, true, false),
+        (ErrorCode::GroupAuthorizationFailed, 100, true, false),
+        (ErrorCode::GroupMaxSizeReached, 100, true, false),
+    ];
+    for (code, pause, told, new_coordinator) in cases {
+        let mut bench = Bench::new(config());
+        bench.find_coordinator();
+        bench.prepare();
+        let (token, _) = bench.join();
+        bench.answer(token, join_error(code, ""));
+        if told {
+            let Step::Fail(error) = bench.step() else { panic!("{code}: the application is not told") };
+            assert_eq!(error.code(), Some(code));
+        }
+        if new_coordinator {
+            bench.find_coordinator();
+        }
+        if code == ErrorCode::UnknownMemberId {
+            assert!(bench.prepare(), "the generation is gone");
+        }
+        if pause > 0 {
+            assert!(matches!(bench.step(), Step::Wait), "{code}");
+            assert_eq!(bench.member.next_deadline(), Some(bench.now + Duration::from_millis(pause)));
+            bench.now += Duration::from_millis(pause);
+        }
+        let (_, join) = bench.join();
+        let reason = join.reason.unwrap();
+        assert!(reason.contains(code.exception_name()), "{code}: {reason}");
+    }
+}
+
+#[test]
+fn refused_syncs_join_again() {
+    let cases = [
+        (ErrorCode::RebalanceInProgress, false, Some("m1")),
+        (ErrorCode::IllegalGeneration, true, Some("m1")),
+        (ErrorCode::UnknownMemberId, true, Some("")),
+    ];
+    for (code, prepares, member) in cases {
+        let mut bench = Bench::new(config());
+        bench.find_coordinator();
+        bench.prepare();
+        let (token, _) = bench.join();
+        bench.answer(token, joined(1, "m1", "other"));
+        let (token, _) = bench.sync();
+        bench.answer(token, synced(code));
+        if prepares {
+            assert!(bench.prepare(), "{code}");
+        }
+        let (_, join) = bench.join();
+        assert_eq!(Some(join.member_id.as_str()), member, "{code}");
+    }
+}
+
+#[test]
+fn a_lost_join_is_sent_again_to_the_coordinator_found_then() {
+    let mut bench = Bench::new(config());
+    bench.find_coordinator();
+    bench.prepare();
+    let (token, _) = bench.join();
+    let lost = ClientError::timeout("join", Duration::from_secs(305));
+    bench.member.on_response(bench.now, token, Err(lost));
+    bench.find_coordinator();
+    assert!(matches!(bench.step(), Step::Wait));
+    bench.now += Duration::from_millis(100);
+    let (second, _) = bench.join();
+    // The answer to the first one comes after all.
+    bench.answer(token, joined(1, "ghost", "ghost"));
+    assert_eq!(bench.member.generation(), &Generation::NONE);
+    bench.answer(second, joined(2, "m2", "m2"));
+    assert_eq!(bench.member.generation().member_id, "m2");
+}
+
+#[test]
+fn heartbeats_keep_the_session() {
+    let mut bench = Bench::stable(config());
+    for _ in 0..30 {
+        bench.heartbeat(ErrorCode::None);
+    }
+    assert!(matches!(bench.step(), Step::Stable), "90 s with heartbeats are no reason to leave");
+}
+
+#[test]
+fn a_rebalance_is_noticed_by_a_heartbeat_and_prepared() {
+    let mut bench = Bench::stable(config());
+    bench.heartbeat(ErrorCode::RebalanceInProgress);
+    assert!(!bench.prepare(), "partitions are revoked, not lost");
+    // Heartbeats go on until the member joins again.
+    bench.heartbeat(ErrorCode::RebalanceInProgress);
+    bench.become_stable(2);
+}
+
+#[test]
+fn heartbeats_that_are_refused() {
+    // Code, whether the partitions are lost, the member id of the next join.
+    let cases = [(ErrorCode::UnknownMemberId, ""), (ErrorCode::IllegalGeneration, "m1")];
+    for (code, member) in cases {
+        let mut bench = Bench::stable(config());
+        bench.heartbeat(code);
+        assert!(bench.prepare(), "{code}: partitions are lost");
+        let (_, join) = bench.join();
+        assert_eq!(join.member_id, member, "{code}");
+    }
+}
+
+#[test]
+fn a_replaced_static_member_is_told() {
+    let mut bench = Bench::stable(MembershipConfig { group_instance_id: Some("i".into()), ..config() });
+    bench.heartbeat(ErrorCode::FencedInstanceId);
+    let Step::Fail(error) = bench.step() else { panic!("not told") };
+    assert_eq!(error.code(), Some(ErrorCode::FencedInstanceId));
+    assert!(error.is_fatal());
+}
+
+#[test]
+fn silence_of_the_coordinator_makes_the_member_look_for_another() {
+    let mut bench = Bench::stable(config());
+    bench.pass(Duration::from_secs(3));
+    let (beat, _) = bench.request();
+    bench.pass(Duration::from_secs(42));
+    assert_eq!(bench.member.coordinator(), None);
+    let (token, request) = bench.request();
+    assert_eq!(request, GroupRequest::FindCoordinator);
+    bench.answer(token, GroupResponse::Coordinator(8));
+    // Too late, and from somebody who is not asked any more.
+    let response = HeartbeatResponse { error_code: ErrorCode::UnknownMemberId.code(), ..Default::default() };
+    bench.answer(beat, GroupResponse::Heartbeat(response));
+    assert!(matches!(bench.step(), Step::Stable));
+    bench.pass(Duration::from_secs(3));
+    let (_, request) = bench.request();
+    assert!(matches!(request, GroupRequest::Heartbeat(_)));
+}
+
+#[test]
+fn failed_heartbeats_back_off() {
+    let mut bench = Bench::stable(config());
+    bench.pass(Duration::from_secs(3));
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        let (token, request) = bench.request();
+        assert!(matches!(request, GroupRequest::Heartbeat(_)));
+        let failed = ClientError::timeout("heartbeat", Duration::ZERO);
+        bench.member.on_response(bench.now, token, Err(failed));
+        bench.member.tick(bench.now);
+        let (token, _) = bench.request();
+        bench.answer(token, GroupResponse::Coordinator(7));
+        let next = bench.member.next_deadline().unwrap();
+        pauses.push((next - bench.now).as_millis());
+        bench.now = next;
+        bench.member.tick(bench.now);
+    }
+    assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000]);
+}
+
+#[test]
+fn a_member_that_is_not_polled_leaves() {
+    let mut bench = Bench::stable(config());
+    bench.member.polled(bench.now);
+    for _ in 0..99 {
+        bench.heartbeat(ErrorCode::None);
+    }
+    bench.pass(Duration::from_secs(3));
+    let (_, request) = bench.request();
+    let GroupRequest::Leave(leave) = request else { panic!("{request:?} is no leave") };
+    assert_eq!(leave.members[0].member_id, "m1");
+    assert_eq!(leave.members[0].reason.as_deref(), Some("consumer poll timeout has expired."));
+    bench.pass(Duration::from_secs(30));
+    assert!(bench.member.poll_request().is_none(), "no heartbeats without membership");
+    assert!(bench.prepare(), "what it had is lost");
+    let (_, join) = bench.join();
+    assert_eq!(join.member_id, "");
+}
+
+#[test]
+fn a_static_member_goes_without_saying() {
+    let mut bench = Bench::stable(MembershipConfig { group_instance_id: Some("i".into()), ..config() });
+    bench.member.leave("closing");
+    assert!(bench.member.poll_request().is_none());
+    let mut dynamic = Bench::stable(config());
+    dynamic.member.leave("closing");
+    let (token, _) = dynamic.request();
+    dynamic.answer(token, GroupResponse::Leave(LeaveGroupResponse::default()));
+}
+
+#[test]
+fn a_generation_that_ends_before_its_assignment_is_taken_over_counts_as_lost() {
+    let mut bench = Bench::new(config());
+    bench.find_coordinator();
+    bench.prepare();
+    let (token, _) = bench.join();
+    bench.answer(token, joined(1, "m1", "other"));
+    let (token, _) = bench.sync();
+    bench.answer(token, synced(ErrorCode::None));
+    bench.heartbeat(ErrorCode::UnknownMemberId);
+    assert!(bench.prepare());
+}
+
+#[test]
+fn commits_that_are_refused() {
+    use CommitVerdict::*;
+    // Code, whether the generation is still the one of the commit, verdict, whether the member is reset.
+    let cases = [
+        (ErrorCode::UnknownMemberId, true, Failed, true),
+        (ErrorCode::UnknownMemberId, false, Failed, false),
+        (ErrorCode::IllegalGeneration, true, Failed, true),
+        (ErrorCode::RebalanceInProgress, true, Rebalancing, false),
+        (ErrorCode::FencedInstanceId, true, Fatal, false),
+        (ErrorCode::FencedInstanceId, false, Failed, false),
+    ];
+    for (code, current, verdict, reset) in cases {
+        let mut bench = Bench::stable(config());
+        let mut sent = bench.member.generation().clone();
+        if !current {
+            sent.id -= 1;
+        }
+        assert_eq!(bench.member.on_commit_error(code, &sent), verdict, "{code} {current}");
+        assert_eq!(bench.member.state() == MemberState::Unjoined, reset, "{code} {current}");
+    }
+}
+
+#[test]
+fn a_coordinator_that_cannot_be_found_is_looked_for_with_pauses() {
+    let mut bench = Bench::new(config());
+    let mut pauses = Vec::new();
+    for _ in 0..5 {
+        assert!(matches!(bench.step(), Step::Wait));
+        let (token, _) = bench.request();
+        bench.member.on_response(bench.now, token, Err(ClientError::broker(ErrorCode::CoordinatorNotAvailable)));
+        assert!(matches!(bench.step(), Step::Wait));
+        assert!(bench.member.poll_request().is_none());
+        let next = bench.member.next_deadline().unwrap();
+        pauses.push((next - bench.now).as_millis());
+        bench.now = next;
+    }
+    assert_eq!(pauses, [100, 200, 400, 800, 1000]);
+    let (token, _) = {
+        bench.step();
+        bench.request()
+    };
+    bench.member.on_response(bench.now, token, Err(ClientError::broker(ErrorCode::GroupAuthorizationFailed)));
+    assert!(matches!(bench.step(), Step::Fail(_)));
 }

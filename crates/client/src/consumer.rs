@@ -33,6 +33,7 @@ mod rebalance;
 mod records;
 mod stream;
 mod subscription;
+mod typed;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ pub use position::OffsetAndTimestamp;
 pub use records::{BatchRecords, ConsumerRecord, ConsumerRecords, PartitionRecords};
 pub use stream::PollStream;
 pub use subscription::TopicPattern;
+pub use typed::{TypedConsumer, TypedRecord};
 
 use crate::config::{AutoOffsetReset, ConsumerConfig};
 use crate::net::TopicMetadata;

@@ -1,0 +1,99 @@
+//! What is read is what was produced.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use vltava_client::ClientError;
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_once_and_in_order() {
+    let broker = broker();
+    let servers = broker.bootstrap_servers();
+    for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        create_topic(servers, compression, 3).await;
+        produce(servers, compression, 3, 3000, &[("compression.type", compression)]).await;
+        // Limits that cut batches and answers in many places.
+        let limits = [("max.poll.records", "7"), ("max.partition.fetch.bytes", "4000")];
+        let consumer = consumer(servers, &limits);
+        consumer.assign((0..3).map(|p| tp(compression, p))).unwrap();
+        let records = read(&consumer, 3000).await;
+        let mut by_partition: BTreeMap<i32, Vec<(i64, usize)>> = BTreeMap::new();
+        for record in &records {
+            by_partition.entry(record.partition()).or_default().push((record.offset(), number(record)));
+        }
+        for (partition, found) in by_partition {
+            let expected: Vec<(i64, usize)> =
+                (0..1000).map(|offset| (offset, offset as usize * 3 + partition as usize)).collect();
+            assert_eq!(found, expected, "{compression}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_poll_loses_nothing() {
+    let broker = broker();
+    let servers = broker.bootstrap_servers();
+    create_topic(servers, "t", 2).await;
+    produce(servers, "t", 2, 2000, &[]).await;
+    let consumer = consumer(servers, &[("group.id", "g"), ("max.poll.records", "10")]);
+    consumer.subscribe(["t"]).unwrap();
+    let mut records = Vec::new();
+    for patience in (0..).map(|n| Duration::from_micros(n % 2000)) {
+        if let Ok(polled) = tokio::time::timeout(patience, consumer.poll(SHORT)).await {
+            records.extend(polled.unwrap().into_owned_records());
+        }
+        if records.len() >= 2000 {
+            break;
+        }
+    }
+    assert!(counts(&records).values().all(|&count| count == 1));
+    assert_eq!(counts(&records).len(), 2000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_gives_the_same_records() {
+    let broker = broker();
+    let servers = broker.bootstrap_servers();
+    create_topic(servers, "t", 1).await;
+    produce(servers, "t", 1, 100, &[]).await;
+    let consumer = consumer(servers, &[]);
+    consumer.assign([tp("t", 0)]).unwrap();
+    let mut stream = consumer.stream();
+    for expected in 0..100 {
+        assert_eq!(number(&stream.next().await.unwrap().unwrap()), expected);
+    }
+    consumer.wakeup();
+    assert!(stream.next().await.unwrap().is_none());
+}
+
+#[test]
+fn a_plain_thread_can_poll() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let broker = broker();
+    let servers = broker.bootstrap_servers().to_owned();
+    runtime.block_on(create_topic(&servers, "t", 1));
+    runtime.block_on(produce(&servers, "t", 1, 500, &[]));
+    let handle = runtime.handle().clone();
+    let thread = std::thread::spawn(move || {
+        let consumer = handle.block_on(async { consumer(&servers, &[("group.id", "g")]) });
+        consumer.subscribe(["t"]).unwrap();
+        let mut count = 0;
+        while count < 500 {
+            count += handle.block_on(consumer.poll(SHORT)).unwrap().len();
+        }
+        handle.block_on(consumer.close(PATIENCE)).unwrap();
+        count
+    });
+    assert_eq!(thread.join().unwrap(), 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_without_anything_to_read_says_so() {
+    let broker = broker();
+    let consumer = consumer(broker.bootstrap_servers(), &[]);
+    assert!(matches!(consumer.poll(SHORT).await, Err(ClientError::InvalidState { .. })));
+    assert!(matches!(consumer.subscribe(["t"]), Err(ClientError::InvalidState { .. })), "there is no group");
+    assert!(matches!(consumer.commit_sync().await, Err(ClientError::InvalidState { .. })));
+}

@@ -233,6 +233,10 @@ impl Partition {
         };
         let plan = log.read(offset, max_bytes, upper, min_one).map_err(|error| failure::code(&error))?;
         drop(log);
+        if plan.first_entry_incomplete {
+            // As Kafka answers: a part of a batch is of no use to a reader, and an error to Apache's consumer.
+            return Ok(data);
+        }
         let read = plan.read().map_err(|error| failure::code(&error))?;
         if isolation == Isolation::ReadCommitted {
             let aborted = plan.aborted_transactions.iter().flatten();

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use vltava_client::producer::{Delivery, Producer, ProducerRecord};
 use vltava_client::config::AutoOffsetReset;
+use vltava_client::producer::{Delivery, Producer, ProducerRecord};
 use vltava_client::{ClientError, Consumer, ConsumerConfig, ProducerConfig, TopicPartition};
 
 #[global_allocator]

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::{Consumer, ConsumerRecord, PartitionRecords};
-use crate::serdes::Deserializer;
 use crate::ClientError;
+use crate::serdes::Deserializer;
 
 /// A [`Consumer`] with deserialisers for keys and values.
 ///

@@ -11,14 +11,17 @@ use crate::support::*;
 
 /// Commits what is revoked, and keeps a list of the calls.
 #[derive(Clone, Default)]
-struct Calls(Arc<Mutex<Vec<(&'static str, BTreeSet<i32>)>>>);
+struct Calls(Arc<Mutex<Vec<Call>>>);
+
+/// Which call, for which partitions.
+type Call = (&'static str, BTreeSet<i32>);
 
 impl Calls {
     fn note(&self, call: &'static str, partitions: &[TopicPartition]) {
         self.0.lock().unwrap().push((call, partitions.iter().map(TopicPartition::partition).collect()));
     }
 
-    fn list(&self) -> Vec<(&'static str, BTreeSet<i32>)> {
+    fn list(&self) -> Vec<Call> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -73,10 +76,10 @@ async fn members_share_partitions_without_losing_or_repeating_records() {
         ];
         let first = consumer(servers, &settings);
         first.subscribe_with([topic.as_str()], Calls::default()).unwrap();
-        let mut records = poll_until(&[&first], "the first has all", |c| share_evenly(c)).await;
+        let mut records = poll_until(&[&first], "the first has all", share_evenly).await;
         let second = consumer(servers, &settings);
         second.subscribe_with([topic.as_str()], Calls::default()).unwrap();
-        records.extend(poll_until(&[&first, &second], "both have half", |c| share_evenly(c)).await);
+        records.extend(poll_until(&[&first, &second], "both have half", share_evenly).await);
         produce(servers, &topic, 4, 400, &[]).await;
         let mut seen = records.len();
         while seen < 800 {
@@ -86,7 +89,7 @@ async fn members_share_partitions_without_losing_or_repeating_records() {
             seen = records.len();
         }
         first.close(PATIENCE).await.unwrap();
-        records.extend(poll_until(&[&second], "the second has all", |c| share_evenly(c)).await);
+        records.extend(poll_until(&[&second], "the second has all", share_evenly).await);
         produce(servers, &topic, 4, 400, &[]).await;
         records.extend(read(&second, 1200 - records.len()).await);
         let counts = counts(&records);
@@ -101,19 +104,16 @@ async fn the_cooperative_protocol_revokes_only_what_moves() {
     let broker = broker();
     let servers = broker.bootstrap_servers();
     create_topic(servers, "t", 4).await;
-    let settings = [
-        ("group.id", "g"),
-        ("partition.assignment.strategy", "cooperative-sticky"),
-        ("heartbeat.interval.ms", "50"),
-    ];
+    let settings =
+        [("group.id", "g"), ("partition.assignment.strategy", "cooperative-sticky"), ("heartbeat.interval.ms", "50")];
     let (calls, others) = (Calls::default(), Calls::default());
     let first = consumer(servers, &settings);
     first.subscribe_with(["t"], calls.clone()).unwrap();
-    poll_until(&[&first], "the first has all", |c| share_evenly(c)).await;
+    poll_until(&[&first], "the first has all", share_evenly).await;
     assert_eq!(calls.list(), [("assigned", BTreeSet::from([0, 1, 2, 3]))]);
     let second = consumer(servers, &settings);
     second.subscribe_with(["t"], others.clone()).unwrap();
-    poll_until(&[&first, &second], "both have half", |c| share_evenly(c)).await;
+    poll_until(&[&first, &second], "both have half", share_evenly).await;
     let kept: BTreeSet<i32> = first.assignment().iter().map(TopicPartition::partition).collect();
     let moved: BTreeSet<i32> = [0, 1, 2, 3].into_iter().filter(|p| !kept.contains(p)).collect();
     assert!(calls.list().contains(&("revoked", moved.clone())), "{:?}", calls.list());
@@ -126,15 +126,14 @@ async fn the_eager_protocol_revokes_everything() {
     let broker = broker();
     let servers = broker.bootstrap_servers();
     create_topic(servers, "t", 4).await;
-    let settings =
-        [("group.id", "g"), ("partition.assignment.strategy", "range"), ("heartbeat.interval.ms", "50")];
+    let settings = [("group.id", "g"), ("partition.assignment.strategy", "range"), ("heartbeat.interval.ms", "50")];
     let calls = Calls::default();
     let first = consumer(servers, &settings);
     first.subscribe_with(["t"], calls.clone()).unwrap();
-    poll_until(&[&first], "the first has all", |c| share_evenly(c)).await;
+    poll_until(&[&first], "the first has all", share_evenly).await;
     let second = consumer(servers, &settings);
     second.subscribe(["t"]).unwrap();
-    poll_until(&[&first, &second], "both have half", |c| share_evenly(c)).await;
+    poll_until(&[&first, &second], "both have half", share_evenly).await;
     let kept: BTreeSet<i32> = first.assignment().iter().map(TopicPartition::partition).collect();
     let all = BTreeSet::from([0, 1, 2, 3]);
     assert_eq!(calls.list(), [("assigned", all.clone()), ("revoked", all), ("assigned", kept.clone())]);
@@ -151,12 +150,12 @@ async fn a_member_that_does_not_poll_loses_its_partitions() {
     let calls = Calls::default();
     let first = consumer(servers, &settings);
     first.subscribe_with(["t"], calls.clone()).unwrap();
-    poll_until(&[&first], "the first has all", |c| share_evenly(c)).await;
+    poll_until(&[&first], "the first has all", share_evenly).await;
     let second = consumer(servers, &settings);
     second.subscribe(["t"]).unwrap();
     // Only the second one polls from here on.
-    poll_until(&[&second], "the second has all", |c| share_evenly(c)).await;
-    poll_until(&[&first, &second], "both have half", |c| share_evenly(c)).await;
+    poll_until(&[&second], "the second has all", share_evenly).await;
+    poll_until(&[&first, &second], "both have half", share_evenly).await;
     assert!(calls.list().contains(&("lost", BTreeSet::from([0, 1, 2, 3]))), "{:?}", calls.list());
 }
 
@@ -171,7 +170,7 @@ async fn a_static_member_comes_back_to_its_partitions() {
     let second = consumer(servers, &settings("two"));
     first.subscribe(["t"]).unwrap();
     second.subscribe_with(["t"], calls.clone()).unwrap();
-    poll_until(&[&first, &second], "both have half", |c| share_evenly(c)).await;
+    poll_until(&[&first, &second], "both have half", share_evenly).await;
     let had = first.assignment();
     let before = calls.list().len();
     first.close(PATIENCE).await.unwrap();
@@ -191,10 +190,8 @@ async fn a_pattern_finds_topics_that_come_later() {
     consumer.subscribe_pattern(TopicPattern::new("log-.*").unwrap()).unwrap();
     poll_until(&[&consumer], "the first topic", |c| c[0].assignment() == [tp("log-a", 0)].into()).await;
     create_topic(servers, "log-b", 1).await;
-    poll_until(&[&consumer], "the second topic", |c| {
-        c[0].assignment() == [tp("log-a", 0), tp("log-b", 0)].into()
-    })
-    .await;
+    poll_until(&[&consumer], "the second topic", |c| c[0].assignment() == [tp("log-a", 0), tp("log-b", 0)].into())
+        .await;
     assert_eq!(consumer.subscription(), ["log-a".to_owned(), "log-b".to_owned()].into());
 }
 

@@ -25,7 +25,7 @@ async fn seeks_go_where_they_say() {
     consumer.seek_to_end(&[]).unwrap();
     assert_eq!(consumer.position(&partition).await.unwrap(), 100);
     assert_eq!(consumer.poll(SHORT).await.unwrap().len(), 0);
-    consumer.seek_to_beginning(&[partition.clone()]).unwrap();
+    consumer.seek_to_beginning(std::slice::from_ref(&partition)).unwrap();
     assert_eq!(number(&read(&consumer, 1).await[0]), 0);
     assert!(matches!(consumer.seek(&partition, -1), Err(ClientError::InvalidArgument { .. })));
     assert!(matches!(consumer.seek(&tp("t", 1), 0), Err(ClientError::NotAssigned { .. })));

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use vltava_protocol::Uuid;
-use vltava_protocol::messages::fetch_response::{
-    AbortedTransaction, FetchableTopicResponse, LeaderIdAndEpoch,
-};
+use vltava_protocol::messages::MetadataResponse;
+use vltava_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, LeaderIdAndEpoch};
 use vltava_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use vltava_protocol::messages::MetadataResponse;
 use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::{BatchPatch, Compression, ProducerState, RecordBatchBuilder};
 
@@ -359,11 +357,8 @@ fn the_new_leader_is_learned_from_the_error() {
     let mut bench = Bench::one();
     bench.call();
     let leader = LeaderIdAndEpoch { leader_id: 1, leader_epoch: 6, ..Default::default() };
-    let news = bench.answer(
-        0,
-        0,
-        vec![PartitionData { current_leader: leader, ..failed(0, ErrorCode::NotLeaderOrFollower) }],
-    );
+    let news =
+        bench.answer(0, 0, vec![PartitionData { current_leader: leader, ..failed(0, ErrorCode::NotLeaderOrFollower) }]);
     assert_eq!(news.leaders, [("t".into(), 0, 1, 6)]);
 }
 
@@ -465,10 +460,9 @@ fn read_committed_leaves_out_aborted_transactions_and_markers() {
         AbortedTransaction { producer_id: 3, first_offset: 1, ..Default::default() },
         AbortedTransaction { producer_id: 1, first_offset: 0, ..Default::default() },
     ];
-    for (isolation, expected) in [
-        (IsolationLevel::ReadCommitted, vec![3, 5, 6, 9]),
-        (IsolationLevel::ReadUncommitted, vec![0, 1, 3, 5, 6, 9]),
-    ] {
+    for (isolation, expected) in
+        [(IsolationLevel::ReadCommitted, vec![3, 5, 6, 9]), (IsolationLevel::ReadUncommitted, vec![0, 1, 3, 5, 6, 9])]
+    {
         let mut bench = Bench::new(FetchConfig { isolation, ..config() }, 1, AutoOffsetReset::Latest);
         bench.call();
         let part = PartitionData { aborted_transactions: Some(aborted.clone()), ..data(0, log.clone()) };

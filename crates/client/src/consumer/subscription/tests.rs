@@ -112,7 +112,8 @@ fn look_ups_wait_for_their_turn() {
 #[test]
 fn positions_after_a_change_of_the_leader() {
     type After = Result<Option<i64>, Option<i64>>;
-    let cases: [(AutoOffsetReset, Option<(i32, i64)>, After); 7] = [
+    type Case = (AutoOffsetReset, Option<(i32, i64)>, After);
+    let cases: [Case; 7] = [
         (AutoOffsetReset::Latest, Some((3, 100)), Ok(Some(10))),
         (AutoOffsetReset::Latest, Some((3, 10)), Ok(Some(10))),
         (AutoOffsetReset::Latest, Some((3, 8)), Ok(Some(8))),

@@ -290,7 +290,7 @@ impl Task {
         if !taken.corrupted {
             self.ctx.rt.stream_time = self.ctx.rt.stream_time.max(taken.timestamp);
             let Some(source) = self.sources.get_mut(taken.source) else { return Err(Error::internal("no source")) };
-            source.process(taken.timestamp, &mut self.ctx)?;
+            guarded(|| source.process(taken.timestamp, &mut self.ctx))?;
             if !self.ctx.rt.evicted.is_empty() {
                 self.ctx.forward_evicted()?;
             }
@@ -325,7 +325,7 @@ impl Task {
             any = true;
             self.ctx.rt.context =
                 RecordContext { known: true, partition: -1, offset: -1, timestamp: now, ..Default::default() };
-            self.ctx.with_slot(timer.slot, |node, ctx| node.punctuate(timer.callback, now, ctx))?;
+            guarded(|| self.ctx.with_slot(timer.slot, |node, ctx| node.punctuate(timer.callback, now, ctx)))?;
             self.ctx.forward_evicted()?;
             self.ctx.rt.punctuations.again(kind, id, time, now);
         }
@@ -462,6 +462,17 @@ impl Task {
         }
         first
     }
+}
+
+/// Turns a panic of application code into an error. The task is of no further use then: nodes that were at work are
+/// gone.
+fn guarded(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    caught.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Err(Box::new(Error::Panic(text.unwrap_or_else(|| "no message".to_owned()))))
+    })
 }
 
 /// Makes the stores of some nodes; returns them in the order of their registration.

@@ -15,6 +15,7 @@ use std::fs::{File, FileTimes};
 use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ use crate::file;
 use crate::file_names::{self, CLEANED, INDEX, LOG, TIME_INDEX, TXN_INDEX};
 use crate::log::Log;
 use crate::segment::LogSegment;
+use crate::topic_partition::TopicPartition;
 use crate::transaction_index::AbortedTransaction;
 
 /// Read and written at once.
@@ -39,6 +41,7 @@ const IO_CHUNK: usize = 1024 * 1024;
 /// What is to be cleaned of a log.
 #[derive(Debug)]
 pub(crate) struct CleaningPlan {
+    pub(crate) topic_partition: TopicPartition,
     pub(crate) dir: PathBuf,
     pub(crate) config: Arc<LogConfig>,
     /// The segments below the first uncleanable offset, in order.
@@ -108,15 +111,22 @@ pub struct CleanerStats {
 pub(crate) struct Cleaner {
     max_keys: usize,
     decompressor: Decompressor,
+    /// Whether to give up what is under way.
+    stop: Arc<AtomicBool>,
 }
 
 impl Cleaner {
     /// With room for the keys that fit into `dedupe_buffer_size` bytes (`log.cleaner.dedupe.buffer.size`) filled to
-    /// `load_factor` (`log.cleaner.io.buffer.load.factor`). The memory is taken as it is needed.
-    pub(crate) fn new(dedupe_buffer_size: u64, load_factor: f64) -> Self {
+    /// `load_factor` (`log.cleaner.io.buffer.load.factor`). The memory is taken as it is needed. A cleaning ends with
+    /// [`LogError::Closed`] when `stop` is set.
+    pub(crate) fn new(dedupe_buffer_size: u64, load_factor: f64, stop: Arc<AtomicBool>) -> Self {
         // Kafka's map has 24 bytes per key.
         let max_keys = (dedupe_buffer_size as f64 / 24.0 * load_factor) as usize;
-        Self { max_keys: max_keys.max(1), decompressor: Decompressor::default() }
+        Self { max_keys: max_keys.max(1), decompressor: Decompressor::default(), stop }
+    }
+
+    fn check_stop(&self, plan: &CleaningPlan) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(LogError::Closed(plan.topic_partition.clone())) } else { Ok(()) }
     }
 
     /// Cleans what `plan` says and swaps the result in. `None` where the log changed under it, so that nothing was
@@ -154,6 +164,7 @@ impl Cleaner {
         for segment in plan.segments.iter().filter(|segment| segment.next_base_offset > start) {
             let mut scanner = Scanner::new(&segment.file, 0..segment.size, IO_CHUNK);
             while let Some((header, batch)) = next_batch(&mut scanner, segment)? {
+                self.check_stop(plan)?;
                 let is_aborted = transactions.on_batch(&header, end_txn_marker_of(&batch));
                 if header.last_offset() < start {
                     continue;
@@ -187,18 +198,19 @@ impl Cleaner {
     ) -> Result<LogSegment> {
         let base_offset = group.first().map_or(0, |segment| segment.base_offset);
         let mut cleaned = LogSegment::create(&plan.dir, base_offset, CLEANED, &plan.config, 0, now_ms)?;
-        let mut filter = BatchFilter::new(plan, map, now_ms, &mut self.decompressor);
+        let filter = BatchFilter::new(plan, map, now_ms);
         let mut output = Output::default();
         for segment in group {
             stats.bytes_read += segment.size;
             let mut scanner = Scanner::new(&segment.file, 0..segment.size, IO_CHUNK);
             while let Some((header, batch)) = next_batch(&mut scanner, segment)? {
+                self.check_stop(plan)?;
                 let marker = end_txn_marker_of(&batch);
                 let can_discard = transactions.on_batch(&header, marker);
                 for aborted in transactions.take_retained_aborted() {
                     cleaned.txn_index().append(aborted)?;
                 }
-                match filter.filter(&batch, can_discard, stats)? {
+                match filter.filter(&batch, can_discard, &mut self.decompressor, stats)? {
                     Filtered::Nothing => {}
                     Filtered::Batch(header, bytes) => output.push(header, bytes),
                 }

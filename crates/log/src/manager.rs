@@ -9,6 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, fs};
 
 use cleaning::Cleaning;
@@ -111,6 +112,8 @@ pub struct LogManager {
     creation: Mutex<fastrand::Rng>,
     tasks: Mutex<Tasks>,
     cleaning: Mutex<Cleaning>,
+    /// Set by a stop, for a compaction under way.
+    stop_cleaning: Arc<AtomicBool>,
     lock: Mutex<Option<DirectoryLock>>,
 }
 
@@ -130,6 +133,7 @@ impl LogManager {
                 BTreeMap::new()
             })
         };
+        let stop_cleaning = Arc::new(AtomicBool::new(false));
         Ok(Self {
             recovery_points: checkpoint(RECOVERY_POINT_CHECKPOINT),
             log_start_offsets: checkpoint(LOG_START_OFFSET_CHECKPOINT),
@@ -141,9 +145,14 @@ impl LogManager {
             creation: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             tasks: Mutex::new(Tasks::new(&config, now_ms)),
             cleaning: Mutex::new(Cleaning::new(
-                Cleaner::new(config.cleaner_dedupe_buffer_size, config.cleaner_io_buffer_load_factor),
+                Cleaner::new(
+                    config.cleaner_dedupe_buffer_size,
+                    config.cleaner_io_buffer_load_factor,
+                    Arc::clone(&stop_cleaning),
+                ),
                 checkpoint(CLEANER_OFFSET_CHECKPOINT),
             )),
+            stop_cleaning,
             lock: Mutex::new(Some(lock)),
             config,
         })
@@ -314,7 +323,8 @@ impl LogManager {
     /// # Errors
     /// The first that closing a log gives; the others are closed nevertheless.
     pub fn shutdown(&self, broker_epoch: i64) -> Result<()> {
-        // Waits for a compaction under way: the files are not to be touched after this.
+        // Waits until a compaction under way has given up: the files are not to be touched after this.
+        self.stop_cleaning.store(true, Ordering::Relaxed);
         let _cleaning = self.cleaning.lock();
         let _creation = self.creation.lock();
         let logs = self.logs();

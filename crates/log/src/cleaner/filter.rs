@@ -31,25 +31,20 @@ pub(super) struct BatchFilter<'a> {
     plan: &'a CleaningPlan,
     map: &'a OffsetMap,
     now_ms: i64,
-    decompressor: &'a mut Decompressor,
 }
 
 impl<'a> BatchFilter<'a> {
-    pub(super) fn new(
-        plan: &'a CleaningPlan,
-        map: &'a OffsetMap,
-        now_ms: i64,
-        decompressor: &'a mut Decompressor,
-    ) -> Self {
-        Self { plan, map, now_ms, decompressor }
+    pub(super) fn new(plan: &'a CleaningPlan, map: &'a OffsetMap, now_ms: i64) -> Self {
+        Self { plan, map, now_ms }
     }
 
     /// Filters a batch. `can_discard` says that its transaction was aborted, or, of a marker, that nothing of its
     /// transaction is left.
     pub(super) fn filter(
-        &mut self,
+        &self,
         batch: &RecordBatch,
         can_discard: bool,
+        decompressor: &mut Decompressor,
         stats: &mut CleanerStats,
     ) -> Result<Filtered> {
         let horizon = batch.delete_horizon_ms();
@@ -63,7 +58,7 @@ impl<'a> BatchFilter<'a> {
         let mut read = 0_u64;
         let mut has_tombstones = false;
         if !discards_records {
-            for record in batch.records(self.decompressor).map_err(corrupt)? {
+            for record in batch.records(decompressor).map_err(corrupt)? {
                 let record = record.map_err(corrupt)?;
                 read += 1;
                 if batch.is_control() || retains(self.map, horizon, self.now_ms, &record) {
@@ -93,7 +88,7 @@ impl<'a> BatchFilter<'a> {
         } else {
             horizon
         };
-        self.rebuild(batch, horizon)
+        self.rebuild(batch, horizon, decompressor)
     }
 
     fn when_empty(&self, batch: &RecordBatch) -> Empty {
@@ -107,7 +102,7 @@ impl<'a> BatchFilter<'a> {
     }
 
     /// The batch with the records that stay, under their offsets.
-    fn rebuild(&mut self, batch: &RecordBatch, horizon: Option<i64>) -> Result<Filtered> {
+    fn rebuild(&self, batch: &RecordBatch, horizon: Option<i64>, decompressor: &mut Decompressor) -> Result<Filtered> {
         let mut builder = RecordBatchBuilder::new(Codec::from(batch.compression()))
             .base_offset(batch.base_offset())
             .partition_leader_epoch(batch.partition_leader_epoch());
@@ -121,7 +116,7 @@ impl<'a> BatchFilter<'a> {
             builder = builder.delete_horizon_ms(horizon);
         }
         let old_horizon = batch.delete_horizon_ms();
-        for record in batch.records(self.decompressor).map_err(corrupt)? {
+        for record in batch.records(decompressor).map_err(corrupt)? {
             let record = record.map_err(corrupt)?;
             if batch.is_control() || retains(self.map, old_horizon, self.now_ms, &record) {
                 builder.append_with_offset(&record).map_err(corrupt)?;

@@ -1,4 +1,6 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -40,7 +42,7 @@ impl Compacted {
         }
         let placeholder = TestLog::new(&[]).log;
         let log = Mutex::new(std::mem::replace(&mut self.t.log, placeholder));
-        let stats = Cleaner::new(max_keys * 24, 1.0).clean(&log, &plan, now).unwrap().unwrap();
+        let stats = cleaner(max_keys).clean(&log, &plan, now).unwrap().unwrap();
         self.t.log = log.into_inner();
         self.cleaned_to = Some(stats.end_offset);
         Some(stats)
@@ -58,6 +60,10 @@ impl Compacted {
     fn keys_and_values(&mut self) -> Vec<(i64, String)> {
         self.records().into_iter().map(|(o, k, v)| (o, format!("{k}={}", v.unwrap_or("null".into())))).collect()
     }
+}
+
+fn cleaner(max_keys: u64) -> Cleaner {
+    Cleaner::new(max_keys * 24, 1.0, Arc::default())
 }
 
 fn batches(log: &mut Log) -> Vec<vltava_protocol::record::RecordBatch> {
@@ -312,7 +318,7 @@ fn a_log_that_changed_meanwhile_is_left_as_it_is() {
     c.t.log.truncate_to(1, NOW).unwrap();
     let placeholder = TestLog::new(&[]).log;
     let log = Mutex::new(std::mem::replace(&mut c.t.log, placeholder));
-    assert_eq!(Cleaner::new(10_000, 1.0).clean(&log, &plan, NOW).unwrap(), None);
+    assert_eq!(cleaner(400).clean(&log, &plan, NOW).unwrap(), None);
     c.t.log = log.into_inner();
     assert_eq!(c.t.log.log_end_offset(), 1);
     assert!(c.t.files().iter().all(|name| !name.contains("cleaned")), "{:?}", c.t.files());
@@ -374,4 +380,20 @@ fn crashes_at_every_step_of_a_swap_lose_nothing() {
         assert_eq!(c.t.log.log_end_offset(), 12, "step {step}");
         c.t.log.close().unwrap();
     }
+}
+
+#[test]
+fn a_stop_gives_up_what_is_under_way() {
+    let mut c = Compacted::new(&[]);
+    c.put(&[("a", Some("1")), ("a", Some("2"))]);
+    c.roll();
+    let plan = c.t.log.plan_cleaning(None, NOW).unwrap().unwrap();
+    let placeholder = TestLog::new(&[]).log;
+    let log = Mutex::new(std::mem::replace(&mut c.t.log, placeholder));
+    let mut stopped = Cleaner::new(10_000, 1.0, Arc::new(AtomicBool::new(true)));
+    assert!(matches!(stopped.clean(&log, &plan, NOW), Err(crate::LogError::Closed(_))));
+    c.t.log = log.into_inner();
+    assert_eq!(c.records().len(), 2);
+    c.clean().unwrap();
+    assert_eq!(c.records().len(), 1);
 }

@@ -26,6 +26,7 @@ impl Log {
         let uncleanable = self.first_uncleanable_offset(first_dirty_offset, now_ms)?;
         let first_uncleanable_offset = self.floor_base_offset(uncleanable).min(self.active_base_offset());
         let mut plan = CleaningPlan {
+            topic_partition: self.topic_partition.clone(),
             dir: self.dir.clone(),
             config: Arc::clone(&self.config),
             segments: Vec::new(),

@@ -44,6 +44,8 @@ impl LogManager {
                 cleaning.uncleanable.push(tp);
                 return Ok(None);
             }
+            // The manager is being stopped.
+            Err(LogError::Closed(_)) => None,
             // Deleted under the cleaner's hands, with the directory that it writes to.
             Err(_) if log.lock().is_closed() => None,
             result => self.log_dir.guard(result, || format!("error while cleaning {tp}"))?,

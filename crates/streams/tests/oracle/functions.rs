@@ -12,6 +12,7 @@ pub struct Boom(pub String);
 pub type Predicate = Box<dyn Fn(&Maybe, &Maybe) -> Result<bool, Boom> + Send + Sync>;
 /// Key selectors and value mappers: (key, value).
 pub type Mapper = Box<dyn Fn(&Maybe, &Maybe) -> Result<Maybe, Boom> + Send + Sync>;
+type NonNullMapper = Box<dyn Fn(&Maybe) -> Result<Maybe, Boom> + Send + Sync>;
 pub type Flat = Box<dyn Fn(&Maybe, &Maybe) -> Result<Vec<Maybe>, Boom> + Send + Sync>;
 /// (key, left, right)
 pub type Joiner = Box<dyn Fn(&Maybe, &Maybe, &Maybe) -> Result<Maybe, Boom> + Send + Sync>;
@@ -112,7 +113,7 @@ pub fn mapper(spec: &str) -> Mapper {
         "text" => return Box::new(|_, v| Ok(Val::text(text(v)))),
         _ => {}
     }
-    let inner: Box<dyn Fn(&Maybe) -> Result<Maybe, Boom> + Send + Sync> = match head {
+    let inner: NonNullMapper = match head {
         "identity" => Box::new(|v| Ok(v.clone())),
         "upper" => Box::new(|v| Ok(Val::text(text(v).to_uppercase()))),
         "lower" => Box::new(|v| Ok(Val::text(text(v).to_lowercase()))),
@@ -146,9 +147,7 @@ pub fn key_selector(spec: &str) -> Mapper {
         "null" => Box::new(|_, _| Ok(None)),
         "const" => Box::new(move |_, _| Ok(Val::text(&*s))),
         "first_char" => Box::new(|_, v| Ok(first_char(v))),
-        "last_char" => {
-            Box::new(|_, v| Ok(v.as_ref().and_then(|_| text(v).chars().last()).and_then(|last| Val::text(last))))
-        }
+        "last_char" => Box::new(|_, v| Ok(v.as_ref().and_then(|_| text(v).chars().last()).and_then(Val::text))),
         "prefix" => Box::new(move |k, _| Ok(Val::text(format!("{s}{}", text(k))))),
         "key_first_char" => Box::new(|k, _| Ok(first_char(k))),
         "key_text" => Box::new(|k, _| Ok(Val::text(text(k)))),
@@ -173,7 +172,7 @@ pub fn flat(spec: &str) -> Flat {
     match head {
         "none" => Box::new(|_, _| Ok(Vec::new())),
         "words" => Box::new(|_, v| {
-            let words = v.is_some().then(|| text(v)).unwrap_or_default();
+            let words = if v.is_some() { text(v) } else { String::new() };
             Ok(words.split(' ').filter(|word| !word.is_empty()).map(Val::text).collect())
         }),
         "repeat" => {

@@ -1,0 +1,91 @@
+//! The verdict over all cases, and what may differ.
+
+use std::{collections::BTreeMap, fs, path::Path, process::ExitCode, time::Duration};
+
+use super::runner::{Outcome, Outcomes};
+
+/// How many failures are shown unless all are asked for.
+const SHOWN: usize = 12;
+
+/// A list of cases that may fail: `file/case name = reason` per line, `#` begins a comment line.
+fn list(name: &str) -> BTreeMap<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(name);
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let entry = |line: &str| {
+        let (case, reason) = line.split_once(" = ").unwrap_or_else(|| panic!("{name}: no reason in {line:?}"));
+        (case.to_owned(), reason.to_owned())
+    };
+    lines.map(entry).collect()
+}
+
+/// Prints the outcomes; the summary is the last line.
+pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
+    let verbose = std::env::var_os("ORACLE_VERBOSE").is_some();
+    let (deviations, known) = (list("deviations.txt"), list("known_failures.txt"));
+    let (mut passed, mut failed, mut broken, mut shown) = (0, 0, Vec::new(), 0);
+    let mut unsupported: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut by_file: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    for (id, outcome) in outcomes {
+        let counts = by_file.entry(id.split('/').next().unwrap()).or_default();
+        let listed = deviations.contains_key(id) || known.contains_key(id);
+        match outcome {
+            Outcome::Passed => {
+                passed += 1;
+                counts[0] += 1;
+                if listed {
+                    broken.push(format!("{id} passes: take it off its list"));
+                }
+            }
+            Outcome::Failed(differences) => {
+                failed += 1;
+                counts[1] += 1;
+                if !listed {
+                    broken.push(format!("{id} fails"));
+                }
+                if verbose || !listed && shown < SHOWN {
+                    shown += 1;
+                    let limit = if verbose { usize::MAX } else { 3 };
+                    println!("--- {id}");
+                    differences.iter().take(limit).for_each(|difference| println!("    {difference}"));
+                }
+            }
+            Outcome::Unsupported(what) => {
+                counts[2] += 1;
+                *unsupported.entry(what).or_default() += 1;
+            }
+        }
+    }
+    if all {
+        let ids: std::collections::BTreeSet<_> = outcomes.iter().map(|(id, _)| id).collect();
+        let stale = deviations.keys().chain(known.keys()).filter(|id| !ids.contains(id));
+        broken.extend(stale.map(|id| format!("{id} is on a list, but there is no such case")));
+    }
+    println!("\n{:<28}{:>7}{:>7}{:>7}", "file", "passed", "failed", "unsup.");
+    for (file, [passed, failed, unsupported]) in &by_file {
+        println!("{file:<28}{passed:>7}{failed:>7}{unsupported:>7}");
+    }
+    if !unsupported.is_empty() {
+        println!("\nunsupported, by what is missing first:");
+        let mut by_count: Vec<_> = unsupported.iter().collect();
+        by_count.sort_by_key(|(what, count)| (std::cmp::Reverse(**count), **what));
+        by_count.iter().for_each(|(what, count)| println!("{count:>6}  {what}"));
+    }
+    for (title, list) in [("deviations, by decision", &deviations), ("known failures, to be mended", &known)] {
+        let here = list.iter().filter(|(id, _)| outcomes.iter().any(|(known, _)| known == *id));
+        let here: Vec<_> = here.collect();
+        if !here.is_empty() {
+            println!("\n{title}: {}", here.len());
+            here.iter().filter(|_| verbose).for_each(|(id, reason)| println!("    {id}: {reason}"));
+        }
+    }
+    let ok = broken.is_empty();
+    if !ok {
+        println!("\n{} against the lists:", broken.len());
+        broken.iter().take(if verbose { usize::MAX } else { 40 }).for_each(|line| println!("    {line}"));
+    }
+    let (verdict, seconds) = (if ok { "ok" } else { "FAILED" }, took.as_secs_f64());
+    println!("\ntest result: {verdict}. {passed} passed; {failed} failed; finished in {seconds:.2}s");
+    println!("oracle: {passed} passed, {failed} failed, {} unsupported", unsupported.values().sum::<usize>());
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,366 @@
+//! Stores: as steps describe them, the command language over them, and their content as JSON.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value as Json, json};
+use vltava_streams::{
+    Data, KeyValueStore, Materialized, Result, StoreBuilder, TimestampedKeyValueStore, TopologyTestDriver,
+    ValueAndTimestamp, dsl::StoreType, record::Headers, state::KeyValueSupplier, store::StoreAccess,
+};
+
+use super::{
+    payload, serdes,
+    topology::{Step, Stop},
+    value::{Maybe, Val, text},
+};
+
+type Plain = KeyValueStore<Val, Val>;
+type Timestamped = TimestampedKeyValueStore<Val, Val>;
+
+// ---- stores as steps describe them -------------------------------------------------------------
+
+/// The engine of a supplier's specification, for a store of this name.
+pub fn key_value_supplier(spec: &str, name: &str) -> Step<KeyValueSupplier> {
+    match spec.split(':').next().unwrap() {
+        "persistent" => Ok(KeyValueSupplier::persistent(name)),
+        "persistent_timestamped" => Ok(KeyValueSupplier::persistent_timestamped(name)),
+        "in_memory" => Ok(KeyValueSupplier::in_memory(name)),
+        other => Err(Stop::Unsupported(format!("supplier {other}"))),
+    }
+}
+
+/// Changelog settings: `None` for no changelog.
+fn logging(spec: &Json) -> Option<BTreeMap<String, String>> {
+    match spec {
+        Json::Bool(on) => on.then(BTreeMap::new),
+        Json::Object(map) => {
+            Some(map.iter().map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())).collect())
+        }
+        _ => panic!("not a logging option: {spec}"),
+    }
+}
+
+/// The step's `materialized` object, if it has one.
+pub fn materialized<V: Data>(step: &Json, supplied: Supplied) -> Step<Option<Materialized<Val, V>>>
+where
+    Materialized<Val, V>: WithValueSerde,
+{
+    let Some(spec) = step.get("materialized") else { return Ok(None) };
+    let name = spec.get("store").and_then(Json::as_str);
+    let mut m = match (spec.get("supplier").and_then(Json::as_str), name) {
+        (Some(supplier), Some(name)) => match supplied {
+            Supplied::KeyValue => Materialized::supplied(key_value_supplier(supplier, name)?),
+        },
+        (None, Some(name)) => Materialized::named(name),
+        _ => Materialized::new(),
+    };
+    match spec.get("storeType").and_then(Json::as_str) {
+        Some("rocksdb") => m = m.with_store_type(StoreType::Persistent),
+        Some("in_memory") => m = m.with_store_type(StoreType::InMemory),
+        Some(other) => panic!("unknown store type {other}"),
+        None => {}
+    }
+    if let Some(serde) = serdes::serde(spec, "key") {
+        m = m.with_key_serde(serde);
+    }
+    if let Some(serde) = serdes::serde(spec, "value") {
+        m = m.with_value(serde);
+    }
+    if let Some(spec) = spec.get("logging") {
+        m = match logging(spec) {
+            Some(config) => m.with_logging_enabled(config),
+            None => m.with_logging_disabled(),
+        };
+    }
+    match spec.get("caching").and_then(Json::as_bool) {
+        Some(true) => m = m.with_caching_enabled(),
+        Some(false) => m = m.with_caching_disabled(),
+        None => {}
+    }
+    if let Some(ms) = spec.get("retention") {
+        m = m.with_retention(duration(ms)?);
+    }
+    Ok(Some(m))
+}
+
+/// Which suppliers a `materialized` object may name.
+#[derive(Clone, Copy)]
+pub enum Supplied {
+    KeyValue,
+}
+
+/// Sets a value serde, whatever the table's values are.
+pub trait WithValueSerde: Sized {
+    fn with_value(self, serde: vltava_streams::SerdeRef<Val>) -> Self;
+}
+impl WithValueSerde for Materialized<Val, Val> {
+    fn with_value(self, serde: vltava_streams::SerdeRef<Val>) -> Self {
+        self.with_value_serde(serde)
+    }
+}
+
+/// A number of milliseconds; a negative one cannot be said in Rust.
+pub fn duration(ms: &Json) -> Step<Duration> {
+    let ms = ms.as_i64().unwrap();
+    u64::try_from(ms).map(Duration::from_millis).map_err(|_| Stop::Unsupported("a negative Duration".to_owned()))
+}
+
+/// A store builder of a case.
+#[derive(Clone, Debug)]
+pub enum AnyBuilder {
+    Plain(StoreBuilder<Plain>),
+    Timestamped(StoreBuilder<Timestamped>),
+}
+
+impl AnyBuilder {
+    pub fn of(spec: &Json) -> Step<Self> {
+        let field = |name: &str| spec[name].as_str().unwrap();
+        let (key, value) = (
+            serdes::serde(spec, "key").unwrap_or_else(serdes::null),
+            serdes::serde(spec, "value").unwrap_or_else(serdes::null),
+        );
+        let supplier = || key_value_supplier(field("supplier"), field("name"));
+        Ok(match field("kind") {
+            "key_value" => AnyBuilder::Plain(with_options(StoreBuilder::key_value_with(supplier()?, key, value), spec)),
+            "timestamped_key_value" => AnyBuilder::Timestamped(with_options(
+                StoreBuilder::timestamped_key_value_with(supplier()?, key, value),
+                spec,
+            )),
+            other => return Err(Stop::Unsupported(format!("store kind {other}"))),
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            AnyBuilder::Plain(builder) => builder.name(),
+            AnyBuilder::Timestamped(builder) => builder.name(),
+        }
+    }
+
+    pub fn add_to_builder(&self, dsl: &vltava_streams::StreamsBuilder) {
+        match self {
+            AnyBuilder::Plain(builder) => {
+                dsl.add_state_store(builder.clone());
+            }
+            AnyBuilder::Timestamped(builder) => {
+                dsl.add_state_store(builder.clone());
+            }
+        }
+    }
+
+    pub fn add_to_topology(&self, topology: &mut vltava_streams::Topology, processors: &[&str]) -> Result<()> {
+        match self {
+            AnyBuilder::Plain(builder) => topology.add_store(builder, processors).map(drop),
+            AnyBuilder::Timestamped(builder) => topology.add_store(builder, processors).map(drop),
+        }
+    }
+}
+
+fn with_options<S>(mut builder: StoreBuilder<S>, spec: &Json) -> StoreBuilder<S> {
+    if let Some(spec) = spec.get("logging") {
+        builder = match logging(spec) {
+            Some(config) => builder.with_logging_enabled(config),
+            None => builder.with_logging_disabled(),
+        };
+    }
+    match spec.get("caching").and_then(Json::as_bool) {
+        Some(true) => builder.with_caching_enabled(),
+        Some(false) => builder.with_caching_disabled(),
+        None => builder,
+    }
+}
+
+// ---- a store at work ---------------------------------------------------------------------------
+
+/// A store that was looked up by its name alone.
+pub enum AnyStore<'a, 'b> {
+    Plain(&'a mut StoreAccess<'b, Plain>),
+    Timestamped(&'a mut StoreAccess<'b, Timestamped>),
+}
+
+/// What holds stores: a processor's context, or the test driver.
+pub trait Stores {
+    fn with_store<R>(&mut self, name: &str, f: impl FnOnce(AnyStore<'_, '_>) -> Result<R>) -> Result<R>;
+}
+
+impl Stores for &TopologyTestDriver {
+    fn with_store<R>(&mut self, name: &str, f: impl FnOnce(AnyStore<'_, '_>) -> Result<R>) -> Result<R> {
+        // The driver answers a wrong type with an error before it calls the function.
+        let mut f = Some(f);
+        let plain = self.store::<Plain, _>(name, |store| f.take().unwrap()(AnyStore::Plain(store)));
+        match f {
+            None => plain,
+            Some(f) => self.store::<Timestamped, _>(name, |store| f(AnyStore::Timestamped(store))),
+        }
+    }
+}
+
+/// Looks a store up in a context that knows `state_store`.
+#[macro_export]
+macro_rules! context_stores {
+    ($context:ty) => {
+        impl $crate::stores::Stores for $context {
+            fn with_store<R>(
+                &mut self,
+                name: &str,
+                f: impl FnOnce($crate::stores::AnyStore<'_, '_>) -> vltava_streams::Result<R>,
+            ) -> vltava_streams::Result<R> {
+                use vltava_streams::{KeyValueStore, TimestampedKeyValueStore};
+                use $crate::{stores::AnyStore, value::Val};
+                if let Ok(mut store) = self.state_store::<KeyValueStore<Val, Val>>(name) {
+                    return f(AnyStore::Plain(&mut store));
+                }
+                let mut store = self.state_store::<TimestampedKeyValueStore<Val, Val>>(name)?;
+                f(AnyStore::Timestamped(&mut store))
+            }
+        }
+    };
+}
+
+impl AnyStore<'_, '_> {
+    /// The value of a key, without its timestamp.
+    pub fn value(&mut self, key: &Val) -> Result<Maybe> {
+        match self {
+            AnyStore::Plain(store) => store.get(key),
+            AnyStore::Timestamped(store) => Ok(store.get(key)?.map(|row| row.value)),
+        }
+    }
+
+    pub fn put(&mut self, key: &Val, value: Maybe, timestamp: i64) -> Result<()> {
+        match self {
+            AnyStore::Plain(store) => store.put(key, value),
+            AnyStore::Timestamped(store) => store.put(key, value.map(|value| ValueAndTimestamp::new(value, timestamp))),
+        }
+    }
+
+    pub fn delete(&mut self, key: &Val) -> Result<()> {
+        match self {
+            AnyStore::Plain(store) => store.delete(key).map(drop),
+            AnyStore::Timestamped(store) => store.delete(key).map(drop),
+        }
+    }
+
+    /// Every entry of a key-value store, without timestamps.
+    pub fn entries(&mut self) -> Result<Vec<(Val, Val)>> {
+        match self {
+            AnyStore::Plain(store) => store.all(),
+            AnyStore::Timestamped(store) => Ok(store.all()?.into_iter().map(|(key, row)| (key, row.value)).collect()),
+        }
+    }
+
+    /// Runs a command line; `timestamp` and `headers` are what writes use that name none.
+    pub fn run(&mut self, command: &str, timestamp: i64, _headers: &Headers) -> Result<String> {
+        let words: Vec<_> = command.split(' ').collect();
+        let result = match self {
+            AnyStore::Plain(store) => key_value(store, &words, |value, _| value)?,
+            AnyStore::Timestamped(store) => {
+                key_value(store, &words, |value, ts| ValueAndTimestamp::new(value, ts.unwrap_or(timestamp)))?
+            }
+        };
+        Ok(format!("{command} -> {result}"))
+    }
+
+    /// The content, as the expectation of a case shows it.
+    pub fn dump(&mut self) -> Result<Json> {
+        Ok(match self {
+            AnyStore::Plain(store) => {
+                let entries = store.all()?.into_iter().map(|(key, value)| json!([typed(key), typed(value)]));
+                json!({ "kind": "keyValue", "entries": entries.collect::<Vec<_>>() })
+            }
+            AnyStore::Timestamped(store) => {
+                let rows = store.all()?.into_iter();
+                let entries = rows.map(|(key, row)| json!([typed(key), typed(row.value), row.timestamp]));
+                json!({ "kind": "timestampedKeyValue", "entries": entries.collect::<Vec<_>>() })
+            }
+        })
+    }
+}
+
+fn typed(value: Val) -> Json {
+    Val::typed(&Some(value))
+}
+
+// ---- commands ----------------------------------------------------------------------------------
+
+/// How a stored value shows.
+trait Show {
+    fn show(&self) -> String;
+}
+impl Show for Val {
+    fn show(&self) -> String {
+        text(&Some(self.clone()))
+    }
+}
+impl Show for ValueAndTimestamp<Val> {
+    fn show(&self) -> String {
+        format!("{}@{}", self.value.show(), self.timestamp)
+    }
+}
+
+fn show<V: Show>(value: Option<V>) -> String {
+    value.map_or_else(|| "null".to_owned(), |value| value.show())
+}
+
+fn list<V: Show>(entries: Vec<(Val, V)>) -> String {
+    let parts: Vec<_> = entries.iter().map(|(key, value)| format!("{}={}", key.show(), value.show())).collect();
+    parts.join(";")
+}
+
+fn argument(word: &str) -> Maybe {
+    if word == "-" {
+        return None;
+    }
+    if let Some(number) = word.strip_prefix("long:") {
+        return Some(Val::Long(number.parse().unwrap()));
+    }
+    if let Some(number) = word.strip_prefix("int:") {
+        return Some(Val::Int(number.parse().unwrap()));
+    }
+    Val::text(word)
+}
+
+fn key_value<V: vltava_streams::Flow + Show>(
+    store: &mut StoreAccess<'_, KeyValueStore<Val, V>>,
+    words: &[&str],
+    wrap: impl Fn(Val, Option<i64>) -> V,
+) -> Result<String> {
+    let key = |at: usize| argument(words[at]).expect("a key is not null");
+    let bound = |at: usize| argument(words[at]);
+    let value = |at: usize, ts: Option<i64>| argument(words[at]).map(|value| wrap(value, ts));
+    let ts = words.get(3).and_then(|word| word.parse().ok());
+    Ok(match words[0] {
+        "put" => {
+            store.put(&key(1), value(2, ts))?;
+            "ok".to_owned()
+        }
+        "putIfAbsent" => show(store.put_if_absent(&key(1), value(2, ts))?),
+        "putAll" => {
+            let pairs = (1..words.len() - 1).step_by(2);
+            store.put_all(pairs.map(|at| (key(at), value(at + 1, None))).collect::<Vec<_>>())?;
+            "ok".to_owned()
+        }
+        "delete" => show(store.delete(&key(1))?),
+        "get" => show(store.get(&key(1))?),
+        "range" => list(store.range(bound(1).as_ref(), bound(2).as_ref())?),
+        "reverseRange" => list(store.reverse_range(bound(1).as_ref(), bound(2).as_ref())?),
+        "all" => list(store.all()?),
+        "reverseAll" => list(store.reverse_all()?),
+        "prefixScan" => list(store.prefix_scan(words[1].as_bytes())?),
+        other => panic!("unknown key-value store command {other}"),
+    })
+}
+
+/// Headers as store commands show them.
+pub fn show_headers(headers: &Headers) -> String {
+    let part = |header: &vltava_streams::Header| {
+        let value = header.value.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        format!("{}={}", header.key, value.as_deref().unwrap_or("null"))
+    };
+    format!("{{{}}}", headers.iter().map(part).collect::<Vec<_>>().join(","))
+}
+
+/// Headers as the engine has them.
+pub fn headers_of(node: Option<&Json>) -> Headers {
+    let pairs = payload::headers(node).into_iter();
+    pairs.map(|(key, value)| vltava_streams::Header { key, value: value.map(Into::into) }).collect()
+}

@@ -1,0 +1,98 @@
+//! Operators on grouped streams and tables.
+
+use serde_json::Value as Json;
+use vltava_streams::{KGroupedStream, KGroupedTable, Materialized};
+
+use super::{Interpreter, Made, Step, only, required, text, unsupported};
+use crate::{
+    functions::{self, Boom},
+    serdes,
+    stores::{Supplied, WithValueSerde, materialized},
+    value::{Maybe, Val, number},
+};
+
+impl Interpreter<'_> {
+    pub(super) fn on_grouped(&mut self, grouped: &KGroupedStream<Maybe, Maybe>, step: &Json) -> Step<Made> {
+        let name = text(step, "name");
+        let op = required(step, "op");
+        if !matches!(op, "count" | "reduce" | "aggregate") {
+            return unsupported(match step.get("window").and_then(|window| text(window, "type")) {
+                Some(kind) => format!("KGroupedStream {op} {kind}"),
+                None => format!("KGroupedStream {op}"),
+            });
+        }
+        let store = materialized(step, Supplied::KeyValue)?;
+        Ok(Made::Table(match op {
+            "count" => {
+                only(step, "KGroupedStream", &["materialized"])?;
+                let given = store.is_some();
+                let store = with_long_values(store.unwrap_or_default(), step);
+                let next = |count: Val| Val::Long(number(&Some(count)) + 1);
+                grouped.count_as(name, store, given, || Val::Long(0), next)
+            }
+            "reduce" => {
+                only(step, "KGroupedStream", &["reducer", "materialized"])?;
+                let reducer = functions::reducer(required(step, "reducer"));
+                grouped.try_reduce(name, store.unwrap_or_default(), move |sum, value| reducer(&Some(sum), &Some(value)))
+            }
+            "aggregate" => {
+                only(step, "KGroupedStream", &["initializer", "aggregator", "materialized"])?;
+                let initializer = functions::initializer(required(step, "initializer"));
+                let aggregator = functions::aggregator(required(step, "aggregator"));
+                grouped.try_aggregate(
+                    name,
+                    store.unwrap_or_default(),
+                    move || Ok::<_, Boom>(initializer()),
+                    move |key, value, sum| aggregator(&Some(key.clone()), &Some(value), &sum),
+                )
+            }
+            _ => unreachable!(),
+        }))
+    }
+
+    pub(super) fn on_grouped_table(&mut self, grouped: &KGroupedTable<Val, Val>, step: &Json) -> Step<Made> {
+        let name = text(step, "name");
+        let store = materialized(step, Supplied::KeyValue)?;
+        Ok(Made::Table(match required(step, "op") {
+            "count" => {
+                only(step, "KGroupedTable", &["materialized"])?;
+                let store = with_long_values(store.unwrap_or_default(), step);
+                let next = |by| move |count: Val| Val::Long(number(&Some(count)) + by);
+                grouped.count_as(name, store, || Val::Long(0), next(1), next(-1))
+            }
+            "reduce" => {
+                only(step, "KGroupedTable", &["adder", "subtractor", "materialized"])?;
+                let adder = functions::reducer(required(step, "adder"));
+                let subtractor = functions::reducer(required(step, "subtractor"));
+                grouped.try_reduce(
+                    name,
+                    store.unwrap_or_default(),
+                    move |sum, value| adder(&Some(sum), &Some(value)),
+                    move |sum, value| subtractor(&Some(sum), &Some(value)),
+                )
+            }
+            "aggregate" => {
+                only(step, "KGroupedTable", &["initializer", "adder", "subtractor", "materialized"])?;
+                let initializer = functions::initializer(required(step, "initializer"));
+                let adder = functions::aggregator(required(step, "adder"));
+                let subtractor = functions::aggregator(required(step, "subtractor"));
+                grouped.try_aggregate(
+                    name,
+                    store.unwrap_or_default(),
+                    move || Ok::<_, Boom>(initializer()),
+                    move |key, value, sum| adder(&Some(key.clone()), &Some(value), &sum),
+                    move |key, value, sum| subtractor(&Some(key.clone()), &Some(value), &sum),
+                )
+            }
+            op => return unsupported(format!("KGroupedTable {op}")),
+        }))
+    }
+}
+
+/// A count's store holds longs unless it says otherwise.
+fn with_long_values(store: Materialized<Val, Val>, step: &Json) -> Materialized<Val, Val> {
+    match step.get("materialized").and_then(|spec| spec.get("value")) {
+        Some(_) => store,
+        None => store.with_value(serdes::by_name("long")),
+    }
+}

@@ -1,0 +1,69 @@
+//! Operators on a table.
+
+use serde_json::Value as Json;
+use vltava_streams::KTable;
+
+use super::{Interpreter, Made, Step, only, options, required, text, unsupported};
+use crate::{
+    functions::{self, Boom},
+    stores::{Supplied, materialized},
+    value::{Maybe, Val},
+};
+
+impl Interpreter<'_> {
+    pub(super) fn on_table(&mut self, table: &KTable<Val, Val>, step: &Json) -> Step<Made> {
+        let name = text(step, "name");
+        let store = materialized(step, Supplied::KeyValue)?;
+        Ok(Made::Table(match required(step, "op") {
+            "filter" => {
+                only(step, "KTable", &["predicate", "materialized"])?;
+                let predicate = functions::predicate(required(step, "predicate"));
+                table.try_filter(name, store, move |key, value| predicate(&Some(key.clone()), &Some(value.clone())))
+            }
+            "filterNot" => {
+                only(step, "KTable", &["predicate", "materialized"])?;
+                let predicate = functions::predicate(required(step, "predicate"));
+                table.try_filter_not(name, store, move |key, value| predicate(&Some(key.clone()), &Some(value.clone())))
+            }
+            "mapValues" => {
+                only(step, "KTable", &["mapper", "withKey", "materialized"])?;
+                let mapper = options::value_mapper(step);
+                table.try_map_values(name, store, move |key, value| mapper(&Some(key.clone()), &Some(value)))
+            }
+            "toStream" => {
+                only(step, "KTable", &["selector"])?;
+                let stream = table.to_nullable_stream(name);
+                return Ok(Made::Stream(match text(step, "selector") {
+                    Some(selector) => stream.try_select_key(None, functions::key_selector(selector)),
+                    None => stream,
+                }));
+            }
+            "groupBy" => {
+                only(step, "KTable", &["selector", "mapper", "key", "value"])?;
+                let (selector, mapper) = options::pair_mapper(step);
+                let pair = move |key: &Val, value: &Val| {
+                    let (key, value) = (Some(key.clone()), Some(value.clone()));
+                    Ok::<_, Boom>((selector(&key, &value)?, mapper(&key, &value)?))
+                };
+                let grouped = options::grouped(step).unwrap_or_default();
+                return Ok(Made::GroupedTable(table.try_group_by::<Maybe, Maybe, _>(pair, grouped)));
+            }
+            op @ ("join" | "leftJoin") if step.get("foreignKey").is_some() => {
+                return unsupported(format!("KTable {op} by foreign key"));
+            }
+            op @ ("join" | "leftJoin" | "outerJoin") => {
+                only(step, "KTable", &["other", "joiner", "materialized"])?;
+                let Made::Table(other) = self.made(step, "other") else { panic!("a join with no table") };
+                let joiner = options::joiner(step);
+                let join =
+                    move |left: Option<&Val>, right: Option<&Val>| joiner(&None, &left.cloned(), &right.cloned());
+                match op {
+                    "join" => table.try_join(&other, name, store, move |a, b| join(Some(a), Some(b))),
+                    "leftJoin" => table.try_left_join(&other, name, store, move |a, b| join(Some(a), b)),
+                    _ => table.try_outer_join(&other, name, store, join),
+                }
+            }
+            op => return unsupported(format!("KTable {op}")),
+        }))
+    }
+}

@@ -3,7 +3,7 @@
 //! A [`Log`] appends record batches, reads them by offset or timestamp, rolls segments, applies retention, truncates,
 //! keeps the state of producers and transactions, and recovers after a crash. A [`LogManager`](manager::LogManager)
 //! holds the logs of one directory. Everything here is synchronous file work driven by a clock that the caller
-//! passes in: no network, no async, no thread.
+//! passes in: no network, no async, no thread that outlives a call.
 //!
 //! What is acknowledged by [`Log::append_as_leader`] is in the operating system's page cache: it survives a kill of
 //! the process. As in Kafka, fsync happens when a segment is rolled, on `flush.messages` and `flush.ms`, and at a

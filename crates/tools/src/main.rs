@@ -7,8 +7,16 @@
 use std::process::ExitCode;
 
 mod broker;
+mod console_consumer;
+mod console_producer;
+mod failure;
+mod java;
 mod logging;
+mod options;
 mod program;
+mod properties;
+mod tool;
+mod topics;
 
 // Less memory and less time than the system's allocator under a broker's load.
 #[global_allocator]

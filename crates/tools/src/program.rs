@@ -4,9 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::broker;
+use crate::{broker, tool};
 
 /// Kafka in one program: the broker and the command-line tools.
 #[derive(Parser)]
@@ -22,22 +22,62 @@ enum Command {
     Broker(broker::Args),
 }
 
-/// Names under which Kafka's scripts start a broker.
+/// The name under which Kafka's scripts start a broker.
 const SERVER_START: &str = "kafka-server-start";
 
 /// Runs what the arguments ask for, the program's own name first.
-pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
-    let mut arguments = arguments;
-    if arguments.first().is_some_and(|name| called_as(name) == SERVER_START) {
-        arguments.splice(0..1, ["vltava".into(), "broker".into()]);
+pub(crate) fn run(mut arguments: Vec<OsString>) -> ExitCode {
+    // By the program's own name, then by the first argument.
+    for position in 0..2 {
+        let Some(name) = arguments.get(position).map(|argument| called_as(argument)) else { break };
+        if let Some(found) = tool::find(&name) {
+            let rest = arguments.iter().skip(position + 1);
+            let rest: Vec<String> = rest.map(|argument| argument.to_string_lossy().into_owned()).collect();
+            return tool::run(found, &rest);
+        }
+        if name == SERVER_START {
+            arguments.splice(0..=position, ["vltava".into(), "broker".into()]);
+            break;
+        }
     }
-    match Cli::parse_from(arguments).command {
-        Command::Broker(args) => broker::run(args),
+    let parsed = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(Cli { command: Command::Broker(args) }) => broker::run(args),
+        Err(error) => error.exit(),
     }
+}
+
+/// The command line with the tools in its help.
+fn command() -> clap::Command {
+    let mut help = String::from("Kafka's tools, each with --help:\n");
+    for tool in tool::TOOLS {
+        help.push_str(&format!("  {:<28}{}\n", tool.name, tool.about));
+    }
+    help.push_str("\nA link to this program that is called as a tool runs that tool.");
+    Cli::command().after_help(help)
 }
 
 /// The name of a tool in a path to it: without folders, and without the `.sh` of Kafka's scripts.
 fn called_as(argument: &OsStr) -> String {
     let name = Path::new(argument).file_name().unwrap_or_default().to_string_lossy();
     name.strip_suffix(".sh").unwrap_or(&name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::{called_as, command};
+
+    #[test]
+    fn tools_are_known_by_links_and_scripts() {
+        for path in ["kafka-topics", "bin/kafka-topics.sh", "/usr/bin/kafka-topics"] {
+            assert_eq!(called_as(OsStr::new(path)), "kafka-topics");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
 }

@@ -127,7 +127,7 @@ fn chain(error: &Error) -> Vec<String> {
         Error::MissingSerde { .. } => &["StreamsException", "ConfigException"],
         Error::Serialization { .. } | Error::Deserialization { .. } => &["StreamsException", "SerializationException"],
         Error::User { type_name, .. } => return vec![(*type_name).to_owned()],
-        Error::Processing { source, .. } => {
+        Error::Processing { source, .. } | Error::Flush { source, .. } => {
             return std::iter::once("StreamsException".to_owned()).chain(chain(source)).collect();
         }
         Error::Panic(_) => &["panic"],

@@ -117,7 +117,7 @@ impl<'a> Player<'a> {
         error: Box<Error>,
     ) -> std::result::Result<(), Unsupported> {
         let mut root = &*error;
-        while let Error::Processing { source, .. } = root {
+        while let Error::Processing { source, .. } | Error::Flush { source, .. } = root {
             root = source;
         }
         if let Error::Unsupported(what) = root {

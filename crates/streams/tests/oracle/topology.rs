@@ -12,7 +12,9 @@ mod topology_api;
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
-use vltava_streams::{Error, KGroupedStream, KGroupedTable, KStream, KTable, StreamsBuilder, StreamsConfig, Topology};
+use vltava_streams::{
+    CogroupedKStream, Error, KGroupedStream, KGroupedTable, KStream, KTable, StreamsBuilder, StreamsConfig, Topology,
+};
 
 use super::{
     runner::Observer,
@@ -54,6 +56,7 @@ pub enum Made {
     Table(KTable<Val, Val>),
     Grouped(KGroupedStream<Maybe, Maybe>),
     GroupedTable(KGroupedTable<Val, Val>),
+    Cogrouped(CogroupedKStream<Val, Val>),
 }
 
 /// Turns the steps of a case into a topology.
@@ -208,6 +211,7 @@ impl<'a> Interpreter<'a> {
                 Made::Table(table) => self.on_table(&table, step),
                 Made::Grouped(grouped) => self.on_grouped(&grouped, step),
                 Made::GroupedTable(grouped) => self.on_grouped_table(&grouped, step),
+                Made::Cogrouped(cogrouped) => self.on_cogrouped(&cogrouped, step),
                 other => panic!("{step} on {other:?}"),
             },
             op => unsupported(op),

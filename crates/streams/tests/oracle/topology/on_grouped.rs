@@ -1,7 +1,7 @@
 //! Operators on grouped streams and tables.
 
 use serde_json::Value as Json;
-use vltava_streams::{KGroupedStream, KGroupedTable, Materialized};
+use vltava_streams::{CogroupedKStream, KGroupedStream, KGroupedTable, Materialized};
 
 use super::{Interpreter, Made, Step, only, required, text, unsupported};
 use crate::{
@@ -15,6 +15,10 @@ impl Interpreter<'_> {
     pub(super) fn on_grouped(&mut self, grouped: &KGroupedStream<Maybe, Maybe>, step: &Json) -> Step<Made> {
         let name = text(step, "name");
         let op = required(step, "op");
+        if op == "cogroup" {
+            only(step, "KGroupedStream", &["aggregator"])?;
+            return Ok(Made::Cogrouped(grouped.try_cogroup(aggregator(step))));
+        }
         if !matches!(op, "count" | "reduce" | "aggregate") {
             return unsupported(match step.get("window").and_then(|window| text(window, "type")) {
                 Some(kind) => format!("KGroupedStream {op} {kind}"),
@@ -48,6 +52,27 @@ impl Interpreter<'_> {
             }
             _ => unreachable!(),
         }))
+    }
+
+    pub(super) fn on_cogrouped(&mut self, cogrouped: &CogroupedKStream<Val, Val>, step: &Json) -> Step<Made> {
+        match required(step, "op") {
+            "cogroup" => {
+                only(step, "CogroupedKStream", &["other", "aggregator"])?;
+                let Made::Grouped(other) = self.made(step, "other") else { panic!("cogroup with no grouped stream") };
+                Ok(Made::Cogrouped(cogrouped.try_cogroup(&other, aggregator(step))))
+            }
+            "aggregate" => {
+                only(step, "CogroupedKStream", &["initializer", "materialized"])?;
+                let store = materialized(step, Supplied::KeyValue)?.unwrap_or_default();
+                let initializer = functions::initializer(required(step, "initializer"));
+                let initializer = move || Ok::<_, Boom>(initializer());
+                Ok(Made::Table(cogrouped.try_aggregate(text(step, "name"), store, initializer)))
+            }
+            op => unsupported(match step.get("window").and_then(|window| text(window, "type")) {
+                Some(kind) => format!("CogroupedKStream {op} {kind}"),
+                None => format!("CogroupedKStream {op}"),
+            }),
+        }
     }
 
     pub(super) fn on_grouped_table(&mut self, grouped: &KGroupedTable<Val, Val>, step: &Json) -> Step<Made> {
@@ -87,6 +112,11 @@ impl Interpreter<'_> {
             op => return unsupported(format!("KGroupedTable {op}")),
         }))
     }
+}
+
+fn aggregator(step: &Json) -> impl Fn(&Val, Val, Maybe) -> Result<Maybe, Boom> + Send + Sync + 'static {
+    let aggregator = functions::aggregator(required(step, "aggregator"));
+    move |key, value, sum| aggregator(&Some(key.clone()), &Some(value), &sum)
 }
 
 /// A count's store holds longs unless it says otherwise.

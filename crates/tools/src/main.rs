@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod broker;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
 mod failure;
 mod java;
 mod logging;

@@ -104,7 +104,6 @@ impl OptionSpec {
     }
 
     /// The option needs one of these beside it.
-    #[cfg(test)]
     pub(crate) const fn available_if(mut self, others: &'static [&'static str]) -> Self {
         self.available_if = others;
         self

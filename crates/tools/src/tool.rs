@@ -8,7 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::failure::Failure;
 use crate::logging;
 use crate::options::{OptionSpec, Options, usage};
-use crate::{console_consumer, console_producer, topics};
+use crate::{console_consumer, console_producer, consumer_groups, topics};
 
 /// The version of Apache Kafka whose tools these are, which `--version` prints.
 const KAFKA_VERSION: &str = "4.3.1";
@@ -26,7 +26,8 @@ pub(crate) struct Tool {
 }
 
 /// All tools.
-pub(crate) const TOOLS: &[Tool] = &[console_consumer::TOOL, console_producer::TOOL, topics::TOOL];
+pub(crate) const TOOLS: &[Tool] =
+    &[console_consumer::TOOL, console_producer::TOOL, consumer_groups::TOOL, topics::TOOL];
 
 /// The tool of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Tool> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    codegen,
+    codegen, interop,
     shell::{self, cargo},
     tidy,
 };
@@ -16,5 +16,9 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     tidy::run()?;
     codegen::run(&codegen::Args::check())?;
     shell::run("lints", cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
-    shell::run("docs", cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
+    shell::run(
+        "docs",
+        cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    interop::run(&interop::Args::everything())
 }

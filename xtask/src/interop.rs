@@ -28,6 +28,13 @@ pub(crate) struct Args {
     list: bool,
 }
 
+impl Args {
+    /// All checks.
+    pub(crate) fn everything() -> Self {
+        Args { only: ".".to_owned(), list: false }
+    }
+}
+
 /// One check: its name, and what it does with the two brokers.
 type Check = (&'static str, fn(&brokers::Both) -> Result<()>);
 

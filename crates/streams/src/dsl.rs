@@ -6,6 +6,7 @@ pub(crate) mod grouped;
 pub(crate) mod grouped_table;
 pub(crate) mod kstream;
 pub(crate) mod ktable;
+pub(crate) mod materialized;
 pub(crate) mod nodes;
 pub(crate) mod options;
 pub(crate) mod source;
@@ -18,9 +19,9 @@ pub use kstream::{
     split::{Branched, BranchedKStream},
 };
 pub use ktable::KTable;
+pub use materialized::{KeyValueStores, Materialized, StoreFamily, StoreSupplier, StoreType};
 pub use options::{
-    Consumed, Grouped, Joined, Materialized, Produced, RecordMetadata, Repartitioned, StoreType, StreamPartitioner,
-    TopicNameExtractor,
+    Consumed, Grouped, Joined, Produced, RecordMetadata, Repartitioned, StreamPartitioner, TopicNameExtractor,
 };
 
 /// What application code may return as its error.

@@ -26,6 +26,7 @@ pub mod store;
 pub mod task;
 mod test_driver;
 pub mod topology;
+mod windowed;
 
 pub use builder::StreamsBuilder;
 pub use config::{StreamsConfig, StreamsConfigBuilder};
@@ -43,3 +44,4 @@ pub use store::{KeyValueStore, StoreBuilder, StoreRef, TimestampedKeyValueStore}
 pub use task::{Cancellable, PunctuationType};
 pub use test_driver::{SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
 pub use topology::{AutoOffsetReset, Topology, TopologyDescription};
+pub use windowed::{Window, Windowed};

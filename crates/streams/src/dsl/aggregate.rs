@@ -9,7 +9,7 @@ use super::{
         TableSupplier,
         materialize::{self, Materialized, Materializer},
     },
-    options::MaterializedStore,
+    materialized::MaterializedStore,
 };
 use crate::{
     builder::{GraphNode, Write},

@@ -7,9 +7,8 @@ use super::{
     grouped::KGroupedStream,
     kstream::processor,
     ktable::materialize::{Aggregated, Materialized as TableStoreSpec},
-    nodes,
-    options::{Materialized, MaterializedStore},
-    user,
+    materialized::{Materialized, MaterializedStore},
+    nodes, user,
 };
 use crate::{
     builder::{GraphNode, NodeId, Shared},

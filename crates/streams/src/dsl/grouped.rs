@@ -6,7 +6,8 @@ use super::{
     KTable, UserError,
     aggregate::{self, AggregateSpec},
     kstream::KStream,
-    options::{Grouped, Materialized, MaterializedStore},
+    materialized::{Materialized, MaterializedStore},
+    options::Grouped,
     user,
 };
 use crate::{

@@ -5,8 +5,9 @@ use std::{cell::Cell, convert::Infallible, marker::PhantomData, rc::Rc, sync::Ar
 use super::{
     KTable, UserError, kstream,
     ktable::materialize::{Aggregated, Materialized as TableStoreSpec, Materializer},
+    materialized::{Materialized, MaterializedStore},
     nodes::{self, Extractor, SinkSpec, SinkTopic, SourceSpec},
-    options::{Grouped, Materialized, MaterializedStore},
+    options::Grouped,
     user,
 };
 use crate::{

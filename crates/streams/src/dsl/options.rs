@@ -1,12 +1,11 @@
-//! The option objects of the operators, under Kafka's names.
+//! The option objects of the operators, under Kafka's names; [`Materialized`](super::Materialized) has a file of its own.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use crate::{
-    data::{Data, ErasedSerde},
+    data::ErasedSerde,
     record::Headers,
     serdes::{Serde, SerdeRef},
-    state::KeyValueSupplier,
     task::{RecordContext, TimestampExtractor},
     topology::AutoOffsetReset,
 };
@@ -71,9 +70,9 @@ impl<'a> RecordMetadata<'a> {
 }
 
 /// Optional serdes for keys and values.
-struct Serdes<K, V> {
-    key: Option<ErasedSerde>,
-    value: Option<ErasedSerde>,
+pub(crate) struct Serdes<K, V> {
+    pub(crate) key: Option<ErasedSerde>,
+    pub(crate) value: Option<ErasedSerde>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -88,7 +87,7 @@ impl<K, V> Default for Serdes<K, V> {
     }
 }
 
-fn erase<T: 'static>(serde: impl Serde<T>) -> ErasedSerde {
+pub(crate) fn erase<T: 'static>(serde: impl Serde<T>) -> ErasedSerde {
     ErasedSerde::new(Arc::new(serde) as SerdeRef<T>)
 }
 
@@ -304,178 +303,6 @@ impl<K: 'static, V: 'static> Grouped<K, V> {
     }
     pub(crate) fn name(&self) -> Option<&str> {
         self.rest.as_deref()
-    }
-}
-
-/// Where the DSL keeps a store that has no supplier of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreType {
-    /// On disk; Kafka calls it `ROCKS_DB`.
-    Persistent,
-    /// In memory.
-    InMemory,
-}
-
-/// How a table's store is made: name, engine, serdes, cache, changelog, retention.
-pub struct Materialized<K, V> {
-    serdes: Serdes<K, V>,
-    rest: MaterializedRest,
-}
-#[derive(Clone)]
-pub(crate) struct MaterializedRest {
-    pub(crate) name: Option<String>,
-    pub(crate) supplier: Option<KeyValueSupplier>,
-    pub(crate) store_type: Option<StoreType>,
-    pub(crate) logging: bool,
-    pub(crate) log_config: BTreeMap<String, String>,
-    pub(crate) caching: bool,
-    pub(crate) retention: Option<Duration>,
-}
-impl Default for MaterializedRest {
-    fn default() -> Self {
-        MaterializedRest {
-            name: None,
-            supplier: None,
-            store_type: None,
-            logging: true,
-            log_config: BTreeMap::new(),
-            caching: true,
-            retention: None,
-        }
-    }
-}
-options!(Materialized);
-impl<K: 'static, V: 'static> Materialized<K, V> {
-    /// With a name, by which the store can be queried: Kafka's `Materialized.as`.
-    #[must_use]
-    pub fn named(name: impl Into<String>) -> Self {
-        let mut materialized = Self::default();
-        materialized.rest.name = Some(name.into());
-        materialized
-    }
-    /// With an engine, which brings the name.
-    #[must_use]
-    pub fn supplied(supplier: KeyValueSupplier) -> Self {
-        let mut materialized = Self::default();
-        materialized.rest.supplier = Some(supplier);
-        materialized
-    }
-    /// On disk or in memory. Default: `dsl.store.suppliers.class`.
-    #[must_use]
-    pub fn with_store_type(mut self, store_type: StoreType) -> Self {
-        self.rest.store_type = Some(store_type);
-        self
-    }
-    /// A changelog with these settings of its topic. Default: on.
-    #[must_use]
-    pub fn with_logging_enabled<A, B>(mut self, config: impl IntoIterator<Item = (A, B)>) -> Self
-    where
-        A: Into<String>,
-        B: Into<String>,
-    {
-        self.rest.logging = true;
-        self.rest.log_config = config.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        self
-    }
-    /// No changelog: the store is lost with its task.
-    #[must_use]
-    pub fn with_logging_disabled(mut self) -> Self {
-        self.rest.logging = false;
-        self.rest.log_config.clear();
-        self
-    }
-    /// A record cache: fewer updates, one per key and commit. Default: on.
-    #[must_use]
-    pub fn with_caching_enabled(mut self) -> Self {
-        self.rest.caching = true;
-        self
-    }
-    /// No record cache: every update is written and sent on.
-    #[must_use]
-    pub fn with_caching_disabled(mut self) -> Self {
-        self.rest.caching = false;
-        self
-    }
-    /// How long windows are kept. Default: their size and grace.
-    #[must_use]
-    pub fn with_retention(mut self, retention: Duration) -> Self {
-        self.rest.retention = Some(retention);
-        self
-    }
-    pub(crate) fn rest(&self) -> &MaterializedRest {
-        &self.rest
-    }
-}
-
-/// A [`Materialized`] whose store has its final name: Kafka's `MaterializedInternal`.
-pub(crate) struct MaterializedStore<K, V> {
-    pub(crate) store: String,
-    /// Whether the user named the store, so that it can be queried.
-    pub(crate) queryable: bool,
-    pub(crate) key_serde: Option<ErasedSerde>,
-    pub(crate) value_serde: Option<ErasedSerde>,
-    pub(crate) rest: MaterializedRest,
-    types: PhantomData<fn() -> (K, V)>,
-}
-
-impl<K, V> Clone for MaterializedStore<K, V> {
-    fn clone(&self) -> Self {
-        MaterializedStore {
-            store: self.store.clone(),
-            queryable: self.queryable,
-            key_serde: self.key_serde.clone(),
-            value_serde: self.value_serde.clone(),
-            rest: self.rest.clone(),
-            types: PhantomData,
-        }
-    }
-}
-
-impl<K: Data, V: Data> MaterializedStore<K, V> {
-    /// With the name chosen, or one generated with this prefix.
-    pub(crate) fn new(graph: &mut crate::builder::Graph, materialized: &Materialized<K, V>, prefix: &str) -> Self {
-        let given = materialized.given_name().map(str::to_owned);
-        let queryable = given.is_some();
-        let store = given.unwrap_or_else(|| {
-            let store = graph.new_store_name(prefix);
-            if materialized.rest.logging {
-                graph.implicit.changelogs.push(format!("{store}-changelog"));
-            }
-            graph.implicit.stores.push(store.clone());
-            store
-        });
-        if queryable {
-            graph.validate_name(&store);
-        }
-        MaterializedStore {
-            store,
-            queryable,
-            key_serde: materialized.key_serde(),
-            value_serde: materialized.value_serde(),
-            rest: materialized.rest.clone(),
-            types: PhantomData,
-        }
-    }
-
-    /// With these serdes where there are any.
-    pub(crate) fn with_serdes(mut self, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        self.key_serde = key.or(self.key_serde);
-        self.value_serde = value.or(self.value_serde);
-        self
-    }
-
-    /// With serdes where the user chose none.
-    pub(crate) fn or_serdes(mut self, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        self.key_serde = self.key_serde.or(key);
-        self.value_serde = self.value_serde.or(value);
-        self
-    }
-}
-
-impl<K: 'static, V: 'static> Materialized<K, V> {
-    /// The name the user gave, by itself or with a supplier.
-    pub(crate) fn given_name(&self) -> Option<&str> {
-        self.rest.supplier.as_ref().map(KeyValueSupplier::name).or(self.rest.name.as_deref())
     }
 }
 

@@ -8,8 +8,9 @@ use super::{
         materialize::Materialized as TableStoreSpec,
         source::{self, SourceTable},
     },
+    materialized::{Materialized, MaterializedStore},
     nodes::{self, Extractor, SourceSpec},
-    options::{Consumed, Materialized, MaterializedStore},
+    options::Consumed,
 };
 use crate::{
     builder::{GraphNode, Kind, StreamsBuilder, Written, graph::ROOT},

@@ -12,7 +12,7 @@ use crate::{
             materialize::Materialized as TableStoreSpec,
             source::{self, SourceTable},
         },
-        options::{Materialized, MaterializedStore},
+        materialized::{Materialized, MaterializedStore},
     },
     topology::Topology,
 };

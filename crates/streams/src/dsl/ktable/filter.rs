@@ -18,7 +18,7 @@ use crate::{
     data::Data,
     dsl::{
         UserError, kstream,
-        options::{Materialized, MaterializedStore},
+        materialized::{Materialized, MaterializedStore},
         user,
     },
     error::Result,

@@ -9,7 +9,7 @@ use super::{TableSupplier, ValueGetter};
 use crate::{
     builder::Graph,
     data::{Data, Flow},
-    dsl::options::{MaterializedStore, StoreType},
+    dsl::materialized::{MaterializedStore, StoreType},
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
     store::{KeyValueSpec, PutCode, StoreFactory, StoreKind, TableStore},

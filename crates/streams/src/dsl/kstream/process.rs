@@ -120,12 +120,9 @@ impl<K: Flow, V: Flow> KStream<K, V> {
             topology.add_node(factory::<K, V, P::KOut, P::VOut>(&node_name, parents, make.clone()))?;
             stores.iter().try_for_each(|store| topology.connect(&node_name, *store))
         };
-        let node = GraphNode {
-            key_changing: changes_key,
-            value_changing: true,
-            ..GraphNode::new(name.clone(), Rc::new(write))
-        };
-        let node = graph.add(&[self.node], node);
+        // Kafka's optimiser does not see that a processor changes keys or values, so repartitions below stay where
+        // they are.
+        let node = graph.add(&[self.node], GraphNode::new(name.clone(), Rc::new(write)));
         let key_serde = if changes_key { None } else { self.key_serde.clone() };
         self.below(node, &name).with_serdes(key_serde, None).with_repartition(self.repartition || changes_key)
     }

@@ -229,11 +229,24 @@ impl Accumulator {
             let tag = observe.observe(&batch.completion, index, timestamp);
             return Ok(Appended::Done { tag, is_batch_start: false, wake: false });
         }
-        let size = self.settings.batch_size.max(record.size_upper_bound());
+        let size = self.batch_memory(target).max(record.size_upper_bound());
         if !self.memory.try_reserve(size) {
             return Ok(Appended::NeedsMemory { size, observe });
         }
         self.append_to_new_batch(target, &mut queue, size, record, timestamp, observe, now())
+    }
+
+    /// Memory of a batch until it is compressed: as much as is expected to make `batch.size` then.
+    fn batch_memory(&self, target: &PartitionQueue) -> usize {
+        /// More than this a batch is not expected to shrink: one that does not would take too much.
+        const LEAST_RATIO: f32 = 0.125;
+        let compression = self.settings.codec.compression();
+        if compression == Compression::None {
+            return self.settings.batch_size;
+        }
+        let ratio = target.ratio.lock().estimate(compression).clamp(LEAST_RATIO, 1.0);
+        let expected = (self.settings.batch_size as f32 / ratio) as usize;
+        expected.min(self.settings.buffer_memory).max(self.settings.batch_size)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the cold half of append")]

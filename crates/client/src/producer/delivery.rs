@@ -1,8 +1,8 @@
 //! What becomes of a batch, shared by all who wait for one of its records.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -29,7 +29,8 @@ pub(crate) type Outcome = Result<Written, ClientError>;
 pub(crate) struct BatchCompletion {
     topic: Arc<str>,
     partition: i32,
-    done: AtomicBool,
+    /// Set once, under the lock of `state`; read without it.
+    end: OnceLock<End>,
     /// Some record was sent without anybody to tell.
     unobserved: AtomicBool,
     state: Mutex<State>,
@@ -37,7 +38,6 @@ pub(crate) struct BatchCompletion {
 
 #[derive(Default)]
 struct State {
-    end: Option<End>,
     wakers: Vec<Option<Waker>>,
     callbacks: Vec<(u32, i64, Callback)>,
 }
@@ -51,19 +51,13 @@ enum End {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("end", &self.end).field("waiting", &self.wakers.len()).finish_non_exhaustive()
+        f.debug_struct("State").field("waiting", &self.wakers.len()).finish_non_exhaustive()
     }
 }
 
 impl BatchCompletion {
     pub(crate) fn new(topic: Arc<str>, partition: i32) -> Self {
-        Self {
-            topic,
-            partition,
-            done: AtomicBool::new(false),
-            unobserved: AtomicBool::new(false),
-            state: Mutex::default(),
-        }
+        Self { topic, partition, end: OnceLock::new(), unobserved: AtomicBool::new(false), state: Mutex::default() }
     }
 
     /// Some record's sender will not look.
@@ -82,11 +76,9 @@ impl BatchCompletion {
     /// Settles the batch. Only the first time counts. Gives the error if records were sent without anybody to tell.
     pub(crate) fn complete(&self, outcome: Outcome) -> Option<ClientError> {
         let mut state = self.state.lock();
-        if state.end.is_some() {
+        if self.end.set(End::Known(outcome.clone())).is_err() {
             return None;
         }
-        state.end = Some(End::Known(outcome.clone()));
-        self.done.store(true, Ordering::Release);
         let unobserved = self.unobserved.load(Ordering::Acquire).then(|| outcome.clone().err()).flatten();
         let wakers = std::mem::take(&mut state.wakers);
         let callbacks = std::mem::take(&mut state.callbacks);
@@ -102,10 +94,9 @@ impl BatchCompletion {
     pub(crate) fn split(&self, parts: Vec<(u32, Arc<Self>)>) {
         let parts: Arc<[(u32, Arc<Self>)]> = parts.into();
         let mut state = self.state.lock();
-        if state.end.is_some() {
+        if self.end.set(End::Split(Arc::clone(&parts))).is_err() {
             return;
         }
-        state.end = Some(End::Split(Arc::clone(&parts)));
         let wakers = std::mem::take(&mut state.wakers);
         let callbacks = std::mem::take(&mut state.callbacks);
         let unobserved = self.unobserved.load(Ordering::Acquire);
@@ -118,7 +109,6 @@ impl BatchCompletion {
                 part.add_callback(index, timestamp, callback);
             }
         }
-        self.done.store(true, Ordering::Release);
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
@@ -129,7 +119,7 @@ impl BatchCompletion {
             let mut slot = None;
             let end = std::future::poll_fn(|context| {
                 let mut state = batch.state.lock();
-                if let Some(end) = &state.end {
+                if let Some(end) = batch.end.get() {
                     return Poll::Ready(end.clone());
                 }
                 slot = Some(state.register(slot, context.waker()));
@@ -177,7 +167,7 @@ impl Delivery {
     /// Whether the record's fate is known, so that waiting for it returns at once.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.completion.done.load(Ordering::Acquire)
+        self.completion.end.get().is_some()
     }
 }
 
@@ -187,23 +177,26 @@ impl Future for Delivery {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
-            let completion = Arc::clone(&this.completion);
-            let mut state = completion.state.lock();
-            match &state.end {
+            match this.completion.end.get() {
                 Some(End::Known(outcome)) => {
-                    return Poll::Ready(completion.metadata(outcome, this.index, this.timestamp));
+                    return Poll::Ready(this.completion.metadata(outcome, this.index, this.timestamp));
                 }
                 Some(End::Split(parts)) => {
                     let Some((part, index)) = part_of(parts, this.index) else {
                         return Poll::Ready(Err(ClientError::Closed));
                     };
-                    this.completion = Arc::clone(part);
+                    let part = Arc::clone(part);
+                    this.completion = part;
                     this.index = index;
                     this.slot = None;
                 }
                 None => {
-                    this.slot = Some(state.register(this.slot, context.waker()));
-                    return Poll::Pending;
+                    let mut state = this.completion.state.lock();
+                    // It may have been settled since; afterwards nobody is woken.
+                    if this.completion.end.get().is_none() {
+                        this.slot = Some(state.register(this.slot, context.waker()));
+                        return Poll::Pending;
+                    }
                 }
             }
         }

@@ -222,8 +222,9 @@ impl Accumulator {
             return Err(ClientError::Closed);
         }
         if let Some(batch) = queue.batches.back_mut()
+            && let room = batch.reserved
             && let Some(builder) = batch.builder()
-            && fits(builder, record, timestamp)
+            && fits(builder, room, record, timestamp)
         {
             let index = write(builder, record, timestamp)?;
             let tag = observe.observe(&batch.completion, index, timestamp);
@@ -236,9 +237,10 @@ impl Accumulator {
         self.append_to_new_batch(target, &mut queue, size, record, timestamp, observe, now())
     }
 
-    /// Memory of a batch until it is compressed: as much as is expected to make `batch.size` then.
+    /// Memory of a batch until it is compressed: as much as is expected to make `batch.size` then. It takes no more
+    /// records than fit into that.
     fn batch_memory(&self, target: &PartitionQueue) -> usize {
-        /// More than this a batch is not expected to shrink: one that does not would take too much.
+        /// A batch that shrinks more is sent before it makes `batch.size`: a few of them would take all the memory.
         const LEAST_RATIO: f32 = 0.125;
         let compression = self.settings.codec.compression();
         if compression == Compression::None {
@@ -289,6 +291,15 @@ impl Accumulator {
     /// Takes the partitions that got something since the last time.
     pub(crate) fn take_activated(&self) -> Vec<Arc<PartitionQueue>> {
         std::mem::take(&mut *self.activated.lock())
+    }
+
+    /// A batch was compressed: gives back the memory that it does not need any more.
+    pub(crate) fn shrink(&self, batch: &mut Batch) {
+        let surplus = batch.reserved.saturating_sub(batch.size());
+        if self.settings.codec.compression() != Compression::None && surplus > 0 {
+            batch.reserved -= surplus;
+            self.memory.release(surplus);
+        }
     }
 
     /// Takes in how well a batch compressed.
@@ -413,7 +424,11 @@ impl PartitionQueue {
 }
 
 #[inline]
-fn fits(builder: &RecordBatchBuilder, record: &ProducerRecord<'_>, timestamp: i64) -> bool {
+fn fits(builder: &RecordBatchBuilder, room: usize, record: &ProducerRecord<'_>, timestamp: i64) -> bool {
+    // What will be compressed may be larger than `batch.size` before, but not than the memory that it was given.
+    if builder.codec().compression() != Compression::None && builder.records_size() + record.size_upper_bound() > room {
+        return false;
+    }
     builder.has_room_for(
         timestamp,
         record.key.map(<[u8]>::len),

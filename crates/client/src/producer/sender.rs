@@ -419,6 +419,7 @@ impl Sender {
                 if is_first {
                     let (uncompressed, compressed) = batch.sizes();
                     self.accumulator.observe_ratio(&queue, uncompressed, compressed);
+                    self.accumulator.shrink(&mut batch);
                 }
                 let part = Part { topic: Arc::clone(&queue.topic), partition: queue.partition, bytes };
                 Some((part, batch))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vltava_protocol::record::{Codec, Compression};
 
-use super::accumulator::{Accumulator, AccumulatorSettings};
+use super::accumulator::{Accumulator, AccumulatorSettings, Appended};
 use super::buffer_pool::BufferPool;
 use super::sticky::choose;
 use super::*;
@@ -83,6 +83,46 @@ fn partitions_are_added_and_never_taken_away() {
     accumulator.set_partitions(&Arc::from("t"), 3);
     assert_eq!(count(), 5);
     assert_eq!(accumulator.with_topic("t", |topic| topic.partitions[0].id).unwrap(), first);
+}
+
+#[test]
+fn what_compresses_well_takes_no_more_memory_than_it_was_given() {
+    let accumulator = Accumulator::new(AccumulatorSettings {
+        batch_size: 1000,
+        buffer_memory: 20_000,
+        codec: Codec::from(Compression::Lz4),
+        adaptive_partitioning: true,
+    });
+    accumulator.set_partitions(&Arc::from("t"), 1);
+    let queue = accumulator.with_topic("t", |topic| Arc::clone(&topic.partitions[0])).unwrap();
+    // The estimate falls by small steps.
+    (0..1000).for_each(|_| accumulator.observe_ratio(&queue, 1000, 10));
+    let record = ProducerRecord::new("t").value(&[0; 100]);
+    let mut count = 0;
+    loop {
+        match accumulator.append(&queue, &record, 0, super::accumulator::ByFlush, Instant::now).unwrap() {
+            Appended::Done { .. } => count += 1,
+            Appended::NeedsMemory { size, .. } => {
+                break assert_eq!(size, 8000, "an eighth is the least it may shrink to");
+            }
+        }
+        assert!(count < 200, "more was taken than there is memory");
+    }
+    let mut compressor = vltava_protocol::record::Compressor::new();
+    let state = vltava_protocol::record::ProducerState::NONE;
+    let mut bytes = 0;
+    while let Some(mut batch) = queue.pop() {
+        batch.seal(state, &mut compressor).unwrap();
+        let (uncompressed, compressed) = batch.sizes();
+        assert!(uncompressed <= 8000, "{uncompressed}");
+        let before = accumulator.memory.used();
+        accumulator.shrink(&mut batch);
+        assert_eq!(before - accumulator.memory.used(), 8000 - compressed);
+        bytes += uncompressed;
+        accumulator.finish(batch, Err(ClientError::Closed));
+    }
+    assert!(bytes > 14_000, "the memory was used: {bytes}");
+    assert_eq!(accumulator.memory.used(), 0);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod cluster;
 mod connection;
 mod connector;
 mod coordinator;
+mod frame_reader;
 mod frames;
 mod metadata;
 mod metadata_cache;

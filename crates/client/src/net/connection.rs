@@ -7,21 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use vltava_protocol::ApiKey;
 use vltava_protocol::wire::Request;
 
 use super::api_versions::ApiVersions;
+use super::frame_reader::FrameReader;
 use super::frames;
 use crate::error::ClientError;
 
-/// How much is read at a time when no longer frame is expected.
-const READ_SIZE: usize = 64 << 10;
-/// How much memory a frame's announced length may claim before its bytes are there.
-const READ_AHEAD: usize = 1 << 20;
 /// How many slices one vectored write takes; the usual limit of operating systems is 1024.
 const WRITE_SLICES: usize = 64;
 
@@ -353,7 +350,8 @@ where
     state.fail(error);
 }
 
-enum Failure {
+/// Why a connection ends.
+pub(super) enum Failure {
     Io(io::Error),
     Protocol(ClientError),
 }
@@ -408,10 +406,10 @@ async fn write_all<W: AsyncWrite + Unpin>(write: &mut W, chunks: &mut VecDeque<B
     write.flush().await
 }
 
-async fn read_answers<R: AsyncRead + Unpin>(mut read: R, state: &State) -> Failure {
-    let mut buffer = BytesMut::with_capacity(READ_SIZE);
+async fn read_answers<R: AsyncRead + Unpin>(read: R, state: &State) -> Failure {
+    let mut frames = FrameReader::new(read);
     loop {
-        let frame = match read_frame(&mut read, &mut buffer).await {
+        let frame = match frames.next().await {
             Ok(frame) => frame,
             Err(failure) => return failure,
         };
@@ -436,28 +434,5 @@ async fn read_answers<R: AsyncRead + Unpin>(mut read: R, state: &State) -> Failu
             }
             None => return Failure::Protocol(ClientError::unexpected("an answer that nobody asked for")),
         }
-    }
-}
-
-async fn read_frame<R: AsyncRead + Unpin>(read: &mut R, buffer: &mut BytesMut) -> Result<Bytes, Failure> {
-    while buffer.len() < 4 {
-        fill(read, buffer, READ_SIZE).await?;
-    }
-    let length = usize::try_from(buffer.get_i32())
-        .map_err(|_| Failure::Protocol(ClientError::unexpected("a frame of negative length")))?;
-    while buffer.len() < length {
-        // Memory follows the bytes that really come: at most doubled, whatever the length says.
-        let ahead = buffer.len().max(READ_AHEAD);
-        fill(read, buffer, (length - buffer.len()).min(ahead)).await?;
-    }
-    Ok(buffer.split_to(length).freeze())
-}
-
-async fn fill<R: AsyncRead + Unpin>(read: &mut R, buffer: &mut BytesMut, more: usize) -> Result<(), Failure> {
-    buffer.reserve(more.max(1));
-    match read.read_buf(buffer).await {
-        Ok(0) => Err(Failure::Io(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the broker"))),
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::Io(error)),
     }
 }

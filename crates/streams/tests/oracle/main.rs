@@ -3,7 +3,8 @@
 //! `FORMAT.md` says what a case is. A case whose operators, options or stores do not exist here yet is counted as
 //! unsupported, by name. `ORACLE_CASES` names a directory of plain `*.jsonl` files to read instead of the packed
 //! copy, `ORACLE_ONLY` (or an argument) is a regular expression over `file/case name`, `ORACLE_VERBOSE` shows every
-//! difference.
+//! difference. Run as a benchmark (`cargo bench --bench oracle`) it times the events of the cases instead, `ORACLE_ROUNDS`
+//! rounds of each (20).
 //!
 //! Reading order: `cases` (loading), `runner` (one case), `topology` (its steps), `compare` (the verdict).
 
@@ -17,6 +18,7 @@
     reason = "a broken case file is a broken test"
 )]
 
+mod bench;
 mod canned;
 mod cases;
 mod compare;
@@ -34,10 +36,11 @@ mod value;
 use std::{process::ExitCode, time::Instant};
 
 fn main() -> ExitCode {
-    let mut filters = Vec::new();
+    let (mut filters, mut timed) = (Vec::new(), false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--list" => return ExitCode::SUCCESS,
+            "--bench" => timed = true,
             flag if flag.starts_with('-') => {}
             "oracle" => {}
             filter => filters.push(filter.to_owned()),
@@ -46,6 +49,11 @@ fn main() -> ExitCode {
     filters.extend(std::env::var("ORACLE_ONLY").ok().filter(|only| !only.is_empty()));
     let started = Instant::now();
     let cases = cases::load(&filters);
+    if timed {
+        let rounds = std::env::var("ORACLE_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap());
+        bench::run(&cases, rounds);
+        return ExitCode::SUCCESS;
+    }
     let results = runner::run_all(&cases);
     report::print(&results, filters.is_empty(), started.elapsed())
 }

@@ -75,15 +75,28 @@ fn run(case: &Case) -> Outcome {
 /// What is missing for a case to be played.
 struct Unsupported(String);
 
+/// A driver with the topology of a case, for events of one's own; `None` if something is missing for it.
+pub fn driver(spec: &Json) -> Option<TopologyTestDriver> {
+    let player = Player::new(spec);
+    let config = player.config().ok()?;
+    let observer = Observer { silent: true, ..Observer::default() };
+    let topology = Interpreter::new(&config, spec, observer).build().ok()?;
+    TopologyTestDriver::with_config(&topology, &config, spec["wallClock"].as_i64().unwrap_or(0)).ok()
+}
+
 /// What `peek` and `foreach` report to.
 #[derive(Clone, Default)]
 pub struct Observer {
     event: Arc<AtomicI64>,
     seen: Arc<Mutex<Vec<Json>>>,
+    silent: bool,
 }
 
 impl Observer {
     pub fn observe(&self, step: &str, key: &Maybe, value: &Maybe) {
+        if self.silent {
+            return;
+        }
         let at = self.event.load(Ordering::Relaxed);
         let seen = json!({ "at": at, "step": step, "key": Val::typed(key), "value": Val::typed(value) });
         self.seen.lock().unwrap().push(seen);

@@ -3,14 +3,17 @@
 mod access;
 mod builder;
 mod cache;
+mod core;
 mod key_value;
+mod merge;
 mod table;
 
 use std::{any::Any, collections::BTreeMap, marker::PhantomData, sync::Arc};
 
 pub use access::StoreAccess;
 pub use builder::StoreBuilder;
-pub(crate) use key_value::{Flushed, KeyValueSpec};
+pub(crate) use core::Flushed;
+pub(crate) use key_value::KeyValueSpec;
 pub use key_value::{KeyValueStore, TimestampedKeyValueStore};
 pub(crate) use table::{PutCode, TableStore};
 

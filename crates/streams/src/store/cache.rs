@@ -3,12 +3,12 @@
 //! Values are kept typed, so that an update costs a look-up; keys are known by their bytes. Two lists run through the
 //! entries: by use (the last used first) and by when they became dirty, both as Kafka's `NamedCache` orders them.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::{collections::BTreeMap, hash::BuildHasher, ops::Bound, sync::Arc};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::{record::Headers, task::Runtime};
+use crate::{record::Headers, state::Order, task::Runtime};
 
 const NIL: usize = usize::MAX;
 /// What an entry costs beside its bytes: about what Kafka charges (references, flags, context).
@@ -76,6 +76,8 @@ pub(crate) struct RecordCache<K, V> {
     free: Vec<usize>,
     used: List,
     dirty: List,
+    /// The entries by their bytes, once somebody has asked for a range of them.
+    ordered: Option<BTreeMap<Box<[u8]>, usize>>,
 }
 
 impl<K, V> RecordCache<K, V> {
@@ -88,6 +90,34 @@ impl<K, V> RecordCache<K, V> {
             free: Vec::new(),
             used: empty,
             dirty: empty,
+            ordered: None,
+        }
+    }
+
+    /// From here on the entries are known in the order of their bytes too, for [`range`](Self::range).
+    pub(crate) fn keep_order(&mut self) {
+        if self.ordered.is_none() {
+            let entries = self.slab.iter().enumerate();
+            let keys = entries.filter_map(|(id, entry)| entry.as_ref().map(|entry| (entry.bytes.clone(), id)));
+            self.ordered = Some(keys.collect());
+        }
+    }
+
+    /// The entries within these bounds in the order of their bytes; none before [`keep_order`](Self::keep_order).
+    pub(crate) fn range<'a>(
+        &'a self,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        order: Order,
+    ) -> Box<dyn Iterator<Item = &'a Entry<K, V>> + 'a> {
+        let empty = match bounds {
+            (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from > to,
+            _ => false,
+        };
+        let Some(ordered) = self.ordered.as_ref().filter(|_| !empty) else { return Box::new(std::iter::empty()) };
+        let entries = ordered.range::<[u8], _>(bounds).filter_map(|(_, id)| self.entry(*id));
+        match order {
+            Order::Forward => Box::new(entries),
+            Order::Reverse => Box::new(entries.rev()),
         }
     }
 
@@ -175,6 +205,9 @@ impl<K, V> RecordCache<K, V> {
         let (slab, hasher) = (&self.slab, &self.hasher);
         let rehash = |id: &usize| slab.get(*id).and_then(Option::as_ref).map_or(0, |e| hasher.hash_one(&*e.bytes));
         self.table.insert_unique(hash, id, rehash);
+        if let (Some(ordered), Some(Some(entry))) = (&mut self.ordered, self.slab.get(id)) {
+            ordered.insert(entry.bytes.clone(), id);
+        }
         self.push(Which::Used, id, true);
         id
     }
@@ -201,6 +234,9 @@ impl<K, V> RecordCache<K, V> {
             found.remove();
         }
         let entry = self.slab.get_mut(id)?.take()?;
+        if let Some(ordered) = &mut self.ordered {
+            ordered.remove(&entry.bytes);
+        }
         self.free.push(id);
         *total = total.saturating_sub(entry.size as u64);
         Some(entry)
@@ -225,11 +261,6 @@ impl<K, V> RecordCache<K, V> {
 
     pub(crate) fn is_dirty(&self, bytes: &[u8]) -> bool {
         self.peek(bytes).is_some_and(|entry| entry.dirty)
-    }
-
-    /// All entries, in no order.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry<K, V>> {
-        self.slab.iter().flatten()
     }
 
     fn entry(&self, id: usize) -> Option<&Entry<K, V>> {

@@ -1,0 +1,404 @@
+//! What every typed store shares: the record cache, the value's serde, the changelog, and the engine below.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+
+use super::cache::{Entry, EntryContext, RecordCache, Update};
+use crate::{
+    data::Flow,
+    error::{Error, Result, SerdeError, SerdeOrigin},
+    record::Headers,
+    serdes::{Serde, SerdeRef},
+    state::KeyValueBytesStore,
+    task::{ProducerRecord, Runtime},
+};
+
+/// An engine as the layers above see it: a map of the bytes that are in the changelog too.
+pub(crate) trait Engine: Send {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+    /// Puts or deletes. False if the key's time has expired, and nothing was put.
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool>;
+    fn persistent(&self) -> bool;
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
+    fn committed_offset(&self) -> Result<Option<i64>>;
+    fn close(&mut self) -> Result<()>;
+}
+
+impl Engine for Box<dyn KeyValueBytesStore> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        (**self).get(key)
+    }
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        (**self).put(key, value).map(|()| true)
+    }
+    fn persistent(&self) -> bool {
+        (**self).persistent()
+    }
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        (**self).commit(changelog_offset)
+    }
+    fn committed_offset(&self) -> Result<Option<i64>> {
+        (**self).committed_offset()
+    }
+    fn close(&mut self) -> Result<()> {
+        (**self).close()
+    }
+}
+
+/// How a stored value becomes a changelog record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// As it is, with the timestamp of the record being processed.
+    Plain,
+    /// Without its first 8 bytes, which are the record's timestamp (KIP-258).
+    Timestamped,
+}
+
+#[derive(Clone, Copy)]
+struct Listener {
+    slot: usize,
+    send_old: bool,
+}
+
+struct Flushing<K, V> {
+    bytes: Box<[u8]>,
+    key: K,
+    value: Option<V>,
+    value_bytes: Option<Vec<u8>>,
+    context: EntryContext,
+}
+
+impl<K, V> Flushing<K, V> {
+    fn of(entry: Entry<K, V>) -> Self {
+        let Entry { bytes, key, value, value_bytes, context, .. } = entry;
+        Flushing { bytes, key, value, value_bytes, context }
+    }
+}
+
+/// A row that left the cache, for the node that forwards it.
+pub(crate) struct Flushed<K, V> {
+    pub(crate) key: K,
+    pub(crate) new: Option<V>,
+    pub(crate) old: Option<V>,
+    pub(crate) timestamp: i64,
+    pub(crate) headers: Headers,
+}
+
+/// The shared part of a store of keys `K`. Its keys' bytes are written to [`key_buffer`](Self::key_buffer) by the store
+/// around it.
+pub(crate) struct StoreCore<K, V, E> {
+    pub(crate) name: Arc<str>,
+    /// The topic that serdes are told: the changelog, or the store's name without one.
+    pub(crate) topic: Arc<str>,
+    pub(crate) value_serde: SerdeRef<V>,
+    pub(crate) engine: E,
+    pub(crate) changelog: Option<(Arc<str>, i32)>,
+    pub(crate) format: Format,
+    pub(crate) cache: Option<RecordCache<K, V>>,
+    /// The bytes of the key at hand: what orders the cache, and behind them the engine's key.
+    pub(crate) key_buffer: Vec<u8>,
+    /// How many bytes of a key are only for the order of the cache.
+    prefix: usize,
+    /// The node that forwards what the cache flushes, and whether it wants old values.
+    listener: Option<Listener>,
+    flushing: VecDeque<Flushing<K, V>>,
+    value_buffer: Vec<u8>,
+}
+
+/// What a [`StoreCore`] is made from.
+pub(crate) struct CoreParts<V, E> {
+    pub(crate) name: Arc<str>,
+    pub(crate) value_serde: SerdeRef<V>,
+    pub(crate) engine: E,
+    pub(crate) changelog: Option<(Arc<str>, i32)>,
+    pub(crate) format: Format,
+    pub(crate) caching: bool,
+    pub(crate) prefix: usize,
+}
+
+impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
+    pub(crate) fn new(parts: CoreParts<V, E>) -> Self {
+        let CoreParts { name, value_serde, engine, changelog, format, caching, prefix } = parts;
+        StoreCore {
+            topic: changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
+            name,
+            value_serde,
+            engine,
+            changelog,
+            format,
+            cache: caching.then(RecordCache::new),
+            key_buffer: Vec::new(),
+            prefix,
+            listener: None,
+            flushing: VecDeque::new(),
+            value_buffer: Vec::new(),
+        }
+    }
+
+    /// Tells the store which node forwards its flushed rows. Returns whether the store caches; if it does not, the
+    /// node forwards every update itself.
+    pub(crate) fn set_flush_listener(&mut self, slot: usize, send_old: bool) -> bool {
+        self.listener = Some(Listener { slot, send_old });
+        self.cache.is_some()
+    }
+
+    /// The value of the key in the buffer; what was found below is cached if `keep` is its key.
+    #[inline]
+    pub(crate) fn get(&mut self, rt: &mut Runtime, keep: Option<&K>) -> Result<Option<V>> {
+        if let Some(cache) = &mut self.cache
+            && let Some(entry) = cache.get(&self.key_buffer)
+        {
+            return Ok(entry.value.clone());
+        }
+        let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
+        let Some(bytes) = self.engine.get(key)? else { return Ok(None) };
+        let value = self.decode(&bytes)?;
+        if let (Some(cache), Some(key)) = (&mut self.cache, keep) {
+            let update =
+                Update { key, value: Some(value.clone()), value_bytes: None, weight: bytes.len(), dirty: None };
+            cache.put(&self.key_buffer, update, &mut rt.cache.used);
+            self.make_room(rt)?;
+        }
+        Ok(Some(value))
+    }
+
+    /// Puts under the key in the buffer, or deletes where `value` is `None`.
+    pub(crate) fn put(&mut self, rt: &mut Runtime, key: &K, value: Option<V>) -> Result<()> {
+        let Some(cache) = &mut self.cache else {
+            self.value_buffer.clear();
+            let bytes = match &value {
+                Some(value) => {
+                    encode(&*self.value_serde, &self.topic, &self.name, value, &mut self.value_buffer)?;
+                    Some(self.value_buffer.as_slice())
+                }
+                None => None,
+            };
+            let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
+            if !self.engine.put(key, bytes)? {
+                rt.drop_record("its segment in the store has expired");
+            }
+            return log(self.changelog.as_ref(), self.format, rt, key, bytes);
+        };
+        let (weight, value_bytes) = match &value {
+            None => (0, None),
+            Some(some) => match self.value_serde.serialized_len(some) {
+                Some(len) => (len, None),
+                None => {
+                    let mut bytes = Vec::new();
+                    encode(&*self.value_serde, &self.topic, &self.name, some, &mut bytes)?;
+                    (bytes.len(), Some(bytes))
+                }
+            },
+        };
+        let update = Update { key, value, value_bytes, weight, dirty: Some(EntryContext::of(rt)) };
+        cache.put(&self.key_buffer, update, &mut rt.cache.used);
+        self.make_room(rt)
+    }
+
+    /// Puts below with a changelog record of another key: what stores do that keep every value of a key.
+    pub(crate) fn put_logged_as(&mut self, rt: &mut Runtime, logged: &[u8], value: Option<&V>) -> Result<()> {
+        self.value_buffer.clear();
+        let bytes = match value {
+            Some(value) => {
+                encode(&*self.value_serde, &self.topic, &self.name, value, &mut self.value_buffer)?;
+                Some(self.value_buffer.as_slice())
+            }
+            None => None,
+        };
+        let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
+        if bytes.is_some() && !self.engine.put(key, bytes)? {
+            rt.drop_record("its segment in the store has expired");
+        }
+        log(self.changelog.as_ref(), self.format, rt, logged, bytes)
+    }
+
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<V> {
+        let value = self.value_serde.deserialize(&self.topic, bytes);
+        value.map_err(|source| unreadable(&self.topic, SerdeOrigin::Value, source))
+    }
+
+    /// The error of a key that has no bytes.
+    #[cold]
+    pub(crate) fn unwritable_key(&self, source: SerdeError) -> Box<Error> {
+        let (node, topic) = (self.name.to_string(), self.topic.to_string());
+        Box::new(Error::Serialization { node, topic, origin: SerdeOrigin::Key, source })
+    }
+
+    /// Evicts the least recently used entries of this cache until the task's caches fit their budget. A dirty one
+    /// takes all dirty ones with it, so that rows leave in the order in which they were updated.
+    fn make_room(&mut self, rt: &mut Runtime) -> Result<()> {
+        while rt.cache.used > rt.cache.max {
+            let Some(cache) = &mut self.cache else { return Ok(()) };
+            let Some((entry, dirty)) = cache.evict(&mut rt.cache.used) else { return Ok(()) };
+            if dirty {
+                self.flushing.push_back(Flushing::of(entry));
+                self.start_flush();
+                match self.listener {
+                    Some(listener) => rt.evicted.push(listener.slot),
+                    None => self.write_flushing(rt)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what is dirty to the flush queue; it stays in the cache, clean.
+    fn start_flush(&mut self) {
+        let Some(cache) = &mut self.cache else { return };
+        while let Some(entry) = cache.next_dirty() {
+            self.flushing.push_back(Flushing {
+                bytes: entry.bytes.clone(),
+                key: entry.key.clone(),
+                value: entry.value.clone(),
+                value_bytes: entry.value_bytes.clone(),
+                context: entry.context.clone(),
+            });
+        }
+    }
+
+    fn write_flushing(&mut self, rt: &mut Runtime) -> Result<()> {
+        while self.next_flushed(rt)?.is_some() {}
+        Ok(())
+    }
+
+    /// Writes the next row of the flush queue below and returns it, with the record context it was written under.
+    pub(crate) fn next_flushed(&mut self, rt: &mut Runtime) -> Result<Option<Flushed<K, V>>> {
+        while let Some(row) = self.flushing.pop_front() {
+            let below = row.bytes.get(self.prefix..).unwrap_or_default();
+            let old_wanted = self.listener.is_some_and(|l| l.send_old || row.value.is_none());
+            let old = if old_wanted { self.engine.get(below)? } else { None };
+            // A row that was never below and is gone again leaves no trace, neither there nor downstream.
+            if self.listener.is_some() && row.value.is_none() && old.is_none() {
+                self.forget(&row.bytes, rt);
+                continue;
+            }
+            self.value_buffer.clear();
+            let bytes = match (&row.value, &row.value_bytes) {
+                (None, _) => None,
+                (Some(_), Some(bytes)) => Some(bytes.as_slice()),
+                (Some(value), None) => {
+                    encode(&*self.value_serde, &self.topic, &self.name, value, &mut self.value_buffer)?;
+                    Some(self.value_buffer.as_slice())
+                }
+            };
+            let Flushing { context, key, value, .. } = &row;
+            rt.context.topic = context.topic.clone();
+            rt.context.partition = context.partition;
+            rt.context.offset = context.offset;
+            rt.context.timestamp = context.timestamp;
+            rt.context.headers = context.headers.clone();
+            if !self.engine.put(below, bytes)? {
+                rt.drop_record("its segment in the store has expired");
+            }
+            log(self.changelog.as_ref(), self.format, rt, below, bytes)?;
+            if value.is_none() {
+                self.forget(&row.bytes, rt);
+            }
+            let old = match old.filter(|_| self.listener.is_some_and(|l| l.send_old)) {
+                Some(old) => Some(self.decode(&old)?),
+                None => None,
+            };
+            let (timestamp, headers) = (context.timestamp, context.headers.clone());
+            return Ok(Some(Flushed { key: key.clone(), new: value.clone(), old, timestamp, headers }));
+        }
+        Ok(None)
+    }
+
+    /// A deleted row that is written needs no entry any more, unless it was updated meanwhile.
+    fn forget(&mut self, bytes: &[u8], rt: &mut Runtime) {
+        if let Some(cache) = &mut self.cache
+            && !cache.is_dirty(bytes)
+            && cache.peek(bytes).is_some_and(|entry| entry.value.is_none())
+        {
+            cache.remove_key(bytes, &mut rt.cache.used);
+        }
+    }
+
+    /// Starts a flush: see [`AnyStore::flush_cache`](super::AnyStore::flush_cache).
+    pub(crate) fn flush_cache(&mut self, rt: &mut Runtime) -> Result<Option<usize>> {
+        self.start_flush();
+        match self.listener {
+            _ if self.flushing.is_empty() => Ok(None),
+            Some(listener) => Ok(Some(listener.slot)),
+            None => self.write_flushing(rt).map(|()| None),
+        }
+    }
+
+    /// Takes a record of the changelog.
+    pub(crate) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
+        match (self.format, value) {
+            (Format::Timestamped, Some(value)) => {
+                self.value_buffer.clear();
+                self.value_buffer.extend_from_slice(&timestamp.to_be_bytes());
+                self.value_buffer.extend_from_slice(value);
+                self.engine.put(key, Some(&self.value_buffer)).map(drop)
+            }
+            _ => self.engine.put(key, value).map(drop),
+        }
+    }
+}
+
+fn encode<T: ?Sized + Serde<V>, V>(serde: &T, topic: &str, store: &str, value: &V, out: &mut Vec<u8>) -> Result<()> {
+    serde.serialize(topic, value, out).map_err(|source| {
+        let (node, topic) = (store.to_owned(), topic.to_owned());
+        Box::new(Error::Serialization { node, topic, origin: SerdeOrigin::Value, source })
+    })
+}
+
+pub(crate) fn unreadable(topic: &str, origin: SerdeOrigin, source: SerdeError) -> Box<Error> {
+    Box::new(Error::Deserialization { topic: topic.to_owned(), partition: -1, offset: -1, origin, source })
+}
+
+/// Sends a write to the changelog.
+fn log(
+    changelog: Option<&(Arc<str>, i32)>,
+    format: Format,
+    rt: &mut Runtime,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<()> {
+    let Some((topic, partition)) = changelog else { return Ok(()) };
+    let (timestamp, value) = match (format, value.and_then(|value| value.split_first_chunk::<8>())) {
+        (Format::Timestamped, Some((timestamp, value))) => (i64::from_be_bytes(*timestamp), Some(value)),
+        _ => (rt.context.timestamp, value),
+    };
+    rt.collector.send(ProducerRecord {
+        topic,
+        partition: Some(*partition),
+        timestamp: Some(timestamp),
+        headers: &Headers::new(),
+        key: Some(key),
+        value,
+    })
+}
+
+/// [`AnyStore`](super::AnyStore) for a store whose `core` does the work.
+macro_rules! any_store {
+    ($store:ident) => {
+        impl<K: Flow, V: Flow> AnyStore for $store<K, V> {
+            fn name(&self) -> &str {
+                &self.core.name
+            }
+            fn flush_cache(&mut self, rt: &mut Runtime) -> Result<Option<usize>> {
+                self.core.flush_cache(rt)
+            }
+            fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+                self.core.engine.commit(changelog_offset)
+            }
+            fn committed_offset(&self) -> Result<Option<i64>> {
+                self.core.engine.committed_offset()
+            }
+            fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
+                self.core.restore(key, value, timestamp)
+            }
+            fn persistent(&self) -> bool {
+                self.core.engine.persistent()
+            }
+            fn close(&mut self) -> Result<()> {
+                self.core.engine.close()
+            }
+        }
+    };
+}
+pub(super) use any_store;

@@ -19,7 +19,9 @@ pub use kstream::{
     split::{Branched, BranchedKStream},
 };
 pub use ktable::KTable;
-pub use materialized::{KeyValueStores, Materialized, StoreFamily, StoreSupplier, StoreType};
+pub use materialized::{
+    KeyValueStores, Materialized, SessionStores, StoreFamily, StoreSupplier, StoreType, WindowStores,
+};
 pub use options::{
     Consumed, Grouped, Joined, Produced, RecordMetadata, Repartitioned, StreamPartitioner, TopicNameExtractor,
 };

@@ -40,7 +40,9 @@ pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord,
 pub use record::{Change, Header, Headers, Record, ValueAndTimestamp};
 pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
 pub use serdes::{Serde, SerdeRef};
-pub use store::{KeyValueStore, StoreBuilder, StoreRef, TimestampedKeyValueStore};
+pub use store::{
+    KeyValueStore, SessionStore, StoreBuilder, StoreRef, TimestampedKeyValueStore, TimestampedWindowStore, WindowStore,
+};
 pub use task::{Cancellable, PunctuationType};
 pub use test_driver::{SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
 pub use topology::{AutoOffsetReset, Topology, TopologyDescription};

@@ -3,14 +3,18 @@
 mod in_memory;
 mod lsm;
 mod plain_adapter;
+mod segmented;
 mod supplier;
+mod time_supplier;
 
 use bytes::Bytes;
 
 pub use in_memory::InMemoryKeyValueStore;
 pub use lsm::{LsmEngine, LsmKeyValueStore, LsmOptions};
 pub(crate) use plain_adapter::PlainAdapter;
+pub use segmented::{InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, SegmentedBytesStore, TimeRange};
 pub use supplier::{EngineContext, KeyValueSupplier};
+pub use time_supplier::{SessionSupplier, WindowSupplier};
 
 use crate::error::Result;
 

@@ -6,7 +6,10 @@ mod cache;
 mod core;
 mod key_value;
 mod merge;
+mod session;
 mod table;
+mod timed;
+mod window;
 
 use std::{any::Any, collections::BTreeMap, marker::PhantomData, sync::Arc};
 
@@ -15,7 +18,11 @@ pub use builder::StoreBuilder;
 pub(crate) use core::Flushed;
 pub(crate) use key_value::KeyValueSpec;
 pub use key_value::{KeyValueStore, TimestampedKeyValueStore};
+pub(crate) use session::SessionSpec;
+pub use session::SessionStore;
 pub(crate) use table::{PutCode, TableStore};
+pub(crate) use window::WindowSpec;
+pub use window::{TimestampedWindowStore, WindowStore};
 
 use crate::{config::StreamsConfig, error::Result, state::EngineContext, task::Runtime};
 

@@ -6,7 +6,7 @@ use super::options::{Serdes, erase};
 use crate::{
     data::{Data, ErasedSerde},
     serdes::Serde,
-    state::KeyValueSupplier,
+    state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
 };
 
 /// A family of stores: what a [`Materialized`] makes, so that an operator over windows takes no key-value store.
@@ -41,6 +41,30 @@ pub enum StoreType {
     Persistent,
     /// In memory.
     InMemory,
+}
+
+/// Window stores: of aggregations over windows.
+#[derive(Clone, Copy, Debug)]
+pub enum WindowStores {}
+impl StoreFamily for WindowStores {
+    type Supplier = WindowSupplier;
+}
+impl StoreSupplier for WindowSupplier {
+    fn store_name(&self) -> &str {
+        self.name()
+    }
+}
+
+/// Session stores: of aggregations over sessions.
+#[derive(Clone, Copy, Debug)]
+pub enum SessionStores {}
+impl StoreFamily for SessionStores {
+    type Supplier = SessionSupplier;
+}
+impl StoreSupplier for SessionSupplier {
+    fn store_name(&self) -> &str {
+        self.name()
+    }
 }
 
 /// How a table's store is made: name, engine, serdes, cache, changelog, retention.

@@ -1,13 +1,16 @@
 //! What processors and tests may do with a store.
 
+mod session;
+mod window;
+
 use super::KeyValueStore;
 use crate::{data::Flow, error::Result, state::Order, task::Runtime};
 
 /// A store and the task it belongs to, borrowed for one or a few calls.
 #[derive(Debug)]
 pub struct StoreAccess<'a, S> {
-    store: &'a mut S,
-    rt: RuntimeRef<'a>,
+    pub(super) store: &'a mut S,
+    pub(super) rt: RuntimeRef<'a>,
 }
 
 pub(crate) struct RuntimeRef<'a>(pub(crate) &'a mut Runtime);

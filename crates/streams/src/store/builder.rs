@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
 
-use super::{KeyValueSpec, KeyValueStore, MakeStore, StoreFactory, StoreInit, StoreKind, TimestampedKeyValueStore};
+use super::{
+    KeyValueSpec, KeyValueStore, MakeStore, SessionSpec, SessionStore, StoreFactory, StoreInit, StoreKind,
+    TimestampedKeyValueStore, TimestampedWindowStore, WindowSpec, WindowStore,
+};
 use crate::{
     data::{Data, ErasedSerde},
     record::ValueAndTimestamp,
     serdes::{Serde, SerdeRef},
-    state::KeyValueSupplier,
+    state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
 };
 
 /// A store to be added by [`StreamsBuilder::add_state_store`](crate::StreamsBuilder::add_state_store): its engine,
@@ -181,5 +184,90 @@ impl<K: Data, V: Data> StoreBuilder<TimestampedKeyValueStore<K, V>> {
             value_serde,
         );
         StoreBuilder::new(name, StoreKind::KeyValue, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
+    }
+}
+
+impl<K: Data, V: Data> StoreBuilder<WindowStore<K, V>> {
+    /// A window store with this engine and the serdes of its types.
+    #[must_use]
+    pub fn window(supplier: WindowSupplier) -> Self {
+        Self::of_windows(supplier, None, None)
+    }
+
+    /// A window store with this engine and these serdes.
+    #[must_use]
+    pub fn window_with(supplier: WindowSupplier, key_serde: impl Serde<K>, value_serde: impl Serde<V>) -> Self {
+        Self::of_windows(supplier, erase(key_serde), erase(value_serde))
+    }
+
+    fn of_windows(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        let (name, kind) = (supplier.name().to_owned(), windows(&supplier));
+        let spec = WindowSpec::<K, V>::plain(supplier, key, value);
+        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
+    }
+}
+
+impl<K: Data, V: Data> StoreBuilder<TimestampedWindowStore<K, V>> {
+    /// A timestamped window store with this engine and the serdes of its types.
+    #[must_use]
+    pub fn timestamped_window(supplier: WindowSupplier) -> Self {
+        Self::of_timestamped_windows(supplier, None, None)
+    }
+
+    /// A timestamped window store with this engine and these serdes.
+    #[must_use]
+    pub fn timestamped_window_with(
+        supplier: WindowSupplier,
+        key_serde: impl Serde<K>,
+        value_serde: impl Serde<V>,
+    ) -> Self {
+        Self::of_timestamped_windows(supplier, erase(key_serde), erase(value_serde))
+    }
+
+    fn of_timestamped_windows(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        let (name, kind) = (supplier.name().to_owned(), windows(&supplier));
+        let spec = WindowSpec::<K, ValueAndTimestamp<V>>::timestamped(
+            name.clone(),
+            Arc::new(move |_: &StoreInit<'_>| supplier.clone()),
+            key,
+            value,
+        );
+        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
+    }
+}
+
+fn windows(supplier: &WindowSupplier) -> StoreKind {
+    StoreKind::Window { retention: supplier.retention_period(), delete_only: supplier.retain_duplicates() }
+}
+
+impl<K: Data, V: Data> StoreBuilder<SessionStore<K, V>> {
+    /// A session store with this engine and the serdes of its types.
+    #[must_use]
+    pub fn session(supplier: SessionSupplier) -> Self {
+        Self::of_sessions(supplier, None, None)
+    }
+
+    /// A session store with this engine and these serdes.
+    #[must_use]
+    pub fn session_with(supplier: SessionSupplier, key_serde: impl Serde<K>, value_serde: impl Serde<V>) -> Self {
+        Self::of_sessions(supplier, erase(key_serde), erase(value_serde))
+    }
+
+    fn of_sessions(
+        supplier: SessionSupplier,
+        key_serde: Option<ErasedSerde>,
+        value_serde: Option<ErasedSerde>,
+    ) -> Self {
+        let kind = StoreKind::Window { retention: supplier.retention_period(), delete_only: false };
+        let name = supplier.name().to_owned();
+        let types = PhantomData::<fn() -> (K, V)>;
+        let spec = SessionSpec {
+            name: name.clone(),
+            supplier: Arc::new(move |_: &StoreInit<'_>| supplier.clone()),
+            key_serde,
+            value_serde,
+            types,
+        };
+        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
     }
 }

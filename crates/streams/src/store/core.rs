@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result, SerdeError, SerdeOrigin},
     record::Headers,
     serdes::{Serde, SerdeRef},
-    state::KeyValueBytesStore,
+    state::{KeyValueBytesStore, SegmentedBytesStore},
     task::{ProducerRecord, Runtime},
 };
 
@@ -31,6 +31,27 @@ impl Engine for Box<dyn KeyValueBytesStore> {
     }
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         (**self).put(key, value).map(|()| true)
+    }
+    fn persistent(&self) -> bool {
+        (**self).persistent()
+    }
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        (**self).commit(changelog_offset)
+    }
+    fn committed_offset(&self) -> Result<Option<i64>> {
+        (**self).committed_offset()
+    }
+    fn close(&mut self) -> Result<()> {
+        (**self).close()
+    }
+}
+
+impl Engine for Box<dyn SegmentedBytesStore> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        (**self).get(key)
+    }
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        (**self).put(key, value)
     }
     fn persistent(&self) -> bool {
         (**self).persistent()
@@ -194,6 +215,16 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         let update = Update { key, value, value_bytes, weight, dirty: Some(EntryContext::of(rt)) };
         cache.put(&self.key_buffer, update, &mut rt.cache.used);
         self.make_room(rt)
+    }
+
+    /// Deletes the key in the buffer, whether or not it has expired.
+    pub(crate) fn remove(&mut self, rt: &mut Runtime, key: &K) -> Result<()> {
+        if self.cache.is_some() {
+            return self.put(rt, key, None);
+        }
+        let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
+        self.engine.put(key, None)?;
+        log(self.changelog.as_ref(), self.format, rt, key, None)
     }
 
     /// Puts below with a changelog record of another key: what stores do that keep every value of a key.

@@ -43,7 +43,7 @@ pub(crate) struct KeyValueSpec<K, V> {
     pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
 }
 
-type ValueSerde<V> = Arc<dyn Fn(&StoreInit<'_>) -> Option<SerdeRef<V>> + Send + Sync>;
+pub(super) type ValueSerde<V> = Arc<dyn Fn(&StoreInit<'_>) -> Option<SerdeRef<V>> + Send + Sync>;
 
 impl<K: Data, V: Data> KeyValueSpec<K, V> {
     /// A store of plain values.

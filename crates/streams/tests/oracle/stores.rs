@@ -4,9 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value as Json, json};
 use vltava_streams::{
-    Data, KeyValueStore, Materialized, Result, StoreBuilder, TimestampedKeyValueStore, TopologyTestDriver,
-    ValueAndTimestamp, dsl::StoreType, record::Headers, state::KeyValueSupplier, store::StoreAccess,
+    Data, KeyValueStore, Materialized, Result, SessionStore, StoreBuilder, TimestampedKeyValueStore,
+    TimestampedWindowStore, TopologyTestDriver, ValueAndTimestamp, WindowStore,
+    dsl::StoreType,
+    record::Headers,
+    state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
+    store::StoreAccess,
 };
+
+mod timed;
 
 use super::{
     payload, serdes,
@@ -16,6 +22,9 @@ use super::{
 
 type Plain = KeyValueStore<Val, Val>;
 type Timestamped = TimestampedKeyValueStore<Val, Val>;
+type Windows = WindowStore<Val, Val>;
+type TimestampedWindows = TimestampedWindowStore<Val, Val>;
+type Sessions = SessionStore<Val, Val>;
 
 // ---- stores as steps describe them -------------------------------------------------------------
 
@@ -25,6 +34,30 @@ pub fn key_value_supplier(spec: &str, name: &str) -> Step<KeyValueSupplier> {
         "persistent" => Ok(KeyValueSupplier::persistent(name)),
         "persistent_timestamped" => Ok(KeyValueSupplier::persistent_timestamped(name)),
         "in_memory" => Ok(KeyValueSupplier::in_memory(name)),
+        other => Err(Stop::Unsupported(format!("supplier {other}"))),
+    }
+}
+
+/// The engine of a window supplier's specification, for a store of this name.
+pub fn window_supplier(spec: &str, name: &str) -> Step<WindowSupplier> {
+    let words: Vec<_> = spec.split(':').collect();
+    let ms = |at: usize| duration(&json!(words[at].parse::<i64>().unwrap()));
+    let make: fn(String, Duration, Duration, bool) -> Result<WindowSupplier> = match words[0] {
+        "persistent_window" => WindowSupplier::persistent,
+        "persistent_timestamped_window" => WindowSupplier::persistent_timestamped,
+        "in_memory_window" => WindowSupplier::in_memory,
+        other => return Err(Stop::Unsupported(format!("supplier {other}"))),
+    };
+    Ok(make(name.to_owned(), ms(1)?, ms(2)?, words.get(3).is_some())?)
+}
+
+/// The engine of a session supplier's specification, for a store of this name.
+pub fn session_supplier(spec: &str, name: &str) -> Step<SessionSupplier> {
+    let (kind, retention) = spec.split_once(':').unwrap();
+    let retention = duration(&json!(retention.parse::<i64>().unwrap()))?;
+    match kind {
+        "persistent_session" => Ok(SessionSupplier::persistent(name, retention)),
+        "in_memory_session" => Ok(SessionSupplier::in_memory(name, retention)),
         other => Err(Stop::Unsupported(format!("supplier {other}"))),
     }
 }
@@ -110,6 +143,22 @@ pub fn duration(ms: &Json) -> Step<Duration> {
 pub enum AnyBuilder {
     Plain(StoreBuilder<Plain>),
     Timestamped(StoreBuilder<Timestamped>),
+    Window(StoreBuilder<Windows>),
+    TimestampedWindow(StoreBuilder<TimestampedWindows>),
+    Session(StoreBuilder<Sessions>),
+}
+
+/// Does the same with a builder of any kind.
+macro_rules! each_builder {
+    ($any:expr, $builder:ident => $do:expr) => {
+        match $any {
+            AnyBuilder::Plain($builder) => $do,
+            AnyBuilder::Timestamped($builder) => $do,
+            AnyBuilder::Window($builder) => $do,
+            AnyBuilder::TimestampedWindow($builder) => $do,
+            AnyBuilder::Session($builder) => $do,
+        }
+    };
 }
 
 impl AnyBuilder {
@@ -120,39 +169,36 @@ impl AnyBuilder {
             serdes::serde(spec, "value").unwrap_or_else(serdes::null),
         );
         let supplier = || key_value_supplier(field("supplier"), field("name"));
+        let windows = || window_supplier(field("supplier"), field("name"));
         Ok(match field("kind") {
             "key_value" => AnyBuilder::Plain(with_options(StoreBuilder::key_value_with(supplier()?, key, value), spec)),
             "timestamped_key_value" => AnyBuilder::Timestamped(with_options(
                 StoreBuilder::timestamped_key_value_with(supplier()?, key, value),
                 spec,
             )),
+            "window" => AnyBuilder::Window(with_options(StoreBuilder::window_with(windows()?, key, value), spec)),
+            "timestamped_window" => AnyBuilder::TimestampedWindow(with_options(
+                StoreBuilder::timestamped_window_with(windows()?, key, value),
+                spec,
+            )),
+            "session" => {
+                let supplier = session_supplier(field("supplier"), field("name"))?;
+                AnyBuilder::Session(with_options(StoreBuilder::session_with(supplier, key, value), spec))
+            }
             other => return Err(Stop::Unsupported(format!("store kind {other}"))),
         })
     }
 
     pub fn name(&self) -> &str {
-        match self {
-            AnyBuilder::Plain(builder) => builder.name(),
-            AnyBuilder::Timestamped(builder) => builder.name(),
-        }
+        each_builder!(self, builder => builder.name())
     }
 
     pub fn add_to_builder(&self, dsl: &vltava_streams::StreamsBuilder) {
-        match self {
-            AnyBuilder::Plain(builder) => {
-                dsl.add_state_store(builder.clone());
-            }
-            AnyBuilder::Timestamped(builder) => {
-                dsl.add_state_store(builder.clone());
-            }
-        }
+        each_builder!(self, builder => drop(dsl.add_state_store(builder.clone())));
     }
 
     pub fn add_to_topology(&self, topology: &mut vltava_streams::Topology, processors: &[&str]) -> Result<()> {
-        match self {
-            AnyBuilder::Plain(builder) => topology.add_store(builder, processors).map(drop),
-            AnyBuilder::Timestamped(builder) => topology.add_store(builder, processors).map(drop),
-        }
+        each_builder!(self, builder => topology.add_store(builder, processors).map(drop))
     }
 }
 
@@ -176,6 +222,9 @@ fn with_options<S>(mut builder: StoreBuilder<S>, spec: &Json) -> StoreBuilder<S>
 pub enum AnyStore<'a, 'b> {
     Plain(&'a mut StoreAccess<'b, Plain>),
     Timestamped(&'a mut StoreAccess<'b, Timestamped>),
+    Window(&'a mut StoreAccess<'b, Windows>),
+    TimestampedWindow(&'a mut StoreAccess<'b, TimestampedWindows>),
+    Session(&'a mut StoreAccess<'b, Sessions>),
 }
 
 /// What holds stores: a processor's context, or the test driver.
@@ -187,11 +236,16 @@ impl Stores for &TopologyTestDriver {
     fn with_store<R>(&mut self, name: &str, f: impl FnOnce(AnyStore<'_, '_>) -> Result<R>) -> Result<R> {
         // The driver answers a wrong type with an error before it calls the function.
         let mut f = Some(f);
-        let plain = self.store::<Plain, _>(name, |store| f.take().unwrap()(AnyStore::Plain(store)));
-        match f {
-            None => plain,
-            Some(f) => self.store::<Timestamped, _>(name, |store| f(AnyStore::Timestamped(store))),
+        macro_rules! try_as {
+            ($($store:ty => $kind:ident),*) => {$(
+                let done = self.store::<$store, _>(name, |store| f.take().unwrap()(AnyStore::$kind(store)));
+                if f.is_none() {
+                    return done;
+                }
+            )*};
         }
+        try_as!(Plain => Plain, Timestamped => Timestamped, Windows => Window, TimestampedWindows => TimestampedWindow);
+        self.store::<Sessions, _>(name, |store| f.take().unwrap()(AnyStore::Session(store)))
     }
 }
 
@@ -205,12 +259,21 @@ macro_rules! context_stores {
                 name: &str,
                 f: impl FnOnce($crate::stores::AnyStore<'_, '_>) -> vltava_streams::Result<R>,
             ) -> vltava_streams::Result<R> {
-                use vltava_streams::{KeyValueStore, TimestampedKeyValueStore};
+                use vltava_streams as lib;
                 use $crate::{stores::AnyStore, value::Val};
-                if let Ok(mut store) = self.state_store::<KeyValueStore<Val, Val>>(name) {
+                if let Ok(mut store) = self.state_store::<lib::KeyValueStore<Val, Val>>(name) {
                     return f(AnyStore::Plain(&mut store));
                 }
-                let mut store = self.state_store::<TimestampedKeyValueStore<Val, Val>>(name)?;
+                if let Ok(mut store) = self.state_store::<lib::WindowStore<Val, Val>>(name) {
+                    return f(AnyStore::Window(&mut store));
+                }
+                if let Ok(mut store) = self.state_store::<lib::TimestampedWindowStore<Val, Val>>(name) {
+                    return f(AnyStore::TimestampedWindow(&mut store));
+                }
+                if let Ok(mut store) = self.state_store::<lib::SessionStore<Val, Val>>(name) {
+                    return f(AnyStore::Session(&mut store));
+                }
+                let mut store = self.state_store::<lib::TimestampedKeyValueStore<Val, Val>>(name)?;
                 f(AnyStore::Timestamped(&mut store))
             }
         }
@@ -223,6 +286,7 @@ impl AnyStore<'_, '_> {
         match self {
             AnyStore::Plain(store) => store.get(key),
             AnyStore::Timestamped(store) => Ok(store.get(key)?.map(|row| row.value)),
+            _ => panic!("not a key-value store"),
         }
     }
 
@@ -230,6 +294,7 @@ impl AnyStore<'_, '_> {
         match self {
             AnyStore::Plain(store) => store.put(key, value),
             AnyStore::Timestamped(store) => store.put(key, value.map(|value| ValueAndTimestamp::new(value, timestamp))),
+            _ => panic!("not a key-value store"),
         }
     }
 
@@ -237,6 +302,7 @@ impl AnyStore<'_, '_> {
         match self {
             AnyStore::Plain(store) => store.delete(key).map(drop),
             AnyStore::Timestamped(store) => store.delete(key).map(drop),
+            _ => panic!("not a key-value store"),
         }
     }
 
@@ -245,6 +311,7 @@ impl AnyStore<'_, '_> {
         match self {
             AnyStore::Plain(store) => store.all(),
             AnyStore::Timestamped(store) => Ok(store.all()?.into_iter().map(|(key, row)| (key, row.value)).collect()),
+            _ => panic!("not a key-value store"),
         }
     }
 
@@ -256,6 +323,11 @@ impl AnyStore<'_, '_> {
             AnyStore::Timestamped(store) => {
                 key_value(store, &words, |value, ts| ValueAndTimestamp::new(value, ts.unwrap_or(timestamp)))?
             }
+            AnyStore::Window(store) => timed::window(store, &words, |value, _| value)?,
+            AnyStore::TimestampedWindow(store) => {
+                timed::window(store, &words, |value, ts| ValueAndTimestamp::new(value, ts.unwrap_or(timestamp)))?
+            }
+            AnyStore::Session(store) => timed::session(store, &words)?,
         };
         Ok(format!("{command} -> {result}"))
     }
@@ -271,6 +343,21 @@ impl AnyStore<'_, '_> {
                 let rows = store.all()?.into_iter();
                 let entries = rows.map(|(key, row)| json!([typed(key), typed(row.value), row.timestamp]));
                 json!({ "kind": "timestampedKeyValue", "entries": entries.collect::<Vec<_>>() })
+            }
+            AnyStore::Window(store) => {
+                let entries = store.all()?.into_iter().map(|(key, value)| timed::entry(key, [typed(value)]));
+                json!({ "kind": "window", "entries": entries.collect::<Vec<_>>() })
+            }
+            AnyStore::TimestampedWindow(store) => {
+                let entry = |(key, row): (_, ValueAndTimestamp<Val>)| {
+                    timed::entry(key, [typed(row.value), json!(row.timestamp)])
+                };
+                json!({ "kind": "timestampedWindow", "entries": store.all()?.into_iter().map(entry).collect::<Vec<_>>() })
+            }
+            AnyStore::Session(store) => {
+                let entries = store.fetch_keys(None, None)?.into_iter();
+                let entries = entries.map(|(key, value)| timed::entry(key, [typed(value)]));
+                json!({ "kind": "session", "entries": entries.collect::<Vec<_>>() })
             }
         })
     }

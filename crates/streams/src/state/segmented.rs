@@ -1,0 +1,93 @@
+//! Engines of keys in time: below window and session stores.
+
+mod in_memory;
+mod persistent;
+mod schema;
+
+use bytes::Bytes;
+
+pub use in_memory::InMemorySegmentedStore;
+pub use persistent::PersistentSegmentedStore;
+pub(crate) use persistent::Segmentation;
+pub use schema::KeySchema;
+
+use super::{BytesIter, Order};
+use crate::error::Result;
+
+/// Which entries a scan is for.
+///
+/// For windows those whose start lies between `from` and `to`; for sessions those that end at `from` or later and begin
+/// at `to` or earlier: which may touch the span between the two. Keys are without their window.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeRange<'a> {
+    /// The lowest key; `None` leaves the side open.
+    pub from_key: Option<&'a [u8]>,
+    /// The highest key, included; `None` leaves the side open.
+    pub to_key: Option<&'a [u8]>,
+    /// In ms since the epoch, included.
+    pub from: i64,
+    /// In ms since the epoch, included.
+    pub to: i64,
+}
+
+impl TimeRange<'_> {
+    /// Everything.
+    pub const ALL: TimeRange<'static> = TimeRange { from_key: None, to_key: None, from: 0, to: i64::MAX };
+
+    pub(crate) fn has_key(&self, key: &[u8]) -> bool {
+        self.from_key.is_none_or(|from| key >= from) && self.to_key.is_none_or(|to| key <= to)
+    }
+
+    /// Whether the lowest key is above the highest.
+    pub(crate) fn is_backwards(&self) -> bool {
+        matches!((self.from_key, self.to_key), (Some(from), Some(to)) if from > to)
+    }
+}
+
+/// A map from keys in time to bytes that forgets what is older than its retention.
+///
+/// Its keys are those of the changelog, as [`KeySchema`] says. The time of the store is the greatest of any key put; a
+/// key whose time is the retention or more before it has expired.
+pub trait SegmentedBytesStore: Send {
+    /// The store's name.
+    fn name(&self) -> &str;
+
+    /// Whether the data outlive the process.
+    fn persistent(&self) -> bool;
+
+    /// The value of a key; `None` for an expired one.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Puts a value, or deletes the key where it is `None`. False if the key has expired, and nothing was done.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool>;
+
+    /// The entries of a range that have not expired. In which order they come is up to the engine.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter>;
+
+    /// Makes everything put so far durable together with the changelog offset it covers, atomically.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
+
+    /// The offset of the last [`commit`](SegmentedBytesStore::commit) that survived, where the engine keeps it.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn committed_offset(&self) -> Result<Option<i64>>;
+
+    /// Closes the engine; what was not committed may be lost.
+    ///
+    /// # Errors
+    /// If the engine cannot close its files.
+    fn close(&mut self) -> Result<()>;
+}

@@ -1,0 +1,209 @@
+//! Keys in time, in segments: one engine of bytes for each span of time, dropped as a whole when it has expired.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+
+use super::{KeySchema, SegmentedBytesStore, TimeRange};
+use crate::{
+    error::{Error, Result},
+    state::{BytesIter, EngineContext, InMemoryKeyValueStore, KeyValueBytesStore, Order},
+};
+
+/// How a [`PersistentSegmentedStore`] keeps time. All in ms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segmentation {
+    pub(crate) retention: i64,
+    pub(crate) interval: i64,
+    /// Whether scans over all keys come by time, then by key, as those of Kafka's time-ordered stores do.
+    pub(crate) time_ordered: bool,
+}
+
+/// An engine of segments, each with the entries of one span of time in the order of their bytes.
+///
+/// What has expired may still be there until its whole segment has; it is not returned.
+pub struct PersistentSegmentedStore {
+    name: String,
+    schema: KeySchema,
+    time: Segmentation,
+    stream_time: i64,
+    segments: BTreeMap<i64, Box<dyn KeyValueBytesStore>>,
+    context: EngineContext,
+}
+
+#[cold]
+fn failure(store: &str, doing: &str, path: &Path, error: std::io::Error) -> Box<Error> {
+    Box::new(Error::Store { store: store.to_owned(), message: format!("{doing} in {}: {error}", path.display()) })
+}
+
+impl std::fmt::Debug for PersistentSegmentedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PersistentSegmentedStore")
+            .field("name", &self.name)
+            .field("time", &self.time)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PersistentSegmentedStore {
+    /// Opens what is there.
+    pub(crate) fn open(name: String, schema: KeySchema, time: Segmentation, context: &EngineContext) -> Result<Self> {
+        let (segments, context) = (BTreeMap::new(), context.clone());
+        let mut store = PersistentSegmentedStore { name, schema, time, stream_time: -1, segments, context };
+        let Some(directory) = store.directory() else { return Ok(store) };
+        let failed = |error: std::io::Error| failure(&store.name, "opening its segments", &directory, error);
+        fs::create_dir_all(&directory).map_err(failed)?;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let file = entry.map_err(failed)?.file_name();
+            let start =
+                file.to_str().and_then(|file| file.strip_prefix(&store.name)?.strip_prefix('.')?.parse::<i64>().ok());
+            found.extend(start.map(|start| start / time.interval));
+        }
+        found.sort_unstable();
+        for id in found {
+            store.segment(id)?;
+        }
+        Ok(store)
+    }
+
+    fn directory(&self) -> Option<PathBuf> {
+        self.context.state_dir.as_ref().map(|directory| directory.path.join(&self.name))
+    }
+
+    /// Kafka's name of a segment's directory.
+    fn segment_name(&self, id: i64) -> String {
+        format!("{}.{}", self.name, id * self.time.interval)
+    }
+
+    fn id(&self, time: i64) -> i64 {
+        time / self.time.interval
+    }
+
+    fn segment(&mut self, id: i64) -> Result<&mut Box<dyn KeyValueBytesStore>> {
+        let name = self.segment_name(id);
+        let directory = self.directory();
+        match self.segments.entry(id) {
+            std::collections::btree_map::Entry::Occupied(place) => Ok(place.into_mut()),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                let engine: Box<dyn KeyValueBytesStore> = match (&self.context.state_dir, directory) {
+                    (Some(task), Some(directory)) => Box::new(task.engine.open(&name, &directory.join(&name))?),
+                    _ => Box::new(InMemoryKeyValueStore::new(name)),
+                };
+                Ok(place.insert(engine))
+            }
+        }
+    }
+
+    /// Drops the segments that have expired as a whole.
+    fn clean_up(&mut self) -> Result<()> {
+        let live = self.id(self.stream_time.saturating_sub(self.time.retention));
+        while let Some(first) = self.segments.first_entry().filter(|first| *first.key() < live) {
+            let (id, mut engine) = first.remove_entry();
+            engine.close()?;
+            drop(engine);
+            if let Some(directory) = self.directory() {
+                let path = directory.join(self.segment_name(id));
+                fs::remove_dir_all(&path).map_err(|error| failure(&self.name, "dropping a segment", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn live_from(&self) -> i64 {
+        self.stream_time.saturating_sub(self.time.retention).saturating_add(1)
+    }
+}
+
+impl SegmentedBytesStore for PersistentSegmentedStore {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn persistent(&self) -> bool {
+        true
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let time = self.schema.time(key);
+        match self.segments.get(&self.id(time)).filter(|_| time >= self.live_from()) {
+            Some(segment) => segment.get(key),
+            None => Ok(None),
+        }
+    }
+
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        let time = self.schema.time(key);
+        self.stream_time = self.stream_time.max(time);
+        let id = self.id(time);
+        if id < self.id(self.stream_time.saturating_sub(self.time.retention)) {
+            return Ok(false);
+        }
+        self.segment(id)?.put(key, value)?;
+        self.clean_up()?;
+        Ok(true)
+    }
+
+    fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
+        let (schema, from) = (self.schema, range.from.max(self.live_from()));
+        let last = match schema {
+            KeySchema::Window => range.to,
+            // Sessions are filed by their end, which may be later than the range's.
+            KeySchema::Session => i64::MAX,
+        };
+        if range.is_backwards() || last < from {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let range = TimeRange { from, ..*range };
+        let (lower, upper) = schema.bounds(&range);
+        let segments = self.segments.range(self.id(from)..=self.id(last)).map(|(_, segment)| segment);
+        let segments: Vec<_> = match order {
+            Order::Forward => segments.collect(),
+            Order::Reverse => segments.rev().collect(),
+        };
+        let mut found = Vec::new();
+        for segment in segments {
+            let begin = found.len();
+            for entry in segment.range(lower.as_deref(), upper.as_deref(), order)? {
+                let (key, value) = entry?;
+                if schema.matches(&key, &range) {
+                    found.push((key, value));
+                }
+            }
+            if self.time.time_ordered && range.from_key.is_none() && range.to_key.is_none() {
+                let by_time = |(key, _): &(Bytes, Bytes)| {
+                    (schema.time(key), KeySchema::split(schema, key).1.to_vec(), schema.split(key).0.to_vec())
+                };
+                let mine = found.get_mut(begin..).unwrap_or_default();
+                mine.sort_by_cached_key(by_time);
+                if order == Order::Reverse {
+                    mine.reverse();
+                }
+            }
+        }
+        Ok(Box::new(found.into_iter().map(Ok)))
+    }
+
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        self.segments.values_mut().try_for_each(|segment| segment.commit(changelog_offset))
+    }
+
+    /// The least that any segment covers: what another has already is put again. A segment without an offset may have
+    /// lost all it had.
+    fn committed_offset(&self) -> Result<Option<i64>> {
+        let mut least = None;
+        for segment in self.segments.values() {
+            let Some(offset) = segment.committed_offset()? else { return Ok(None) };
+            least = Some(least.map_or(offset, |least: i64| least.min(offset)));
+        }
+        Ok(least)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.segments.values_mut().try_for_each(|segment| segment.close())
+    }
+}

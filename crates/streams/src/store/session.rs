@@ -1,0 +1,120 @@
+//! Session stores.
+
+use std::sync::Arc;
+
+use super::{
+    AnyStore, StoreInit,
+    core::{CoreParts, Flushed, Format, StoreCore, any_store},
+    key_value::resolve,
+    timed::{SEGMENT, TimedCore, TimedKeys},
+};
+use crate::{
+    data::{Data, ErasedSerde, Flow},
+    error::{Error, Result},
+    state::{KeySchema, Order, SessionSupplier, TimeRange},
+    task::Runtime,
+    windowed::{Window, Windowed},
+};
+
+/// A session store of a task: values by key and session, which expire when their session's end is older than the
+/// retention.
+///
+/// Processors reach it through their context; every method but these is there.
+pub struct SessionStore<K, V> {
+    core: TimedCore<K, V>,
+    keys: TimedKeys<K>,
+}
+
+impl<K, V> std::fmt::Debug for SessionStore<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionStore").field("name", &self.core.name).finish_non_exhaustive()
+    }
+}
+
+/// What a session store is made from.
+pub(crate) struct SessionSpec<K, V> {
+    pub(crate) name: String,
+    pub(crate) supplier: Arc<dyn Fn(&StoreInit<'_>) -> SessionSupplier + Send + Sync>,
+    pub(crate) key_serde: Option<ErasedSerde>,
+    pub(crate) value_serde: Option<ErasedSerde>,
+    pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Data, V: Data> SessionSpec<K, V> {
+    pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
+        let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
+        let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
+        let key_serde = key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?;
+        let value_serde = resolve::<V>(self.value_serde.as_ref(), init, false);
+        let value_serde = value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?;
+        let supplier = (self.supplier)(init);
+        let core = StoreCore::new(CoreParts {
+            name: Arc::from(self.name.as_str()),
+            value_serde,
+            engine: supplier.get(init.engine)?,
+            changelog: init.changelog.clone(),
+            format: Format::Plain,
+            caching: init.caching,
+            prefix: SEGMENT,
+        });
+        let (schema, segment_interval) = (KeySchema::Session, supplier.segment_interval());
+        let keys = TimedKeys { serde: key_serde, schema, segment_interval, window_size: 0 };
+        Ok(Box::new(SessionStore { core, keys }))
+    }
+}
+
+impl<K: Flow, V: Flow> SessionStore<K, V> {
+    pub(crate) fn set_flush_listener(&mut self, slot: usize, send_old: bool) -> bool {
+        self.core.set_flush_listener(slot, send_old)
+    }
+
+    pub(crate) fn next_flushed(&mut self, rt: &mut Runtime) -> Result<Option<Flushed<Windowed<K>, V>>> {
+        self.core.next_flushed(rt)
+    }
+
+    /// Puts the value of a session, or deletes it where there is none.
+    pub(crate) fn put(&mut self, rt: &mut Runtime, session: &Windowed<K>, value: Option<V>) -> Result<()> {
+        self.keys.fill(&mut self.core, &session.key, session.window, 0)?;
+        self.core.put(rt, session, value)
+    }
+
+    /// Deletes a session.
+    pub(crate) fn remove(&mut self, rt: &mut Runtime, session: &Windowed<K>) -> Result<()> {
+        self.keys.fill(&mut self.core, &session.key, session.window, 0)?;
+        self.core.remove(rt, session)
+    }
+
+    /// The value of one session.
+    pub(crate) fn fetch_session(&mut self, rt: &mut Runtime, key: &K, start: i64, end: i64) -> Result<Option<V>> {
+        self.keys.fill(&mut self.core, key, Window::new(start, end), 0)?;
+        self.core.get(rt, None)
+    }
+
+    /// The sessions of a range of keys that end at `earliest_end` or later and begin at `latest_start` or earlier.
+    pub(crate) fn find_sessions(
+        &mut self,
+        from_key: Option<&K>,
+        to_key: Option<&K>,
+        earliest_end: i64,
+        latest_start: i64,
+        order: Order,
+    ) -> Result<Vec<(Windowed<K>, V)>> {
+        let (from_key, to_key) = (self.keys.own(&self.core, from_key)?, self.keys.own(&self.core, to_key)?);
+        let range = TimeRange {
+            from_key: from_key.as_deref(),
+            to_key: to_key.as_deref(),
+            from: earliest_end,
+            to: latest_start,
+        };
+        self.keys.scan(&mut self.core, &range, order)
+    }
+
+    /// The sessions of all keys that end between two times.
+    pub(crate) fn find_ended(&mut self, earliest_end: i64, latest_end: i64) -> Result<Vec<(Windowed<K>, V)>> {
+        let mut found = self.find_sessions(None, None, earliest_end, i64::MAX, Order::Forward)?;
+        found.retain(|(session, _)| session.window.end() <= latest_end);
+        Ok(found)
+    }
+}
+
+any_store!(SessionStore);

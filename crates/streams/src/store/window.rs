@@ -1,0 +1,186 @@
+//! Window stores, plain and timestamped.
+
+use std::sync::Arc;
+
+use super::{
+    AnyStore, StoreInit,
+    core::{CoreParts, Flushed, Format, StoreCore, any_store},
+    key_value::{ValueAndTimestampSerde, ValueSerde, resolve},
+    timed::{SEGMENT, TimedCore, TimedKeys},
+};
+use crate::{
+    data::{Data, ErasedSerde, Flow},
+    error::{Error, Result},
+    record::ValueAndTimestamp,
+    serdes::SerdeRef,
+    state::{KeySchema, Order, TimeRange, WindowSupplier},
+    task::Runtime,
+    windowed::Windowed,
+};
+
+/// A window store of a task: values by key and window, which expire when their window is older than the retention.
+///
+/// Processors reach it through their context; every method but these is there. Of a key and window it keeps the last
+/// value, or all of them where its supplier retains duplicates; then it has no cache, and a null is no deletion.
+pub struct WindowStore<K, V> {
+    core: TimedCore<K, V>,
+    keys: TimedKeys<K>,
+    duplicates: Option<Sequences>,
+}
+
+/// The numbers of the values of a store that retains duplicates.
+#[derive(Default)]
+struct Sequences {
+    stored: i32,
+    /// A null takes a number in the changelog only.
+    logged: i32,
+}
+
+/// The store of windowed aggregates: each value with the timestamp of its last update.
+pub type TimestampedWindowStore<K, V> = WindowStore<K, ValueAndTimestamp<V>>;
+
+impl<K, V> std::fmt::Debug for WindowStore<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WindowStore").field("name", &self.core.name).finish_non_exhaustive()
+    }
+}
+
+/// What a window store is made from.
+pub(crate) struct WindowSpec<K, V> {
+    pub(crate) name: String,
+    pub(crate) supplier: Arc<dyn Fn(&StoreInit<'_>) -> WindowSupplier + Send + Sync>,
+    pub(crate) key_serde: Option<ErasedSerde>,
+    pub(crate) value_serde: ValueSerde<V>,
+    pub(crate) format: Format,
+    pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Data, V: Data> WindowSpec<K, V> {
+    /// A store of plain values.
+    pub(crate) fn plain(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        let name = supplier.name().to_owned();
+        WindowSpec {
+            name,
+            supplier: Arc::new(move |_| supplier.clone()),
+            key_serde: key,
+            value_serde: Arc::new(move |init| resolve(value.as_ref(), init, false)),
+            format: Format::Plain,
+            types: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<K: Data, V: Data> WindowSpec<K, ValueAndTimestamp<V>> {
+    /// A store of values with their timestamps.
+    pub(crate) fn timestamped(
+        name: String,
+        supplier: Arc<dyn Fn(&StoreInit<'_>) -> WindowSupplier + Send + Sync>,
+        key: Option<ErasedSerde>,
+        value: Option<ErasedSerde>,
+    ) -> Self {
+        WindowSpec {
+            name,
+            supplier,
+            key_serde: key,
+            value_serde: Arc::new(move |init| {
+                resolve(value.as_ref(), init, false)
+                    .map(|serde| Arc::new(ValueAndTimestampSerde(serde)) as SerdeRef<ValueAndTimestamp<V>>)
+            }),
+            format: Format::Timestamped,
+            types: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<K: Data, V: Flow> WindowSpec<K, V> {
+    pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
+        let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
+        let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
+        let key_serde = key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?;
+        let value_serde = (self.value_serde)(init).ok_or_else(|| missing(std::any::type_name::<V>()))?;
+        let supplier = (self.supplier)(init);
+        let core = StoreCore::new(CoreParts {
+            name: Arc::from(self.name.as_str()),
+            value_serde,
+            engine: match self.format {
+                Format::Plain => supplier.get(init.engine)?,
+                Format::Timestamped => supplier.get_timestamped(init.engine)?,
+            },
+            changelog: init.changelog.clone(),
+            format: self.format,
+            caching: init.caching && !supplier.retain_duplicates(),
+            prefix: SEGMENT,
+        });
+        let keys = TimedKeys {
+            serde: key_serde,
+            schema: KeySchema::Window,
+            segment_interval: supplier.segment_interval(),
+            window_size: supplier.window_size(),
+        };
+        let duplicates = supplier.retain_duplicates().then(Sequences::default);
+        Ok(Box::new(WindowStore { core, keys, duplicates }))
+    }
+}
+
+impl<K: Flow, V: Flow> WindowStore<K, V> {
+    pub(crate) fn set_flush_listener(&mut self, slot: usize, send_old: bool) -> bool {
+        self.core.set_flush_listener(slot, send_old)
+    }
+
+    pub(crate) fn next_flushed(&mut self, rt: &mut Runtime) -> Result<Option<Flushed<Windowed<K>, V>>> {
+        self.core.next_flushed(rt)
+    }
+
+    /// Puts the value of the window that begins at `start`, or deletes it where there is none.
+    pub(crate) fn put(&mut self, rt: &mut Runtime, key: &K, value: Option<V>, start: i64) -> Result<()> {
+        let window = self.keys.window(start);
+        let Some(numbers) = &mut self.duplicates else {
+            self.keys.fill(&mut self.core, key, window, 0)?;
+            return self.core.put(rt, &Windowed::new(key.clone(), window), value);
+        };
+        let next = |number: i32| number.wrapping_add(1) & i32::MAX;
+        numbers.logged = next(numbers.logged);
+        if value.is_some() {
+            numbers.stored = next(numbers.stored);
+        }
+        let (stored, logged) = (numbers.stored, numbers.logged);
+        self.keys.fill(&mut self.core, key, window, logged)?;
+        let logged_key = self.core.key_buffer.get(SEGMENT..).unwrap_or_default().to_vec();
+        self.keys.fill(&mut self.core, key, window, stored)?;
+        self.core.put_logged_as(rt, &logged_key, value.as_ref())
+    }
+
+    /// The value of the window that begins at `start`.
+    pub(crate) fn fetch(&mut self, rt: &mut Runtime, key: &K, start: i64) -> Result<Option<V>> {
+        let sequence = self.duplicates.as_ref().map_or(0, |numbers| numbers.stored);
+        self.keys.fill(&mut self.core, key, self.keys.window(start), sequence)?;
+        self.core.get(rt, None)
+    }
+
+    /// The windows of a key that begin between two times.
+    pub(crate) fn fetch_range(&mut self, key: &K, from: i64, to: i64, order: Order) -> Result<Vec<(i64, V)>> {
+        let found = self.fetch_keys(Some(key), Some(key), from, to, order)?;
+        Ok(found.into_iter().map(|(key, value)| (key.window.start(), value)).collect())
+    }
+
+    /// The windows of a range of keys that begin between two times.
+    pub(crate) fn fetch_keys(
+        &mut self,
+        from_key: Option<&K>,
+        to_key: Option<&K>,
+        from: i64,
+        to: i64,
+        order: Order,
+    ) -> Result<Vec<(Windowed<K>, V)>> {
+        let (from_key, to_key) = (self.keys.own(&self.core, from_key)?, self.keys.own(&self.core, to_key)?);
+        let range = TimeRange { from_key: from_key.as_deref(), to_key: to_key.as_deref(), from, to };
+        self.keys.scan(&mut self.core, &range, order)
+    }
+
+    /// All windows.
+    pub(crate) fn all(&mut self, order: Order) -> Result<Vec<(Windowed<K>, V)>> {
+        self.keys.scan(&mut self.core, &TimeRange::ALL, order)
+    }
+}
+
+any_store!(WindowStore);

@@ -57,6 +57,7 @@ pub(crate) fn message(error: &ClientError) -> String {
             Some(words) if !words.is_empty() => words.to_string(),
             _ => code.message().to_owned(),
         },
+        ClientError::InvalidArgument { reason } => reason.to_string(),
         other => other.to_string(),
     }
 }
@@ -67,8 +68,13 @@ pub(crate) fn exception(error: &ClientError) -> String {
         ClientError::Broker { code, .. } => code.exception_name(),
         ClientError::Timeout { .. } => "TimeoutException",
         ClientError::UnsupportedVersion { .. } => "UnsupportedVersionException",
+        ClientError::InvalidArgument { .. } => "IllegalArgumentException",
         _ => "KafkaException",
     };
-    let package = if class == "KafkaException" { "org.apache.kafka.common" } else { "org.apache.kafka.common.errors" };
+    let package = match class {
+        "KafkaException" => "org.apache.kafka.common",
+        "IllegalArgumentException" => "java.lang",
+        _ => "org.apache.kafka.common.errors",
+    };
     format!("{package}.{class}: {}", message(error))
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::consumer_group_describe_response;
 use vltava_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use vltava_protocol::messages::leave_group_request::MemberIdentity;
 use vltava_protocol::messages::{
-    ConsumerProtocolAssignment, DeleteGroupsRequest, DescribeGroupsRequest, LeaveGroupRequest, ListGroupsRequest,
+    ConsumerGroupDescribeRequest, ConsumerProtocolAssignment, DeleteGroupsRequest, DescribeGroupsRequest,
+    LeaveGroupRequest, ListGroupsRequest,
 };
 use vltava_protocol::wire::{Message, Reader};
 
@@ -48,13 +51,16 @@ impl GroupListing {
     }
 }
 
-/// A group of the classic protocol.
+/// A group of the classic or of the consumer protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupDescription {
     /// `group.id`.
     pub group_id: String,
-    /// `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance` or `Dead`.
+    /// `Classic` or `Consumer`.
+    pub group_type: String,
+    /// `Stable`, `Empty` or `Dead`; `PreparingRebalance` and `CompletingRebalance` of a classic group, `Assigning` and
+    /// `Reconciling` of a consumer group.
     pub state: String,
     /// The protocol type, `consumer` for consumers.
     pub protocol_type: String,
@@ -64,6 +70,10 @@ pub struct GroupDescription {
     pub members: Vec<MemberDescription>,
     /// The broker that coordinates it.
     pub coordinator: Node,
+    /// How often members or subscriptions changed; of a consumer group (KIP-848).
+    pub group_epoch: Option<i32>,
+    /// The group's epoch for which the target assignment was computed; of a consumer group.
+    pub target_assignment_epoch: Option<i32>,
 }
 
 /// A member of a group.
@@ -74,12 +84,21 @@ pub struct MemberDescription {
     pub member_id: String,
     /// `group.instance.id`, for a static member.
     pub group_instance_id: Option<String>,
+    /// `client.rack`, where a consumer group's member told it.
+    pub rack_id: Option<String>,
     /// `client.id`.
     pub client_id: String,
     /// The address it connects from, such as `/127.0.0.1`.
     pub host: String,
     /// The partitions assigned to it; empty for members that are not consumers.
     pub assignment: Vec<TopicPartition>,
+    /// The partitions that it shall have in the end; of a consumer group.
+    pub target_assignment: Option<Vec<TopicPartition>>,
+    /// The epoch that it has reached; of a consumer group.
+    pub member_epoch: Option<i32>,
+    /// In a consumer group: whether it speaks the consumer protocol, and not the classic one (KIP-1099). Brokers before
+    /// Kafka 4.0 do not tell.
+    pub upgraded: Option<bool>,
 }
 
 /// A member that is to leave its group.
@@ -118,7 +137,7 @@ impl Admin {
                     group_id: group.group_id,
                     protocol_type: group.protocol_type,
                     state: Some(group.group_state).filter(|state| !state.is_empty()),
-                    group_type: Some(group.group_type).filter(|kind| !kind.is_empty()),
+                    group_type: Some(group.group_type).filter(|kind| !kind.is_empty()).map(group_type),
                 };
                 if options.protocol_types.is_empty() || options.protocol_types.contains(&listing.protocol_type) {
                     found.insert(listing.group_id.clone(), listing);
@@ -143,6 +162,57 @@ impl Admin {
             results.insert(group, described);
         }
         results
+    }
+
+    /// Groups of consumers, of either protocol, with their members.
+    ///
+    /// # Errors
+    /// For each group `GroupIdNotFound` (from Kafka 4 on), `GroupAuthorizationFailed`, …;
+    /// [`ClientError::InvalidArgument`] for a group that is not one of consumers.
+    pub async fn describe_consumer_groups(
+        &self,
+        groups: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Results<String, GroupDescription> {
+        let mut results = Results::new();
+        for group in groups {
+            let group = group.into();
+            let described = self.retry(async || self.describe_group_of_consumers(&group).await).await;
+            results.insert(group, described);
+        }
+        results
+    }
+
+    /// As a consumer group; if it is none, as a classic one.
+    async fn describe_group_of_consumers(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        let missing = match self.describe_new_group(group).await {
+            Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => Some(error),
+            Err(ClientError::UnsupportedVersion { .. }) => None,
+            Err(error) if error.code() == Some(ErrorCode::UnsupportedVersion) => None,
+            other => return other,
+        };
+        let described = match self.describe_group(group).await {
+            // What was said about the group of the newer kind says more.
+            Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => return Err(missing.unwrap_or(error)),
+            other => other?,
+        };
+        if matches!(described.protocol_type.as_str(), "" | "consumer") {
+            return Ok(described);
+        }
+        let reason = format!("GroupId {group} is not a consumer group ({}).", described.protocol_type);
+        Err(ClientError::InvalidArgument { reason: reason.into() })
+    }
+
+    async fn describe_new_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        let request = ConsumerGroupDescribeRequest {
+            group_ids: vec![group.to_owned()],
+            ..ConsumerGroupDescribeRequest::default()
+        };
+        let response = self.send_to_group(group, &request).await?;
+        let described = response.groups.into_iter().next();
+        let described = described.ok_or_else(|| ClientError::unexpected("no group described"))?;
+        self.check_group(group, described.error_code, described.error_message.as_deref())?;
+        let coordinator = self.cluster.coordinator(crate::net::CoordinatorType::Group, group).await?;
+        Ok(new_description(described, coordinator))
     }
 
     async fn describe_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
@@ -222,25 +292,78 @@ impl Admin {
     }
 }
 
+/// A type of groups as Kafka's clients write it; brokers write it in small letters.
+fn group_type(name: String) -> String {
+    let known = ["Classic", "Consumer", "Share", "Streams"].iter().find(|known| known.eq_ignore_ascii_case(&name));
+    known.map_or(name, |known| (*known).to_owned())
+}
+
 fn description(group: DescribedGroup, coordinator: Node) -> GroupDescription {
     let consumers = group.protocol_type == "consumer";
     GroupDescription {
         group_id: group.group_id,
+        group_type: "Classic".to_owned(),
         state: group.group_state,
         protocol_type: group.protocol_type,
         partition_assignor: group.protocol_data,
         members: group.members.into_iter().map(|m| member(m, consumers)).collect(),
         coordinator,
+        group_epoch: None,
+        target_assignment_epoch: None,
     }
+}
+
+fn new_description(group: consumer_group_describe_response::DescribedGroup, coordinator: Node) -> GroupDescription {
+    GroupDescription {
+        group_id: group.group_id,
+        group_type: "Consumer".to_owned(),
+        state: group.group_state,
+        protocol_type: "consumer".to_owned(),
+        partition_assignor: group.assignor_name,
+        members: group.members.into_iter().map(new_member).collect(),
+        coordinator,
+        group_epoch: Some(group.group_epoch),
+        target_assignment_epoch: Some(group.assignment_epoch),
+    }
+}
+
+fn new_member(member: consumer_group_describe_response::Member) -> MemberDescription {
+    /// What a member's type is where the broker does not tell it.
+    const UNKNOWN: i8 = -1;
+    const SPEAKS_CONSUMER_PROTOCOL: i8 = 1;
+    let partitions = |assignment: consumer_group_describe_response::Assignment| {
+        let topics = assignment.topic_partitions.into_iter();
+        topics.flat_map(|topic| partitions_of(topic.topic_name, topic.partitions)).collect::<Vec<_>>()
+    };
+    MemberDescription {
+        member_id: member.member_id,
+        group_instance_id: member.instance_id,
+        rack_id: member.rack_id,
+        client_id: member.client_id,
+        host: member.client_host,
+        assignment: partitions(member.assignment),
+        target_assignment: Some(partitions(member.target_assignment)),
+        member_epoch: Some(member.member_epoch),
+        upgraded: Some(member.member_type).filter(|&kind| kind != UNKNOWN).map(|kind| kind == SPEAKS_CONSUMER_PROTOCOL),
+    }
+}
+
+fn partitions_of(topic: String, partitions: Vec<i32>) -> impl Iterator<Item = TopicPartition> {
+    let name: std::sync::Arc<str> = topic.into();
+    partitions.into_iter().map(move |partition| TopicPartition::new(name.clone(), partition))
 }
 
 fn member(member: DescribedGroupMember, consumer: bool) -> MemberDescription {
     MemberDescription {
         member_id: member.member_id,
         group_instance_id: member.group_instance_id,
+        rack_id: None,
         client_id: member.client_id,
         host: member.client_host,
         assignment: if consumer { assigned(member.member_assignment) } else { Vec::new() },
+        target_assignment: None,
+        member_epoch: None,
+        upgraded: None,
     }
 }
 
@@ -253,9 +376,5 @@ fn assigned(bytes: Bytes) -> Vec<TopicPartition> {
         ConsumerProtocolAssignment::decode(&mut reader, version)
     });
     let topics = decoded.map(|assignment| assignment.assigned_partitions).unwrap_or_default();
-    let partitions = topics.into_iter().flat_map(|topic| {
-        let name: std::sync::Arc<str> = topic.topic.into();
-        topic.partitions.into_iter().map(move |partition| TopicPartition::new(name.clone(), partition))
-    });
-    partitions.collect()
+    topics.into_iter().flat_map(|topic| partitions_of(topic.topic, topic.partitions)).collect()
 }

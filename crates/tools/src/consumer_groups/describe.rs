@@ -1,13 +1,13 @@
-//! `kafka-consumer-groups --describe`: offsets, members and state of groups of the classic protocol.
+//! `kafka-consumer-groups --describe`: offsets, members and state of groups, of the classic and of the consumer protocol.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use vltava_client::admin::{GroupDescription, OffsetSpec};
+use vltava_client::admin::{GroupDescription, MemberDescription, OffsetSpec};
 use vltava_client::config::IsolationLevel;
 use vltava_client::{Admin, ClientError, TopicPartition};
 
-use super::failed;
+use super::{failed, failed_within};
 use crate::failure::Failure;
 use crate::options::Options;
 
@@ -21,7 +21,7 @@ pub(super) async fn describe(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let described: Result<Vec<GroupDescription>, ClientError> =
-        admin.describe_groups(groups).await.into_values().collect();
+        admin.describe_consumer_groups(groups).await.into_values().collect();
     let verbose = options.has("verbose");
     for group in described.map_err(failed)? {
         if options.has("members") {
@@ -59,9 +59,7 @@ fn tell_state(group: &GroupDescription, rows: usize, out: &mut dyn Write) -> Res
 /// The rows of a group's offsets: those of members, the one with most partitions first, then the rest.
 async fn offsets(admin: &Admin, group: &GroupDescription, verbose: bool) -> Result<Vec<Vec<String>>, Failure> {
     let committed = admin.list_consumer_group_offsets(&group.group_id, None).await;
-    let committed = committed.map_err(|error| {
-        Failure::Message(format!("java.util.concurrent.ExecutionException: {}", crate::failure::exception(&error)))
-    })?;
+    let committed = committed.map_err(failed_within)?;
     let mut members: Vec<_> = group.members.iter().filter(|member| !member.assignment.is_empty()).collect();
     members.sort_by_key(|member| std::cmp::Reverse(member.assignment.len()));
     let mut wanted: Vec<(TopicPartition, [&str; 3])> = Vec::new();
@@ -139,8 +137,10 @@ fn state(group: &GroupDescription, verbose: bool, out: &mut dyn Write) -> Result
         write!(out, "\n{id:<first$} {at:<second$} {strategy:<20} {state:<20} ")?;
         if verbose {
             let header = id == "GROUP" && at == "COORDINATOR (ID)";
-            let epochs = if header { ["GROUP-EPOCH", "TARGET-ASSIGNMENT-EPOCH"] } else { [MISSING; 2] };
-            write!(out, "{:<15} {:<25} ", epochs[0], epochs[1])?;
+            let epochs = [number(group.group_epoch), number(group.target_assignment_epoch)];
+            let [epoch, target] = epochs.each_ref().map(String::as_str);
+            let [epoch, target] = if header { ["GROUP-EPOCH", "TARGET-ASSIGNMENT-EPOCH"] } else { [epoch, target] };
+            write!(out, "{epoch:<15} {target:<25} ")?;
         }
         write!(out, "{count}")?;
     }
@@ -149,51 +149,71 @@ fn state(group: &GroupDescription, verbose: bool, out: &mut dyn Write) -> Result
 
 fn members(group: &GroupDescription, shown: bool, verbose: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let members = if shown { group.members.as_slice() } else { &[] };
-    let longest = |least: usize, text: fn(&vltava_client::admin::MemberDescription) -> &str| {
-        members.iter().map(|member| text(member).chars().count()).fold(least, usize::max)
-    };
     let with_instance = members.iter().any(|member| member.group_instance_id.is_some());
-    let group_width = if shown { group.group_id.chars().count().max(15) } else { 15 };
-    let id_width = longest(15, |member| &member.member_id);
-    let instance_width = longest(17, |member| member.group_instance_id.as_deref().unwrap_or_default());
-    let host_width = longest(15, |member| &member.host);
-    let client_width = longest(15, |member| &member.client_id);
-    let assignments: Vec<String> = members.iter().map(|member| assignment(&member.assignment)).collect();
-    let assignment_width = assignments.iter().map(|text| text.chars().count()).fold(20, usize::max);
-    let mut line = |[id, member, instance, host, client, count, current_epoch, current, epoch, target]: [&str; 10]| {
+    // Only while some members speak the classic protocol and some the new one.
+    let migrating = [true, false].map(|upgraded| members.iter().any(|member| member.upgraded == Some(upgraded)));
+    let migrating = migrating == [true, true];
+    let mut rows = vec![
+        [
+            "GROUP",
+            "CONSUMER-ID",
+            "GROUP-INSTANCE-ID",
+            "HOST",
+            "CLIENT-ID",
+            "#PARTITIONS",
+            "CURRENT-EPOCH",
+            "CURRENT-ASSIGNMENT",
+            "TARGET-EPOCH",
+            "TARGET-ASSIGNMENT",
+            "UPGRADED",
+        ]
+        .map(str::to_owned),
+    ];
+    rows.extend(members.iter().map(|member| member_row(group, member)));
+    let width = |column: usize, least: usize| {
+        let cells = rows.iter().skip(1).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).fold(least, usize::max)
+    };
+    let [group_width, id_width, instance_width] = [width(0, 15), width(1, 15), width(2, 17)];
+    let [host_width, client_width, current_width, target_width] =
+        [width(3, 15), width(4, 15), width(7, 20), width(9, 20)];
+    writeln!(out)?;
+    for [id, member, instance, host, client, count, epoch, current, target_epoch, target, upgraded] in &rows {
         write!(out, "{id:<group_width$} {member:<id_width$} ")?;
         if with_instance {
             write!(out, "{instance:<instance_width$} ")?;
         }
         write!(out, "{host:<host_width$} {client:<client_width$} {count:<15} ")?;
         if verbose {
-            write!(out, "{current_epoch:<15} {current:<assignment_width$} {epoch:<15} {target:<20}")?;
+            write!(out, "{epoch:<15} {current:<current_width$} {target_epoch:<15} {target:<target_width$}")?;
+            if migrating {
+                write!(out, " {upgraded}")?;
+            }
         }
-        writeln!(out)
-    };
-    let header = [
-        "\nGROUP",
-        "CONSUMER-ID",
-        "GROUP-INSTANCE-ID",
-        "HOST",
-        "CLIENT-ID",
-        "#PARTITIONS",
-        "CURRENT-EPOCH",
-        "CURRENT-ASSIGNMENT",
-        "TARGET-EPOCH",
-        "TARGET-ASSIGNMENT",
-    ];
-    let padded = format!("\n{:<group_width$}", "GROUP");
-    let [_, rest @ ..] = header;
-    let [a, b, c, d, e, f, g, h, i] = rest;
-    line([&padded, a, b, c, d, e, f, g, h, i])?;
-    for (member, assignment) in members.iter().zip(&assignments) {
-        let instance = member.group_instance_id.as_deref().unwrap_or_default();
-        let count = member.assignment.len().to_string();
-        let (id, host, client) = (&member.member_id, &member.host, &member.client_id);
-        line([&group.group_id, id, instance, host, client, &count, MISSING, assignment, MISSING, MISSING])?;
+        writeln!(out)?;
     }
     Ok(())
+}
+
+/// The cells of a member, those of `--verbose` too.
+fn member_row(group: &GroupDescription, member: &MemberDescription) -> [String; 11] {
+    [
+        group.group_id.clone(),
+        member.member_id.clone(),
+        member.group_instance_id.clone().unwrap_or_default(),
+        member.host.clone(),
+        member.client_id.clone(),
+        member.assignment.len().to_string(),
+        number(member.member_epoch),
+        assignment(&member.assignment),
+        number(group.target_assignment_epoch),
+        assignment(member.target_assignment.as_deref().unwrap_or_default()),
+        member.upgraded.map_or_else(|| MISSING.to_owned(), |upgraded| upgraded.to_string()),
+    ]
+}
+
+fn number(value: Option<i32>) -> String {
+    value.map_or_else(|| MISSING.to_owned(), |value| value.to_string())
 }
 
 /// Topics with their partitions: `a:0,1;b:2`.

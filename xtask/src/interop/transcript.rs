@@ -13,6 +13,10 @@ use crate::shell::{root, write_input};
 
 pub(super) const CHECKS: &[Check] = &[("transcript of the command-line tools", compare)];
 
+/// What names end in, another one in each run. All have the same `hashCode()` in Java, so that Kafka's tools list names in
+/// the same order.
+const SUFFIXES: [&str; 4] = ["AaAa", "AaBB", "BBAa", "BBBB"];
+
 /// One command of a session. `@` in an argument or the input stands for a suffix of the run.
 struct Step {
     /// Run with Apache's tools whichever tools the session is of.
@@ -49,7 +53,7 @@ fn compare(both: &Both) -> Result<()> {
     let mut runs = Vec::new();
     for (broker, bootstrap) in both.each() {
         for (tools, ours) in [("apache's tools", false), ("our tools", true)] {
-            let suffix = ["qa", "qb", "qc", "qd"].get(runs.len()).copied().unwrap_or_default();
+            let suffix = SUFFIXES.get(runs.len()).copied().unwrap_or_default();
             let mut out = Vec::new();
             for step in &steps {
                 out.push(transcribe(step, ours, bootstrap, suffix)?);

@@ -4,16 +4,19 @@ pub(crate) mod aggregate;
 pub(crate) mod cogrouped;
 pub(crate) mod grouped;
 pub(crate) mod grouped_table;
+pub(crate) mod join_windows;
 pub(crate) mod kstream;
 pub(crate) mod ktable;
 pub(crate) mod materialized;
 pub(crate) mod nodes;
 pub(crate) mod options;
 pub(crate) mod source;
+pub(crate) mod stream_joined;
 
 pub use cogrouped::CogroupedKStream;
 pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
+pub use join_windows::JoinWindows;
 pub use kstream::{
     KStream,
     split::{Branched, BranchedKStream},
@@ -25,6 +28,7 @@ pub use materialized::{
 pub use options::{
     Consumed, Grouped, Joined, Produced, RecordMetadata, Repartitioned, StreamPartitioner, TopicNameExtractor,
 };
+pub use stream_joined::StreamJoined;
 
 /// What application code may return as its error.
 pub(crate) type UserError = Box<dyn std::error::Error + Send + Sync>;

@@ -32,8 +32,8 @@ pub use builder::StreamsBuilder;
 pub use config::{StreamsConfig, StreamsConfigBuilder};
 pub use data::{Data, DefaultSerde, Flow, Nullable};
 pub use dsl::{
-    Branched, BranchedKStream, CogroupedKStream, Consumed, Grouped, Joined, KGroupedStream, KGroupedTable, KStream,
-    KTable, Materialized, Produced, Repartitioned,
+    Branched, BranchedKStream, CogroupedKStream, Consumed, Grouped, JoinWindows, Joined, KGroupedStream, KGroupedTable,
+    KStream, KTable, Materialized, Produced, Repartitioned, StreamJoined,
 };
 pub use error::{Error, Result, SerdeError, SerdeOrigin};
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};

@@ -14,6 +14,7 @@ pub use lsm::{LsmEngine, LsmKeyValueStore, LsmOptions};
 pub(crate) use plain_adapter::PlainAdapter;
 pub use segmented::{InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, SegmentedBytesStore, TimeRange};
 pub use supplier::{EngineContext, KeyValueSupplier};
+pub(crate) use time_supplier::millis;
 pub use time_supplier::{SessionSupplier, WindowSupplier};
 
 use crate::error::Result;

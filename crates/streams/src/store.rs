@@ -6,6 +6,7 @@ mod cache;
 mod core;
 mod key_value;
 mod merge;
+mod outer_join;
 mod session;
 mod table;
 mod timed;
@@ -18,6 +19,7 @@ pub use builder::StoreBuilder;
 pub(crate) use core::Flushed;
 pub(crate) use key_value::KeyValueSpec;
 pub use key_value::{KeyValueStore, TimestampedKeyValueStore};
+pub(crate) use outer_join::{LeftOrRight, OuterJoinSpec, OuterJoinStore};
 pub(crate) use session::SessionSpec;
 pub use session::SessionStore;
 pub(crate) use table::{PutCode, TableStore};
@@ -133,6 +135,10 @@ pub(crate) trait AnyStore: Any + Send {
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()>;
     fn persistent(&self) -> bool;
     fn close(&mut self) -> Result<()>;
+    /// The engine's entries, of a store whose types are not the application's.
+    fn raw_entries(&self) -> Option<Result<Vec<(bytes::Bytes, bytes::Bytes)>>> {
+        None
+    }
 }
 
 /// What a store is told when a task makes it.

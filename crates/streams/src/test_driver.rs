@@ -263,6 +263,18 @@ impl TopologyTestDriver {
         f(&mut StoreAccess::new(store, rt))
     }
 
+    /// The bytes of a store whose types are not the application's, such as the shared store of an outer join; `None` of
+    /// any other.
+    ///
+    /// # Errors
+    /// If the engine cannot be read.
+    #[doc(hidden)]
+    pub fn raw_entries(&self, name: &str) -> Result<Option<Vec<(Bytes, Bytes)>>> {
+        let mut driver = self.0.borrow_mut();
+        let store = driver.task.ctx_mut().stores.iter().flatten().find(|store| store.name() == name);
+        store.and_then(|store| store.raw_entries()).transpose()
+    }
+
     /// The names of the stores.
     ///
     /// # Errors

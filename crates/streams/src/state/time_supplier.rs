@@ -190,6 +190,15 @@ impl WindowSupplier {
         }
     }
 
+    /// Whether it is in memory; `None` for an engine of the application's own.
+    pub(crate) fn in_memory_kind(&self) -> Option<bool> {
+        match self.kind {
+            Kind::Persistent { .. } => Some(false),
+            Kind::InMemory => Some(true),
+            Kind::Custom(_) => None,
+        }
+    }
+
     /// Whether it forgets the timestamps of values that have them.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.kind, Kind::Persistent { timestamped: false, .. })

@@ -74,6 +74,8 @@ pub(crate) enum Format {
     Plain,
     /// Without its first 8 bytes, which are the record's timestamp (KIP-258).
     Timestamped,
+    /// As it is, with timestamp and headers of the record being processed: the stores of joins of streams.
+    Joined,
 }
 
 #[derive(Clone, Copy)]
@@ -227,8 +229,8 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         log(self.changelog.as_ref(), self.format, rt, key, None)
     }
 
-    /// Puts below with a changelog record of another key: what stores do that keep every value of a key.
-    pub(crate) fn put_logged_as(&mut self, rt: &mut Runtime, logged: &[u8], value: Option<&V>) -> Result<()> {
+    /// Puts below the cache, under a key that is in use by no other value: what stores do that keep every value.
+    pub(crate) fn put_duplicate(&mut self, rt: &mut Runtime, value: Option<&V>) -> Result<()> {
         self.value_buffer.clear();
         let bytes = match value {
             Some(value) => {
@@ -238,10 +240,12 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             None => None,
         };
         let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
-        if bytes.is_some() && !self.engine.put(key, bytes)? {
+        // As in the JVM a null moves the time of an engine in memory on, and of no other.
+        let counts = bytes.is_some() || !self.engine.persistent();
+        if counts && !self.engine.put(key, bytes)? {
             rt.drop_record("its segment in the store has expired");
         }
-        log(self.changelog.as_ref(), self.format, rt, logged, bytes)
+        log(self.changelog.as_ref(), self.format, rt, key, bytes)
     }
 
     pub(crate) fn decode(&self, bytes: &[u8]) -> Result<V> {
@@ -394,11 +398,12 @@ fn log(
         (Format::Timestamped, Some((timestamp, value))) => (i64::from_be_bytes(*timestamp), Some(value)),
         _ => (rt.context.timestamp, value),
     };
+    let none = Headers::new();
     rt.collector.send(ProducerRecord {
         topic,
         partition: Some(*partition),
         timestamp: Some(timestamp),
-        headers: &Headers::new(),
+        headers: if format == Format::Joined { &rt.context.headers } else { &none },
         key: Some(key),
         value,
     })

@@ -104,7 +104,7 @@ impl<K: Data, V: Flow> KeyValueSpec<K, V> {
             name: Arc::from(self.name.as_str()),
             value_serde,
             engine: match self.format {
-                Format::Plain => (self.supplier)(init).get(init.engine)?,
+                Format::Plain | Format::Joined => (self.supplier)(init).get(init.engine)?,
                 Format::Timestamped => (self.supplier)(init).get_timestamped(init.engine)?,
             },
             changelog: init.changelog.clone(),

@@ -31,9 +31,12 @@ pub struct WindowStore<K, V> {
 /// The numbers of the values of a store that retains duplicates.
 #[derive(Default)]
 struct Sequences {
+    /// Whether the numbers of what was there at the start are known.
+    known: bool,
+    /// The last number given. Engine and changelog share them: what is restored twice is there once.
+    last: i32,
+    /// The last number of a value: a null takes a number in the changelog only.
     stored: i32,
-    /// A null takes a number in the changelog only.
-    logged: i32,
 }
 
 /// The store of windowed aggregates: each value with the timestamp of its last update.
@@ -65,6 +68,23 @@ impl<K: Data, V: Data> WindowSpec<K, V> {
             key_serde: key,
             value_serde: Arc::new(move |init| resolve(value.as_ref(), init, false)),
             format: Format::Plain,
+            types: std::marker::PhantomData,
+        }
+    }
+
+    /// The store of one side of a join of streams: plain values, and a changelog that has the records' headers.
+    pub(crate) fn joined(
+        name: String,
+        supplier: Arc<dyn Fn(&StoreInit<'_>) -> WindowSupplier + Send + Sync>,
+        key: Option<ErasedSerde>,
+        value: Option<ErasedSerde>,
+    ) -> Self {
+        WindowSpec {
+            name,
+            supplier,
+            key_serde: key,
+            value_serde: Arc::new(move |init| resolve(value.as_ref(), init, false)),
+            format: Format::Joined,
             types: std::marker::PhantomData,
         }
     }
@@ -103,7 +123,7 @@ impl<K: Data, V: Flow> WindowSpec<K, V> {
             name: Arc::from(self.name.as_str()),
             value_serde,
             engine: match self.format {
-                Format::Plain => supplier.get(init.engine)?,
+                Format::Plain | Format::Joined => supplier.get(init.engine)?,
                 Format::Timestamped => supplier.get_timestamped(init.engine)?,
             },
             changelog: init.changelog.clone(),
@@ -138,16 +158,20 @@ impl<K: Flow, V: Flow> WindowStore<K, V> {
             self.keys.fill(&mut self.core, key, window, 0)?;
             return self.core.put(rt, &Windowed::new(key.clone(), window), value);
         };
-        let next = |number: i32| number.wrapping_add(1) & i32::MAX;
-        numbers.logged = next(numbers.logged);
-        if value.is_some() {
-            numbers.stored = next(numbers.stored);
+        if !std::mem::replace(&mut numbers.known, true) {
+            for entry in self.core.engine.fetch(&TimeRange::ALL, Order::Forward)? {
+                let number = entry?.0.last_chunk::<4>().map_or(0, |number| i32::from_be_bytes(*number));
+                numbers.last = numbers.last.max(number);
+            }
         }
-        let (stored, logged) = (numbers.stored, numbers.logged);
-        self.keys.fill(&mut self.core, key, window, logged)?;
-        let logged_key = self.core.key_buffer.get(SEGMENT..).unwrap_or_default().to_vec();
-        self.keys.fill(&mut self.core, key, window, stored)?;
-        self.core.put_logged_as(rt, &logged_key, value.as_ref())
+        numbers.last = numbers.last.wrapping_add(1) & i32::MAX;
+        if value.is_some() {
+            numbers.stored = numbers.last;
+        }
+        // A null deletes nothing: there is no value of this number.
+        let number = numbers.last;
+        self.keys.fill(&mut self.core, key, window, number)?;
+        self.core.put_duplicate(rt, value.as_ref())
     }
 
     /// The value of the window that begins at `start`.

@@ -18,7 +18,7 @@ use super::{
     payload, serdes,
     stores::{self, Stores},
     topology::{Interpreter, Stop},
-    value::{Maybe, Val},
+    value::{Maybe, Val, hex},
 };
 
 /// How a case ended.
@@ -194,6 +194,8 @@ impl<'a> Player<'a> {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             config = canned::configure(config, key, &value)?;
         }
+        // As in the JVM's run: results of joins do not wait for wall-clock time.
+        config = config.set("__emit.interval.ms.kstreams.outer.join.spurious.results.fix__", "0");
         serdes::set_has_defaults(self.spec["config"].get("default.key.serde").is_some());
         config.build().map_err(Stop::Failed)
     }
@@ -232,6 +234,13 @@ impl<'a> Player<'a> {
     fn read_stores(&self, driver: &TopologyTestDriver) -> Result<Map<String, Json>> {
         let mut stores = Map::new();
         for name in driver.store_names()? {
+            if let Some(entries) = driver.raw_entries(&name)? {
+                let entries = entries.iter().map(|(key, value)| json!([hex(key), hex(value)]));
+                // The JVM's driver tells the kind by the entries, so an empty store looks like any other.
+                let kind = if entries.len() == 0 { "keyValue" } else { "raw" };
+                stores.insert(name, json!({ "kind": kind, "entries": entries.collect::<Vec<_>>() }));
+                continue;
+            }
             let dump = (&mut &*driver).with_store(&name, |mut store| store.dump())?;
             stores.insert(name, dump);
         }

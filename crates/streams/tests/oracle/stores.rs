@@ -63,7 +63,7 @@ pub fn session_supplier(spec: &str, name: &str) -> Step<SessionSupplier> {
 }
 
 /// Changelog settings: `None` for no changelog.
-fn logging(spec: &Json) -> Option<BTreeMap<String, String>> {
+pub fn logging(spec: &Json) -> Option<BTreeMap<String, String>> {
     match spec {
         Json::Bool(on) => on.then(BTreeMap::new),
         Json::Object(map) => {

@@ -4,6 +4,7 @@
 //! knows makes its case unsupported instead of being passed over.
 
 mod on_grouped;
+mod on_join;
 mod on_stream;
 mod on_table;
 mod options;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, convert::Infallible, marker::PhantomData, rc::R
 use super::{KStream, factory};
 use crate::{
     builder::{GraphNode, RepartitionNames, RepartitionSpec, Written},
-    data::{Data, Flow, Nullable},
+    data::{Data, ErasedSerde, Flow, Nullable},
     dsl::{KTable, UserError, ktable::ValueGetter, options::Joined, user},
     error::{Error, Result},
     record::Record,
@@ -83,7 +83,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         join: impl Fn(&K, V::Some, Option<&V2>) -> Result<Option<R>> + Send + Sync + 'static,
     ) -> KStream<K, R> {
         let input = match self.repartition {
-            true => self.repartition_for_join(joined.name(), joined),
+            true => self.repartition_for_join(joined.name(), joined.key_serde(), joined.value_serde()),
             false => self.clone(),
         };
         let mut graph = self.graph.borrow_mut();
@@ -121,16 +121,17 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     }
 
     /// This stream behind a repartition topic. Joins of the same stream share it unless they are named.
-    pub(crate) fn repartition_for_join<V2: 'static>(
+    pub(crate) fn repartition_for_join(
         &self,
         name: Option<&str>,
-        joined: &Joined<K::Some, V::Some, V2>,
+        key_serde: Option<ErasedSerde>,
+        value_serde: Option<ErasedSerde>,
     ) -> Self {
         let mut graph = self.graph.borrow_mut();
         let names = RepartitionNames::new(&mut graph, name.unwrap_or(&self.name), name.is_some());
         let source = names.source.clone();
-        let key_serde = joined.key_serde().or_else(|| self.key_serde.clone());
-        let value_serde = joined.value_serde().or_else(|| self.value_serde.clone());
+        let key_serde = key_serde.or_else(|| self.key_serde.clone());
+        let value_serde = value_serde.or_else(|| self.value_serde.clone());
         let node = match self.join_repartition.get() {
             Some(node) if name.is_none_or(|name| *name == *self.name) => node,
             _ => {

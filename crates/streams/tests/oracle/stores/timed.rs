@@ -61,10 +61,10 @@ pub fn window<V: Flow + Show>(
     })
 }
 
-pub fn session<V: Flow + Show>(store: &mut StoreAccess<'_, SessionStore<Val, V>>, words: &[&str]) -> Result<String>
-where
-    V: From<Val>,
-{
+pub fn session<V: Flow + Show + From<Val>>(
+    store: &mut StoreAccess<'_, SessionStore<Val, V>>,
+    words: &[&str],
+) -> Result<String> {
     let key = |at: usize| argument(words[at]).expect("a key is not null");
     let bound = |at: usize| argument(words[at]);
     let at = |at: usize| number(words[at]);

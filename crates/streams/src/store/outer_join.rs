@@ -1,0 +1,289 @@
+//! What an outer join of streams remembers of the records that have not met any other: until their windows close.
+//!
+//! Key and value have the JVM's bytes: the timestamp (8), 1 for the left side (1), the record's key; and a list of
+//! values, each with 1 in front for the left side. Several records of one key, side and time stand in one list.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{AnyStore, StoreInit, core::unreadable, key_value};
+use crate::{
+    data::{Data, ErasedSerde, Flow},
+    error::{Error, Result, SerdeError, SerdeOrigin},
+    record::Headers,
+    serdes::SerdeRef,
+    state::{BytesIter, KeyValueBytesStore, KeyValueSupplier, Order},
+    task::{ProducerRecord, Runtime},
+};
+
+/// A value of one side of a join.
+pub(crate) enum LeftOrRight<A, B> {
+    Left(A),
+    Right(B),
+}
+
+/// The shared store of both sides of a join, and the time that they share.
+pub(crate) struct OuterJoinStore<K, A, B> {
+    name: Arc<str>,
+    topic: Arc<str>,
+    key_serde: SerdeRef<K>,
+    left_serde: SerdeRef<A>,
+    right_serde: SerdeRef<B>,
+    engine: Box<dyn KeyValueBytesStore>,
+    changelog: Option<(Arc<str>, i32)>,
+    pub(crate) time: TimeTracker,
+    key_buffer: Vec<u8>,
+    value_buffer: Vec<u8>,
+}
+
+/// The time that both sides of a join have seen, and when to look for closed windows again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeTracker {
+    pub(crate) stream_time: i64,
+    /// The lowest timestamp that may be in the store. `i64::MAX` where that is not known.
+    pub(crate) min_time: i64,
+    next_emit: i64,
+    emit_interval: i64,
+}
+
+impl TimeTracker {
+    pub(crate) fn new(emit_interval: i64) -> Self {
+        TimeTracker { stream_time: -1, min_time: i64::MAX, next_emit: 0, emit_interval }
+    }
+
+    pub(crate) fn advance(&mut self, timestamp: i64) {
+        self.stream_time = self.stream_time.max(timestamp);
+    }
+
+    /// Whether a window may have closed whose end lies `after` behind its record's timestamp, grace included; at most
+    /// once per interval of wall-clock time.
+    pub(crate) fn due(&mut self, after: i64, now: i64) -> bool {
+        // As the JVM does it, an unknown minimum wraps around and is worth a look.
+        if self.min_time.wrapping_add(after) >= self.stream_time || now < self.next_emit {
+            return false;
+        }
+        self.next_emit = now.saturating_add(self.emit_interval);
+        self.min_time = i64::MAX;
+        true
+    }
+}
+
+type Types<K, A, B> = PhantomData<fn() -> (K, A, B)>;
+
+/// What such a store is made from.
+pub(crate) struct OuterJoinSpec<K, A, B> {
+    pub(crate) name: String,
+    pub(crate) in_memory: Option<bool>,
+    pub(crate) key_serde: Option<ErasedSerde>,
+    pub(crate) left_serde: Option<ErasedSerde>,
+    pub(crate) right_serde: Option<ErasedSerde>,
+    pub(crate) types: Types<K, A, B>,
+}
+
+/// Kafka's internal setting that throttles the search for closed windows, in ms of wall-clock time.
+const EMIT_INTERVAL: &str = "__emit.interval.ms.kstreams.outer.join.spurious.results.fix__";
+const DEFAULT_EMIT_INTERVAL_MS: i64 = 1000;
+
+impl<K: Data, A: Data, B: Data> OuterJoinSpec<K, A, B> {
+    pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
+        let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
+        let key_serde = key_value::resolve::<K>(self.key_serde.as_ref(), init, true);
+        let left_serde = key_value::resolve::<A>(self.left_serde.as_ref(), init, false);
+        let right_serde = key_value::resolve::<B>(self.right_serde.as_ref(), init, false);
+        let supplier = match self.in_memory.unwrap_or_else(|| init.config.stores_in_memory()) {
+            true => KeyValueSupplier::in_memory(self.name.clone()),
+            false => KeyValueSupplier::persistent(self.name.clone()),
+        };
+        let interval = init.config.get(EMIT_INTERVAL).and_then(|interval| interval.trim().parse().ok());
+        let name: Arc<str> = Arc::from(self.name.as_str());
+        Ok(Box::new(OuterJoinStore::<K, A, B> {
+            topic: init.changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
+            name,
+            key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
+            left_serde: left_serde.ok_or_else(|| missing(std::any::type_name::<A>()))?,
+            right_serde: right_serde.ok_or_else(|| missing(std::any::type_name::<B>()))?,
+            engine: supplier.get(init.engine)?,
+            changelog: init.changelog.clone(),
+            time: TimeTracker::new(interval.unwrap_or(DEFAULT_EMIT_INTERVAL_MS)),
+            key_buffer: Vec::new(),
+            value_buffer: Vec::new(),
+        }))
+    }
+}
+
+/// The values of one side, one key and one time, as bytes.
+pub(crate) struct Unjoined {
+    pub(crate) bytes: Bytes,
+    pub(crate) timestamp: i64,
+    pub(crate) left: bool,
+    values: Bytes,
+}
+
+impl<K: Flow, A: Flow, B: Flow> OuterJoinStore<K, A, B> {
+    /// Adds a record that has met none yet.
+    pub(crate) fn add(
+        &mut self,
+        rt: &mut Runtime,
+        (timestamp, key): (i64, &K),
+        value: LeftOrRight<&A, &B>,
+    ) -> Result<()> {
+        self.encode_key(timestamp, matches!(value, LeftOrRight::Left(_)), key)?;
+        let old = self.engine.get(&self.key_buffer)?;
+        let list = &mut self.value_buffer;
+        begin_list(list, old.as_deref());
+        let start = list.len();
+        list.extend_from_slice(&[0; 4]);
+        let done = match value {
+            LeftOrRight::Left(value) => {
+                list.push(1);
+                self.left_serde.serialize(&self.topic, value, list)
+            }
+            LeftOrRight::Right(value) => {
+                list.push(0);
+                self.right_serde.serialize(&self.topic, value, list)
+            }
+        };
+        done.map_err(|source| self.failed(SerdeOrigin::Value, source))?;
+        let len = i32::try_from(self.value_buffer.len() - start - 4).unwrap_or(i32::MAX);
+        if let Some(place) = self.value_buffer.get_mut(start..start + 4) {
+            place.copy_from_slice(&len.to_be_bytes());
+        }
+        self.engine.put(&self.key_buffer, Some(&self.value_buffer))?;
+        self.log(rt, &self.key_buffer, Some(&self.value_buffer))
+    }
+
+    /// Forgets the records of one side, key and time, if there are any.
+    pub(crate) fn remove(&mut self, rt: &mut Runtime, timestamp: i64, left: bool, key: &K) -> Result<()> {
+        self.encode_key(timestamp, left, key)?;
+        if self.engine.get(&self.key_buffer)?.is_none() {
+            return Ok(());
+        }
+        self.engine.put(&self.key_buffer, None)?;
+        self.log(rt, &self.key_buffer, None)
+    }
+
+    /// Forgets an entry of [`unjoined`](Self::unjoined).
+    pub(crate) fn remove_bytes(&mut self, rt: &mut Runtime, key: &[u8]) -> Result<()> {
+        self.engine.put(key, None)?;
+        self.log(rt, key, None)
+    }
+
+    /// What has met none, by time, right side before left side, and key. The iterator owns what it reads.
+    pub(crate) fn unjoined(&self) -> Result<impl Iterator<Item = Result<Unjoined>> + use<K, A, B>> {
+        let entries: BytesIter = self.engine.all(Order::Forward)?;
+        let topic = self.topic.clone();
+        Ok(entries.map(move |entry| {
+            let (bytes, values) = entry?;
+            let Some((timestamp, [side, ..])) = bytes.split_first_chunk::<8>() else {
+                let source = SerdeError::new("no timestamp and side of a join");
+                return Err(unreadable(&topic, SerdeOrigin::Key, source));
+            };
+            let (timestamp, left) = (i64::from_be_bytes(*timestamp), *side == 1);
+            Ok(Unjoined { bytes, timestamp, left, values })
+        }))
+    }
+
+    /// The key of an entry.
+    pub(crate) fn key(&self, entry: &Unjoined) -> Result<K> {
+        let key = self.key_serde.deserialize(&self.topic, entry.bytes.get(9..).unwrap_or_default());
+        key.map_err(|source| unreadable(&self.topic, SerdeOrigin::Key, source))
+    }
+
+    /// The values of an entry, in the order in which they came.
+    pub(crate) fn values(&self, entry: &Unjoined) -> Result<Vec<LeftOrRight<A, B>>> {
+        let failed = |source| unreadable(&self.topic, SerdeOrigin::Value, source);
+        let value = |bytes: &[u8]| match bytes.split_first() {
+            Some((1, value)) => Ok(LeftOrRight::Left(self.left_serde.deserialize(&self.topic, value)?)),
+            Some((_, value)) => Ok(LeftOrRight::Right(self.right_serde.deserialize(&self.topic, value)?)),
+            None => Err(SerdeError::new("no side of a join")),
+        };
+        let mut rest = entry.values.get(HEAD..).unwrap_or_default();
+        let mut values = Vec::new();
+        while !rest.is_empty() {
+            let item = rest
+                .split_first_chunk::<4>()
+                .and_then(|(len, rest)| rest.split_at_checked(usize::try_from(i32::from_be_bytes(*len)).ok()?));
+            let Some((item, more)) = item else {
+                return Err(failed(SerdeError::new("a list of values ends within one")));
+            };
+            values.push(value(item).map_err(failed)?);
+            rest = more;
+        }
+        Ok(values)
+    }
+
+    fn encode_key(&mut self, timestamp: i64, left: bool, key: &K) -> Result<()> {
+        self.key_buffer.clear();
+        self.key_buffer.extend_from_slice(&timestamp.to_be_bytes());
+        self.key_buffer.push(u8::from(left));
+        let done = self.key_serde.serialize(&self.topic, key, &mut self.key_buffer);
+        done.map_err(|source| self.failed(SerdeOrigin::Key, source))
+    }
+
+    fn failed(&self, origin: SerdeOrigin, source: SerdeError) -> Box<Error> {
+        let (node, topic) = (self.name.to_string(), self.topic.to_string());
+        Box::new(Error::Serialization { node, topic, origin, source })
+    }
+
+    fn log(&self, rt: &mut Runtime, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        let Some((topic, partition)) = &self.changelog else { return Ok(()) };
+        rt.collector.send(ProducerRecord {
+            topic,
+            partition: Some(*partition),
+            timestamp: Some(rt.context.timestamp),
+            headers: &Headers::new(),
+            key: Some(key),
+            value,
+        })
+    }
+}
+
+/// A list in the form of Kafka's `ListSerde`: 1 for values of different lengths, their number, then each behind its
+/// length.
+const HEAD: usize = 5;
+
+/// Writes the head of a list that has one value more than `old`, and the values of that.
+fn begin_list(list: &mut Vec<u8>, old: Option<&[u8]>) {
+    let (count, values) = match old.and_then(|old| old.split_first_chunk::<HEAD>()) {
+        Some(([_, a, b, c, d], values)) => (i32::from_be_bytes([*a, *b, *c, *d]), values),
+        None => (0, &[][..]),
+    };
+    list.clear();
+    list.push(1);
+    list.extend_from_slice(&count.saturating_add(1).to_be_bytes());
+    list.extend_from_slice(values);
+}
+
+impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn flush_cache(&mut self, _rt: &mut Runtime) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        self.engine.commit(changelog_offset)
+    }
+
+    fn committed_offset(&self) -> Result<Option<i64>> {
+        self.engine.committed_offset()
+    }
+
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
+        self.engine.put(key, value)
+    }
+
+    fn persistent(&self) -> bool {
+        self.engine.persistent()
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.engine.close()
+    }
+    fn raw_entries(&self) -> Option<Result<Vec<(Bytes, Bytes)>>> {
+        Some(self.engine.all(Order::Forward).and_then(Iterator::collect))
+    }
+}

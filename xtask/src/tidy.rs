@@ -4,6 +4,7 @@
 use anyhow::{Result, bail};
 
 mod advisories;
+mod kips;
 mod layers;
 mod licences;
 mod sources;
@@ -17,6 +18,7 @@ pub(crate) fn run() -> Result<()> {
     licences::check(&metadata, &mut findings);
     advisories::check(&metadata, &mut findings)?;
     sources::check(&mut findings)?;
+    kips::check(&mut findings)?;
     for finding in &findings {
         eprintln!("   {finding}");
     }

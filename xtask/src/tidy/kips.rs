@@ -73,8 +73,8 @@ mod tests {
     #[test]
     fn rows_have_an_order_and_a_state() {
         let mut findings = Vec::new();
-        let numbers = rows("| KIP-2 | a | yes | |\n| KIP-1 | b | perhaps | |\n| KIP-x | c | no | |", &mut findings);
-        assert_eq!(numbers, [2, 1]);
+        let numbers = rows("| KIP-101 | a | yes | |\n| KIP-98 | b | perhaps | |\n| KIP-x | c | no | |", &mut findings);
+        assert_eq!(numbers, [101, 98]);
         assert_eq!(findings.len(), 3, "{findings:?}");
     }
 }

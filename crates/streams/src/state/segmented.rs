@@ -3,6 +3,8 @@
 mod in_memory;
 mod persistent;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 

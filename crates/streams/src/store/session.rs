@@ -86,6 +86,10 @@ impl<K: Flow, V: Flow> SessionStore<K, V> {
 
     /// The value of one session.
     pub(crate) fn fetch_session(&mut self, rt: &mut Runtime, key: &K, start: i64, end: i64) -> Result<Option<V>> {
+        if end < start {
+            // No session is so; and no `Window` either.
+            return Ok(None);
+        }
         self.keys.fill(&mut self.core, key, Window::new(start, end), 0)?;
         self.core.get(rt, None)
     }

@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct StateDirectory {
     path: PathBuf,
     /// Held as long as the directory is in use.
-    _lock: File,
+    lock: Mutex<Option<File>>,
     /// Which thread has which task's directory.
     owners: Mutex<HashMap<TaskId, usize>>,
 }
@@ -35,7 +35,7 @@ impl StateDirectory {
         fs::create_dir_all(&path).map_err(|error| failed("cannot be made", &error))?;
         let lock = File::create(path.join(".lock")).map_err(|error| failed("cannot be locked", &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(StateDirectory { path, _lock: lock, owners: Mutex::default() }),
+            Ok(()) => Ok(StateDirectory { path, lock: Mutex::new(Some(lock)), owners: Mutex::default() }),
             Err(TryLockError::WouldBlock) => {
                 Err(failed("in use", &"another instance of this application has it; give each its own"))
             }
@@ -48,6 +48,11 @@ impl StateDirectory {
         let mut owners = self.owners.lock();
         let owner = *owners.entry(task).or_insert(thread);
         (owner == thread).then(|| self.path.join(task.to_string()))
+    }
+
+    /// Lets another instance have the directory: all tasks are closed.
+    pub(super) fn release(&self) {
+        *self.lock.lock() = None;
     }
 
     /// Lets another thread have it.

@@ -208,6 +208,8 @@ impl KafkaStreams {
         if config.get("bootstrap.servers").is_none_or(str::is_empty) {
             return Err(Box::new(Error::Config("`bootstrap.servers` is missing".to_owned())));
         }
+        let directory = StateDirectory::open(&config)?;
+        let engine = LsmEngine::new(LsmOptions::default())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("streams-clients")
@@ -220,12 +222,21 @@ impl KafkaStreams {
         };
         let admin = {
             let _context = runtime.enter();
-            let admin = Admin::new(clients::admin(&config, &format!("{client_id}-admin"))?);
-            admin.map_err(|error| Error::streams(format!("the admin client: {error}")))?
+            clients::admin(&config, &format!("{client_id}-admin")).and_then(|settings| {
+                Admin::new(settings).map_err(|error| Error::streams(format!("the admin client: {error}")))
+            })
+        };
+        let admin = match admin {
+            Ok(admin) => admin,
+            Err(error) => {
+                // Dropping a runtime waits, and that is not allowed where async code calls us.
+                runtime.shutdown_background();
+                return Err(error);
+            }
         };
         let shared = Shared {
-            directory: StateDirectory::open(&config)?,
-            engine: LsmEngine::new(LsmOptions::default())?,
+            directory,
+            engine,
             topology: Arc::new(topology),
             config: Arc::new(config),
             client_id,
@@ -326,6 +337,7 @@ impl KafkaStreams {
                 // A panic was caught and told before.
                 let _ = handle.join();
             }
+            self.shared.directory.release();
         }
         done
     }

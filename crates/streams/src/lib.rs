@@ -39,7 +39,7 @@ pub use error::{Error, Result, SerdeError, SerdeOrigin};
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
 pub use record::{Change, Header, Headers, Record, ValueAndTimestamp};
 pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
-pub use serdes::{Serde, SerdeRef};
+pub use serdes::{Json, Serde, SerdeRef};
 pub use store::{
     KeyValueStore, SessionStore, StoreBuilder, StoreRef, TimestampedKeyValueStore, TimestampedWindowStore, WindowStore,
 };

@@ -1,12 +1,34 @@
 //! Keys and values as bytes, as Kafka's own serdes write them.
+//!
+//! | type | serde | bytes | Kafka's class in `Serdes` |
+//! |---|---|---|---|
+//! | `String` | [`StringSerde`] | UTF-8 | `StringSerde` |
+//! | `i16`, `i32`, `i64`, `f32`, `f64` | [`BigEndian`] | big-endian, IEEE 754 | `ShortSerde` … `DoubleSerde` |
+//! | `bool` | [`BooleanSerde`] | 0 or 1 | `BooleanSerde` |
+//! | `Vec<u8>`, `Bytes` | [`BytesSerde`] | as they are | `ByteArraySerde`, `BytesSerde`, `ByteBufferSerde` |
+//! | `Uuid` | [`UuidSerde`] | 36 characters | `UUIDSerde` |
+//! | `Vec<T>`, `Vec<Option<T>>` | [`ListSerde`] | with or without lengths | `ListSerde` |
+//! | [`Void`] | [`VoidSerde`] | none: only null passes | `VoidSerde` |
+//! | `()` | [`UnitSerde`] | none | – |
+//! | [`Json<T>`](Json) | [`JsonSerde`] | JSON | – |
 
 mod basic;
 mod change;
+mod configured;
+mod json;
+mod list;
+mod single;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 pub use basic::{BigEndian, BytesSerde, StringSerde};
 pub(crate) use change::ChangeSerde;
+pub use configured::Configured;
+pub use json::{Json, JsonSerde};
+pub use list::ListSerde;
+pub use single::{BooleanSerde, UnitSerde, UuidSerde, Void, VoidSerde};
 
 use crate::{config::StreamsConfig, data::DefaultSerde, error::SerdeError};
 
@@ -31,6 +53,11 @@ pub trait Serde<T>: Send + Sync + 'static {
         None
     }
 
+    /// The number of bytes of every value, where it is the same for all of them. Lists then have no lengths of entries.
+    fn fixed_len(&self) -> Option<usize> {
+        None
+    }
+
     /// The serde to use under this configuration instead of this one; `None` for this one. Asked once per node.
     fn configure(&self, _config: &StreamsConfig, _is_key: bool) -> Option<SerdeRef<T>> {
         None
@@ -49,6 +76,9 @@ impl<T: 'static> Serde<T> for SerdeRef<T> {
     }
     fn serialized_len(&self, value: &T) -> Option<usize> {
         (**self).serialized_len(value)
+    }
+    fn fixed_len(&self) -> Option<usize> {
+        (**self).fixed_len()
     }
     fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<T>> {
         (**self).configure(config, is_key)

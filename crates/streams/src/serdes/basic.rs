@@ -48,6 +48,9 @@ macro_rules! big_endian {
             fn serialized_len(&self, _value: &$t) -> Option<usize> {
                 Some(size_of::<$t>())
             }
+            fn fixed_len(&self) -> Option<usize> {
+                Some(size_of::<$t>())
+            }
         }
         impl DefaultSerde for $t { type Serde = BigEndian; }
     )*};

@@ -16,6 +16,8 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     tidy::run()?;
     codegen::run(&codegen::Args::check())?;
     shell::run("lints", cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    // The formats of schemas are features that nothing else in the workspace asks for.
+    shell::run("schemas", cargo().args(["test", "-p", "vltava-schema", "--all-features", "--quiet"]))?;
     shell::run(
         "docs",
         cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),

@@ -47,12 +47,13 @@ impl Metadata {
 }
 
 /// What each crate may depend on among ours; ARCHITECTURE.md draws it. Tests may look upwards.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("vltava-protocol", &[]),
     ("vltava-log", &["vltava-protocol"]),
     ("vltava-client", &["vltava-protocol"]),
     ("vltava-broker", &["vltava-protocol", "vltava-log"]),
     ("vltava-streams", &["vltava-protocol", "vltava-client"]),
+    ("vltava-schema", &["vltava-streams"]),
     ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams"]),
     ("vltava-tools", &["vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),

@@ -1,0 +1,221 @@
+//! The client of a schema registry, by the REST interface that Confluent's registry defined and others speak.
+
+mod config;
+mod http;
+mod schema;
+
+use std::{collections::HashMap, sync::Arc};
+
+pub use config::{RegistryConfig, RegistryConfigBuilder};
+use parking_lot::RwLock;
+pub use schema::{Schema, SchemaReference, SchemaType};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use self::http::{Answer, Http};
+use crate::error::{Result, SchemaError};
+
+/// How deep schemas may refer to others: more is a cycle.
+const MAX_REFERENCE_DEPTH: usize = 32;
+
+/// A schema as a subject has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Registered {
+    /// The id, over all subjects.
+    pub id: i32,
+    /// The version, within the subject.
+    pub version: i32,
+    /// The schema.
+    pub schema: Arc<Schema>,
+}
+
+/// A client of a schema registry. Clones share connections and caches.
+///
+/// Ids, and the schemas behind them, never change; both are kept for as long as the client. What can change (the newest
+/// version of a subject) is asked for every time it is wanted here, and once per topic by the serdes.
+#[derive(Clone)]
+pub struct SchemaRegistry(Arc<Inner>);
+
+struct Inner {
+    config: RegistryConfig,
+    http: Http,
+    by_id: RwLock<HashMap<i32, Arc<Schema>>>,
+    /// The ids of schemas that a subject is known to have.
+    ids: RwLock<HashMap<(String, Schema), i32>>,
+}
+
+impl std::fmt::Debug for SchemaRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SchemaRegistry").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct IdAnswer {
+    id: i32,
+}
+
+#[derive(Deserialize)]
+struct VersionAnswer {
+    id: i32,
+    version: i32,
+    #[serde(flatten)]
+    schema: Schema,
+}
+
+#[derive(Deserialize)]
+struct CompatibilityAnswer {
+    is_compatible: bool,
+}
+
+impl SchemaRegistry {
+    /// A client. The registry is not asked anything before it is needed.
+    ///
+    /// # Errors
+    /// [`SchemaError::Config`] if the system's certificates cannot be read, or TLS is asked for and not built in.
+    pub fn new(config: RegistryConfig) -> Result<Self> {
+        let http = Http::new(&config)?;
+        Ok(SchemaRegistry(Arc::new(Inner { config, http, by_id: RwLock::default(), ids: RwLock::default() })))
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &RegistryConfig {
+        &self.0.config
+    }
+
+    /// Registers a schema under a subject and gives its id; one that the subject has already keeps its id.
+    ///
+    /// # Errors
+    /// [`SchemaError::Incompatible`] if the subject's rule forbids it, [`SchemaError::InvalidSchema`] if the registry
+    /// cannot read it, and those of every request.
+    pub fn register(&self, subject: &str, schema: &Schema) -> Result<i32> {
+        self.id_by(subject, schema, |path| format!("{path}/versions"))
+    }
+
+    /// The id of a schema that the subject has already.
+    ///
+    /// # Errors
+    /// [`SchemaError::NotFound`] if it has not, and those of every request.
+    pub fn id_of(&self, subject: &str, schema: &Schema) -> Result<i32> {
+        self.id_by(subject, schema, |path| path)
+    }
+
+    fn id_by(&self, subject: &str, schema: &Schema, path: impl Fn(String) -> String) -> Result<i32> {
+        let entry = (subject.to_owned(), schema.clone());
+        if let Some(id) = self.0.ids.read().get(&entry) {
+            return Ok(*id);
+        }
+        let normalize = if self.0.config.normalize_schemas { "?normalize=true" } else { "" };
+        let path = format!("{}{normalize}", path(format!("/subjects/{}", http::encoded(subject))));
+        let answer = self.0.http.post(&path, &schema.to_json())?;
+        let IdAnswer { id } = answer_of(answer, subject, schema.schema_type)?;
+        self.0.ids.write().insert(entry, id);
+        Ok(id)
+    }
+
+    /// The schema of an id.
+    ///
+    /// # Errors
+    /// [`SchemaError::NotFound`] for an id that the registry did not give out, and those of every request.
+    pub fn schema(&self, id: i32) -> Result<Arc<Schema>> {
+        if let Some(schema) = self.0.by_id.read().get(&id) {
+            return Ok(schema.clone());
+        }
+        let answer = self.0.http.get(&format!("/schemas/ids/{id}"))?;
+        let schema: Arc<Schema> = Arc::new(answer_of(answer, &format!("schema {id}"), SchemaType::Avro)?);
+        self.0.by_id.write().insert(id, schema.clone());
+        Ok(schema)
+    }
+
+    /// The newest version of a subject.
+    ///
+    /// # Errors
+    /// [`SchemaError::NotFound`] if there is no such subject, and those of every request.
+    pub fn latest(&self, subject: &str) -> Result<Registered> {
+        self.version_by(subject, "latest")
+    }
+
+    /// A version of a subject; they are numbered from 1.
+    ///
+    /// # Errors
+    /// [`SchemaError::NotFound`] if there is none of this number, and those of every request.
+    pub fn version(&self, subject: &str, version: i32) -> Result<Registered> {
+        self.version_by(subject, &version.to_string())
+    }
+
+    fn version_by(&self, subject: &str, version: &str) -> Result<Registered> {
+        let answer = self.0.http.get(&format!("/subjects/{}/versions/{version}", http::encoded(subject)))?;
+        let VersionAnswer { id, version, schema } = answer_of(answer, subject, SchemaType::Avro)?;
+        Ok(Registered { id, version, schema: Arc::new(schema) })
+    }
+
+    /// All subjects.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub fn subjects(&self) -> Result<Vec<String>> {
+        answer_of(self.0.http.get("/subjects")?, "subjects", SchemaType::Avro)
+    }
+
+    /// Whether a schema could follow the newest one of a subject.
+    ///
+    /// # Errors
+    /// [`SchemaError::NotFound`] if there is no such subject, and those of every request.
+    pub fn is_compatible(&self, subject: &str, schema: &Schema) -> Result<bool> {
+        let path = format!("/compatibility/subjects/{}/versions/latest", http::encoded(subject));
+        let answer = self.0.http.post(&path, &schema.to_json())?;
+        Ok(answer_of::<CompatibilityAnswer>(answer, subject, schema.schema_type)?.is_compatible)
+    }
+
+    /// The schemas that a schema refers to, and those that they refer to, each before the ones that need it.
+    ///
+    /// # Errors
+    /// [`SchemaError::InvalidSchema`] for references in a circle, and those of every request.
+    pub fn referenced(&self, schema: &Schema) -> Result<Vec<Arc<Schema>>> {
+        let mut found = Vec::new();
+        self.collect_referenced(schema, &mut found, 0)?;
+        Ok(found)
+    }
+
+    fn collect_referenced(&self, schema: &Schema, found: &mut Vec<Arc<Schema>>, depth: usize) -> Result<()> {
+        if depth > MAX_REFERENCE_DEPTH {
+            let (format, reason) = (schema.schema_type.name(), "its references form a circle".to_owned());
+            return Err(SchemaError::InvalidSchema { format, reason });
+        }
+        for reference in &schema.references {
+            let referenced = self.version(&reference.subject, reference.version)?.schema;
+            self.collect_referenced(&referenced, found, depth + 1)?;
+            if !found.contains(&referenced) {
+                found.push(referenced);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error_code: i64,
+    message: String,
+}
+
+/// The registry's answer, or its error in our terms.
+fn answer_of<T: DeserializeOwned>(answer: Answer, what: &str, schema_type: SchemaType) -> Result<T> {
+    let Answer { status, body, request } = answer;
+    if (200..300).contains(&status) {
+        let unreadable = |reason: serde_json::Error| SchemaError::Answer { request, reason: reason.to_string() };
+        return serde_json::from_slice(&body).map_err(unreadable);
+    }
+    let text = || String::from_utf8_lossy(body.get(..body.len().min(500)).unwrap_or_default()).into_owned();
+    let error = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorAnswer { error_code: 0, message: text() });
+    let ErrorAnswer { error_code: code, message } = error;
+    let what = what.to_owned();
+    Err(match status {
+        409 => SchemaError::Incompatible { subject: what, message },
+        404 => SchemaError::NotFound { what, code, message },
+        401 | 403 => SchemaError::Unauthorized { status, message },
+        422 if code == 42201 => SchemaError::InvalidSchema { format: schema_type.name(), reason: message },
+        _ => SchemaError::Registry { status, code, message },
+    })
+}

@@ -1,0 +1,96 @@
+use std::net::TcpListener;
+
+use vltava_schema::{RegistryConfig, Schema, SchemaError, SchemaReference, SchemaRegistry, SchemaType};
+
+use crate::{
+    client,
+    fake::{FakeRegistry, STRICT},
+};
+
+fn schema(text: &str) -> Schema {
+    Schema::new(SchemaType::Json, text)
+}
+
+#[test]
+fn ids_and_schemas_are_asked_for_once() {
+    let fake = FakeRegistry::start();
+    let registry = client(&fake, &[]);
+    for _ in 0..3 {
+        assert_eq!(registry.register("a/b", &schema("{}")).unwrap(), 1);
+        assert_eq!(*registry.schema(1).unwrap(), schema("{}"));
+    }
+    assert_eq!(fake.requests(), ["POST /subjects/a%2Fb/versions", "GET /schemas/ids/1"]);
+}
+
+#[test]
+fn what_the_registry_refuses_is_an_error_of_its_kind() {
+    let fake = FakeRegistry::start();
+    let registry = client(&fake, &[]);
+    registry.register(STRICT, &schema("1")).unwrap();
+    let incompatible = registry.register(STRICT, &schema("2")).unwrap_err();
+    assert!(matches!(&incompatible, SchemaError::Incompatible { subject, .. } if subject == STRICT));
+    assert!(incompatible.is_fatal() && !incompatible.is_retriable());
+    assert!(!registry.is_compatible(STRICT, &schema("2")).unwrap());
+    assert!(registry.is_compatible("other", &schema("2")).unwrap());
+    assert!(matches!(registry.schema(9), Err(SchemaError::NotFound { code: 40403, .. })));
+    assert!(matches!(registry.latest("none"), Err(SchemaError::NotFound { code: 40401, .. })));
+    assert!(matches!(registry.version(STRICT, 7), Err(SchemaError::NotFound { code: 40402, .. })));
+    assert!(matches!(registry.id_of(STRICT, &schema("2")), Err(SchemaError::NotFound { code: 40403, .. })));
+    let invalid = registry.register("s", &schema("invalid")).unwrap_err().to_string();
+    assert_eq!(invalid, "not a valid JSON schema: Invalid schema");
+}
+
+#[test]
+fn logs_in_with_basic_authentication() {
+    let fake = FakeRegistry::start();
+    fake.require("Basic ZnJlZDpsZXRtZWlu");
+    let refused = client(&fake, &[]).subjects().unwrap_err();
+    assert!(matches!(refused, SchemaError::Unauthorized { status: 401, .. }), "{refused}");
+    let login = [("basic.auth.credentials.source", "USER_INFO"), ("basic.auth.user.info", "fred:letmein")];
+    assert_eq!(client(&fake, &login).subjects().unwrap(), Vec::<String>::new());
+    let url = fake.url.replace("http://", "http://fred:letmein@");
+    let registry = SchemaRegistry::new(RegistryConfig::builder(url).build().unwrap()).unwrap();
+    assert_eq!(registry.subjects().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn the_next_address_answers_when_one_is_away() {
+    let fake = FakeRegistry::start();
+    // Bound and dropped: nobody listens there.
+    let away = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let both = format!("{away},{}", fake.url);
+    let registry = SchemaRegistry::new(RegistryConfig::builder(both).build().unwrap()).unwrap();
+    assert_eq!(registry.register("s", &schema("{}")).unwrap(), 1);
+    let registry = SchemaRegistry::new(RegistryConfig::builder(&away).build().unwrap()).unwrap();
+    let error = registry.register("s", &schema("{}")).unwrap_err();
+    assert!(error.is_retriable() && matches!(&error, SchemaError::Unavailable { url, .. } if *url == away), "{error}");
+}
+
+#[test]
+fn references_come_before_what_needs_them() {
+    let fake = FakeRegistry::start();
+    let registry = client(&fake, &[]);
+    let to = |subject: &str| SchemaReference { name: subject.to_owned(), subject: subject.to_owned(), version: 1 };
+    let (a, b) = (schema("a"), schema("b").with_references([to("a")]));
+    let c = schema("c").with_references([to("a"), to("b")]);
+    for (subject, schema) in [("a", &a), ("b", &b), ("c", &c)] {
+        registry.register(subject, schema).unwrap();
+    }
+    let found: Vec<_> = registry.referenced(&c).unwrap().iter().map(|schema| schema.text.clone()).collect();
+    assert_eq!(found, ["a", "b"]);
+    registry.register("circle", &schema("x").with_references([to("circle")])).unwrap();
+    let circle = registry.referenced(&registry.latest("circle").unwrap().schema).unwrap_err();
+    assert!(circle.to_string().contains("circle"), "{circle}");
+}
+
+#[test]
+fn an_answer_that_is_none_is_a_typed_error() {
+    let fake = FakeRegistry::start();
+    let registry = client(&fake, &[]);
+    // The fake knows no such path, which is how a wrong base address looks.
+    let base = format!("{}/wrong", fake.url);
+    let wrong = SchemaRegistry::new(RegistryConfig::builder(base).build().unwrap()).unwrap();
+    let error = wrong.subjects().unwrap_err();
+    assert!(matches!(error, SchemaError::Registry { status: 405, code: 405, .. }), "{error}");
+    assert!(registry.subjects().unwrap().is_empty());
+}

@@ -79,6 +79,10 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
         self.0.put(key, value.map(bare))
     }
 
+    fn remove(&mut self, key: &[u8]) -> Result<()> {
+        self.0.remove(key)
+    }
+
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
         self.0.fetch(range, order).map(stamp)
     }

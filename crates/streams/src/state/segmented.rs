@@ -69,6 +69,14 @@ pub trait SegmentedBytesStore: Send {
     /// If the engine cannot write.
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool>;
 
+    /// Deletes a key, whether or not it has expired.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn remove(&mut self, key: &[u8]) -> Result<()> {
+        self.put(key, None).map(drop)
+    }
+
     /// The entries of a range that have not expired. In which order they come is up to the engine.
     ///
     /// # Errors

@@ -19,6 +19,9 @@ pub(crate) trait Engine: Send {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
     /// Puts or deletes. False if the key's time has expired, and nothing was put.
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool>;
+    fn remove(&mut self, key: &[u8]) -> Result<()> {
+        self.put(key, None).map(drop)
+    }
     fn persistent(&self) -> bool;
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
     fn committed_offset(&self) -> Result<Option<i64>>;
@@ -52,6 +55,9 @@ impl Engine for Box<dyn SegmentedBytesStore> {
     }
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         (**self).put(key, value)
+    }
+    fn remove(&mut self, key: &[u8]) -> Result<()> {
+        (**self).remove(key)
     }
     fn persistent(&self) -> bool {
         (**self).persistent()
@@ -225,7 +231,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             return self.put(rt, key, None);
         }
         let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
-        self.engine.put(key, None)?;
+        self.engine.remove(key)?;
         log(self.changelog.as_ref(), self.format, rt, key, None)
     }
 

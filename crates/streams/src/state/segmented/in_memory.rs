@@ -88,16 +88,21 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
             Some(value) => {
                 self.times.entry(time).or_default().insert(inner, Bytes::copy_from_slice(value));
             }
-            None => {
-                if let Some(entries) = self.times.get_mut(&time) {
-                    entries.remove(&inner);
-                    if entries.is_empty() {
-                        self.times.remove(&time);
-                    }
-                }
-            }
+            None => self.remove(key)?,
         }
         Ok(true)
+    }
+
+    /// The time of the store stays as it is.
+    fn remove(&mut self, key: &[u8]) -> Result<()> {
+        let (time, inner) = self.inner(key);
+        if let Some(entries) = self.times.get_mut(&time) {
+            entries.remove(&inner);
+            if entries.is_empty() {
+                self.times.remove(&time);
+            }
+        }
+        Ok(())
     }
 
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {

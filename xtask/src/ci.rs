@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    codegen, interop,
+    codegen, interop, oracle,
     shell::{self, cargo},
     tidy,
 };
@@ -22,5 +22,6 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
         "docs",
         cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    oracle::check(&oracle::Args::some())?;
     interop::run(&interop::Args::everything())
 }

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 mod ci;
 mod codegen;
 mod interop;
+mod oracle;
 mod shell;
 mod tidy;
 
@@ -22,8 +23,12 @@ enum Command {
     Ci(ci::Args),
     /// Messages, records and API keys from the specifications in Apache Kafka's jars.
     Codegen(codegen::Args),
+    /// The speed of our engine and the JVM's over the golden cases, in one run.
+    EngineBench(oracle::BenchArgs),
     /// Our broker, tools and applications beside Apache Kafka and other people's clients.
     Interop(interop::Args),
+    /// Random cases computed by the JVM, and our answers to them.
+    Oracle(oracle::Args),
     /// Other clients' own test suites against our broker, scored.
     Suites(interop::SuiteArgs),
     /// Layers, file sizes, licences, advisories, leftovers.
@@ -34,6 +39,8 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Ci(args) => ci::run(&args),
         Command::Codegen(args) => codegen::run(&args),
+        Command::EngineBench(args) => oracle::bench(&args),
+        Command::Oracle(args) => oracle::check(&args),
         Command::Interop(args) => interop::run(&args),
         Command::Suites(args) => interop::run_suites(&args),
         Command::Tidy => tidy::run(),

@@ -173,6 +173,11 @@ impl StreamsConfig {
         self.get(key).and_then(|value| value.trim().parse().ok()).unwrap_or_default()
     }
 
+    /// One of Kafka's internal intervals, in ms: a second unless it is set.
+    pub(crate) fn internal_interval(&self, key: &str) -> i64 {
+        self.get(key).and_then(|value| value.trim().parse().ok()).unwrap_or(1000)
+    }
+
     pub(crate) fn cache_max_bytes(&self) -> u64 {
         u64::try_from(self.get_long(STATESTORE_CACHE_MAX_BYTES)).unwrap_or(0)
     }

@@ -12,6 +12,8 @@ pub(crate) mod nodes;
 pub(crate) mod options;
 pub(crate) mod source;
 pub(crate) mod stream_joined;
+pub(crate) mod windowed;
+pub(crate) mod windows;
 
 pub use cogrouped::CogroupedKStream;
 pub use grouped::KGroupedStream;
@@ -29,6 +31,12 @@ pub use options::{
     Consumed, Grouped, Joined, Produced, RecordMetadata, Repartitioned, StreamPartitioner, TopicNameExtractor,
 };
 pub use stream_joined::StreamJoined;
+
+pub use windowed::{
+    SessionWindowedCogroupedKStream, SessionWindowedKStream, TimeWindowedCogroupedKStream, TimeWindowedKStream,
+    TimeWindowsOf,
+};
+pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
 
 /// What application code may return as its error.
 pub(crate) type UserError = Box<dyn std::error::Error + Send + Sync>;

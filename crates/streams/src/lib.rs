@@ -32,8 +32,10 @@ pub use builder::StreamsBuilder;
 pub use config::{StreamsConfig, StreamsConfigBuilder};
 pub use data::{Data, DefaultSerde, Flow, Nullable};
 pub use dsl::{
-    Branched, BranchedKStream, CogroupedKStream, Consumed, Grouped, JoinWindows, Joined, KGroupedStream, KGroupedTable,
-    KStream, KTable, Materialized, Produced, Repartitioned, StreamJoined,
+    Branched, BranchedKStream, CogroupedKStream, Consumed, EmitStrategy, Grouped, JoinWindows, Joined, KGroupedStream,
+    KGroupedTable, KStream, KTable, Materialized, Produced, Repartitioned, SessionWindowedCogroupedKStream,
+    SessionWindowedKStream, SessionWindows, SlidingWindows, StreamJoined, TimeWindowedCogroupedKStream,
+    TimeWindowedKStream, TimeWindows, UnlimitedWindows,
 };
 pub use error::{Error, Result, SerdeError, SerdeOrigin};
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
@@ -46,4 +48,4 @@ pub use store::{
 pub use task::{Cancellable, PunctuationType};
 pub use test_driver::{SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
 pub use topology::{AutoOffsetReset, Topology, TopologyDescription};
-pub use windowed::{Window, Windowed};
+pub use windowed::{Window, Windowed, WindowedKey};

@@ -20,6 +20,7 @@ mod list;
 mod single;
 #[cfg(test)]
 mod tests;
+mod windowed;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub use configured::Configured;
 pub use json::{Json, JsonSerde};
 pub use list::ListSerde;
 pub use single::{BooleanSerde, UnitSerde, UuidSerde, Void, VoidSerde};
+pub use windowed::{SessionWindowedSerde, TimeWindowedSerde};
 
 use crate::{config::StreamsConfig, data::DefaultSerde, error::SerdeError};
 

@@ -65,6 +65,36 @@ impl<K: fmt::Display> fmt::Display for Windowed<K> {
 
 impl<K: Flow> Data for Windowed<K> {}
 
+/// A key that is in a window: what suppression until a window closes needs to know of a table's keys.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the key of a windowed table",
+    note = "aggregate over windows first: `group_by_key().windowed_by(...)`"
+)]
+pub trait WindowedKey: Data {
+    /// The key without its window.
+    type Key: Data;
+    /// A key in a window.
+    #[doc(hidden)]
+    fn in_window(key: Self::Key, window: Window) -> Self;
+    /// The key without its window.
+    fn key(&self) -> &Self::Key;
+    /// The window.
+    fn window(&self) -> Window;
+}
+
+impl<K: Data> WindowedKey for Windowed<K> {
+    type Key = K;
+    fn in_window(key: K, window: Window) -> Self {
+        Windowed { key, window }
+    }
+    fn key(&self) -> &K {
+        &self.key
+    }
+    fn window(&self) -> Window {
+        self.window
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,24 +7,42 @@ use super::{
     grouped::KGroupedStream,
     kstream::processor,
     ktable::materialize::{Aggregated, Materialized as TableStoreSpec},
-    materialized::{Materialized, MaterializedStore},
+    materialized::{Materialized, MaterializedStore, SessionStores, WindowStores},
     nodes, user,
+    windowed::{self, Fold, Merger, TimeKind, WindowedTable},
+    windows::SessionWindows,
 };
 use crate::{
-    builder::{GraphNode, NodeId, Shared},
-    data::{Data, DefaultSerde, ErasedSerde, Nullable},
+    builder::{GraphNode, NodeId, Shared, Write},
+    data::{Data, DefaultSerde, ErasedSerde, Flow, Nullable},
     error::Result,
     record::{Change, Record},
     task::{Children, TaskCtx},
+    windowed::Windowed,
 };
 
-type Initializer<A> = Arc<dyn Fn() -> Result<Option<A>> + Send + Sync>;
+pub(super) type Initializer<A> = Arc<dyn Fn() -> Result<Option<A>> + Send + Sync>;
 
 /// One input: where it attaches, and the node that aggregates it.
-trait Input<K, A> {
+pub(super) trait Input<K, A> {
     fn sources(&self) -> Rc<BTreeSet<String>>;
     fn attach(&self, store: &str, queryable: bool) -> NodeId;
-    fn node(&self, name: &str, table: &TableStoreSpec<K, A>, initializer: Initializer<A>) -> GraphNode;
+    fn write(&self, name: &str, table: &TableStoreSpec<K, A>, initializer: Initializer<A>) -> Write;
+    fn write_windowed(
+        &self,
+        name: &str,
+        table: &WindowedTable<K, A, WindowStores>,
+        kind: TimeKind,
+        initializer: Initializer<A>,
+    ) -> Write;
+    fn write_sessions(
+        &self,
+        name: &str,
+        table: &WindowedTable<K, A, SessionStores>,
+        windows: SessionWindows,
+        initializer: Initializer<A>,
+        merger: Merger<K, A>,
+    ) -> Write;
 }
 
 struct Grouped<K, V, F> {
@@ -37,34 +55,78 @@ where
     K: Nullable,
     V: Nullable,
     A: Data,
-    F: Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
+    F: Fn(&K::Some, V, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
 {
     fn sources(&self) -> Rc<BTreeSet<String>> {
         self.stream.stream.sources.clone()
     }
 
     fn attach(&self, store: &str, queryable: bool) -> NodeId {
-        self.stream.attach_sharing(store, queryable, false).node
+        self.stream.attach_sharing(store, queryable, true).node
     }
 
-    fn node(&self, name: &str, table: &TableStoreSpec<K::Some, A>, initializer: Initializer<A>) -> GraphNode {
+    fn write(&self, name: &str, table: &TableStoreSpec<K::Some, A>, initializer: Initializer<A>) -> Write {
         let aggregator = self.aggregator.clone();
-        let write = aggregate::write::<K, V, A>(
+        aggregate::write::<K, V, A>(
             name,
             table,
             move || initializer(),
-            move |key: &K::Some, value, sum| aggregator(key, value, sum),
-        );
-        GraphNode { output_versioned: Some(false), ..GraphNode::new(name, write) }
+            move |key: &K::Some, value, sum| aggregator(key, V::from_some(value), sum),
+        )
+    }
+
+    fn write_windowed(
+        &self,
+        name: &str,
+        table: &WindowedTable<K::Some, A, WindowStores>,
+        kind: TimeKind,
+        initializer: Initializer<A>,
+    ) -> Write {
+        let fold = self.fold(initializer);
+        windowed::write_time::<K, V, Windowed<K::Some>, A, _>(name, table, kind, fold)
+    }
+
+    fn write_sessions(
+        &self,
+        name: &str,
+        table: &WindowedTable<K::Some, A, SessionStores>,
+        windows: SessionWindows,
+        initializer: Initializer<A>,
+        merger: Merger<K::Some, A>,
+    ) -> Write {
+        let fold = self.fold(initializer);
+        windowed::write_sessions::<K, V, Windowed<K::Some>, A, _>(name, table, windows, fold, merger)
+    }
+}
+
+impl<K, V, F> Grouped<K, V, F>
+where
+    K: Nullable,
+    V: Nullable,
+{
+    fn fold<A: Data>(
+        &self,
+        initializer: Initializer<A>,
+    ) -> Fold<
+        impl Fn() -> Result<Option<A>> + use<K, V, F, A>,
+        impl Fn(&K::Some, V, Option<A>) -> Result<Option<A>> + use<K, V, F, A>,
+    >
+    where
+        F: Fn(&K::Some, V, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
+    {
+        let aggregator = self.aggregator.clone();
+        Fold(Arc::new((move || initializer(), move |key: &K::Some, value: V, sum| aggregator(key, value, sum))))
     }
 }
 
 /// Streams that are grouped by the same key and aggregated into one table.
 pub struct CogroupedKStream<K, A> {
-    graph: Shared,
-    inputs: Vec<Rc<dyn Input<K, A>>>,
-    key_serde: Option<ErasedSerde>,
+    pub(super) graph: Shared,
+    pub(super) inputs: Vec<Rc<dyn Input<K, A>>>,
+    pub(super) key_serde: Option<ErasedSerde>,
 }
+
+pub(super) const AGGREGATE: &str = "COGROUPKSTREAM-AGGREGATE-";
 
 impl<K, A> Clone for CogroupedKStream<K, A> {
     fn clone(&self) -> Self {
@@ -101,7 +163,7 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
     /// ```
     pub fn cogroup<A: Data, R: Into<Option<A>>>(
         &self,
-        aggregator: impl Fn(&K::Some, V::Some, A) -> R + Send + Sync + 'static,
+        aggregator: impl Fn(&K::Some, V, A) -> R + Send + Sync + 'static,
     ) -> CogroupedKStream<K::Some, A> {
         self.try_cogroup(move |key, value, sum: Option<A>| {
             Ok::<_, Infallible>(sum.and_then(|sum| aggregator(key, value, sum).into()))
@@ -111,7 +173,7 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
     /// [`cogroup`](Self::cogroup) with a function that may fail, or know of no aggregate by `None`.
     pub fn try_cogroup<A: Data, E: Into<UserError>>(
         &self,
-        aggregator: impl Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>, E> + Send + Sync + 'static,
+        aggregator: impl Fn(&K::Some, V, Option<A>) -> Result<Option<A>, E> + Send + Sync + 'static,
     ) -> CogroupedKStream<K::Some, A> {
         let empty = CogroupedKStream { graph: self.stream.graph.clone(), inputs: Vec::new(), key_serde: None };
         empty.try_cogroup(self, aggregator)
@@ -124,7 +186,7 @@ impl<K: Data, A: Data> CogroupedKStream<K, A> {
     pub fn cogroup<KN, V, R>(
         &self,
         grouped: &KGroupedStream<KN, V>,
-        aggregator: impl Fn(&K, V::Some, A) -> R + Send + Sync + 'static,
+        aggregator: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
     ) -> Self
     where
         KN: Nullable<Some = K>,
@@ -141,17 +203,19 @@ impl<K: Data, A: Data> CogroupedKStream<K, A> {
     pub fn try_cogroup<KN, V, E>(
         &self,
         grouped: &KGroupedStream<KN, V>,
-        aggregator: impl Fn(&K, V::Some, Option<A>) -> Result<Option<A>, E> + Send + Sync + 'static,
+        aggregator: impl Fn(&K, V, Option<A>) -> Result<Option<A>, E> + Send + Sync + 'static,
     ) -> Self
     where
         KN: Nullable<Some = K>,
         V: Nullable,
         E: Into<UserError>,
     {
-        let aggregator =
-            Arc::new(move |key: &K, value: V::Some, sum: Option<A>| aggregator(key, value, sum).map_err(user));
+        let aggregator = Arc::new(move |key: &K, value: V, sum: Option<A>| aggregator(key, value, sum).map_err(user));
         let mut more = self.clone();
-        more.inputs.push(Rc::new(Grouped { stream: grouped.clone(), aggregator }));
+        // Aggregations of one cogrouped stream share the repartitions of its inputs, and nobody else does.
+        let mut stream = grouped.clone();
+        stream.repartition = Rc::default();
+        more.inputs.push(Rc::new(Grouped { stream, aggregator }));
         more
     }
 
@@ -172,31 +236,50 @@ impl<K: Data, A: Data> CogroupedKStream<K, A> {
         materialized: Materialized<K, A>,
         initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
     ) -> KTable<K, A> {
-        const AGGREGATE: &str = "COGROUPKSTREAM-AGGREGATE-";
         let initializer: Initializer<A> = Arc::new(move || initializer().map_err(user));
         let store = MaterializedStore::new(&mut self.graph.borrow_mut(), &materialized, AGGREGATE)
             .or_serdes(self.key_serde.clone(), None);
-        let parents: Vec<_> = self.inputs.iter().map(|input| input.attach(&store.store, store.queryable)).collect();
+        let (key_serde, value_serde) = (store.key_serde.clone(), store.value_serde.clone());
+        let (below, queryable) = (store.store.clone(), store.queryable);
+        let table = TableStoreSpec::new(&mut self.graph.borrow_mut(), store);
+        let (name, node) = self.build(
+            name,
+            (&below, queryable, None),
+            |input, name| input.write(name, &table, initializer.clone()),
+            |key: K| key,
+        );
+        KTable::new(&self.graph, node, &name, Rc::new([name.clone()].into()), Arc::new(Aggregated(table)))
+            .with_serdes(key_serde, value_serde)
+            .with_queryable(queryable.then_some(below))
+    }
+
+    /// The nodes that aggregate, and the one below them where they meet: its name and itself. `grace` is that of
+    /// windows, `to_key` makes the table's keys.
+    pub(super) fn build<KIn: Flow, KOut: Flow>(
+        &self,
+        name: Option<&str>,
+        (store, queryable, grace): (&str, bool, Option<i64>),
+        write: impl Fn(&dyn Input<K, A>, &str) -> Write,
+        to_key: impl Fn(KIn) -> KOut + Send + Sync + 'static,
+    ) -> (String, NodeId) {
+        let parents: Vec<_> = self.inputs.iter().map(|input| input.attach(store, queryable)).collect();
         let mut graph = self.graph.borrow_mut();
         let sources: BTreeSet<String> =
             self.inputs.iter().flat_map(|input| input.sources().iter().cloned().collect::<Vec<_>>()).collect();
         graph.copartition(sources);
-        let (key_serde, value_serde) = (store.key_serde.clone(), store.value_serde.clone());
-        let queryable = store.queryable.then(|| store.store.clone());
-        let table = TableStoreSpec::new(&mut graph, store);
         let mut nodes = Vec::new();
         for (number, (input, parent)) in self.inputs.iter().zip(parents).enumerate() {
             let name = graph.name_with_suffix_or(name, &format!("-cogroup-agg-{number}"), AGGREGATE);
-            nodes.push(graph.add(&[parent], input.node(&name, &table, initializer.clone())));
+            let node = GraphNode { grace, ..GraphNode::new(name.clone(), write(&**input, &name)) };
+            nodes.push(graph.add(&[parent], GraphNode { output_versioned: Some(false), ..node }));
         }
         let name = graph.name_with_suffix_or(name, "-cogroup-merge", "COGROUPKSTREAM-MERGE-");
-        let pass = |record: Record<K, Change<A>>, out: &mut Children<K, Change<A>>, ctx: &mut TaskCtx| {
-            out.forward(record, ctx)
+        let pass = move |record: Record<KIn, Change<A>>, out: &mut Children<KOut, Change<A>>, ctx: &mut TaskCtx| {
+            let (key, value, rest) = record.split();
+            out.forward(rest.with_key(to_key(key)).with_value(value), ctx)
         };
-        let write = processor::<K, Change<A>, K, Change<A>>(&name, nodes::make_fn(Arc::new(pass)));
+        let write = processor::<KIn, Change<A>, KOut, Change<A>>(&name, nodes::make_fn(Arc::new(pass)));
         let node = graph.add(&nodes, GraphNode::new(name.clone(), write));
-        KTable::new(&self.graph, node, &name, Rc::new([name.clone()].into()), Arc::new(Aggregated(table)))
-            .with_serdes(key_serde, value_serde)
-            .with_queryable(queryable)
+        (name, node)
     }
 }

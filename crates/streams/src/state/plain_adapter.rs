@@ -87,6 +87,14 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
         self.0.fetch(range, order).map(stamp)
     }
 
+    fn hold_from(&mut self, time: i64) {
+        self.0.hold_from(time);
+    }
+
+    fn fetch_held(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
+        self.0.fetch_held(range, order).map(stamp)
+    }
+
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
         self.0.commit(changelog_offset)
     }

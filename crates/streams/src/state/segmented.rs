@@ -83,6 +83,18 @@ pub trait SegmentedBytesStore: Send {
     /// If the engine cannot read.
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter>;
 
+    /// Keeps entries from this time on (in ms) although they have expired, for [`fetch_held`](Self::fetch_held): those
+    /// of windows whose result is still to be emitted.
+    fn hold_from(&mut self, _time: i64) {}
+
+    /// [`fetch`](Self::fetch) with expired entries that are held.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn fetch_held(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
+        self.fetch(range, order)
+    }
+
     /// Makes everything put so far durable together with the changelog offset it covers, atomically.
     ///
     /// # Errors

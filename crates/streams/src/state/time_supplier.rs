@@ -31,6 +31,10 @@ impl fmt::Debug for Kind {
 }
 
 impl Kind {
+    fn is_time_ordered(&self) -> bool {
+        matches!(self, Kind::Persistent { time_ordered: true, .. })
+    }
+
     fn get(
         &self,
         name: &str,
@@ -197,6 +201,11 @@ impl WindowSupplier {
             Kind::InMemory => Some(true),
             Kind::Custom(_) => None,
         }
+    }
+
+    /// Whether scans over all keys come by time first.
+    pub(crate) fn is_time_ordered(&self) -> bool {
+        self.kind.is_time_ordered()
     }
 
     /// Whether it forgets the timestamps of values that have them.

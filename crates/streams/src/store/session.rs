@@ -6,7 +6,7 @@ use super::{
     AnyStore, StoreInit,
     core::{CoreParts, Flushed, Format, StoreCore, any_store},
     key_value::resolve,
-    timed::{SEGMENT, TimedCore, TimedKeys},
+    timed::{TimedCore, TimedKeys, prefix},
 };
 use crate::{
     data::{Data, ErasedSerde, Flow},
@@ -55,10 +55,10 @@ impl<K: Data, V: Data> SessionSpec<K, V> {
             changelog: init.changelog.clone(),
             format: Format::Plain,
             caching: init.caching,
-            prefix: SEGMENT,
+            prefix: prefix(false),
         });
         let (schema, segment_interval) = (KeySchema::Session, supplier.segment_interval());
-        let keys = TimedKeys { serde: key_serde, schema, segment_interval, window_size: 0 };
+        let keys = TimedKeys { serde: key_serde, schema, segment_interval, window_size: 0, time_ordered: false };
         Ok(Box::new(SessionStore { core, keys }))
     }
 }
@@ -110,14 +110,22 @@ impl<K: Flow, V: Flow> SessionStore<K, V> {
             from: earliest_end,
             to: latest_start,
         };
-        self.keys.scan(&mut self.core, &range, order)
+        self.keys.scan(&mut self.core, &range, false, order)
     }
 
-    /// The sessions of all keys that end between two times.
-    pub(crate) fn find_ended(&mut self, earliest_end: i64, latest_end: i64) -> Result<Vec<(Windowed<K>, V)>> {
-        let mut found = self.find_sessions(None, None, earliest_end, i64::MAX, Order::Forward)?;
-        found.retain(|(session, _)| session.window.end() <= latest_end);
-        Ok(found)
+    /// The sessions that end between two times, expired ones that are held too; and from `hold_from` on nothing expires
+    /// from now on.
+    pub(crate) fn take_closed(&mut self, from: i64, to: i64, hold_from: i64) -> Result<Vec<(Windowed<K>, V)>> {
+        let range = TimeRange { from, ..TimeRange::ALL };
+        let mut closed = self.keys.scan(&mut self.core, &range, true, Order::Forward)?;
+        closed.retain(|(session, _)| session.window.end() <= to);
+        self.core.engine.hold_from(hold_from);
+        Ok(closed)
+    }
+
+    /// Keeps everything until [`take_closed`](Self::take_closed) says how much longer.
+    pub(crate) fn hold(&mut self) {
+        self.core.engine.hold_from(0);
     }
 }
 

@@ -15,8 +15,11 @@ use crate::{
     windowed::{Window, Windowed},
 };
 
-/// The bytes before a key in the cache: the number of its segment, so that the cache has the order of the engine.
-pub(super) const SEGMENT: usize = 8;
+/// The bytes before a key in the cache, so that the cache has the order of the engine: the number of its segment, and
+/// its time if the engine is ordered by that.
+pub(super) const fn prefix(time_ordered: bool) -> usize {
+    if time_ordered { 16 } else { 8 }
+}
 
 pub(super) type TimedCore<K, V> = StoreCore<Windowed<K>, V, Box<dyn SegmentedBytesStore>>;
 
@@ -28,6 +31,8 @@ pub(super) struct TimedKeys<K> {
     pub(super) segment_interval: i64,
     /// In ms; of window stores.
     pub(super) window_size: i64,
+    /// Whether scans over all keys come by time first.
+    pub(super) time_ordered: bool,
 }
 
 impl<K: Flow> TimedKeys<K> {
@@ -55,6 +60,9 @@ impl<K: Flow> TimedKeys<K> {
         let buffer = &mut core.key_buffer;
         buffer.clear();
         buffer.extend_from_slice(&self.segment(time).to_be_bytes());
+        if self.time_ordered {
+            buffer.extend_from_slice(&time.to_be_bytes());
+        }
         if let Err(source) = self.serde.serialize(&core.topic, key, buffer) {
             return Err(core.unwritable_key(source));
         }
@@ -85,11 +93,12 @@ impl<K: Flow> TimedKeys<K> {
         Ok(Windowed::new(own, window))
     }
 
-    /// The entries of a range, in the order of the engine.
+    /// The entries of a range, in the order of the engine; with those that have expired but are `held`.
     pub(super) fn scan<V: Flow>(
         &self,
         core: &mut TimedCore<K, V>,
         range: &TimeRange<'_>,
+        held: bool,
         order: Order,
     ) -> Result<Vec<(Windowed<K>, V)>> {
         if range.is_backwards() {
@@ -99,14 +108,19 @@ impl<K: Flow> TimedKeys<K> {
             cache.keep_order();
         }
         let cached = core.cache.as_ref().map(|cache| self.cached(cache, range, order)).unwrap_or_default();
-        let below = core.engine.fetch(range, order)?;
+        let below = match held {
+            true => core.engine.fetch_held(range, order)?,
+            false => core.engine.fetch(range, order)?,
+        };
         merge::sorted(
             cached.into_iter(),
             below,
             order,
             |entry, (key, _)| {
-                let segment = self.segment(self.schema.time(key)).to_be_bytes();
-                entry.bytes.iter().cmp(segment.iter().chain(key.iter()))
+                let time = self.schema.time(key);
+                let (segment, time) = (self.segment(time).to_be_bytes(), time.to_be_bytes());
+                let time = if self.time_ordered { &time[..] } else { &[] };
+                entry.bytes.iter().cmp(segment.iter().chain(time).chain(key.iter()))
             },
             |entry, value| (entry.key.clone(), value),
             |(key, value)| Ok((self.read(&core.topic, &key)?, core.decode(&value)?)),
@@ -121,9 +135,19 @@ impl<K: Flow> TimedKeys<K> {
         order: Order,
     ) -> Vec<&'a Entry<Windowed<K>, V>> {
         let matches = |entry: &&Entry<Windowed<K>, V>| {
-            let key = entry.bytes.get(SEGMENT..).unwrap_or_default();
+            let key = entry.bytes.get(prefix(self.time_ordered)..).unwrap_or_default();
             self.schema.matches(key, range)
         };
+        if self.time_ordered {
+            let from = range.from.max(0);
+            let lower = [self.segment(from).to_be_bytes(), from.to_be_bytes()].concat();
+            let mut found: Vec<_> =
+                cache.range((Bound::Included(&lower), Bound::Unbounded), Order::Forward).filter(matches).collect();
+            if order == Order::Reverse {
+                found.reverse();
+            }
+            return found;
+        }
         let last = match self.schema {
             KeySchema::Window => self.segment(range.to),
             KeySchema::Session => i64::MAX,

@@ -6,7 +6,7 @@ use super::{
     AnyStore, StoreInit,
     core::{CoreParts, Flushed, Format, StoreCore, any_store},
     key_value::{ValueAndTimestampSerde, ValueSerde, resolve},
-    timed::{SEGMENT, TimedCore, TimedKeys},
+    timed::{TimedCore, TimedKeys, prefix},
 };
 use crate::{
     data::{Data, ErasedSerde, Flow},
@@ -129,13 +129,14 @@ impl<K: Data, V: Flow> WindowSpec<K, V> {
             changelog: init.changelog.clone(),
             format: self.format,
             caching: init.caching && !supplier.retain_duplicates(),
-            prefix: SEGMENT,
+            prefix: prefix(supplier.is_time_ordered()),
         });
         let keys = TimedKeys {
             serde: key_serde,
             schema: KeySchema::Window,
             segment_interval: supplier.segment_interval(),
             window_size: supplier.window_size(),
+            time_ordered: supplier.is_time_ordered(),
         };
         let duplicates = supplier.retain_duplicates().then(Sequences::default);
         Ok(Box::new(WindowStore { core, keys, duplicates }))
@@ -198,12 +199,26 @@ impl<K: Flow, V: Flow> WindowStore<K, V> {
     ) -> Result<Vec<(Windowed<K>, V)>> {
         let (from_key, to_key) = (self.keys.own(&self.core, from_key)?, self.keys.own(&self.core, to_key)?);
         let range = TimeRange { from_key: from_key.as_deref(), to_key: to_key.as_deref(), from, to };
-        self.keys.scan(&mut self.core, &range, order)
+        self.keys.scan(&mut self.core, &range, false, order)
+    }
+
+    /// The windows that begin between two times, expired ones that are held too; and from `hold_from` on nothing
+    /// expires from now on.
+    pub(crate) fn take_closed(&mut self, from: i64, to: i64, hold_from: i64) -> Result<Vec<(Windowed<K>, V)>> {
+        let range = TimeRange { from, to, ..TimeRange::ALL };
+        let closed = self.keys.scan(&mut self.core, &range, true, Order::Forward)?;
+        self.core.engine.hold_from(hold_from);
+        Ok(closed)
+    }
+
+    /// Keeps everything until [`take_closed`](Self::take_closed) says how much longer.
+    pub(crate) fn hold(&mut self) {
+        self.core.engine.hold_from(0);
     }
 
     /// All windows.
     pub(crate) fn all(&mut self, order: Order) -> Result<Vec<(Windowed<K>, V)>> {
-        self.keys.scan(&mut self.core, &TimeRange::ALL, order)
+        self.keys.scan(&mut self.core, &TimeRange::ALL, false, order)
     }
 }
 

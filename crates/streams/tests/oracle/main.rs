@@ -22,7 +22,6 @@ mod bench;
 mod canned;
 mod cases;
 mod compare;
-#[allow(dead_code, reason = "mergers come with session windows")]
 mod functions;
 mod payload;
 mod processors;

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value as Json, json};
 use vltava_streams::{
-    Data, KeyValueStore, Materialized, Result, SessionStore, StoreBuilder, TimestampedKeyValueStore,
-    TimestampedWindowStore, TopologyTestDriver, ValueAndTimestamp, WindowStore,
-    dsl::StoreType,
+    KeyValueStore, Materialized, Result, SessionStore, StoreBuilder, TimestampedKeyValueStore, TimestampedWindowStore,
+    TopologyTestDriver, ValueAndTimestamp, WindowStore,
+    dsl::{KeyValueStores, SessionStores, StoreFamily, StoreType, WindowStores},
     record::Headers,
     state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
     store::StoreAccess,
@@ -73,17 +73,32 @@ pub fn logging(spec: &Json) -> Option<BTreeMap<String, String>> {
     }
 }
 
+/// A family of stores whose suppliers a `materialized` object may name.
+pub trait Family: StoreFamily {
+    fn supplier(spec: &str, name: &str) -> Step<Self::Supplier>;
+}
+impl Family for KeyValueStores {
+    fn supplier(spec: &str, name: &str) -> Step<KeyValueSupplier> {
+        key_value_supplier(spec, name)
+    }
+}
+impl Family for WindowStores {
+    fn supplier(spec: &str, name: &str) -> Step<WindowSupplier> {
+        window_supplier(spec, name)
+    }
+}
+impl Family for SessionStores {
+    fn supplier(spec: &str, name: &str) -> Step<SessionSupplier> {
+        session_supplier(spec, name)
+    }
+}
+
 /// The step's `materialized` object, if it has one.
-pub fn materialized<V: Data>(step: &Json, supplied: Supplied) -> Step<Option<Materialized<Val, V>>>
-where
-    Materialized<Val, V>: WithValueSerde,
-{
+pub fn materialized<S: Family>(step: &Json) -> Step<Option<Materialized<Val, Val, S>>> {
     let Some(spec) = step.get("materialized") else { return Ok(None) };
     let name = spec.get("store").and_then(Json::as_str);
     let mut m = match (spec.get("supplier").and_then(Json::as_str), name) {
-        (Some(supplier), Some(name)) => match supplied {
-            Supplied::KeyValue => Materialized::supplied(key_value_supplier(supplier, name)?),
-        },
+        (Some(supplier), Some(name)) => Materialized::supplied(S::supplier(supplier, name)?),
         (None, Some(name)) => Materialized::named(name),
         _ => Materialized::new(),
     };
@@ -97,7 +112,7 @@ where
         m = m.with_key_serde(serde);
     }
     if let Some(serde) = serdes::serde(spec, "value") {
-        m = m.with_value(serde);
+        m = m.with_value_serde(serde);
     }
     if let Some(spec) = spec.get("logging") {
         m = match logging(spec) {
@@ -114,22 +129,6 @@ where
         m = m.with_retention(duration(ms)?);
     }
     Ok(Some(m))
-}
-
-/// Which suppliers a `materialized` object may name.
-#[derive(Clone, Copy)]
-pub enum Supplied {
-    KeyValue,
-}
-
-/// Sets a value serde, whatever the table's values are.
-pub trait WithValueSerde: Sized {
-    fn with_value(self, serde: vltava_streams::SerdeRef<Val>) -> Self;
-}
-impl WithValueSerde for Materialized<Val, Val> {
-    fn with_value(self, serde: vltava_streams::SerdeRef<Val>) -> Self {
-        self.with_value_serde(serde)
-    }
 }
 
 /// A number of milliseconds; a negative one cannot be said in Rust.

@@ -7,6 +7,7 @@ mod on_grouped;
 mod on_join;
 mod on_stream;
 mod on_table;
+mod on_windowed;
 mod options;
 mod topology_api;
 
@@ -14,12 +15,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
 use vltava_streams::{
-    CogroupedKStream, Error, KGroupedStream, KGroupedTable, KStream, KTable, StreamsBuilder, StreamsConfig, Topology,
+    CogroupedKStream, Error, KGroupedStream, KGroupedTable, KStream, KTable, SessionWindowedCogroupedKStream,
+    SessionWindowedKStream, StreamsBuilder, StreamsConfig, TimeWindowedCogroupedKStream, TimeWindowedKStream, Topology,
 };
 
 use super::{
     runner::Observer,
-    stores::{AnyBuilder, Supplied, materialized},
+    stores::{AnyBuilder, materialized},
     value::{Maybe, Val},
 };
 
@@ -58,6 +60,10 @@ pub enum Made {
     Grouped(KGroupedStream<Maybe, Maybe>),
     GroupedTable(KGroupedTable<Val, Val>),
     Cogrouped(CogroupedKStream<Val, Val>),
+    TimeWindowed(TimeWindowedKStream<Maybe, Maybe>),
+    SessionWindowed(SessionWindowedKStream<Maybe, Maybe>),
+    TimeWindowedCogrouped(TimeWindowedCogroupedKStream<Val, Val>),
+    SessionWindowedCogrouped(SessionWindowedCogroupedKStream<Val, Val>),
 }
 
 /// Turns the steps of a case into a topology.
@@ -186,7 +192,7 @@ impl<'a> Interpreter<'a> {
             }
             "table" => {
                 only(step, "builder", &["topic", "key", "value", "extractor", "offsetReset", "materialized"])?;
-                let materialized = materialized(step, Supplied::KeyValue)?.unwrap_or_default();
+                let materialized = materialized(step)?.unwrap_or_default();
                 let (builder, consumed) = (self.dsl(), self.consumed(step));
                 Ok(Made::Table(builder.table_with(required(step, "topic"), consumed, materialized)))
             }
@@ -213,6 +219,10 @@ impl<'a> Interpreter<'a> {
                 Made::Grouped(grouped) => self.on_grouped(&grouped, step),
                 Made::GroupedTable(grouped) => self.on_grouped_table(&grouped, step),
                 Made::Cogrouped(cogrouped) => self.on_cogrouped(&cogrouped, step),
+                Made::TimeWindowed(windowed) => self.on_time_windowed(windowed, step),
+                Made::SessionWindowed(windowed) => self.on_session_windowed(windowed, step),
+                Made::TimeWindowedCogrouped(windowed) => self.on_time_windowed_cogrouped(&windowed, step),
+                Made::SessionWindowedCogrouped(windowed) => self.on_session_windowed_cogrouped(&windowed, step),
                 other => panic!("{step} on {other:?}"),
             },
             op => unsupported(op),

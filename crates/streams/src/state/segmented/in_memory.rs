@@ -20,6 +20,8 @@ pub struct InMemorySegmentedStore {
     schema: KeySchema,
     retention: i64,
     stream_time: i64,
+    /// From here on nothing is removed.
+    held_from: i64,
     /// By time, then by what orders the entries of one time.
     times: BTreeMap<i64, BTreeMap<Inner, Bytes>>,
 }
@@ -30,7 +32,14 @@ type Inner = (Bytes, i64);
 impl InMemorySegmentedStore {
     /// An empty store that keeps `retention` ms.
     pub fn new(name: impl Into<String>, schema: KeySchema, retention: i64) -> Self {
-        InMemorySegmentedStore { name: name.into(), schema, retention, stream_time: -1, times: BTreeMap::new() }
+        InMemorySegmentedStore {
+            name: name.into(),
+            schema,
+            retention,
+            stream_time: -1,
+            held_from: i64::MAX,
+            times: BTreeMap::new(),
+        }
     }
 
     fn inner(&self, key: &[u8]) -> (i64, Inner) {
@@ -48,6 +57,13 @@ impl InMemorySegmentedStore {
         match self.schema {
             KeySchema::Window => [own, &time.to_be_bytes()[..], &(*rest as i32).to_be_bytes()].concat().into(),
             KeySchema::Session => [own, &time.to_be_bytes()[..], &(-rest).to_be_bytes()].concat().into(),
+        }
+    }
+
+    fn clean_up(&mut self) {
+        let kept = self.live_from().max(0).min(self.held_from);
+        while let Some(first) = self.times.first_entry().filter(|first| *first.key() < kept) {
+            first.remove();
         }
     }
 
@@ -76,12 +92,9 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
         let (time, inner) = self.inner(key);
         if time > self.stream_time {
             self.stream_time = time;
-            let live = self.live_from().max(0);
-            while let Some(first) = self.times.first_entry().filter(|first| *first.key() < live) {
-                first.remove();
-            }
+            self.clean_up();
         }
-        if time < self.live_from() {
+        if time < self.live_from().min(self.held_from) {
             return Ok(false);
         }
         match value {
@@ -106,14 +119,42 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
     }
 
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
+        Ok(self.scan(range, self.live_from(), order))
+    }
+
+    fn hold_from(&mut self, time: i64) {
+        self.held_from = time;
+        self.clean_up();
+    }
+
+    fn fetch_held(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
+        Ok(self.scan(range, self.live_from().min(self.held_from), order))
+    }
+
+    fn commit(&mut self, _changelog_offset: Option<i64>) -> Result<()> {
+        Ok(())
+    }
+
+    fn committed_offset(&self) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.times.clear();
+        Ok(())
+    }
+}
+
+impl InMemorySegmentedStore {
+    fn scan(&self, range: &TimeRange<'_>, live_from: i64, order: Order) -> BytesIter {
         // Sessions are filed by their end, which may be later than the range's.
         let last = match self.schema {
             KeySchema::Window => range.to,
             KeySchema::Session => i64::MAX,
         };
-        let first = range.from.max(self.live_from());
+        let first = range.from.max(live_from);
         if range.is_backwards() || first > last {
-            return Ok(Box::new(std::iter::empty()));
+            return Box::new(std::iter::empty());
         }
         let from =
             range.from_key.map_or(Bound::Unbounded, |key| Bound::Included((Bytes::copy_from_slice(key), i64::MIN)));
@@ -132,19 +173,6 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
             Order::Forward => times.flat_map(in_time).collect(),
             Order::Reverse => times.rev().flat_map(in_time).collect(),
         };
-        Ok(Box::new(found.into_iter().map(Ok)))
-    }
-
-    fn commit(&mut self, _changelog_offset: Option<i64>) -> Result<()> {
-        Ok(())
-    }
-
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        Ok(None)
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.times.clear();
-        Ok(())
+        Box::new(found.into_iter().map(Ok))
     }
 }

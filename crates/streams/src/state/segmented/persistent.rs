@@ -31,6 +31,8 @@ pub struct PersistentSegmentedStore {
     schema: KeySchema,
     time: Segmentation,
     stream_time: i64,
+    /// From here on nothing is dropped.
+    held_from: i64,
     segments: BTreeMap<i64, Box<dyn KeyValueBytesStore>>,
     context: EngineContext,
 }
@@ -53,7 +55,8 @@ impl PersistentSegmentedStore {
     /// Opens what is there.
     pub(crate) fn open(name: String, schema: KeySchema, time: Segmentation, context: &EngineContext) -> Result<Self> {
         let (segments, context) = (BTreeMap::new(), context.clone());
-        let mut store = PersistentSegmentedStore { name, schema, time, stream_time: -1, segments, context };
+        let mut store =
+            PersistentSegmentedStore { name, schema, time, stream_time: -1, held_from: i64::MAX, segments, context };
         let Some(directory) = store.directory() else { return Ok(store) };
         let failed = |error: std::io::Error| failure(&store.name, "opening its segments", &directory, error);
         fs::create_dir_all(&directory).map_err(failed)?;
@@ -101,7 +104,7 @@ impl PersistentSegmentedStore {
 
     /// Drops the segments that have expired as a whole.
     fn clean_up(&mut self) -> Result<()> {
-        let live = self.id(self.stream_time.saturating_sub(self.time.retention));
+        let live = self.first_live_segment();
         while let Some(first) = self.segments.first_entry().filter(|first| *first.key() < live) {
             let (id, mut engine) = first.remove_entry();
             engine.close()?;
@@ -112,6 +115,10 @@ impl PersistentSegmentedStore {
             }
         }
         Ok(())
+    }
+
+    fn first_live_segment(&self) -> i64 {
+        self.id(self.stream_time.saturating_sub(self.time.retention).min(self.held_from))
     }
 
     fn live_from(&self) -> i64 {
@@ -140,7 +147,7 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
         let time = self.schema.time(key);
         self.stream_time = self.stream_time.max(time);
         let id = self.id(time);
-        if id < self.id(self.stream_time.saturating_sub(self.time.retention)) {
+        if id < self.first_live_segment() {
             return Ok(false);
         }
         self.segment(id)?.put(key, value)?;
@@ -149,7 +156,42 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
     }
 
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
-        let (schema, from) = (self.schema, range.from.max(self.live_from()));
+        // Kafka's window stores in the order of time keep a window for the millisecond in which it expires.
+        let by_time = self.time.time_ordered && self.schema == KeySchema::Window;
+        self.scan(range, self.live_from() - i64::from(by_time), by_time, order)
+    }
+
+    fn hold_from(&mut self, time: i64) {
+        self.held_from = time;
+    }
+
+    fn fetch_held(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
+        self.scan(range, self.live_from().min(self.held_from), self.time.time_ordered, order)
+    }
+
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        self.segments.values_mut().try_for_each(|segment| segment.commit(changelog_offset))
+    }
+
+    /// The least that any segment covers: what another has already is put again. A segment without an offset may have
+    /// lost all it had.
+    fn committed_offset(&self) -> Result<Option<i64>> {
+        let mut least = None;
+        for segment in self.segments.values() {
+            let Some(offset) = segment.committed_offset()? else { return Ok(None) };
+            least = Some(least.map_or(offset, |least: i64| least.min(offset)));
+        }
+        Ok(least)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.segments.values_mut().try_for_each(|segment| segment.close())
+    }
+}
+
+impl PersistentSegmentedStore {
+    fn scan(&self, range: &TimeRange<'_>, live_from: i64, by_time: bool, order: Order) -> Result<BytesIter> {
+        let (schema, from) = (self.schema, range.from.max(live_from));
         let last = match schema {
             KeySchema::Window => range.to,
             // Sessions are filed by their end, which may be later than the range's.
@@ -174,36 +216,17 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
                     found.push((key, value));
                 }
             }
-            if self.time.time_ordered && range.from_key.is_none() && range.to_key.is_none() {
-                let by_time = |(key, _): &(Bytes, Bytes)| {
+            if by_time && range.from_key.is_none() && range.to_key.is_none() {
+                let time_first = |(key, _): &(Bytes, Bytes)| {
                     (schema.time(key), KeySchema::split(schema, key).1.to_vec(), schema.split(key).0.to_vec())
                 };
                 let mine = found.get_mut(begin..).unwrap_or_default();
-                mine.sort_by_cached_key(by_time);
+                mine.sort_by_cached_key(time_first);
                 if order == Order::Reverse {
                     mine.reverse();
                 }
             }
         }
         Ok(Box::new(found.into_iter().map(Ok)))
-    }
-
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.segments.values_mut().try_for_each(|segment| segment.commit(changelog_offset))
-    }
-
-    /// The least that any segment covers: what another has already is put again. A segment without an offset may have
-    /// lost all it had.
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        let mut least = None;
-        for segment in self.segments.values() {
-            let Some(offset) = segment.committed_offset()? else { return Ok(None) };
-            least = Some(least.map_or(offset, |least: i64| least.min(offset)));
-        }
-        Ok(least)
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.segments.values_mut().try_for_each(|segment| segment.close())
     }
 }

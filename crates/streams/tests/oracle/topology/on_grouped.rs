@@ -7,7 +7,7 @@ use super::{Interpreter, Made, Step, only, required, text, unsupported};
 use crate::{
     functions::{self, Boom},
     serdes,
-    stores::{Supplied, WithValueSerde, materialized},
+    stores::{Family, materialized},
     value::{Maybe, Val, number},
 };
 
@@ -19,13 +19,12 @@ impl Interpreter<'_> {
             only(step, "KGroupedStream", &["aggregator"])?;
             return Ok(Made::Cogrouped(grouped.try_cogroup(aggregator(step))));
         }
-        if !matches!(op, "count" | "reduce" | "aggregate") {
-            return unsupported(match step.get("window").and_then(|window| text(window, "type")) {
-                Some(kind) => format!("KGroupedStream {op} {kind}"),
-                None => format!("KGroupedStream {op}"),
-            });
+        match op {
+            "count" | "reduce" | "aggregate" => {}
+            "windowedBy" => return self.windowed_by(grouped, step),
+            _ => return unsupported(format!("KGroupedStream {op}")),
         }
-        let store = materialized(step, Supplied::KeyValue)?;
+        let store = materialized(step)?;
         Ok(Made::Table(match op {
             "count" => {
                 only(step, "KGroupedStream", &["materialized"])?;
@@ -63,21 +62,19 @@ impl Interpreter<'_> {
             }
             "aggregate" => {
                 only(step, "CogroupedKStream", &["initializer", "materialized"])?;
-                let store = materialized(step, Supplied::KeyValue)?.unwrap_or_default();
+                let store = materialized(step)?.unwrap_or_default();
                 let initializer = functions::initializer(required(step, "initializer"));
                 let initializer = move || Ok::<_, Boom>(initializer());
                 Ok(Made::Table(cogrouped.try_aggregate(text(step, "name"), store, initializer)))
             }
-            op => unsupported(match step.get("window").and_then(|window| text(window, "type")) {
-                Some(kind) => format!("CogroupedKStream {op} {kind}"),
-                None => format!("CogroupedKStream {op}"),
-            }),
+            "windowedBy" => self.cogrouped_windowed_by(cogrouped, step),
+            op => unsupported(format!("CogroupedKStream {op}")),
         }
     }
 
     pub(super) fn on_grouped_table(&mut self, grouped: &KGroupedTable<Val, Val>, step: &Json) -> Step<Made> {
         let name = text(step, "name");
-        let store = materialized(step, Supplied::KeyValue)?;
+        let store = materialized(step)?;
         Ok(Made::Table(match required(step, "op") {
             "count" => {
                 only(step, "KGroupedTable", &["materialized"])?;
@@ -114,15 +111,15 @@ impl Interpreter<'_> {
     }
 }
 
-fn aggregator(step: &Json) -> impl Fn(&Val, Val, Maybe) -> Result<Maybe, Boom> + Send + Sync + 'static {
+fn aggregator(step: &Json) -> impl Fn(&Val, Maybe, Maybe) -> Result<Maybe, Boom> + Send + Sync + 'static {
     let aggregator = functions::aggregator(required(step, "aggregator"));
-    move |key, value, sum| aggregator(&Some(key.clone()), &Some(value), &sum)
+    move |key, value, sum| aggregator(&Some(key.clone()), &value, &sum)
 }
 
 /// A count's store holds longs unless it says otherwise.
-fn with_long_values(store: Materialized<Val, Val>, step: &Json) -> Materialized<Val, Val> {
+pub(super) fn with_long_values<S: Family>(store: Materialized<Val, Val, S>, step: &Json) -> Materialized<Val, Val, S> {
     match step.get("materialized").and_then(|spec| spec.get("value")) {
         Some(_) => store,
-        None => store.with_value(serdes::by_name("long")),
+        None => store.with_value_serde(serdes::by_name("long")),
     }
 }

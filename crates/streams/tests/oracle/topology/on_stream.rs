@@ -8,7 +8,7 @@ use crate::{
     canned::TopicExtractor,
     functions::{self, Boom},
     processors::{Canned, CannedFixed},
-    stores::{AnyBuilder, Supplied, materialized},
+    stores::{AnyBuilder, materialized},
     value::{Maybe, Val},
 };
 
@@ -100,7 +100,7 @@ impl Interpreter<'_> {
             }
             "toTable" => {
                 only(step, "KStream", &["materialized"])?;
-                let materialized = materialized(step, Supplied::KeyValue)?.unwrap_or_default();
+                let materialized = materialized(step)?.unwrap_or_default();
                 return Ok(Made::Table(stream.to_table_with(name, materialized)));
             }
             "groupByKey" => {

@@ -6,14 +6,14 @@ use vltava_streams::KTable;
 use super::{Interpreter, Made, Step, only, options, required, text, unsupported};
 use crate::{
     functions::{self, Boom},
-    stores::{Supplied, materialized},
+    stores::materialized,
     value::{Maybe, Val},
 };
 
 impl Interpreter<'_> {
     pub(super) fn on_table(&mut self, table: &KTable<Val, Val>, step: &Json) -> Step<Made> {
         let name = text(step, "name");
-        let store = materialized(step, Supplied::KeyValue)?;
+        let store = materialized(step)?;
         Ok(Made::Table(match required(step, "op") {
             "filter" => {
                 only(step, "KTable", &["predicate", "materialized"])?;

@@ -1,0 +1,166 @@
+//! Several grouped streams aggregated into one windowed table.
+
+use std::{convert::Infallible, fmt, rc::Rc, sync::Arc};
+
+use super::{
+    super::{
+        KTable, UserError,
+        cogrouped::{AGGREGATE, CogroupedKStream, Initializer},
+        materialized::{Materialized, MaterializedStore, SessionStores, StoreFamily, WindowStores},
+        user,
+        windows::{EmitStrategy, SessionWindows},
+    },
+    session_stream::{self, Merger},
+    stream::{self, TimeKind, TimeWindowsOf},
+    table::{Aggregated, WindowedTable},
+};
+use crate::{
+    data::{Data, DefaultSerde},
+    windowed::{Windowed, WindowedKey},
+};
+
+/// Streams that are grouped by the same key, about to be aggregated by windows of time: see
+/// [`TimeWindowedKStream`](super::TimeWindowedKStream).
+pub struct TimeWindowedCogroupedKStream<K, A> {
+    cogrouped: CogroupedKStream<K, A>,
+    kind: TimeKind,
+}
+
+/// Streams that are grouped by the same key, about to be aggregated by sessions: see
+/// [`SessionWindowedKStream`](super::SessionWindowedKStream).
+pub struct SessionWindowedCogroupedKStream<K, A> {
+    cogrouped: CogroupedKStream<K, A>,
+    windows: SessionWindows,
+}
+
+impl<K, A> Clone for TimeWindowedCogroupedKStream<K, A> {
+    fn clone(&self) -> Self {
+        TimeWindowedCogroupedKStream { cogrouped: self.cogrouped.clone(), kind: self.kind }
+    }
+}
+
+impl<K, A> Clone for SessionWindowedCogroupedKStream<K, A> {
+    fn clone(&self) -> Self {
+        SessionWindowedCogroupedKStream { cogrouped: self.cogrouped.clone(), windows: self.windows }
+    }
+}
+
+impl<K, A> fmt::Debug for TimeWindowedCogroupedKStream<K, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimeWindowedCogroupedKStream").field("windows", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl<K, A> fmt::Debug for SessionWindowedCogroupedKStream<K, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionWindowedCogroupedKStream").field("windows", &self.windows).finish_non_exhaustive()
+    }
+}
+
+impl<K: Data, A: Data> CogroupedKStream<K, A> {
+    /// Groups by windows of time as well.
+    pub fn windowed_by(&self, windows: impl TimeWindowsOf) -> TimeWindowedCogroupedKStream<K, A> {
+        let kind = windows.kind();
+        if let Err(error) = kind.check() {
+            self.graph.borrow_mut().fail(error);
+        }
+        TimeWindowedCogroupedKStream { cogrouped: self.clone(), kind }
+    }
+
+    /// Groups by sessions as well.
+    pub fn windowed_by_sessions(&self, windows: SessionWindows) -> SessionWindowedCogroupedKStream<K, A> {
+        SessionWindowedCogroupedKStream { cogrouped: self.clone(), windows }
+    }
+
+    fn windowed_store<S: StoreFamily>(&self, materialized: &Materialized<K, A, S>) -> MaterializedStore<K, A, S> {
+        MaterializedStore::new(&mut self.graph.borrow_mut(), materialized, AGGREGATE)
+            .or_serdes(self.key_serde.clone(), None)
+    }
+}
+
+impl<K: Data, A: Data> TimeWindowedCogroupedKStream<K, A> {
+    /// Aggregates all streams into one table, whose rows begin as `initializer` makes them.
+    pub fn aggregate(&self, initializer: impl Fn() -> A + Send + Sync + 'static) -> KTable<Windowed<K>, A>
+    where
+        K: DefaultSerde,
+        A: DefaultSerde,
+    {
+        self.try_aggregate(None, Materialized::new(), move || Ok::<_, Infallible>(Some(initializer())))
+    }
+
+    /// [`aggregate`](Self::aggregate) with a name, if there is one, a store of this make, and an initializer that may
+    /// fail, or know of no aggregate by `None`.
+    pub fn try_aggregate<W: WindowedKey<Key = K>, E: Into<UserError>>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K, A, WindowStores>,
+        initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
+    ) -> KTable<W, A> {
+        let initializer: Initializer<A> = Arc::new(move || initializer().map_err(user));
+        let store = self.cogrouped.windowed_store(&materialized);
+        let (kind, graph) = (self.kind, &self.cogrouped.graph);
+        let needs = kind.needs(EmitStrategy::OnWindowUpdate);
+        let table = WindowedTable::new(&mut graph.borrow_mut(), store.clone(), needs);
+        let (name, node) = self.cogrouped.build(
+            name,
+            (&store.store, store.queryable, Some(kind.grace())),
+            |input, name| input.write_windowed(name, &table, kind, initializer.clone()),
+            |key: Windowed<K>| W::in_window(key.key, key.window),
+        );
+        let key_serde = stream::windowed_serde::<W>(store.key_serde.as_ref(), kind.size());
+        KTable::new(graph, node, &name, Rc::new([name.clone()].into()), Arc::new(Aggregated(table)))
+            .with_serdes(key_serde, store.value_serde)
+            .with_queryable(store.queryable.then_some(store.store))
+    }
+}
+
+impl<K: Data, A: Data> SessionWindowedCogroupedKStream<K, A> {
+    /// Aggregates all streams into one table, whose rows begin as `initializer` makes them; `merger` makes one of two
+    /// when sessions merge.
+    pub fn aggregate(
+        &self,
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+        merger: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, A>
+    where
+        K: DefaultSerde,
+        A: DefaultSerde,
+    {
+        self.try_aggregate(
+            None,
+            Materialized::new(),
+            move || Ok::<_, Infallible>(Some(initializer())),
+            move |key, one, two| match (one, two) {
+                (Some(one), Some(two)) => Ok::<_, Infallible>(Some(merger(key, one, two))),
+                (one, two) => Ok(one.or(two)),
+            },
+        )
+    }
+
+    /// [`aggregate`](Self::aggregate) with a name, if there is one, a store of this make, and functions that may fail,
+    /// or know of no aggregate by `None`.
+    pub fn try_aggregate<W: WindowedKey<Key = K>, E: Into<UserError>, F: Into<UserError>>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K, A, SessionStores>,
+        initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
+        merger: impl Fn(&K, Option<A>, Option<A>) -> Result<Option<A>, F> + Send + Sync + 'static,
+    ) -> KTable<W, A> {
+        let initializer: Initializer<A> = Arc::new(move || initializer().map_err(user));
+        let merger: Merger<K, A> = Arc::new(move |key, one, two| merger(key, one, two).map_err(user));
+        let store = self.cogrouped.windowed_store(&materialized);
+        let (windows, graph) = (self.windows, &self.cogrouped.graph);
+        let needs = session_stream::needs(windows, EmitStrategy::OnWindowUpdate);
+        let table = WindowedTable::new(&mut graph.borrow_mut(), store.clone(), needs);
+        let (name, node) = self.cogrouped.build(
+            name,
+            (&store.store, store.queryable, Some(windows.grace.saturating_add(windows.gap))),
+            |input, name| input.write_sessions(name, &table, windows, initializer.clone(), merger.clone()),
+            |key: Windowed<K>| W::in_window(key.key, key.window),
+        );
+        let key_serde = session_stream::session_serde::<W>(store.key_serde.as_ref());
+        KTable::new(graph, node, &name, Rc::new([name.clone()].into()), Arc::new(Aggregated(table)))
+            .with_serdes(key_serde, store.value_serde)
+            .with_queryable(store.queryable.then_some(store.store))
+    }
+}

@@ -60,6 +60,14 @@ pub trait Serde<T>: Send + Sync + 'static {
         None
     }
 
+    /// How many bytes at the end of what `serialize` writes are a window; 0 for keys that are in none.
+    ///
+    /// [`KStream::to`](crate::KStream::to) partitions windowed keys by the bytes before those, so that all windows of a
+    /// key are in the partition that the key itself would be in.
+    fn window_len(&self) -> usize {
+        0
+    }
+
     /// The serde to use under this configuration instead of this one; `None` for this one. Asked once per node.
     fn configure(&self, _config: &StreamsConfig, _is_key: bool) -> Option<SerdeRef<T>> {
         None
@@ -81,6 +89,9 @@ impl<T: 'static> Serde<T> for SerdeRef<T> {
     }
     fn fixed_len(&self) -> Option<usize> {
         (**self).fixed_len()
+    }
+    fn window_len(&self) -> usize {
+        (**self).window_len()
     }
     fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<T>> {
         (**self).configure(config, is_key)

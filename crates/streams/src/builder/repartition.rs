@@ -120,6 +120,7 @@ impl<K: Nullable, V: Nullable> RepartitionSpec<K, V> {
                     key_serde: spec.key_serde.clone(),
                     value_serde: spec.value_serde.clone(),
                     partitioner: spec.partitioner.clone(),
+                    by_own_key: false,
                 },
                 vec![filter.clone()],
             ))?;

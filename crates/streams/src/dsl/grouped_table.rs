@@ -278,6 +278,7 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
                     key_serde: key_serde.clone(),
                     value_serde: value_serde.clone(),
                     partitioner: None,
+                    by_own_key: false,
                 },
                 written.parents.clone(),
             ))?;

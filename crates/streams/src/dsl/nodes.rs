@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use vltava_client::producer::partition_for_key;
+
 use crate::{
     data::{ErasedSerde, Nullable},
     dsl::options::{ExtractorRef, PartitionerRef, RecordMetadata, TopicRef},
@@ -92,22 +94,26 @@ pub(crate) struct SinkSpec<K: Nullable, V: Nullable> {
     pub(crate) key_serde: Option<ErasedSerde>,
     pub(crate) value_serde: Option<ErasedSerde>,
     pub(crate) partitioner: Option<PartitionerRef<K::Some, V::Some>>,
+    /// Whether windowed keys are partitioned without their window, where there is no partitioner.
+    pub(crate) by_own_key: bool,
 }
 
 pub(crate) fn sink<K: Nullable, V: Nullable>(spec: SinkSpec<K, V>, predecessors: Vec<String>) -> NodeFactory {
-    let SinkSpec { name, topic, key_serde, value_serde, partitioner } = spec;
+    let SinkSpec { name, topic, key_serde, value_serde, partitioner, by_own_key } = spec;
     let kind = match &topic {
         SinkTopic::Static(topic) => NodeKind::Sink { topic: Some(topic.clone()), extractor: String::new() },
         SinkTopic::Dynamic(extractor) => NodeKind::Sink { topic: None, extractor: extractor.name() },
     };
     let make = move |making: &mut Instantiation<'_>| -> Result<()> {
         let application = making.config.application_id();
+        let key_serde = making.serde::<K::Some>(key_serde.as_ref(), true)?;
         let node = Sink::<K, V> {
             topic: match &topic {
                 SinkTopic::Static(topic) => Topic::Static(making.topology.decorate(topic, application).into()),
                 SinkTopic::Dynamic(extractor) => Topic::Dynamic { extractor: extractor.clone(), last: "".into() },
             },
-            key_serde: making.serde(key_serde.as_ref(), true)?,
+            window_len: if by_own_key && partitioner.is_none() { key_serde.window_len() } else { 0 },
+            key_serde,
             value_serde: making.serde(value_serde.as_ref(), false)?,
             partitioner: partitioner.clone(),
             id: making.node_id(),
@@ -139,6 +145,8 @@ struct Sink<K: Nullable, V: Nullable> {
     key_serde: SerdeRef<K::Some>,
     value_serde: SerdeRef<V::Some>,
     partitioner: Option<PartitionerRef<K::Some, V::Some>>,
+    /// How many bytes of a key are its window, which partitioning leaves out.
+    window_len: usize,
     id: u32,
 }
 
@@ -196,9 +204,17 @@ impl<K: Nullable, V: Nullable> Sink<K, V> {
             let done = self.value_serde.serialize(topic, value, &mut rt.value_buffer);
             done.map_err(|source| failed(SerdeOrigin::Value, source))?;
         }
+        let partition = match self.window_len {
+            0 => None,
+            // Kafka's `WindowedStreamPartitioner`.
+            window => match rt.key_buffer.len().checked_sub(window).and_then(|own| rt.key_buffer.get(..own)) {
+                Some(own) if key.is_some() => Some(partition_for_key(own, rt.collector.partitions_for(topic)?)),
+                _ => None,
+            },
+        };
         let mut out = ProducerRecord {
             topic,
-            partition: None,
+            partition,
             timestamp: Some(record.timestamp),
             headers: &record.headers,
             key: key.map(|_| rt.key_buffer.as_slice()),

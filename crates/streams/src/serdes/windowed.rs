@@ -45,6 +45,10 @@ impl<W: WindowedKey> Serde<W> for TimeWindowedSerde<W::Key> {
         let window = Window::new(start, start.saturating_add(self.size));
         Ok(W::in_window(self.inner.deserialize(topic, key)?, window))
     }
+
+    fn window_len(&self) -> usize {
+        8
+    }
 }
 
 /// The key's bytes, the session's end and its start in ms (8 bytes each, big endian): Kafka's `SessionWindowedSerde`.
@@ -79,6 +83,10 @@ impl<W: WindowedKey> Serde<W> for SessionWindowedSerde<W::Key> {
         let (rest, start) = last_long(bytes)?;
         let (key, end) = last_long(rest)?;
         Ok(W::in_window(self.0.deserialize(topic, key)?, Window::new(start, end)))
+    }
+
+    fn window_len(&self) -> usize {
+        16
     }
 }
 

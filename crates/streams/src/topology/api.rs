@@ -134,6 +134,7 @@ impl Topology {
             key_serde: produced.key_serde(),
             value_serde: produced.value_serde(),
             partitioner: produced.rest().partitioner.clone(),
+            by_own_key: false,
         };
         let parents = parents.iter().map(|parent| (*parent).to_owned()).collect();
         self.add_node(nodes::sink::<K, V>(spec, parents))?;

@@ -14,7 +14,8 @@ use crate::{
 
 impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// Writes the records to a topic, which must exist. Serdes are those the stream was read with, as long as key and
-    /// value have not changed, else those of the types.
+    /// value have not changed, else those of the types. Windowed keys are partitioned without their window: all windows
+    /// of a key are where the key itself would be.
     pub fn to(&self, topic: &str)
     where
         K: Nullable<Some: DefaultSerde>,
@@ -72,6 +73,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
                 key_serde: key_serde.clone(),
                 value_serde: value_serde.clone(),
                 partitioner: rest.partitioner.clone(),
+                by_own_key: true,
             };
             topology.add_node(nodes::sink::<K, V>(spec, written.parents.clone()))
         };

@@ -4,12 +4,12 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark fails loudly")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use divan::{Bencher, black_box, counter::ItemsCount};
 use vltava_streams::{
-    Headers, Result, StreamsBuilder, StreamsConfig, Topology,
+    Headers, Produced, Result, StreamsBuilder, StreamsConfig, TimeWindows, Topology,
     task::{InputBatch, InputRecord, ProducerRecord, RecordCollector, Task, TaskId, TaskOptions, TaskScope},
 };
 
@@ -129,6 +129,16 @@ fn passthrough_strings(bencher: Bencher<'_, '_>) {
 fn count(bencher: Bencher<'_, '_>) {
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>("in").group_by_key().count().to_stream().to("out");
+    run(bencher, &builder.build().unwrap(), &batch(words));
+}
+
+/// A count of the same keys over tumbling windows of a second, of which a batch touches ten.
+#[divan::bench]
+fn windowed_count(bencher: Bencher<'_, '_>) {
+    let builder = StreamsBuilder::new();
+    let windows = TimeWindows::of_size_with_no_grace(Duration::from_secs(1));
+    let counts = builder.stream::<String, String>("in").group_by_key().windowed_by(windows).count();
+    counts.to_stream().to_with("out", Produced::new());
     run(bencher, &builder.build().unwrap(), &batch(words));
 }
 

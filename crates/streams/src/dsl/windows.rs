@@ -78,6 +78,27 @@ impl TimeWindows {
 ///
 /// A window holds both its first and its last millisecond; one ends at each record, and one begins right after it if
 /// records follow there.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use vltava_streams::{Produced, SlidingWindows, StreamsBuilder, TopologyTestDriver, Windowed};
+/// # use vltava_streams::serdes::{StringSerde, TimeWindowedSerde, serde_of};
+/// let windows = SlidingWindows::of_time_difference_and_grace(Duration::from_secs(10), Duration::from_secs(60));
+/// let builder = StreamsBuilder::new();
+/// let payments = builder.stream::<String, i64>("payments").group_by_key();
+/// payments.windowed_by(windows).count().to_stream().to_with("payments-in-reach", Produced::new());
+/// let driver = TopologyTestDriver::new(&builder.build()?)?;
+/// let payments = driver.input_topic::<String, i64>("payments");
+/// payments.pipe_at("card".to_owned(), 20, 20_000)?;
+/// payments.pipe_at("card".to_owned(), 30, 25_000)?;
+/// let keys = std::sync::Arc::new(TimeWindowedSerde::new(StringSerde, Duration::from_secs(10)));
+/// let out = driver.output_topic_with("payments-in-reach", keys, serde_of::<i64>());
+/// let shown = |(key, count): (Windowed<String>, i64)| (key.to_string(), count);
+/// let counts: Vec<_> = out.read_key_values()?.into_iter().map(shown).collect();
+/// let expected = [("[card@10000/20000]", 1), ("[card@20001/30001]", 1), ("[card@15000/25000]", 2)];
+/// assert_eq!(counts, expected.map(|(key, n)| (key.to_owned(), n)));
+/// # Ok::<(), Box<vltava_streams::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingWindows {
     pub(crate) difference: i64,
@@ -159,6 +180,33 @@ impl UnlimitedWindows {
 }
 
 /// When a windowed aggregation sends its results on (KIP-825).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use vltava_streams::{EmitStrategy, StreamsBuilder, TimeWindows, TopologyTestDriver};
+/// let builder = StreamsBuilder::new();
+/// builder
+///     .stream::<String, i64>("readings")
+///     .group_by_key()
+///     .windowed_by(TimeWindows::of_size_with_no_grace(Duration::from_secs(60)))
+///     .emit_strategy(EmitStrategy::OnWindowClose)
+///     .reduce(i64::max)
+///     .to_stream()
+///     .map(|sensor, greatest| (sensor.key, greatest))
+///     .to("greatest-per-minute");
+/// let driver = TopologyTestDriver::new(&builder.build()?)?;
+/// let readings = driver.input_topic::<String, i64>("readings");
+/// for (second, reading) in [(0, 3), (30, 5), (59, 4)] {
+///     readings.pipe_at("cellar".to_owned(), reading, second * 1000)?;
+/// }
+/// let greatest = driver.output_topic::<String, i64>("greatest-per-minute");
+/// assert!(greatest.is_empty());
+/// // Windows that have closed are looked for once a second.
+/// driver.advance_wall_clock_time(Duration::from_secs(1))?;
+/// readings.pipe_at("cellar".to_owned(), 1, 60_000)?;
+/// assert_eq!(greatest.read_key_values()?, [("cellar".to_owned(), 5)]);
+/// # Ok::<(), Box<vltava_streams::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EmitStrategy {
     /// With every update (or commit, where the store has a cache).

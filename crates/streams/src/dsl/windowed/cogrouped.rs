@@ -59,6 +59,29 @@ impl<K, A> fmt::Debug for SessionWindowedCogroupedKStream<K, A> {
 
 impl<K: Data, A: Data> CogroupedKStream<K, A> {
     /// Groups by windows of time as well.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use vltava_streams::{StreamsBuilder, TimeWindows, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// let sales = builder.stream::<String, i64>("sales").group_by_key();
+    /// let returns = builder.stream::<String, i64>("returns").group_by_key();
+    /// sales
+    ///     .cogroup(|_, amount, sum: i64| sum + amount)
+    ///     .cogroup(&returns, |_, amount, sum| sum - amount)
+    ///     .windowed_by(TimeWindows::of_size_with_no_grace(Duration::from_secs(60)))
+    ///     .aggregate(|| 0)
+    ///     .to_stream()
+    ///     .map(|shop, sum| (shop.key, sum))
+    ///     .to("per-minute");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<String, i64>("sales").pipe_at("north".to_owned(), 10, 0)?;
+    /// driver.input_topic::<String, i64>("returns").pipe_at("north".to_owned(), 4, 59_999)?;
+    /// driver.input_topic::<String, i64>("sales").pipe_at("north".to_owned(), 7, 60_000)?;
+    /// let sums = driver.output_topic::<String, i64>("per-minute");
+    /// assert_eq!(sums.read_values()?, [10, 6, 7]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn windowed_by(&self, windows: impl TimeWindowsOf) -> TimeWindowedCogroupedKStream<K, A> {
         let kind = windows.kind();
         if let Err(error) = kind.check() {

@@ -4,6 +4,7 @@ mod api;
 mod describe;
 mod internal_topics;
 mod node;
+mod picture;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

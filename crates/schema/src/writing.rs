@@ -13,6 +13,10 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) id: i32,
+    #[cfg_attr(
+        not(any(feature = "avro", feature = "protobuf")),
+        expect(dead_code, reason = "JSON is written alike under all schemas")
+    )]
     pub(crate) schema: Arc<Schema>,
 }
 

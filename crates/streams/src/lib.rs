@@ -46,6 +46,6 @@ pub use store::{
     KeyValueStore, SessionStore, StoreBuilder, StoreRef, TimestampedKeyValueStore, TimestampedWindowStore, WindowStore,
 };
 pub use task::{Cancellable, PunctuationType};
-pub use test_driver::{SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
+pub use test_driver::{MetricName, SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
 pub use topology::{AutoOffsetReset, Topology, TopologyDescription};
 pub use windowed::{Window, Windowed, WindowedKey};

@@ -85,6 +85,8 @@ pub struct ConsumedOffset {
 pub struct Task {
     ctx: TaskCtx,
     sources: Vec<Box<dyn Source>>,
+    /// How many records each source has processed, beside its name.
+    processed: Vec<(Arc<str>, u64)>,
     /// Topics of pattern sources become queues when their first record comes.
     patterns: Vec<(Pattern, usize)>,
     group: PartitionGroup,
@@ -165,6 +167,7 @@ impl Task {
         let mut task = Task {
             ctx,
             sources: Vec::new(),
+            processed: Vec::new(),
             patterns: Vec::new(),
             group: PartitionGroup::default(),
             by_topic: BTreeMap::new(),
@@ -183,6 +186,7 @@ impl Task {
         for (node, source) in sources.into_iter().rev() {
             let number = self.sources.len();
             self.sources.push(source);
+            self.processed.push((topology.node(node).map_or_else(|| Arc::from(""), |node| node.name.clone()), 0));
             match topology.node(node).map(|node| &node.kind) {
                 Some(NodeKind::Source { pattern: Some(pattern), .. }) => self.patterns.push((pattern.clone(), number)),
                 Some(NodeKind::Source { topics, .. }) => {
@@ -247,6 +251,11 @@ impl Task {
         self.patterns.iter().find(|(pattern, _)| pattern.matches(topic)).map(|(pattern, _)| pattern.to_string())
     }
 
+    /// How many records each source node has processed: Kafka's `process-total`.
+    pub fn processed(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.processed.iter().map(|(name, count)| (&**name, *count))
+    }
+
     /// The input topics, by the number of their queue.
     pub fn input_topics(&self) -> impl Iterator<Item = (usize, &str)> {
         self.group.queues.iter().enumerate().map(|(number, queue)| (number, &*queue.topic))
@@ -290,6 +299,9 @@ impl Task {
         if !taken.corrupted {
             self.ctx.rt.stream_time = self.ctx.rt.stream_time.max(taken.timestamp);
             let Some(source) = self.sources.get_mut(taken.source) else { return Err(Error::internal("no source")) };
+            if let Some((_, count)) = self.processed.get_mut(taken.source) {
+                *count += 1;
+            }
             guarded(|| source.process(taken.timestamp, &mut self.ctx))?;
             if !self.ctx.rt.evicted.is_empty() {
                 self.ctx.forward_evicted()?;

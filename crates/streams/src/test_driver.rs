@@ -1,17 +1,22 @@
 //! A topology without a broker: records in, records out, in a plain `#[test]`.
 
+mod metrics;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::{
     any::Any,
-    cell::RefCell,
-    collections::BTreeMap,
+    cell::{RefCell, RefMut},
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
+pub use metrics::MetricName;
+use metrics::{Counters, record_size};
 pub use topics::{TestInputTopic, TestOutputTopic, TestRecord};
 
 use crate::{
@@ -22,7 +27,7 @@ use crate::{
     serdes::SerdeRef,
     store::{StoreAccess, StoreRef},
     task::{InputBatch, ProducerRecord, RecordCollector, Task, TaskId, TaskOptions, TaskScope},
-    topology::Topology,
+    topology::{NodeKind, Topology},
 };
 
 /// Runs a whole topology as one task with one partition per topic, on the calling thread.
@@ -98,6 +103,49 @@ struct Driver {
     offsets: BTreeMap<String, i64>,
     now: i64,
     config: Arc<StreamsConfig>,
+    counters: Counters,
+    ends: Ends,
+    closed: bool,
+}
+
+/// The nodes at the ends of the topology, by their topics.
+struct Ends {
+    /// Topic or pattern, and source.
+    sources: BTreeMap<String, String>,
+    sinks: BTreeMap<String, String>,
+    /// The sink that chooses a topic for every record, if there is one.
+    dynamic_sink: Option<String>,
+}
+
+impl Ends {
+    fn of(topology: &Topology, application_id: &str) -> Self {
+        let mut ends = Ends { sources: BTreeMap::new(), sinks: BTreeMap::new(), dynamic_sink: None };
+        for node in &topology.nodes {
+            let name = node.name.to_string();
+            match &node.kind {
+                NodeKind::Source { pattern: Some(pattern), .. } => drop(ends.sources.insert(pattern.to_string(), name)),
+                NodeKind::Source { topics, .. } => {
+                    let topics = topics.iter().map(|topic| topology.decorate(topic, application_id));
+                    ends.sources.extend(topics.map(|topic| (topic, name.clone())));
+                }
+                NodeKind::Sink { topic: Some(topic), .. } => {
+                    drop(ends.sinks.insert(topology.decorate(topic, application_id), name));
+                }
+                NodeKind::Sink { .. } => ends.dynamic_sink = Some(name),
+                NodeKind::Processor { .. } => {}
+            }
+        }
+        ends
+    }
+
+    /// The sink that writes to a topic.
+    fn sink(&self, topic: &str) -> Option<&String> {
+        self.sinks.get(topic).or(self.dynamic_sink.as_ref())
+    }
+}
+
+fn misuse<T>(message: impl Into<String>) -> Result<T> {
+    Err(Box::new(Error::Streams(message.into())))
 }
 
 impl TopologyTestDriver {
@@ -129,7 +177,10 @@ impl TopologyTestDriver {
         task.initialize()?;
         let (read, offsets) = (BTreeMap::new(), BTreeMap::new());
         let store_names = topology.store_names.clone();
-        let driver = Driver { task, store_names, sent, captured: 0, read, offsets, now, config };
+        let (counters, ends) = (Counters::new(&config), Ends::of(topology, config.application_id()));
+        let closed = false;
+        let driver =
+            Driver { task, store_names, sent, captured: 0, read, offsets, now, config, counters, ends, closed };
         Ok(TopologyTestDriver(Rc::new(RefCell::new(driver))))
     }
 
@@ -187,11 +238,20 @@ impl TopologyTestDriver {
         timestamp: i64,
         headers: Headers,
     ) -> Result<()> {
-        let mut driver = self.0.borrow_mut();
+        let mut driver = self.at_work()?;
         if !driver.enqueue(topic, key, value, timestamp, headers)? {
             return Err(Box::new(Error::IllegalArgument(format!("unknown topic {topic}: no source reads it"))));
         }
         driver.run()
+    }
+
+    /// The driver, for a call that makes it work.
+    fn at_work(&self) -> Result<RefMut<'_, Driver>> {
+        match self.0.try_borrow_mut() {
+            Ok(driver) if driver.closed => misuse("the test driver is closed"),
+            Ok(driver) => Ok(driver),
+            Err(_) => misuse("the test driver is at work: a function that was given a store cannot use it"),
+        }
     }
 
     /// Everything the topology has sent so far, in order, over all topics: output, repartition and changelog alike.
@@ -211,7 +271,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// If application code fails.
     pub fn advance_wall_clock_time(&self, by: Duration) -> Result<()> {
-        let mut driver = self.0.borrow_mut();
+        let mut driver = self.at_work()?;
         let by = i64::try_from(by.as_millis());
         driver.now = by.ok().and_then(|by| driver.now.checked_add(by)).unwrap_or(i64::MAX);
         let now = driver.now;
@@ -255,7 +315,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// If there is no such store of this type, or the function fails.
     pub fn store<S: Any, R>(&self, name: &str, f: impl FnOnce(&mut StoreAccess<'_, S>) -> Result<R>) -> Result<R> {
-        let mut driver = self.0.borrow_mut();
+        let mut driver = self.at_work()?;
         let id = driver.store_names.iter().position(|known| known == name);
         let missing = || Box::new(Error::Streams(format!("there is no store {name} of this type")));
         let handle = StoreRef::<S>::new(id.ok_or_else(missing)?).handle();
@@ -270,7 +330,7 @@ impl TopologyTestDriver {
     /// If the engine cannot be read.
     #[doc(hidden)]
     pub fn raw_entries(&self, name: &str) -> Result<Option<Vec<(Bytes, Bytes)>>> {
-        let mut driver = self.0.borrow_mut();
+        let mut driver = self.at_work()?;
         let store = driver.task.ctx_mut().stores.iter().flatten().find(|store| store.name() == name);
         store.and_then(|store| store.raw_entries()).transpose()
     }
@@ -280,7 +340,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// If an engine cannot be read.
     pub fn store_names(&self) -> Result<Vec<String>> {
-        Ok(self.0.borrow().task.store_offsets()?.into_keys().collect())
+        Ok(self.at_work()?.task.store_offsets()?.into_keys().collect())
     }
 
     /// The settings.
@@ -289,24 +349,72 @@ impl TopologyTestDriver {
         self.0.borrow().config.clone()
     }
 
-    /// Flushes what is cached and closes processors and stores.
+    /// The topics that something was sent to so far, internal ones among them.
+    #[must_use]
+    pub fn produced_topic_names(&self) -> BTreeSet<String> {
+        self.history().into_iter().map(|record| record.topic.to_string()).collect()
+    }
+
+    /// Everything that was sent to one topic so far, in order, whether it was read or not.
+    #[must_use]
+    pub fn history_of(&self, topic: &str) -> Vec<SentRecord> {
+        self.history().into_iter().filter(|record| &*record.topic == topic).collect()
+    }
+
+    /// What the driver has counted, under Kafka's names: dropped records of the task; consumed and produced records and
+    /// bytes by topic; with `metrics.recording.level` DEBUG also the records that sources and task have processed. Rates
+    /// are per second of the driver's clock.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, String>("in").to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<Option<String>, String>("in").pipe(None, "no key".to_owned())?;
+    /// let metrics = driver.metrics()?;
+    /// let dropped = metrics.iter().find(|(name, _)| name.name == "dropped-records-total");
+    /// assert_eq!(dropped.map(|(_, value)| *value), Some(1.0));
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it is asked for from within [`store`](Self::store).
+    pub fn metrics(&self) -> Result<BTreeMap<MetricName, f64>> {
+        let Ok(driver) = self.0.try_borrow() else { return misuse("the test driver is at work") };
+        Ok(driver.counters.all(driver.now))
+    }
+
+    /// Flushes what is cached and closes processors and stores. What was sent can still be read; everything else that
+    /// is asked of a closed driver is an error. Closing it again does nothing.
     ///
     /// # Errors
     /// The first failure.
     pub fn close(&self) -> Result<()> {
-        let mut driver = self.0.borrow_mut();
+        let Ok(mut driver) = self.0.try_borrow_mut() else { return misuse("the test driver is at work") };
+        if std::mem::replace(&mut driver.closed, true) {
+            return Ok(());
+        }
         let flushed = driver.task.flush();
         flushed.and(driver.task.close())
     }
 
-    /// The records of one topic that its readers have not read yet.
-    fn next_of(&self, topic: &str) -> Option<SentRecord> {
-        let driver = &mut *self.0.borrow_mut();
-        let read = driver.read.entry(topic.to_owned()).or_default();
+    /// The next record of a topic that its readers have not read yet.
+    fn next_of(&self, topic: &str) -> Result<Option<SentRecord>> {
+        let Ok(mut driver) = self.0.try_borrow_mut() else { return misuse("the test driver is at work") };
+        let driver = &mut *driver;
         let records = driver.sent.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, record) = records.iter().enumerate().skip(*read).find(|(_, record)| &*record.topic == topic)?;
-        *read = at + 1;
-        Some(record.clone())
+        let read = driver.read.get(topic).copied().unwrap_or(0);
+        let next = records.iter().enumerate().skip(read).find(|(_, record)| &*record.topic == topic);
+        let Some((at, record)) = next else {
+            let known = driver.ends.sink(topic).is_some() || records.iter().any(|record| &*record.topic == topic);
+            return if known {
+                Ok(None)
+            } else {
+                Err(Box::new(Error::IllegalArgument(format!("unknown topic {topic}: no sink writes to it"))))
+            };
+        };
+        driver.read.insert(topic.to_owned(), at + 1);
+        Ok(Some(record.clone()))
     }
 
     fn waiting(&self, topic: &str) -> usize {
@@ -330,6 +438,9 @@ impl Driver {
         let Some(queue) = self.task.queue(topic) else { return Ok(false) };
         // As in Kafka's driver, the topics of a pattern count their offsets together.
         let counted = self.task.pattern_of(topic).unwrap_or_else(|| topic.to_owned());
+        if let Some(source) = self.ends.sources.get(&counted) {
+            self.counters.consumed(source, topic, record_size(key, value, topic, &headers));
+        }
         let offset = self.offsets.entry(counted).or_default();
         let batch = InputBatch::single(*offset, timestamp, key, value, headers);
         *offset += 1;
@@ -350,7 +461,12 @@ impl Driver {
 
     fn commit(&mut self) -> Result<()> {
         self.task.flush()?;
-        self.task.commit_stores(|_| None)
+        self.task.commit_stores(|_| None)?;
+        self.counters.dropped(self.task.dropped_records(), self.now);
+        for (source, total) in self.task.processed() {
+            self.counters.processed(source, total, self.now);
+        }
+        Ok(())
     }
 
     fn reenqueue(&mut self) -> Result<()> {
@@ -358,6 +474,12 @@ impl Driver {
         self.captured += sent.len();
         for SentRecord { topic, key, value, timestamp, headers, .. } in sent {
             let timestamp = timestamp.unwrap_or(self.now);
+            // Kafka does not count changelogs here.
+            if !topic.ends_with("-changelog") {
+                let sink = self.ends.sink(&topic).map_or("", String::as_str);
+                let size = record_size(key.as_deref(), value.as_deref(), &topic, &headers);
+                self.counters.produced(sink, &topic, size);
+            }
             self.enqueue(&topic, key.as_deref(), value.as_deref(), timestamp, headers)?;
         }
         Ok(())

@@ -12,6 +12,7 @@ pub(crate) mod nodes;
 pub(crate) mod options;
 pub(crate) mod source;
 pub(crate) mod stream_joined;
+pub(crate) mod suppressed;
 pub(crate) mod windowed;
 pub(crate) mod windows;
 
@@ -32,6 +33,7 @@ pub use options::{
 };
 pub use stream_joined::StreamJoined;
 
+pub use suppressed::{BufferConfig, Eager, Strict, SuppressUntil, Suppressed, TimeLimit, WindowCloses};
 pub use windowed::{
     SessionWindowedCogroupedKStream, SessionWindowedKStream, TimeWindowedCogroupedKStream, TimeWindowedKStream,
     TimeWindowsOf,

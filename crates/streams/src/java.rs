@@ -30,6 +30,18 @@ pub(crate) fn hash_order<T: AsRef<str>>(mut items: Vec<T>, table: usize) -> Vec<
     items
 }
 
+/// [`hash_order`] for byte arrays as Kafka wraps them.
+pub(crate) fn hash_order_of_bytes<T: AsRef<[u8]>>(mut items: Vec<T>, table: usize) -> Vec<T> {
+    let mask = u32::try_from(table.saturating_sub(1)).unwrap_or(u32::MAX);
+    items.sort_by_key(|item| {
+        let sign_extended = |byte: u8| i32::from(byte.cast_signed()).cast_unsigned();
+        let bytes = item.as_ref().iter();
+        let hash = bytes.fold(1u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(sign_extended(*byte)));
+        (hash ^ (hash >> 16)) & mask
+    });
+    items
+}
+
 /// A `java.util.TreeSet` whose comparator may change its mind between additions: what is iterated depends on the tree
 /// that the additions made.
 #[derive(Debug)]

@@ -32,10 +32,10 @@ pub use builder::StreamsBuilder;
 pub use config::{StreamsConfig, StreamsConfigBuilder};
 pub use data::{Data, DefaultSerde, Flow, Nullable};
 pub use dsl::{
-    Branched, BranchedKStream, CogroupedKStream, Consumed, EmitStrategy, Grouped, JoinWindows, Joined, KGroupedStream,
-    KGroupedTable, KStream, KTable, Materialized, Produced, Repartitioned, SessionWindowedCogroupedKStream,
-    SessionWindowedKStream, SessionWindows, SlidingWindows, StreamJoined, TimeWindowedCogroupedKStream,
-    TimeWindowedKStream, TimeWindows, UnlimitedWindows,
+    Branched, BranchedKStream, BufferConfig, CogroupedKStream, Consumed, EmitStrategy, Grouped, JoinWindows, Joined,
+    KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Produced, Repartitioned,
+    SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows, SlidingWindows, StreamJoined, Suppressed,
+    TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
 };
 pub use error::{Error, Result, SerdeError, SerdeOrigin};
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};

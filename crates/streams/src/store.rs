@@ -1,6 +1,7 @@
 //! Typed stores: cache, serde and changelog over an engine of [`crate::state`], and the handles that reach them.
 
 mod access;
+mod buffer;
 mod builder;
 mod cache;
 mod core;
@@ -15,6 +16,7 @@ mod window;
 use std::{any::Any, collections::BTreeMap, marker::PhantomData, sync::Arc};
 
 pub use access::StoreAccess;
+pub(crate) use buffer::{ChangeBuffer, ChangeBufferSpec};
 pub use builder::StoreBuilder;
 pub(crate) use core::Flushed;
 pub(crate) use key_value::KeyValueSpec;
@@ -26,7 +28,7 @@ pub(crate) use table::{PutCode, TableStore};
 pub(crate) use window::WindowSpec;
 pub use window::{TimestampedWindowStore, WindowStore};
 
-use crate::{config::StreamsConfig, error::Result, state::EngineContext, task::Runtime};
+use crate::{config::StreamsConfig, error::Result, record::Headers, state::EngineContext, task::Runtime};
 
 /// A store of a topology, as the builder knows it: what `process_with` connects.
 pub struct StoreRef<S> {
@@ -127,12 +129,26 @@ pub(crate) trait AnyStore: Any + Send {
     /// Starts a flush of the record cache. Returns the arena slot of the node that forwards the entries; a store
     /// without such a node writes them at once.
     fn flush_cache(&mut self, rt: &mut Runtime) -> Result<Option<usize>>;
+    /// Writes what a commit must have in the changelog, after all caches are flushed.
+    fn write_changelog(&mut self, _rt: &mut Runtime) -> Result<()> {
+        Ok(())
+    }
     /// Makes the engine durable with the changelog offset it covers.
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
     /// The changelog offset the engine has kept.
     fn committed_offset(&self) -> Result<Option<i64>>;
     /// Takes a record of the changelog.
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()>;
+    /// The same with the record's headers.
+    fn restore_with_headers(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: i64,
+        _headers: &Headers,
+    ) -> Result<()> {
+        self.restore(key, value, timestamp)
+    }
     fn persistent(&self) -> bool;
     fn close(&mut self) -> Result<()>;
     /// The engine's entries, of a store whose types are not the application's.

@@ -36,6 +36,7 @@ use self::{
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
+    record::Headers,
     state::{EngineContext, TaskDirectory},
     store::StoreInit,
     topology::{NodeKind, Pattern, Topology},
@@ -361,6 +362,11 @@ impl Task {
             done.and_then(|()| self.ctx.forward_evicted())
                 .map_err(|source| Box::new(Error::Flush { store: name, source }))?;
         }
+        for id in &self.store_order {
+            if let Some(Some(store)) = self.ctx.stores.get_mut(*id) {
+                store.write_changelog(&mut self.ctx.rt)?;
+            }
+        }
         Ok(())
     }
 
@@ -405,10 +411,17 @@ impl Task {
     ///
     /// # Errors
     /// If there is no such store, or its engine cannot write.
-    pub fn restore(&mut self, store: &str, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
+    pub fn restore(
+        &mut self,
+        store: &str,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: i64,
+        headers: &Headers,
+    ) -> Result<()> {
         let place = self.ctx.stores.iter_mut().flatten().find(|place| place.name() == store);
         match place {
-            Some(place) => place.restore(key, value, timestamp),
+            Some(place) => place.restore_with_headers(key, value, timestamp, headers),
             None => Err(Box::new(Error::Streams(format!("task {} has no store {store}", self.id())))),
         }
     }

@@ -6,6 +6,7 @@ mod join;
 mod map_values;
 pub(crate) mod materialize;
 pub(crate) mod source;
+mod suppress;
 mod to_stream;
 
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};

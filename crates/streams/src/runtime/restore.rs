@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use vltava_client::{ClientError, Consumer, TopicPartition};
 
-use super::wait::wait;
+use super::{task_manager::headers, wait::wait};
 use crate::{
     error::{Error, Result},
     task::{Task, TaskId},
@@ -147,7 +147,8 @@ impl Restorer {
                 for record in part.iter().take_while(|record| record.offset() < restoring.end) {
                     // A record without key is none of a store's.
                     let Some(key) = record.key() else { continue };
-                    task.restore(&restoring.store, key, record.value(), record.timestamp())?;
+                    let headers = headers(&record);
+                    task.restore(&restoring.store, key, record.value(), record.timestamp(), &headers)?;
                     restoring.restored += 1;
                 }
                 Ok(())

@@ -581,7 +581,7 @@ fn position(buffer: &[u8], slice: &[u8]) -> Option<std::ops::Range<u32>> {
     Some(u32::try_from(start).ok()?..u32::try_from(end).ok()?)
 }
 
-fn headers(record: &vltava_protocol::record::RecordView<'_>) -> Headers {
+pub(super) fn headers(record: &vltava_protocol::record::RecordView<'_>) -> Headers {
     record
         .headers()
         .map(|header| Header {

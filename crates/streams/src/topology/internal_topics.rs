@@ -109,6 +109,8 @@ impl Topology {
                 self.topics_of(sources).into_iter().map(|topic| self.decorate(topic, application)).collect();
             match groups.iter_mut().find(|group| !group.is_disjoint(&topics)) {
                 Some(group) => group.extend(topics),
+                // What is below an aggregation or a suppression has no topics of its own.
+                None if topics.is_empty() => {}
                 None => groups.push(topics),
             }
         }

@@ -101,6 +101,12 @@ fn stores(wanted: &serde_json::Map<String, Json>, got: &serde_json::Map<String, 
         match got.get(name) {
             // An implementation may keep another form inside; what the changelog says is compared.
             None if matches!(kind, "raw" | "buffer") => {}
+            Some(got) if kind == "buffer" && got["kind"] != "buffer" => {
+                let records = got["entries"].as_array().map_or(0, Vec::len);
+                if wanted["records"] != records {
+                    out.push(format!("store {name}: expected {} records, got {records}", wanted["records"]));
+                }
+            }
             None => out.push(format!("store {name}: expected, not there")),
             Some(got) if got["kind"] != wanted["kind"] => {
                 out.push(format!("store {name}: expected {}, got {}", wanted["kind"], got["kind"]));

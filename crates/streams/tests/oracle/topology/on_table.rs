@@ -1,18 +1,21 @@
 //! Operators on a table.
 
 use serde_json::Value as Json;
-use vltava_streams::KTable;
+use vltava_streams::{BufferConfig, KTable, Suppressed, dsl::SuppressUntil};
 
 use super::{Interpreter, Made, Step, only, options, required, text, unsupported};
 use crate::{
     functions::{self, Boom},
-    stores::materialized,
+    stores::{duration, logging, materialized},
     value::{Maybe, Val},
 };
 
 impl Interpreter<'_> {
     pub(super) fn on_table(&mut self, table: &KTable<Val, Val>, step: &Json) -> Step<Made> {
         let name = text(step, "name");
+        if required(step, "op") == "suppress" {
+            return suppress(table, step);
+        }
         let store = materialized(step)?;
         Ok(Made::Table(match required(step, "op") {
             "filter" => {
@@ -65,5 +68,51 @@ impl Interpreter<'_> {
             }
             op => return unsupported(format!("KTable {op}")),
         }))
+    }
+}
+
+fn suppress(table: &KTable<Val, Val>, step: &Json) -> Step<Made> {
+    only(step, "KTable", &["until", "limit", "buffer"])?;
+    let spec = &step["buffer"];
+    let (records, bytes) = (spec.get("maxRecords").and_then(Json::as_u64), spec.get("maxBytes").and_then(Json::as_u64));
+    let strict = match (records, bytes) {
+        (None, None) => BufferConfig::unbounded(),
+        (Some(records), None) => BufferConfig::max_records(records).shut_down_when_full(),
+        (None, Some(bytes)) => BufferConfig::max_bytes(bytes).shut_down_when_full(),
+        (Some(records), Some(bytes)) => BufferConfig::max_records(records).with_max_bytes(bytes).shut_down_when_full(),
+    };
+    let strict = match spec.get("logging").map(logging) {
+        None => strict,
+        Some(Some(config)) => strict.with_logging_enabled(config),
+        Some(None) => strict.with_logging_disabled(),
+    };
+    let bounded = records.is_some() || bytes.is_some();
+    let early = match text(spec, "whenFull") {
+        Some(when) => when == "emit_early",
+        None => bounded,
+    };
+    let name = text(step, "name");
+    Ok(Made::Table(match required(step, "until") {
+        "window_closes" if early => return unsupported("until window closes with a buffer that emits early"),
+        "window_closes" => named(table, Suppressed::until_window_closes(strict), name),
+        "time_limit" => {
+            let limit = duration(&step["limit"])?;
+            match early {
+                true => named(table, Suppressed::until_time_limit(limit, strict.emit_early_when_full()), name),
+                false => named(table, Suppressed::until_time_limit(limit, strict), name),
+            }
+        }
+        other => panic!("unknown end of suppression {other}"),
+    }))
+}
+
+fn named<U: SuppressUntil<Val>>(
+    table: &KTable<Val, Val>,
+    suppressed: Suppressed<U>,
+    name: Option<&str>,
+) -> KTable<Val, Val> {
+    match name {
+        Some(name) => table.suppress(suppressed.with_name(name)),
+        None => table.suppress(suppressed),
     }
 }

@@ -1,0 +1,261 @@
+//! The buffer of suppressed changes: Kafka's `InMemoryTimeOrderedKeyValueChangeBuffer`.
+//!
+//! It is in memory and comes back from its changelog, which is written at commits: of every key that has changed since
+//! the last one, what is buffered now, or a tombstone.
+
+mod format;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{AnyStore, StoreInit, core::unreadable, key_value::resolve};
+use crate::{
+    data::{Data, ErasedSerde, Flow},
+    error::{Error, Result, SerdeOrigin},
+    java,
+    record::{Change, Header, Headers, Record},
+    serdes::SerdeRef,
+    task::{ProducerRecord, RecordContext, Runtime},
+};
+use format::BufferValue;
+
+/// The changes of a table that wait to be sent on.
+pub(crate) struct ChangeBuffer<K, V> {
+    name: Arc<str>,
+    topic: Arc<str>,
+    key_serde: SerdeRef<K>,
+    value_serde: SerdeRef<V>,
+    changelog: Option<(Arc<str>, i32)>,
+    /// The time under which a key is buffered: that of its first change.
+    index: HashMap<Bytes, i64>,
+    sorted: BTreeMap<(i64, Bytes), BufferValue>,
+    /// Keys to be written to the changelog, in the order in which they became so.
+    dirty: Vec<Bytes>,
+    is_dirty: HashSet<Bytes>,
+    /// The greatest number of buckets that Java's set of dirty keys would have had.
+    buckets: usize,
+    size: u64,
+}
+
+impl<K, V> std::fmt::Debug for ChangeBuffer<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChangeBuffer")
+            .field("name", &self.name)
+            .field("records", &self.index.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a buffer is made from.
+pub(crate) struct ChangeBufferSpec<K, V> {
+    pub(crate) name: String,
+    pub(crate) key_serde: Option<ErasedSerde>,
+    pub(crate) value_serde: Option<ErasedSerde>,
+    pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Data, V: Data> ChangeBufferSpec<K, V> {
+    pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
+        let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
+        let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
+        let value_serde = resolve::<V>(self.value_serde.as_ref(), init, false);
+        let name: Arc<str> = Arc::from(self.name.as_str());
+        Ok(Box::new(ChangeBuffer {
+            topic: init.changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
+            name,
+            key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
+            value_serde: value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?,
+            changelog: init.changelog.clone(),
+            index: HashMap::new(),
+            sorted: BTreeMap::new(),
+            dirty: Vec::new(),
+            is_dirty: HashSet::new(),
+            buckets: 0,
+            size: 0,
+        }))
+    }
+}
+
+/// A change that leaves the buffer, under the record context it came in with.
+pub(crate) struct Eviction<K, V> {
+    pub(crate) record: Record<K, Change<V>>,
+    pub(crate) context: RecordContext,
+}
+
+impl<K: Flow, V: Flow> ChangeBuffer<K, V> {
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// The memory that Kafka would count for what is buffered, in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The earliest time of what is buffered.
+    pub(crate) fn min_timestamp(&self) -> Option<i64> {
+        self.sorted.first_key_value().map(|((time, _), _)| *time)
+    }
+
+    fn encode<T: 'static>(&self, serde: &SerdeRef<T>, value: &T, origin: SerdeOrigin) -> Result<Bytes> {
+        let mut bytes = Vec::new();
+        serde.serialize(&self.topic, value, &mut bytes).map_err(|source| {
+            let (node, topic) = (self.name.to_string(), self.topic.to_string());
+            Box::new(Error::Serialization { node, topic, origin, source })
+        })?;
+        Ok(bytes.into())
+    }
+
+    fn decode_value(&self, bytes: Option<&Bytes>) -> Result<Option<V>> {
+        let Some(bytes) = bytes else { return Ok(None) };
+        let value = self.value_serde.deserialize(&self.topic, bytes);
+        value.map(Some).map_err(|source| unreadable(&self.topic, SerdeOrigin::Value, source))
+    }
+
+    /// Buffers a change. A key that is there already keeps its place.
+    pub(crate) fn put(&mut self, time: i64, key: &K, change: &Change<V>, context: &RecordContext) -> Result<()> {
+        let key = self.encode(&self.key_serde, key, SerdeOrigin::Key)?;
+        let value = |value: &Option<V>| {
+            value.as_ref().map(|value| self.encode(&self.value_serde, value, SerdeOrigin::Value)).transpose()
+        };
+        let (old, new) = (value(&change.old)?, value(&change.new)?);
+        let buffered = self.index.get(&key).and_then(|time| self.sorted.get(&(*time, key.clone())));
+        let prior = match buffered {
+            Some(buffered) => buffered.prior.clone(),
+            None => old.clone(),
+        };
+        self.insert(time, key.clone(), BufferValue { prior, old, new, context: format::kept(context) });
+        self.mark(key);
+        Ok(())
+    }
+
+    fn insert(&mut self, time: i64, key: Bytes, value: BufferValue) {
+        let time = *self.index.entry(key.clone()).or_insert(time);
+        self.size += value.size(&key);
+        if let Some(before) = self.sorted.insert((time, key.clone()), value) {
+            self.size = self.size.saturating_sub(before.size(&key));
+        }
+    }
+
+    fn remove(&mut self, key: &Bytes) {
+        if let Some(time) = self.index.remove(key)
+            && let Some(value) = self.sorted.remove(&(time, key.clone()))
+        {
+            self.size = self.size.saturating_sub(value.size(key));
+        }
+    }
+
+    fn mark(&mut self, key: Bytes) {
+        if self.changelog.is_some() && self.is_dirty.insert(key.clone()) {
+            self.dirty.push(key);
+            self.buckets = self.buckets.max(java::grown(self.dirty.len()));
+        }
+    }
+
+    /// The first change of the buffer; it stays until [`remove_first`](Self::remove_first).
+    pub(crate) fn first(&self) -> Result<Option<Eviction<K, V>>> {
+        let Some(((_, key), value)) = self.sorted.first_key_value() else { return Ok(None) };
+        let key = self.key_serde.deserialize(&self.topic, key);
+        let key = key.map_err(|source| unreadable(&self.topic, SerdeOrigin::Key, source))?;
+        let change = Change::new(self.decode_value(value.new.as_ref())?, self.decode_value(value.old.as_ref())?);
+        let context = value.context.clone();
+        let (timestamp, headers) = (context.timestamp, context.headers.clone());
+        Ok(Some(Eviction { record: Record { key, value: change, timestamp, headers }, context }))
+    }
+
+    pub(crate) fn remove_first(&mut self) {
+        if let Some(((_, key), _)) = self.sorted.first_key_value() {
+            let key = key.clone();
+            self.remove(&key);
+            self.mark(key);
+        }
+    }
+
+    /// The value of a key as those below the buffer know it, if a change of it is buffered.
+    pub(crate) fn prior_value(&self, key: &K) -> Result<Option<Option<V>>> {
+        let key = self.encode(&self.key_serde, key, SerdeOrigin::Key)?;
+        let buffered = self.index.get(&key).and_then(|time| self.sorted.get(&(*time, key)));
+        buffered.map(|value| self.decode_value(value.prior.as_ref())).transpose()
+    }
+}
+
+impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn flush_cache(&mut self, _rt: &mut Runtime) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
+    fn write_changelog(&mut self, rt: &mut Runtime) -> Result<()> {
+        let Some((topic, partition)) = &self.changelog else { return Ok(()) };
+        let version: Headers =
+            [Header { key: "v".to_owned(), value: Some(Bytes::from_static(&[format::VERSION])) }].into_iter().collect();
+        self.is_dirty.clear();
+        let none = Headers::new();
+        for key in java::hash_order_of_bytes(std::mem::take(&mut self.dirty), self.buckets) {
+            let value = self.index.get(&key).and_then(|time| Some((*time, self.sorted.get(&(*time, key.clone()))?)));
+            let value = value.map(|(time, value)| value.write(time));
+            rt.collector.send(ProducerRecord {
+                topic,
+                partition: Some(*partition),
+                timestamp: None,
+                headers: if value.is_some() { &version } else { &none },
+                key: Some(&key),
+                value: value.as_deref(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, _changelog_offset: Option<i64>) -> Result<()> {
+        Ok(())
+    }
+
+    fn committed_offset(&self) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
+        self.restore_with_headers(key, value, timestamp, &Headers::new())
+    }
+
+    fn restore_with_headers(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        _timestamp: i64,
+        headers: &Headers,
+    ) -> Result<()> {
+        let key = Bytes::copy_from_slice(key);
+        let Some(value) = value else {
+            self.remove(&key);
+            return Ok(());
+        };
+        let version = headers.last("v").and_then(|header| header.value.as_ref()?.first().copied());
+        let (time, value) = format::read(version, value).ok_or_else(|| {
+            let message = format!("a record of its changelog is not one of a buffer (version {version:?})");
+            Box::new(Error::Store { store: self.name.to_string(), message })
+        })?;
+        self.insert(time, key, value);
+        Ok(())
+    }
+
+    fn persistent(&self) -> bool {
+        false
+    }
+
+    fn close(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn raw_entries(&self) -> Option<Result<Vec<(Bytes, Bytes)>>> {
+        let entry = |((time, key), value): (&(i64, Bytes), &BufferValue)| (key.clone(), value.write(*time).into());
+        Some(Ok(self.sorted.iter().map(entry).collect()))
+    }
+}

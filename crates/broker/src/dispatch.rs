@@ -10,11 +10,12 @@ use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Request, 
 
 use crate::api_table;
 use crate::handlers::{
-    alter_configs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics,
-    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups,
-    describe_log_dirs, describe_topic_partitions, fetch, find_coordinator, heartbeat, incremental_alter_configs,
-    init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit, offset_delete,
-    offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    alter_configs, alter_partition_reassignments, alter_replica_log_dirs, api_versions, consumer_group_describe,
+    consumer_group_heartbeat, create_partitions, create_topics, delete_groups, delete_records, delete_topics,
+    describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_quorum, describe_topic_partitions,
+    elect_leaders, fetch, find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
+    leave_group, list_config_resources, list_groups, list_offsets, list_partition_reassignments, metadata,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use crate::network::Reply;
 use crate::node::Node;
@@ -128,6 +129,20 @@ impl Exchange {
             }
             ApiKey::ConsumerGroupDescribe => {
                 answer!(self, reader, |request| consumer_group_describe::handle(node, &request))
+            }
+            ApiKey::AlterReplicaLogDirs => {
+                answer!(self, reader, |request| alter_replica_log_dirs::handle(node, &request))
+            }
+            ApiKey::ElectLeaders => answer!(self, reader, |request| elect_leaders::handle(node, &request)),
+            ApiKey::AlterPartitionReassignments => {
+                answer!(self, reader, |request| alter_partition_reassignments::handle(node, &request))
+            }
+            ApiKey::ListPartitionReassignments => {
+                answer!(self, reader, |request| list_partition_reassignments::handle(&request))
+            }
+            ApiKey::DescribeQuorum => answer!(self, reader, |request| describe_quorum::handle(node, context, &request)),
+            ApiKey::ListConfigResources => {
+                answer!(self, reader, |request| list_config_resources::handle(node, context, &request))
             }
             other => Err(Refusal::NotServed { api: other.code(), version: context.version }),
         }

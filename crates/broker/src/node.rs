@@ -1,7 +1,7 @@
 //! The broker as its handlers see it: configuration, metadata, partitions, and the few things that
 //! are shared between connections.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) groups: Arc<GroupCoordinator>,
     pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) producer_ids: ProducerIds,
+    /// Topics that are being created because somebody asked for them.
+    pub(crate) creating: Mutex<BTreeSet<String>>,
     /// What clients are told, by listener name.
     endpoints: HashMap<String, (String, u16)>,
     broker_epoch: AtomicI64,
@@ -62,6 +64,7 @@ impl Node {
             partitions,
             fetch_sessions: Mutex::new(FetchSessions::new(slots)),
             producer_ids: ProducerIds::default(),
+            creating: Mutex::default(),
             endpoints,
             broker_epoch: AtomicI64::new(-1),
             config,

@@ -187,6 +187,29 @@ pub(crate) fn auto_create(node: &Arc<Node>, names: &[&str]) -> BTreeMap<String, 
     failures
 }
 
+/// Creates topics as [`auto_create`] does while the caller goes on. One that is being created
+/// already is left to that.
+pub(crate) fn begin_auto_create(node: &Arc<Node>, names: Vec<String>) {
+    let begun = {
+        let mut creating = node.creating.lock();
+        names.into_iter().filter(|name| creating.insert(name.clone())).collect::<Vec<_>>()
+    };
+    if begun.is_empty() {
+        return;
+    }
+    let node = Arc::clone(node);
+    tokio::task::spawn_blocking(move || {
+        let names: Vec<&str> = begun.iter().map(String::as_str).collect();
+        for (name, code) in auto_create(&node, &names) {
+            tracing::warn!(topic = name, error = code.name(), "a topic could not be created");
+        }
+        let mut creating = node.creating.lock();
+        for name in &begun {
+            creating.remove(name);
+        }
+    });
+}
+
 /// Creates one topic.
 pub(crate) fn create(node: &Arc<Node>, topic: &NewTopic) -> Result<(), ApiError> {
     node.update_metadata(|image| plan(node, image, topic).map(|planned| (planned.records, ())))

@@ -45,15 +45,20 @@ impl Ours {
 
     /// With settings over those of `interop/suites/lib/broker.properties`.
     pub(crate) fn start_with(settings: &[&str]) -> Result<Self> {
+        Self::start_at(&format!("127.0.0.1:{}", free_port()?), settings)
+    }
+
+    /// The same at a given address.
+    pub(crate) fn start_at(address: &str, settings: &[&str]) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("vltava-interop-{}", std::process::id()));
         let data = folder.join("data");
         fs::create_dir_all(&folder)?;
-        let port = free_port()?;
-        let bootstrap = format!("127.0.0.1:{port}");
+        let bootstrap = address.to_owned();
         let process = Command::new(program())
             .arg("broker")
             .arg(root().join("interop/suites/lib/broker.properties"))
             .args(["--override", &format!("listeners=PLAINTEXT://{bootstrap}")])
+            .args(["--override", &format!("advertised.listeners=PLAINTEXT://{bootstrap}")])
             .args(["--override", &format!("log.dirs={}", data.display())])
             .args(settings.iter().flat_map(|setting| ["--override", setting]))
             .stdout(File::create(folder.join("stdout"))?)

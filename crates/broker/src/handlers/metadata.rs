@@ -1,9 +1,9 @@
 //! Metadata (3), versions 0–13.
 //!
 //! Tells the brokers and, of the topics asked for, the partitions and their leaders. A topic that
-//! does not exist is created when the request allows it and `auto.create.topics.enable` is true;
-//! the answer then has it already, where Kafka answers an error first and lets the client ask
-//! again.
+//! does not exist begins to be created when the request allows it and `auto.create.topics.enable`
+//! is true; the answer does not wait for it and says that the topic is unknown, and the client
+//! asks again.
 //!
 //! Versions: 1 racks, controller, null for all topics · 2 cluster id · 3 throttle time · 4 auto
 //! creation by request · 5 offline replicas · 7 leader epochs · 8–10 authorized operations ·
@@ -66,29 +66,21 @@ pub(crate) fn handle(node: &Arc<Node>, context: &RequestContext, request: &Metad
 }
 
 fn by_name(node: &Arc<Node>, names: &BTreeSet<&str>, may_create: bool) -> Vec<MetadataResponseTopic> {
-    let mut image = node.metadata.image();
-    if may_create && node.config.auto_create_topics {
-        let missing: Vec<&str> = names.iter().filter(|name| image.topic(name).is_none()).copied().collect();
-        if !missing.is_empty() {
-            let failures = topics::auto_create(node, &missing);
-            image = node.metadata.image();
-            return names
-                .iter()
-                .map(|name| match image.topic(name) {
-                    Some(topic) => describe(topic),
-                    None => failed(name, failures.get(*name).copied().unwrap_or(ErrorCode::UnknownTopicOrPartition)),
-                })
-                .collect();
+    let image = node.metadata.image();
+    let mut missing = Vec::new();
+    let answers = names.iter().map(|name| match image.topic(name) {
+        Some(topic) => describe(topic),
+        None if topic_name::invalid(name).is_some() => failed(name, ErrorCode::InvalidTopicException),
+        None => {
+            missing.push((*name).to_owned());
+            failed(name, ErrorCode::UnknownTopicOrPartition)
         }
+    });
+    let answers = answers.collect();
+    if may_create && node.config.auto_create_topics && !missing.is_empty() {
+        topics::begin_auto_create(node, missing);
     }
-    names
-        .iter()
-        .map(|name| match image.topic(name) {
-            Some(topic) => describe(topic),
-            None if topic_name::invalid(name).is_some() => failed(name, ErrorCode::InvalidTopicException),
-            None => failed(name, ErrorCode::UnknownTopicOrPartition),
-        })
-        .collect()
+    answers
 }
 
 fn by_id(image: &MetadataImage, id: Uuid) -> MetadataResponseTopic {

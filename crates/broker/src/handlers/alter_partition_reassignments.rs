@@ -1,0 +1,64 @@
+//! AlterPartitionReassignments (45), versions 0–1 (KIP-455).
+//!
+//! A single node holds the one replica of each partition, so that the only assignment that can be
+//! asked for is the one that is there; any other is refused in Kafka's words.
+//!
+//! Versions: 1 whether the replication factor may change.
+
+use std::sync::Arc;
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::alter_partition_reassignments_request::ReassignablePartition;
+use vltava_protocol::messages::alter_partition_reassignments_response::{
+    ReassignablePartitionResponse, ReassignableTopicResponse,
+};
+use vltava_protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
+
+use crate::node::Node;
+use crate::request::ApiError;
+use crate::topics;
+
+pub(crate) fn handle(
+    node: &Arc<Node>,
+    request: &AlterPartitionReassignmentsRequest,
+) -> AlterPartitionReassignmentsResponse {
+    let responses = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|wanted| {
+            let error = reassign(node, &topic.name, wanted).err();
+            ReassignablePartitionResponse {
+                partition_index: wanted.partition_index,
+                error_code: error.as_ref().map_or(0, |error| error.code.code()),
+                error_message: error.and_then(|error| error.text()),
+                ..ReassignablePartitionResponse::default()
+            }
+        });
+        ReassignableTopicResponse {
+            name: topic.name.clone(),
+            partitions: partitions.collect(),
+            ..ReassignableTopicResponse::default()
+        }
+    });
+    AlterPartitionReassignmentsResponse {
+        allow_replication_factor_change: request.allow_replication_factor_change,
+        responses: responses.collect(),
+        ..AlterPartitionReassignmentsResponse::default()
+    }
+}
+
+fn reassign(node: &Node, topic: &str, wanted: &ReassignablePartition) -> Result<(), ApiError> {
+    let image = node.metadata.image();
+    let unknown = |text| ApiError::new(ErrorCode::UnknownTopicOrPartition, text);
+    let found = image.topic(topic).ok_or_else(|| unknown(format!("Unable to find a topic named {topic}.")))?;
+    let index = wanted.partition_index;
+    let exists = usize::try_from(index).is_ok_and(|index| index < found.partitions.len());
+    if !exists {
+        return Err(unknown(format!("Unable to find partition {topic}:{index}.")));
+    }
+    match &wanted.replicas {
+        Some(replicas) => topics::check_replicas(node, replicas),
+        None => {
+            let code = ErrorCode::NoReassignmentInProgress;
+            Err(ApiError::new(code, code.message()))
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! AlterReplicaLogDirs (34), versions 1–2 (KIP-113).
+//!
+//! A replica stays in the directory in which it is: naming that one succeeds, moving to another
+//! is refused.
+//!
+//! Versions: 2 flexible.
+
+use std::collections::BTreeMap;
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::alter_replica_log_dirs_response::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
+};
+use vltava_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
+
+use crate::node::Node;
+
+pub(crate) fn handle(node: &Node, request: &AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse {
+    let mut topics: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
+    for dir in &request.dirs {
+        for topic in &dir.topics {
+            let partitions = topic.partitions.iter().map(|index| AlterReplicaLogDirPartitionResult {
+                partition_index: *index,
+                error_code: alter(node, &dir.path, &topic.name, *index).err().unwrap_or(ErrorCode::None).code(),
+                ..AlterReplicaLogDirPartitionResult::default()
+            });
+            topics.entry(&topic.name).or_default().extend(partitions);
+        }
+    }
+    let results = topics.into_iter().map(|(name, partitions)| AlterReplicaLogDirTopicResult {
+        topic_name: name.to_owned(),
+        partitions,
+        ..AlterReplicaLogDirTopicResult::default()
+    });
+    AlterReplicaLogDirsResponse { results: results.collect(), ..AlterReplicaLogDirsResponse::default() }
+}
+
+fn alter(node: &Node, path: &str, topic: &str, index: i32) -> Result<(), ErrorCode> {
+    let wanted = node.log_dirs.iter().find(|dir| dir.path.display().to_string() == path);
+    let wanted = wanted.ok_or(ErrorCode::LogDirNotFound)?;
+    let partition = node.partitions.by_name(topic, index)?;
+    match partition.directory_id() == wanted.id {
+        true => Ok(()),
+        false => {
+            tracing::warn!(topic, partition = index, to = path, "moving a replica is not supported yet");
+            Err(ErrorCode::InvalidRequest)
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! DescribeQuorum (55), versions 0–2 (KIP-595, KIP-836).
+//!
+//! The quorum of the metadata log: this node alone, which leads it.
+//!
+//! Versions: 1 times of the voters' fetches · 2 directories and endpoints of the voters (KIP-853).
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::describe_quorum_request::PartitionData as Asked;
+use vltava_protocol::messages::describe_quorum_response::{
+    Listener, Node as QuorumNode, PartitionData, ReplicaState, TopicData,
+};
+use vltava_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
+
+use crate::metadata::topic_name::CLUSTER_METADATA;
+use crate::node::Node;
+use crate::request::RequestContext;
+
+/// The first version that tells endpoints and directories.
+const FIRST_WITH_NODES: i16 = 2;
+/// The epoch of a leader that has been one since the log was made.
+const LEADER_EPOCH: i32 = 0;
+
+pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
+    let has_nodes = context.version >= FIRST_WITH_NODES;
+    let topics = request.topics.iter().map(|topic| {
+        let is_quorum = topic.topic_name == CLUSTER_METADATA;
+        let partitions = topic.partitions.iter().map(|asked| match is_quorum && asked.partition_index == 0 {
+            true => quorum(node, has_nodes),
+            false => unknown(asked),
+        });
+        TopicData { topic_name: topic.topic_name.clone(), partitions: partitions.collect(), ..TopicData::default() }
+    });
+    let listeners = node.endpoints().iter().map(|(name, (host, port))| Listener {
+        name: name.clone(),
+        host: host.clone(),
+        port: *port,
+        ..Listener::default()
+    });
+    let this_node =
+        QuorumNode { node_id: node.config.node_id, listeners: listeners.collect(), ..QuorumNode::default() };
+    DescribeQuorumResponse {
+        topics: topics.collect(),
+        nodes: if has_nodes { vec![this_node] } else { Vec::new() },
+        ..DescribeQuorumResponse::default()
+    }
+}
+
+fn quorum(node: &Node, has_directory: bool) -> PartitionData {
+    let directory = node.log_dirs.iter().next().filter(|_| has_directory).map(|dir| dir.id);
+    let end_offset = node.metadata.end_offset();
+    let now_ms = node.now_ms();
+    PartitionData {
+        leader_id: node.config.node_id,
+        leader_epoch: LEADER_EPOCH,
+        // Every record of the one voter is committed.
+        high_watermark: end_offset,
+        current_voters: vec![ReplicaState {
+            replica_id: node.config.node_id,
+            replica_directory_id: directory.unwrap_or_default(),
+            log_end_offset: end_offset,
+            last_fetch_timestamp: now_ms,
+            last_caught_up_timestamp: now_ms,
+            ..ReplicaState::default()
+        }],
+        ..PartitionData::default()
+    }
+}
+
+fn unknown(asked: &Asked) -> PartitionData {
+    PartitionData {
+        partition_index: asked.partition_index,
+        error_code: ErrorCode::UnknownTopicOrPartition.code(),
+        ..PartitionData::default()
+    }
+}

@@ -1,0 +1,60 @@
+//! ElectLeaders (43), versions 0–2 (KIP-460).
+//!
+//! A partition's one replica is here and leads it, so that there is never anybody else to elect.
+//!
+//! Versions: 1 unclean elections, an error for the whole answer · 2 flexible.
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
+use vltava_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
+
+use crate::metadata::image::MetadataImage;
+use crate::node::Node;
+use crate::request::ApiError;
+
+/// Preferred and unclean elections.
+const ELECTION_TYPES: [i8; 2] = [0, 1];
+
+pub(crate) fn handle(node: &Node, request: &ElectLeadersRequest) -> ElectLeadersResponse {
+    if !ELECTION_TYPES.contains(&request.election_type) {
+        return ElectLeadersResponse {
+            error_code: ErrorCode::InvalidRequest.code(),
+            ..ElectLeadersResponse::default()
+        };
+    }
+    let image = node.metadata.image();
+    let results = match &request.topic_partitions {
+        // Partitions that have their leader already are left out where all are meant.
+        None => image.topics().map(|topic| result(&topic.name, Vec::new())).collect(),
+        Some(topics) => {
+            let elected = topics.iter().map(|topic| {
+                let partitions = topic.partitions.iter().map(|index| elect(&image, &topic.topic, *index));
+                result(&topic.topic, partitions.collect())
+            });
+            elected.collect()
+        }
+    };
+    ElectLeadersResponse { replica_election_results: results, ..ElectLeadersResponse::default() }
+}
+
+fn result(topic: &str, partition_result: Vec<PartitionResult>) -> ReplicaElectionResult {
+    ReplicaElectionResult { topic: topic.to_owned(), partition_result, ..ReplicaElectionResult::default() }
+}
+
+fn elect(image: &MetadataImage, topic: &str, index: i32) -> PartitionResult {
+    let partitions = image.topic(topic).map(|topic| topic.partitions.len());
+    let unknown = |text| ApiError::new(ErrorCode::UnknownTopicOrPartition, text);
+    let error = match (partitions, usize::try_from(index)) {
+        (None, _) => unknown(format!("No such topic as {topic}")),
+        (Some(count), Ok(index)) if index < count => {
+            ApiError::new(ErrorCode::ElectionNotNeeded, ErrorCode::ElectionNotNeeded.message())
+        }
+        _ => unknown(format!("No such partition as {topic}-{index}")),
+    };
+    PartitionResult {
+        partition_id: index,
+        error_code: error.code.code(),
+        error_message: error.text(),
+        ..PartitionResult::default()
+    }
+}

@@ -1,0 +1,49 @@
+//! ListConfigResources (74), versions 0–1 (KIP-714, KIP-1142).
+//!
+//! What has settings: topics, this broker, its loggers. There are no metrics subscriptions and no
+//! groups with settings of their own yet.
+//!
+//! Versions: 0 metrics subscriptions only · 1 any type, all of them where none is given.
+
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::list_config_resources_response::ConfigResource;
+use vltava_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+
+use crate::node::Node;
+use crate::request::RequestContext;
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
+
+pub(crate) fn handle(
+    node: &Node,
+    context: &RequestContext,
+    request: &ListConfigResourcesRequest,
+) -> ListConfigResourcesResponse {
+    const ALL: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
+    let types = match request.resource_types.as_slice() {
+        _ if context.version == 0 => &[CLIENT_METRICS],
+        [] => &ALL[..],
+        types => types,
+    };
+    if types.iter().any(|kind| !ALL.contains(kind)) {
+        return ListConfigResourcesResponse {
+            error_code: ErrorCode::UnsupportedVersion.code(),
+            ..ListConfigResourcesResponse::default()
+        };
+    }
+    let mut response = ListConfigResourcesResponse::default();
+    for &resource_type in types {
+        let names = match resource_type {
+            TOPIC => node.metadata.image().topics().map(|topic| topic.name.to_string()).collect(),
+            BROKER | BROKER_LOGGER => vec![node.config.node_id.to_string()],
+            _ => Vec::new(),
+        };
+        let resource = |resource_name| ConfigResource { resource_name, resource_type, ..ConfigResource::default() };
+        response.config_resources.extend(names.into_iter().map(resource));
+    }
+    response
+}

@@ -1,0 +1,9 @@
+//! ListPartitionReassignments (46), version 0 (KIP-455).
+//!
+//! Reassignments that are under way: on a single node there are none.
+
+use vltava_protocol::messages::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
+
+pub(crate) fn handle(_: &ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse {
+    ListPartitionReassignmentsResponse::default()
+}

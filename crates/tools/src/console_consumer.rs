@@ -23,6 +23,7 @@ pub(crate) const TOOL: Tool = Tool {
     name: "kafka-console-consumer",
     about: "This tool helps to read data from Kafka topics and outputs it to standard output.",
     options: OPTIONS,
+    has_commands: false,
     run,
 };
 

@@ -22,6 +22,7 @@ pub(crate) const TOOL: Tool = Tool {
     name: "kafka-console-producer",
     about: "This tool helps to read data from standard input and publish it to Kafka.",
     options: OPTIONS,
+    has_commands: false,
     run,
 };
 

@@ -25,6 +25,7 @@ pub(crate) const TOOL: Tool = Tool {
     about: "This tool helps to list all consumer groups, describe a consumer group, delete consumer group info, or \
         reset consumer group offsets.",
     options: command_line::OPTIONS,
+    has_commands: false,
     run,
 };
 

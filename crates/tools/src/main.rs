@@ -7,11 +7,18 @@
 use std::process::ExitCode;
 
 mod broker;
+mod broker_api_versions;
+mod cluster;
+mod configs;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
+mod delete_records;
 mod failure;
+mod get_offsets;
+mod groups;
 mod java;
+mod log_dirs;
 mod logging;
 mod options;
 mod program;

@@ -8,7 +8,10 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::failure::Failure;
 use crate::logging;
 use crate::options::{OptionSpec, Options, usage};
-use crate::{console_consumer, console_producer, consumer_groups, topics};
+use crate::{
+    broker_api_versions, cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
+    get_offsets, groups, log_dirs, topics,
+};
 
 /// The version of Apache Kafka whose tools these are, which `--version` prints.
 const KAFKA_VERSION: &str = "4.3.1";
@@ -21,13 +24,26 @@ pub(crate) struct Tool {
     pub(crate) about: &'static str,
     /// Its options.
     pub(crate) options: &'static [OptionSpec],
+    /// Whether a word that belongs to no option says what to do.
+    pub(crate) has_commands: bool,
     /// Does what the options say; what it prints goes to the writer.
     pub(crate) run: fn(&Options, &mut dyn Write) -> Result<(), Failure>,
 }
 
 /// All tools.
-pub(crate) const TOOLS: &[Tool] =
-    &[console_consumer::TOOL, console_producer::TOOL, consumer_groups::TOOL, topics::TOOL];
+pub(crate) const TOOLS: &[Tool] = &[
+    broker_api_versions::TOOL,
+    cluster::TOOL,
+    configs::TOOL,
+    console_consumer::TOOL,
+    console_producer::TOOL,
+    consumer_groups::TOOL,
+    delete_records::TOOL,
+    get_offsets::TOOL,
+    groups::TOOL,
+    log_dirs::TOOL,
+    topics::TOOL,
+];
 
 /// The tool of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Tool> {
@@ -64,7 +80,7 @@ fn options(tool: &Tool, arguments: &[String]) -> Result<Option<Options>, Failure
     if options.has("version") {
         return Ok(None);
     }
-    if !options.rest.is_empty() {
+    if !options.rest.is_empty() && !tool.has_commands {
         tracing::warn!("passing over what belongs to no option: {}", options.rest.join(" "));
     }
     Ok(Some(options))

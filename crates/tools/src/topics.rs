@@ -16,13 +16,14 @@ use crate::options::Options;
 use crate::properties;
 use crate::tool::{Tool, block_on};
 use command_line::{OPTIONS, check};
-use filter::TopicFilter;
+pub(crate) use filter::TopicFilter;
 
 /// The tool.
 pub(crate) const TOOL: Tool = Tool {
     name: "kafka-topics",
     about: "This tool helps to create, delete, describe, or change a topic.",
     options: OPTIONS,
+    has_commands: false,
     run,
 };
 

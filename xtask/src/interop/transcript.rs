@@ -24,10 +24,12 @@ struct Step {
     tool: &'static str,
     arguments: Vec<String>,
     input: String,
+    /// What is in the file that the argument `FILE` stands for.
+    file: String,
 }
 
 /// Reads `interop/transcript.txt`: `$ tool arguments` (`$apache tool arguments` where ours cannot stand in yet), then the
-/// lines of its standard input, if any, after `< `.
+/// lines of its standard input, if any, after `< `, and those of the file that the argument `FILE` stands for after `> `.
 fn session() -> Result<Vec<Step>> {
     let path = root().join("interop/transcript.txt");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -38,9 +40,17 @@ fn session() -> Result<Vec<Step>> {
             let mut words = command.split_whitespace();
             let tool = words.next().unwrap_or_default().to_owned();
             let arguments = words.map(|word| word.replace("\\s", " ").replace("\\t", "\t")).collect();
-            steps.push(Step { always_apache, tool: Box::leak(tool.into_boxed_str()), arguments, input: String::new() });
+            steps.push(Step {
+                always_apache,
+                tool: Box::leak(tool.into_boxed_str()),
+                arguments,
+                input: String::new(),
+                file: String::new(),
+            });
         } else if let (Some(input), Some(step)) = (line.strip_prefix("< "), steps.last_mut()) {
             step.input.push_str(&format!("{input}\n"));
+        } else if let (Some(content), Some(step)) = (line.strip_prefix("> "), steps.last_mut()) {
+            step.file.push_str(&format!("{content}\n"));
         } else if !line.is_empty() && !line.starts_with('#') {
             bail!("transcript.txt: cannot read {line:?}");
         }
@@ -82,12 +92,24 @@ fn compare(both: &Both) -> Result<()> {
 fn transcribe(step: &Step, ours: bool, bootstrap: &str, suffix: &str) -> Result<String> {
     let mut command =
         if ours && !step.always_apache { Command::new(program()) } else { Command::new(script("kafka/tool")) };
-    let arguments = step.arguments.iter().map(|argument| argument.replace('@', suffix));
-    command.arg(step.tool).args(["--bootstrap-server", bootstrap]).args(arguments);
+    let file = std::env::temp_dir().join(format!("vltava-transcript-{}", std::process::id()));
+    std::fs::write(&file, step.file.replace('@', suffix))?;
+    let path = file.display().to_string();
+    let arguments = step.arguments.iter().map(|argument| match argument.as_str() {
+        "FILE" => path.clone(),
+        argument => argument.replace('@', suffix),
+    });
+    command.arg(step.tool);
+    match step.tool {
+        // What it is to do comes first there.
+        "kafka-cluster" => command.args(arguments).args(["--bootstrap-server", bootstrap]),
+        _ => command.args(["--bootstrap-server", bootstrap]).args(arguments),
+    };
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("starting {}", step.tool))?;
     write_input(&mut child, &step.input.replace('@', suffix))?;
     let out = child.wait_with_output()?;
+    std::fs::remove_file(&file)?;
     let stdout = normalise(&String::from_utf8_lossy(&out.stdout), suffix)?;
     Ok(format!("{stdout}[exit {}]", out.status.code().unwrap_or(-1)))
 }
@@ -96,6 +118,10 @@ fn normalise(text: &str, suffix: &str) -> Result<String> {
     let text = text.replace(suffix, "@");
     let rules = [
         (r"TopicId: \S{22}", "TopicId: ID"),
+        (r"Cluster ID: \S{22}", "Cluster ID: ID"),
+        (r"127\.0\.0\.1 +\d+ +", "HOST PORT "),
+        (r#""logDir":"[^"]+""#, r#""logDir":"DIR""#),
+        (r#""size":\d+"#, r#""size":N"#),
         (r"(CreateTime|LogAppendTime):\d+", "$1:MS"),
         (r"127\.0\.0\.1:\d+ +\(\d+\) +", "HOST:PORT (ID) "),
         (r"(?m)^\[\d{4}-\d\d-\d\d [\d:,]+\] .*\n", ""),

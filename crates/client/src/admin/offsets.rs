@@ -27,6 +27,8 @@ pub enum OffsetSpec {
     EarliestLocal,
     /// The last in tiered storage (KIP-1005).
     LatestTiered,
+    /// The first of those that are not in tiered storage yet (KIP-1023).
+    EarliestPendingUpload,
     /// That of the first record whose timestamp, in ms since the epoch, is this or later.
     Timestamp(i64),
 }
@@ -39,6 +41,7 @@ impl OffsetSpec {
             Self::MaxTimestamp => -3,
             Self::EarliestLocal => -4,
             Self::LatestTiered => -5,
+            Self::EarliestPendingUpload => -6,
             Self::Timestamp(timestamp) => timestamp,
         }
     }
@@ -49,6 +52,7 @@ impl OffsetSpec {
             Self::MaxTimestamp => 7,
             Self::EarliestLocal => 8,
             Self::LatestTiered => 9,
+            Self::EarliestPendingUpload => 11,
             _ => 1,
         }
     }

@@ -33,6 +33,14 @@ impl ApiVersions {
         self.ranges.get(&api.code()).copied()
     }
 
+    /// All requests that the broker tells of, in order of their keys: key, lowest and highest version.
+    pub fn ranges(&self) -> impl Iterator<Item = (i16, i16, i16)> {
+        let mut ranges: Vec<_> =
+            self.ranges.iter().map(|(code, (lowest, highest))| (*code, *lowest, *highest)).collect();
+        ranges.sort_unstable();
+        ranges.into_iter()
+    }
+
     /// The level at which the cluster has finalized a feature, such as `transaction.version`; 0 without.
     #[must_use]
     pub fn feature_level(&self, feature: &str) -> i16 {

@@ -82,17 +82,21 @@ async fn check_partitions(admin: &Admin, partitions: &[TopicPartition]) -> Resul
     Ok(())
 }
 
-/// What the log says; -1 where it has no such offset.
+/// What the log says, in the order of the question; -1 where it has no such offset.
 async fn at(
     admin: &Admin,
     partitions: impl Iterator<Item = TopicPartition>,
     spec: OffsetSpec,
 ) -> Result<Offsets, Failure> {
-    let found = admin.list_offsets(partitions.map(|one| (one, spec)), IsolationLevel::ReadUncommitted).await;
-    let offset = |(partition, result): (_, Result<vltava_client::admin::ListOffsetsResult, _>)| {
-        Ok((partition, result.map_err(failed_within)?.offset))
+    let partitions: Vec<TopicPartition> = partitions.collect();
+    let wanted = partitions.iter().map(|one| (one.clone(), spec));
+    let mut found = admin.list_offsets(wanted, IsolationLevel::ReadUncommitted).await;
+    let offset = |partition: TopicPartition| match found.remove(&partition) {
+        Some(Ok(found)) => Ok((partition, found.offset)),
+        Some(Err(error)) => Err(failed_within(error)),
+        None => Err(Failure::Message(format!("Error getting the offset of topic partition: {partition}"))),
     };
-    found.into_iter().map(offset).collect()
+    partitions.into_iter().map(offset).collect()
 }
 
 /// Moves offsets that lie outside of the log to its first or its end.
@@ -141,6 +145,7 @@ async fn since(
 ) -> Result<Offsets, Failure> {
     let found = at(admin, partitions.iter().cloned(), OffsetSpec::Timestamp(timestamp)).await?;
     let (mut found, mut without): (Offsets, Offsets) = found.into_iter().partition(|(_, offset)| *offset >= 0);
+    // Where Kafka's tool tells of several, it does so in the order of a `HashMap`.
     hash_map_order(&mut without, 16, |(partition, _)| partition);
     for (partition, _) in &without {
         let (number, topic) = (partition.partition(), partition.topic());

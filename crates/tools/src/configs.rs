@@ -1,0 +1,145 @@
+//! `kafka-configs`: describe and alter the settings of topics, brokers, their loggers and groups.
+
+mod changes;
+mod command_line;
+mod entity;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+
+use vltava_client::admin::{ConfigEntry, ConfigResource, ConfigSource, ListGroupsOptions};
+use vltava_client::{Admin, AdminConfig};
+
+use crate::failure::Failure;
+use crate::java::hash_map_order;
+use crate::options::Options;
+use crate::properties;
+use crate::tool::{Tool, block_on};
+use entity::{Entity, Kind};
+
+/// The tool.
+pub(crate) const TOOL: Tool = Tool {
+    name: "kafka-configs",
+    about: "This tool helps to manipulate and describe entity config for a topic, client, user, broker, ip, \
+        client-metrics or group",
+    options: command_line::OPTIONS,
+    has_commands: false,
+    run,
+};
+
+fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
+    let entity = command_line::check(options)?;
+    let mut settings = properties::load(options.value("command-config"))?;
+    properties::put(&mut settings, "bootstrap.servers", options.value("bootstrap-server").unwrap_or_default());
+    let config = AdminConfig::from_properties(settings)?;
+    block_on(async {
+        let admin = Admin::new(config)?;
+        match options.has("alter") {
+            true => alter(&admin, &entity, options, out).await,
+            false => describe(&admin, &entity, options.has("all"), out).await,
+        }
+    })
+}
+
+async fn alter(admin: &Admin, entity: &Entity, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
+    let changes = changes::changes(options)?;
+    let name = entity.name.as_deref().unwrap_or_default();
+    if entity.kind == Kind::BrokerLogger {
+        let known = settings(admin, entity.kind, name, true).await?;
+        let unknown = changes.keys().filter(|key| !known.iter().any(|entry| entry.name == **key));
+        let unknown: Vec<&str> = unknown.map(String::as_str).collect();
+        if !unknown.is_empty() {
+            return Err(Failure::Message(format!("Invalid broker logger(s): {}", unknown.join(","))));
+        }
+    }
+    let resource = ConfigResource::new(entity.kind.resource_type(), name);
+    for result in admin.incremental_alter_configs([(resource, changes)]).await.into_values() {
+        result?;
+    }
+    match name {
+        "" => Ok(writeln!(out, "Completed updating default config for {} in the cluster.", entity.kind.plural())?),
+        name => Ok(writeln!(out, "Completed updating config for {} {name}.", entity.kind.singular())?),
+    }
+}
+
+async fn describe(admin: &Admin, entity: &Entity, all: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let kind = entity.kind;
+    if let Some(name) = entity.name.as_deref().filter(|_| !all)
+        && !exists(admin, kind, name).await?
+    {
+        let text = "doesn't exist and doesn't have dynamic config.";
+        return Ok(writeln!(out, "The {} '{name}' {text}", kind.singular())?);
+    }
+    let names = match &entity.name {
+        Some(name) => vec![name.clone()],
+        None => names(admin, kind).await?,
+    };
+    for name in names {
+        match name.as_str() {
+            "" => writeln!(out, "Default configs for {} in the cluster are:", kind.plural())?,
+            name => {
+                let which = if all { "All" } else { "Dynamic" };
+                writeln!(out, "{which} configs for {} {name} are:", kind.singular())?;
+            }
+        }
+        for entry in settings(admin, kind, &name, all).await? {
+            writeln!(out, "{}", line(&entry))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is an entity of this name; the empty name of brokers means the default of all.
+async fn exists(admin: &Admin, kind: Kind, name: &str) -> Result<bool, Failure> {
+    Ok(name.is_empty() || names(admin, kind).await?.iter().any(|known| known == name))
+}
+
+/// All entities of a kind in the order in which Kafka's tool tells of them.
+async fn names(admin: &Admin, kind: Kind) -> Result<Vec<String>, Failure> {
+    Ok(match kind {
+        Kind::Topic => {
+            let mut names: Vec<String> = admin.list_topics().await?.into_keys().collect();
+            hash_map_order(&mut names, 16, |name| name);
+            names
+        }
+        Kind::Broker | Kind::BrokerLogger => {
+            let nodes = admin.describe_cluster().await?.nodes;
+            nodes.iter().map(|node| node.id.to_string()).chain([String::new()]).collect()
+        }
+        Kind::Group => {
+            let groups = admin.list_groups(&ListGroupsOptions::default()).await?;
+            groups.into_iter().map(|group| group.group_id).collect()
+        }
+    })
+}
+
+/// The settings of one entity by name: those set for it, or all.
+async fn settings(admin: &Admin, kind: Kind, name: &str, all: bool) -> Result<Vec<ConfigEntry>, Failure> {
+    let own = match (kind, name) {
+        (Kind::Topic, _) => Some(ConfigSource::DynamicTopicConfig),
+        (Kind::Broker, "") => Some(ConfigSource::DynamicDefaultBrokerConfig),
+        (Kind::Broker, _) => Some(ConfigSource::DynamicBrokerConfig),
+        (Kind::BrokerLogger, _) => None,
+        (Kind::Group, _) => Some(ConfigSource::GroupConfig),
+    };
+    let mut entries = Vec::new();
+    for described in admin.describe_configs([ConfigResource::new(kind.resource_type(), name)]).await.into_values() {
+        entries.extend(described?);
+    }
+    entries.retain(|entry| all || own.is_none_or(|own| entry.source == own));
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(entries)
+}
+
+fn line(entry: &ConfigEntry) -> String {
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
+    let synonyms = entry.synonyms.iter().map(|synonym| {
+        let (source, name) = (synonym.source.name(), &synonym.name);
+        format!("{source}:{name}={}", value(&synonym.value))
+    });
+    let synonyms = synonyms.collect::<Vec<_>>().join(", ");
+    let (name, own, sensitive) = (&entry.name, value(&entry.value), entry.is_sensitive);
+    format!("  {name}={own} sensitive={sensitive} synonyms={{{synonyms}}}")
+}

@@ -1,0 +1,53 @@
+//! What has settings.
+
+use vltava_client::admin::ResourceType;
+
+/// A kind of entity whose settings can be described and altered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Topic,
+    Broker,
+    BrokerLogger,
+    Group,
+}
+
+/// One entity, or with `None` all of its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entity {
+    pub(super) kind: Kind,
+    /// Empty for the default of all brokers.
+    pub(super) name: Option<String>,
+}
+
+impl Kind {
+    /// The kind of `--entity-type`, if it is one that we act on.
+    pub(super) fn of(entity_type: &str) -> Option<Self> {
+        [Self::Topic, Self::Broker, Self::BrokerLogger, Self::Group]
+            .into_iter()
+            .find(|kind| kind.plural() == entity_type)
+    }
+
+    /// Kafka's word for the kind.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Self::Topic => "topics",
+            Self::Broker => "brokers",
+            Self::BrokerLogger => "broker-loggers",
+            Self::Group => "groups",
+        }
+    }
+
+    /// Kafka's word for one of the kind.
+    pub(super) fn singular(self) -> &'static str {
+        self.plural().trim_end_matches('s')
+    }
+
+    pub(super) fn resource_type(self) -> ResourceType {
+        match self {
+            Self::Topic => ResourceType::Topic,
+            Self::Broker => ResourceType::Broker,
+            Self::BrokerLogger => ResourceType::BrokerLogger,
+            Self::Group => ResourceType::Group,
+        }
+    }
+}

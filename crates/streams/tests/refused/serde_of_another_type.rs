@@ -1,0 +1,11 @@
+//! A serde is for its types.
+
+use vltava_streams::{
+    Consumed, StreamsBuilder,
+    serdes::{BigEndian, StringSerde},
+};
+
+fn main() {
+    let builder = StreamsBuilder::new();
+    builder.stream_with::<String, String>(&["texts"], Consumed::with(StringSerde, BigEndian));
+}

@@ -22,3 +22,12 @@
 pub use vltava_broker::embedded;
 pub use vltava_client as client;
 pub use vltava_streams as streams;
+
+/// The guides' code is compiled and run with the tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/from-java.md")]
+    mod from_java {}
+    #[doc = include_str!("../../../docs/types.md")]
+    mod types {}
+}

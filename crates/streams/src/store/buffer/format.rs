@@ -172,9 +172,9 @@ mod tests {
         #[test]
         fn reads_what_it_wrote(
             prior: Option<Vec<u8>>, old: Option<Vec<u8>>, same: bool, new: Option<Vec<u8>>,
-            (time, timestamp, offset, partition): (i64, i64, i64, i32), topic: String,
-            headers: Vec<(String, Option<Vec<u8>>)>,
+            position: (i64, i64, i64, i32), topic: String, headers: Vec<(String, Option<Vec<u8>>)>,
         ) {
+            let (time, timestamp, offset, partition) = position;
             let headers = headers.into_iter().map(|(key, bytes)| Header { key, value: value(bytes) }).collect();
             let context =
                 RecordContext { topic: Some(topic.into()), partition, offset, timestamp, headers, ..RecordContext::default() };

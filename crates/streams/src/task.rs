@@ -132,6 +132,7 @@ impl Task {
             stream_time: -1,
             wall_clock: now,
             dropped: 0,
+            processor_times: BTreeMap::new(),
             commit_requested: false,
             punctuations: Default::default(),
             node_names: topology.nodes.iter().map(|node| node.name.clone()).collect(),
@@ -382,6 +383,21 @@ impl Task {
     pub fn set_partition_time(&mut self, queue: usize, time: i64) {
         if let Some(queue) = self.group.queues.get_mut(queue) {
             queue.partition_time = time;
+        }
+    }
+
+    /// Times that processors want to know again after a restart, in ms since the epoch by a name of theirs: what a commit
+    /// keeps beside every offset.
+    pub fn processor_times(&self) -> &BTreeMap<String, i64> {
+        &self.ctx.rt.processor_times
+    }
+
+    /// Brings back times that a commit kept; of two with the same name the later counts. Must come before the first
+    /// record.
+    pub fn restore_processor_times(&mut self, times: impl IntoIterator<Item = (String, i64)>) {
+        for (name, time) in times {
+            let known = self.ctx.rt.processor_times.entry(name).or_insert(time);
+            *known = time.max(*known);
         }
     }
 

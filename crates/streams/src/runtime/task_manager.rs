@@ -522,8 +522,9 @@ impl ActiveTask {
     fn take_committed(&mut self, committed: &BTreeMap<TopicPartition, Option<OffsetAndMetadata>>) {
         for (partition, offset) in committed {
             let (Some(queue), Some(offset)) = (self.inputs.get(partition), offset) else { continue };
-            if let Some(time) = offset_metadata::decode(&offset.metadata) {
-                self.task.set_partition_time(*queue, time);
+            if let Some(times) = offset_metadata::decode(&offset.metadata) {
+                self.task.set_partition_time(*queue, times.partition);
+                self.task.restore_processor_times(times.processors);
             }
             self.committed.insert(partition.clone(), offset.offset);
         }
@@ -532,7 +533,7 @@ impl ActiveTask {
     fn offsets_to_commit(&self) -> Vec<(TopicPartition, OffsetAndMetadata)> {
         let partition = self.task.id().partition;
         let consumed = self.task.consumed_offsets().map(|(topic, consumed)| {
-            let metadata = offset_metadata::encode(consumed.partition_time);
+            let metadata = offset_metadata::encode(consumed.partition_time, self.task.processor_times());
             let offset = OffsetAndMetadata::new(consumed.offset).with_metadata(metadata);
             (TopicPartition::new(topic, partition), offset)
         });

@@ -1,6 +1,6 @@
 //! What the nodes of one task share.
 
-use std::{any::Any, ops::Range, sync::Arc};
+use std::{any::Any, collections::BTreeMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
@@ -78,6 +78,9 @@ pub(crate) struct Runtime {
     pub(crate) stream_time: i64,
     pub(crate) wall_clock: i64,
     pub(crate) dropped: u64,
+    /// Times that processors want to know again after a restart, by a name of theirs: Kafka's `ProcessorMetadata`. A
+    /// commit keeps them. They may change only while a record is processed, whose partition is committed then.
+    pub(crate) processor_times: BTreeMap<String, i64>,
     pub(crate) commit_requested: bool,
     pub(crate) punctuations: Punctuations,
     pub(crate) node_names: Arc<[Arc<str>]>,

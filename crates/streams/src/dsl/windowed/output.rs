@@ -26,7 +26,7 @@ impl<W: WindowedKey, A: Data> Output<W, A> {
         making: &mut Instantiation<'_>,
         table: &WindowedTable<W::Key, A, S>,
     ) -> Result<Self> {
-        let emit = EmitOnClose::new(table.emit());
+        let emit = EmitOnClose::new(table.emit(), table.store_name());
         Ok(Output {
             cached: emit.is_none() && making.is_cached(table.id()),
             children: making.children()?,

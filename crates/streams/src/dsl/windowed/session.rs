@@ -35,9 +35,6 @@ where
         if self.out.cached {
             self.out.cached = ctx.store(self.store)?.0.set_flush_listener(slot, self.out.send_old);
         }
-        if self.out.emit.is_some() {
-            ctx.store(self.store)?.0.hold();
-        }
         Ok(())
     }
 
@@ -132,11 +129,11 @@ impl<W: WindowedKey, A: Data, F, M> SessionNode<W, A, F, M> {
     /// Emits the sessions that have closed since the last time.
     fn emit_closed(&mut self, close: i64, rest: &Record<(), ()>, ctx: &mut TaskCtx) -> Result<()> {
         let Some(emit) = &mut self.out.emit else { return Ok(()) };
-        let (lower, upper) = (emit.last_close.max(0), close.saturating_sub(1));
+        let (lower, upper) = (emit.last_close(&ctx.rt).max(0), close.saturating_sub(1));
         if !emit.is_due(close, &ctx.rt) || upper < 0 || upper < lower {
             return Ok(());
         }
-        emit.last_close = close;
+        emit.set_last_close(close, &mut ctx.rt);
         let (store, _) = ctx.store(self.store)?;
         for (session, value) in store.take_closed(lower, upper, close.max(0))? {
             let end = session.window.end();

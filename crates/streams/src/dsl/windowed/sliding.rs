@@ -288,13 +288,13 @@ impl<W: WindowedKey, A: Data, F> SlidingNode<W, A, F> {
     /// Emits the windows that have closed since the last time.
     fn emit_closed(&mut self, rest: &Record<(), ()>, close: i64, ctx: &mut TaskCtx) -> Result<()> {
         let Some(emit) = &mut self.out.emit else { return Ok(()) };
-        let (last, difference) = (emit.last_close, self.windows.difference);
+        let (last, difference) = (emit.last_close(&ctx.rt), self.windows.difference);
         let upper = close.saturating_sub(difference).saturating_sub(1);
         if !emit.is_due(close, &ctx.rt) || upper < 0 {
             return Ok(());
         }
         let lower = if last == -1 { 0 } else { (last - difference).max(0) };
-        emit.last_close = close;
+        emit.set_last_close(close, &mut ctx.rt);
         let (store, _) = ctx.store(self.store)?;
         let closed = store.take_closed(lower, upper, (close - difference).max(0))?;
         self.out.emit(closed, rest, ctx)

@@ -1,6 +1,7 @@
 //! The store of a windowed aggregation as far as the builder knows it, and the table over it.
 
 use std::{
+    any::Any,
     marker::PhantomData,
     sync::{
         Arc,
@@ -20,8 +21,8 @@ use crate::{
     record::ValueAndTimestamp,
     state::{SessionSupplier, WindowSupplier, millis},
     store::{
-        SessionSpec, SessionStore, StoreFactory, StoreHandle, StoreInit, StoreKind, StoreRef, TimestampedWindowStore,
-        WindowSpec,
+        AnyStore, SessionSpec, SessionStore, StoreFactory, StoreHandle, StoreInit, StoreKind, StoreRef,
+        TimestampedWindowStore, WindowSpec,
     },
     task::TaskCtx,
     windowed::WindowedKey,
@@ -82,6 +83,10 @@ impl<K: Data, A: Data, S: StoreFamily> WindowedTable<K, A, S> {
         self.inner.id
     }
 
+    pub(super) fn store_name(&self) -> &str {
+        &self.inner.store.store
+    }
+
     pub(super) fn emit(&self) -> EmitStrategy {
         self.inner.emit
     }
@@ -110,6 +115,12 @@ impl<K: Data, A: Data, S: StoreFamily> WindowedTable<K, A, S> {
     }
 }
 
+fn typed<S: 'static>(store: &mut dyn AnyStore) -> Result<&mut S> {
+    (store as &mut dyn Any)
+        .downcast_mut()
+        .ok_or_else(|| Error::internal("a windowed table with a store of another type"))
+}
+
 /// The store of a kind of windows.
 pub(super) trait WindowedStore<K, A> {
     /// What a task has of it.
@@ -134,7 +145,14 @@ impl<K: Data, A: Data> WindowedStore<K, A> for WindowedTable<K, A, WindowStores>
         let (key, value) = (store.key_serde.clone(), store.value_serde.clone());
         let spec =
             WindowSpec::<K, ValueAndTimestamp<A>>::timestamped(store.store.clone(), Arc::new(supplier), key, value);
-        self.factory_with(Arc::new(move |init| spec.make(init)))
+        self.factory_with(Arc::new(move |init| {
+            let mut store = spec.make(init)?;
+            if time_ordered {
+                // Before it is restored: what is still to be emitted must not expire meanwhile.
+                typed::<Self::Store>(&mut *store)?.hold();
+            }
+            Ok(store)
+        }))
     }
 
     fn store(&self) -> StoreHandle<Self::Store> {
@@ -162,7 +180,14 @@ impl<K: Data, A: Data> WindowedStore<K, A> for WindowedTable<K, A, SessionStores
             value_serde: store.value_serde.clone(),
             types: PhantomData::<fn() -> (K, A)>,
         };
-        self.factory_with(Arc::new(move |init| spec.make(init)))
+        self.factory_with(Arc::new(move |init| {
+            let mut store = spec.make(init)?;
+            if time_ordered {
+                // Before it is restored: what is still to be emitted must not expire meanwhile.
+                typed::<Self::Store>(&mut *store)?.hold();
+            }
+            Ok(store)
+        }))
     }
 
     fn store(&self) -> StoreHandle<Self::Store> {

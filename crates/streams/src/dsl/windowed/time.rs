@@ -121,7 +121,7 @@ impl<W: WindowedKey, A: Data, F> TimeNode<W, A, F> {
     /// Emits the windows that have closed since the last time.
     fn emit_closed(&mut self, close: i64, rest: &Record<(), ()>, ctx: &mut TaskCtx) -> Result<()> {
         let Some(emit) = &mut self.out.emit else { return Ok(()) };
-        let (last, size) = (emit.last_close, self.windows.size());
+        let (last, size) = (emit.last_close(&ctx.rt), self.windows.size());
         let upper = close.saturating_sub(size);
         if !emit.is_due(close, &ctx.rt) || upper < 0 {
             return Ok(());
@@ -130,7 +130,7 @@ impl<W: WindowedKey, A: Data, F> TimeNode<W, A, F> {
         if last != -1 && self.windows.of(upper).eq(self.windows.of(lower - 1)) {
             return Ok(());
         }
-        emit.last_close = close;
+        emit.set_last_close(close, &mut ctx.rt);
         let (store, _) = ctx.store(self.store)?;
         let closed = store.take_closed(lower, upper, (close - size).max(0) + 1)?;
         self.out.emit(closed, rest, ctx)
@@ -147,9 +147,6 @@ impl<W: WindowedKey, A: Data> Output<W, A> {
         self.slot = Some(slot);
         if self.cached {
             self.cached = ctx.store(store)?.0.set_flush_listener(slot, self.send_old);
-        }
-        if self.emit.is_some() {
-            ctx.store(store)?.0.hold();
         }
         Ok(())
     }

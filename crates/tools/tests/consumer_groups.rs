@@ -143,7 +143,7 @@ async fn what_cannot_be_reset_is_told() {
                 "java.text.ParseException: Error parsing timestamp. It does not contain a 'T' according to ISO8601 format",
             ),
         ),
-        ("--from-file /no/such/file", failed("java.nio.file.NoSuchFileException: /no/such/file")),
+        ("--from-file /no/such/file", failed("java.io.IOException: Unable to read file /no/such/file")),
     ];
     for (scenario, expected) in cases {
         let got = tool(&broker, &format!("--reset-offsets --group g --dry-run {scenario}")).await;

@@ -1,7 +1,5 @@
 //! Offsets as CSV, as `--export` writes and `--from-file` reads them: `[group,]topic,partition,offset`.
 
-use std::io;
-
 use vltava_client::TopicPartition;
 
 use super::Offsets;
@@ -34,12 +32,8 @@ fn cell(text: &str) -> String {
 
 /// The offsets of a file by group, groups in order of their first line.
 pub(super) fn read_plan(path: &str, groups: &[String]) -> Result<Vec<(String, Offsets)>, Failure> {
-    let text = std::fs::read(path).map_err(|error| {
-        Failure::Message(match error.kind() {
-            io::ErrorKind::NotFound => format!("java.nio.file.NoSuchFileException: {path}"),
-            _ => format!("java.io.IOException: {path}: {error}"),
-        })
-    })?;
+    let unreadable = |_| Failure::Message(format!("java.io.IOException: Unable to read file {path}"));
+    let text = std::fs::read(path).map_err(unreadable)?;
     parse_plan(&String::from_utf8_lossy(&text), groups)
 }
 

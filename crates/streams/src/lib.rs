@@ -26,6 +26,7 @@ pub mod store;
 pub mod task;
 mod test_driver;
 pub mod topology;
+mod varint;
 mod windowed;
 
 pub use builder::StreamsBuilder;
@@ -39,11 +40,12 @@ pub use dsl::{
 };
 pub use error::{Error, Result, SerdeError, SerdeOrigin};
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
-pub use record::{Change, Header, Headers, Record, ValueAndTimestamp};
+pub use record::{AggregationWithHeaders, Change, Header, Headers, Record, ValueAndTimestamp, ValueTimestampHeaders};
 pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
 pub use serdes::{Json, Serde, SerdeRef};
 pub use store::{
-    KeyValueStore, SessionStore, StoreBuilder, StoreRef, TimestampedKeyValueStore, TimestampedWindowStore, WindowStore,
+    KeyValueStore, SessionStore, SessionStoreWithHeaders, StoreBuilder, StoreRef, TimestampedKeyValueStore,
+    TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore, TimestampedWindowStoreWithHeaders, WindowStore,
 };
 pub use task::{Cancellable, PunctuationType};
 pub use test_driver::{MetricName, SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};

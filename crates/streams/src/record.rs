@@ -165,3 +165,37 @@ impl<V> ValueAndTimestamp<V> {
         ValueAndTimestamp { value, timestamp }
     }
 }
+
+/// A value of a timestamped store that keeps headers (KIP-1271).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueTimestampHeaders<V> {
+    /// The value.
+    pub value: V,
+    /// Milliseconds since the epoch.
+    pub timestamp: i64,
+    /// The headers.
+    pub headers: Headers,
+}
+
+impl<V> ValueTimestampHeaders<V> {
+    /// All together.
+    pub const fn new(value: V, timestamp: i64, headers: Headers) -> Self {
+        ValueTimestampHeaders { value, timestamp, headers }
+    }
+}
+
+/// A value of a session store that keeps headers (KIP-1271).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregationWithHeaders<V> {
+    /// The value.
+    pub aggregation: V,
+    /// The headers.
+    pub headers: Headers,
+}
+
+impl<V> AggregationWithHeaders<V> {
+    /// Both together.
+    pub const fn new(aggregation: V, headers: Headers) -> Self {
+        AggregationWithHeaders { aggregation, headers }
+    }
+}

@@ -12,6 +12,7 @@ mod session;
 mod table;
 mod timed;
 mod window;
+mod with_headers;
 
 use std::{any::Any, collections::BTreeMap, marker::PhantomData, sync::Arc};
 
@@ -20,13 +21,13 @@ pub(crate) use buffer::{ChangeBuffer, ChangeBufferSpec};
 pub use builder::StoreBuilder;
 pub(crate) use core::Flushed;
 pub(crate) use key_value::KeyValueSpec;
-pub use key_value::{KeyValueStore, TimestampedKeyValueStore};
+pub use key_value::{KeyValueStore, TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders};
 pub(crate) use outer_join::{LeftOrRight, OuterJoinSpec, OuterJoinStore};
 pub(crate) use session::SessionSpec;
-pub use session::SessionStore;
+pub use session::{SessionStore, SessionStoreWithHeaders};
 pub(crate) use table::{PutCode, TableStore};
 pub(crate) use window::WindowSpec;
-pub use window::{TimestampedWindowStore, WindowStore};
+pub use window::{TimestampedWindowStore, TimestampedWindowStoreWithHeaders, WindowStore};
 
 use crate::{config::StreamsConfig, error::Result, record::Headers, state::EngineContext, task::Runtime};
 

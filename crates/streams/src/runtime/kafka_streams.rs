@@ -188,7 +188,7 @@ fn refuse_unsupported(config: &StreamsConfig) -> Result<()> {
     if config.is_exactly_once() {
         return unsupported("`processing.guarantee` exactly_once_v2".to_owned());
     }
-    let only = [("dsl.store.format", "DEFAULT"), ("group.protocol", "classic"), ("num.standby.replicas", "0")];
+    let only = [("group.protocol", "classic"), ("num.standby.replicas", "0")];
     for (key, only) in only {
         if let Some(value) = config.get(key).filter(|value| !value.eq_ignore_ascii_case(only)) {
             return unsupported(format!("`{key}` {value}"));

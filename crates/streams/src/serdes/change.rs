@@ -8,6 +8,7 @@ use crate::{
     data::{Data, Flow},
     error::SerdeError,
     record::Change,
+    varint,
 };
 
 /// New value, old value, and a last byte that says which are there: 0 old, 1 new, 2 both, where the new one has its
@@ -26,7 +27,7 @@ impl<V: Flow> Serde<Change<V>> for ChangeSerde<V> {
             (Some(new), Some(old)) => {
                 let mut bytes = Vec::new();
                 self.0.serialize(topic, new, &mut bytes)?;
-                write_varint(bytes.len(), out);
+                varint::write_length(bytes.len(), out);
                 out.extend_from_slice(&bytes);
                 self.0.serialize(topic, old, out)?;
                 2
@@ -57,7 +58,8 @@ impl<V: Flow> Serde<Change<V>> for ChangeSerde<V> {
             0 | 3 => (None, Some(rest)),
             1 | 4 => (Some(rest), None),
             2 | 5 => {
-                let (len, rest) = read_varint(rest).ok_or_else(|| SerdeError::new("a change without length"))?;
+                let length = varint::read(rest).and_then(|(len, rest)| Some((usize::try_from(len).ok()?, rest)));
+                let (len, rest) = length.ok_or_else(|| SerdeError::new("a change without length"))?;
                 let both = rest.split_at_checked(len).ok_or_else(|| SerdeError::new("a change cut short"))?;
                 (Some(both.0), Some(both.1))
             }
@@ -70,28 +72,6 @@ impl<V: Flow> Serde<Change<V>> for ChangeSerde<V> {
     fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<Change<V>>> {
         self.0.configure(config, is_key).map(|serde| Arc::new(ChangeSerde(serde)) as SerdeRef<Change<V>>)
     }
-}
-
-/// Kafka's signed varint, zigzag, of a length.
-fn write_varint(len: usize, out: &mut Vec<u8>) {
-    let mut zigzag = (len as u64) << 1;
-    while zigzag >= 0x80 {
-        out.push((zigzag as u8) | 0x80);
-        zigzag >>= 7;
-    }
-    out.push(zigzag as u8);
-}
-
-fn read_varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut value = 0u64;
-    for (at, byte) in bytes.iter().enumerate().take(5) {
-        value |= u64::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            let len = usize::try_from(value >> 1).ok().filter(|_| value & 1 == 0)?;
-            return bytes.get(at + 1..).map(|rest| (len, rest));
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -3,107 +3,142 @@
 use bytes::Bytes;
 
 use super::{BytesIter, KeyValueBytesStore, Order, SegmentedBytesStore, TimeRange};
-use crate::error::Result;
+use crate::{error::Result, varint};
 
-/// Keeps the bare values of timestamped ones; what comes back has the timestamp -1, for unknown.
-pub(crate) struct PlainAdapter<E>(pub(crate) E);
+/// Keeps less of each value than it is given, and makes up the rest of what comes back.
+pub(crate) struct PlainAdapter<E> {
+    engine: E,
+    /// What is kept of a value.
+    bare: fn(&[u8]) -> &[u8],
+    /// What is put before it again.
+    before: &'static [u8],
+}
+
+/// A timestamp that says it is not known: -1.
+const UNKNOWN: [u8; 8] = [0xff; 8];
+/// No headers, and that timestamp.
+const NO_HEADERS_UNKNOWN: [u8; 9] = [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+
+impl<E> PlainAdapter<E> {
+    /// Keeps the values of timestamped ones; their timestamp is unknown when they come back.
+    pub(crate) fn without_timestamp(engine: E) -> Self {
+        PlainAdapter { engine, bare, before: &UNKNOWN }
+    }
+
+    /// Keeps what is behind the headers.
+    pub(crate) fn without_headers(engine: E) -> Self {
+        PlainAdapter { engine, bare: headless, before: &[0] }
+    }
+
+    /// Keeps the values of timestamped ones that have headers.
+    pub(crate) fn without_both(engine: E) -> Self {
+        PlainAdapter { engine, bare: |value| bare(headless(value)), before: &NO_HEADERS_UNKNOWN }
+    }
+
+    fn whole(&self, value: &[u8]) -> Bytes {
+        [self.before, value].concat().into()
+    }
+
+    fn all_whole(&self, entries: BytesIter) -> BytesIter {
+        let before = self.before;
+        Box::new(entries.map(move |entry| entry.map(|(key, value)| (key, [before, &value].concat().into()))))
+    }
+}
+
+/// What is behind the headers.
+fn headless(value: &[u8]) -> &[u8] {
+    let behind = varint::read(value).and_then(|(size, rest)| rest.get(usize::try_from(size).ok()?..));
+    behind.unwrap_or(value)
+}
 
 fn bare(value: &[u8]) -> &[u8] {
     value.split_first_chunk::<8>().map_or(value, |(_, bare)| bare)
 }
 
-fn stamped(value: &[u8]) -> Bytes {
-    [&(-1i64).to_be_bytes(), value].concat().into()
-}
-
-fn stamp(entries: BytesIter) -> BytesIter {
-    Box::new(entries.map(|entry| entry.map(|(key, value)| (key, stamped(&value)))))
-}
-
 impl KeyValueBytesStore for PlainAdapter<Box<dyn KeyValueBytesStore>> {
     fn name(&self) -> &str {
-        self.0.name()
+        self.engine.name()
     }
 
     fn persistent(&self) -> bool {
-        self.0.persistent()
+        self.engine.persistent()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        Ok(self.0.get(key)?.map(|value| stamped(&value)))
+        Ok(self.engine.get(key)?.map(|value| self.whole(&value)))
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        self.0.put(key, value.map(bare))
+        self.engine.put(key, value.map(self.bare))
     }
 
     fn range(&self, from: Option<&[u8]>, to: Option<&[u8]>, order: Order) -> Result<BytesIter> {
-        self.0.range(from, to, order).map(stamp)
+        self.engine.range(from, to, order).map(|entries| self.all_whole(entries))
     }
 
     fn prefix(&self, prefix: &[u8], order: Order) -> Result<BytesIter> {
-        self.0.prefix(prefix, order).map(stamp)
+        self.engine.prefix(prefix, order).map(|entries| self.all_whole(entries))
     }
 
     fn approximate_num_entries(&self) -> u64 {
-        self.0.approximate_num_entries()
+        self.engine.approximate_num_entries()
     }
 
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.0.commit(changelog_offset)
+        self.engine.commit(changelog_offset)
     }
 
     fn committed_offset(&self) -> Result<Option<i64>> {
-        self.0.committed_offset()
+        self.engine.committed_offset()
     }
 
     fn close(&mut self) -> Result<()> {
-        self.0.close()
+        self.engine.close()
     }
 }
 
 impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
     fn name(&self) -> &str {
-        self.0.name()
+        self.engine.name()
     }
 
     fn persistent(&self) -> bool {
-        self.0.persistent()
+        self.engine.persistent()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        Ok(self.0.get(key)?.map(|value| stamped(&value)))
+        Ok(self.engine.get(key)?.map(|value| self.whole(&value)))
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
-        self.0.put(key, value.map(bare))
+        self.engine.put(key, value.map(self.bare))
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<()> {
-        self.0.remove(key)
+        self.engine.remove(key)
     }
 
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
-        self.0.fetch(range, order).map(stamp)
+        self.engine.fetch(range, order).map(|entries| self.all_whole(entries))
     }
 
     fn hold_from(&mut self, time: i64) {
-        self.0.hold_from(time);
+        self.engine.hold_from(time);
     }
 
     fn fetch_held(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
-        self.0.fetch_held(range, order).map(stamp)
+        self.engine.fetch_held(range, order).map(|entries| self.all_whole(entries))
     }
 
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.0.commit(changelog_offset)
+        self.engine.commit(changelog_offset)
     }
 
     fn committed_offset(&self) -> Result<Option<i64>> {
-        self.0.committed_offset()
+        self.engine.committed_offset()
     }
 
     fn close(&mut self) -> Result<()> {
-        self.0.close()
+        self.engine.close()
     }
 }

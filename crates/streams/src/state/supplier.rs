@@ -24,10 +24,17 @@ pub struct KeyValueSupplier {
     kind: &'static str,
     /// Whether it keeps the timestamps of a table's values. In memory all do.
     timestamped: bool,
+    /// Whether it keeps their headers. In memory all do.
+    with_headers: bool,
     make: Make,
 }
 
 impl KeyValueSupplier {
+    /// Kafka's `Stores.persistentTimestampedKeyValueStoreWithHeaders`: an engine that outlives the process.
+    pub fn persistent_timestamped_with_headers(name: impl Into<String>) -> Self {
+        KeyValueSupplier { timestamped: true, with_headers: true, ..Self::persistent(name) }
+    }
+
     /// Kafka's `Stores.persistentTimestampedKeyValueStore`: an engine that outlives the process.
     pub fn persistent_timestamped(name: impl Into<String>) -> Self {
         KeyValueSupplier { timestamped: true, ..Self::persistent(name) }
@@ -42,7 +49,7 @@ impl KeyValueSupplier {
             None => Ok(Box::new(InMemoryKeyValueStore::new(store.clone()))),
             Some(directory) => Ok(Box::new(directory.engine.open(&store, &directory.path.join(&store))?)),
         });
-        KeyValueSupplier { name, kind: "persistent", timestamped: false, make }
+        KeyValueSupplier { name, kind: "persistent", timestamped: false, with_headers: false, make }
     }
 
     /// Kafka's `Stores.inMemoryKeyValueStore`.
@@ -50,7 +57,7 @@ impl KeyValueSupplier {
         let name = name.into();
         let store = name.clone();
         let make: Make = Arc::new(move |_| Ok(Box::new(InMemoryKeyValueStore::new(store.clone()))));
-        KeyValueSupplier { name, kind: "in-memory", timestamped: true, make }
+        KeyValueSupplier { name, kind: "in-memory", timestamped: true, with_headers: true, make }
     }
 
     /// An engine of the application's own.
@@ -58,7 +65,13 @@ impl KeyValueSupplier {
         name: impl Into<String>,
         make: impl Fn(&EngineContext) -> Result<Box<dyn KeyValueBytesStore>> + Send + Sync + 'static,
     ) -> Self {
-        KeyValueSupplier { name: name.into(), kind: "custom", timestamped: true, make: Arc::new(make) }
+        KeyValueSupplier {
+            name: name.into(),
+            kind: "custom",
+            timestamped: true,
+            with_headers: true,
+            make: Arc::new(make),
+        }
     }
 
     /// The store's name.
@@ -71,10 +84,20 @@ impl KeyValueSupplier {
         (self.make)(context)
     }
 
+    /// The engine for values that begin with their headers and timestamp.
+    pub(crate) fn get_with_headers(&self, context: &EngineContext) -> Result<Box<dyn KeyValueBytesStore>> {
+        let engine = (self.make)(context)?;
+        Ok(match (self.with_headers, self.timestamped) {
+            (true, _) => engine,
+            (false, true) => Box::new(PlainAdapter::without_headers(engine)),
+            (false, false) => Box::new(PlainAdapter::without_both(engine)),
+        })
+    }
+
     /// The engine for values that begin with their timestamp.
     pub(crate) fn get_timestamped(&self, context: &EngineContext) -> Result<Box<dyn KeyValueBytesStore>> {
         let engine = (self.make)(context)?;
-        Ok(if self.timestamped { engine } else { Box::new(PlainAdapter(engine)) })
+        Ok(if self.timestamped { engine } else { Box::new(PlainAdapter::without_timestamp(engine)) })
     }
 }
 

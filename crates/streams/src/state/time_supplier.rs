@@ -15,7 +15,7 @@ type Make = Arc<dyn Fn(&EngineContext) -> Result<Box<dyn SegmentedBytesStore>> +
 
 #[derive(Clone)]
 enum Kind {
-    Persistent { timestamped: bool, time_ordered: bool },
+    Persistent { timestamped: bool, with_headers: bool, time_ordered: bool },
     InMemory,
     Custom(Make),
 }
@@ -103,7 +103,7 @@ impl WindowSupplier {
         window_size: Duration,
         retain_duplicates: bool,
     ) -> Result<Self> {
-        let kind = Kind::Persistent { timestamped: false, time_ordered: false };
+        let kind = Kind::Persistent { timestamped: false, with_headers: false, time_ordered: false };
         Self::new(name.into(), kind, retention, window_size, retain_duplicates)
     }
 
@@ -117,7 +117,21 @@ impl WindowSupplier {
         window_size: Duration,
         retain_duplicates: bool,
     ) -> Result<Self> {
-        let kind = Kind::Persistent { timestamped: true, time_ordered: false };
+        let kind = Kind::Persistent { timestamped: true, with_headers: false, time_ordered: false };
+        Self::new(name.into(), kind, retention, window_size, retain_duplicates)
+    }
+
+    /// Kafka's `Stores.persistentTimestampedWindowStoreWithHeaders`: the same for values with timestamps and headers.
+    ///
+    /// # Errors
+    /// If `retention` is less than `window_size`.
+    pub fn persistent_timestamped_with_headers(
+        name: impl Into<String>,
+        retention: Duration,
+        window_size: Duration,
+        retain_duplicates: bool,
+    ) -> Result<Self> {
+        let kind = Kind::Persistent { timestamped: true, with_headers: true, time_ordered: false };
         Self::new(name.into(), kind, retention, window_size, retain_duplicates)
     }
 
@@ -157,7 +171,11 @@ impl WindowSupplier {
         window_size: i64,
         retain_duplicates: bool,
     ) -> Self {
-        let kind = if in_memory { Kind::InMemory } else { Kind::Persistent { timestamped: true, time_ordered } };
+        let kind = if in_memory {
+            Kind::InMemory
+        } else {
+            Kind::Persistent { timestamped: true, with_headers: true, time_ordered }
+        };
         WindowSupplier { name, kind, retention, window_size, retain_duplicates }
     }
 
@@ -217,10 +235,22 @@ impl WindowSupplier {
         self.kind.get(&self.name, KeySchema::Window, self.retention, context)
     }
 
+    /// The engine for values that begin with their headers and timestamp.
+    pub(crate) fn get_with_headers(&self, context: &EngineContext) -> Result<Box<dyn SegmentedBytesStore>> {
+        let engine = self.get(context)?;
+        Ok(match self.kind {
+            Kind::Persistent { timestamped: true, with_headers: false, .. } => {
+                Box::new(PlainAdapter::without_headers(engine))
+            }
+            Kind::Persistent { timestamped: false, .. } => Box::new(PlainAdapter::without_both(engine)),
+            _ => engine,
+        })
+    }
+
     /// The engine for values that begin with their timestamp.
     pub(crate) fn get_timestamped(&self, context: &EngineContext) -> Result<Box<dyn SegmentedBytesStore>> {
         let engine = self.get(context)?;
-        Ok(if self.is_plain() { Box::new(PlainAdapter(engine)) } else { engine })
+        Ok(if self.is_plain() { Box::new(PlainAdapter::without_timestamp(engine)) } else { engine })
     }
 }
 
@@ -235,7 +265,13 @@ pub struct SessionSupplier {
 impl SessionSupplier {
     /// Kafka's `Stores.persistentSessionStore`: an engine that outlives the process.
     pub fn persistent(name: impl Into<String>, retention: Duration) -> Self {
-        let kind = Kind::Persistent { timestamped: false, time_ordered: false };
+        let kind = Kind::Persistent { timestamped: false, with_headers: false, time_ordered: false };
+        SessionSupplier { name: name.into(), kind, retention: millis(retention) }
+    }
+
+    /// Kafka's `Stores.persistentSessionStoreWithHeaders`: the same for values with headers.
+    pub fn persistent_with_headers(name: impl Into<String>, retention: Duration) -> Self {
+        let kind = Kind::Persistent { timestamped: false, with_headers: true, time_ordered: false };
         SessionSupplier { name: name.into(), kind, retention: millis(retention) }
     }
 
@@ -255,7 +291,11 @@ impl SessionSupplier {
 
     /// What the DSL makes where the application supplies nothing.
     pub(crate) fn of_dsl(name: String, in_memory: bool, time_ordered: bool, retention: i64) -> Self {
-        let kind = if in_memory { Kind::InMemory } else { Kind::Persistent { timestamped: false, time_ordered } };
+        let kind = if in_memory {
+            Kind::InMemory
+        } else {
+            Kind::Persistent { timestamped: false, with_headers: true, time_ordered }
+        };
         SessionSupplier { name, kind, retention }
     }
 
@@ -280,5 +320,14 @@ impl SessionSupplier {
 
     pub(crate) fn get(&self, context: &EngineContext) -> Result<Box<dyn SegmentedBytesStore>> {
         self.kind.get(&self.name, KeySchema::Session, self.retention, context)
+    }
+
+    /// The engine for values that begin with their headers.
+    pub(crate) fn get_with_headers(&self, context: &EngineContext) -> Result<Box<dyn SegmentedBytesStore>> {
+        let engine = self.get(context)?;
+        Ok(match self.kind {
+            Kind::Persistent { with_headers: false, .. } => Box::new(PlainAdapter::without_headers(engine)),
+            _ => engine,
+        })
     }
 }

@@ -27,6 +27,19 @@ impl<'a, S> StoreAccess<'a, S> {
     }
 }
 
+macro_rules! headers_format {
+    ($($store:ident),*) => {$(
+        impl<K: Flow, V: Flow> StoreAccess<'_, super::$store<K, V>> {
+            /// Whether `dsl.store.format=HEADERS` made this store of the DSL's; what the DSL puts has no headers.
+            #[must_use]
+            pub fn has_headers_format(&self) -> bool {
+                self.store.has_headers_format()
+            }
+        }
+    )*};
+}
+headers_format!(KeyValueStore, WindowStore, SessionStore);
+
 impl<K: Flow, V: Flow> StoreAccess<'_, KeyValueStore<K, V>> {
     /// The value of a key.
     ///

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
 
 use super::{
-    KeyValueSpec, KeyValueStore, MakeStore, SessionSpec, SessionStore, StoreFactory, StoreInit, StoreKind,
-    TimestampedKeyValueStore, TimestampedWindowStore, WindowSpec, WindowStore,
+    KeyValueSpec, KeyValueStore, MakeStore, SessionSpec, SessionStore, SessionStoreWithHeaders, StoreFactory,
+    StoreInit, StoreKind, TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore,
+    TimestampedWindowStoreWithHeaders, WindowSpec, WindowStore,
 };
 use crate::{
     data::{Data, ErasedSerde},
-    record::ValueAndTimestamp,
+    record::{AggregationWithHeaders, ValueAndTimestamp, ValueTimestampHeaders},
     serdes::{Serde, SerdeRef},
     state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
 };
@@ -229,6 +230,7 @@ impl<K: Data, V: Data> StoreBuilder<TimestampedWindowStore<K, V>> {
         let spec = WindowSpec::<K, ValueAndTimestamp<V>>::timestamped(
             name.clone(),
             Arc::new(move |_: &StoreInit<'_>| supplier.clone()),
+            false,
             key,
             value,
         );
@@ -260,14 +262,81 @@ impl<K: Data, V: Data> StoreBuilder<SessionStore<K, V>> {
     ) -> Self {
         let kind = StoreKind::Window { retention: supplier.retention_period(), delete_only: false };
         let name = supplier.name().to_owned();
-        let types = PhantomData::<fn() -> (K, V)>;
-        let spec = SessionSpec {
-            name: name.clone(),
-            supplier: Arc::new(move |_: &StoreInit<'_>| supplier.clone()),
-            key_serde,
-            value_serde,
-            types,
-        };
+        let supply = Arc::new(move |_: &StoreInit<'_>| supplier.clone());
+        let spec = SessionSpec::<K, V>::plain(name.clone(), supply, false, key_serde, value_serde);
+        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
+    }
+}
+
+impl<K: Data, V: Data> StoreBuilder<TimestampedKeyValueStoreWithHeaders<K, V>> {
+    /// A store that keeps headers, with this engine and the serdes of its types.
+    #[must_use]
+    pub fn timestamped_key_value_with_headers(supplier: KeyValueSupplier) -> Self {
+        Self::with_headers(supplier, None, None)
+    }
+
+    /// A store that keeps headers, with this engine and these serdes.
+    #[must_use]
+    pub fn timestamped_key_value_with_headers_with(
+        supplier: KeyValueSupplier,
+        key_serde: impl Serde<K>,
+        value_serde: impl Serde<V>,
+    ) -> Self {
+        Self::with_headers(supplier, erase(key_serde), erase(value_serde))
+    }
+
+    fn with_headers(supplier: KeyValueSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        let name = supplier.name().to_owned();
+        let spec = KeyValueSpec::<K, ValueTimestampHeaders<V>>::with_headers(supplier, key, value);
+        StoreBuilder::new(name, StoreKind::KeyValue, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
+    }
+}
+
+impl<K: Data, V: Data> StoreBuilder<TimestampedWindowStoreWithHeaders<K, V>> {
+    /// A window store that keeps headers, with this engine and the serdes of its types.
+    #[must_use]
+    pub fn timestamped_window_with_headers(supplier: WindowSupplier) -> Self {
+        Self::with_headers(supplier, None, None)
+    }
+
+    /// A window store that keeps headers, with this engine and these serdes.
+    #[must_use]
+    pub fn timestamped_window_with_headers_with(
+        supplier: WindowSupplier,
+        key_serde: impl Serde<K>,
+        value_serde: impl Serde<V>,
+    ) -> Self {
+        Self::with_headers(supplier, erase(key_serde), erase(value_serde))
+    }
+
+    fn with_headers(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        let (name, kind) = (supplier.name().to_owned(), windows(&supplier));
+        let spec = WindowSpec::<K, ValueTimestampHeaders<V>>::with_headers(supplier, key, value);
+        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
+    }
+}
+
+impl<K: Data, V: Data> StoreBuilder<SessionStoreWithHeaders<K, V>> {
+    /// A session store that keeps headers, with this engine and the serdes of its types.
+    #[must_use]
+    pub fn session_with_headers(supplier: SessionSupplier) -> Self {
+        Self::with_headers(supplier, None, None)
+    }
+
+    /// A session store that keeps headers, with this engine and these serdes.
+    #[must_use]
+    pub fn session_with_headers_with(
+        supplier: SessionSupplier,
+        key_serde: impl Serde<K>,
+        value_serde: impl Serde<V>,
+    ) -> Self {
+        Self::with_headers(supplier, erase(key_serde), erase(value_serde))
+    }
+
+    fn with_headers(supplier: SessionSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        let kind = StoreKind::Window { retention: supplier.retention_period(), delete_only: false };
+        let name = supplier.name().to_owned();
+        let spec = SessionSpec::<K, AggregationWithHeaders<V>>::with_headers(supplier, key, value);
         StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
     }
 }

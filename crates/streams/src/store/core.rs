@@ -4,7 +4,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
-use super::cache::{Entry, EntryContext, RecordCache, Update};
+use super::{
+    cache::{Entry, EntryContext, RecordCache, Update},
+    with_headers::{split_headers, write_headers},
+};
 use crate::{
     data::Flow,
     error::{Error, Result, SerdeError, SerdeOrigin},
@@ -82,6 +85,10 @@ pub(crate) enum Format {
     Timestamped,
     /// As it is, with timestamp and headers of the record being processed: the stores of joins of streams.
     Joined,
+    /// Without the headers before it, which are the record's (KIP-1271).
+    WithHeaders,
+    /// Without headers and timestamp before it, which are the record's (KIP-1271).
+    TimestampedWithHeaders,
 }
 
 #[derive(Clone, Copy)]
@@ -124,6 +131,9 @@ pub(crate) struct StoreCore<K, V, E> {
     pub(crate) engine: E,
     pub(crate) changelog: Option<(Arc<str>, i32)>,
     pub(crate) format: Format,
+    /// Whether deletions have the headers of the record being processed in the changelog, as in Kafka's stores with
+    /// headers; what the DSL puts into those has none.
+    pub(crate) headers_format: bool,
     pub(crate) cache: Option<RecordCache<K, V>>,
     /// The bytes of the key at hand: what orders the cache, and behind them the engine's key.
     pub(crate) key_buffer: Vec<u8>,
@@ -142,13 +152,14 @@ pub(crate) struct CoreParts<V, E> {
     pub(crate) engine: E,
     pub(crate) changelog: Option<(Arc<str>, i32)>,
     pub(crate) format: Format,
+    pub(crate) headers_format: bool,
     pub(crate) caching: bool,
     pub(crate) prefix: usize,
 }
 
 impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
     pub(crate) fn new(parts: CoreParts<V, E>) -> Self {
-        let CoreParts { name, value_serde, engine, changelog, format, caching, prefix } = parts;
+        let CoreParts { name, value_serde, engine, changelog, format, headers_format, caching, prefix } = parts;
         StoreCore {
             topic: changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
             name,
@@ -156,6 +167,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             engine,
             changelog,
             format,
+            headers_format,
             cache: caching.then(RecordCache::new),
             key_buffer: Vec::new(),
             prefix,
@@ -207,7 +219,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             if !self.engine.put(key, bytes)? {
                 rt.drop_record("its segment in the store has expired");
             }
-            return log(self.changelog.as_ref(), self.format, rt, key, bytes);
+            return log(self.changelog.as_ref(), (self.format, self.headers_format), rt, key, bytes);
         };
         let (weight, value_bytes) = match &value {
             None => (0, None),
@@ -232,7 +244,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         }
         let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
         self.engine.remove(key)?;
-        log(self.changelog.as_ref(), self.format, rt, key, None)
+        log(self.changelog.as_ref(), (self.format, self.headers_format), rt, key, None)
     }
 
     /// Puts below the cache, under a key that is in use by no other value: what stores do that keep every value.
@@ -251,7 +263,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         if counts && !self.engine.put(key, bytes)? {
             rt.drop_record("its segment in the store has expired");
         }
-        log(self.changelog.as_ref(), self.format, rt, key, bytes)
+        log(self.changelog.as_ref(), (self.format, self.headers_format), rt, key, bytes)
     }
 
     pub(crate) fn decode(&self, bytes: &[u8]) -> Result<V> {
@@ -332,7 +344,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             if !self.engine.put(below, bytes)? {
                 rt.drop_record("its segment in the store has expired");
             }
-            log(self.changelog.as_ref(), self.format, rt, below, bytes)?;
+            log(self.changelog.as_ref(), (self.format, self.headers_format), rt, below, bytes)?;
             if value.is_none() {
                 self.forget(&row.bytes, rt);
             }
@@ -367,16 +379,23 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
     }
 
     /// Takes a record of the changelog.
-    pub(crate) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
-        match (self.format, value) {
-            (Format::Timestamped, Some(value)) => {
-                self.value_buffer.clear();
-                self.value_buffer.extend_from_slice(&timestamp.to_be_bytes());
-                self.value_buffer.extend_from_slice(value);
-                self.engine.put(key, Some(&self.value_buffer)).map(drop)
-            }
-            _ => self.engine.put(key, value).map(drop),
+    pub(crate) fn restore(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: i64,
+        headers: &Headers,
+    ) -> Result<()> {
+        let Some(value) = value else { return self.engine.put(key, None).map(drop) };
+        self.value_buffer.clear();
+        if matches!(self.format, Format::WithHeaders | Format::TimestampedWithHeaders) {
+            write_headers(headers, &mut self.value_buffer);
         }
+        if matches!(self.format, Format::Timestamped | Format::TimestampedWithHeaders) {
+            self.value_buffer.extend_from_slice(&timestamp.to_be_bytes());
+        }
+        self.value_buffer.extend_from_slice(value);
+        self.engine.put(key, Some(&self.value_buffer)).map(drop)
     }
 }
 
@@ -394,24 +413,38 @@ pub(crate) fn unreadable(topic: &str, origin: SerdeOrigin, source: SerdeError) -
 /// Sends a write to the changelog.
 fn log(
     changelog: Option<&(Arc<str>, i32)>,
-    format: Format,
+    (format, headers_format): (Format, bool),
     rt: &mut Runtime,
     key: &[u8],
     value: Option<&[u8]>,
 ) -> Result<()> {
     let Some((topic, partition)) = changelog else { return Ok(()) };
-    let (timestamp, value) = match (format, value.and_then(|value| value.split_first_chunk::<8>())) {
-        (Format::Timestamped, Some((timestamp, value))) => (i64::from_be_bytes(*timestamp), Some(value)),
-        _ => (rt.context.timestamp, value),
+    let (mut headers, mut timestamp, mut logged) = (Headers::new(), rt.context.timestamp, value);
+    let of_record = match format {
+        Format::Joined => true,
+        Format::WithHeaders | Format::TimestampedWithHeaders => value.is_none(),
+        Format::Plain | Format::Timestamped => headers_format && value.is_none(),
     };
-    let none = Headers::new();
+    if of_record {
+        headers = rt.context.headers.clone();
+    }
+    if let (Format::WithHeaders | Format::TimestampedWithHeaders, Some(value)) = (format, value)
+        && let Some((own, rest)) = split_headers(value)
+    {
+        (headers, logged) = (own, Some(rest));
+    }
+    if let (Format::Timestamped | Format::TimestampedWithHeaders, Some(value)) = (format, logged)
+        && let Some((own, rest)) = value.split_first_chunk::<8>()
+    {
+        (timestamp, logged) = (i64::from_be_bytes(*own), Some(rest));
+    }
     rt.collector.send(ProducerRecord {
         topic,
         partition: Some(*partition),
         timestamp: Some(timestamp),
-        headers: if format == Format::Joined { &rt.context.headers } else { &none },
+        headers: &headers,
         key: Some(key),
-        value,
+        value: logged,
     })
 }
 
@@ -432,7 +465,16 @@ macro_rules! any_store {
                 self.core.engine.committed_offset()
             }
             fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
-                self.core.restore(key, value, timestamp)
+                self.core.restore(key, value, timestamp, &$crate::record::Headers::new())
+            }
+            fn restore_with_headers(
+                &mut self,
+                key: &[u8],
+                value: Option<&[u8]>,
+                timestamp: i64,
+                headers: &$crate::record::Headers,
+            ) -> Result<()> {
+                self.core.restore(key, value, timestamp, headers)
             }
             fn persistent(&self) -> bool {
                 self.core.engine.persistent()

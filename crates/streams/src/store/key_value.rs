@@ -6,11 +6,12 @@ use super::{
     AnyStore, StoreInit,
     core::{CoreParts, Flushed, Format, StoreCore, any_store, unreadable},
     merge,
+    with_headers::ValueTimestampHeadersSerde,
 };
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeError, SerdeOrigin},
-    record::ValueAndTimestamp,
+    record::{ValueAndTimestamp, ValueTimestampHeaders},
     serdes::{Serde, SerdeRef},
     state::{BytesIter, KeyValueBytesStore, KeyValueSupplier, Order},
     task::Runtime,
@@ -27,6 +28,9 @@ pub struct KeyValueStore<K, V> {
 /// The store of tables and aggregates: each value with the timestamp of its last update.
 pub type TimestampedKeyValueStore<K, V> = KeyValueStore<K, ValueAndTimestamp<V>>;
 
+/// The store that keeps headers with its values and their timestamps (KIP-1271).
+pub type TimestampedKeyValueStoreWithHeaders<K, V> = KeyValueStore<K, ValueTimestampHeaders<V>>;
+
 impl<K, V> std::fmt::Debug for KeyValueStore<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyValueStore").field("name", &self.core.name).finish_non_exhaustive()
@@ -40,6 +44,8 @@ pub(crate) struct KeyValueSpec<K, V> {
     pub(crate) key_serde: Option<ErasedSerde>,
     pub(crate) value_serde: ValueSerde<V>,
     pub(crate) format: Format,
+    /// Whether `dsl.store.format` decides about headers.
+    pub(crate) of_dsl: bool,
     pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
 }
 
@@ -54,6 +60,7 @@ impl<K: Data, V: Data> KeyValueSpec<K, V> {
             key_serde: key,
             value_serde: Arc::new(move |init| resolve(value.as_ref(), init, false)),
             format: Format::Plain,
+            of_dsl: false,
             types: std::marker::PhantomData,
         }
     }
@@ -68,8 +75,9 @@ impl<K: Data, V: Data> KeyValueSpec<K, ValueAndTimestamp<V>> {
         key: Option<ErasedSerde>,
         value: Option<ErasedSerde>,
     ) -> Self {
-        let store = name.clone();
+        let (store, of_dsl) = (name.clone(), supplier.is_none());
         KeyValueSpec {
+            of_dsl,
             name,
             supplier: Arc::new(move |init| match &supplier {
                 Some(supplier) => supplier.clone(),
@@ -84,6 +92,28 @@ impl<K: Data, V: Data> KeyValueSpec<K, ValueAndTimestamp<V>> {
                     .map(|serde| Arc::new(ValueAndTimestampSerde(serde)) as SerdeRef<ValueAndTimestamp<V>>)
             }),
             format: Format::Timestamped,
+            types: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<K: Data, V: Data> KeyValueSpec<K, ValueTimestampHeaders<V>> {
+    /// A store of values with their timestamps and headers.
+    pub(crate) fn with_headers(
+        supplier: KeyValueSupplier,
+        key: Option<ErasedSerde>,
+        value: Option<ErasedSerde>,
+    ) -> Self {
+        KeyValueSpec {
+            name: supplier.name().to_owned(),
+            supplier: Arc::new(move |_| supplier.clone()),
+            key_serde: key,
+            value_serde: Arc::new(move |init| {
+                resolve(value.as_ref(), init, false)
+                    .map(|serde| Arc::new(ValueTimestampHeadersSerde(serde)) as SerdeRef<ValueTimestampHeaders<V>>)
+            }),
+            format: Format::TimestampedWithHeaders,
+            of_dsl: false,
             types: std::marker::PhantomData,
         }
     }
@@ -104,11 +134,13 @@ impl<K: Data, V: Flow> KeyValueSpec<K, V> {
             name: Arc::from(self.name.as_str()),
             value_serde,
             engine: match self.format {
-                Format::Plain | Format::Joined => (self.supplier)(init).get(init.engine)?,
                 Format::Timestamped => (self.supplier)(init).get_timestamped(init.engine)?,
+                Format::TimestampedWithHeaders => (self.supplier)(init).get_with_headers(init.engine)?,
+                Format::Plain | Format::Joined | Format::WithHeaders => (self.supplier)(init).get(init.engine)?,
             },
             changelog: init.changelog.clone(),
             format: self.format,
+            headers_format: self.of_dsl && init.config.headers_format(),
             caching: init.caching,
             prefix: 0,
         });
@@ -117,6 +149,11 @@ impl<K: Data, V: Flow> KeyValueSpec<K, V> {
 }
 
 impl<K: Flow, V: Flow> KeyValueStore<K, V> {
+    /// Whether `dsl.store.format` made it a store that keeps headers; what the DSL puts has none.
+    pub(crate) fn has_headers_format(&self) -> bool {
+        self.core.headers_format
+    }
+
     pub(crate) fn set_flush_listener(&mut self, slot: usize, send_old: bool) -> bool {
         self.core.set_flush_listener(slot, send_old)
     }

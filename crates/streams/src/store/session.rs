@@ -5,12 +5,15 @@ use std::sync::Arc;
 use super::{
     AnyStore, StoreInit,
     core::{CoreParts, Flushed, Format, StoreCore, any_store},
-    key_value::resolve,
+    key_value::{ValueSerde, resolve},
     timed::{TimedCore, TimedKeys, prefix},
+    with_headers::AggregationWithHeadersSerde,
 };
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result},
+    record::AggregationWithHeaders,
+    serdes::SerdeRef,
     state::{KeySchema, Order, SessionSupplier, TimeRange},
     task::Runtime,
     windowed::{Window, Windowed},
@@ -25,6 +28,9 @@ pub struct SessionStore<K, V> {
     keys: TimedKeys<K>,
 }
 
+/// The session store that keeps headers with its values (KIP-1271).
+pub type SessionStoreWithHeaders<K, V> = SessionStore<K, AggregationWithHeaders<V>>;
+
 impl<K, V> std::fmt::Debug for SessionStore<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SessionStore").field("name", &self.core.name).finish_non_exhaustive()
@@ -36,24 +42,70 @@ pub(crate) struct SessionSpec<K, V> {
     pub(crate) name: String,
     pub(crate) supplier: Arc<dyn Fn(&StoreInit<'_>) -> SessionSupplier + Send + Sync>,
     pub(crate) key_serde: Option<ErasedSerde>,
-    pub(crate) value_serde: Option<ErasedSerde>,
+    pub(crate) value_serde: ValueSerde<V>,
+    pub(crate) format: Format,
+    /// Whether `dsl.store.format` decides about headers.
+    pub(crate) of_dsl: bool,
     pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
 }
 
+type Supply = Arc<dyn Fn(&StoreInit<'_>) -> SessionSupplier + Send + Sync>;
+
 impl<K: Data, V: Data> SessionSpec<K, V> {
+    /// A store of plain values.
+    pub(crate) fn plain(
+        name: String,
+        supplier: Supply,
+        of_dsl: bool,
+        key_serde: Option<ErasedSerde>,
+        value: Option<ErasedSerde>,
+    ) -> Self {
+        let value_serde: ValueSerde<V> = Arc::new(move |init| resolve(value.as_ref(), init, false));
+        let types = std::marker::PhantomData;
+        SessionSpec { name, supplier, key_serde, value_serde, format: Format::Plain, of_dsl, types }
+    }
+}
+
+impl<K: Data, V: Data> SessionSpec<K, AggregationWithHeaders<V>> {
+    /// A store of values with their headers.
+    pub(crate) fn with_headers(
+        supplier: SessionSupplier,
+        key: Option<ErasedSerde>,
+        value: Option<ErasedSerde>,
+    ) -> Self {
+        SessionSpec {
+            name: supplier.name().to_owned(),
+            supplier: Arc::new(move |_| supplier.clone()),
+            key_serde: key,
+            value_serde: Arc::new(move |init| {
+                resolve(value.as_ref(), init, false)
+                    .map(|serde| Arc::new(AggregationWithHeadersSerde(serde)) as SerdeRef<AggregationWithHeaders<V>>)
+            }),
+            format: Format::WithHeaders,
+            of_dsl: false,
+            types: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<K: Data, V: Flow> SessionSpec<K, V> {
     pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
         let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
         let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
         let key_serde = key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?;
-        let value_serde = resolve::<V>(self.value_serde.as_ref(), init, false);
+        let value_serde = (self.value_serde)(init);
         let value_serde = value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?;
         let supplier = (self.supplier)(init);
         let core = StoreCore::new(CoreParts {
             name: Arc::from(self.name.as_str()),
             value_serde,
-            engine: supplier.get(init.engine)?,
+            engine: match self.format {
+                Format::WithHeaders => supplier.get_with_headers(init.engine)?,
+                _ => supplier.get(init.engine)?,
+            },
             changelog: init.changelog.clone(),
-            format: Format::Plain,
+            format: self.format,
+            headers_format: self.of_dsl && init.config.headers_format(),
             caching: init.caching,
             prefix: prefix(false),
         });
@@ -64,6 +116,11 @@ impl<K: Data, V: Data> SessionSpec<K, V> {
 }
 
 impl<K: Flow, V: Flow> SessionStore<K, V> {
+    /// Whether `dsl.store.format` made it a store that keeps headers; what the DSL puts has none.
+    pub(crate) fn has_headers_format(&self) -> bool {
+        self.core.headers_format
+    }
+
     pub(crate) fn set_flush_listener(&mut self, slot: usize, send_old: bool) -> bool {
         self.core.set_flush_listener(slot, send_old)
     }

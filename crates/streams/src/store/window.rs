@@ -7,11 +7,12 @@ use super::{
     core::{CoreParts, Flushed, Format, StoreCore, any_store},
     key_value::{ValueAndTimestampSerde, ValueSerde, resolve},
     timed::{TimedCore, TimedKeys, prefix},
+    with_headers::{ValueAloneSerde, ValueTimestampHeadersSerde},
 };
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result},
-    record::ValueAndTimestamp,
+    record::{ValueAndTimestamp, ValueTimestampHeaders},
     serdes::SerdeRef,
     state::{KeySchema, Order, TimeRange, WindowSupplier},
     task::Runtime,
@@ -26,6 +27,7 @@ pub struct WindowStore<K, V> {
     core: TimedCore<K, V>,
     keys: TimedKeys<K>,
     duplicates: Option<Sequences>,
+    of_join: bool,
 }
 
 /// The numbers of the values of a store that retains duplicates.
@@ -42,6 +44,9 @@ struct Sequences {
 /// The store of windowed aggregates: each value with the timestamp of its last update.
 pub type TimestampedWindowStore<K, V> = WindowStore<K, ValueAndTimestamp<V>>;
 
+/// The window store that keeps headers with its values and their timestamps (KIP-1271).
+pub type TimestampedWindowStoreWithHeaders<K, V> = WindowStore<K, ValueTimestampHeaders<V>>;
+
 impl<K, V> std::fmt::Debug for WindowStore<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WindowStore").field("name", &self.core.name).finish_non_exhaustive()
@@ -55,6 +60,8 @@ pub(crate) struct WindowSpec<K, V> {
     pub(crate) key_serde: Option<ErasedSerde>,
     pub(crate) value_serde: ValueSerde<V>,
     pub(crate) format: Format,
+    /// Whether `dsl.store.format` decides about headers.
+    pub(crate) of_dsl: bool,
     pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
 }
 
@@ -68,23 +75,7 @@ impl<K: Data, V: Data> WindowSpec<K, V> {
             key_serde: key,
             value_serde: Arc::new(move |init| resolve(value.as_ref(), init, false)),
             format: Format::Plain,
-            types: std::marker::PhantomData,
-        }
-    }
-
-    /// The store of one side of a join of streams: plain values, and a changelog that has the records' headers.
-    pub(crate) fn joined(
-        name: String,
-        supplier: Arc<dyn Fn(&StoreInit<'_>) -> WindowSupplier + Send + Sync>,
-        key: Option<ErasedSerde>,
-        value: Option<ErasedSerde>,
-    ) -> Self {
-        WindowSpec {
-            name,
-            supplier,
-            key_serde: key,
-            value_serde: Arc::new(move |init| resolve(value.as_ref(), init, false)),
-            format: Format::Joined,
+            of_dsl: false,
             types: std::marker::PhantomData,
         }
     }
@@ -95,6 +86,7 @@ impl<K: Data, V: Data> WindowSpec<K, ValueAndTimestamp<V>> {
     pub(crate) fn timestamped(
         name: String,
         supplier: Arc<dyn Fn(&StoreInit<'_>) -> WindowSupplier + Send + Sync>,
+        of_dsl: bool,
         key: Option<ErasedSerde>,
         value: Option<ErasedSerde>,
     ) -> Self {
@@ -107,6 +99,51 @@ impl<K: Data, V: Data> WindowSpec<K, ValueAndTimestamp<V>> {
                     .map(|serde| Arc::new(ValueAndTimestampSerde(serde)) as SerdeRef<ValueAndTimestamp<V>>)
             }),
             format: Format::Timestamped,
+            of_dsl,
+            types: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<K: Data, V: Data> WindowSpec<K, ValueTimestampHeaders<V>> {
+    /// The store of one side of a join of streams: of a row it keeps the value alone, unless `dsl.store.format` says
+    /// more; its changelog has the records' headers.
+    pub(crate) fn joined(
+        name: String,
+        supplier: Arc<dyn Fn(&StoreInit<'_>) -> WindowSupplier + Send + Sync>,
+        of_dsl: bool,
+        (key_serde, value): (Option<ErasedSerde>, Option<ErasedSerde>),
+    ) -> Self {
+        let value_serde: ValueSerde<ValueTimestampHeaders<V>> = Arc::new(move |init| {
+            let serde = resolve::<V>(value.as_ref(), init, false)?;
+            Some(match of_dsl && init.config.headers_format() {
+                true => Arc::new(ValueTimestampHeadersSerde(serde)),
+                false => Arc::new(ValueAloneSerde(serde)),
+            })
+        });
+        WindowSpec {
+            name,
+            supplier,
+            key_serde,
+            value_serde,
+            format: Format::Joined,
+            of_dsl,
+            types: std::marker::PhantomData,
+        }
+    }
+
+    /// A store of values with their timestamps and headers.
+    pub(crate) fn with_headers(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
+        WindowSpec {
+            name: supplier.name().to_owned(),
+            supplier: Arc::new(move |_| supplier.clone()),
+            key_serde: key,
+            value_serde: Arc::new(move |init| {
+                resolve(value.as_ref(), init, false)
+                    .map(|serde| Arc::new(ValueTimestampHeadersSerde(serde)) as SerdeRef<ValueTimestampHeaders<V>>)
+            }),
+            format: Format::TimestampedWithHeaders,
+            of_dsl: false,
             types: std::marker::PhantomData,
         }
     }
@@ -119,15 +156,22 @@ impl<K: Data, V: Flow> WindowSpec<K, V> {
         let key_serde = key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?;
         let value_serde = (self.value_serde)(init).ok_or_else(|| missing(std::any::type_name::<V>()))?;
         let supplier = (self.supplier)(init);
+        let headers_format = self.of_dsl && init.config.headers_format();
+        let format = match self.format {
+            Format::Joined if headers_format => Format::TimestampedWithHeaders,
+            format => format,
+        };
         let core = StoreCore::new(CoreParts {
             name: Arc::from(self.name.as_str()),
             value_serde,
-            engine: match self.format {
-                Format::Plain | Format::Joined => supplier.get(init.engine)?,
+            engine: match format {
                 Format::Timestamped => supplier.get_timestamped(init.engine)?,
+                Format::TimestampedWithHeaders => supplier.get_with_headers(init.engine)?,
+                Format::Plain | Format::Joined | Format::WithHeaders => supplier.get(init.engine)?,
             },
             changelog: init.changelog.clone(),
-            format: self.format,
+            format,
+            headers_format,
             caching: init.caching && !supplier.retain_duplicates(),
             prefix: prefix(supplier.is_time_ordered()),
         });
@@ -139,11 +183,21 @@ impl<K: Data, V: Flow> WindowSpec<K, V> {
             time_ordered: supplier.is_time_ordered(),
         };
         let duplicates = supplier.retain_duplicates().then(Sequences::default);
-        Ok(Box::new(WindowStore { core, keys, duplicates }))
+        let of_join = self.format == Format::Joined;
+        Ok(Box::new(WindowStore { core, keys, duplicates, of_join }))
     }
 }
 
 impl<K: Flow, V: Flow> WindowStore<K, V> {
+    pub(crate) fn is_of_join(&self) -> bool {
+        self.of_join
+    }
+
+    /// Whether `dsl.store.format` made it a store that keeps headers; what the DSL puts has none.
+    pub(crate) fn has_headers_format(&self) -> bool {
+        self.core.headers_format
+    }
+
     pub(crate) fn set_flush_listener(&mut self, slot: usize, send_old: bool) -> bool {
         self.core.set_flush_listener(slot, send_old)
     }

@@ -107,12 +107,14 @@ impl Topology {
         for sources in &self.copartition_groups {
             let topics: BTreeSet<_> =
                 self.topics_of(sources).into_iter().map(|topic| self.decorate(topic, application)).collect();
-            match groups.iter_mut().find(|group| !group.is_disjoint(&topics)) {
-                Some(group) => group.extend(topics),
-                // What is below an aggregation or a suppression has no topics of its own.
-                None if topics.is_empty() => {}
-                None => groups.push(topics),
+            // What is below an aggregation or a suppression has no topics of its own.
+            if topics.is_empty() {
+                continue;
             }
+            let (touched, mut apart): (Vec<_>, Vec<_>) =
+                groups.into_iter().partition(|group: &BTreeSet<String>| !group.is_disjoint(&topics));
+            apart.push(touched.into_iter().fold(topics, |all, group| &all | &group));
+            groups = apart;
         }
         groups
     }

@@ -120,11 +120,11 @@ trait Task: Stores {
     }
 
     /// Increments the number that a store holds for the key.
-    fn count(&mut self, store: &str, key: &Maybe, timestamp: i64) -> Result<i64> {
+    fn count(&mut self, store: &str, key: &Maybe, timestamp: i64, headers: &Headers) -> Result<i64> {
         let key = key.clone().expect("a key is not null");
         self.with_store(store, |mut store| {
             let count = number(&store.value(&key)?).wrapping_add(1);
-            store.put(&key, Some(Val::Long(count)), timestamp)?;
+            store.put(&key, Some(Val::Long(count)), timestamp, headers)?;
             Ok(count)
         })
     }
@@ -217,7 +217,7 @@ impl Processor for Canned {
             Action::SetTimestamp(timestamp) => ctx.forward(record.with_timestamp(*timestamp)),
             Action::AddTimestamp(by) => ctx.forward(record.with_timestamp(timestamp + by)),
             Action::Count(store) => {
-                let count = ctx.count(store, &record.key, timestamp)?;
+                let count = ctx.count(store, &record.key, timestamp, &record.headers)?;
                 ctx.forward(record.with_value(Some(Val::Long(count))))
             }
             Action::Command(store) => {
@@ -330,7 +330,7 @@ impl FixedKeyProcessor for CannedFixed {
             Action::SetTimestamp(timestamp) => ctx.forward(record.with_timestamp(*timestamp)),
             Action::AddTimestamp(by) => ctx.forward(record.with_timestamp(timestamp + by)),
             Action::Count(store) => {
-                let count = ctx.count(store, record.key(), timestamp)?;
+                let count = ctx.count(store, record.key(), timestamp, &record.headers)?;
                 ctx.forward(record.with_value(Some(Val::Long(count))))
             }
             Action::Command(store) => {

@@ -156,9 +156,6 @@ impl<'a> Player<'a> {
     }
 
     fn play(&mut self) -> std::result::Result<(), Unsupported> {
-        if let Some(kind) = self.kind_with_headers() {
-            return Err(Unsupported(format!("store kind {kind}")));
-        }
         let config = match self.config() {
             Ok(config) => config,
             Err(Stop::Unsupported(what)) => return Err(Unsupported(what)),
@@ -195,12 +192,6 @@ impl<'a> Player<'a> {
             Ok(()) => Ok(()),
             Err(error) => self.fail("close", None, None, error),
         }
-    }
-
-    /// A store that the case expects to keep headers with its values.
-    fn kind_with_headers(&self) -> Option<&str> {
-        let stores = self.spec["expected"]["stores"].as_object()?;
-        stores.values().filter_map(|store| store["kind"].as_str()).find(|kind| kind.ends_with("WithHeaders"))
     }
 
     fn config(&self) -> std::result::Result<StreamsConfig, Stop> {

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value as Json, json};
 use vltava_streams::{
-    KeyValueStore, Materialized, Result, SessionStore, StoreBuilder, TimestampedKeyValueStore, TimestampedWindowStore,
-    TopologyTestDriver, ValueAndTimestamp, WindowStore,
+    AggregationWithHeaders, KeyValueStore, Materialized, Result, SessionStore, SessionStoreWithHeaders, StoreBuilder,
+    TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore,
+    TimestampedWindowStoreWithHeaders, TopologyTestDriver, ValueAndTimestamp, ValueTimestampHeaders, WindowStore,
     dsl::{KeyValueStores, SessionStores, StoreFamily, StoreType, WindowStores},
     record::Headers,
     state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
@@ -25,6 +26,9 @@ type Timestamped = TimestampedKeyValueStore<Val, Val>;
 type Windows = WindowStore<Val, Val>;
 type TimestampedWindows = TimestampedWindowStore<Val, Val>;
 type Sessions = SessionStore<Val, Val>;
+type Headed = TimestampedKeyValueStoreWithHeaders<Val, Val>;
+type HeadedWindows = TimestampedWindowStoreWithHeaders<Val, Val>;
+type HeadedSessions = SessionStoreWithHeaders<Val, Val>;
 
 // ---- stores as steps describe them -------------------------------------------------------------
 
@@ -33,6 +37,7 @@ pub fn key_value_supplier(spec: &str, name: &str) -> Step<KeyValueSupplier> {
     match spec.split(':').next().unwrap() {
         "persistent" => Ok(KeyValueSupplier::persistent(name)),
         "persistent_timestamped" => Ok(KeyValueSupplier::persistent_timestamped(name)),
+        "persistent_timestamped_with_headers" => Ok(KeyValueSupplier::persistent_timestamped_with_headers(name)),
         "in_memory" => Ok(KeyValueSupplier::in_memory(name)),
         other => Err(Stop::Unsupported(format!("supplier {other}"))),
     }
@@ -45,6 +50,7 @@ pub fn window_supplier(spec: &str, name: &str) -> Step<WindowSupplier> {
     let make: fn(String, Duration, Duration, bool) -> Result<WindowSupplier> = match words[0] {
         "persistent_window" => WindowSupplier::persistent,
         "persistent_timestamped_window" => WindowSupplier::persistent_timestamped,
+        "persistent_timestamped_window_with_headers" => WindowSupplier::persistent_timestamped_with_headers,
         "in_memory_window" => WindowSupplier::in_memory,
         other => return Err(Stop::Unsupported(format!("supplier {other}"))),
     };
@@ -57,6 +63,7 @@ pub fn session_supplier(spec: &str, name: &str) -> Step<SessionSupplier> {
     let retention = duration(&json!(retention.parse::<i64>().unwrap()))?;
     match kind {
         "persistent_session" => Ok(SessionSupplier::persistent(name, retention)),
+        "persistent_session_with_headers" => Ok(SessionSupplier::persistent_with_headers(name, retention)),
         "in_memory_session" => Ok(SessionSupplier::in_memory(name, retention)),
         other => Err(Stop::Unsupported(format!("supplier {other}"))),
     }
@@ -145,6 +152,9 @@ pub enum AnyBuilder {
     Window(StoreBuilder<Windows>),
     TimestampedWindow(StoreBuilder<TimestampedWindows>),
     Session(StoreBuilder<Sessions>),
+    Headed(StoreBuilder<Headed>),
+    HeadedWindow(StoreBuilder<HeadedWindows>),
+    HeadedSession(StoreBuilder<HeadedSessions>),
 }
 
 /// Does the same with a builder of any kind.
@@ -156,6 +166,9 @@ macro_rules! each_builder {
             AnyBuilder::Window($builder) => $do,
             AnyBuilder::TimestampedWindow($builder) => $do,
             AnyBuilder::Session($builder) => $do,
+            AnyBuilder::Headed($builder) => $do,
+            AnyBuilder::HeadedWindow($builder) => $do,
+            AnyBuilder::HeadedSession($builder) => $do,
         }
     };
 }
@@ -183,6 +196,21 @@ impl AnyBuilder {
             "session" => {
                 let supplier = session_supplier(field("supplier"), field("name"))?;
                 AnyBuilder::Session(with_options(StoreBuilder::session_with(supplier, key, value), spec))
+            }
+            "timestamped_key_value_with_headers" => AnyBuilder::Headed(with_options(
+                StoreBuilder::timestamped_key_value_with_headers_with(supplier()?, key, value),
+                spec,
+            )),
+            "timestamped_window_with_headers" => AnyBuilder::HeadedWindow(with_options(
+                StoreBuilder::timestamped_window_with_headers_with(windows()?, key, value),
+                spec,
+            )),
+            "session_with_headers" => {
+                let supplier = session_supplier(field("supplier"), field("name"))?;
+                AnyBuilder::HeadedSession(with_options(
+                    StoreBuilder::session_with_headers_with(supplier, key, value),
+                    spec,
+                ))
             }
             other => return Err(Stop::Unsupported(format!("store kind {other}"))),
         })
@@ -224,6 +252,9 @@ pub enum AnyStore<'a, 'b> {
     Window(&'a mut StoreAccess<'b, Windows>),
     TimestampedWindow(&'a mut StoreAccess<'b, TimestampedWindows>),
     Session(&'a mut StoreAccess<'b, Sessions>),
+    Headed(&'a mut StoreAccess<'b, Headed>),
+    HeadedWindow(&'a mut StoreAccess<'b, HeadedWindows>),
+    HeadedSession(&'a mut StoreAccess<'b, HeadedSessions>),
 }
 
 /// What holds stores: a processor's context, or the test driver.
@@ -244,6 +275,7 @@ impl Stores for &TopologyTestDriver {
             )*};
         }
         try_as!(Plain => Plain, Timestamped => Timestamped, Windows => Window, TimestampedWindows => TimestampedWindow);
+        try_as!(Headed => Headed, HeadedWindows => HeadedWindow, HeadedSessions => HeadedSession);
         self.store::<Sessions, _>(name, |store| f.take().unwrap()(AnyStore::Session(store)))
     }
 }
@@ -272,6 +304,15 @@ macro_rules! context_stores {
                 if let Ok(mut store) = self.state_store::<lib::SessionStore<Val, Val>>(name) {
                     return f(AnyStore::Session(&mut store));
                 }
+                if let Ok(mut store) = self.state_store::<lib::TimestampedKeyValueStoreWithHeaders<Val, Val>>(name) {
+                    return f(AnyStore::Headed(&mut store));
+                }
+                if let Ok(mut store) = self.state_store::<lib::TimestampedWindowStoreWithHeaders<Val, Val>>(name) {
+                    return f(AnyStore::HeadedWindow(&mut store));
+                }
+                if let Ok(mut store) = self.state_store::<lib::SessionStoreWithHeaders<Val, Val>>(name) {
+                    return f(AnyStore::HeadedSession(&mut store));
+                }
                 let mut store = self.state_store::<lib::TimestampedKeyValueStore<Val, Val>>(name)?;
                 f(AnyStore::Timestamped(&mut store))
             }
@@ -285,14 +326,18 @@ impl AnyStore<'_, '_> {
         match self {
             AnyStore::Plain(store) => store.get(key),
             AnyStore::Timestamped(store) => Ok(store.get(key)?.map(|row| row.value)),
+            AnyStore::Headed(store) => Ok(store.get(key)?.map(|row| row.value)),
             _ => panic!("not a key-value store"),
         }
     }
 
-    pub fn put(&mut self, key: &Val, value: Maybe, timestamp: i64) -> Result<()> {
+    pub fn put(&mut self, key: &Val, value: Maybe, timestamp: i64, headers: &Headers) -> Result<()> {
         match self {
             AnyStore::Plain(store) => store.put(key, value),
             AnyStore::Timestamped(store) => store.put(key, value.map(|value| ValueAndTimestamp::new(value, timestamp))),
+            AnyStore::Headed(store) => {
+                store.put(key, value.map(|value| ValueTimestampHeaders::new(value, timestamp, headers.clone())))
+            }
             _ => panic!("not a key-value store"),
         }
     }
@@ -301,6 +346,7 @@ impl AnyStore<'_, '_> {
         match self {
             AnyStore::Plain(store) => store.delete(key).map(drop),
             AnyStore::Timestamped(store) => store.delete(key).map(drop),
+            AnyStore::Headed(store) => store.delete(key).map(drop),
             _ => panic!("not a key-value store"),
         }
     }
@@ -310,12 +356,13 @@ impl AnyStore<'_, '_> {
         match self {
             AnyStore::Plain(store) => store.all(),
             AnyStore::Timestamped(store) => Ok(store.all()?.into_iter().map(|(key, row)| (key, row.value)).collect()),
+            AnyStore::Headed(store) => Ok(store.all()?.into_iter().map(|(key, row)| (key, row.value)).collect()),
             _ => panic!("not a key-value store"),
         }
     }
 
     /// Runs a command line; `timestamp` and `headers` are what writes use that name none.
-    pub fn run(&mut self, command: &str, timestamp: i64, _headers: &Headers) -> Result<String> {
+    pub fn run(&mut self, command: &str, timestamp: i64, headers: &Headers) -> Result<String> {
         let words: Vec<_> = command.split(' ').collect();
         let result = match self {
             AnyStore::Plain(store) => key_value(store, &words, |value, _| value)?,
@@ -326,40 +373,105 @@ impl AnyStore<'_, '_> {
             AnyStore::TimestampedWindow(store) => {
                 timed::window(store, &words, |value, ts| ValueAndTimestamp::new(value, ts.unwrap_or(timestamp)))?
             }
-            AnyStore::Session(store) => timed::session(store, &words)?,
+            AnyStore::Session(store) => timed::session(store, &words, |value| value)?,
+            AnyStore::Headed(store) => key_value(store, &words, |value, ts| {
+                ValueTimestampHeaders::new(value, ts.unwrap_or(timestamp), headers.clone())
+            })?,
+            AnyStore::HeadedWindow(store) => timed::window(store, &words, |value, ts| {
+                ValueTimestampHeaders::new(value, ts.unwrap_or(timestamp), headers.clone())
+            })?,
+            AnyStore::HeadedSession(store) => {
+                timed::session(store, &words, |value| AggregationWithHeaders::new(value, headers.clone()))?
+            }
         };
+        let bare = match self {
+            AnyStore::Timestamped(store) => store.has_headers_format(),
+            AnyStore::TimestampedWindow(store) => store.has_headers_format(),
+            AnyStore::Session(store) => store.has_headers_format(),
+            _ => false,
+        };
+        let result = if bare { with_no_headers(&result) } else { result };
         Ok(format!("{command} -> {result}"))
     }
 
     /// The content, as the expectation of a case shows it.
     pub fn dump(&mut self) -> Result<Json> {
+        // A store that the DSL made in the format with headers shows as one: without any.
+        let bare = || Some(Headers::new());
         Ok(match self {
             AnyStore::Plain(store) => {
                 let entries = store.all()?.into_iter().map(|(key, value)| json!([typed(key), typed(value)]));
                 json!({ "kind": "keyValue", "entries": entries.collect::<Vec<_>>() })
             }
             AnyStore::Timestamped(store) => {
-                let rows = store.all()?.into_iter();
-                let entries = rows.map(|(key, row)| json!([typed(key), typed(row.value), row.timestamp]));
-                json!({ "kind": "timestampedKeyValue", "entries": entries.collect::<Vec<_>>() })
+                let headers = store.has_headers_format().then(bare).flatten();
+                let entry = |(key, row): (Val, ValueAndTimestamp<Val>)| {
+                    (vec![typed(key), typed(row.value), json!(row.timestamp)], headers.clone())
+                };
+                shown("timestampedKeyValue", headers.is_some(), store.all()?.into_iter().map(entry))
+            }
+            AnyStore::Headed(store) => {
+                let entry = |(key, row): (Val, ValueTimestampHeaders<Val>)| {
+                    (vec![typed(key), typed(row.value), json!(row.timestamp)], Some(row.headers))
+                };
+                shown("timestampedKeyValue", true, store.all()?.into_iter().map(entry))
             }
             AnyStore::Window(store) => {
-                let entries = store.all()?.into_iter().map(|(key, value)| timed::entry(key, [typed(value)]));
-                json!({ "kind": "window", "entries": entries.collect::<Vec<_>>() })
+                let entry = |(key, value)| (timed::entry(key, [typed(value)]), None);
+                shown("window", false, store.all()?.into_iter().map(entry))
             }
             AnyStore::TimestampedWindow(store) => {
+                let headers = store.has_headers_format().then(bare).flatten();
                 let entry = |(key, row): (_, ValueAndTimestamp<Val>)| {
-                    timed::entry(key, [typed(row.value), json!(row.timestamp)])
+                    (timed::entry(key, [typed(row.value), json!(row.timestamp)]), headers.clone())
                 };
-                json!({ "kind": "timestampedWindow", "entries": store.all()?.into_iter().map(entry).collect::<Vec<_>>() })
+                shown("timestampedWindow", headers.is_some(), store.all()?.into_iter().map(entry))
+            }
+            // The DSL's stores of joins forget what comes with the value, unless the format is that with headers.
+            AnyStore::HeadedWindow(store) if store.is_of_join() && !store.has_headers_format() => {
+                let entry = |(key, row): (_, ValueTimestampHeaders<Val>)| (timed::entry(key, [typed(row.value)]), None);
+                shown("window", false, store.all()?.into_iter().map(entry))
+            }
+            AnyStore::HeadedWindow(store) => {
+                let entry = |(key, row): (_, ValueTimestampHeaders<Val>)| {
+                    (timed::entry(key, [typed(row.value), json!(row.timestamp)]), Some(row.headers))
+                };
+                shown("timestampedWindow", true, store.all()?.into_iter().map(entry))
             }
             AnyStore::Session(store) => {
-                let entries = store.fetch_keys(None, None)?.into_iter();
-                let entries = entries.map(|(key, value)| timed::entry(key, [typed(value)]));
-                json!({ "kind": "session", "entries": entries.collect::<Vec<_>>() })
+                let headers = store.has_headers_format().then(bare).flatten();
+                let entry = |(key, value)| (timed::entry(key, [typed(value)]), headers.clone());
+                shown("session", headers.is_some(), store.fetch_keys(None, None)?.into_iter().map(entry))
+            }
+            AnyStore::HeadedSession(store) => {
+                let entry = |(key, row): (_, AggregationWithHeaders<Val>)| {
+                    (timed::entry(key, [typed(row.aggregation)]), Some(row.headers))
+                };
+                shown("session", true, store.fetch_keys(None, None)?.into_iter().map(entry))
             }
         })
     }
+}
+
+fn shown(kind: &str, with_headers: bool, entries: impl Iterator<Item = (Vec<Json>, Option<Headers>)>) -> Json {
+    let entry = |(mut entry, headers): (Vec<Json>, Option<Headers>)| {
+        entry.extend(headers.map(|headers| {
+            let pairs = headers.iter().map(|h| (h.key.clone(), h.value.as_ref().map(|value| value.to_vec())));
+            payload::headers_json(&pairs.collect())
+        }));
+        json!(entry)
+    };
+    let kind = format!("{kind}{}", if with_headers { "WithHeaders" } else { "" });
+    json!({ "kind": kind, "entries": entries.map(entry).collect::<Vec<_>>() })
+}
+
+/// Values of a store that keeps headers, of which these have none.
+fn with_no_headers(result: &str) -> String {
+    let part = |part: &str| match part {
+        "" | "ok" | "null" => part.to_owned(),
+        value => format!("{value}{{}}"),
+    };
+    result.split(';').map(part).collect::<Vec<_>>().join(";")
 }
 
 fn typed(value: Val) -> Json {
@@ -380,6 +492,17 @@ impl Show for Val {
 impl Show for ValueAndTimestamp<Val> {
     fn show(&self) -> String {
         format!("{}@{}", self.value.show(), self.timestamp)
+    }
+}
+
+impl Show for ValueTimestampHeaders<Val> {
+    fn show(&self) -> String {
+        format!("{}@{}{}", self.value.show(), self.timestamp, show_headers(&self.headers))
+    }
+}
+impl Show for AggregationWithHeaders<Val> {
+    fn show(&self) -> String {
+        format!("{}{}", self.aggregation.show(), show_headers(&self.headers))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{super::windows::SessionWindows, output::Output, stream::Functions};
 use crate::{
     data::{Data, Nullable},
     error::Result,
-    record::{Change, Record},
+    record::{Change, Headers, Record},
     state::Order,
     store::{SessionStore, StoreHandle},
     task::{Process, TaskCtx},
@@ -113,6 +113,8 @@ impl<W: WindowedKey, A: Data, F, M> SessionNode<W, A, F, M> {
 
     fn forward_sessions(&mut self, ctx: &mut TaskCtx) -> Result<()> {
         let store = self.store;
+        // What comes from a store with headers has that store's headers: none.
+        let bare = ctx.store(store)?.0.has_headers_format();
         self.out.forward_flushed(
             ctx,
             |ctx| {
@@ -121,7 +123,8 @@ impl<W: WindowedKey, A: Data, F, M> SessionNode<W, A, F, M> {
             },
             |row| {
                 let timestamp = row.key.window.end();
-                Record { key: row.key, value: Change::new(row.new, row.old), timestamp, headers: row.headers }
+                let headers = if bare { Headers::new() } else { row.headers };
+                Record { key: row.key, value: Change::new(row.new, row.old), timestamp, headers }
             },
         )
     }

@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    marker::PhantomData,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -138,13 +137,19 @@ impl<K: Data, A: Data> WindowedStore<K, A> for WindowedTable<K, A, WindowStores>
         let (name, in_memory, time_ordered) =
             (store.store.clone(), self.in_memory(), *emit == EmitStrategy::OnWindowClose);
         let supplied = store.rest.supplier.clone();
+        let of_dsl = supplied.is_none();
         let supplier = move |init: &StoreInit<'_>| match &supplied {
             Some(supplier) => supplier.clone(),
             None => WindowSupplier::of_dsl(name.clone(), in_memory(init), time_ordered, retention, window_size, false),
         };
         let (key, value) = (store.key_serde.clone(), store.value_serde.clone());
-        let spec =
-            WindowSpec::<K, ValueAndTimestamp<A>>::timestamped(store.store.clone(), Arc::new(supplier), key, value);
+        let spec = WindowSpec::<K, ValueAndTimestamp<A>>::timestamped(
+            store.store.clone(),
+            Arc::new(supplier),
+            of_dsl,
+            key,
+            value,
+        );
         self.factory_with(Arc::new(move |init| {
             let mut store = spec.make(init)?;
             if time_ordered {
@@ -169,17 +174,13 @@ impl<K: Data, A: Data> WindowedStore<K, A> for WindowedTable<K, A, SessionStores
         let (name, in_memory, time_ordered) =
             (store.store.clone(), self.in_memory(), *emit == EmitStrategy::OnWindowClose);
         let supplied = store.rest.supplier.clone();
+        let of_dsl = supplied.is_none();
         let supplier = move |init: &StoreInit<'_>| match &supplied {
             Some(supplier) => supplier.clone(),
             None => SessionSupplier::of_dsl(name.clone(), in_memory(init), time_ordered, retention),
         };
-        let spec = SessionSpec {
-            name: store.store.clone(),
-            supplier: Arc::new(supplier),
-            key_serde: store.key_serde.clone(),
-            value_serde: store.value_serde.clone(),
-            types: PhantomData::<fn() -> (K, A)>,
-        };
+        let (key, value) = (store.key_serde.clone(), store.value_serde.clone());
+        let spec = SessionSpec::<K, A>::plain(store.store.clone(), Arc::new(supplier), of_dsl, key, value);
         self.factory_with(Arc::new(move |init| {
             let mut store = spec.make(init)?;
             if time_ordered {

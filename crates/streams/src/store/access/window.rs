@@ -4,6 +4,12 @@ use super::StoreAccess;
 use crate::{data::Flow, error::Result, state::Order, store::WindowStore, windowed::Windowed};
 
 impl<K: Flow, V: Flow> StoreAccess<'_, WindowStore<K, V>> {
+    /// Whether it keeps one side of a join of streams, for the DSL.
+    #[must_use]
+    pub fn is_of_join(&self) -> bool {
+        self.store.is_of_join()
+    }
+
     /// The value of the window that begins at `start`.
     ///
     /// # Errors

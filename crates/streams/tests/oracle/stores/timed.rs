@@ -7,10 +7,10 @@ use super::{Show, argument, show, typed};
 use crate::value::Val;
 
 /// An entry with a windowed key, as the expectation of a case shows it.
-pub fn entry<const N: usize>(key: Windowed<Val>, rest: [Json; N]) -> Json {
+pub fn entry<const N: usize>(key: Windowed<Val>, rest: [Json; N]) -> Vec<Json> {
     let mut entry = vec![typed(key.key), json!(key.window.start()), json!(key.window.end())];
     entry.extend(rest);
-    json!(entry)
+    entry
 }
 
 fn number(word: &str) -> i64 {
@@ -61,9 +61,10 @@ pub fn window<V: Flow + Show>(
     })
 }
 
-pub fn session<V: Flow + Show + From<Val>>(
+pub fn session<V: Flow + Show>(
     store: &mut StoreAccess<'_, SessionStore<Val, V>>,
     words: &[&str],
+    wrap: impl Fn(Val) -> V,
 ) -> Result<String> {
     let key = |at: usize| argument(words[at]).expect("a key is not null");
     let bound = |at: usize| argument(words[at]);
@@ -71,7 +72,7 @@ pub fn session<V: Flow + Show + From<Val>>(
     Ok(match words[0] {
         "put" => {
             let session = Windowed::new(key(1), Window::new(at(3), at(4)));
-            store.put(&session, argument(words[2]).map(V::from))?;
+            store.put(&session, argument(words[2]).map(wrap))?;
             "ok".to_owned()
         }
         "remove" => {

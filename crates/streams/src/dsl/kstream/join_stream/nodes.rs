@@ -7,15 +7,15 @@ use crate::{
     data::{Data, Flow, Nullable},
     dsl::JoinWindows,
     error::{Error, Result},
-    record::Record,
+    record::{Record, ValueTimestampHeaders},
     state::Order,
-    store::{LeftOrRight, OuterJoinStore, StoreHandle, WindowStore},
+    store::{LeftOrRight, OuterJoinStore, StoreHandle, TimestampedWindowStoreWithHeaders},
     task::{Children, Process, TaskCtx},
 };
 
 /// Keeps a side's records for the other side to find.
 pub(super) struct WindowNode<K: Nullable, V: Nullable> {
-    pub(super) store: StoreHandle<WindowStore<K::Some, V::Some>>,
+    pub(super) store: StoreHandle<TimestampedWindowStoreWithHeaders<K::Some, V::Some>>,
     pub(super) children: Children<K, V>,
     pub(super) id: u32,
 }
@@ -25,10 +25,11 @@ impl<K: Nullable, V: Nullable> Process<K, V> for WindowNode<K, V> {
         // It joins before it is kept: so a stream that is joined with itself does not meet the record twice.
         self.children.forward(record.clone(), ctx)?;
         ctx.rt.enter(&record);
-        let Record { key, value, timestamp, .. } = record;
+        let Record { key, value, timestamp, headers } = record;
         let Some(key) = key.as_some() else { return Ok(()) };
         let (store, rt) = ctx.store(self.store)?;
-        let done = store.put(rt, key, value.into_some(), timestamp);
+        let value = value.into_some().map(|value| ValueTimestampHeaders::new(value, timestamp, headers));
+        let done = store.put(rt, key, value, timestamp);
         done.or_else(|error| ctx.rt.settle(error, self.id))
     }
 }
@@ -100,7 +101,7 @@ impl Reach {
 /// Joins a side's records with the other side's.
 pub(super) struct JoinSide<K: Nullable, A: Flow, B: Flow, R, F, S: Side<A, B>> {
     pub(super) join: Arc<F>,
-    pub(super) other: StoreHandle<WindowStore<K::Some, S::Other>>,
+    pub(super) other: StoreHandle<TimestampedWindowStoreWithHeaders<K::Some, S::Other>>,
     pub(super) unjoined: Option<StoreHandle<OuterJoinStore<K::Some, A, B>>>,
     pub(super) reach: Reach,
     /// Whether records of this side make results without one of the other.
@@ -165,7 +166,7 @@ where
                 _ => self.result(key, (Some(&value), None), rest, ctx),
             };
         }
-        for (timestamp, other) in others {
+        for (timestamp, ValueTimestampHeaders { value: other, .. }) in others {
             if let Some(handle) = self.unjoined {
                 ctx.rt.enter(rest);
                 let (store, rt) = ctx.store(handle)?;
@@ -244,7 +245,7 @@ fn forget<K: Flow, A: Flow, B: Flow>(
 /// Joins a stream with itself, by one store and one node, in the order in which two would do it.
 pub(super) struct SelfJoin<K: Nullable, A, B, R, F> {
     pub(super) join: Arc<F>,
-    pub(super) store: StoreHandle<WindowStore<K::Some, A>>,
+    pub(super) store: StoreHandle<TimestampedWindowStoreWithHeaders<K::Some, A>>,
     pub(super) windows: JoinWindows,
     pub(super) stream_time: i64,
     pub(super) children: Children<K, R>,
@@ -292,12 +293,16 @@ where
         let around =
             |before: i64, after: i64| (timestamp.saturating_sub(before).max(0), timestamp.saturating_add(after).max(0));
         let (from, to) = around(before, after);
-        for (other_time, other) in ctx.store(self.store)?.0.fetch_range(some, from, to, Order::Forward)? {
+        for (other_time, ValueTimestampHeaders { value: other, .. }) in
+            ctx.store(self.store)?.0.fetch_range(some, from, to, Order::Forward)?
+        {
             let joined = (self.join)(key, Some(&value), Some(right(&other)?))?;
             send(joined, timestamp.max(other_time), &mut self.children, ctx)?;
         }
         let (from, to) = around(after, before);
-        for (other_time, other) in ctx.store(self.store)?.0.fetch_range(some, from, to, Order::Forward)? {
+        for (other_time, ValueTimestampHeaders { value: other, .. }) in
+            ctx.store(self.store)?.0.fetch_range(some, from, to, Order::Forward)?
+        {
             // Results go out in the order of their timestamps.
             if timestamp < other_time
                 && let Some(joined) = with_itself.take()

@@ -8,6 +8,7 @@ use crate::{
     data::{Data, ErasedSerde},
     dsl::{JoinWindows, StoreType, StreamJoined, stream_joined::StreamJoinedRest},
     error::Error,
+    record::ValueTimestampHeaders,
     state::WindowSupplier,
     store::{OuterJoinSpec, StoreFactory, StoreInit, StoreKind, WindowSpec},
 };
@@ -158,7 +159,12 @@ fn window_store<K: Data, V: Data>(
             WindowSupplier::of_dsl(store.clone(), in_memory, false, retention, size, true)
         }
     };
-    let spec = WindowSpec::<K, V>::joined(name.clone(), Arc::new(supply), key_serde, value_serde);
+    let spec = WindowSpec::<K, ValueTimestampHeaders<V>>::joined(
+        name.clone(),
+        Arc::new(supply),
+        !supplied,
+        (key_serde, value_serde),
+    );
     let mut log_config = if supplied { BTreeMap::new() } else { rest.log_config.clone() };
     // Every record has a key of its own: compaction would find nothing.
     log_config.remove("cleanup.policy");

@@ -24,7 +24,7 @@ pub use kstream::{
     KStream,
     split::{Branched, BranchedKStream},
 };
-pub use ktable::KTable;
+pub use ktable::{KTable, TransformerContext, ValueTransformerWithKey};
 pub use materialized::{
     KeyValueStores, Materialized, SessionStores, StoreFamily, StoreSupplier, StoreType, WindowStores,
 };

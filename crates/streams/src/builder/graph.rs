@@ -199,6 +199,11 @@ impl Graph {
         self.error.get_or_insert(error);
     }
 
+    /// The name of a store's number.
+    pub(crate) fn store_name(&self, id: usize) -> &str {
+        self.store_names.get(id).map_or("", |name| name)
+    }
+
     /// The number of a store name.
     pub(crate) fn store_id(&mut self, name: &str) -> usize {
         if let Some(id) = self.store_names.iter().position(|known| known == name) {

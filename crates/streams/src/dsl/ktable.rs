@@ -8,8 +8,11 @@ pub(crate) mod materialize;
 pub(crate) mod source;
 mod suppress;
 mod to_stream;
+mod transform_values;
 
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
+
+pub use transform_values::{TransformerContext, ValueTransformerWithKey};
 
 use crate::{
     builder::{NodeId, Shared},

@@ -138,7 +138,7 @@ impl Interpreter<'_> {
     }
 
     /// The names of a processor's stores, those it brings along being added.
-    fn connected(&mut self, step: &Json) -> Step<Vec<String>> {
+    pub(super) fn connected(&mut self, step: &Json) -> Step<Vec<String>> {
         let supplied = self.supplied(&step["processor"])?;
         let dsl = self.dsl();
         supplied.iter().for_each(|store| store.add_to_builder(&dsl));

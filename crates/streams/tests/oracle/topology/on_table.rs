@@ -1,20 +1,32 @@
 //! Operators on a table.
 
 use serde_json::Value as Json;
-use vltava_streams::{BufferConfig, KTable, Suppressed, dsl::SuppressUntil};
+use vltava_streams::{
+    BufferConfig, Error, Headers, KTable, Result, Suppressed,
+    dsl::{SuppressUntil, TransformerContext, ValueTransformerWithKey},
+};
 
 use super::{Interpreter, Made, Step, only, options, required, text, unsupported};
 use crate::{
+    context_stores,
     functions::{self, Boom},
-    stores::{duration, logging, materialized},
-    value::{Maybe, Val},
+    stores::{Stores, duration, logging, materialized},
+    value::{self, Maybe, Val, number},
 };
 
 impl Interpreter<'_> {
     pub(super) fn on_table(&mut self, table: &KTable<Val, Val>, step: &Json) -> Step<Made> {
         let name = text(step, "name");
-        if required(step, "op") == "suppress" {
-            return suppress(table, step);
+        match required(step, "op") {
+            "suppress" => return suppress(table, step),
+            "transformValues" => {
+                only(step, "KTable", &["processor", "stores", "materialized"])?;
+                let (spec, stores) = (step["processor"].clone(), self.connected(step)?);
+                let stores: Vec<_> = stores.iter().map(String::as_str).collect();
+                let make = move || Transformer(spec.clone());
+                return Ok(Made::Table(table.transform_values_by_name(name, materialized(step)?, &stores, make)));
+            }
+            _ => {}
         }
         let store = materialized(step)?;
         Ok(Made::Table(match required(step, "op") {
@@ -68,6 +80,39 @@ impl Interpreter<'_> {
             }
             op => return unsupported(format!("KTable {op}")),
         }))
+    }
+}
+
+/// A canned transformer by its specification.
+struct Transformer(Json);
+
+context_stores!(TransformerContext<'_>);
+
+impl ValueTransformerWithKey<Val, Val> for Transformer {
+    type Out = Val;
+
+    fn transform(&mut self, key: &Val, value: Maybe, ctx: &mut TransformerContext<'_>) -> Result<Maybe> {
+        let key = Some(key.clone());
+        match required(&self.0, "type") {
+            "map" => functions::mapper(required(&self.0, "value"))(&key, &value).map_err(Error::user),
+            "count" => {
+                let timestamp = ctx.timestamp();
+                let count = ctx.with_store(required(&self.0, "store"), |mut store| {
+                    let key = key.clone().unwrap();
+                    let count = number(&store.value(&key)?).wrapping_add(1);
+                    store.put(&key, Some(Val::Long(count)), timestamp, &Headers::new())?;
+                    Ok(count)
+                })?;
+                Ok(Val::text(format!("{}#{count}", value::text(&value))))
+            }
+            "info" => {
+                let metadata = ctx.record_metadata().unwrap();
+                let (topic, offset) = (metadata.topic.unwrap_or("null"), metadata.offset);
+                let info = format!("{} topic={topic} offset={offset} ts={}", value::text(&value), ctx.timestamp());
+                Ok(Val::text(info))
+            }
+            other => panic!("unknown transformer {other}"),
+        }
     }
 }
 

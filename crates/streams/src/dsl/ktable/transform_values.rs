@@ -1,0 +1,400 @@
+//! `transform_values`: new values by a transformer that has state.
+
+use std::{
+    collections::HashMap,
+    marker::PhantomData,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    KTable, TableSupplier, ValueGetter,
+    materialize::{Materialized as TableStoreSpec, Materializer},
+};
+use crate::{
+    builder::{GraphNode, Written},
+    data::Data,
+    dsl::{
+        RecordMetadata, kstream,
+        materialized::{Materialized, MaterializedStore},
+    },
+    error::{Error, Result},
+    record::{Change, Headers, Record, ValueAndTimestamp},
+    store::{StoreAccess, StoreHandle, StoreRef, StoreSet},
+    task::{Instantiation, Process, RecordContext, TaskCtx, TaskId},
+    topology::Topology,
+};
+
+/// Makes new values of a table's rows, with stores at hand: Kafka's `ValueTransformerWithKey`.
+///
+/// A deleted row is asked about too, with no value. Without a store of its own the result is made again whenever
+/// somebody below reads a row, by another instance; so a transformer that answers differently each time wants a
+/// [`Materialized`] with a name.
+pub trait ValueTransformerWithKey<K, V>: Send + 'static {
+    /// The values it makes.
+    type Out: Data;
+
+    /// Before the first row.
+    ///
+    /// # Errors
+    /// Stops the task.
+    fn init(&mut self, _ctx: &mut TransformerContext<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The new value of a row; `None` deletes it.
+    ///
+    /// # Errors
+    /// Go to the processing exception handler.
+    fn transform(&mut self, key: &K, value: Option<V>, ctx: &mut TransformerContext<'_>) -> Result<Option<Self::Out>>;
+}
+
+/// What a [`ValueTransformerWithKey`] sees of its task. It cannot forward.
+pub struct TransformerContext<'a> {
+    task: &'a mut TaskCtx,
+    stores: &'a [(usize, String)],
+}
+
+impl std::fmt::Debug for TransformerContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TransformerContext").field("task", &self.task.rt.task_id).finish_non_exhaustive()
+    }
+}
+
+impl TransformerContext<'_> {
+    /// A store that the transformer was connected with.
+    ///
+    /// # Errors
+    /// If the handle is of another topology.
+    pub fn store<S: 'static>(&mut self, handle: StoreHandle<S>) -> Result<StoreAccess<'_, S>> {
+        let (store, rt) = self.task.store(handle)?;
+        Ok(StoreAccess::new(store, rt))
+    }
+
+    /// A store by its name and type, for code that learns of them only at run time.
+    ///
+    /// # Errors
+    /// If the transformer is not connected with such a store, or it is of another type.
+    pub fn state_store<S: 'static>(&mut self, name: &str) -> Result<StoreAccess<'_, S>> {
+        let known = self.stores.iter().find(|(_, known)| known == name);
+        let Some((id, _)) = known else {
+            return Err(Error::streams(format!("the transformer has no access to store {name}: it is not connected")));
+        };
+        let (store, rt) = self
+            .task
+            .store(StoreRef::<S>::new(*id).handle())
+            .map_err(|_| Error::streams(format!("store {name} is of another type than the transformer expects")))?;
+        Ok(StoreAccess::new(store, rt))
+    }
+
+    /// Where the row at work comes from; without topic where it is read and not updated.
+    #[must_use]
+    pub fn record_metadata(&self) -> Option<RecordMetadata<'_>> {
+        self.task.rt.context.known.then(|| RecordMetadata::of(&self.task.rt.context))
+    }
+
+    /// The row's timestamp in ms since the epoch, -1 for a row that is not there.
+    #[must_use]
+    pub fn timestamp(&self) -> i64 {
+        self.task.rt.context.timestamp
+    }
+
+    /// The task.
+    #[must_use]
+    pub fn task_id(&self) -> TaskId {
+        self.task.rt.task_id
+    }
+
+    /// `application.id`.
+    #[must_use]
+    pub fn application_id(&self) -> &str {
+        self.task.rt.config.application_id()
+    }
+}
+
+type Make<T> = Arc<dyn Fn() -> T + Send + Sync>;
+
+impl<K: Data, V: Data> KTable<K, V> {
+    /// New values by a transformer; the factory makes one instance for each task.
+    ///
+    /// The keys stay, so nothing is repartitioned. The result has a store only if `materialized` names one.
+    ///
+    /// ```
+    /// # use vltava_streams::{Result, StreamsBuilder, TopologyTestDriver};
+    /// # use vltava_streams::dsl::{TransformerContext, ValueTransformerWithKey};
+    /// struct Numbered(u64);
+    /// impl ValueTransformerWithKey<String, String> for Numbered {
+    ///     type Out = String;
+    ///     fn transform(&mut self, _: &String, v: Option<String>, _: &mut TransformerContext<'_>) -> Result<Option<String>> {
+    ///         self.0 += 1;
+    ///         Ok(v.map(|v| format!("{v} #{}", self.0)))
+    ///     }
+    /// }
+    /// let builder = StreamsBuilder::new();
+    /// builder.table::<String, String>("in").transform_values(|| Numbered(0)).to_stream().to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let input = driver.input_topic::<String, String>("in");
+    /// input.pipe("k".to_owned(), "a".to_owned())?;
+    /// input.pipe("k".to_owned(), "b".to_owned())?;
+    /// assert_eq!(driver.output_topic::<String, String>("out").read_values()?, ["a #1", "b #2"]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
+    pub fn transform_values<T: ValueTransformerWithKey<K, V>>(
+        &self,
+        make: impl Fn() -> T + Send + Sync + 'static,
+    ) -> KTable<K, T::Out> {
+        self.transform_values_with(None, None, (), move |()| make())
+    }
+
+    /// [`transform_values`](Self::transform_values) with a name, if there is one, into a store of this make, if there is
+    /// one, and with stores, whose handles only the factory gets.
+    pub fn transform_values_with<S: StoreSet, T: ValueTransformerWithKey<K, V>>(
+        &self,
+        name: Option<&str>,
+        materialized: Option<Materialized<K, T::Out>>,
+        stores: S,
+        make: impl Fn(S::Handles) -> T + Send + Sync + 'static,
+    ) -> KTable<K, T::Out> {
+        let mut ids = Vec::new();
+        stores.ids(&mut ids);
+        self.transform(name, materialized, ids, Arc::new(move || make(stores.handles())))
+    }
+
+    /// [`transform_values_with`](Self::transform_values_with) with stores by their names, which the transformer looks up
+    /// in its context.
+    #[doc(hidden)]
+    pub fn transform_values_by_name<T: ValueTransformerWithKey<K, V>>(
+        &self,
+        name: Option<&str>,
+        materialized: Option<Materialized<K, T::Out>>,
+        stores: &[&str],
+        make: impl Fn() -> T + Send + Sync + 'static,
+    ) -> KTable<K, T::Out> {
+        let ids = stores.iter().map(|store| self.graph.borrow_mut().store_id(store)).collect();
+        self.transform(name, materialized, ids, Arc::new(make))
+    }
+
+    fn transform<T: ValueTransformerWithKey<K, V>>(
+        &self,
+        name: Option<&str>,
+        materialized: Option<Materialized<K, T::Out>>,
+        stores: Vec<usize>,
+        make: Make<T>,
+    ) -> KTable<K, T::Out> {
+        const PREFIX: &str = "KTABLE-TRANSFORMVALUES-";
+        let shared = self.graph.clone();
+        let mut graph = shared.borrow_mut();
+        let (mut key_serde, mut value_serde) = (self.key_serde.clone(), None);
+        let mut store = None;
+        if let Some(materialized) = materialized {
+            key_serde = materialized.key_serde().or(key_serde);
+            value_serde = materialized.value_serde();
+            match materialized.given_name() {
+                None => drop(graph.new_store_name(PREFIX)),
+                Some(_) => store = Some(MaterializedStore::new(&mut graph, &materialized, PREFIX)),
+            }
+        }
+        let name = graph.name_or(name, PREFIX);
+        let connected: Arc<[(usize, String)]> =
+            stores.iter().map(|id| (*id, graph.store_name(*id).to_owned())).collect();
+        let table = Arc::new(TransformedTable {
+            parent: self.supplier.clone(),
+            make,
+            stores: connected,
+            store: store.map(|store| TableStoreSpec::new(&mut graph, store)),
+            send_old: AtomicBool::new(false),
+            types: PhantomData::<fn(K, V)>,
+        });
+        let (of, node_name) = (table.clone(), Arc::<str>::from(name.as_str()));
+        let make = Arc::new(move |making: &mut Instantiation<'_>| place(&of, making));
+        let of = table.clone();
+        let write = move |written: &Written<'_>, topology: &mut Topology| {
+            let parents = written.parents.clone();
+            topology.add_node(kstream::factory::<K, Change<V>, K, Change<T::Out>>(
+                &node_name,
+                parents,
+                make.clone(),
+            ))?;
+            if let Some(store) = &of.store {
+                store.add_store(topology, &node_name)?;
+            }
+            stores.iter().try_for_each(|store| topology.connect(&node_name, *store))
+        };
+        let node = GraphNode {
+            output_versioned: table.store.is_some().then_some(false),
+            ..GraphNode::new(name.clone(), Rc::new(write))
+        };
+        let node = graph.add(&[self.node], node);
+        let queryable = table.store.as_ref().map(|store| store.store_name().to_owned());
+        KTable::new(&shared, node, &name, self.sources.clone(), table)
+            .with_serdes(key_serde, value_serde)
+            .with_queryable(queryable)
+    }
+}
+
+struct TransformedTable<K, V, T: ValueTransformerWithKey<K, V>> {
+    parent: Arc<dyn TableSupplier<K, V>>,
+    make: Make<T>,
+    stores: Arc<[(usize, String)]>,
+    store: Option<TableStoreSpec<K, T::Out>>,
+    send_old: AtomicBool,
+    types: PhantomData<fn(K, V)>,
+}
+
+impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> TableSupplier<K, T::Out> for TransformedTable<K, V, T> {
+    fn enable_sending_old_values(&self, force: bool) -> bool {
+        if let Some(store) = &self.store {
+            store.send_old();
+            self.send_old.store(true, Ordering::Relaxed);
+            return true;
+        }
+        if self.parent.enable_sending_old_values(force) {
+            self.send_old.store(true, Ordering::Relaxed);
+        }
+        self.send_old.load(Ordering::Relaxed)
+    }
+
+    fn view(&self) -> Arc<dyn ValueGetter<K, T::Out>> {
+        match &self.store {
+            Some(store) => Arc::new(store.clone()),
+            None => Arc::new(TransformedGetter {
+                parent: self.parent.view(),
+                make: self.make.clone(),
+                stores: self.stores.clone(),
+                instances: Mutex::default(),
+            }),
+        }
+    }
+}
+
+/// Reads rows through the table above, each task by an instance of its own.
+struct TransformedGetter<K, V, T> {
+    parent: Arc<dyn ValueGetter<K, V>>,
+    make: Make<T>,
+    stores: Arc<[(usize, String)]>,
+    instances: Mutex<HashMap<TaskId, T>>,
+}
+
+impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> TransformedGetter<K, V, T> {
+    fn transform(
+        &self,
+        key: &K,
+        row: Option<ValueAndTimestamp<V>>,
+        ctx: &mut TaskCtx,
+    ) -> Result<Option<ValueAndTimestamp<T::Out>>> {
+        let timestamp = row.as_ref().map_or(-1, |row| row.timestamp);
+        // Nothing is known of where the row came from.
+        let unknown = RecordContext {
+            known: true,
+            topic: None,
+            partition: -1,
+            offset: -1,
+            timestamp,
+            headers: Headers::new(),
+            ..RecordContext::default()
+        };
+        let task = ctx.rt.task_id;
+        let current = std::mem::replace(&mut ctx.rt.context, unknown);
+        let instance = self.instances.lock().remove(&task);
+        let done = (|| {
+            let mut ctx = TransformerContext { task: ctx, stores: &self.stores };
+            let mut transformer = match instance {
+                Some(transformer) => transformer,
+                None => {
+                    let mut transformer = (self.make)();
+                    transformer.init(&mut ctx)?;
+                    transformer
+                }
+            };
+            let value = transformer.transform(key, row.map(|row| row.value), &mut ctx);
+            self.instances.lock().insert(task, transformer);
+            value
+        })();
+        ctx.rt.context = current;
+        Ok(done?.map(|value| ValueAndTimestamp::new(value, timestamp)))
+    }
+}
+
+impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> ValueGetter<K, T::Out> for TransformedGetter<K, V, T> {
+    fn get(&self, ctx: &mut TaskCtx, key: &K) -> Result<Option<ValueAndTimestamp<T::Out>>> {
+        let row = self.parent.get(ctx, key)?;
+        self.transform(key, row, ctx)
+    }
+
+    fn get_as_of(&self, ctx: &mut TaskCtx, key: &K, as_of: i64) -> Result<Option<ValueAndTimestamp<T::Out>>> {
+        let row = self.parent.get_as_of(ctx, key, as_of)?;
+        self.transform(key, row, ctx)
+    }
+
+    fn is_versioned(&self) -> bool {
+        self.parent.is_versioned()
+    }
+
+    fn stores(&self, ids: &mut Vec<usize>) {
+        self.parent.stores(ids);
+    }
+}
+
+fn place<K: Data, V: Data, T: ValueTransformerWithKey<K, V>>(
+    table: &TransformedTable<K, V, T>,
+    making: &mut Instantiation<'_>,
+) -> Result<()> {
+    let send_old = table.send_old.load(Ordering::Relaxed);
+    let out = match &table.store {
+        Some(store) => Materializer::new(making, store)?,
+        None => Materializer::without_store(making, send_old)?,
+    };
+    let (transformer, stores, id) = ((table.make)(), table.stores.clone(), making.node_id());
+    let node = TransformNode { transformer, stores, send_old, out, id, types: PhantomData::<fn(V)> };
+    // In the arena, where it is initialised.
+    making.place::<K, Change<V>>(node, true);
+    Ok(())
+}
+
+struct TransformNode<K, V, T: ValueTransformerWithKey<K, V>> {
+    transformer: T,
+    stores: Arc<[(usize, String)]>,
+    send_old: bool,
+    out: Materializer<K, T::Out>,
+    id: u32,
+    types: PhantomData<fn(V)>,
+}
+
+impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> TransformNode<K, V, T> {
+    fn transform(&mut self, key: &K, value: Option<V>, ctx: &mut TaskCtx) -> Result<Option<T::Out>> {
+        self.transformer.transform(key, value, &mut TransformerContext { task: ctx, stores: &self.stores })
+    }
+
+    fn change(&mut self, record: Record<K, Change<V>>, ctx: &mut TaskCtx) -> Result<()> {
+        let (key, change, rest) = record.split();
+        let new = self.transform(&key, change.new, ctx)?;
+        let old = match self.out.store() {
+            _ if !self.send_old => None,
+            Some(store) => store.get(ctx, &key)?.map(|row| row.value),
+            None => self.transform(&key, change.old, ctx)?,
+        };
+        let change = Change { new, old, is_latest: change.is_latest };
+        self.out.put_and_forward(rest.with_key(key).with_value(change), ctx)
+    }
+}
+
+impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> Process<K, Change<V>> for TransformNode<K, V, T> {
+    fn init(&mut self, slot: usize, ctx: &mut TaskCtx) -> Result<()> {
+        self.out.init(slot, ctx)?;
+        self.transformer.init(&mut TransformerContext { task: ctx, stores: &self.stores })
+    }
+
+    fn process(&mut self, record: Record<K, Change<V>>, ctx: &mut TaskCtx) -> Result<()> {
+        ctx.rt.enter(&record);
+        self.change(record, ctx).or_else(|error| ctx.rt.settle(error, self.id))
+    }
+
+    fn forward_flushed(&mut self, ctx: &mut TaskCtx) -> Result<()> {
+        self.out.forward_flushed(ctx)
+    }
+}

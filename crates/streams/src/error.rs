@@ -113,6 +113,18 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// A store cannot be queried now: its thread is starting or rebalancing, or no partition of it is on this instance,
+    /// or it is of another kind. Kafka's `InvalidStateStoreException`.
+    InvalidStateStore(String),
+    /// The partition of a store that was asked for is not on this instance. Kafka's
+    /// `InvalidStateStorePartitionException`.
+    InvalidStateStorePartition(String),
+    /// The topology has no such store. Kafka's `UnknownStateStoreException`.
+    UnknownStateStore(String),
+    /// The application has not been started. Kafka's `StreamsNotStartedException`.
+    StreamsNotStarted(String),
+    /// The application has ended, or is about to. Kafka's `StreamsStoppedException`.
+    StreamsStopped(String),
     /// Something the application asked for at run time is not allowed (an unknown child, a closed driver …).
     Streams(String),
     /// Something Kafka Streams has and this version has not; the message names it.
@@ -132,13 +144,21 @@ impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        false
+        matches!(self, Error::InvalidStateStore(_) | Error::StreamsNotStarted(_))
     }
 
     /// Whether the task that met this error cannot go on.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Error::User { .. })
+        let of_a_query = matches!(
+            self,
+            Error::InvalidStateStore(_)
+                | Error::InvalidStateStorePartition(_)
+                | Error::UnknownStateStore(_)
+                | Error::StreamsNotStarted(_)
+                | Error::StreamsStopped(_)
+        );
+        !of_a_query && !matches!(self, Error::User { .. })
     }
 
     /// Whether a handler has already had its say, so that the nodes above do not ask again.
@@ -190,7 +210,12 @@ impl fmt::Display for Error {
             Error::Flush { store, source } => write!(f, "cannot flush the cache of store {store}: {source}"),
             Error::Production { topic, message } => write!(f, "cannot send to topic {topic}: {message}"),
             Error::Store { store, message } => write!(f, "store {store}: {message}"),
-            Error::Streams(m) => write!(f, "{m}"),
+            Error::InvalidStateStore(m)
+            | Error::InvalidStateStorePartition(m)
+            | Error::UnknownStateStore(m)
+            | Error::StreamsNotStarted(m)
+            | Error::StreamsStopped(m)
+            | Error::Streams(m) => write!(f, "{m}"),
             Error::Unsupported(m) => write!(f, "not supported yet: {m}"),
             Error::Internal(m) => write!(f, "internal error: {m}"),
         }

@@ -18,6 +18,7 @@ mod error;
 pub mod handler;
 mod java;
 pub mod processor;
+pub mod query;
 pub mod record;
 mod runtime;
 pub mod serdes;

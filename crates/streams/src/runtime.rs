@@ -14,6 +14,7 @@ mod directory;
 mod internal_topics;
 mod kafka_streams;
 mod offset_metadata;
+mod queries;
 mod restore;
 mod setup;
 mod state;

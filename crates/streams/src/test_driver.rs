@@ -1,6 +1,7 @@
 //! A topology without a broker: records in, records out, in a plain `#[test]`.
 
 mod metrics;
+mod queries;
 #[cfg(test)]
 mod tests;
 mod topics;

@@ -5,7 +5,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -22,6 +22,7 @@ use super::{
     restore::StateRestoreListener,
     setup::{self, Setup},
     state::State,
+    task_manager::TaskManager,
     thread::StreamThread,
     wait::wait,
 };
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     closing: AtomicBool,
     /// Per thread: `None` once it has ended, else whether all its tasks are at work.
     threads: Mutex<Vec<Option<bool>>>,
+    /// Per thread its tasks, for queries; nothing while it is being made.
+    managers: Mutex<Vec<Weak<Mutex<TaskManager>>>>,
     failure: Mutex<Option<Box<Error>>>,
     last_purge: AtomicI64,
 }
@@ -80,6 +83,23 @@ impl Shared {
         let setup = Arc::new(wait(setup::prepare(&self.topology, &self.config, &self.admin))?);
         *known = Some(setup.clone());
         Ok(setup)
+    }
+
+    pub(super) fn state(&self) -> State {
+        *self.state.borrow()
+    }
+
+    /// Where queries find the tasks of a thread.
+    pub(super) fn set_manager(&self, thread: usize, manager: &Arc<Mutex<TaskManager>>) {
+        if let Some(place) = self.managers.lock().get_mut(thread) {
+            *place = Arc::downgrade(manager);
+        }
+    }
+
+    /// Whether each thread is alive, and its tasks.
+    pub(super) fn threads_and_managers(&self) -> (Vec<bool>, Vec<Weak<Mutex<TaskManager>>>) {
+        let alive = self.threads.lock().iter().map(Option::is_some).collect();
+        (alive, self.managers.lock().clone())
     }
 
     fn set_state(&self, next: State) {
@@ -168,7 +188,7 @@ impl Shared {
 /// # Ok::<(), Box<vltava_streams::Error>>(())
 /// ```
 pub struct KafkaStreams {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     runtime: Option<Runtime>,
 }
@@ -249,6 +269,7 @@ impl KafkaStreams {
             setup: Mutex::default(),
             closing: AtomicBool::new(false),
             threads: Mutex::default(),
+            managers: Mutex::default(),
             failure: Mutex::default(),
             last_purge: AtomicI64::new(now_ms()),
         };
@@ -284,6 +305,7 @@ impl KafkaStreams {
             return Err(Error::streams(format!("cannot start in state {}", self.state())));
         }
         let count = usize::try_from(self.shared.config.get_long("num.stream.threads")).unwrap_or(1);
+        *self.shared.managers.lock() = (0..count).map(|_| Weak::new()).collect();
         *self.shared.threads.lock() = vec![Some(false); count];
         self.shared.set_state(State::Rebalancing);
         for index in 0..count {
@@ -368,6 +390,7 @@ fn random() -> u128 {
 /// The life of a thread: restarted or not after a failure, as the application's handler says.
 fn run_thread(shared: &Arc<Shared>, index: usize) {
     let _context = shared.runtime.enter();
+    super::queries::on_stream_thread();
     loop {
         let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
         let ended = match catch_unwind(AssertUnwindSafe(run)) {

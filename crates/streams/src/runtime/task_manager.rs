@@ -2,6 +2,8 @@
 //!
 //! Shared between the thread and its rebalance listener, which runs inside of the consumer's `poll`.
 
+mod queried;
+
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,6 +26,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    query::ThreadState,
     record::{Header, Headers},
     state::TaskDirectory,
     task::{InputBatch, InputRecord, Task, TaskId, TaskOptions, TaskScope},
@@ -124,6 +127,16 @@ impl TaskManager {
     pub(super) fn is_running(&self) -> bool {
         let running = |task: &ActiveTask| task.phase == Phase::Running;
         self.assigned && self.pending.is_empty() && self.tasks.values().all(running)
+    }
+
+    /// The thread's state, as Kafka Streams names it.
+    pub(super) fn state(&self) -> ThreadState {
+        match self.assigned {
+            _ if self.is_running() => ThreadState::Running,
+            true => ThreadState::PartitionsAssigned,
+            false if self.tasks.is_empty() => ThreadState::Starting,
+            false => ThreadState::PartitionsRevoked,
+        }
     }
 
     pub(super) fn is_restoring(&self) -> bool {

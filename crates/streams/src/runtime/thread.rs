@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use vltava_client::{
     ClientError, Consumer, Producer, TopicPartition,
     consumer::{RebalanceListener, assignor::BoxFuture},
@@ -92,6 +92,7 @@ impl StreamThread {
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
         let manager = Arc::new(Mutex::new(manager.telling(preferences)));
+        shared.set_manager(index, &manager);
         let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned());
         consumer.subscribe_with(topics.collect::<Vec<_>>(), Listener(manager.clone())).map_err(failed)?;
         let default_interval = if config.is_exactly_once() { 100 } else { 30_000 };
@@ -166,6 +167,8 @@ impl StreamThread {
                 manager.commit(false)?;
                 self.last_commit = Instant::now();
             }
+            // Queries have their turn.
+            MutexGuard::bump(&mut manager);
             // New records are looked for as soon as one of the queues has run dry.
             if processed == 0 || !manager.has_records() || self.shared.is_closing() {
                 return Ok(());

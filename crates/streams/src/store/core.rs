@@ -204,6 +204,12 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         Ok(Some(value))
     }
 
+    /// The value of the key in the buffer as of the last flush.
+    pub(crate) fn get_below(&self) -> Result<Option<V>> {
+        let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
+        self.engine.get(key)?.map(|bytes| self.decode(&bytes)).transpose()
+    }
+
     /// Puts under the key in the buffer, or deletes where `value` is `None`.
     pub(crate) fn put(&mut self, rt: &mut Runtime, key: &K, value: Option<V>) -> Result<()> {
         let Some(cache) = &mut self.cache else {

@@ -167,6 +167,12 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
         self.core.get(rt, Some(key))
     }
 
+    /// What a query sees: nothing is cached for it.
+    pub(crate) fn look_up(&mut self, rt: &mut Runtime, key: &K, skip_cache: bool) -> Result<Option<V>> {
+        self.encode_key(key)?;
+        if skip_cache { self.core.get_below() } else { self.core.get(rt, None) }
+    }
+
     /// Puts, or deletes where `value` is `None`.
     pub(crate) fn put(&mut self, rt: &mut Runtime, key: &K, value: Option<V>) -> Result<()> {
         self.encode_key(key)?;

@@ -1,0 +1,151 @@
+//! A store of a task while a query is at work in it.
+
+use super::{FailureReason, QueryFailure};
+use crate::{
+    data::Flow,
+    error::Result,
+    record::ValueAndTimestamp,
+    state::Order,
+    store::{KeyValueStore, SessionStore, StoreRef, WindowStore},
+    task::{Runtime, TaskCtx},
+    windowed::Windowed,
+};
+
+/// A store of a task, for one query.
+pub struct QueriedStore<'a> {
+    ctx: &'a mut TaskCtx,
+    id: usize,
+}
+
+impl std::fmt::Debug for QueriedStore<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueriedStore").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> QueriedStore<'a> {
+    /// The store of a task, if it has it.
+    pub(crate) fn of(ctx: &'a mut TaskCtx, id: usize) -> Option<Self> {
+        ctx.stores.get(id)?.as_ref()?;
+        Some(QueriedStore { ctx, id })
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        self.ctx.rt.task_id.partition
+    }
+
+    /// The store's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.ctx.stores.get(self.id).and_then(Option::as_ref).map_or("", |store| store.name())
+    }
+
+    fn typed<S: 'static>(&mut self) -> Option<(&mut S, &mut Runtime)> {
+        self.ctx.store(StoreRef::<S>::new(self.id).handle()).ok()
+    }
+
+    fn is<S: 'static>(&mut self) -> bool {
+        self.typed::<S>().is_some()
+    }
+
+    /// The answer of a store that the query is not for.
+    pub(super) fn unknown_query(&self, query: &str) -> QueryFailure {
+        let message = format!("the store {} doesn't know how to execute the given query ({query})", self.name());
+        QueryFailure::new(FailureReason::UnknownQueryType, message)
+    }
+
+    /// The store as one of keys and values; of values with timestamps it gives the values.
+    pub(super) fn key_value<K: Flow, V: Flow>(&mut self) -> Option<KeyValueRows<'_, K, V>> {
+        if self.is::<KeyValueStore<K, V>>() {
+            return self.typed().map(|(store, rt)| KeyValueRows::Plain(store, rt));
+        }
+        self.typed().map(|(store, rt)| KeyValueRows::Timestamped(store, rt))
+    }
+
+    /// The store as one of windows; of values with timestamps it gives the values.
+    pub(super) fn window<K: Flow, V: Flow>(&mut self) -> Option<WindowRows<'_, K, V>> {
+        if self.is::<WindowStore<K, V>>() {
+            return self.typed().map(|(store, rt)| WindowRows::Plain(store, rt));
+        }
+        self.typed().map(|(store, rt)| WindowRows::Timestamped(store, rt))
+    }
+
+    pub(super) fn session<K: Flow, V: Flow>(&mut self) -> Option<(&mut SessionStore<K, V>, &mut Runtime)> {
+        self.typed()
+    }
+}
+
+pub(super) enum KeyValueRows<'a, K, V> {
+    Plain(&'a mut KeyValueStore<K, V>, &'a mut Runtime),
+    Timestamped(&'a mut KeyValueStore<K, ValueAndTimestamp<V>>, &'a mut Runtime),
+}
+
+impl<K: Flow, V: Flow> KeyValueRows<'_, K, V> {
+    pub(super) fn get(self, key: &K, skip_cache: bool) -> Result<Option<V>> {
+        match self {
+            KeyValueRows::Plain(store, rt) => store.look_up(rt, key, skip_cache),
+            KeyValueRows::Timestamped(store, rt) => {
+                Ok(store.look_up(rt, key, skip_cache)?.map(|row: ValueAndTimestamp<V>| row.value))
+            }
+        }
+    }
+
+    pub(super) fn range(self, from: Option<&K>, to: Option<&K>, order: Order) -> Result<Vec<(K, V)>> {
+        match self {
+            KeyValueRows::Plain(store, _) => store.range(from, to, order),
+            KeyValueRows::Timestamped(store, _) => Ok(values(store.range(from, to, order)?)),
+        }
+    }
+
+    pub(super) fn prefix_scan(self, prefix: &[u8]) -> Result<Vec<(K, V)>> {
+        match self {
+            KeyValueRows::Plain(store, _) => store.prefix_scan(prefix, Order::Forward),
+            KeyValueRows::Timestamped(store, _) => Ok(values(store.prefix_scan(prefix, Order::Forward)?)),
+        }
+    }
+
+    pub(super) fn approximate_num_entries(self) -> u64 {
+        match self {
+            KeyValueRows::Plain(store, _) => store.approximate_num_entries(),
+            KeyValueRows::Timestamped(store, _) => store.approximate_num_entries(),
+        }
+    }
+}
+
+pub(super) enum WindowRows<'a, K, V> {
+    Plain(&'a mut WindowStore<K, V>, &'a mut Runtime),
+    Timestamped(&'a mut WindowStore<K, ValueAndTimestamp<V>>, &'a mut Runtime),
+}
+
+impl<K: Flow, V: Flow> WindowRows<'_, K, V> {
+    pub(super) fn fetch(self, key: &K, start: i64) -> Result<Option<V>> {
+        match self {
+            WindowRows::Plain(store, rt) => store.fetch(rt, key, start),
+            WindowRows::Timestamped(store, rt) => Ok(store.fetch(rt, key, start)?.map(|row| row.value)),
+        }
+    }
+
+    pub(super) fn fetch_range(self, key: &K, from: i64, to: i64, order: Order) -> Result<Vec<(i64, V)>> {
+        match self {
+            WindowRows::Plain(store, _) => store.fetch_range(key, from, to, order),
+            WindowRows::Timestamped(store, _) => Ok(values(store.fetch_range(key, from, to, order)?)),
+        }
+    }
+
+    pub(super) fn fetch_keys(
+        self,
+        keys: (Option<&K>, Option<&K>),
+        from: i64,
+        to: i64,
+        order: Order,
+    ) -> Result<Vec<(Windowed<K>, V)>> {
+        match self {
+            WindowRows::Plain(store, _) => store.fetch_keys(keys.0, keys.1, from, to, order),
+            WindowRows::Timestamped(store, _) => Ok(values(store.fetch_keys(keys.0, keys.1, from, to, order)?)),
+        }
+    }
+}
+
+fn values<K, V>(rows: Vec<(K, ValueAndTimestamp<V>)>) -> Vec<(K, V)> {
+    rows.into_iter().map(|(key, row)| (key, row.value)).collect()
+}

@@ -1,0 +1,270 @@
+//! Queries of a running application: from the asking thread to the stores of its stream threads and back.
+//!
+//! A thread's tasks are behind a lock that it lets go of between two turns; a query takes it for as long as it reads.
+
+use std::{
+    cell::Cell,
+    ops::ControlFlow,
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    kafka_streams::{KafkaStreams, Shared},
+    state::State,
+    task_manager::TaskManager,
+};
+use crate::{
+    error::{Error, Result},
+    query::{
+        FailureReason, Query, QueryFailure, QueryResult, QueryableStoreType, Scope, StateQueryRequest,
+        StateQueryResult, StoreQueryParameters, StoreSource, ThreadMetadata, ThreadState, Visit,
+    },
+};
+
+thread_local! {
+    static ON_STREAM_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks this thread: it has a lock that its queries would wait for.
+pub(super) fn on_stream_thread() {
+    ON_STREAM_THREAD.set(true);
+}
+
+fn refuse_on_stream_thread() -> Result<()> {
+    if ON_STREAM_THREAD.get() {
+        return Err(Box::new(Error::Unsupported(
+            "a query on a stream thread, which would wait for itself: ask from another one".to_owned(),
+        )));
+    }
+    Ok(())
+}
+
+/// A stream thread, as queries find it.
+enum Thread {
+    Dead,
+    Starting,
+    Alive(Arc<Mutex<TaskManager>>),
+}
+
+impl Shared {
+    fn known_store(&self, name: &str) -> Result<usize> {
+        let id = self.topology.stores.iter().find(|(_, store)| store.name == name).map(|(id, _)| *id);
+        id.ok_or_else(|| {
+            Box::new(Error::UnknownStateStore(format!(
+                "Cannot get state store {name} because no such store is registered in the topology."
+            )))
+        })
+    }
+
+    fn query_threads(&self) -> Vec<Thread> {
+        let (ended, managers) = self.threads_and_managers();
+        let thread = |(alive, manager): (bool, Weak<Mutex<TaskManager>>)| match manager.upgrade() {
+            _ if !alive => Thread::Dead,
+            None => Thread::Starting,
+            Some(manager) => Thread::Alive(manager),
+        };
+        ended.into_iter().zip(managers).map(thread).collect()
+    }
+
+    fn must_be_started(&self) -> Result<State> {
+        match self.state() {
+            State::Created => Err(Box::new(Error::StreamsNotStarted(
+                "KafkaStreams has not been started, you can retry after calling start()".to_owned(),
+            ))),
+            state => Ok(state),
+        }
+    }
+
+    /// Views and metadata are for an application that runs.
+    fn must_run(&self) -> Result<()> {
+        match self.must_be_started()? {
+            state if state.is_running_or_rebalancing() => Ok(()),
+            state => Err(Box::new(Error::StreamsStopped(format!("KafkaStreams is not running. State is {state}.")))),
+        }
+    }
+}
+
+/// The stores of an application, for views that may outlive it.
+struct LocalStores(Weak<Shared>);
+
+fn not_running(store: &str, state: ThreadState, stale: bool) -> Box<Error> {
+    let or = if stale { " or REBALANCING" } else { "" };
+    Box::new(Error::InvalidStateStore(format!(
+        "Cannot get state store {store} because the stream thread is {state}, not RUNNING{or}"
+    )))
+}
+
+impl StoreSource for LocalStores {
+    fn visit(&self, scope: &Scope, visit: Visit<'_>) -> Result<()> {
+        refuse_on_stream_thread()?;
+        let stopped = || Box::new(Error::StreamsStopped("KafkaStreams is not running. It was dropped.".to_owned()));
+        let shared = self.0.upgrade().ok_or_else(stopped)?;
+        shared.must_run()?;
+        let Scope { store_name, partition, stale_stores } = scope;
+        let id = shared.known_store(store_name)?;
+        let mut found = false;
+        for thread in shared.query_threads() {
+            let manager = match thread {
+                Thread::Dead => continue,
+                Thread::Starting if *stale_stores => continue,
+                Thread::Starting => return Err(not_running(store_name, ThreadState::Starting, false)),
+                Thread::Alive(manager) => manager,
+            };
+            let mut manager = manager.lock();
+            if !stale_stores && manager.state() != ThreadState::Running {
+                return Err(not_running(store_name, manager.state(), false));
+            }
+            for mut task in manager.queried_tasks() {
+                if partition.is_some_and(|partition| partition != task.id().partition) {
+                    continue;
+                }
+                let Some(mut store) = task.store(id) else { continue };
+                found = true;
+                if visit(&mut store)?.is_break() {
+                    return Ok(());
+                }
+            }
+            if partition.is_some() && found {
+                break;
+            }
+        }
+        match partition {
+            _ if found => Ok(()),
+            Some(partition) => Err(Box::new(Error::InvalidStateStorePartition(format!(
+                "The specified partition {partition} for store {store_name} does not exist."
+            )))),
+            None => Err(Box::new(Error::InvalidStateStore(format!(
+                "The state store, {store_name}, may have migrated to another instance."
+            )))),
+        }
+    }
+}
+
+impl KafkaStreams {
+    /// A read-only view over the partitions of a store that are on this instance (KIP-67, KIP-562). It can be used on
+    /// any thread but a stream thread of this process, and waits for its turn between two records.
+    ///
+    /// ```no_run
+    /// use vltava_streams::query::{QueryableStoreTypes, StoreQueryParameters};
+    /// # fn example(streams: &vltava_streams::KafkaStreams) -> vltava_streams::Result<()> {
+    /// let counts = QueryableStoreTypes::key_value_store::<String, i64>();
+    /// let counts = streams.store(&StoreQueryParameters::from_name_and_type("counts", counts))?;
+    /// println!("{:?}", counts.get(&"vltava".to_owned())?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::StreamsNotStarted`], [`Error::StreamsStopped`], [`Error::UnknownStateStore`]. Whether the store is of
+    /// the wanted type, and here, shows when it is asked.
+    pub fn store<T: QueryableStoreType>(&self, parameters: &StoreQueryParameters<T>) -> Result<T::View> {
+        self.shared.must_run()?;
+        self.shared.known_store(&parameters.store_name)?;
+        Ok(parameters.view(Arc::new(LocalStores(Arc::downgrade(&self.shared)))))
+    }
+
+    /// Runs a query on the partitions of a store that are on this instance, those that are being restored included
+    /// unless the request says otherwise (KIP-796). Each answers for itself; that it cannot is no error of this method.
+    ///
+    /// ```no_run
+    /// use vltava_streams::query::{KeyQuery, StateQueryRequest};
+    /// # fn example(streams: &vltava_streams::KafkaStreams) -> vltava_streams::Result<()> {
+    /// let query = KeyQuery::<String, i64>::with_key("vltava".to_owned());
+    /// let answers = streams.query(&StateQueryRequest::in_store("counts").with_query(query))?;
+    /// if let Some(answer) = answers.only_partition_result()? {
+    ///     println!("{:?} as of {:?}", answer.result(), answer.position());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::StreamsNotStarted`], [`Error::StreamsStopped`], [`Error::UnknownStateStore`]; [`Error::Unsupported`] on
+    /// a stream thread.
+    pub fn query<Q: Query>(&self, request: &StateQueryRequest<Q>) -> Result<StateQueryResult<Q::Result>> {
+        refuse_on_stream_thread()?;
+        let shared = &self.shared;
+        let id = shared.known_store(request.store_name())?;
+        let state = shared.must_be_started()?;
+        if !state.is_running_or_rebalancing() {
+            return Err(Box::new(Error::StreamsStopped(format!(
+                "KafkaStreams has been stopped ({state}). This instance can no longer serve queries."
+            ))));
+        }
+        let mut results = StateQueryResult::new();
+        for thread in shared.query_threads() {
+            let Thread::Alive(manager) = thread else { continue };
+            let done = ask(&mut manager.lock(), id, request, &mut results);
+            if done.is_break() {
+                return Ok(results);
+            }
+        }
+        for partition in request.partitions().into_iter().flatten() {
+            if !results.has(*partition) {
+                let message = "The requested partition was not present at the time of the query.";
+                let failure = QueryFailure::new(FailureReason::NotPresent, message);
+                results.add(*partition, QueryResult::new(Err(failure), None));
+            }
+        }
+        Ok(results)
+    }
+
+    /// The stream threads that have not ended, with their tasks.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] on a stream thread.
+    pub fn metadata_for_local_threads(&self) -> Result<Vec<ThreadMetadata>> {
+        refuse_on_stream_thread()?;
+        let name = |index: usize| format!("{}-StreamThread-{}", self.shared.client_id, index + 1);
+        let threads = self.shared.query_threads().into_iter().enumerate();
+        let metadata = threads.filter_map(|(index, thread)| match thread {
+            Thread::Dead => None,
+            Thread::Starting => Some(ThreadMetadata::new(name(index), ThreadState::Starting, Vec::new())),
+            Thread::Alive(manager) => {
+                let mut manager = manager.lock();
+                let tasks = manager.queried_tasks().map(|task| task.metadata()).collect();
+                Some(ThreadMetadata::new(name(index), manager.state(), tasks))
+            }
+        });
+        Ok(metadata.collect())
+    }
+}
+
+/// Asks the tasks of one thread; breaks off when nothing more is wanted.
+fn ask<Q: Query>(
+    manager: &mut TaskManager,
+    id: usize,
+    request: &StateQueryRequest<Q>,
+    results: &mut StateQueryResult<Q::Result>,
+) -> ControlFlow<()> {
+    let state = manager.state();
+    for mut task in manager.queried_tasks() {
+        let task_id = task.id();
+        if !request.asks(task_id.partition) {
+            continue;
+        }
+        let started = Instant::now();
+        let position = task.position(request.query().reads_cache());
+        let Some(mut store) = task.store(id) else { continue };
+        let mut result = if request.is_require_active() && state != ThreadState::Running {
+            let message =
+                format!("Query requires a running active task, but partition was in state {state} and was active.");
+            QueryResult::new(Err(QueryFailure::new(FailureReason::NotActive, message)), None)
+        } else {
+            request.run(&mut store, position)
+        };
+        if request.execution_info_enabled() {
+            let (name, nanos) = (request.store_name(), started.elapsed().as_nanos());
+            result.add_execution_info(format!("Handled in store {name} of task {task_id} in {nanos}ns"));
+        }
+        results.add(task_id.partition, result);
+        let all = |wanted: &std::collections::BTreeSet<i32>| wanted.iter().all(|partition| results.has(*partition));
+        if request.partitions().is_some_and(all) {
+            return ControlFlow::Break(());
+        }
+    }
+    ControlFlow::Continue(())
+}

@@ -159,9 +159,12 @@ impl<K: Flow> TimedKeys<K> {
             let prefix = segment.to_be_bytes();
             let from = lower.as_ref().map_or_else(|| prefix.to_vec(), |lower| [&prefix[..], lower].concat());
             let to = upper.as_ref().map(|upper| [&prefix[..], upper].concat());
-            let next = segment.saturating_add(1).to_be_bytes();
-            let to = to.as_deref().map_or(Bound::Excluded(&next[..]), Bound::Included);
+            let next = segment.checked_add(1).map(i64::to_be_bytes);
+            let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
+            let to = to.as_deref().map_or(end, Bound::Included);
             found.extend(cache.range((Bound::Included(&from), to), Order::Forward).filter(matches));
+            // The greatest timestamp there is may be in the greatest segment.
+            let Some(next) = next else { break };
             // The next segment that has anything.
             let mut rest = cache.range((Bound::Included(&next), Bound::Unbounded), Order::Forward);
             let Some(first) = rest.next().and_then(|entry| entry.bytes.first_chunk::<8>()) else { break };

@@ -126,7 +126,7 @@ impl<W: WindowedKey, A: Data, F> SlidingNode<W, A, F> {
         for (window, row) in self.around(current, Order::Reverse, ctx)? {
             let (start, end) = (window.start(), window.start().saturating_add(self.windows.difference));
             around.starts.insert(start);
-            if start == timestamp + 1 {
+            if Some(start) == timestamp.checked_add(1) {
                 around.right_exists = true;
             } else if end > timestamp {
                 if around.right.is_none() {
@@ -176,8 +176,9 @@ impl<W: WindowedKey, A: Data, F> SlidingNode<W, A, F> {
             around.right = combined.as_ref().map(|(_, row)| row).filter(|row| row.timestamp > timestamp).cloned();
         }
         self.create_right(&mut around, current, ctx)?;
-        if let Some(previous) = around.previous.filter(|previous| !around.starts.contains(&(previous + 1))) {
-            self.create_right_of_previous(previous + 1, current, ctx)?;
+        if let Some(previous) = around.previous.filter(|previous| !around.starts.contains(&previous.saturating_add(1)))
+        {
+            self.create_right_of_previous(previous.saturating_add(1), current, ctx)?;
         }
         let (window, row) = match combined {
             Some((window, row)) => (window, Some(row)),
@@ -196,7 +197,7 @@ impl<W: WindowedKey, A: Data, F> SlidingNode<W, A, F> {
         F: Functions<W::Key, V, A>,
     {
         let (timestamp, difference) = (current.rest.timestamp, self.windows.difference);
-        if let Some(start) = around.previous.map(|previous| previous + 1)
+        if let Some(start) = around.previous.map(|previous| previous.saturating_add(1))
             && !around.starts.contains(&start)
             && start.saturating_add(difference) >= timestamp
         {
@@ -232,7 +233,7 @@ impl<W: WindowedKey, A: Data, F> SlidingNode<W, A, F> {
         else {
             return Ok(());
         };
-        let window = self.window(timestamp + 1);
+        let window = self.window(timestamp.saturating_add(1));
         let (value, latest) = (right.value.clone(), right.timestamp);
         self.out.put(self.store, &current.key, Some(right), window.start(), ctx)?;
         let key = W::in_window(current.key.clone(), window);

@@ -5,6 +5,7 @@
 //! | [`Utf8`] | `str`, `String` | UTF-8 | `StringSerializer` |
 //! | [`BigEndian`] | `i16`, `i32`, `i64`, `f32`, `f64` | big-endian, IEEE 754 | `ShortSerializer` … `DoubleSerializer` |
 //! | [`Raw`] | `[u8]`, `Vec<u8>`, [`Bytes`] | as they are | `ByteArraySerializer`, `BytesSerializer` |
+//! | [`Boolean`] | `bool` | 0 or 1 | `BooleanSerializer` |
 //! | [`UuidText`] | [`Uuid`] | 36 characters | `UUIDSerializer` |
 //! | [`Json`] | whatever `serde` knows | JSON | – |
 
@@ -120,6 +121,27 @@ impl Deserializer<Vec<u8>> for Raw {
 impl Deserializer<Bytes> for Raw {
     fn deserialize(&self, bytes: &[u8]) -> Result<Bytes, ClientError> {
         Ok(Bytes::copy_from_slice(bytes))
+    }
+}
+
+/// A truth value in one byte, 0 or 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Boolean;
+
+impl Serializer<bool> for Boolean {
+    fn serialize(&self, value: &bool, buffer: &mut Vec<u8>) -> Result<(), ClientError> {
+        buffer.push(u8::from(*value));
+        Ok(())
+    }
+}
+
+impl Deserializer<bool> for Boolean {
+    fn deserialize(&self, bytes: &[u8]) -> Result<bool, ClientError> {
+        match bytes {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => error("boolean", format!("{bytes:?} in place of one byte, 0 or 1")),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! and is refused on a stream thread itself. Ranges come as a whole, as lists.
 
 mod composite;
+mod hosts;
 mod key_value;
 mod metadata;
 mod position;
@@ -23,6 +24,7 @@ mod windowed;
 
 pub use composite::{ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyWindowStore};
 pub(crate) use composite::{Scope, StoreSource, Visit};
+pub use hosts::{HostInfo, KeyQueryMetadata, StreamsMetadata};
 pub use key_value::{KeyQuery, RangeQuery, TimestampedKeyQuery, TimestampedRangeQuery};
 pub use metadata::{TaskMetadata, ThreadMetadata, ThreadState};
 pub use position::{Position, PositionBound};

@@ -9,6 +9,7 @@
 
 mod assignor;
 mod clients;
+mod cluster;
 mod collector;
 mod directory;
 mod internal_topics;

@@ -14,9 +14,10 @@ use vltava::{
     streams::{
         Error, KafkaStreams, Materialized, State, StreamsBuilder, StreamsConfig, TimeWindows, Topology,
         query::{
-            FailureReason, KeyQuery, Position, PositionBound, QueryableStoreTypes, RangeQuery, StateQueryRequest,
-            StoreQueryParameters, ThreadState, TimestampedKeyQuery, WindowKeyQuery,
+            FailureReason, HostInfo, KeyQuery, Position, PositionBound, QueryableStoreTypes, RangeQuery,
+            StateQueryRequest, StoreQueryParameters, ThreadState, TimestampedKeyQuery, WindowKeyQuery,
         },
+        serdes::StringSerde,
     },
 };
 
@@ -39,6 +40,7 @@ fn start(broker: &str, directory: &Path) -> KafkaStreams {
         ("bootstrap.servers", broker),
         ("state.dir", directory.to_str().unwrap()),
         ("num.stream.threads", "2"),
+        ("application.server", "here:7070"),
         ("commit.interval.ms", "100"),
     ]);
     let streams = KafkaStreams::new(topology(), config.unwrap()).unwrap();
@@ -168,6 +170,19 @@ fn stores_answer_while_the_application_runs_and_after_a_restart() {
     let mut read: Vec<_> = read.collect();
     read.sort();
     assert_eq!(read, [TopicPartition::new("in", 0), TopicPartition::new("in", 1)]);
+
+    // Of two threads of one instance both know where everything is.
+    let instances = streams.streams_metadata_for_store("windows").unwrap();
+    let here = HostInfo::new("here", 7070);
+    assert_eq!(instances.iter().map(|instance| &instance.host_info).collect::<Vec<_>>(), [&here]);
+    assert_eq!(instances[0].topic_partitions.iter().cloned().collect::<Vec<_>>(), read);
+    for number in 0..KEYS {
+        let found = streams.query_metadata_for_key("counts", &key(number), &StringSerde).unwrap().unwrap();
+        assert_eq!(found.active_host.as_ref(), Some(&here));
+        let one = StoreQueryParameters::from_name_and_type("counts", QueryableStoreTypes::key_value_store());
+        let view = streams.store(&one.with_partition(found.partition)).unwrap();
+        assert_eq!(view.get(&key(number)).unwrap(), Some(3_i64));
+    }
 
     assert!(streams.close(PATIENCE));
     assert!(matches!(*view.get(&key(7)).unwrap_err(), Error::StreamsStopped(_)));

@@ -11,15 +11,17 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use vltava_client::{
     ClientError, TopicPartition,
+    consumer::ConsumerGroupMetadata,
     consumer::assignor::{
         Assignment, AssignorMetadata, BoxFuture, GroupAssignment, GroupSubscription, PartitionAssignor,
     },
 };
 
-use crate::{task::TaskId, topology::TopicsInfo};
+use super::cluster::{Cluster, SharedCluster, put_text, take_text};
+use crate::{query::HostInfo, task::TaskId, topology::TopicsInfo};
 
 /// The form of the user data below.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a thread says of itself when it joins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(super) struct Preferences {
     pub(super) running: BTreeSet<TaskId>,
     /// The tasks whose stores are on its disk.
     pub(super) on_disk: BTreeSet<TaskId>,
+    /// Its `application.server`.
+    pub(super) host: Option<HostInfo>,
 }
 
 impl Preferences {
@@ -40,6 +44,9 @@ impl Preferences {
                 bytes.put_u32(task.subtopology);
                 bytes.put_i32(task.partition);
             }
+        }
+        if let Some(host) = &self.host {
+            put_text(&mut bytes, &host.to_string());
         }
         bytes.freeze()
     }
@@ -57,6 +64,7 @@ impl Preferences {
                 tasks.insert(TaskId { subtopology, partition });
             }
         }
+        preferences.host = take_text(&mut bytes).and_then(|host| host.parse().ok());
         preferences
     }
 }
@@ -103,14 +111,16 @@ pub(super) fn assign_tasks(
 pub(super) struct StreamsAssignor {
     subtopologies: Arc<BTreeMap<u32, TopicsInfo>>,
     preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
+    cluster: SharedCluster,
 }
 
 impl StreamsAssignor {
     pub(super) fn new(
         subtopologies: Arc<BTreeMap<u32, TopicsInfo>>,
         preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
+        cluster: SharedCluster,
     ) -> Self {
-        StreamsAssignor { subtopologies, preferences }
+        StreamsAssignor { subtopologies, preferences, cluster }
     }
 
     /// The partitions of every task, as the topics are now.
@@ -146,13 +156,35 @@ impl PartitionAssignor for StreamsAssignor {
     ) -> BoxFuture<'a, Result<GroupAssignment, ClientError>> {
         let tasks = self.tasks(metadata);
         let preferences = |data: &Option<Bytes>| Preferences::decode(data.as_deref().unwrap_or_default());
-        let members = group.iter().map(|(id, s)| (id.to_owned(), preferences(&s.user_data))).collect();
+        let members: BTreeMap<_, _> = group.iter().map(|(id, s)| (id.to_owned(), preferences(&s.user_data))).collect();
         let dealt = assign_tasks(&tasks.keys().copied().collect(), &members);
-        let assignment = |own: BTreeSet<TaskId>| {
-            Assignment::new(own.iter().filter_map(|task| tasks.get(task)).flatten().cloned().collect())
+        let partitions = |own: &BTreeSet<TaskId>| -> Vec<TopicPartition> {
+            own.iter().filter_map(|task| tasks.get(task)).flatten().cloned().collect()
+        };
+        let mut cluster = Cluster::default();
+        for partition in tasks.values().flatten() {
+            let count = cluster.partitions.entry(partition.topic().to_owned()).or_default();
+            *count = (*count).max(partition.partition() + 1);
+        }
+        for (member, own) in &dealt {
+            if let Some(host) = members.get(member).and_then(|preferences| preferences.host.clone()) {
+                cluster.hosts.entry(host).or_default().extend(partitions(own));
+            }
+        }
+        // Nothing is told where nobody has said where he is.
+        let told = (!cluster.hosts.is_empty()).then(|| cluster.encode());
+        let assignment = |own: BTreeSet<TaskId>| match &told {
+            Some(told) => Assignment::with_user_data(partitions(&own), told.clone()),
+            None => Assignment::new(partitions(&own)),
         };
         let members = dealt.into_iter().map(|(member, own)| (member, assignment(own))).collect();
         Box::pin(ready(Ok(GroupAssignment { members })))
+    }
+
+    fn on_assignment(&mut self, assignment: &Assignment, _metadata: &ConsumerGroupMetadata) -> Result<(), ClientError> {
+        let told = assignment.user_data.as_deref().and_then(Cluster::decode);
+        *self.cluster.lock() = told.unwrap_or_default();
+        Ok(())
     }
 }
 
@@ -166,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Preferences, assign_tasks};
-    use crate::task::TaskId;
+    use crate::{query::HostInfo, task::TaskId};
 
     fn task(subtopology: u32, partition: i32) -> TaskId {
         TaskId { subtopology, partition }
@@ -202,7 +234,7 @@ mod tests {
             let members: BTreeMap<_, _> = wishes
                 .into_iter()
                 .enumerate()
-                .map(|(i, (running, on_disk))| (format!("m{i}"), Preferences { running, on_disk }))
+                .map(|(i, (running, on_disk))| (format!("m{i}"), Preferences { running, on_disk, host: None }))
                 .collect();
             let dealt = assign_tasks(&all, &members);
             let given: Vec<_> = dealt.values().flatten().copied().collect();
@@ -214,7 +246,8 @@ mod tests {
 
         #[test]
         fn preferences_survive_the_wire(running in tasks(), on_disk in tasks(), noise in any::<Vec<u8>>()) {
-            let preferences = Preferences { running, on_disk };
+            let host = Some(HostInfo::new("localhost", 8080));
+            let preferences = Preferences { running, on_disk, host };
             prop_assert_eq!(Preferences::decode(&preferences.encode()), preferences);
             Preferences::decode(&noise);
         }

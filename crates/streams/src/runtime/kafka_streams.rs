@@ -18,6 +18,7 @@ use vltava_client::{Admin, OffsetAndMetadata, TopicPartition};
 
 use super::{
     clients,
+    cluster::SharedCluster,
     directory::StateDirectory,
     restore::StateRestoreListener,
     setup::{self, Setup},
@@ -29,6 +30,7 @@ use super::{
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
+    query::HostInfo,
     state::{LsmEngine, LsmOptions},
     topology::Topology,
 };
@@ -54,6 +56,9 @@ pub(super) struct Shared {
     pub(super) directory: StateDirectory,
     pub(super) engine: LsmEngine,
     pub(super) restore_listener: Mutex<Option<Box<dyn StateRestoreListener>>>,
+    /// The instance's `application.server`.
+    pub(super) host: Option<HostInfo>,
+    pub(super) cluster: SharedCluster,
     admin: Admin,
     runtime: tokio::runtime::Handle,
     state: watch::Sender<State>,
@@ -230,6 +235,8 @@ impl KafkaStreams {
         }
         let directory = StateDirectory::open(&config)?;
         let engine = LsmEngine::new(LsmOptions::default())?;
+        let host = config.get("application.server").filter(|server| !server.is_empty());
+        let host = host.map(str::parse).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("streams-clients")
@@ -261,6 +268,8 @@ impl KafkaStreams {
             config: Arc::new(config),
             client_id,
             restore_listener: Mutex::default(),
+            host,
+            cluster: SharedCluster::default(),
             admin,
             runtime: runtime.handle().clone(),
             state: watch::Sender::new(State::Created),

@@ -50,7 +50,7 @@ enum Thread {
 }
 
 impl Shared {
-    fn known_store(&self, name: &str) -> Result<usize> {
+    pub(super) fn known_store(&self, name: &str) -> Result<usize> {
         let id = self.topology.stores.iter().find(|(_, store)| store.name == name).map(|(id, _)| *id);
         id.ok_or_else(|| {
             Box::new(Error::UnknownStateStore(format!(
@@ -79,7 +79,7 @@ impl Shared {
     }
 
     /// Views and metadata are for an application that runs.
-    fn must_run(&self) -> Result<()> {
+    pub(super) fn must_run(&self) -> Result<()> {
         match self.must_be_started()? {
             state if state.is_running_or_rebalancing() => Ok(()),
             state => Err(Box::new(Error::StreamsStopped(format!("KafkaStreams is not running. State is {state}.")))),

@@ -115,7 +115,8 @@ impl TaskManager {
 
     fn tell_preferences(&self) {
         let on_disk = self.shared.directory.tasks_on_disk().into_iter().collect();
-        *self.preferences.lock() = Preferences { running: self.tasks.keys().copied().collect(), on_disk };
+        *self.preferences.lock() =
+            Preferences { running: self.tasks.keys().copied().collect(), on_disk, host: self.shared.host.clone() };
     }
 
     /// Whether assigned tasks wait for another thread to let their directories go.

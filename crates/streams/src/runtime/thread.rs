@@ -87,7 +87,8 @@ impl StreamThread {
         let preferences = super::assignor::SharedPreferences::default();
         let told = preferences.clone();
         let subtopologies = Arc::new(setup.subtopologies.clone());
-        let assignor = StreamsAssignor::new(subtopologies, Arc::new(move || told.lock().clone()));
+        let assignor =
+            StreamsAssignor::new(subtopologies, Arc::new(move || told.lock().clone()), shared.cluster.clone());
         let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);

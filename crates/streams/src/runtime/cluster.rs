@@ -1,0 +1,214 @@
+//! Which instance has which partitions, as the leader of the group tells all members with their assignments.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
+use vltava_client::TopicPartition;
+use vltava_protocol::record::partition_for_key;
+
+use super::kafka_streams::KafkaStreams;
+use crate::{
+    error::{Error, Result, SerdeOrigin},
+    query::{HostInfo, KeyQueryMetadata, StreamsMetadata},
+    serdes::Serde,
+    topology::{NodeKind, Topology},
+};
+
+/// The form of the bytes below.
+const VERSION: u8 = 1;
+
+/// The partitions of the instances that have told where they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cluster {
+    pub(super) hosts: BTreeMap<HostInfo, BTreeSet<TopicPartition>>,
+    /// The number of partitions of every source topic.
+    pub(super) partitions: BTreeMap<String, i32>,
+}
+
+pub(super) type SharedCluster = Arc<Mutex<Cluster>>;
+
+pub(super) fn put_text(bytes: &mut BytesMut, text: &str) {
+    bytes.put_u32(text.len() as u32);
+    bytes.put_slice(text.as_bytes());
+}
+
+pub(super) fn take_text(bytes: &mut &[u8]) -> Option<String> {
+    let length = usize::try_from(bytes.try_get_u32().ok()?).ok()?;
+    let (text, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+impl Cluster {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(VERSION);
+        bytes.put_u32(self.partitions.len() as u32);
+        for (topic, partitions) in &self.partitions {
+            put_text(&mut bytes, topic);
+            bytes.put_i32(*partitions);
+        }
+        bytes.put_u32(self.hosts.len() as u32);
+        for (host, partitions) in &self.hosts {
+            put_text(&mut bytes, &host.to_string());
+            bytes.put_u32(partitions.len() as u32);
+            for partition in partitions {
+                put_text(&mut bytes, partition.topic());
+                bytes.put_i32(partition.partition());
+            }
+        }
+        bytes.freeze()
+    }
+
+    /// `None` for what is not of this form.
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let mut cluster = Self::default();
+        if bytes.try_get_u8().ok()? != VERSION {
+            return None;
+        }
+        for _ in 0..bytes.try_get_u32().ok()? {
+            let topic = take_text(&mut bytes)?;
+            cluster.partitions.insert(topic, bytes.try_get_i32().ok()?);
+        }
+        for _ in 0..bytes.try_get_u32().ok()? {
+            let host = take_text(&mut bytes)?.parse().ok()?;
+            let mut partitions = BTreeSet::new();
+            for _ in 0..bytes.try_get_u32().ok()? {
+                let topic = take_text(&mut bytes)?;
+                partitions.insert(TopicPartition::new(topic, bytes.try_get_i32().ok()?));
+            }
+            cluster.hosts.insert(host, partitions);
+        }
+        Some(cluster)
+    }
+
+    fn metadata(&self, sources: &BTreeMap<String, BTreeSet<String>>) -> Vec<StreamsMetadata> {
+        let of_host = |(host, partitions): (&HostInfo, &BTreeSet<TopicPartition>)| {
+            let has = |topics: &BTreeSet<String>| partitions.iter().any(|p| topics.contains(p.topic()));
+            let stores = sources.iter().filter(|(_, topics)| has(topics)).map(|(store, _)| store.clone());
+            StreamsMetadata {
+                host_info: host.clone(),
+                state_store_names: stores.collect(),
+                topic_partitions: partitions.clone(),
+            }
+        };
+        self.hosts.iter().map(of_host).collect()
+    }
+}
+
+/// The source topics that lead to every store, by the store's name.
+fn sources_of_stores(topology: &Topology, application: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut sources: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for id in 0..topology.nodes.len() {
+        let Some(NodeKind::Processor { stores }) = topology.node(id).map(|node| &node.kind) else { continue };
+        let stores: Vec<_> = stores.iter().filter_map(|store| topology.stores.get(store)).collect();
+        if stores.is_empty() {
+            continue;
+        }
+        let (mut topics, mut seen, mut left) = (BTreeSet::new(), BTreeSet::new(), vec![id]);
+        while let Some(node) = left.pop().filter(|node| seen.insert(*node)).and_then(|node| topology.node(node)) {
+            if let NodeKind::Source { topics: own, .. } = &node.kind {
+                topics.extend(own.iter().map(|topic| topology.decorate(topic, application)));
+            }
+            left.extend(node.predecessors.iter().filter_map(|name| topology.node_id(name)));
+        }
+        for store in stores {
+            sources.entry(store.name.clone()).or_default().extend(topics.iter().cloned());
+        }
+    }
+    sources
+}
+
+impl KafkaStreams {
+    fn store_sources(&self) -> BTreeMap<String, BTreeSet<String>> {
+        sources_of_stores(&self.shared.topology, self.shared.config.application_id())
+    }
+
+    /// What every instance has that is configured with `application.server`, as of the last rebalance.
+    ///
+    /// # Errors
+    /// [`Error::StreamsNotStarted`], [`Error::StreamsStopped`].
+    pub fn metadata_for_all_streams_clients(&self) -> Result<Vec<StreamsMetadata>> {
+        self.shared.must_run()?;
+        Ok(self.shared.cluster.lock().metadata(&self.store_sources()))
+    }
+
+    /// [`metadata_for_all_streams_clients`](Self::metadata_for_all_streams_clients) of the instances that have
+    /// partitions of a store.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn streams_metadata_for_store(&self, store: &str) -> Result<Vec<StreamsMetadata>> {
+        let mut metadata = self.metadata_for_all_streams_clients()?;
+        metadata.retain(|instance| instance.state_store_names.contains(store));
+        Ok(metadata)
+    }
+
+    /// Which instance has a key of a store. `None` until the first rebalance, and where no instance is configured with
+    /// `application.server`. Of a window or session store the key is meant without its window.
+    ///
+    /// # Errors
+    /// [`Error::StreamsNotStarted`], [`Error::StreamsStopped`], [`Error::UnknownStateStore`], and those of the serde.
+    pub fn query_metadata_for_key<K>(
+        &self,
+        store: &str,
+        key: &K,
+        key_serde: &impl Serde<K>,
+    ) -> Result<Option<KeyQueryMetadata>> {
+        self.shared.must_run()?;
+        self.shared.known_store(store)?;
+        let sources = self.store_sources().remove(store).unwrap_or_default();
+        let cluster = self.shared.cluster.lock();
+        let known = sources.iter().filter_map(|topic| Some((cluster.partitions.get(topic)?, topic)));
+        let Some((count, topic)) = known.max() else { return Ok(None) };
+        let mut bytes = Vec::new();
+        key_serde.serialize(topic, key, &mut bytes).map_err(|source| Error::Serialization {
+            node: store.to_owned(),
+            topic: topic.clone(),
+            origin: SerdeOrigin::Key,
+            source,
+        })?;
+        let partition = partition_for_key(&bytes, *count);
+        let has = |partitions: &BTreeSet<TopicPartition>| {
+            partitions.iter().any(|known| known.partition() == partition && sources.contains(known.topic()))
+        };
+        let active_host = cluster.hosts.iter().find(|(_, partitions)| has(partitions)).map(|(host, _)| host.clone());
+        Ok(Some(KeyQueryMetadata { active_host, partition }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vltava_client::TopicPartition;
+
+    use super::{Cluster, sources_of_stores};
+    use crate::{Materialized, StreamsBuilder, query::HostInfo};
+
+    #[test]
+    fn what_a_leader_tells_is_read_as_it_was_meant() {
+        let mut cluster = Cluster::default();
+        cluster.partitions.insert("in".to_owned(), 3);
+        let partitions = (0..3).map(|partition| TopicPartition::new("in", partition)).collect();
+        cluster.hosts.insert(HostInfo::new("localhost", 8080), partitions);
+        let bytes = cluster.encode();
+        assert_eq!(Cluster::decode(&bytes), Some(cluster));
+        assert!((0..bytes.len()).all(|end| Cluster::decode(&bytes[..end]).is_none()));
+        assert!("localhost".parse::<HostInfo>().is_err());
+    }
+
+    #[test]
+    fn a_store_is_where_the_topics_above_it_are() {
+        let builder = StreamsBuilder::new();
+        let counts = builder.stream::<String, String>("in").group_by(|_, word| word.clone());
+        counts.count_with(Materialized::named("counts"));
+        builder.stream::<String, String>("other").group_by_key().count_with(Materialized::named("others"));
+        let sources = sources_of_stores(&builder.build().unwrap(), "app");
+        let topics: Vec<_> = sources["counts"].iter().collect();
+        assert_eq!(topics, ["app-counts-repartition"]);
+        assert!(sources["others"].contains("other"));
+    }
+}

@@ -46,7 +46,8 @@ pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExcepti
 pub use serdes::{Json, Serde, SerdeRef};
 pub use store::{
     KeyValueStore, SessionStore, SessionStoreWithHeaders, StoreBuilder, StoreRef, TimestampedKeyValueStore,
-    TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore, TimestampedWindowStoreWithHeaders, WindowStore,
+    TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore, TimestampedWindowStoreWithHeaders,
+    VersionedKeyValueStore, VersionedPut, VersionedRecord, WindowStore,
 };
 pub use task::{Cancellable, PunctuationType};
 pub use test_driver::{MetricName, SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};

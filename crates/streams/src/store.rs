@@ -11,6 +11,7 @@ mod outer_join;
 mod session;
 mod table;
 mod timed;
+mod versioned;
 mod window;
 mod with_headers;
 
@@ -26,6 +27,8 @@ pub(crate) use outer_join::{LeftOrRight, OuterJoinSpec, OuterJoinStore};
 pub(crate) use session::SessionSpec;
 pub use session::{SessionStore, SessionStoreWithHeaders};
 pub(crate) use table::{PutCode, TableStore};
+pub(crate) use versioned::VersionedSpec;
+pub use versioned::{VersionedKeyValueStore, VersionedPut, VersionedRecord};
 pub(crate) use window::WindowSpec;
 pub use window::{TimestampedWindowStore, TimestampedWindowStoreWithHeaders, WindowStore};
 

@@ -40,9 +40,10 @@ pub(crate) fn build<K: Nullable, V: Nullable, A: Data>(
     let input = grouped.attach(&store.store, store.queryable);
     let mut graph = shared.borrow_mut();
     let table = Materialized::new(&mut graph, store.clone());
+    let is_versioned = table.is_versioned();
     let write = write::<K, V, A>(&name, &table, initializer, aggregator);
     let node = GraphNode::new(name.clone(), write);
-    let node = graph.add(&[input.node], GraphNode { output_versioned: Some(false), ..node });
+    let node = graph.add(&[input.node], GraphNode { output_versioned: Some(is_versioned), ..node });
     drop(graph);
     let queryable = store.queryable.then(|| store.store.clone());
     let supplier: Arc<dyn TableSupplier<K::Some, A>> = Arc::new(materialize::Aggregated(table));

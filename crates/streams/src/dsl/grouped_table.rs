@@ -242,6 +242,7 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
         let (key_serde, value_serde) = (store.key_serde.clone(), store.value_serde.clone());
         let queryable = store.queryable.then(|| store.store.clone());
         let table = TableStoreSpec::new(&mut graph, store);
+        let is_versioned = table.is_versioned();
         let (of, node_name) = (table.clone(), Arc::<str>::from(name.as_str()));
         let make = Arc::new(move |making: &mut Instantiation<'_>| {
             let out = Materializer::new(making, &of)?;
@@ -256,7 +257,7 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
             topology.add_node(kstream::factory::<K, Change<V>, K, Change<A>>(&node_name, parents, make.clone()))?;
             of.add_store(topology, &node_name)
         };
-        let node = GraphNode { output_versioned: Some(false), ..GraphNode::new(name.clone(), Rc::new(write)) };
+        let node = GraphNode { output_versioned: Some(is_versioned), ..GraphNode::new(name.clone(), Rc::new(write)) };
         let node = graph.add(&[repartition], node);
         KTable::new(&self.graph, node, &name, Rc::new([source].into()), Arc::new(Aggregated(table)))
             .with_serdes(key_serde, value_serde)

@@ -114,6 +114,7 @@ impl StreamsBuilder {
         let source_serdes = (key_serde.clone(), value_serde.clone());
         let queryable = store.queryable.then(|| store.store.clone());
         let table = TableStoreSpec::on_demand(&mut graph, store);
+        let is_versioned = table.is_versioned();
         let (of, node_name, source_name, topic) =
             (table.clone(), Arc::<str>::from(name.as_str()), source.clone(), topic.to_owned());
         let write = move |written: &Written<'_>, topology: &mut Topology| {
@@ -139,7 +140,7 @@ impl StreamsBuilder {
             }
             topology.add_state_store(factory, &[&node_name])
         };
-        let node = GraphNode { output_versioned: Some(false), ..GraphNode::new(name.clone(), Rc::new(write)) };
+        let node = GraphNode { output_versioned: Some(is_versioned), ..GraphNode::new(name.clone(), Rc::new(write)) };
         let node = graph.add(&[ROOT], node.with_kind(Kind::TableSource { reuse_topic: false }));
         KTable::new(&self.0, node, &name, Rc::new([source].into()), Arc::new(SourceTable(table)))
             .with_serdes(key_serde, value_serde)

@@ -1,8 +1,8 @@
 //! Which engine a store gets.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{InMemoryKeyValueStore, KeyValueBytesStore, PlainAdapter, TaskDirectory};
+use super::{InMemoryKeyValueStore, KeyValueBytesStore, PlainAdapter, TaskDirectory, millis};
 use crate::error::Result;
 
 /// What an engine is told when a task makes it.
@@ -26,6 +26,10 @@ pub struct KeyValueSupplier {
     timestamped: bool,
     /// Whether it keeps their headers. In memory all do.
     with_headers: bool,
+    /// How long old versions are kept, in ms, if they are.
+    history: Option<i64>,
+    /// Old versions are dropped in segments of this, in ms.
+    segment_interval: i64,
     make: Make,
 }
 
@@ -49,7 +53,49 @@ impl KeyValueSupplier {
             None => Ok(Box::new(InMemoryKeyValueStore::new(store.clone()))),
             Some(directory) => Ok(Box::new(directory.engine.open(&store, &directory.path.join(&store))?)),
         });
-        KeyValueSupplier { name, kind: "persistent", timestamped: false, with_headers: false, make }
+        KeyValueSupplier {
+            name,
+            kind: "persistent",
+            timestamped: false,
+            with_headers: false,
+            history: None,
+            segment_interval: 1,
+            make,
+        }
+    }
+
+    /// Kafka's `Stores.persistentVersionedKeyValueStore`: an engine that outlives the process, of a versioned store
+    /// (KIP-889). Old versions of a key can be read for `history_retention`; what is older when it is put is dropped.
+    pub fn persistent_versioned(name: impl Into<String>, history_retention: Duration) -> Self {
+        let history = millis(history_retention);
+        let segment_interval = match history {
+            ..=60_000 => (history / 3).max(2_000),
+            60_001..=300_000 => (history / 5).max(20_000),
+            300_001..=3_600_000 => (history / 12).max(60_000),
+            _ => (history / 24).max(300_000),
+        };
+        KeyValueSupplier { history: Some(history), segment_interval, ..Self::persistent(name) }
+    }
+
+    /// The same with old versions dropped in segments of this length, at least 1 ms.
+    pub fn persistent_versioned_in_segments(
+        name: impl Into<String>,
+        history_retention: Duration,
+        segment_interval: Duration,
+    ) -> Self {
+        let segment_interval = millis(segment_interval).max(1);
+        KeyValueSupplier { segment_interval, ..Self::persistent_versioned(name, history_retention) }
+    }
+
+    /// How long a segment of old versions is, in ms.
+    pub(crate) fn segment_interval(&self) -> i64 {
+        self.segment_interval
+    }
+
+    /// How long old versions are kept, in ms, if they are.
+    #[must_use]
+    pub fn history(&self) -> Option<i64> {
+        self.history
     }
 
     /// Kafka's `Stores.inMemoryKeyValueStore`.
@@ -57,7 +103,15 @@ impl KeyValueSupplier {
         let name = name.into();
         let store = name.clone();
         let make: Make = Arc::new(move |_| Ok(Box::new(InMemoryKeyValueStore::new(store.clone()))));
-        KeyValueSupplier { name, kind: "in-memory", timestamped: true, with_headers: true, make }
+        KeyValueSupplier {
+            name,
+            kind: "in-memory",
+            timestamped: true,
+            with_headers: true,
+            history: None,
+            segment_interval: 1,
+            make,
+        }
     }
 
     /// An engine of the application's own.
@@ -70,6 +124,8 @@ impl KeyValueSupplier {
             kind: "custom",
             timestamped: true,
             with_headers: true,
+            history: None,
+            segment_interval: 1,
             make: Arc::new(make),
         }
     }

@@ -1,6 +1,7 @@
 //! What processors and tests may do with a store.
 
 mod session;
+mod versioned;
 mod window;
 
 use super::KeyValueStore;

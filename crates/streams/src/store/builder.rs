@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
 use super::{
     KeyValueSpec, KeyValueStore, MakeStore, SessionSpec, SessionStore, SessionStoreWithHeaders, StoreFactory,
     StoreInit, StoreKind, TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore,
-    TimestampedWindowStoreWithHeaders, WindowSpec, WindowStore,
+    TimestampedWindowStoreWithHeaders, VersionedKeyValueStore, VersionedSpec, WindowSpec, WindowStore,
 };
 use crate::{
     data::{Data, ErasedSerde},
@@ -338,5 +338,29 @@ impl<K: Data, V: Data> StoreBuilder<SessionStoreWithHeaders<K, V>> {
         let name = supplier.name().to_owned();
         let spec = SessionSpec::<K, AggregationWithHeaders<V>>::with_headers(supplier, key, value);
         StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
+    }
+}
+
+impl<K: Data, V: Data> StoreBuilder<VersionedKeyValueStore<K, V>> {
+    /// A versioned store with this engine, [`KeyValueSupplier::persistent_versioned`], and the serdes of its types.
+    #[must_use]
+    pub fn versioned(supplier: KeyValueSupplier) -> Self {
+        Self::of_versions(supplier, None, None)
+    }
+
+    /// A versioned store with this engine and these serdes.
+    #[must_use]
+    pub fn versioned_with(supplier: KeyValueSupplier, key_serde: impl Serde<K>, value_serde: impl Serde<V>) -> Self {
+        Self::of_versions(supplier, erase(key_serde), erase(value_serde))
+    }
+
+    fn of_versions(
+        supplier: KeyValueSupplier,
+        key_serde: Option<ErasedSerde>,
+        value_serde: Option<ErasedSerde>,
+    ) -> Self {
+        let (name, history) = (supplier.name().to_owned(), supplier.history().unwrap_or_default());
+        let spec = VersionedSpec { supplier, key_serde, value_serde, types: PhantomData::<fn() -> (K, V)> };
+        StoreBuilder::new(name, StoreKind::Versioned { history }, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
     }
 }

@@ -1,6 +1,6 @@
 //! The store behind a table, whichever kind it is.
 
-use super::{Flushed, StoreHandle, StoreRef, TimestampedKeyValueStore};
+use super::{Flushed, StoreHandle, StoreRef, TimestampedKeyValueStore, VersionedKeyValueStore, VersionedPut};
 use crate::{
     data::Flow,
     error::Result,
@@ -22,6 +22,7 @@ pub(crate) enum PutCode {
 /// The store of a table: timestamped unless a supplier says otherwise.
 pub(crate) enum TableStore<K, V> {
     Timestamped(StoreHandle<TimestampedKeyValueStore<K, V>>),
+    Versioned(StoreHandle<VersionedKeyValueStore<K, V>>),
 }
 
 impl<K, V> Clone for TableStore<K, V> {
@@ -36,12 +37,30 @@ impl<K: Flow, V: Flow> TableStore<K, V> {
         TableStore::Timestamped(StoreRef::new(id).handle())
     }
 
+    pub(crate) fn versioned(id: usize) -> Self {
+        TableStore::Versioned(StoreRef::new(id).handle())
+    }
+
+    pub(crate) fn get_as_of(self, ctx: &mut TaskCtx, key: &K, as_of: i64) -> Result<Option<ValueAndTimestamp<V>>> {
+        match self {
+            TableStore::Timestamped(_) => self.get(ctx, key),
+            TableStore::Versioned(handle) => {
+                let found = ctx.store(handle)?.0.get_as_of(key, as_of)?;
+                Ok(found.map(|version| ValueAndTimestamp::new(version.value, version.timestamp)))
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn get(self, ctx: &mut TaskCtx, key: &K) -> Result<Option<ValueAndTimestamp<V>>> {
         match self {
             TableStore::Timestamped(handle) => {
                 let (store, rt) = ctx.store(handle)?;
                 store.get(rt, key)
+            }
+            TableStore::Versioned(handle) => {
+                let found = ctx.store(handle)?.0.get(key)?;
+                Ok(found.map(|version| ValueAndTimestamp::new(version.value, version.timestamp)))
             }
         }
     }
@@ -54,6 +73,14 @@ impl<K: Flow, V: Flow> TableStore<K, V> {
                 store.put(rt, key, value.map(|value| ValueAndTimestamp::new(value, timestamp)))?;
                 Ok(PutCode::Latest)
             }
+            TableStore::Versioned(handle) => {
+                let (store, rt) = ctx.store(handle)?;
+                Ok(match store.put(rt, key, value.as_ref(), timestamp)? {
+                    VersionedPut::Latest => PutCode::Latest,
+                    VersionedPut::ValidTo(_) => PutCode::OutOfOrder,
+                    VersionedPut::NotPut => PutCode::NotPut,
+                })
+            }
         }
     }
 
@@ -61,6 +88,7 @@ impl<K: Flow, V: Flow> TableStore<K, V> {
     pub(crate) fn listen(self, ctx: &mut TaskCtx, slot: usize, send_old: bool) -> Result<bool> {
         match self {
             TableStore::Timestamped(handle) => Ok(ctx.store(handle)?.0.set_flush_listener(slot, send_old)),
+            TableStore::Versioned(_) => Ok(false),
         }
     }
 
@@ -76,6 +104,7 @@ impl<K: Flow, V: Flow> TableStore<K, V> {
                 let change = Change::new(new.map(|new| new.value), old.map(|old| old.value));
                 Ok(Some(Record { key, value: change, timestamp, headers: Headers::clone(&headers) }))
             }
+            TableStore::Versioned(_) => Ok(None),
         }
     }
 }

@@ -111,6 +111,8 @@ fn stores(wanted: &serde_json::Map<String, Json>, got: &serde_json::Map<String, 
             Some(got) if got["kind"] != wanted["kind"] => {
                 out.push(format!("store {name}: expected {}, got {}", wanted["kind"], got["kind"]));
             }
+            // The JVM's driver looks versions up by the keys that it saw in topics; without a changelog it saw none.
+            Some(_) if kind == "versioned" && wanted["entries"].as_array().is_some_and(Vec::is_empty) => {}
             Some(got) => {
                 let entries = |json: &Json| json["entries"].as_array().cloned().unwrap_or_default();
                 records(&format!("store {name}"), &entries(wanted), &entries(got), out);

@@ -6,7 +6,8 @@ use serde_json::{Value as Json, json};
 use vltava_streams::{
     AggregationWithHeaders, KeyValueStore, Materialized, Result, SessionStore, SessionStoreWithHeaders, StoreBuilder,
     TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore,
-    TimestampedWindowStoreWithHeaders, TopologyTestDriver, ValueAndTimestamp, ValueTimestampHeaders, WindowStore,
+    TimestampedWindowStoreWithHeaders, TopologyTestDriver, ValueAndTimestamp, ValueTimestampHeaders,
+    VersionedKeyValueStore, VersionedPut, VersionedRecord, WindowStore,
     dsl::{KeyValueStores, SessionStores, StoreFamily, StoreType, WindowStores},
     record::Headers,
     state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
@@ -26,6 +27,7 @@ type Timestamped = TimestampedKeyValueStore<Val, Val>;
 type Windows = WindowStore<Val, Val>;
 type TimestampedWindows = TimestampedWindowStore<Val, Val>;
 type Sessions = SessionStore<Val, Val>;
+type Versions = VersionedKeyValueStore<Val, Val>;
 type Headed = TimestampedKeyValueStoreWithHeaders<Val, Val>;
 type HeadedWindows = TimestampedWindowStoreWithHeaders<Val, Val>;
 type HeadedSessions = SessionStoreWithHeaders<Val, Val>;
@@ -38,6 +40,14 @@ pub fn key_value_supplier(spec: &str, name: &str) -> Step<KeyValueSupplier> {
         "persistent" => Ok(KeyValueSupplier::persistent(name)),
         "persistent_timestamped" => Ok(KeyValueSupplier::persistent_timestamped(name)),
         "persistent_timestamped_with_headers" => Ok(KeyValueSupplier::persistent_timestamped_with_headers(name)),
+        "versioned" => {
+            let ms = |at: usize| spec.split(':').nth(at).map(|ms| duration(&json!(ms.parse::<i64>().unwrap())));
+            let history = ms(1).unwrap()?;
+            Ok(match ms(2) {
+                Some(segment) => KeyValueSupplier::persistent_versioned_in_segments(name, history, segment?),
+                None => KeyValueSupplier::persistent_versioned(name, history),
+            })
+        }
         "in_memory" => Ok(KeyValueSupplier::in_memory(name)),
         other => Err(Stop::Unsupported(format!("supplier {other}"))),
     }
@@ -155,6 +165,7 @@ pub enum AnyBuilder {
     Headed(StoreBuilder<Headed>),
     HeadedWindow(StoreBuilder<HeadedWindows>),
     HeadedSession(StoreBuilder<HeadedSessions>),
+    Versioned(StoreBuilder<Versions>),
 }
 
 /// Does the same with a builder of any kind.
@@ -169,6 +180,7 @@ macro_rules! each_builder {
             AnyBuilder::Headed($builder) => $do,
             AnyBuilder::HeadedWindow($builder) => $do,
             AnyBuilder::HeadedSession($builder) => $do,
+            AnyBuilder::Versioned($builder) => $do,
         }
     };
 }
@@ -211,6 +223,9 @@ impl AnyBuilder {
                     StoreBuilder::session_with_headers_with(supplier, key, value),
                     spec,
                 ))
+            }
+            "versioned" => {
+                AnyBuilder::Versioned(with_options(StoreBuilder::versioned_with(supplier()?, key, value), spec))
             }
             other => return Err(Stop::Unsupported(format!("store kind {other}"))),
         })
@@ -255,6 +270,7 @@ pub enum AnyStore<'a, 'b> {
     Headed(&'a mut StoreAccess<'b, Headed>),
     HeadedWindow(&'a mut StoreAccess<'b, HeadedWindows>),
     HeadedSession(&'a mut StoreAccess<'b, HeadedSessions>),
+    Versioned(&'a mut StoreAccess<'b, Versions>),
 }
 
 /// What holds stores: a processor's context, or the test driver.
@@ -276,6 +292,7 @@ impl Stores for &TopologyTestDriver {
         }
         try_as!(Plain => Plain, Timestamped => Timestamped, Windows => Window, TimestampedWindows => TimestampedWindow);
         try_as!(Headed => Headed, HeadedWindows => HeadedWindow, HeadedSessions => HeadedSession);
+        try_as!(Versions => Versioned);
         self.store::<Sessions, _>(name, |store| f.take().unwrap()(AnyStore::Session(store)))
     }
 }
@@ -313,6 +330,9 @@ macro_rules! context_stores {
                 if let Ok(mut store) = self.state_store::<lib::SessionStoreWithHeaders<Val, Val>>(name) {
                     return f(AnyStore::HeadedSession(&mut store));
                 }
+                if let Ok(mut store) = self.state_store::<lib::VersionedKeyValueStore<Val, Val>>(name) {
+                    return f(AnyStore::Versioned(&mut store));
+                }
                 let mut store = self.state_store::<lib::TimestampedKeyValueStore<Val, Val>>(name)?;
                 f(AnyStore::Timestamped(&mut store))
             }
@@ -327,6 +347,7 @@ impl AnyStore<'_, '_> {
             AnyStore::Plain(store) => store.get(key),
             AnyStore::Timestamped(store) => Ok(store.get(key)?.map(|row| row.value)),
             AnyStore::Headed(store) => Ok(store.get(key)?.map(|row| row.value)),
+            AnyStore::Versioned(store) => Ok(store.get(key)?.map(|version| version.value)),
             _ => panic!("not a key-value store"),
         }
     }
@@ -335,6 +356,7 @@ impl AnyStore<'_, '_> {
         match self {
             AnyStore::Plain(store) => store.put(key, value),
             AnyStore::Timestamped(store) => store.put(key, value.map(|value| ValueAndTimestamp::new(value, timestamp))),
+            AnyStore::Versioned(store) => store.put(key, value, timestamp).map(drop),
             AnyStore::Headed(store) => {
                 store.put(key, value.map(|value| ValueTimestampHeaders::new(value, timestamp, headers.clone())))
             }
@@ -373,6 +395,7 @@ impl AnyStore<'_, '_> {
             AnyStore::TimestampedWindow(store) => {
                 timed::window(store, &words, |value, ts| ValueAndTimestamp::new(value, ts.unwrap_or(timestamp)))?
             }
+            AnyStore::Versioned(store) => versioned(store, &words, timestamp)?,
             AnyStore::Session(store) => timed::session(store, &words, |value| value)?,
             AnyStore::Headed(store) => key_value(store, &words, |value, ts| {
                 ValueTimestampHeaders::new(value, ts.unwrap_or(timestamp), headers.clone())
@@ -443,6 +466,18 @@ impl AnyStore<'_, '_> {
                 let entry = |(key, value)| (timed::entry(key, [typed(value)]), headers.clone());
                 shown("session", headers.is_some(), store.fetch_keys(None, None)?.into_iter().map(entry))
             }
+            AnyStore::Versioned(store) => {
+                let mut keys: Vec<(Json, Vec<Json>)> = Vec::new();
+                for (key, version) in store.all_versions()? {
+                    let (key, version) =
+                        (typed(key), json!([raw(&version.value), version.timestamp, version.valid_to]));
+                    match keys.last_mut().filter(|(last, _)| *last == key) {
+                        Some((_, versions)) => versions.push(version),
+                        None => keys.push((key, vec![version])),
+                    }
+                }
+                json!({ "kind": "versioned", "entries": keys })
+            }
             AnyStore::HeadedSession(store) => {
                 let entry = |(key, row): (_, AggregationWithHeaders<Val>)| {
                     (timed::entry(key, [typed(row.aggregation)]), Some(row.headers))
@@ -472,6 +507,18 @@ fn with_no_headers(result: &str) -> String {
         value => format!("{value}{{}}"),
     };
     result.split(';').map(part).collect::<Vec<_>>().join(";")
+}
+
+/// A value's bytes as payloads show them: the JVM's driver reads versions without their type.
+fn raw(value: &Val) -> Json {
+    match value {
+        Val::Text(text) => payload::json(Some(text.as_bytes())),
+        Val::Long(number) => payload::json(Some(&number.to_be_bytes())),
+        Val::Int(number) => payload::json(Some(&number.to_be_bytes())),
+        Val::Double(number) => payload::json(Some(&number.to_be_bytes())),
+        Val::Bytes(bytes) => payload::json(Some(bytes)),
+        Val::Windowed { .. } => typed(value.clone()),
+    }
 }
 
 fn typed(value: Val) -> Json {
@@ -556,6 +603,28 @@ fn key_value<V: vltava_streams::Flow + Show>(
         "reverseAll" => list(store.reverse_all()?),
         "prefixScan" => list(store.prefix_scan(words[1].as_bytes())?),
         other => panic!("unknown key-value store command {other}"),
+    })
+}
+
+fn versioned(store: &mut StoreAccess<'_, Versions>, words: &[&str], timestamp: i64) -> Result<String> {
+    let key = argument(words[1]).expect("a key is not null");
+    let time = |at: usize| words.get(at).map(|word| word.parse::<i64>().unwrap());
+    // The JVM's typed store keeps to itself until when a version is valid.
+    let shown = |version: Option<VersionedRecord<Val>>| {
+        version.map_or_else(|| "null".to_owned(), |version| format!("{}@{}", version.value.show(), version.timestamp))
+    };
+    Ok(match words[0] {
+        "put" => match store.put(&key, argument(words[2]), time(3).unwrap_or(timestamp))? {
+            VersionedPut::Latest => "-1".to_owned(),
+            VersionedPut::ValidTo(time) => time.to_string(),
+            VersionedPut::NotPut => i64::MIN.to_string(),
+        },
+        "delete" => shown(store.delete(&key, time(2).unwrap())?),
+        "get" => shown(match time(2) {
+            Some(as_of) => store.get_as_of(&key, as_of)?,
+            None => store.get(&key)?,
+        }),
+        other => panic!("unknown versioned store command {other}"),
     })
 }
 

@@ -62,12 +62,13 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         let (key_serde, value_serde) = (store.key_serde.clone(), store.value_serde.clone());
         let queryable = store.queryable.then(|| store.store.clone());
         let table = TableStoreSpec::on_demand(&mut graph, store);
+        let is_versioned = table.is_versioned();
         let (of, node_name) = (table.clone(), Arc::<str>::from(name.as_str()));
         let write = move |written: &Written<'_>, topology: &mut Topology| {
             topology.add_node(source::node::<K, V>(&node_name, written.parents.clone(), &of))?;
             of.add_store(topology, &node_name)
         };
-        let node = GraphNode { output_versioned: Some(false), ..GraphNode::new(name.clone(), Rc::new(write)) };
+        let node = GraphNode { output_versioned: Some(is_versioned), ..GraphNode::new(name.clone(), Rc::new(write)) };
         let node = graph.add(&[parent], node);
         KTable::new(&self.graph, node, &name, sources, Arc::new(SourceTable(table)))
             .with_serdes(key_serde, value_serde)

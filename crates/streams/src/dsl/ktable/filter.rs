@@ -115,7 +115,7 @@ impl<K: Data, V: Data> KTable<K, V> {
             of.store.as_ref().map_or(Ok(()), |store| store.add_store(topology, &node_name))
         };
         let node = GraphNode {
-            output_versioned: table.store.is_some().then_some(false),
+            output_versioned: table.store.as_ref().map(TableStoreSpec::is_versioned),
             versioned_semantics: Some(Rc::new(move |on, _| versioned_semantics.store(on, Ordering::Relaxed))),
             ..GraphNode::new(name.clone(), Rc::new(write))
         };

@@ -189,7 +189,7 @@ fn join_tables<K: Data, V: Data, V2: Data, R: Data>(
     };
     let of = table.clone();
     let node = GraphNode {
-        output_versioned: Some(false),
+        output_versioned: Some(of.store.as_ref().is_some_and(TableStoreSpec::is_versioned)),
         versioned_semantics: Some(Rc::new(move |on, parent| {
             if parent == this_parent {
                 of.this_versioned.store(on, Ordering::Relaxed);

@@ -115,7 +115,7 @@ fn map_nodes<K: Data, V: Data, R: Data>(
         of.store.as_ref().map_or(Ok(()), |store| store.add_store(topology, &node_name))
     };
     let node = GraphNode {
-        output_versioned: mapped.store.is_some().then_some(false),
+        output_versioned: mapped.store.as_ref().map(TableStoreSpec::is_versioned),
         ..GraphNode::new(name.clone(), Rc::new(write))
     };
     let node = graph.add(&[table.node], node);

@@ -1,8 +1,11 @@
 //! The store of a table, and the node's way to it: put, and forward what changed.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{TableSupplier, ValueGetter};
@@ -12,7 +15,7 @@ use crate::{
     dsl::materialized::{MaterializedStore, StoreType},
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
-    store::{KeyValueSpec, PutCode, StoreFactory, StoreKind, TableStore},
+    store::{KeyValueSpec, MakeStore, PutCode, StoreFactory, StoreKind, TableStore, VersionedSpec},
     task::{Children, Instantiation, TaskCtx},
     topology::Topology,
 };
@@ -57,7 +60,15 @@ impl<K: Data, V: Data> Materialized<K, V> {
     }
 
     pub(crate) fn store(&self) -> TableStore<K, V> {
-        TableStore::timestamped(self.inner.id)
+        match self.is_versioned() {
+            true => TableStore::versioned(self.inner.id),
+            false => TableStore::timestamped(self.inner.id),
+        }
+    }
+
+    /// Whether the store that was supplied keeps old versions of rows.
+    pub(crate) fn is_versioned(&self) -> bool {
+        self.inner.store.rest.supplier.as_ref().is_some_and(|supplier| supplier.history().is_some())
     }
 
     pub(crate) fn store_name(&self) -> &str {
@@ -92,6 +103,35 @@ impl<K: Data, V: Data> Materialized<K, V> {
     pub(crate) fn factory(&self) -> StoreFactory {
         let Inner { id, builder, store, .. } = &*self.inner;
         let rest = &store.rest;
+        let (kind, make): (StoreKind, MakeStore) = match &rest.supplier {
+            Some(supplier) if supplier.history().is_some() => {
+                let spec = VersionedSpec {
+                    supplier: supplier.clone(),
+                    key_serde: store.key_serde.clone(),
+                    value_serde: store.value_serde.clone(),
+                    types: PhantomData::<fn() -> (K, V)>,
+                };
+                let history = supplier.history().unwrap_or_default();
+                (StoreKind::Versioned { history }, Arc::new(move |init| spec.make(init)))
+            }
+            _ => self.timestamped(),
+        };
+        StoreFactory {
+            id: *id,
+            name: store.store.clone(),
+            kind,
+            logging: rest.logging,
+            log_config: rest.log_config.clone(),
+            // A versioned store has no cache: updates that are out of order could not be told apart.
+            caching: rest.caching && !self.is_versioned(),
+            builder: Some(*builder),
+            make,
+        }
+    }
+
+    fn timestamped(&self) -> (StoreKind, MakeStore) {
+        let store = &self.inner.store;
+        let rest = &store.rest;
         let in_memory = rest.store_type.map(|store_type| store_type == StoreType::InMemory);
         let spec = KeyValueSpec::<K, ValueAndTimestamp<V>>::timestamped(
             store.store.clone(),
@@ -100,22 +140,21 @@ impl<K: Data, V: Data> Materialized<K, V> {
             store.key_serde.clone(),
             store.value_serde.clone(),
         );
-        StoreFactory {
-            id: *id,
-            name: store.store.clone(),
-            kind: StoreKind::KeyValue,
-            logging: rest.logging,
-            log_config: rest.log_config.clone(),
-            caching: rest.caching,
-            builder: Some(*builder),
-            make: Arc::new(move |init| spec.make(init)),
-        }
+        (StoreKind::KeyValue, Arc::new(move |init| spec.make(init)))
     }
 }
 
 impl<K: Data, V: Data> ValueGetter<K, V> for Materialized<K, V> {
     fn get(&self, ctx: &mut TaskCtx, key: &K) -> Result<Option<ValueAndTimestamp<V>>> {
         self.store().get(ctx, key)
+    }
+
+    fn get_as_of(&self, ctx: &mut TaskCtx, key: &K, as_of: i64) -> Result<Option<ValueAndTimestamp<V>>> {
+        self.store().get_as_of(ctx, key, as_of)
+    }
+
+    fn is_versioned(&self) -> bool {
+        Materialized::is_versioned(self)
     }
 
     fn stores(&self, ids: &mut Vec<usize>) {

@@ -226,7 +226,7 @@ impl<K: Data, V: Data> KTable<K, V> {
             stores.iter().try_for_each(|store| topology.connect(&node_name, *store))
         };
         let node = GraphNode {
-            output_versioned: table.store.is_some().then_some(false),
+            output_versioned: table.store.as_ref().map(TableStoreSpec::is_versioned),
             ..GraphNode::new(name.clone(), Rc::new(write))
         };
         let node = graph.add(&[self.node], node);

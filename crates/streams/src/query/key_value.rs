@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::{QueriedStore, Query, QueryFailure, ResultOrder};
+use super::{QueriedStore, Query, QueryFailure, ResultOrder, queried::values};
 use crate::{data::Flow, record::ValueAndTimestamp};
 
 /// The value of one key (KIP-796); of a timestamped store without its timestamp.
@@ -87,6 +87,10 @@ impl<K: Flow + Sync, V: Flow> Query for TimestampedKeyQuery<K, V> {
     }
 
     fn run(&self, store: &mut QueriedStore<'_>) -> Result<Self::Result, QueryFailure> {
+        if let Some((rows, rt)) = store.with_headers::<K, V>() {
+            let row = rows.look_up(rt, &self.0.key, self.0.skip_cache)?;
+            return Ok(row.map(|row| ValueAndTimestamp::new(row.value, row.timestamp)));
+        }
         self.0.run(store)
     }
 }
@@ -225,6 +229,11 @@ impl<K: Flow + Sync, V: Flow> Query for TimestampedRangeQuery<K, V> {
     type Result = Vec<(K, ValueAndTimestamp<V>)>;
 
     fn run(&self, store: &mut QueriedStore<'_>) -> Result<Self::Result, QueryFailure> {
+        if let Some((rows, _)) = store.with_headers::<K, V>() {
+            let range = &self.0;
+            let found = rows.range(range.lower.as_ref(), range.upper.as_ref(), range.order.order())?;
+            return Ok(values(found, |row| ValueAndTimestamp::new(row.value, row.timestamp)));
+        }
         self.0.run(store)
     }
 }

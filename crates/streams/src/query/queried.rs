@@ -4,7 +4,7 @@ use super::{FailureReason, QueryFailure};
 use crate::{
     data::Flow,
     error::Result,
-    record::ValueAndTimestamp,
+    record::{ValueAndTimestamp, ValueTimestampHeaders},
     state::Order,
     store::{KeyValueStore, SessionStore, StoreRef, WindowStore},
     task::{Runtime, TaskCtx},
@@ -54,20 +54,31 @@ impl<'a> QueriedStore<'a> {
         QueryFailure::new(FailureReason::UnknownQueryType, message)
     }
 
-    /// The store as one of keys and values; of values with timestamps it gives the values.
+    /// The store as one of keys and values; of values with timestamps, or headers too, it gives the values.
     pub(super) fn key_value<K: Flow, V: Flow>(&mut self) -> Option<KeyValueRows<'_, K, V>> {
         if self.is::<KeyValueStore<K, V>>() {
             return self.typed().map(|(store, rt)| KeyValueRows::Plain(store, rt));
         }
-        self.typed().map(|(store, rt)| KeyValueRows::Timestamped(store, rt))
+        if self.is::<KeyValueStore<K, ValueAndTimestamp<V>>>() {
+            return self.typed().map(|(store, rt)| KeyValueRows::Timestamped(store, rt));
+        }
+        self.typed().map(|(store, rt)| KeyValueRows::WithHeaders(store, rt))
     }
 
-    /// The store as one of windows; of values with timestamps it gives the values.
+    /// The store as one of windows; of values with timestamps, or headers too, it gives the values.
     pub(super) fn window<K: Flow, V: Flow>(&mut self) -> Option<WindowRows<'_, K, V>> {
         if self.is::<WindowStore<K, V>>() {
             return self.typed().map(|(store, rt)| WindowRows::Plain(store, rt));
         }
-        self.typed().map(|(store, rt)| WindowRows::Timestamped(store, rt))
+        if self.is::<WindowStore<K, ValueAndTimestamp<V>>>() {
+            return self.typed().map(|(store, rt)| WindowRows::Timestamped(store, rt));
+        }
+        self.typed().map(|(store, rt)| WindowRows::WithHeaders(store, rt))
+    }
+
+    /// The store as one of values with timestamps and headers.
+    pub(super) fn with_headers<K: Flow, V: Flow>(&mut self) -> Option<HeaderRows<'_, K, V>> {
+        self.typed()
     }
 
     pub(super) fn session<K: Flow, V: Flow>(&mut self) -> Option<(&mut SessionStore<K, V>, &mut Runtime)> {
@@ -75,9 +86,12 @@ impl<'a> QueriedStore<'a> {
     }
 }
 
+pub(super) type HeaderRows<'a, K, V> = (&'a mut KeyValueStore<K, ValueTimestampHeaders<V>>, &'a mut Runtime);
+
 pub(super) enum KeyValueRows<'a, K, V> {
     Plain(&'a mut KeyValueStore<K, V>, &'a mut Runtime),
     Timestamped(&'a mut KeyValueStore<K, ValueAndTimestamp<V>>, &'a mut Runtime),
+    WithHeaders(&'a mut KeyValueStore<K, ValueTimestampHeaders<V>>, &'a mut Runtime),
 }
 
 impl<K: Flow, V: Flow> KeyValueRows<'_, K, V> {
@@ -87,20 +101,27 @@ impl<K: Flow, V: Flow> KeyValueRows<'_, K, V> {
             KeyValueRows::Timestamped(store, rt) => {
                 Ok(store.look_up(rt, key, skip_cache)?.map(|row: ValueAndTimestamp<V>| row.value))
             }
+            KeyValueRows::WithHeaders(store, rt) => Ok(store.look_up(rt, key, skip_cache)?.map(|row| row.value)),
         }
     }
 
     pub(super) fn range(self, from: Option<&K>, to: Option<&K>, order: Order) -> Result<Vec<(K, V)>> {
         match self {
             KeyValueRows::Plain(store, _) => store.range(from, to, order),
-            KeyValueRows::Timestamped(store, _) => Ok(values(store.range(from, to, order)?)),
+            KeyValueRows::Timestamped(store, _) => Ok(values(store.range(from, to, order)?, |row| row.value)),
+            KeyValueRows::WithHeaders(store, _) => Ok(values(store.range(from, to, order)?, |row| row.value)),
         }
     }
 
     pub(super) fn prefix_scan(self, prefix: &[u8]) -> Result<Vec<(K, V)>> {
         match self {
             KeyValueRows::Plain(store, _) => store.prefix_scan(prefix, Order::Forward),
-            KeyValueRows::Timestamped(store, _) => Ok(values(store.prefix_scan(prefix, Order::Forward)?)),
+            KeyValueRows::Timestamped(store, _) => {
+                Ok(values(store.prefix_scan(prefix, Order::Forward)?, |row| row.value))
+            }
+            KeyValueRows::WithHeaders(store, _) => {
+                Ok(values(store.prefix_scan(prefix, Order::Forward)?, |row| row.value))
+            }
         }
     }
 
@@ -108,6 +129,7 @@ impl<K: Flow, V: Flow> KeyValueRows<'_, K, V> {
         match self {
             KeyValueRows::Plain(store, _) => store.approximate_num_entries(),
             KeyValueRows::Timestamped(store, _) => store.approximate_num_entries(),
+            KeyValueRows::WithHeaders(store, _) => store.approximate_num_entries(),
         }
     }
 }
@@ -115,6 +137,7 @@ impl<K: Flow, V: Flow> KeyValueRows<'_, K, V> {
 pub(super) enum WindowRows<'a, K, V> {
     Plain(&'a mut WindowStore<K, V>, &'a mut Runtime),
     Timestamped(&'a mut WindowStore<K, ValueAndTimestamp<V>>, &'a mut Runtime),
+    WithHeaders(&'a mut WindowStore<K, ValueTimestampHeaders<V>>, &'a mut Runtime),
 }
 
 impl<K: Flow, V: Flow> WindowRows<'_, K, V> {
@@ -122,13 +145,15 @@ impl<K: Flow, V: Flow> WindowRows<'_, K, V> {
         match self {
             WindowRows::Plain(store, rt) => store.fetch(rt, key, start),
             WindowRows::Timestamped(store, rt) => Ok(store.fetch(rt, key, start)?.map(|row| row.value)),
+            WindowRows::WithHeaders(store, rt) => Ok(store.fetch(rt, key, start)?.map(|row| row.value)),
         }
     }
 
     pub(super) fn fetch_range(self, key: &K, from: i64, to: i64, order: Order) -> Result<Vec<(i64, V)>> {
         match self {
             WindowRows::Plain(store, _) => store.fetch_range(key, from, to, order),
-            WindowRows::Timestamped(store, _) => Ok(values(store.fetch_range(key, from, to, order)?)),
+            WindowRows::Timestamped(store, _) => Ok(values(store.fetch_range(key, from, to, order)?, |row| row.value)),
+            WindowRows::WithHeaders(store, _) => Ok(values(store.fetch_range(key, from, to, order)?, |row| row.value)),
         }
     }
 
@@ -141,11 +166,16 @@ impl<K: Flow, V: Flow> WindowRows<'_, K, V> {
     ) -> Result<Vec<(Windowed<K>, V)>> {
         match self {
             WindowRows::Plain(store, _) => store.fetch_keys(keys.0, keys.1, from, to, order),
-            WindowRows::Timestamped(store, _) => Ok(values(store.fetch_keys(keys.0, keys.1, from, to, order)?)),
+            WindowRows::Timestamped(store, _) => {
+                Ok(values(store.fetch_keys(keys.0, keys.1, from, to, order)?, |row| row.value))
+            }
+            WindowRows::WithHeaders(store, _) => {
+                Ok(values(store.fetch_keys(keys.0, keys.1, from, to, order)?, |row| row.value))
+            }
         }
     }
 }
 
-fn values<K, V>(rows: Vec<(K, ValueAndTimestamp<V>)>) -> Vec<(K, V)> {
-    rows.into_iter().map(|(key, row)| (key, row.value)).collect()
+pub(super) fn values<K, R, V>(rows: Vec<(K, R)>, value: impl Fn(R) -> V) -> Vec<(K, V)> {
+    rows.into_iter().map(|(key, row)| (key, value(row))).collect()
 }

@@ -41,7 +41,7 @@ impl QueryableStoreTypes {
         WindowStoreType(PhantomData)
     }
 
-    /// Session stores.
+    /// Session stores; one that keeps headers has [`AggregationWithHeaders`](crate::record::AggregationWithHeaders) for `V`.
     pub fn session_store<K: Flow, V: Flow>() -> SessionStoreType<K, V> {
         SessionStoreType(PhantomData)
     }

@@ -6,8 +6,10 @@ use super::{
 };
 use crate::{
     Context, Error, KeyValueStore, Materialized, Processor, Record, Result, SessionWindows, StoreBuilder,
-    StreamsBuilder, TimeWindows, TopologyTestDriver, ValueAndTimestamp, Window, Windowed, state::KeyValueSupplier,
-    store::StoreHandle,
+    StreamsBuilder, TimeWindows, TopologyTestDriver, ValueAndTimestamp, Window, Windowed,
+    record::ValueTimestampHeaders,
+    state::KeyValueSupplier,
+    store::{StoreHandle, TimestampedKeyValueStoreWithHeaders},
 };
 
 /// Keeps every value in a plain store.
@@ -24,6 +26,21 @@ impl Processor for Keep {
     }
 }
 
+/// Keeps every value with its timestamp and headers.
+struct Tag(StoreHandle<TimestampedKeyValueStoreWithHeaders<String, String>>);
+
+impl Processor for Tag {
+    type KIn = String;
+    type VIn = String;
+    type KOut = String;
+    type VOut = String;
+
+    fn process(&mut self, record: Record<String, String>, ctx: &mut Context<'_, Self>) -> Result<()> {
+        let row = ValueTimestampHeaders::new(record.value, record.timestamp, record.headers);
+        ctx.store(self.0)?.put(&record.key, Some(row))
+    }
+}
+
 fn driver() -> TopologyTestDriver {
     let builder = StreamsBuilder::new();
     let input = builder.stream::<String, String>("in");
@@ -34,6 +51,9 @@ fn driver() -> TopologyTestDriver {
     grouped
         .windowed_by_sessions(SessionWindows::of_inactivity_gap_with_no_grace(second))
         .count_with(None, Materialized::named("sessions"));
+    let tagged = StoreBuilder::timestamped_key_value_with_headers(KeyValueSupplier::in_memory("tagged"));
+    let tagged = builder.add_state_store(tagged);
+    input.process_with(None, tagged, Tag);
     let plain = builder.add_state_store(StoreBuilder::key_value(KeyValueSupplier::in_memory("plain")));
     input.process_with(None, plain, Keep);
     let driver = TopologyTestDriver::new(&builder.build().unwrap()).unwrap();
@@ -61,6 +81,11 @@ fn keys_and_ranges_of_both_kinds_of_stores() {
     assert_eq!(ask("plain", KeyQuery::<String, String>::with_key(key("b"))), Ok(Some(key("y"))));
     let timestamped = ask("counts", TimestampedKeyQuery::<String, i64>::with_key(key("a")));
     assert_eq!(timestamped, Ok(Some(ValueAndTimestamp::new(2, 1500))));
+    assert_eq!(ask("tagged", KeyQuery::<String, String>::with_key(key("b"))), Ok(Some(key("y"))));
+    let tagged = ask("tagged", TimestampedKeyQuery::<String, String>::with_key(key("b")));
+    assert_eq!(tagged, Ok(Some(ValueAndTimestamp::new(key("y"), 20))));
+    let tagged = ask("tagged", TimestampedRangeQuery::<String, String>::with_lower_bound(key("c")));
+    assert_eq!(tagged, Ok(vec![(key("c"), ValueAndTimestamp::new(key("z"), 1600))]));
     let descending = RangeQuery::<String, i64>::with_lower_bound(key("b")).with_descending_keys();
     assert_eq!(ask("counts", descending), Ok(vec![(key("c"), 1), (key("b"), 1)]));
     let up_to = TimestampedRangeQuery::<String, i64>::with_upper_bound(key("b"));

@@ -20,6 +20,7 @@ mod result;
 mod store_type;
 #[cfg(test)]
 mod tests;
+mod versioned;
 mod windowed;
 
 pub use composite::{ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyWindowStore};
@@ -34,6 +35,7 @@ pub use result::{Answer, FailureReason, QueryFailure, QueryResult, StateQueryRes
 pub use store_type::{
     KeyValueStoreType, QueryableStoreType, QueryableStoreTypes, SessionStoreType, StoreQueryParameters, WindowStoreType,
 };
+pub use versioned::VersionedKeyQuery;
 pub use windowed::{WindowKeyQuery, WindowRangeQuery};
 
 /// A question to one partition of a store.

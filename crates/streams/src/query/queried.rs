@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     state::Order,
-    store::{KeyValueStore, SessionStore, StoreRef, WindowStore},
+    store::{KeyValueStore, SessionStore, StoreRef, VersionedKeyValueStore, WindowStore},
     task::{Runtime, TaskCtx},
     windowed::Windowed,
 };
@@ -79,6 +79,10 @@ impl<'a> QueriedStore<'a> {
     /// The store as one of values with timestamps and headers.
     pub(super) fn with_headers<K: Flow, V: Flow>(&mut self) -> Option<HeaderRows<'_, K, V>> {
         self.typed()
+    }
+
+    pub(super) fn versioned<K: Flow, V: Flow>(&mut self) -> Option<&mut VersionedKeyValueStore<K, V>> {
+        self.typed().map(|(store, _)| store)
     }
 
     pub(super) fn session<K: Flow, V: Flow>(&mut self) -> Option<(&mut SessionStore<K, V>, &mut Runtime)> {

@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use super::{
     FailureReason, KeyQuery, Position, PositionBound, Query, RangeQuery, StateQueryRequest, TimestampedKeyQuery,
-    TimestampedRangeQuery, WindowKeyQuery, WindowRangeQuery,
+    TimestampedRangeQuery, VersionedKeyQuery, WindowKeyQuery, WindowRangeQuery,
 };
 use crate::{
     Context, Error, KeyValueStore, Materialized, Processor, Record, Result, SessionWindows, StoreBuilder,
-    StreamsBuilder, TimeWindows, TopologyTestDriver, ValueAndTimestamp, Window, Windowed,
+    StreamsBuilder, TimeWindows, TopologyTestDriver, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord,
+    Window, Windowed,
     record::ValueTimestampHeaders,
     state::KeyValueSupplier,
     store::{StoreHandle, TimestampedKeyValueStoreWithHeaders},
@@ -23,6 +24,20 @@ impl Processor for Keep {
 
     fn process(&mut self, record: Record<String, String>, ctx: &mut Context<'_, Self>) -> Result<()> {
         ctx.store(self.0)?.put(&record.key, Some(record.value))
+    }
+}
+
+/// Keeps every version of a value.
+struct Versions(StoreHandle<VersionedKeyValueStore<String, String>>);
+
+impl Processor for Versions {
+    type KIn = String;
+    type VIn = String;
+    type KOut = String;
+    type VOut = String;
+
+    fn process(&mut self, record: Record<String, String>, ctx: &mut Context<'_, Self>) -> Result<()> {
+        ctx.store(self.0)?.put(&record.key, Some(record.value), record.timestamp).map(drop)
     }
 }
 
@@ -51,6 +66,9 @@ fn driver() -> TopologyTestDriver {
     grouped
         .windowed_by_sessions(SessionWindows::of_inactivity_gap_with_no_grace(second))
         .count_with(None, Materialized::named("sessions"));
+    let history = KeyValueSupplier::persistent_versioned("versions", Duration::from_secs(3600));
+    let versions = builder.add_state_store(StoreBuilder::versioned(history));
+    input.process_with(None, versions, Versions);
     let tagged = StoreBuilder::timestamped_key_value_with_headers(KeyValueSupplier::in_memory("tagged"));
     let tagged = builder.add_state_store(tagged);
     input.process_with(None, tagged, Tag);
@@ -91,6 +109,17 @@ fn keys_and_ranges_of_both_kinds_of_stores() {
     let up_to = TimestampedRangeQuery::<String, i64>::with_upper_bound(key("b"));
     let rows = vec![(key("a"), ValueAndTimestamp::new(2, 1500)), (key("b"), ValueAndTimestamp::new(1, 20))];
     assert_eq!(ask("counts", up_to), Ok(rows));
+}
+
+#[test]
+fn versions_of_a_key() {
+    let query = || VersionedKeyQuery::<String, String>::with_key(key("a"));
+    let version =
+        |value: &str, timestamp, valid_to| Ok(Some(VersionedRecord { value: key(value), timestamp, valid_to }));
+    assert_eq!(ask("versions", query()), version("z", 1500, None));
+    assert_eq!(ask("versions", query().as_of(1499)), version("x", 10, Some(1500)));
+    assert_eq!(ask("versions", query().as_of(9)), Ok(None));
+    assert_eq!(ask("plain", query()).unwrap_err().reason, FailureReason::UnknownQueryType);
 }
 
 #[test]

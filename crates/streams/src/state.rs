@@ -1,6 +1,7 @@
 //! State stores at the level of bytes: the engines behind the typed stores of [`crate::store`].
 
 mod in_memory;
+mod lru;
 mod lsm;
 mod plain_adapter;
 mod segmented;
@@ -10,6 +11,7 @@ mod time_supplier;
 use bytes::Bytes;
 
 pub use in_memory::InMemoryKeyValueStore;
+pub use lru::LruKeyValueStore;
 pub use lsm::{LsmEngine, LsmKeyValueStore, LsmOptions};
 pub(crate) use plain_adapter::PlainAdapter;
 pub use segmented::{InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, SegmentedBytesStore, TimeRange};
@@ -68,6 +70,11 @@ pub trait KeyValueBytesStore: Send {
     /// If the engine cannot write.
     fn put_batch(&mut self, entries: &[(Bytes, Option<Bytes>)]) -> Result<()> {
         entries.iter().try_for_each(|(key, value)| self.put(key, value.as_deref()))
+    }
+
+    /// A key that the engine has forgotten by itself since this was asked last, if it does so.
+    fn take_evicted(&mut self) -> Option<Bytes> {
+        None
     }
 
     /// Entries between two keys, both included; `None` leaves a side open.

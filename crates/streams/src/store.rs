@@ -4,6 +4,7 @@ mod access;
 mod buffer;
 mod builder;
 mod cache;
+mod changelog;
 mod core;
 mod key_value;
 mod merge;

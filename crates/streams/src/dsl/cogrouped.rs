@@ -104,6 +104,7 @@ where
     K: Nullable,
     V: Nullable,
 {
+    #[expect(clippy::type_complexity, reason = "closures cannot be named")]
     fn fold<A: Data>(
         &self,
         initializer: Initializer<A>,

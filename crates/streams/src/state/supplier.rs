@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{InMemoryKeyValueStore, KeyValueBytesStore, PlainAdapter, TaskDirectory, millis};
+use super::{InMemoryKeyValueStore, KeyValueBytesStore, LruKeyValueStore, PlainAdapter, TaskDirectory, millis};
 use crate::error::Result;
 
 /// What an engine is told when a task makes it.
@@ -112,6 +112,14 @@ impl KeyValueSupplier {
             segment_interval: 1,
             make,
         }
+    }
+
+    /// Kafka's `Stores.lruMap`: in memory, with at most this many entries.
+    pub fn lru_map(name: impl Into<String>, max_entries: usize) -> Self {
+        let name = name.into();
+        let store = name.clone();
+        let make: Make = Arc::new(move |_| Ok(Box::new(LruKeyValueStore::new(store.clone(), max_entries))));
+        KeyValueSupplier { kind: "lru", make, ..Self::in_memory(name) }
     }
 
     /// An engine of the application's own.

@@ -71,7 +71,7 @@ impl<K: Flow, V: Flow> StoreAccess<'_, KeyValueStore<K, V>> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn put_all(&mut self, entries: impl IntoIterator<Item = (K, Option<V>)>) -> Result<()> {
-        entries.into_iter().try_for_each(|(key, value)| self.put(&key, value))
+        self.store.put_all(self.rt.0, entries)
     }
 
     /// Deletes a key; returns what was there.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{
     cache::{Entry, EntryContext, RecordCache, Update},
-    with_headers::{split_headers, write_headers},
+    changelog::{Changelog, Format},
+    with_headers::write_headers,
 };
 use crate::{
     data::Flow,
@@ -14,7 +15,7 @@ use crate::{
     record::Headers,
     serdes::{Serde, SerdeRef},
     state::{KeyValueBytesStore, SegmentedBytesStore},
-    task::{ProducerRecord, Runtime},
+    task::Runtime,
 };
 
 /// An engine as the layers above see it: a map of the bytes that are in the changelog too.
@@ -24,6 +25,10 @@ pub(crate) trait Engine: Send {
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool>;
     fn remove(&mut self, key: &[u8]) -> Result<()> {
         self.put(key, None).map(drop)
+    }
+    /// A key that the engine has forgotten by itself.
+    fn take_evicted(&mut self) -> Option<Bytes> {
+        None
     }
     fn persistent(&self) -> bool;
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
@@ -37,6 +42,9 @@ impl Engine for Box<dyn KeyValueBytesStore> {
     }
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         (**self).put(key, value).map(|()| true)
+    }
+    fn take_evicted(&mut self) -> Option<Bytes> {
+        (**self).take_evicted()
     }
     fn persistent(&self) -> bool {
         (**self).persistent()
@@ -74,21 +82,6 @@ impl Engine for Box<dyn SegmentedBytesStore> {
     fn close(&mut self) -> Result<()> {
         (**self).close()
     }
-}
-
-/// How a stored value becomes a changelog record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// As it is, with the timestamp of the record being processed.
-    Plain,
-    /// Without its first 8 bytes, which are the record's timestamp (KIP-258).
-    Timestamped,
-    /// As it is, with timestamp and headers of the record being processed: the stores of joins of streams.
-    Joined,
-    /// Without the headers before it, which are the record's (KIP-1271).
-    WithHeaders,
-    /// Without headers and timestamp before it, which are the record's (KIP-1271).
-    TimestampedWithHeaders,
 }
 
 #[derive(Clone, Copy)]
@@ -129,11 +122,7 @@ pub(crate) struct StoreCore<K, V, E> {
     pub(crate) topic: Arc<str>,
     pub(crate) value_serde: SerdeRef<V>,
     pub(crate) engine: E,
-    pub(crate) changelog: Option<(Arc<str>, i32)>,
-    pub(crate) format: Format,
-    /// Whether deletions have the headers of the record being processed in the changelog, as in Kafka's stores with
-    /// headers; what the DSL puts into those has none.
-    pub(crate) headers_format: bool,
+    pub(crate) changelog: Changelog,
     pub(crate) cache: Option<RecordCache<K, V>>,
     /// The bytes of the key at hand: what orders the cache, and behind them the engine's key.
     pub(crate) key_buffer: Vec<u8>,
@@ -150,24 +139,20 @@ pub(crate) struct CoreParts<V, E> {
     pub(crate) name: Arc<str>,
     pub(crate) value_serde: SerdeRef<V>,
     pub(crate) engine: E,
-    pub(crate) changelog: Option<(Arc<str>, i32)>,
-    pub(crate) format: Format,
-    pub(crate) headers_format: bool,
+    pub(crate) changelog: Changelog,
     pub(crate) caching: bool,
     pub(crate) prefix: usize,
 }
 
 impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
     pub(crate) fn new(parts: CoreParts<V, E>) -> Self {
-        let CoreParts { name, value_serde, engine, changelog, format, headers_format, caching, prefix } = parts;
+        let CoreParts { name, value_serde, engine, changelog, caching, prefix } = parts;
         StoreCore {
-            topic: changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
+            topic: changelog.partition.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
             name,
             value_serde,
             engine,
             changelog,
-            format,
-            headers_format,
             cache: caching.then(RecordCache::new),
             key_buffer: Vec::new(),
             prefix,
@@ -225,7 +210,8 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             if !self.engine.put(key, bytes)? {
                 rt.drop_record("its segment in the store has expired");
             }
-            return log(self.changelog.as_ref(), (self.format, self.headers_format), rt, key, bytes);
+            self.changelog.log_evicted(rt, &mut self.engine)?;
+            return self.changelog.log(rt, key, bytes);
         };
         let (weight, value_bytes) = match &value {
             None => (0, None),
@@ -250,7 +236,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         }
         let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
         self.engine.remove(key)?;
-        log(self.changelog.as_ref(), (self.format, self.headers_format), rt, key, None)
+        self.changelog.log(rt, key, None)
     }
 
     /// Puts below the cache, under a key that is in use by no other value: what stores do that keep every value.
@@ -269,7 +255,14 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         if counts && !self.engine.put(key, bytes)? {
             rt.drop_record("its segment in the store has expired");
         }
-        log(self.changelog.as_ref(), (self.format, self.headers_format), rt, key, bytes)
+        self.changelog.log(rt, key, bytes)
+    }
+
+    /// The bytes of a value; they are in the buffer.
+    pub(crate) fn encode(&mut self, value: &V) -> Result<&[u8]> {
+        self.value_buffer.clear();
+        encode(&*self.value_serde, &self.topic, &self.name, value, &mut self.value_buffer)?;
+        Ok(&self.value_buffer)
     }
 
     pub(crate) fn decode(&self, bytes: &[u8]) -> Result<V> {
@@ -350,7 +343,8 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             if !self.engine.put(below, bytes)? {
                 rt.drop_record("its segment in the store has expired");
             }
-            log(self.changelog.as_ref(), (self.format, self.headers_format), rt, below, bytes)?;
+            self.changelog.log_evicted(rt, &mut self.engine)?;
+            self.changelog.log(rt, below, bytes)?;
             if value.is_none() {
                 self.forget(&row.bytes, rt);
             }
@@ -394,14 +388,17 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
     ) -> Result<()> {
         let Some(value) = value else { return self.engine.put(key, None).map(drop) };
         self.value_buffer.clear();
-        if matches!(self.format, Format::WithHeaders | Format::TimestampedWithHeaders) {
+        if matches!(self.changelog.format, Format::WithHeaders | Format::TimestampedWithHeaders) {
             write_headers(headers, &mut self.value_buffer);
         }
-        if matches!(self.format, Format::Timestamped | Format::TimestampedWithHeaders) {
+        if matches!(self.changelog.format, Format::Timestamped | Format::TimestampedWithHeaders) {
             self.value_buffer.extend_from_slice(&timestamp.to_be_bytes());
         }
         self.value_buffer.extend_from_slice(value);
-        self.engine.put(key, Some(&self.value_buffer)).map(drop)
+        self.engine.put(key, Some(&self.value_buffer))?;
+        // What is forgotten while restoring was deleted from the changelog when it was first forgotten.
+        while self.engine.take_evicted().is_some() {}
+        Ok(())
     }
 }
 
@@ -414,44 +411,6 @@ fn encode<T: ?Sized + Serde<V>, V>(serde: &T, topic: &str, store: &str, value: &
 
 pub(crate) fn unreadable(topic: &str, origin: SerdeOrigin, source: SerdeError) -> Box<Error> {
     Box::new(Error::Deserialization { topic: topic.to_owned(), partition: -1, offset: -1, origin, source })
-}
-
-/// Sends a write to the changelog.
-fn log(
-    changelog: Option<&(Arc<str>, i32)>,
-    (format, headers_format): (Format, bool),
-    rt: &mut Runtime,
-    key: &[u8],
-    value: Option<&[u8]>,
-) -> Result<()> {
-    let Some((topic, partition)) = changelog else { return Ok(()) };
-    let (mut headers, mut timestamp, mut logged) = (Headers::new(), rt.context.timestamp, value);
-    let of_record = match format {
-        Format::Joined => true,
-        Format::WithHeaders | Format::TimestampedWithHeaders => value.is_none(),
-        Format::Plain | Format::Timestamped => headers_format && value.is_none(),
-    };
-    if of_record {
-        headers = rt.context.headers.clone();
-    }
-    if let (Format::WithHeaders | Format::TimestampedWithHeaders, Some(value)) = (format, value)
-        && let Some((own, rest)) = split_headers(value)
-    {
-        (headers, logged) = (own, Some(rest));
-    }
-    if let (Format::Timestamped | Format::TimestampedWithHeaders, Some(value)) = (format, logged)
-        && let Some((own, rest)) = value.split_first_chunk::<8>()
-    {
-        (timestamp, logged) = (i64::from_be_bytes(*own), Some(rest));
-    }
-    rt.collector.send(ProducerRecord {
-        topic,
-        partition: Some(*partition),
-        timestamp: Some(timestamp),
-        headers: &headers,
-        key: Some(key),
-        value: logged,
-    })
 }
 
 /// [`AnyStore`](super::AnyStore) for a store whose `core` does the work.

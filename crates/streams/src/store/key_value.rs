@@ -2,9 +2,12 @@
 
 use std::{ops::Bound, sync::Arc};
 
+use bytes::Bytes;
+
 use super::{
     AnyStore, StoreInit,
-    core::{CoreParts, Flushed, Format, StoreCore, any_store, unreadable},
+    changelog::{Changelog, Format},
+    core::{CoreParts, Flushed, StoreCore, any_store, unreadable},
     merge,
     with_headers::ValueTimestampHeadersSerde,
 };
@@ -138,9 +141,11 @@ impl<K: Data, V: Flow> KeyValueSpec<K, V> {
                 Format::TimestampedWithHeaders => (self.supplier)(init).get_with_headers(init.engine)?,
                 Format::Plain | Format::Joined | Format::WithHeaders => (self.supplier)(init).get(init.engine)?,
             },
-            changelog: init.changelog.clone(),
-            format: self.format,
-            headers_format: self.of_dsl && init.config.headers_format(),
+            changelog: Changelog {
+                partition: init.changelog.clone(),
+                format: self.format,
+                headers_format: self.of_dsl && init.config.headers_format(),
+            },
             caching: init.caching,
             prefix: 0,
         });
@@ -151,7 +156,7 @@ impl<K: Data, V: Flow> KeyValueSpec<K, V> {
 impl<K: Flow, V: Flow> KeyValueStore<K, V> {
     /// Whether `dsl.store.format` made it a store that keeps headers; what the DSL puts has none.
     pub(crate) fn has_headers_format(&self) -> bool {
-        self.core.headers_format
+        self.core.changelog.headers_format
     }
 
     pub(crate) fn set_flush_listener(&mut self, slot: usize, send_old: bool) -> bool {
@@ -177,6 +182,26 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
     pub(crate) fn put(&mut self, rt: &mut Runtime, key: &K, value: Option<V>) -> Result<()> {
         self.encode_key(key)?;
         self.core.put(rt, key, value)
+    }
+
+    /// Puts and deletes in order. Where the engine forgets something for it, that comes first in the changelog.
+    pub(crate) fn put_all(
+        &mut self,
+        rt: &mut Runtime,
+        entries: impl IntoIterator<Item = (K, Option<V>)>,
+    ) -> Result<()> {
+        if self.core.cache.is_some() {
+            return entries.into_iter().try_for_each(|(key, value)| self.put(rt, &key, value));
+        }
+        let mut encoded = Vec::new();
+        for (key, value) in entries {
+            self.encode_key(&key)?;
+            let value = value.map(|value| self.core.encode(&value).map(Bytes::copy_from_slice)).transpose()?;
+            encoded.push((Bytes::copy_from_slice(&self.core.key_buffer), value));
+        }
+        self.core.engine.put_batch(&encoded)?;
+        self.core.changelog.log_evicted(rt, &mut self.core.engine)?;
+        encoded.iter().try_for_each(|(key, value)| self.core.changelog.log(rt, key, value.as_deref()))
     }
 
     /// Deletes; returns what was there.

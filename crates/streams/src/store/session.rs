@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     AnyStore, StoreInit,
-    core::{CoreParts, Flushed, Format, StoreCore, any_store},
+    changelog::{Changelog, Format},
+    core::{CoreParts, Flushed, StoreCore, any_store},
     key_value::{ValueSerde, resolve},
     timed::{TimedCore, TimedKeys, prefix},
     with_headers::AggregationWithHeadersSerde,
@@ -103,9 +104,11 @@ impl<K: Data, V: Flow> SessionSpec<K, V> {
                 Format::WithHeaders => supplier.get_with_headers(init.engine)?,
                 _ => supplier.get(init.engine)?,
             },
-            changelog: init.changelog.clone(),
-            format: self.format,
-            headers_format: self.of_dsl && init.config.headers_format(),
+            changelog: Changelog {
+                partition: init.changelog.clone(),
+                format: self.format,
+                headers_format: self.of_dsl && init.config.headers_format(),
+            },
             caching: init.caching,
             prefix: prefix(false),
         });
@@ -118,7 +121,7 @@ impl<K: Data, V: Flow> SessionSpec<K, V> {
 impl<K: Flow, V: Flow> SessionStore<K, V> {
     /// Whether `dsl.store.format` made it a store that keeps headers; what the DSL puts has none.
     pub(crate) fn has_headers_format(&self) -> bool {
-        self.core.headers_format
+        self.core.changelog.headers_format
     }
 
     pub(crate) fn set_flush_listener(&mut self, slot: usize, send_old: bool) -> bool {

@@ -291,7 +291,7 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
             let value = self.decode(value)?;
             all.push((key, (own, VersionedRecord { value, timestamp: *timestamp, valid_to })));
         }
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all.sort_by_key(|(key, _)| *key);
         Ok(all.into_iter().map(|(_, version)| version).collect())
     }
 }

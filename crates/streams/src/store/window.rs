@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     AnyStore, StoreInit,
-    core::{CoreParts, Flushed, Format, StoreCore, any_store},
+    changelog::{Changelog, Format},
+    core::{CoreParts, Flushed, StoreCore, any_store},
     key_value::{ValueAndTimestampSerde, ValueSerde, resolve},
     timed::{TimedCore, TimedKeys, prefix},
     with_headers::{ValueAloneSerde, ValueTimestampHeadersSerde},
@@ -169,9 +170,7 @@ impl<K: Data, V: Flow> WindowSpec<K, V> {
                 Format::TimestampedWithHeaders => supplier.get_with_headers(init.engine)?,
                 Format::Plain | Format::Joined | Format::WithHeaders => supplier.get(init.engine)?,
             },
-            changelog: init.changelog.clone(),
-            format,
-            headers_format,
+            changelog: Changelog { partition: init.changelog.clone(), format, headers_format },
             caching: init.caching && !supplier.retain_duplicates(),
             prefix: prefix(supplier.is_time_ordered()),
         });
@@ -195,7 +194,7 @@ impl<K: Flow, V: Flow> WindowStore<K, V> {
 
     /// Whether `dsl.store.format` made it a store that keeps headers; what the DSL puts has none.
     pub(crate) fn has_headers_format(&self) -> bool {
-        self.core.headers_format
+        self.core.changelog.headers_format
     }
 
     pub(crate) fn set_flush_listener(&mut self, slot: usize, send_old: bool) -> bool {

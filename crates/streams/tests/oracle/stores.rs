@@ -40,6 +40,11 @@ pub fn key_value_supplier(spec: &str, name: &str) -> Step<KeyValueSupplier> {
         "persistent" => Ok(KeyValueSupplier::persistent(name)),
         "persistent_timestamped" => Ok(KeyValueSupplier::persistent_timestamped(name)),
         "persistent_timestamped_with_headers" => Ok(KeyValueSupplier::persistent_timestamped_with_headers(name)),
+        "lru" => {
+            let max = spec.split(':').nth(1).unwrap().parse::<i64>().unwrap();
+            let max = usize::try_from(max).map_err(|_| Stop::Unsupported("a negative number of entries".to_owned()))?;
+            Ok(KeyValueSupplier::lru_map(name, max))
+        }
         "versioned" => {
             let ms = |at: usize| spec.split(':').nth(at).map(|ms| duration(&json!(ms.parse::<i64>().unwrap())));
             let history = ms(1).unwrap()?;

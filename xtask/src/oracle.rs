@@ -83,7 +83,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     let files = unpack(&root().join("crates/streams/tests/oracle/cases"), &folder.0)?;
     let rounds = args.rounds.to_string();
     let mut ours = cargo();
-    ours.args(["bench", "--quiet", "--package", "vltava-streams", "--bench", "oracle"]).env("ORACLE_ROUNDS", &rounds);
+    ours.args(["test", "--release", "--quiet", "--package", "vltava-streams", "--test", "oracle", "--", "--bench"])
+        .env("ORACLE_ROUNDS", &rounds);
     let ours = shell::output(&mut ours)?;
     let theirs = shell::output(jvm().args(["bench", &rounds]).args(&files))?;
     print!("{ours}{theirs}");

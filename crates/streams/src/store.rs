@@ -74,9 +74,6 @@ impl<S> StoreRef<S> {
     pub(crate) fn new(id: usize) -> Self {
         StoreRef { id, store: PhantomData }
     }
-    pub(crate) fn id(self) -> usize {
-        self.id
-    }
     pub(crate) fn handle(self) -> StoreHandle<S> {
         StoreHandle { id: self.id, store: PhantomData }
     }

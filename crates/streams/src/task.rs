@@ -124,7 +124,6 @@ impl Task {
         nodes.sort_unstable();
         let rt = Runtime {
             task_id: id,
-            task_name: id.to_string().into(),
             cache: CacheBudget { used: 0, max: config.cache_max_bytes() },
             config: config.clone(),
             collector,

@@ -26,6 +26,8 @@ pub use vltava_streams as streams;
 /// The guides' code is compiled and run with the tests.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
     #[doc = include_str!("../../../docs/from-java.md")]
     mod from_java {}
     #[doc = include_str!("../../../docs/types.md")]

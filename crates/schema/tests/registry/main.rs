@@ -27,6 +27,7 @@ fn client(fake: &FakeRegistry, settings: &[(&str, &str)]) -> SchemaRegistry {
 }
 
 const LOOK_UP: (&str, &str) = ("auto.register.schemas", "false");
+#[cfg(any(feature = "avro", feature = "protobuf"))]
 const LATEST: (&str, &str) = ("use.latest.version", "true");
 
 fn bytes<T>(serde: &impl vltava_streams::Serde<T>, topic: &str, value: &T) -> Result<Vec<u8>, String> {

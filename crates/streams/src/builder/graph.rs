@@ -234,10 +234,6 @@ impl Graph {
         }
     }
 
-    pub(crate) fn node_mut(&mut self, id: NodeId) -> Option<&mut GraphNode> {
-        self.plan.nodes.get_mut(id)
-    }
-
     pub(crate) fn copartition(&mut self, sources: impl IntoIterator<Item = String>) {
         self.plan.copartition.push(sources.into_iter().collect());
     }

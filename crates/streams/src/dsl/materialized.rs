@@ -219,9 +219,6 @@ impl<K: 'static, V: 'static, S: StoreFamily> Materialized<K, V, S> {
         self.rest.retention = Some(retention);
         self
     }
-    pub(crate) fn rest(&self) -> &MaterializedRest<S> {
-        &self.rest
-    }
 }
 
 /// A [`Materialized`] whose store has its final name: Kafka's `MaterializedInternal`.

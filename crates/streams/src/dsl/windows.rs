@@ -7,9 +7,6 @@ use crate::{
     state::millis,
 };
 
-/// Kafka's grace of windows that were made without one, in ms: a day.
-pub(crate) const DEPRECATED_GRACE: i64 = 24 * 60 * 60 * 1000;
-
 #[cold]
 fn wrong<T>(message: String) -> Result<T> {
     Err(Box::new(Error::IllegalArgument(message)))

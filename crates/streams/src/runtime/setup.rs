@@ -15,11 +15,10 @@ use crate::{
     topology::{TopicsInfo, Topology},
 };
 
-/// The topology as the threads need it: sub-topologies with their topics, and how many partitions each topic has.
+/// The topology as the threads need it: sub-topologies with their topics.
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) subtopologies: BTreeMap<u32, TopicsInfo>,
-    pub(super) partitions: BTreeMap<String, i32>,
 }
 
 fn failed(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Box<Error> {
@@ -47,9 +46,7 @@ pub(super) async fn prepare(topology: &Topology, config: &StreamsConfig, admin: 
     }
     let required = plan.required()?;
     create(admin, config, &required, &existing).await?;
-    let mut partitions = existing;
-    partitions.extend(required.into_iter().map(|(topic, required)| (topic, required.partitions)));
-    Ok(Setup { subtopologies, partitions })
+    Ok(Setup { subtopologies })
 }
 
 /// The partitions of those topics that exist.

@@ -255,10 +255,6 @@ impl<K, V> RecordCache<K, V> {
         self.entry(id)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
     pub(crate) fn is_dirty(&self, bytes: &[u8]) -> bool {
         self.peek(bytes).is_some_and(|entry| entry.dirty)
     }
@@ -372,6 +368,6 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| cache.evict(&mut total).map(|(e, dirty)| (e.key, dirty))).collect();
         assert_eq!(order, [(2, true), (3, true), (1, true)]);
         assert_eq!(total, 0);
-        assert!(cache.is_empty() && cache.next_dirty().is_none());
+        assert!(cache.table.is_empty() && cache.next_dirty().is_none());
     }
 }

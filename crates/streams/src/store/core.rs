@@ -31,9 +31,6 @@ pub(crate) trait Engine: Send {
         None
     }
     fn persistent(&self) -> bool;
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
-    fn committed_offset(&self) -> Result<Option<i64>>;
-    fn close(&mut self) -> Result<()>;
 }
 
 impl Engine for Box<dyn KeyValueBytesStore> {
@@ -49,15 +46,6 @@ impl Engine for Box<dyn KeyValueBytesStore> {
     fn persistent(&self) -> bool {
         (**self).persistent()
     }
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        (**self).commit(changelog_offset)
-    }
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        (**self).committed_offset()
-    }
-    fn close(&mut self) -> Result<()> {
-        (**self).close()
-    }
 }
 
 impl Engine for Box<dyn SegmentedBytesStore> {
@@ -72,15 +60,6 @@ impl Engine for Box<dyn SegmentedBytesStore> {
     }
     fn persistent(&self) -> bool {
         (**self).persistent()
-    }
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        (**self).commit(changelog_offset)
-    }
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        (**self).committed_offset()
-    }
-    fn close(&mut self) -> Result<()> {
-        (**self).close()
     }
 }
 

@@ -70,7 +70,6 @@ impl RecordContext {
 /// All of a task but its nodes and stores, so that those can be borrowed beside it.
 pub(crate) struct Runtime {
     pub(crate) task_id: TaskId,
-    pub(crate) task_name: Arc<str>,
     pub(crate) config: Arc<StreamsConfig>,
     pub(crate) collector: Box<dyn RecordCollector>,
     pub(crate) context: RecordContext,

@@ -13,6 +13,7 @@ pub(crate) mod options;
 pub(crate) mod source;
 pub(crate) mod stream_joined;
 pub(crate) mod suppressed;
+pub(crate) mod table_joined;
 pub(crate) mod windowed;
 pub(crate) mod windows;
 
@@ -34,6 +35,7 @@ pub use options::{
 pub use stream_joined::StreamJoined;
 
 pub use suppressed::{BufferConfig, Eager, Strict, SuppressUntil, Suppressed, TimeLimit, WindowCloses};
+pub use table_joined::TableJoined;
 pub use windowed::{
     SessionWindowedCogroupedKStream, SessionWindowedKStream, TimeWindowedCogroupedKStream, TimeWindowedKStream,
     TimeWindowsOf,

@@ -17,6 +17,7 @@ pub mod dsl;
 mod error;
 pub mod handler;
 mod java;
+mod murmur3;
 pub mod processor;
 pub mod query;
 pub mod record;
@@ -37,7 +38,7 @@ pub use dsl::{
     Branched, BranchedKStream, BufferConfig, CogroupedKStream, Consumed, EmitStrategy, Grouped, JoinWindows, Joined,
     KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Produced, Repartitioned,
     SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows, SlidingWindows, StreamJoined, Suppressed,
-    TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
+    TableJoined, TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
 };
 pub use error::{Error, Result, SerdeError, SerdeOrigin};
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};

@@ -10,6 +10,7 @@ mod key_value;
 mod merge;
 mod outer_join;
 mod session;
+mod subscription;
 mod table;
 mod timed;
 mod versioned;
@@ -27,6 +28,7 @@ pub use key_value::{KeyValueStore, TimestampedKeyValueStore, TimestampedKeyValue
 pub(crate) use outer_join::{LeftOrRight, OuterJoinSpec, OuterJoinStore};
 pub(crate) use session::SessionSpec;
 pub use session::{SessionStore, SessionStoreWithHeaders};
+pub(crate) use subscription::SubscriptionStore;
 pub(crate) use table::{PutCode, TableStore};
 pub(crate) use versioned::VersionedSpec;
 pub use versioned::{VersionedKeyValueStore, VersionedPut, VersionedRecord};

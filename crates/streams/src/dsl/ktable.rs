@@ -1,6 +1,7 @@
 //! Tables: the newest value of every key, and the operators on them.
 
 mod filter;
+mod foreign_key;
 mod group_by;
 mod join;
 mod map_values;

@@ -24,6 +24,15 @@ pub(super) struct RequiredTopic {
     pub(super) config: BTreeMap<String, String>,
 }
 
+/// Groups of topics that have one in common become one: what two groups demand of it, each demands of all.
+pub(super) fn merged(groups: Vec<BTreeSet<String>>) -> Vec<BTreeSet<String>> {
+    groups.into_iter().fold(Vec::new(), |groups, topics| {
+        let (touched, mut apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| !topics.is_disjoint(group));
+        apart.push(touched.iter().fold(topics, |all, group| &all | group));
+        apart
+    })
+}
+
 impl TopicsPlan<'_> {
     /// The source topics that the application does not make itself and that do not exist.
     pub(super) fn missing_source_topics(&self) -> BTreeSet<String> {
@@ -160,14 +169,14 @@ impl TopicsPlan<'_> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use super::TopicsPlan;
+    use super::{TopicsPlan, merged};
     use crate::{StreamsBuilder, StreamsConfig};
 
     fn plan<T>(builder: &StreamsBuilder, existing: &[(&str, i32)], test: impl FnOnce(TopicsPlan<'_>) -> T) -> T {
         let config = StreamsConfig::builder("app").build().unwrap();
         let topology = builder.build().unwrap();
         let subtopologies = topology.subtopologies(&config);
-        let copartitioned: Vec<BTreeSet<String>> = topology.copartition_groups("app");
+        let copartitioned = merged(topology.copartition_groups("app"));
         let existing: BTreeMap<String, i32> = existing.iter().map(|(t, n)| ((*t).to_owned(), *n)).collect();
         test(TopicsPlan { subtopologies: &subtopologies, copartitioned: &copartitioned, existing: &existing })
     }
@@ -193,6 +202,34 @@ mod tests {
                 ]
             );
         });
+    }
+
+    /// Each of both topics is read where the other one is written: neither number is known before the other.
+    #[test]
+    fn the_topics_of_a_foreign_key_join_have_the_partitions_of_their_tables() {
+        let builder = StreamsBuilder::new();
+        let (left, right) = (builder.table::<String, String>("left"), builder.table::<String, String>("right"));
+        left.left_join_by_foreign_key(&right, String::clone, |a, _| a.clone());
+        plan(&builder, &[("left", 3), ("right", 5)], |plan| {
+            let required = plan.required().unwrap();
+            let counts: Vec<_> = required.values().map(|topic| topic.partitions).collect();
+            let names: Vec<_> = required.keys().map(|topic| topic.trim_start_matches("app-")).collect();
+            let expected = [
+                "KTABLE-FK-JOIN-SUBSCRIPTION-REGISTRATION-0000000006-topic",
+                "KTABLE-FK-JOIN-SUBSCRIPTION-RESPONSE-0000000014-topic",
+                "KTABLE-FK-JOIN-SUBSCRIPTION-STATE-STORE-0000000010-changelog",
+                "left-STATE-STORE-0000000000-changelog",
+                "right-STATE-STORE-0000000003-changelog",
+            ];
+            assert_eq!((names, counts), (expected.to_vec(), vec![5, 3, 5, 3, 5]));
+        });
+    }
+
+    #[test]
+    fn groups_with_a_common_topic_are_one() {
+        let group = |topics: &str| topics.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
+        let groups = ["a b", "c d", "e", "b c"].map(group).to_vec();
+        assert_eq!(merged(groups), [group("e"), group("a b c d")]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use vltava_client::{
 };
 use vltava_protocol::ErrorCode;
 
-use super::internal_topics::{RequiredTopic, TopicsPlan};
+use super::internal_topics::{RequiredTopic, TopicsPlan, merged};
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
@@ -31,7 +31,7 @@ fn failed(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Box<Er
 /// If a source topic is missing, topics do not fit together, or the cluster cannot be reached.
 pub(super) async fn prepare(topology: &Topology, config: &StreamsConfig, admin: &Admin) -> Result<Setup> {
     let subtopologies = topology.subtopologies(config);
-    let copartitioned = topology.copartition_groups(config.application_id());
+    let copartitioned = merged(topology.copartition_groups(config.application_id()));
     let topics = subtopologies.values().flat_map(|info| {
         let changelogs = info.changelog_topics.keys();
         info.source_topics.iter().chain(changelogs).chain(&info.sink_topics)

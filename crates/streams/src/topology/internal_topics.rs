@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{NodeKind, Topology};
 use crate::{
     config::StreamsConfig,
+    java,
     store::{StoreFactory, StoreKind},
 };
 
@@ -100,23 +101,32 @@ impl Topology {
         store.logging.then(|| format!("{application}-{}-changelog", store.name))
     }
 
-    /// Topics that must have equally many partitions.
+    /// Topics that must have equally many partitions. A topic may be in two groups, which then must agree: the groups
+    /// are those that Kafka makes, whose order of a hash set decides what meets in one.
     #[must_use]
     pub fn copartition_groups(&self, application: &str) -> Vec<BTreeSet<String>> {
         let mut groups: Vec<BTreeSet<String>> = Vec::new();
+        let mut group_of: BTreeMap<String, usize> = BTreeMap::new();
         for sources in &self.copartition_groups {
-            let topics: BTreeSet<_> =
+            let topics: Vec<_> =
                 self.topics_of(sources).into_iter().map(|topic| self.decorate(topic, application)).collect();
-            // What is below an aggregation or a suppression has no topics of its own.
-            if topics.is_empty() {
-                continue;
+            let table = java::grown(topics.len());
+            let topics = java::hash_order(topics, table);
+            let group = topics.iter().find_map(|topic| group_of.get(topic)).copied().unwrap_or(groups.len());
+            if group == groups.len() {
+                groups.push(BTreeSet::new());
             }
-            let (touched, mut apart): (Vec<_>, Vec<_>) =
-                groups.into_iter().partition(|group: &BTreeSet<String>| !group.is_disjoint(&topics));
-            apart.push(touched.into_iter().fold(topics, |all, group| &all | &group));
-            groups = apart;
+            for topic in topics {
+                if let Some(group) = groups.get_mut(group) {
+                    group.insert(topic.clone());
+                }
+                group_of.insert(topic, group);
+            }
         }
-        groups
+        // What is below an aggregation or a suppression has no topics of its own; a group may have lost all its topics
+        // to others.
+        let in_use: BTreeSet<_> = group_of.into_values().collect();
+        groups.into_iter().enumerate().filter(|(number, _)| in_use.contains(number)).map(|(_, group)| group).collect()
     }
 
     pub(super) fn topics_of<'a>(&'a self, sources: &BTreeSet<String>) -> BTreeSet<&'a str> {

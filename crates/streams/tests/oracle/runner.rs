@@ -244,7 +244,11 @@ impl<'a> Player<'a> {
             if let Some(entries) = driver.raw_entries(&name)? {
                 let entries = entries.iter().map(|(key, value)| json!([hex(key), hex(value)]));
                 // The JVM's driver tells the kind by the entries, so an empty store looks like any other.
-                let kind = if entries.len() == 0 { "keyValue" } else { "raw" };
+                let kind = match entries.len() {
+                    0 if is_subscription_store(&name) => "timestampedKeyValueWithHeaders",
+                    0 => "keyValue",
+                    _ => "raw",
+                };
                 stores.insert(name, json!({ "kind": kind, "entries": entries.collect::<Vec<_>>() }));
                 continue;
             }
@@ -253,6 +257,10 @@ impl<'a> Player<'a> {
         }
         Ok(stores)
     }
+}
+
+fn is_subscription_store(name: &str) -> bool {
+    name.contains("KTABLE-FK-JOIN-SUBSCRIPTION-STATE-STORE-") || name.ends_with("-subscription-store")
 }
 
 fn internal_topics(topology: &Topology, config: &StreamsConfig) -> Json {

@@ -3,6 +3,7 @@
 //! Every operator and every option is asked for by name: what has no arm here is unsupported, and a field that no arm
 //! knows makes its case unsupported instead of being passed over.
 
+mod on_foreign_key;
 mod on_grouped;
 mod on_join;
 mod on_stream;

@@ -63,8 +63,8 @@ impl Interpreter<'_> {
                 let grouped = options::grouped(step).unwrap_or_default();
                 return Ok(Made::GroupedTable(table.try_group_by::<Maybe, Maybe, _>(pair, grouped)));
             }
-            op @ ("join" | "leftJoin") if step.get("foreignKey").is_some() => {
-                return unsupported(format!("KTable {op} by foreign key"));
+            "join" | "leftJoin" if step.get("foreignKey").is_some() => {
+                return self.join_by_foreign_key(table, step);
             }
             op @ ("join" | "leftJoin" | "outerJoin") => {
                 only(step, "KTable", &["other", "joiner", "materialized"])?;

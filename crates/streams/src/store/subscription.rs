@@ -1,0 +1,142 @@
+//! Who waits for which row of the other table in a foreign-key join: Kafka's subscription store.
+//!
+//! A key is the foreign key with its length before it, and the primary key behind it, so that all subscribers of a row
+//! stand together. A value is a subscription; the engine has its headers and its timestamp before it (KIP-1271), the
+//! changelog has them in the record.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{AnyStore, StoreInit, with_headers::write_headers};
+use crate::{
+    error::Result,
+    record::Headers,
+    state::{BytesIter, KeyValueBytesStore, KeyValueSupplier, Order},
+    task::{ProducerRecord, Runtime},
+    varint,
+};
+
+const TIMESTAMP: usize = 8;
+
+/// The subscriptions of a task, in bytes. It has no record cache, as in Kafka.
+pub(crate) struct SubscriptionStore {
+    name: Arc<str>,
+    engine: Box<dyn KeyValueBytesStore>,
+    changelog: Option<(Arc<str>, i32)>,
+    value_buffer: Vec<u8>,
+}
+
+impl SubscriptionStore {
+    pub(crate) fn make(name: &str, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
+        let supplier = match init.config.stores_in_memory() {
+            true => KeyValueSupplier::in_memory(name),
+            false if init.config.headers_format() => KeyValueSupplier::persistent_timestamped_with_headers(name),
+            false => KeyValueSupplier::persistent_timestamped(name),
+        };
+        Ok(Box::new(SubscriptionStore {
+            name: Arc::from(name),
+            engine: supplier.get_with_headers(init.engine)?,
+            changelog: init.changelog.clone(),
+            value_buffer: Vec::new(),
+        }))
+    }
+
+    /// Keeps a subscription that came with the record being processed.
+    pub(crate) fn put(&mut self, rt: &mut Runtime, key: &[u8], subscription: &[u8]) -> Result<()> {
+        self.keep(key, subscription, rt.context.timestamp, &rt.context.headers)?;
+        self.log(rt, key, Some(subscription))
+    }
+
+    /// Forgets one, whether or not it is there.
+    pub(crate) fn delete(&mut self, rt: &mut Runtime, key: &[u8]) -> Result<()> {
+        self.engine.put(key, None)?;
+        self.log(rt, key, None)
+    }
+
+    /// Keys and subscriptions below a foreign key. The iterator owns what it reads.
+    pub(crate) fn below(&self, prefix: &[u8]) -> Result<impl Iterator<Item = Result<(Bytes, Bytes)>> + use<>> {
+        let entries: BytesIter = self.engine.prefix(prefix, Order::Forward)?;
+        Ok(entries.map(|entry| {
+            let (key, value) = entry?;
+            let subscription = value.slice(before(&value).min(value.len())..);
+            Ok((key, subscription))
+        }))
+    }
+
+    fn keep(&mut self, key: &[u8], subscription: &[u8], timestamp: i64, headers: &Headers) -> Result<()> {
+        self.value_buffer.clear();
+        write_headers(headers, &mut self.value_buffer);
+        self.value_buffer.extend_from_slice(&timestamp.to_be_bytes());
+        self.value_buffer.extend_from_slice(subscription);
+        self.engine.put(key, Some(&self.value_buffer))
+    }
+
+    fn log(&self, rt: &mut Runtime, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        let Some((topic, partition)) = &self.changelog else { return Ok(()) };
+        rt.collector.send(ProducerRecord {
+            topic,
+            partition: Some(*partition),
+            timestamp: Some(rt.context.timestamp),
+            headers: &rt.context.headers,
+            key: Some(key),
+            value,
+        })
+    }
+}
+
+/// How many bytes of headers and timestamp are before a subscription.
+fn before(value: &[u8]) -> usize {
+    let headers = varint::read(value).and_then(|(size, rest)| {
+        let written = value.len().checked_sub(rest.len())?;
+        written.checked_add(usize::try_from(size).ok()?)
+    });
+    headers.map_or(value.len(), |headers| headers.saturating_add(TIMESTAMP))
+}
+
+impl AnyStore for SubscriptionStore {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn flush_cache(&mut self, _rt: &mut Runtime) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        self.engine.commit(changelog_offset)
+    }
+
+    fn committed_offset(&self) -> Result<Option<i64>> {
+        self.engine.committed_offset()
+    }
+
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
+        self.restore_with_headers(key, value, timestamp, &Headers::new())
+    }
+
+    fn restore_with_headers(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: i64,
+        headers: &Headers,
+    ) -> Result<()> {
+        match value {
+            Some(value) => self.keep(key, value, timestamp, headers),
+            None => self.engine.put(key, None),
+        }
+    }
+
+    fn persistent(&self) -> bool {
+        self.engine.persistent()
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.engine.close()
+    }
+
+    fn raw_entries(&self) -> Option<Result<Vec<(Bytes, Bytes)>>> {
+        Some(self.engine.all(Order::Forward).and_then(Iterator::collect))
+    }
+}

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use divan::{Bencher, black_box, counter::ItemsCount};
 use vltava_streams::{
-    Headers, Produced, Result, StreamsBuilder, StreamsConfig, TimeWindows, Topology,
+    Headers, JoinWindows, Produced, Result, StreamsBuilder, StreamsConfig, TimeWindows, Topology,
     task::{InputBatch, InputRecord, ProducerRecord, RecordCollector, Task, TaskId, TaskOptions, TaskScope},
 };
 
@@ -37,9 +37,15 @@ impl RecordCollector for Sum {
 }
 
 fn task(topology: &Topology) -> Task {
+    task_with(topology, &[])
+}
+
+fn task_with(topology: &Topology, settings: &[(&str, &str)]) -> Task {
+    let config = StreamsConfig::builder("bench");
+    let config = settings.iter().fold(config, |config, (key, value)| config.set(*key, *value));
     let options = TaskOptions {
         id: TaskId { subtopology: 0, partition: 0 },
-        config: Arc::new(StreamsConfig::builder("bench").build().unwrap()),
+        config: Arc::new(config.build().unwrap()),
         collector: Box::new(Sum(0)),
         state_dir: None,
         scope: TaskScope::Everything,
@@ -150,4 +156,27 @@ fn join_with_table(bencher: Bencher<'_, '_>) {
     let table = builder.table::<i64, i64>("table");
     builder.stream::<i64, i64>("in").left_join(&table, |a, b| a + b.copied().unwrap_or(0)).to("out");
     run(bencher, &builder.build().unwrap(), &batch(numbers));
+}
+
+/// A stream's even values against its odd ones, no more than 100 ms apart: every second record finds one, of 100 that
+/// are in its time. Stores as on disk (segments) and as in memory.
+#[divan::bench(args = ["rocksdb", "in_memory"])]
+fn join_of_streams(bencher: Bencher<'_, '_>, stores: &str) {
+    let builder = StreamsBuilder::new();
+    let records = builder.stream::<i64, i64>("in");
+    let windows = JoinWindows::of_time_difference_with_no_grace(Duration::from_millis(100));
+    let odd = records.filter(|_, v| v % 2 == 1);
+    records.filter(|_, v| v % 2 == 0).join_stream(&odd, windows, |a, b| a + b).to("out");
+    let topology = builder.build().unwrap();
+    let pairs = batch(|at| ((at as i64 / 2 % 1000).to_be_bytes().to_vec(), (at as i64).to_be_bytes().to_vec()));
+    let make = || {
+        let mut task = task_with(&topology, &[("dsl.store.suppliers.class", stores)]);
+        task.add_records(0, pairs.clone()).unwrap();
+        task
+    };
+    // What a task keeps is of its own batch: times do not go back.
+    bencher.counter(ItemsCount::new(RECORDS)).with_inputs(make).bench_local_values(|mut task| {
+        while task.process(0).unwrap() {}
+        task
+    });
 }

@@ -22,6 +22,7 @@ pub use extractor::{
     ConsumerRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
     UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,
 };
+use instantiate::make_stores;
 pub(crate) use instantiate::{Instantiation, resolve_serde};
 pub(crate) use node::{Children, FnNode, Process};
 pub use punctuation::{Cancellable, PunctuationType};
@@ -30,15 +31,14 @@ pub use queue::{InputBatch, InputRecord};
 pub(crate) use source::SourceNode;
 
 use self::{
-    queue::{PartitionGroup, RecordQueue},
+    queue::{Lag, PartitionGroup, RecordQueue},
     source::Source,
 };
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
     record::Headers,
-    state::{EngineContext, TaskDirectory},
-    store::StoreInit,
+    state::TaskDirectory,
     topology::{NodeKind, Pattern, Topology},
 };
 
@@ -96,6 +96,8 @@ pub struct Task {
     store_order: Vec<usize>,
     consumed: BTreeMap<usize, i64>,
     max_idle_ms: i64,
+    /// What is known of the lag of a new queue.
+    first_lag: Lag,
     initialized: bool,
     closed: bool,
 }
@@ -175,6 +177,10 @@ impl Task {
             store_order,
             consumed: BTreeMap::new(),
             max_idle_ms,
+            first_lag: match scope {
+                TaskScope::Everything => Lag::Known(0),
+                TaskScope::Subtopology => Lag::Unread,
+            },
             initialized: false,
             closed: false,
         };
@@ -209,7 +215,7 @@ impl Task {
         let lane = self.sources.get_mut(source).map_or(0, |source| source.add_lane());
         let queue = self.group.queues.len();
         self.by_topic.insert(topic.clone(), queue);
-        self.group.queues.push(RecordQueue::new(topic, self.ctx.rt.task_id.partition, source, lane));
+        self.group.queues.push(RecordQueue::new(topic, self.ctx.rt.task_id.partition, source, lane, self.first_lag));
         queue
     }
 
@@ -378,6 +384,14 @@ impl Task {
         })
     }
 
+    /// Tells how many records of a queue's partition are at the broker and not yet here; `None` if that is not known.
+    /// A queue of which this is told is waited for, as `max.task.idle.ms` says (KIP-695).
+    pub fn set_lag(&mut self, queue: usize, lag: Option<i64>) {
+        if let Some(queue) = self.group.queues.get_mut(queue) {
+            queue.lag = lag.map_or(Lag::Unknown, Lag::Known);
+        }
+    }
+
     /// Sets a partition's time as a commit kept it.
     pub fn set_partition_time(&mut self, queue: usize, time: i64) {
         if let Some(queue) = self.group.queues.get_mut(queue) {
@@ -515,34 +529,5 @@ fn guarded(work: impl FnOnce() -> Result<()>) -> Result<()> {
     })
 }
 
-/// Makes the stores of some nodes; returns them in the order of their registration.
-fn make_stores(
-    topology: &Topology,
-    nodes: &[usize],
-    ctx: &mut TaskCtx,
-    state_dir: Option<TaskDirectory>,
-) -> Result<Vec<usize>> {
-    let config = ctx.rt.config.clone();
-    let engine = EngineContext { task_id: ctx.rt.task_id.to_string(), state_dir };
-    let mut order = Vec::new();
-    ctx.stores = topology.store_names.iter().map(|_| None).collect();
-    for node in nodes {
-        for id in topology.stores_of(*node) {
-            let Some(factory) = topology.stores.get(&id).filter(|_| !order.contains(&id)) else { continue };
-            let changelog =
-                if factory.logging { topology.changelog_topic(factory, config.application_id()) } else { None };
-            let init = StoreInit {
-                config: &config,
-                engine: &engine,
-                changelog: changelog.map(|topic| (Arc::from(topic), ctx.rt.task_id.partition)),
-                caching: factory.caching && config.cache_max_bytes() > 0,
-            };
-            let store = (factory.make)(&init)?;
-            if let Some(place) = ctx.stores.get_mut(id) {
-                *place = Some(store);
-            }
-            order.push(id);
-        }
-    }
-    Ok(order)
-}
+#[cfg(test)]
+mod tests;

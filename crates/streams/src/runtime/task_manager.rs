@@ -275,6 +275,7 @@ impl TaskManager {
         };
         for partition in &partitions {
             if let Some(queue) = active.task.queue(partition.topic()) {
+                active.task.set_lag(queue, None);
                 active.inputs.insert(partition.clone(), queue);
             }
         }
@@ -452,6 +453,20 @@ impl TaskManager {
             return self.pause(&partition);
         }
         Ok(())
+    }
+
+    /// Tells the tasks what is still at the broker of the partitions that they could wait for.
+    pub(super) fn update_lags(&mut self) {
+        for active in self.tasks.values_mut().filter(|active| active.phase == Phase::Running) {
+            if active.inputs.len() < 2 || !active.task.has_records() {
+                continue;
+            }
+            for (partition, queue) in &active.inputs {
+                // A partition that was taken from the consumer is given back to it, or the task goes.
+                let lag = self.consumer.current_lag(partition).ok().flatten();
+                active.task.set_lag(*queue, lag);
+            }
+        }
     }
 
     /// Processes up to a turn's records of every task. Returns how many there were.

@@ -26,6 +26,10 @@ const RESTORE_POLL: Duration = Duration::from_millis(20);
 /// How often a thread asks again for a task's directory that another thread is about to let go.
 const PENDING_POLL: Duration = Duration::from_millis(5);
 
+/// How often a thread looks whether its tasks have waited long enough for other partitions' records. Records that come
+/// end the wait at once.
+const IDLE_POLL: Duration = Duration::from_millis(10);
+
 pub(super) struct StreamThread {
     shared: Arc<Shared>,
     index: usize,
@@ -35,6 +39,8 @@ pub(super) struct StreamThread {
     last_commit: Instant,
     commit_interval: Duration,
     poll_time: Duration,
+    /// Whether nothing could be processed in the last turn.
+    waiting: bool,
 }
 
 /// Brings what the group decides to the tasks; called inside of `poll`, on the thread itself.
@@ -102,6 +108,7 @@ impl StreamThread {
         Ok(StreamThread {
             poll_time: Duration::from_millis(u64::try_from(config.get_long("poll.ms")).unwrap_or(100)),
             commit_interval: Duration::from_millis(commit_interval),
+            waiting: false,
             last_commit: Instant::now(),
             shared,
             index,
@@ -161,7 +168,9 @@ impl StreamThread {
         self.shared.set_thread_running(self.index, manager.is_running());
         loop {
             let now = now_ms();
+            manager.update_lags();
             let processed = manager.process(now)?;
+            self.waiting = processed == 0;
             manager.punctuate(now)?;
             let due = self.last_commit.elapsed() >= self.commit_interval;
             if due || manager.commit_requested() {
@@ -179,8 +188,11 @@ impl StreamThread {
 
     fn poll_timeout(&self) -> Duration {
         let manager = self.manager.lock();
-        if manager.is_restoring() || manager.has_records() {
+        if manager.is_restoring() {
             return Duration::ZERO;
+        }
+        if manager.has_records() {
+            return if self.waiting { IDLE_POLL.min(self.poll_time) } else { Duration::ZERO };
         }
         if manager.has_pending() {
             return PENDING_POLL;

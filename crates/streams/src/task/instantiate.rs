@@ -12,6 +12,8 @@ use crate::{
     data::{Data, ErasedSerde},
     error::{Error, Result},
     serdes::SerdeRef,
+    state::{EngineContext, TaskDirectory},
+    store::StoreInit,
     topology::Topology,
 };
 
@@ -96,4 +98,36 @@ pub(crate) fn resolve_serde<T: Data>(
 ) -> Option<SerdeRef<T>> {
     let serde = named.and_then(ErasedSerde::get::<T>).or_else(T::default_serde)?;
     Some(serde.configure(config, is_key).unwrap_or(serde))
+}
+
+/// Makes the stores of some nodes; returns them in the order of their registration.
+pub(super) fn make_stores(
+    topology: &Topology,
+    nodes: &[usize],
+    ctx: &mut TaskCtx,
+    state_dir: Option<TaskDirectory>,
+) -> Result<Vec<usize>> {
+    let config = ctx.rt.config.clone();
+    let engine = EngineContext { task_id: ctx.rt.task_id.to_string(), state_dir };
+    let mut order = Vec::new();
+    ctx.stores = topology.store_names.iter().map(|_| None).collect();
+    for node in nodes {
+        for id in topology.stores_of(*node) {
+            let Some(factory) = topology.stores.get(&id).filter(|_| !order.contains(&id)) else { continue };
+            let changelog =
+                if factory.logging { topology.changelog_topic(factory, config.application_id()) } else { None };
+            let init = StoreInit {
+                config: &config,
+                engine: &engine,
+                changelog: changelog.map(|topic| (Arc::from(topic), ctx.rt.task_id.partition)),
+                caching: factory.caching && config.cache_max_bytes() > 0,
+            };
+            let store = (factory.make)(&init)?;
+            if let Some(place) = ctx.stores.get_mut(id) {
+                *place = Some(store);
+            }
+            order.push(id);
+        }
+    }
+    Ok(order)
 }

@@ -123,6 +123,17 @@ struct Head {
     leader_epoch: Option<i32>,
 }
 
+/// What is known of the records of a partition that have not been given to the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lag {
+    /// Nobody brings records of it: it is not waited for.
+    Unread,
+    /// Not known yet.
+    Unknown,
+    /// So many are at the broker.
+    Known(i64),
+}
+
 pub(crate) struct RecordQueue {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
@@ -134,11 +145,13 @@ pub(crate) struct RecordQueue {
     head: Option<Head>,
     len: usize,
     pub(crate) partition_time: i64,
+    pub(crate) lag: Lag,
+    /// Since when it has been empty here and at the broker, in ms of wall-clock time.
     idle_since: Option<i64>,
 }
 
 impl RecordQueue {
-    pub(crate) fn new(topic: Arc<str>, partition: i32, source: usize, lane: usize) -> Self {
+    pub(crate) fn new(topic: Arc<str>, partition: i32, source: usize, lane: usize, lag: Lag) -> Self {
         RecordQueue {
             topic,
             partition,
@@ -149,6 +162,7 @@ impl RecordQueue {
             head: None,
             len: 0,
             partition_time: -1,
+            lag,
             idle_since: None,
         }
     }
@@ -258,22 +272,30 @@ impl PartitionGroup {
         !self.heap.is_empty()
     }
 
-    /// Whether the next record may be processed, or the task still waits for records of other partitions.
+    /// Whether the next record may be processed, or the task waits for records of other partitions (KIP-695): for those
+    /// that are known to be at the broker, and, where there are none, for `max_idle_ms` of wall-clock time. Below 0 it
+    /// waits for nothing.
     pub(crate) fn ready(&mut self, now: i64, max_idle_ms: i64) -> bool {
         if self.heap.is_empty() {
             return false;
         }
-        if max_idle_ms <= 0 {
+        if max_idle_ms < 0 {
             return true;
         }
         let mut ready = true;
         for queue in &mut self.queues {
-            if queue.len > 0 {
-                queue.idle_since = None;
-                continue;
+            match queue.lag {
+                _ if queue.len > 0 => queue.idle_since = None,
+                Lag::Unread => {}
+                Lag::Known(lag) if lag <= 0 => {
+                    let since = *queue.idle_since.get_or_insert(now);
+                    ready &= now.saturating_sub(since) >= max_idle_ms;
+                }
+                Lag::Known(_) | Lag::Unknown => {
+                    queue.idle_since = None;
+                    ready = false;
+                }
             }
-            let since = *queue.idle_since.get_or_insert(now);
-            ready &= now - since >= max_idle_ms;
         }
         ready
     }

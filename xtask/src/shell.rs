@@ -35,11 +35,12 @@ pub(crate) fn run(title: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a command prints on stdout; a failing one is an error with its stderr.
+/// What a command prints on stdout; a failing one is an error with all that it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let out = command.stderr(Stdio::piped()).output().with_context(|| format!("could not start {command:?}"))?;
     if !out.status.success() {
-        bail!("{command:?} failed: {}", String::from_utf8_lossy(&out.stderr));
+        let (said, complained) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        bail!("{command:?} failed:\n{said}{complained}");
     }
     Ok(String::from_utf8(out.stdout)?)
 }

@@ -54,28 +54,33 @@ fn play(kind: Kind, windows: JoinWindows, store: &str, inputs: &[Input]) -> Vec<
     out.into_iter().map(output).collect()
 }
 
-/// Every pair within the window, and what has none, if it was certain at the end that none would come. Records must not
-/// be later than the grace period.
+/// Every pair within the window, and what has none. As in the JVM a record whose window is over by stream time when it
+/// comes does not wait for a partner: if none came before it, it is sent alone, and later again with one that comes in
+/// the grace period. Others are alone if at the end it is certain that none will come. No record is later than the grace
+/// period.
 fn model(kind: Kind, windows: JoinWindows, inputs: &[Input]) -> Vec<Output> {
     let (before, after, grace) = (windows.before_ms(), windows.after_ms(), windows.grace_ms());
-    let end = inputs.iter().map(|input| input.2).max().unwrap_or(-1);
-    let side = |wanted: bool| inputs.iter().enumerate().filter(move |(_, input)| input.0 == wanted);
-    let meets =
-        |left: &Input, right: &Input| left.1 == right.1 && (left.2 - before..=left.2 + after).contains(&right.2);
+    let stream_time = |inputs: &[Input]| inputs.iter().map(|input| input.2).max().unwrap_or(-1);
     let mut out = Vec::new();
-    for (a, left) in side(true) {
-        for (b, right) in side(false).filter(|(_, right)| meets(left, right)) {
-            out.push((left.1.to_string(), a as i64, b as i64, left.2.max(right.2)));
+    for (at, (is_left, key, timestamp)) in inputs.iter().enumerate() {
+        let (before, after) = if *is_left { (before, after) } else { (after, before) };
+        let meets = |(left, other, time): &&Input| {
+            left != is_left && other == key && (timestamp - before..=timestamp + after).contains(time)
+        };
+        let (earlier, rest) = inputs.split_at(at);
+        for (partner, (.., time)) in earlier.iter().enumerate().filter(|(_, input)| meets(input)) {
+            let (at, partner) = (at as i64, partner as i64);
+            let (left, right) = if *is_left { (at, partner) } else { (partner, at) };
+            out.push((key.to_string(), left, right, *timestamp.max(time)));
         }
-        let alone = !side(false).any(|(_, right)| meets(left, right));
-        if kind != Kind::Inner && alone && left.2 + after + grace < end {
-            out.push((left.1.to_string(), a as i64, -1, left.2));
-        }
-    }
-    for (b, right) in side(false) {
-        let alone = !side(true).any(|(_, left)| meets(left, right));
-        if kind == Kind::Outer && alone && right.2 + before + grace < end {
-            out.push((right.1.to_string(), -1, b as i64, right.2));
+        let waits = timestamp + after >= stream_time(&inputs[..=at]);
+        let alone = match waits {
+            true => !inputs.iter().any(|input| meets(&input)) && timestamp + after + grace < stream_time(rest),
+            false => !earlier.iter().any(|input| meets(&input)),
+        };
+        if alone && (kind == Kind::Outer || kind == Kind::Left && *is_left) {
+            let (left, right) = if *is_left { (at as i64, -1) } else { (-1, at as i64) };
+            out.push((key.to_string(), left, right, *timestamp));
         }
     }
     out

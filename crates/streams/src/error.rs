@@ -72,6 +72,11 @@ pub enum Error {
         /// The timestamp, in ms since the epoch.
         timestamp: i64,
     },
+    /// A record has no key where it needs one. Kafka's `NullPointerException`.
+    NullKey {
+        /// The store that the record should go into.
+        store: String,
+    },
     /// Application code failed; what it returned is the source.
     User {
         /// The name of the error's type.
@@ -198,6 +203,7 @@ impl fmt::Display for Error {
             Error::InvalidTimestamp { topic, partition, offset, timestamp } => {
                 write!(f, "record of {topic}-{partition} at offset {offset} has the invalid timestamp {timestamp}")
             }
+            Error::NullKey { store } => write!(f, "a record without a key cannot be put into {store}"),
             Error::User { source, .. } => write!(f, "{source}"),
             Error::Panic(m) => write!(f, "application code panicked: {m}"),
             Error::Processing { node, task, position: Some((topic, partition, offset)), source } => write!(

@@ -15,7 +15,7 @@ pub(crate) use node::{MakeNode, NodeFactory, NodeKind, Pattern, TypePair};
 
 use crate::{
     error::{Error, Result},
-    store::StoreFactory,
+    store::{StoreFactory, StoreKind},
 };
 
 /// Where a source without a committed offset starts to read.
@@ -227,6 +227,14 @@ impl Topology {
         }
         self.stores.insert(id, factory);
         processors.iter().try_for_each(|processor| self.connect(processor, id))
+    }
+
+    /// How long a versioned store keeps old versions, in ms.
+    pub(crate) fn history(&self, store: usize) -> Option<i64> {
+        match self.stores.get(&store)?.kind {
+            StoreKind::Versioned { history } => Some(history),
+            StoreKind::KeyValue | StoreKind::Window { .. } => None,
+        }
     }
 
     /// Connects a processor with a store that was added before.

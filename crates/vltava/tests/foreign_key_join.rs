@@ -79,7 +79,7 @@ async fn restart(stores: Stores) {
     let second = run(&address, &folder.path().join(directory), stores);
     send("customers", "c0".to_owned(), "Ada".to_owned()).await;
     send("customers", "c1".to_owned(), "Ben".to_owned()).await;
-    let name = |order: u8| if order % 2 == 0 { "Ada" } else { "Ben" };
+    let name = |order: u8| if order.is_multiple_of(2) { "Ada" } else { "Ben" };
     let mut expected: BTreeMap<_, _> =
         (0..ORDERS).map(|order| (format!("o{order}"), format!("{order} for {}", name(order)))).collect();
     until_out_is(&address, &expected).await;

@@ -3,7 +3,7 @@
 //! It is in memory and comes back from its changelog, which is written at commits: of every key that has changed since
 //! the last one, what is buffered now, or a tombstone.
 
-mod format;
+pub(super) mod format;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -132,6 +132,7 @@ fn chain(error: &Error) -> Vec<String> {
         Error::Topology(_) | Error::EdgeType { .. } => &["TopologyException"],
         Error::Config(_) => &["ConfigException"],
         Error::IllegalArgument(_) => &["IllegalArgumentException"],
+        Error::NullKey { .. } => &["NullPointerException"],
         Error::MissingSerde { .. } => &["StreamsException", "ConfigException"],
         Error::Serialization { .. } | Error::Deserialization { .. } => &["StreamsException", "SerializationException"],
         Error::User { type_name, .. } => return vec![(*type_name).to_owned()],

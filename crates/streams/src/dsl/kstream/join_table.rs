@@ -4,11 +4,13 @@ use std::{collections::BTreeSet, convert::Infallible, marker::PhantomData, rc::R
 
 use super::{KStream, factory};
 use crate::{
-    builder::{GraphNode, RepartitionNames, RepartitionSpec, Written},
+    builder::{Graph, GraphNode, RepartitionNames, RepartitionSpec, Written},
     data::{Data, ErasedSerde, Flow, Nullable},
     dsl::{KTable, UserError, ktable::ValueGetter, options::Joined, user},
     error::{Error, Result},
     record::Record,
+    state::millis,
+    store::{AnyStore, Due, JoinBuffer, JoinBufferSpec, StoreFactory, StoreHandle, StoreKind, StoreRef},
     task::{Children, Instantiation, Process, TaskCtx},
     topology::Topology,
 };
@@ -16,7 +18,8 @@ use crate::{
 impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// Joins each record with the table's row of its key, as it is at that moment; without a row there is no result.
     /// Records with a null key or value are dropped. Only records of the stream make results. If the stream's key has
-    /// changed it is repartitioned first; topics of both must have equally many partitions.
+    /// changed it is repartitioned first; topics of both must have equally many partitions. If the table is versioned, a
+    /// record meets the row of its own time, which may since have changed.
     ///
     /// ```
     /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
@@ -41,6 +44,30 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     }
 
     /// [`join`](Self::join) with a name, serdes or a grace period, and a joiner that sees the key and may fail.
+    ///
+    /// With a grace period (KIP-923) a record waits, so that rows that come late are met too: until the stream's time is
+    /// its own and the grace period. Records leave in the order of their timestamps, then of their keys' bytes; one that
+    /// comes later than that is joined at once. The table must be versioned, with a history as long as the grace period
+    /// at least. It makes the persistent store `NAME-Buffer` with its changelog.
+    ///
+    /// ```
+    /// # use std::{convert::Infallible, time::Duration};
+    /// # use vltava_streams::{Consumed, Joined, Materialized, StreamsBuilder, TopologyTestDriver, state::KeyValueSupplier};
+    /// let builder = StreamsBuilder::new();
+    /// let history = KeyValueSupplier::persistent_versioned("prices", Duration::from_secs(60));
+    /// let prices = builder.table_with::<String, i64>("prices", Consumed::new(), Materialized::supplied(history));
+    /// let joined = Joined::named("total").with_grace_period(Duration::from_secs(10));
+    /// let total = |_: &String, n: i64, price: &i64| Ok::<_, Infallible>(n * price);
+    /// builder.stream::<String, i64>("orders").try_join(&prices, joined, total).to("totals");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_at("tea".to_owned(), 3, 5_000)?;
+    /// driver.input_topic::<String, i64>("prices").pipe_at("tea".to_owned(), 7, 4_000)?;
+    /// orders.pipe_at("tea".to_owned(), 1, 15_000)?;
+    /// let totals = driver.output_topic::<String, i64>("totals");
+    /// assert_eq!(totals.read_values()?, [21]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn try_join<V2: Data, R: Flow, E: Into<UserError>>(
         &self,
         table: &KTable<K::Some, V2>,
@@ -55,6 +82,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     }
 
     /// Joins each record with the table's row of its key, or with none: a record whose key is null or has no row stays.
+    /// Otherwise as [`join`](Self::join).
     pub fn left_join<V2: Data, R: Flow>(
         &self,
         table: &KTable<K::Some, V2>,
@@ -65,6 +93,9 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
 
     /// [`left_join`](Self::left_join) with a name, serdes or a grace period, and a joiner that sees the key and may
     /// fail.
+    ///
+    /// A grace period is that of [`try_join`](Self::try_join). A record with a null key cannot wait: it is an
+    /// [`Error::NullKey`] for the processing exception handler.
     pub fn try_left_join<V2: Data, R: Flow, E: Into<UserError>>(
         &self,
         table: &KTable<K::Some, V2>,
@@ -91,10 +122,27 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         graph.copartition(sources.clone());
         let prefix = if left { "KSTREAM-LEFTJOIN-" } else { "KSTREAM-JOIN-" };
         let name = graph.name_or(joined.name(), prefix);
-        if joined.grace().is_some() {
-            graph.fail(Box::new(Error::Unsupported(format!("the grace period of the stream-table join {name}"))));
-        }
         let (getter, join) = (table.supplier.view(), Arc::new(join));
+        let key_serde = joined.key_serde().or_else(|| input.key_serde.clone());
+        let grace = joined.grace().map(millis);
+        let buffer = grace.map(|grace| {
+            let versioned = graph.plan.node(table.node).and_then(|node| node.output_versioned) != Some(false);
+            if !versioned || !getter.is_versioned() {
+                let message =
+                    format!("the table must be versioned to use a grace period in the stream-table join {name}");
+                graph.fail(Box::new(Error::IllegalArgument(message)));
+            }
+            let spec = JoinBufferSpec::<K::Some, V::Some> {
+                name: format!("{name}-Buffer"),
+                join: name.clone(),
+                grace,
+                key_serde: key_serde.clone(),
+                value_serde: joined.value_serde().or_else(|| input.value_serde.clone()),
+                types: PhantomData,
+            };
+            buffer(&mut graph, spec, joined.name().is_some())
+        });
+        let handle = buffer.as_ref().map(|buffer| StoreRef::new(buffer.id).handle());
         let mut stores = Vec::new();
         getter.stores(&mut stores);
         let node_name = Arc::<str>::from(name.as_str());
@@ -103,6 +151,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
                 join: join.clone(),
                 getter: getter.clone(),
                 left,
+                buffer: handle,
                 children: making.children::<K, R>()?,
                 id: making.node_id(),
                 types: PhantomData,
@@ -112,11 +161,18 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         });
         let write = move |written: &Written<'_>, topology: &mut Topology| {
             topology.add_node(factory::<K, V, K, R>(&node_name, written.parents.clone(), make.clone()))?;
-            stores.iter().try_for_each(|store| topology.connect(&node_name, *store))
+            buffer.iter().try_for_each(|buffer| topology.add_state_store(buffer.clone(), &[&node_name]))?;
+            stores.iter().try_for_each(|store| topology.connect(&node_name, *store))?;
+            match stores.iter().filter_map(|store| topology.history(*store)).find(|history| Some(*history) < grace) {
+                Some(history) => Err(Box::new(Error::IllegalArgument(format!(
+                    "the history retention of {history} ms must be at least the grace period of {} ms of {node_name}",
+                    grace.unwrap_or_default()
+                )))),
+                None => Ok(()),
+            }
         };
         let node = graph
             .add(&[input.node], GraphNode { keeps_null_keys: left, ..GraphNode::new(name.clone(), Rc::new(write)) });
-        let key_serde = joined.key_serde().or_else(|| input.key_serde.clone());
         KStream::new(&self.graph, node, &name, Rc::new(sources)).with_serdes(key_serde, None)
     }
 
@@ -144,10 +200,31 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     }
 }
 
-struct JoinNode<K: Nullable, V, V2, R, F> {
+/// The buffer of a join with a grace period.
+fn buffer<K: Data, V: Data>(graph: &mut Graph, spec: JoinBufferSpec<K, V>, is_named: bool) -> StoreFactory {
+    let name = spec.name.clone();
+    if !is_named {
+        graph.implicit.changelogs.push(format!("{name}-changelog"));
+        graph.implicit.stores.push(name.clone());
+    }
+    StoreFactory {
+        id: graph.store_id(&name),
+        name,
+        kind: StoreKind::KeyValue,
+        logging: true,
+        log_config: Default::default(),
+        caching: false,
+        builder: Some(graph.new_builder()),
+        make: Arc::new(move |init| spec.make(init)),
+    }
+}
+
+struct JoinNode<K: Nullable, V: Nullable, V2, R, F> {
     join: Arc<F>,
     getter: Arc<dyn ValueGetter<K::Some, V2>>,
     left: bool,
+    /// Where records wait for the grace period, if there is one.
+    buffer: Option<StoreHandle<JoinBuffer<K::Some, V::Some>>>,
     children: Children<K, R>,
     id: u32,
     types: PhantomData<fn(V)>,
@@ -161,16 +238,44 @@ where
     R: Flow,
     F: Fn(&K, V::Some, Option<&V2>) -> Result<Option<R>>,
 {
-    fn look_up(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
-        ctx.rt.enter(&record);
+    fn take(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
         let (key, value, rest) = record.split();
-        let (row, value) = match (key.as_some(), value.into_some()) {
-            (Some(some), Some(value)) if self.getter.is_versioned() => {
-                (self.getter.get_as_of(ctx, some, rest.timestamp)?, value)
-            }
-            (Some(some), Some(value)) => (self.getter.get(ctx, some)?, value),
-            (None, Some(value)) if self.left => (None, value),
-            _ => return ctx.drop_record("its join key or value is null"),
+        let Some(value) = value.into_some().filter(|_| self.left || key.as_some().is_some()) else {
+            return ctx.drop_record("its join key or value is null");
+        };
+        let Some(handle) = self.buffer else { return self.look_up(rest.with_key(key).with_value(value), ctx) };
+        let (buffer, rt) = ctx.store(handle)?;
+        let Some(some) = key.as_some() else {
+            return Err(Box::new(Error::NullKey { store: buffer.name().to_owned() }));
+        };
+        match buffer.put(rt, some, &value)? {
+            true => self.emit(handle, ctx),
+            false => self.look_up(rest.with_key(key).with_value(value), ctx),
+        }
+    }
+
+    /// Joins what has waited for long enough.
+    fn emit(&mut self, handle: StoreHandle<JoinBuffer<K::Some, V::Some>>, ctx: &mut TaskCtx) -> Result<()> {
+        while let Some(Due { key, value, context, place }) = ctx.store(handle)?.0.first_due()? {
+            let headers = context.headers.clone();
+            let record = Record { key: K::from_some(key), value, timestamp: context.timestamp, headers };
+            let current = std::mem::replace(&mut ctx.rt.context, context);
+            // What fails is this record, not the one that has ended its wait.
+            let done = self.look_up(record, ctx).or_else(|error| ctx.rt.settle(error, self.id));
+            ctx.rt.context = current;
+            done?;
+            let (buffer, rt) = ctx.store(handle)?;
+            buffer.remove(rt, &place)?;
+        }
+        Ok(())
+    }
+
+    fn look_up(&mut self, record: Record<K, V::Some>, ctx: &mut TaskCtx) -> Result<()> {
+        let (key, value, rest) = record.split();
+        let row = match key.as_some() {
+            Some(some) if self.getter.is_versioned() => self.getter.get_as_of(ctx, some, rest.timestamp)?,
+            Some(some) => self.getter.get(ctx, some)?,
+            None => None,
         };
         match (self.join)(&key, value, row.as_ref().map(|row| &row.value))? {
             Some(joined) => self.children.forward(rest.with_key(key).with_value(joined), ctx),
@@ -188,6 +293,7 @@ where
     F: Fn(&K, V::Some, Option<&V2>) -> Result<Option<R>> + Send + Sync,
 {
     fn process(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
-        self.look_up(record, ctx).or_else(|error| ctx.rt.settle(error, self.id))
+        ctx.rt.enter(&record);
+        self.take(record, ctx).or_else(|error| ctx.rt.settle(error, self.id))
     }
 }

@@ -13,22 +13,22 @@ use crate::{
 };
 
 /// The version that is written, as the header `v` has it.
-pub(super) const VERSION: u8 = 3;
+pub(in crate::store) const VERSION: u8 = 3;
 const NULL: i32 = -1;
 /// In place of an old value that is the prior one.
 const AS_PRIOR: i32 = -2;
 
 #[derive(Clone, Debug)]
-pub(super) struct BufferValue {
+pub(in crate::store) struct BufferValue {
     /// What those below the buffer know.
-    pub(super) prior: Option<Bytes>,
-    pub(super) old: Option<Bytes>,
-    pub(super) new: Option<Bytes>,
-    pub(super) context: RecordContext,
+    pub(in crate::store) prior: Option<Bytes>,
+    pub(in crate::store) old: Option<Bytes>,
+    pub(in crate::store) new: Option<Bytes>,
+    pub(in crate::store) context: RecordContext,
 }
 
 /// What is kept of a record context: not the source record's bytes.
-pub(super) fn kept(context: &RecordContext) -> RecordContext {
+pub(in crate::store) fn kept(context: &RecordContext) -> RecordContext {
     RecordContext {
         known: context.known,
         topic: context.topic.clone(),
@@ -42,7 +42,7 @@ pub(super) fn kept(context: &RecordContext) -> RecordContext {
 
 impl BufferValue {
     /// The memory that Kafka counts for it.
-    pub(super) fn size(&self, key: &Bytes) -> u64 {
+    pub(in crate::store) fn size(&self, key: &Bytes) -> u64 {
         let length = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
         let old = if self.old == self.prior { 0 } else { length(&self.old) };
         let headers: usize =
@@ -52,7 +52,13 @@ impl BufferValue {
         (8 + key.len() + length(&self.prior) + old + length(&self.new) + context) as u64
     }
 
-    pub(super) fn write(&self, time: i64) -> Vec<u8> {
+    pub(in crate::store) fn write(&self, time: i64) -> Vec<u8> {
+        let mut out = self.write_without_time();
+        out.extend_from_slice(&time.to_be_bytes());
+        out
+    }
+
+    pub(in crate::store) fn write_without_time(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let context = &self.context;
         out.extend_from_slice(&context.timestamp.to_be_bytes());
@@ -70,7 +76,6 @@ impl BufferValue {
             old => sized(old.as_deref(), &mut out),
         }
         sized(self.new.as_deref(), &mut out);
-        out.extend_from_slice(&time.to_be_bytes());
         out
     }
 }
@@ -90,7 +95,7 @@ fn sized(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 /// A value and its time; `None` if the bytes are not those of this version.
-pub(super) fn read(version: Option<u8>, bytes: &[u8]) -> Option<(i64, BufferValue)> {
+pub(in crate::store) fn read(version: Option<u8>, bytes: &[u8]) -> Option<(i64, BufferValue)> {
     match version? {
         3 => read_3(bytes),
         // Kafka 2.4.0 to 2.5.0 wrote version 3 under this number.
@@ -101,6 +106,18 @@ pub(super) fn read(version: Option<u8>, bytes: &[u8]) -> Option<(i64, BufferValu
 
 fn read_3(mut bytes: &[u8]) -> Option<(i64, BufferValue)> {
     let input = &mut bytes;
+    let value = read_value(input)?;
+    let time = i64::from_be_bytes(take(input)?);
+    input.is_empty().then_some((time, value))
+}
+
+/// What [`write_without_time`](BufferValue::write_without_time) wrote.
+pub(in crate::store) fn read_without_time(mut bytes: &[u8]) -> Option<BufferValue> {
+    let value = read_value(&mut bytes)?;
+    bytes.is_empty().then_some(value)
+}
+
+fn read_value(input: &mut &[u8]) -> Option<BufferValue> {
     let context = read_context(input)?;
     let prior = read_sized(input)?;
     let old = match peek_int(input)? {
@@ -111,8 +128,7 @@ fn read_3(mut bytes: &[u8]) -> Option<(i64, BufferValue)> {
         _ => read_sized(input)?,
     };
     let new = read_sized(input)?;
-    let time = i64::from_be_bytes(take(input)?);
-    input.is_empty().then_some((time, BufferValue { prior, old, new, context }))
+    Some(BufferValue { prior, old, new, context })
 }
 
 fn read_2(mut bytes: &[u8]) -> Option<(i64, BufferValue)> {
@@ -185,11 +201,13 @@ mod tests {
             prop_assert_eq!(read_time, time);
             prop_assert_eq!((&read.prior, &read.old, &read.new), (&written.prior, &written.old, &written.new));
             prop_assert_eq!(read.write(time), written.write(time));
+            let bytes = written.write_without_time();
+            prop_assert_eq!(read_without_time(&bytes).unwrap().write_without_time(), bytes);
         }
 
         #[test]
         fn damaged_bytes_are_refused(bytes: Vec<u8>, version: Option<u8>) {
-            let _ = read(version, &bytes);
+            let _ = (read(version, &bytes), read_without_time(&bytes));
         }
     }
 }

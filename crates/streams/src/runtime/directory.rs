@@ -3,7 +3,9 @@
 use std::{
     collections::HashMap,
     fs::{self, File, TryLockError},
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -13,6 +15,10 @@ use crate::{
     error::{Error, Result},
     task::TaskId,
 };
+
+/// What the name of a directory begins with that is being deleted. It is no task's any more, so a half deleted store is
+/// never opened.
+const DELETED: &str = ".deleted-";
 
 /// The directory of one application, locked against other processes.
 #[derive(Debug)]
@@ -29,18 +35,9 @@ impl StateDirectory {
     pub(super) fn open(config: &StreamsConfig) -> Result<Self> {
         let base = config.get("state.dir").map_or_else(|| std::env::temp_dir().join("kafka-streams"), PathBuf::from);
         let path = base.join(config.application_id());
-        let failed = |what: &str, error: &dyn std::fmt::Display| {
-            Box::new(Error::Streams(format!("`state.dir` {}: {what}: {error}", path.display())))
-        };
-        fs::create_dir_all(&path).map_err(|error| failed("cannot be made", &error))?;
-        let lock = File::create(path.join(".lock")).map_err(|error| failed("cannot be locked", &error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(StateDirectory { path, lock: Mutex::new(Some(lock)), owners: Mutex::default() }),
-            Err(TryLockError::WouldBlock) => {
-                Err(failed("in use", &"another instance of this application has it; give each its own"))
-            }
-            Err(TryLockError::Error(error)) => Err(failed("cannot be locked", &error)),
-        }
+        let lock = Mutex::new(Some(lock_directory(&path)?));
+        finish_deleting(&path);
+        Ok(StateDirectory { path, lock, owners: Mutex::default() })
     }
 
     /// The directory of a task, if no other thread has it.
@@ -55,11 +52,55 @@ impl StateDirectory {
         *self.lock.lock() = None;
     }
 
-    /// Lets another thread have it.
+    /// Lets another thread have it. From now on it is unused.
     pub(super) fn unlock(&self, task: TaskId, thread: usize) {
         let mut owners = self.owners.lock();
         if owners.get(&task) == Some(&thread) {
+            // A task without stores on disk has none.
+            let _ = File::open(self.path.join(task.to_string())).and_then(|dir| dir.set_modified(SystemTime::now()));
             owners.remove(&task);
+        }
+    }
+
+    /// Deletes the directories of tasks that no thread has and that have been unused for so long
+    /// (`state.cleanup.delay.ms`).
+    pub(super) fn delete_unused(&self, delay: Duration) {
+        for task in self.tasks_on_disk() {
+            // Held while it goes, so that no thread opens it meanwhile.
+            let owners = self.owners.lock();
+            let path = self.path.join(task.to_string());
+            let unused = || fs::metadata(&path)?.modified()?.elapsed().map_err(io::Error::other);
+            if owners.contains_key(&task) || !unused().is_ok_and(|unused| unused >= delay) {
+                continue;
+            }
+            match self.delete(&path) {
+                Ok(()) => tracing::info!("deleted the unused directory {} of task {task}", path.display()),
+                Err(error) => tracing::warn!("cannot delete the unused directory {}: {error}", path.display()),
+            }
+        }
+    }
+
+    /// Deletes all stores; no thread may be at work.
+    pub(super) fn delete_all(&self) -> Result<()> {
+        let held = self.lock.lock();
+        let _again = if held.is_none() { Some(lock_directory(&self.path)?) } else { None };
+        let tasks = self.tasks_on_disk().into_iter().map(|task| task.to_string());
+        for name in tasks.chain(["global".to_owned()]) {
+            let path = self.path.join(name);
+            self.delete(&path).map_err(|error| {
+                Error::streams(format!("the directory {} cannot be deleted: {error}", path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn delete(&self, path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = self.path.join(format!("{DELETED}{name}"));
+        match fs::rename(path, &aside) {
+            Ok(()) => fs::remove_dir_all(aside),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -71,6 +112,33 @@ impl StateDirectory {
     }
 }
 
+/// Makes the directory and locks it.
+fn lock_directory(path: &Path) -> Result<File> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        Box::new(Error::Streams(format!("`state.dir` {}: {what}: {error}", path.display())))
+    };
+    fs::create_dir_all(path).map_err(|error| failed("cannot be made", &error))?;
+    let lock = File::create(path.join(".lock")).map_err(|error| failed("cannot be locked", &error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            Err(failed("in use", &"another instance of this application has it; give each its own"))
+        }
+        Err(TryLockError::Error(error)) => Err(failed("cannot be locked", &error)),
+    }
+}
+
+/// Deletes what a process that was killed had begun to delete.
+fn finish_deleting(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(DELETED)
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!("cannot delete {}: {error}", entry.path().display());
+        }
+    }
+}
+
 /// `subtopology_partition`.
 pub(super) fn parse_task_id(text: &str) -> Option<TaskId> {
     let (subtopology, partition) = text.split_once('_')?;
@@ -79,6 +147,8 @@ pub(super) fn parse_task_id(text: &str) -> Option<TaskId> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::StateDirectory;
     use crate::{config::StreamsConfig, task::TaskId};
 
@@ -103,5 +173,32 @@ mod tests {
         assert!(directory.lock(task, 2).is_some());
         std::fs::create_dir(&path).unwrap();
         assert_eq!(directory.tasks_on_disk(), [task]);
+    }
+
+    #[test]
+    fn what_nobody_uses_is_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(&config(folder.path())).unwrap();
+        let [used, unused] = [0, 1].map(|partition| TaskId { subtopology: 0, partition });
+        for task in [used, unused] {
+            let path = directory.lock(task, 0).unwrap();
+            std::fs::create_dir_all(path.join("store")).unwrap();
+        }
+        directory.unlock(unused, 0);
+        directory.delete_unused(Duration::from_secs(60));
+        assert_eq!(directory.tasks_on_disk().len(), 2);
+        directory.delete_unused(Duration::ZERO);
+        assert_eq!(directory.tasks_on_disk(), [used]);
+        directory.delete_all().unwrap();
+        assert_eq!(directory.tasks_on_disk(), []);
+    }
+
+    #[test]
+    fn what_was_half_deleted_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let half = folder.path().join("app/.deleted-0_1/store");
+        std::fs::create_dir_all(&half).unwrap();
+        drop(StateDirectory::open(&config(folder.path())).unwrap());
+        assert!(!half.exists());
     }
 }

@@ -222,6 +222,19 @@ fn refuse_unsupported(config: &StreamsConfig) -> Result<()> {
     Ok(())
 }
 
+/// Settings that Kafka has and this version does not act on.
+const WITHOUT_EFFECT: &[&str] = &[
+    "acceptable.recovery.lag",
+    "max.warmup.replicas",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "probing.rebalance.interval.ms",
+    "task.timeout.ms",
+    "window.size.ms",
+    "windowed.inner.class.serde",
+];
+
 impl KafkaStreams {
     /// An application in state `CREATED`. Locks its directory in `state.dir`; connects to nobody yet.
     ///
@@ -230,6 +243,9 @@ impl KafkaStreams {
     /// [`Error::Streams`] if another instance uses the directory.
     pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
         refuse_unsupported(&config)?;
+        for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key)) {
+            tracing::warn!("the setting `{key}` {value} has no effect in this version");
+        }
         if config.get("bootstrap.servers").is_none_or(str::is_empty) {
             return Err(Box::new(Error::Config("`bootstrap.servers` is missing".to_owned())));
         }
@@ -349,6 +365,19 @@ impl KafkaStreams {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.shared.failure.lock().as_ref().map(|error| error.to_string())
+    }
+
+    /// Deletes the stores of this instance, so that they are restored from their changelogs, or begin empty where the
+    /// application was reset. Kafka's `cleanUp`.
+    ///
+    /// # Errors
+    /// [`Error::Streams`] if the application is at work, or another instance has its directory, or it cannot be deleted.
+    pub fn clean_up(&self) -> Result<()> {
+        let state = self.state();
+        if state != State::Created && !state.has_completed_shutdown() {
+            return Err(Error::streams(format!("cannot clean up in state {state}")));
+        }
+        self.shared.directory.delete_all()
     }
 
     /// Commits and closes all tasks and leaves the group. Waits on this thread; false if that took longer than `timeout`,

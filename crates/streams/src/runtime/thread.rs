@@ -38,6 +38,8 @@ pub(super) struct StreamThread {
     manager: Arc<Mutex<TaskManager>>,
     last_commit: Instant,
     commit_interval: Duration,
+    last_cleanup: Instant,
+    cleanup_delay: Duration,
     poll_time: Duration,
     /// Whether nothing could be processed in the last turn.
     waiting: bool,
@@ -110,6 +112,8 @@ impl StreamThread {
             commit_interval: Duration::from_millis(commit_interval),
             waiting: false,
             last_commit: Instant::now(),
+            last_cleanup: Instant::now(),
+            cleanup_delay: Duration::from_millis(u64::try_from(config.get_long("state.cleanup.delay.ms")).unwrap_or(0)),
             shared,
             index,
             consumer,
@@ -146,6 +150,7 @@ impl StreamThread {
 
     /// One turn.
     fn run_once(&mut self) -> Result<()> {
+        self.clean_up();
         let timeout = self.poll_timeout();
         let records = match wait(self.consumer.poll(timeout)) {
             Ok(records) => records,
@@ -183,6 +188,14 @@ impl StreamThread {
             if processed == 0 || !manager.has_records() || self.shared.is_closing() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Now and then the stores of tasks that have gone to other instances for good are deleted.
+    fn clean_up(&mut self) {
+        if self.last_cleanup.elapsed() >= self.cleanup_delay {
+            self.shared.directory.delete_unused(self.cleanup_delay);
+            self.last_cleanup = Instant::now();
         }
     }
 

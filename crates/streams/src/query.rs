@@ -35,7 +35,7 @@ pub use result::{Answer, FailureReason, QueryFailure, QueryResult, StateQueryRes
 pub use store_type::{
     KeyValueStoreType, QueryableStoreType, QueryableStoreTypes, SessionStoreType, StoreQueryParameters, WindowStoreType,
 };
-pub use versioned::VersionedKeyQuery;
+pub use versioned::{MultiVersionedKeyQuery, VersionedKeyQuery};
 pub use windowed::{WindowKeyQuery, WindowRangeQuery};
 
 /// A question to one partition of a store.

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::{
-    FailureReason, KeyQuery, Position, PositionBound, Query, RangeQuery, StateQueryRequest, TimestampedKeyQuery,
-    TimestampedRangeQuery, VersionedKeyQuery, WindowKeyQuery, WindowRangeQuery,
+    FailureReason, KeyQuery, MultiVersionedKeyQuery, Position, PositionBound, Query, RangeQuery, StateQueryRequest,
+    TimestampedKeyQuery, TimestampedRangeQuery, VersionedKeyQuery, WindowKeyQuery, WindowRangeQuery,
 };
 use crate::{
     Context, Error, KeyValueStore, Materialized, Processor, Record, Result, SessionWindows, StoreBuilder,
@@ -119,6 +119,21 @@ fn versions_of_a_key() {
     assert_eq!(ask("versions", query()), version("z", 1500, None));
     assert_eq!(ask("versions", query().as_of(1499)), version("x", 10, Some(1500)));
     assert_eq!(ask("versions", query().as_of(9)), Ok(None));
+    assert_eq!(ask("plain", query()).unwrap_err().reason, FailureReason::UnknownQueryType);
+}
+
+#[test]
+fn versions_between_times() {
+    let query = || MultiVersionedKeyQuery::<String, String>::with_key(key("a"));
+    let version = |value: &str, timestamp, valid_to| VersionedRecord { value: key(value), timestamp, valid_to };
+    let (x, z) = (version("x", 10, Some(1500)), version("z", 1500, None));
+    assert_eq!(ask("versions", query()), Ok(vec![z.clone(), x.clone()]));
+    assert_eq!(ask("versions", query().with_ascending_timestamps()), Ok(vec![x.clone(), z.clone()]));
+    assert_eq!(ask("versions", query().from_time(1500)), Ok(vec![z.clone()]));
+    assert_eq!(ask("versions", query().from_time(1499).to_time(1500)), Ok(vec![z, x.clone()]));
+    assert_eq!(ask("versions", query().to_time(1499)), Ok(vec![x]));
+    assert_eq!(ask("versions", query().to_time(9)), Ok(vec![]));
+    assert_eq!(ask("versions", query().from_time(2).to_time(1)).unwrap_err().reason, FailureReason::StoreException);
     assert_eq!(ask("plain", query()).unwrap_err().reason, FailureReason::UnknownQueryType);
 }
 

@@ -116,11 +116,12 @@ fn ended_row(segment: i64, row: &[u8]) -> Vec<u8> {
 
 /// The first of some rows, as a version.
 fn first(mut rows: crate::state::BytesIter) -> Result<Option<Version>> {
-    let Some(entry) = rows.next() else { return Ok(None) };
-    let (key, value) = entry?;
+    Ok(rows.next().transpose()?.map(version))
+}
+
+fn version((key, value): (bytes::Bytes, bytes::Bytes)) -> Version {
     let timestamp = key.last_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes));
-    let value = (value.first() == Some(&1)).then(|| value.slice(1..));
-    Ok(Some((timestamp, value)))
+    (timestamp, (value.first() == Some(&1)).then(|| value.slice(1..)))
 }
 
 impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
@@ -270,6 +271,33 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
             return Ok(None);
         }
         Ok(Some(VersionedRecord { value: self.decode(&value)?, timestamp, valid_to }))
+    }
+
+    /// The versions of a key that were valid at some time between two, both included; of times before the history only
+    /// the newest version.
+    pub(crate) fn get_between(
+        &mut self,
+        key: &K,
+        (from, to): (i64, i64),
+        order: Order,
+    ) -> Result<Vec<VersionedRecord<V>>> {
+        let key = self.encode_key(key)?;
+        let expired = to < self.stream_time.saturating_sub(self.history);
+        let (mut versions, mut valid_to) = (Vec::new(), None);
+        for entry in self.engine.range(Some(&row(&key, 0)), Some(&row(&key, i64::MAX)), Order::Reverse)? {
+            let (timestamp, value) = version(entry?);
+            let end = valid_to.replace(timestamp);
+            if end.is_some_and(|end| expired || end <= from) {
+                break;
+            }
+            if let Some(value) = value.filter(|_| timestamp <= to) {
+                versions.push(VersionedRecord { value: self.decode(&value)?, timestamp, valid_to: end });
+            }
+        }
+        if order == Order::Forward {
+            versions.reverse();
+        }
+        Ok(versions)
     }
 
     /// All versions that are values, by key and time.

@@ -8,6 +8,7 @@
 //! or of the application. The tasks themselves know of none of this: see [`crate::task`].
 
 mod assignor;
+mod caught_up;
 mod clients;
 mod cluster;
 mod collector;

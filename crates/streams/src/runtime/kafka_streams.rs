@@ -90,6 +90,21 @@ impl Shared {
         Ok(setup)
     }
 
+    /// What the application reads, repartition topics among it. Nothing until they are made.
+    pub(super) fn source_topics(&self) -> Vec<String> {
+        let setup = self.setup.lock();
+        let infos = setup.iter().flat_map(|setup| setup.subtopologies.values());
+        infos.flat_map(|info| info.source_topics.iter().cloned()).collect()
+    }
+
+    pub(super) fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    pub(super) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
     pub(super) fn state(&self) -> State {
         *self.state.borrow()
     }

@@ -69,7 +69,7 @@ impl Shared {
         ended.into_iter().zip(managers).map(thread).collect()
     }
 
-    fn must_be_started(&self) -> Result<State> {
+    pub(super) fn must_be_started(&self) -> Result<State> {
         match self.state() {
             State::Created => Err(Box::new(Error::StreamsNotStarted(
                 "KafkaStreams has not been started, you can retry after calling start()".to_owned(),

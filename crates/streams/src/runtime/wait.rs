@@ -26,7 +26,9 @@ impl Wake for Unpark {
 pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
+    // Called from async code, this thread has a task's budget of operations, which would not be renewed in here: once it
+    // is used up, no socket and no timer is ever ready again.
+    let mut future = pin!(tokio::task::unconstrained(future));
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(done) => return done,

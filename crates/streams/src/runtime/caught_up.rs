@@ -1,0 +1,103 @@
+//! Waiting until an application has worked off its topics.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use vltava_client::{ClientError, TopicPartition, admin::OffsetSpec, config::IsolationLevel};
+
+use super::{
+    kafka_streams::{KafkaStreams, Shared},
+    wait::wait,
+};
+use crate::error::{Error, Result};
+
+/// How long to wait before the offsets are looked at again.
+const STEP: Duration = Duration::from_millis(10);
+
+impl KafkaStreams {
+    /// Waits on this thread until the application has worked off its topics: the committed offsets of its group have
+    /// reached the ends of its source topics and of its repartition topics, as they are at that moment. So whatever it
+    /// makes of records that were written before is in its output topics and stores. False after `timeout`.
+    ///
+    /// For tests and jobs that end; Kafka has nothing of the kind. All instances of the application count, and records
+    /// that are written meanwhile as well. Offsets move with commits, so a short `commit.interval.ms` makes it quick; a
+    /// partition that is read from its end (`auto.offset.reset` latest) counts from the first record that was read.
+    /// Records that wait for stream time, in windows that are not closed, or for the wall clock, still do.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(streams: vltava_streams::KafkaStreams) -> vltava_streams::Result<()> {
+    /// streams.start()?;
+    /// assert!(streams.wait_until_caught_up(Duration::from_secs(30))?);
+    /// streams.close(Duration::from_secs(10));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Streams`] if the application has failed, with the reason, or the cluster does not answer;
+    /// [`Error::StreamsNotStarted`], [`Error::StreamsStopped`].
+    pub fn wait_until_caught_up(&self, timeout: Duration) -> Result<bool> {
+        self.shared.must_be_started()?;
+        let _context = self.shared.runtime().enter();
+        wait(async {
+            match tokio::time::timeout(timeout, self.caught_up()).await {
+                Ok(caught_up) => caught_up.map(|()| true),
+                Err(_elapsed) => Ok(false),
+            }
+        })
+    }
+
+    async fn caught_up(&self) -> Result<()> {
+        loop {
+            if let Some(failure) = self.failure() {
+                return Err(Error::streams(format!("the application failed: {failure}")));
+            }
+            self.shared.must_run()?;
+            // Until the topics are made there is nothing to be behind of.
+            let topics = self.shared.source_topics();
+            if !topics.is_empty() && self.shared.has_committed_all(topics).await.map_err(asking)? {
+                return Ok(());
+            }
+            tokio::time::sleep(STEP).await;
+        }
+    }
+}
+
+fn asking(error: ClientError) -> Box<Error> {
+    Error::streams(format!("asking for the offsets of the application: {error}"))
+}
+
+impl Shared {
+    async fn has_committed_all(&self, topics: Vec<String>) -> Result<bool, ClientError> {
+        let admin = self.admin();
+        let committed = admin.list_consumer_group_offsets(self.config.application_id(), None).await?;
+        let mut partitions = Vec::new();
+        for (topic, description) in admin.describe_topics(topics).await {
+            let of_topic = description?.partitions.into_iter();
+            partitions.extend(of_topic.map(|info| TopicPartition::new(topic.as_str(), info.partition)));
+        }
+        // What a task writes to a repartition topic is there before it commits what it made that of. Ends that are asked
+        // for after the commits know all that was committed for, so no record is missed between two sub-topologies.
+        let latest = partitions.iter().map(|partition| (partition.clone(), OffsetSpec::Latest));
+        let mut untouched = BTreeMap::new();
+        for (partition, end) in admin.list_offsets(latest, IsolationLevel::ReadUncommitted).await {
+            let end = end?.offset;
+            match committed.get(&partition).and_then(Option::as_ref) {
+                Some(at) if at.offset < end => return Ok(false),
+                Some(_) => {}
+                None => {
+                    untouched.insert(partition, end);
+                }
+            }
+        }
+        // Nothing is committed for a partition without records: one that never had any, or lost all to retention.
+        let earliest = untouched.keys().map(|partition| (partition.clone(), OffsetSpec::Earliest));
+        for (partition, start) in admin.list_offsets(earliest, IsolationLevel::ReadUncommitted).await {
+            let start = start?.offset;
+            if untouched.get(&partition).is_some_and(|end| start < *end) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -159,19 +159,20 @@ impl Run {
         Ok(())
     }
 
-    async fn produce(&self, lines: impl Iterator<Item = io::Result<String>>) -> Result<u64> {
+    async fn produce(&self, lines: impl Iterator<Item = io::Result<String>>) -> Result<usize> {
         let producer = Producer::new(ProducerConfig::from_properties([
             ("bootstrap.servers", self.bootstrap.as_str()),
             ("compression.type", "lz4"),
         ])?)?;
-        let mut produced = 0;
+        let mut deliveries = Vec::new();
         for line in lines {
-            // The delivery of each record is checked by the flush.
-            let record = line?;
-            producer.send(ProducerRecord::new(&self.input).value(&record)).await?;
-            produced += 1;
+            deliveries.push(producer.send(ProducerRecord::new(&self.input).value(&line?)).await?);
         }
         producer.flush().await?;
+        let produced = deliveries.len();
+        for delivery in deliveries {
+            delivery.await?;
+        }
         Ok(produced)
     }
 

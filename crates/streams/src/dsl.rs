@@ -10,6 +10,7 @@ pub(crate) mod ktable;
 pub(crate) mod materialized;
 pub(crate) mod nodes;
 pub(crate) mod options;
+pub(crate) mod printed;
 pub(crate) mod source;
 pub(crate) mod stream_joined;
 pub(crate) mod suppressed;
@@ -32,8 +33,8 @@ pub use materialized::{
 pub use options::{
     Consumed, Grouped, Joined, Produced, RecordMetadata, Repartitioned, StreamPartitioner, TopicNameExtractor,
 };
+pub use printed::Printed;
 pub use stream_joined::StreamJoined;
-
 pub use suppressed::{BufferConfig, Eager, Strict, SuppressUntil, Suppressed, TimeLimit, WindowCloses};
 pub use table_joined::TableJoined;
 pub use windowed::{

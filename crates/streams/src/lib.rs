@@ -36,7 +36,7 @@ pub use config::{StreamsConfig, StreamsConfigBuilder};
 pub use data::{Data, DefaultSerde, Flow, Nullable};
 pub use dsl::{
     Branched, BranchedKStream, BufferConfig, CogroupedKStream, Consumed, EmitStrategy, Grouped, JoinWindows, Joined,
-    KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Produced, Repartitioned,
+    KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Printed, Produced, Repartitioned,
     SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows, SlidingWindows, StreamJoined, Suppressed,
     TableJoined, TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
 };

@@ -10,6 +10,7 @@ mod map;
 mod map_values;
 mod merge;
 mod peek;
+mod print;
 mod process;
 mod repartition;
 mod select_key;

@@ -1,7 +1,8 @@
 //! The golden test: every case of the oracle, played into this crate's public API and compared with what the JVM computed.
 //!
 //! `FORMAT.md` says what a case is. A case whose operators, options or stores do not exist here yet is counted as
-//! unsupported, by name. `ORACLE_CASES` names a directory of plain `*.jsonl` files to read instead of the packed
+//! unsupported, by name. One that differs from the JVM by decision is a deviation: the committed cases stand in
+//! `deviations.txt` with their reasons, others are known by what they are (`runner::Deviation`). `ORACLE_CASES` names a directory of plain `*.jsonl` files to read instead of the packed
 //! copy, `ORACLE_ONLY` (or an argument) is a regular expression over `file/case name`, `ORACLE_VERBOSE` shows every
 //! difference. With the argument `--bench` (`cargo test --release --test oracle -- --bench`) it times the events of the
 //! cases instead, `ORACLE_ROUNDS` rounds of each (20).

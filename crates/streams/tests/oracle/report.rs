@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode, time::Duration};
 
-use super::runner::{Outcome, Outcomes};
+use super::runner::{Deviation, Outcome, Outcomes};
 
 /// How many failures are shown unless all are asked for.
 const SHOWN: usize = 12;
@@ -24,10 +24,10 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
     let verbose = std::env::var_os("ORACLE_VERBOSE").is_some();
     let (deviations, known) = (list("deviations.txt"), list("known_failures.txt"));
     let foreign = std::env::var_os("ORACLE_CASES").is_some();
-    let mut more = 0;
-    let (mut passed, mut failed, mut broken, mut shown) = (0, 0, Vec::new(), 0);
+    let (mut passed, mut deviating, mut failed, mut broken, mut shown) = (0, 0, 0, Vec::new(), 0);
     let mut unsupported: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut by_file: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    let mut by_rule: BTreeMap<Deviation, usize> = BTreeMap::new();
+    let mut by_file: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
     for (id, outcome) in outcomes {
         let counts = by_file.entry(id.split('/').next().unwrap()).or_default();
         let listed = deviations.contains_key(id) || known.contains_key(id);
@@ -39,19 +39,27 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
                     broken.push(format!("{id} passes: take it off its list"));
                 }
             }
-            // Cases that are not in the tree are on no list.
-            Outcome::MoreThanJvm(_) if foreign && !listed => {
-                passed += 1;
-                more += 1;
-                counts[0] += 1;
-            }
-            Outcome::Failed(differences) | Outcome::MoreThanJvm(differences) => {
-                failed += 1;
-                counts[1] += 1;
-                if !listed {
-                    broken.push(format!("{id} fails"));
+            Outcome::Failed(differences) | Outcome::Deviates(_, differences) => {
+                // Cases that are not in the tree are on no list: what they are must tell.
+                let by_nature = match outcome {
+                    Outcome::Deviates(deviation, _) if foreign => Some(*deviation),
+                    _ => None,
+                };
+                if let Some(deviation) = by_nature {
+                    *by_rule.entry(deviation).or_default() += 1;
                 }
-                if verbose || !listed && shown < SHOWN {
+                if by_nature.is_some() || deviations.contains_key(id) {
+                    deviating += 1;
+                    counts[1] += 1;
+                } else {
+                    failed += 1;
+                    counts[2] += 1;
+                    if !listed {
+                        broken.push(format!("{id} fails"));
+                    }
+                }
+                let expected = listed || by_nature.is_some();
+                if verbose || !expected && shown < SHOWN {
                     shown += 1;
                     let limit = if verbose { usize::MAX } else { 3 };
                     println!("--- {id}");
@@ -59,7 +67,7 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
                 }
             }
             Outcome::Unsupported(what) => {
-                counts[2] += 1;
+                counts[3] += 1;
                 *unsupported.entry(what).or_default() += 1;
             }
         }
@@ -69,9 +77,9 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
         let stale = deviations.keys().chain(known.keys()).filter(|id| !ids.contains(id));
         broken.extend(stale.map(|id| format!("{id} is on a list, but there is no such case")));
     }
-    println!("\n{:<28}{:>7}{:>7}{:>7}", "file", "passed", "failed", "unsup.");
-    for (file, [passed, failed, unsupported]) in &by_file {
-        println!("{file:<28}{passed:>7}{failed:>7}{unsupported:>7}");
+    println!("\n{:<28}{:>9}{:>9}{:>9}{:>9}", "file", "passed", "deviates", "failed", "unsup.");
+    for (file, [passed, deviates, failed, unsupported]) in &by_file {
+        println!("{file:<28}{passed:>9}{deviates:>9}{failed:>9}{unsupported:>9}");
     }
     if !unsupported.is_empty() {
         println!("\nunsupported, by what is missing first:");
@@ -79,7 +87,7 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
         by_count.sort_by_key(|(what, count)| (std::cmp::Reverse(**count), **what));
         by_count.iter().for_each(|(what, count)| println!("{count:>6}  {what}"));
     }
-    for (title, list) in [("deviations, by decision", &deviations), ("known failures, to be mended", &known)] {
+    for (title, list) in [("deviations, on the list", &deviations), ("known failures, to be mended", &known)] {
         let here = list.iter().filter(|(id, _)| outcomes.iter().any(|(known, _)| known == *id));
         let here: Vec<_> = here.collect();
         if !here.is_empty() {
@@ -87,8 +95,9 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
             here.iter().filter(|_| verbose).for_each(|(id, reason)| println!("    {id}: {reason}"));
         }
     }
-    if more > 0 {
-        println!("\npassed with results that the JVM lost on a window's close: {more}");
+    if !by_rule.is_empty() {
+        println!("\ndeviations, by what the case is:");
+        by_rule.iter().for_each(|(deviation, count)| println!("{count:>6}  {deviation}"));
     }
     let ok = broken.is_empty();
     if !ok {
@@ -97,6 +106,7 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
     }
     let (verdict, seconds) = (if ok { "ok" } else { "FAILED" }, took.as_secs_f64());
     println!("\ntest result: {verdict}. {passed} passed; {failed} failed; finished in {seconds:.2}s");
-    println!("oracle: {passed} passed, {failed} failed, {} unsupported", unsupported.values().sum::<usize>());
+    let unsupported: usize = unsupported.values().sum();
+    println!("oracle: {passed} passed, {deviating} deviations, {failed} failed, {unsupported} unsupported");
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -42,7 +42,7 @@ pub fn key_value_supplier(spec: &str, name: &str) -> Step<KeyValueSupplier> {
         "persistent_timestamped_with_headers" => Ok(KeyValueSupplier::persistent_timestamped_with_headers(name)),
         "lru" => {
             let max = spec.split(':').nth(1).unwrap().parse::<i64>().unwrap();
-            let max = usize::try_from(max).map_err(|_| Stop::Unsupported("a negative number of entries".to_owned()))?;
+            let max = usize::try_from(max).map_err(|_| Stop::Unsayable("a negative number of entries"))?;
             Ok(KeyValueSupplier::lru_map(name, max))
         }
         "versioned" => {
@@ -156,7 +156,7 @@ pub fn materialized<S: Family>(step: &Json) -> Step<Option<Materialized<Val, Val
 /// A number of milliseconds; a negative one cannot be said in Rust.
 pub fn duration(ms: &Json) -> Step<Duration> {
     let ms = ms.as_i64().unwrap();
-    u64::try_from(ms).map(Duration::from_millis).map_err(|_| Stop::Unsupported("a negative Duration".to_owned()))
+    u64::try_from(ms).map(Duration::from_millis).map_err(|_| Stop::Unsayable("a negative Duration"))
 }
 
 /// A store builder of a case.

@@ -31,6 +31,8 @@ use super::{
 pub enum Stop {
     /// It needs what is not there yet.
     Unsupported(String),
+    /// It makes a mistake that the types leave no way to make.
+    Unsayable(&'static str),
     /// It was refused.
     Failed(Box<Error>),
 }

@@ -48,6 +48,7 @@ fn task_with(topology: &Topology, settings: &[(&str, &str)]) -> Task {
         config: Arc::new(config.build().unwrap()),
         collector: Box::new(Sum(0)),
         state_dir: None,
+        globals: None,
         scope: TaskScope::Everything,
         now: 0,
     };

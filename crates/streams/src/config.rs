@@ -67,6 +67,7 @@ const DEFINITIONS: &[Definition] = &[
     Definition("poll.ms", Kind::Long(0), Some("100")),
     Definition("probing.rebalance.interval.ms", Kind::Long(60_000), Some("600000")),
     Definition("processing.exception.handler", Kind::Text, Some("LogAndFailProcessingExceptionHandler")),
+    Definition("processing.exception.handler.global.enabled", Kind::Bool, Some("false")),
     Definition("processing.guarantee", Kind::OneOf(&["at_least_once", "exactly_once_v2"]), Some("at_least_once")),
     Definition("production.exception.handler", Kind::Text, Some("DefaultProductionExceptionHandler")),
     Definition("repartition.purge.interval.ms", Kind::Long(0), Some("30000")),

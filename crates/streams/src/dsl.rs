@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod cogrouped;
+pub(crate) mod global_ktable;
 pub(crate) mod grouped;
 pub(crate) mod grouped_table;
 pub(crate) mod join_windows;
@@ -19,6 +20,7 @@ pub(crate) mod windowed;
 pub(crate) mod windows;
 
 pub use cogrouped::CogroupedKStream;
+pub use global_ktable::GlobalKTable;
 pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use join_windows::JoinWindows;

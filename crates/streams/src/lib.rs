@@ -35,10 +35,11 @@ pub use builder::StreamsBuilder;
 pub use config::{StreamsConfig, StreamsConfigBuilder};
 pub use data::{Data, DefaultSerde, Flow, Nullable};
 pub use dsl::{
-    Branched, BranchedKStream, BufferConfig, CogroupedKStream, Consumed, EmitStrategy, Grouped, JoinWindows, Joined,
-    KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Printed, Produced, Repartitioned,
-    SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows, SlidingWindows, StreamJoined, Suppressed,
-    TableJoined, TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
+    Branched, BranchedKStream, BufferConfig, CogroupedKStream, Consumed, EmitStrategy, GlobalKTable, Grouped,
+    JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Printed, Produced,
+    Repartitioned, SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows, SlidingWindows,
+    StreamJoined, Suppressed, TableJoined, TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows,
+    UnlimitedWindows,
 };
 pub use error::{Error, Result, SerdeError, SerdeOrigin};
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
@@ -46,11 +47,11 @@ pub use record::{AggregationWithHeaders, Change, Header, Headers, Record, ValueA
 pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
 pub use serdes::{Json, Serde, SerdeRef};
 pub use store::{
-    KeyValueStore, SessionStore, SessionStoreWithHeaders, StoreBuilder, StoreRef, TimestampedKeyValueStore,
-    TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore, TimestampedWindowStoreWithHeaders,
-    VersionedKeyValueStore, VersionedPut, VersionedRecord, WindowStore,
+    GlobalStoreRef, KeyValueStore, SessionStore, SessionStoreWithHeaders, StoreBuilder, StoreRef,
+    TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore,
+    TimestampedWindowStoreWithHeaders, VersionedKeyValueStore, VersionedPut, VersionedRecord, WindowStore,
 };
 pub use task::{Cancellable, PunctuationType};
 pub use test_driver::{MetricName, SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
-pub use topology::{AutoOffsetReset, Topology, TopologyDescription};
+pub use topology::{AutoOffsetReset, StoreInput, Topology, TopologyDescription};
 pub use windowed::{Window, Windowed, WindowedKey};

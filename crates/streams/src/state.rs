@@ -5,8 +5,11 @@ mod lru;
 mod lsm;
 mod plain_adapter;
 mod segmented;
+mod shared;
 mod supplier;
 mod time_supplier;
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -15,6 +18,8 @@ pub use lru::LruKeyValueStore;
 pub use lsm::{LsmEngine, LsmKeyValueStore, LsmOptions};
 pub(crate) use plain_adapter::PlainAdapter;
 pub use segmented::{InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, SegmentedBytesStore, TimeRange};
+pub use shared::GlobalStores;
+pub(crate) use shared::{Shared, Sharing};
 pub use supplier::{EngineContext, KeyValueSupplier};
 pub(crate) use time_supplier::millis;
 pub use time_supplier::{SessionSupplier, WindowSupplier};
@@ -44,8 +49,9 @@ pub type BytesIter = Box<dyn Iterator<Item = Result<(Bytes, Bytes)>> + Send>;
 
 /// An ordered map of bytes, one per store and task.
 ///
-/// Serialisation, caching and the changelog are the layers above. An engine is used by one thread at a time.
-pub trait KeyValueBytesStore: Send {
+/// Serialisation, caching and the changelog are the layers above. An engine is written by one thread at a time; that of a
+/// global store is read by several, while nobody writes.
+pub trait KeyValueBytesStore: Send + Sync {
     /// The store's name.
     fn name(&self) -> &str;
 
@@ -111,6 +117,23 @@ pub trait KeyValueBytesStore: Send {
     /// # Errors
     /// If the engine cannot read.
     fn committed_offset(&self) -> Result<Option<i64>>;
+
+    /// [`commit`](KeyValueBytesStore::commit) of a global store: with the offset of every partition of its topic.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn commit_partitions(&mut self, _offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.commit(None)
+    }
+
+    /// The offsets of the last [`commit_partitions`](KeyValueBytesStore::commit_partitions) that survived; `None` where
+    /// it is not known what the engine covers, which is then filled anew.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
+        Ok(None)
+    }
 
     /// Closes the engine; what was not committed may be lost.
     ///

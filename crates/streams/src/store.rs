@@ -37,7 +37,13 @@ pub use versioned::{VersionedKeyValueStore, VersionedPut, VersionedRecord};
 pub(crate) use window::WindowSpec;
 pub use window::{TimestampedWindowStore, TimestampedWindowStoreWithHeaders, WindowStore};
 
-use crate::{config::StreamsConfig, error::Result, record::Headers, state::EngineContext, task::Runtime};
+use crate::{
+    config::StreamsConfig,
+    error::Result,
+    record::Headers,
+    state::{EngineContext, Sharing},
+    task::Runtime,
+};
 
 /// A store of a topology, as the builder knows it: what `process_with` connects.
 pub struct StoreRef<S> {
@@ -87,6 +93,33 @@ impl<S> StoreHandle<S> {
     pub(crate) fn id(self) -> usize {
         self.id
     }
+}
+
+/// A global store, as the builder knows it: every processor may read it, so that giving it to one connects nothing.
+pub struct GlobalStoreRef<S>(StoreRef<S>);
+
+impl<S> Clone for GlobalStoreRef<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<S> Copy for GlobalStoreRef<S> {}
+impl<S> std::fmt::Debug for GlobalStoreRef<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "GlobalStoreRef({})", self.0.id)
+    }
+}
+impl<S> GlobalStoreRef<S> {
+    pub(crate) fn new(id: usize) -> Self {
+        GlobalStoreRef(StoreRef::new(id))
+    }
+}
+impl<S: 'static> StoreSet for GlobalStoreRef<S> {
+    type Handles = StoreHandle<S>;
+    fn handles(self) -> StoreHandle<S> {
+        self.0.handle()
+    }
+    fn ids(self, _ids: &mut Vec<usize>) {}
 }
 
 /// Stores that a processor asks for: `()`, one, or a tuple. Its factory gets the handles, connected.
@@ -143,6 +176,14 @@ pub(crate) trait AnyStore: Any + Send {
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
     /// The changelog offset the engine has kept.
     fn committed_offset(&self) -> Result<Option<i64>>;
+    /// [`commit`](AnyStore::commit) of a global store: with the offset of every partition of its topic.
+    fn commit_partitions(&mut self, _offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.commit(None)
+    }
+    /// The offsets that a global store's engine has kept; `None` where it is not known what it covers.
+    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
+        Ok(None)
+    }
     /// Takes a record of the changelog.
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()>;
     /// The same with the record's headers.
@@ -170,6 +211,7 @@ pub(crate) struct StoreInit<'a> {
     /// The changelog topic and partition; `None` without logging.
     pub(crate) changelog: Option<(Arc<str>, i32)>,
     pub(crate) caching: bool,
+    pub(crate) sharing: Sharing<'a>,
 }
 
 /// What the topology must know of a store's kind: it decides the changelog topic's settings.

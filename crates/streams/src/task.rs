@@ -6,6 +6,7 @@
 mod collector;
 mod context;
 mod extractor;
+mod global;
 mod instantiate;
 mod node;
 mod punctuation;
@@ -16,12 +17,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use collector::{ProducerRecord, RecordCollector};
 pub use context::TaskId;
-pub(crate) use context::{CacheBudget, RecordContext, Runtime, TaskCtx};
+pub(crate) use context::{RecordContext, Runtime, TaskCtx};
 pub(crate) use extractor::default_extractor;
 pub use extractor::{
     ConsumerRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
     UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,
 };
+use global::open_global_stores;
+pub(crate) use global::{GlobalTask, GlobalTaskOptions};
 use instantiate::make_stores;
 pub(crate) use instantiate::{Instantiation, resolve_serde};
 pub(crate) use node::{Children, FnNode, Process};
@@ -31,6 +34,7 @@ pub use queue::{InputBatch, InputRecord};
 pub(crate) use source::SourceNode;
 
 use self::{
+    instantiate::{Instantiated, instantiate},
     queue::{Lag, PartitionGroup, RecordQueue},
     source::Source,
 };
@@ -38,7 +42,8 @@ use crate::{
     config::StreamsConfig,
     error::{Error, Result},
     record::Headers,
-    state::TaskDirectory,
+    state::{GlobalStores, Sharing, TaskDirectory},
+    store::AnyStore,
     topology::{NodeKind, Pattern, Topology},
 };
 
@@ -61,6 +66,8 @@ pub struct TaskOptions {
     pub collector: Box<dyn RecordCollector>,
     /// The task's directory for persistent stores; without one they are kept in memory.
     pub state_dir: Option<TaskDirectory>,
+    /// The global stores, opened before by who fills them; `None` for a topology without.
+    pub globals: Option<GlobalStores>,
     /// Which nodes it runs.
     pub scope: TaskScope,
     /// The clock, in ms since the epoch.
@@ -114,7 +121,7 @@ impl Task {
     /// # Errors
     /// If a store cannot be opened, or a serde is missing.
     pub fn new(topology: &Topology, options: TaskOptions) -> Result<Self> {
-        let TaskOptions { id, config, collector, state_dir, scope, now } = options;
+        let TaskOptions { id, config, collector, state_dir, globals, scope, now } = options;
         topology.validate()?;
         let groups = topology.node_groups();
         let mut nodes: Vec<usize> = match scope {
@@ -124,48 +131,13 @@ impl Task {
             TaskScope::Subtopology => groups.into_iter().nth(id.subtopology as usize).unwrap_or_default(),
         };
         nodes.sort_unstable();
-        let rt = Runtime {
-            task_id: id,
-            cache: CacheBudget { used: 0, max: config.cache_max_bytes() },
-            config: config.clone(),
-            collector,
-            context: RecordContext::default(),
-            stream_time: -1,
-            wall_clock: now,
-            dropped: 0,
-            processor_times: BTreeMap::new(),
-            commit_requested: false,
-            punctuations: Default::default(),
-            node_names: topology.nodes.iter().map(|node| node.name.clone()).collect(),
-            evicted: Vec::new(),
-            key_buffer: Vec::new(),
-            value_buffer: Vec::new(),
-        };
-        let mut ctx = TaskCtx { init_order: Vec::new(), arena: Vec::new(), stores: Vec::new(), rt };
+        let node_names = topology.nodes.iter().map(|node| node.name.clone()).collect();
+        let mut ctx = TaskCtx::new(Runtime::new(id, &config, collector, node_names, now));
         let store_order = make_stores(topology, &nodes, &mut ctx, state_dir)?;
-        let mut making = Instantiation {
-            topology,
-            config: &config,
-            id: 0,
-            edges: topology.nodes.iter().map(|_| Vec::new()).collect(),
-            sources: Vec::new(),
-            slots: topology.nodes.iter().map(|_| None).collect(),
-            ctx: &mut ctx,
-        };
-        let mut missing = None;
-        for &node in nodes.iter().rev() {
-            making.id = node;
-            let Some(factory) = topology.node(node) else { continue };
-            match (factory.make)(&mut making) {
-                // Nodes are made from the last to the first; of several without serde the first is to be named.
-                Err(error) if matches!(*error, Error::MissingSerde { .. }) => missing = Some(error),
-                done => done?,
-            }
+        if let Some(globals) = &globals {
+            open_global_stores(topology, &mut ctx, Sharing::Reader(globals), None)?;
         }
-        if let Some(error) = missing {
-            return Err(error);
-        }
-        let Instantiation { sources, slots, .. } = making;
+        let Instantiated { sources } = instantiate(topology, &config, &nodes, &mut ctx)?;
         let max_idle_ms = config.get_long("max.task.idle.ms");
         let mut task = Task {
             ctx,
@@ -185,7 +157,6 @@ impl Task {
             closed: false,
         };
         task.connect_sources(topology, sources, &config);
-        task.order_slots(&slots);
         Ok(task)
     }
 
@@ -206,11 +177,6 @@ impl Task {
         }
     }
 
-    /// Nodes were made from the last to the first; they are initialised from the first to the last.
-    fn order_slots(&mut self, slots: &[Option<usize>]) {
-        self.ctx.init_order = slots.iter().flatten().copied().collect();
-    }
-
     fn add_queue(&mut self, topic: Arc<str>, source: usize) -> usize {
         let lane = self.sources.get_mut(source).map_or(0, |source| source.add_lane());
         let queue = self.group.queues.len();
@@ -224,9 +190,7 @@ impl Task {
     /// # Errors
     /// If one of them fails.
     pub fn initialize(&mut self) -> Result<()> {
-        for slot in self.ctx.init_order.clone() {
-            self.ctx.with_slot(slot, |node, ctx| node.init(slot, ctx))?;
-        }
+        self.ctx.init_nodes()?;
         self.initialized = true;
         Ok(())
     }
@@ -419,7 +383,7 @@ impl Task {
     /// # Errors
     /// If an engine cannot write.
     pub fn commit_stores(&mut self, offset: impl Fn(&str) -> Option<i64>) -> Result<()> {
-        for store in self.ctx.stores.iter_mut().flatten() {
+        for store in self.own_stores_mut() {
             let changelog_offset = offset(store.name());
             store.commit(changelog_offset)?;
         }
@@ -432,7 +396,7 @@ impl Task {
     /// # Errors
     /// If an engine cannot read.
     pub fn store_offsets(&self) -> Result<BTreeMap<String, Option<i64>>> {
-        let stores = self.ctx.stores.iter().flatten();
+        let stores = self.store_order.iter().filter_map(|id| self.ctx.stores.get(*id)?.as_ref());
         stores.map(|store| Ok((store.name().to_owned(), store.committed_offset()?))).collect()
     }
 
@@ -448,7 +412,7 @@ impl Task {
         timestamp: i64,
         headers: &Headers,
     ) -> Result<()> {
-        let place = self.ctx.stores.iter_mut().flatten().find(|place| place.name() == store);
+        let place = self.own_stores_mut().find(|place| place.name() == store);
         match place {
             Some(place) => place.restore_with_headers(key, value, timestamp, headers),
             None => Err(Box::new(Error::Streams(format!("task {} has no store {store}", self.id())))),
@@ -491,10 +455,17 @@ impl Task {
             return Ok(());
         }
         let mut first = self.close_processors();
-        for store in self.ctx.stores.iter_mut().flatten() {
+        for store in self.own_stores_mut() {
             first = first.and(store.close());
         }
         first
+    }
+
+    /// The task's stores without the global ones.
+    fn own_stores_mut(&mut self) -> impl Iterator<Item = &mut Box<dyn AnyStore>> {
+        let own = &self.store_order;
+        let stores = self.ctx.stores.iter_mut().enumerate().filter(|(id, _)| own.contains(id));
+        stores.filter_map(|(_, store)| store.as_mut())
     }
 
     /// Closes processors and leaves the stores as of the last commit that reached them.
@@ -509,12 +480,7 @@ impl Task {
     }
 
     fn close_processors(&mut self) -> Result<()> {
-        let mut first = Ok(());
-        let slots = if self.initialized { self.ctx.init_order.clone() } else { Vec::new() };
-        for slot in slots {
-            first = first.and(self.ctx.with_slot(slot, |node, ctx| node.close(ctx)));
-        }
-        first
+        if self.initialized { self.ctx.close_nodes() } else { Ok(()) }
     }
 }
 

@@ -5,6 +5,7 @@ mod queries;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod work;
 
 use std::{
     any::Any,
@@ -16,8 +17,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use metrics::Counters;
 pub use metrics::MetricName;
-use metrics::{Counters, record_size};
 pub use topics::{TestInputTopic, TestOutputTopic, TestRecord};
 
 use crate::{
@@ -26,8 +27,9 @@ use crate::{
     error::{Error, Result},
     record::Headers,
     serdes::SerdeRef,
+    state::GlobalStores,
     store::{StoreAccess, StoreRef},
-    task::{InputBatch, ProducerRecord, RecordCollector, Task, TaskId, TaskOptions, TaskScope},
+    task::{GlobalTask, ProducerRecord, RecordCollector, Task, TaskId, TaskOptions, TaskScope},
     topology::{NodeKind, Topology},
 };
 
@@ -95,7 +97,10 @@ impl RecordCollector for Capture {
 
 struct Driver {
     task: Task,
+    global: Option<GlobalTask>,
     store_names: Vec<String>,
+    /// The names of the global ones.
+    global_stores: Vec<String>,
     sent: Capture,
     /// How much of `sent` has been looked at for topics that come back in.
     captured: usize,
@@ -164,6 +169,8 @@ impl TopologyTestDriver {
     /// If a serde is missing or a processor cannot be initialised.
     pub fn with_config(topology: &Topology, config: &StreamsConfig, now: i64) -> Result<Self> {
         let (sent, config) = (Capture::default(), Arc::new(config.clone()));
+        let globals = GlobalStores::default();
+        let global = work::open_global(topology, &config, &globals, now)?;
         let mut task = Task::new(
             topology,
             TaskOptions {
@@ -171,6 +178,7 @@ impl TopologyTestDriver {
                 config: config.clone(),
                 collector: Box::new(sent.clone()),
                 state_dir: None,
+                globals: global.is_some().then_some(globals),
                 scope: TaskScope::Everything,
                 now,
             },
@@ -178,10 +186,24 @@ impl TopologyTestDriver {
         task.initialize()?;
         let (read, offsets) = (BTreeMap::new(), BTreeMap::new());
         let store_names = topology.store_names.clone();
+        let global_stores = topology.global_stores.iter().map(|global| global.factory.name.clone()).collect();
         let (counters, ends) = (Counters::new(&config), Ends::of(topology, config.application_id()));
         let closed = false;
-        let driver =
-            Driver { task, store_names, sent, captured: 0, read, offsets, now, config, counters, ends, closed };
+        let driver = Driver {
+            task,
+            global,
+            store_names,
+            global_stores,
+            sent,
+            captured: 0,
+            read,
+            offsets,
+            now,
+            config,
+            counters,
+            ends,
+            closed,
+        };
         Ok(TopologyTestDriver(Rc::new(RefCell::new(driver))))
     }
 
@@ -296,7 +318,7 @@ impl TopologyTestDriver {
     /// How many records were dropped so far, over all nodes: Kafka's `dropped-records-total`.
     #[must_use]
     pub fn dropped_records(&self) -> u64 {
-        self.0.borrow().task.dropped_records()
+        self.0.borrow().dropped_records()
     }
 
     /// Works with a store by its name and type, as a processor would.
@@ -320,7 +342,7 @@ impl TopologyTestDriver {
         let id = driver.store_names.iter().position(|known| known == name);
         let missing = || Box::new(Error::Streams(format!("there is no store {name} of this type")));
         let handle = StoreRef::<S>::new(id.ok_or_else(missing)?).handle();
-        let (store, rt) = driver.task.ctx_mut().store(handle).map_err(|_| missing())?;
+        let (store, rt) = driver.ctx_of(name).store(handle).map_err(|_| missing())?;
         f(&mut StoreAccess::new(store, rt))
     }
 
@@ -332,7 +354,7 @@ impl TopologyTestDriver {
     #[doc(hidden)]
     pub fn raw_entries(&self, name: &str) -> Result<Option<Vec<(Bytes, Bytes)>>> {
         let mut driver = self.at_work()?;
-        let store = driver.task.ctx_mut().stores.iter().flatten().find(|store| store.name() == name);
+        let store = driver.ctx_of(name).stores.iter().flatten().find(|store| store.name() == name);
         store.and_then(|store| store.raw_entries()).transpose()
     }
 
@@ -341,7 +363,9 @@ impl TopologyTestDriver {
     /// # Errors
     /// If an engine cannot be read.
     pub fn store_names(&self) -> Result<Vec<String>> {
-        Ok(self.at_work()?.task.store_offsets()?.into_keys().collect())
+        let driver = self.at_work()?;
+        let own = driver.task.store_offsets()?.into_keys();
+        Ok(own.chain(driver.global_stores.iter().cloned()).collect())
     }
 
     /// The settings.
@@ -396,7 +420,9 @@ impl TopologyTestDriver {
             return Ok(());
         }
         let flushed = driver.task.flush();
-        flushed.and(driver.task.close())
+        let closed = flushed.and(driver.task.close());
+        let global = driver.global.as_mut().map_or(Ok(()), GlobalTask::close);
+        closed.and(global)
     }
 
     /// The next record of a topic that its readers have not read yet.
@@ -423,66 +449,5 @@ impl TopologyTestDriver {
         let read = driver.read.get(topic).copied().unwrap_or(0);
         let records = driver.sent.0.lock().unwrap_or_else(PoisonError::into_inner);
         records.iter().skip(read).filter(|record| &*record.topic == topic).count()
-    }
-}
-
-impl Driver {
-    /// False if no source reads the topic.
-    fn enqueue(
-        &mut self,
-        topic: &str,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        timestamp: i64,
-        headers: Headers,
-    ) -> Result<bool> {
-        let Some(queue) = self.task.queue(topic) else { return Ok(false) };
-        // As in Kafka's driver, the topics of a pattern count their offsets together.
-        let counted = self.task.pattern_of(topic).unwrap_or_else(|| topic.to_owned());
-        if let Some(source) = self.ends.sources.get(&counted) {
-            self.counters.consumed(source, topic, record_size(key, value, topic, &headers));
-        }
-        let offset = self.offsets.entry(counted).or_default();
-        let batch = InputBatch::single(*offset, timestamp, key, value, headers);
-        *offset += 1;
-        self.task.add_records(queue, batch)?;
-        Ok(true)
-    }
-
-    /// Processes what is queued, with a commit after every record; what is sent to source topics is queued at once.
-    fn run(&mut self) -> Result<()> {
-        self.reenqueue()?;
-        while self.task.process(self.now)? {
-            self.task.maybe_punctuate_stream_time()?;
-            self.commit()?;
-            self.reenqueue()?;
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self) -> Result<()> {
-        self.task.flush()?;
-        self.task.commit_stores(|_| None)?;
-        self.counters.dropped(self.task.dropped_records(), self.now);
-        for (source, total) in self.task.processed() {
-            self.counters.processed(source, total, self.now);
-        }
-        Ok(())
-    }
-
-    fn reenqueue(&mut self) -> Result<()> {
-        let sent = self.sent.take_from(self.captured);
-        self.captured += sent.len();
-        for SentRecord { topic, key, value, timestamp, headers, .. } in sent {
-            let timestamp = timestamp.unwrap_or(self.now);
-            // Kafka does not count changelogs here.
-            if !topic.ends_with("-changelog") {
-                let sink = self.ends.sink(&topic).map_or("", String::as_str);
-                let size = record_size(key.as_deref(), value.as_deref(), &topic, &headers);
-                self.counters.produced(sink, &topic, size);
-            }
-            self.enqueue(&topic, key.as_deref(), value.as_deref(), timestamp, headers)?;
-        }
-        Ok(())
     }
 }

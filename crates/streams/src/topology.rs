@@ -2,6 +2,7 @@
 
 mod api;
 mod describe;
+mod global;
 mod internal_topics;
 mod node;
 mod picture;
@@ -10,6 +11,8 @@ mod validate;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use describe::TopologyDescription;
+pub use global::StoreInput;
+pub(crate) use global::{GlobalStore, updater};
 pub use internal_topics::{InternalTopicConfig, TopicsInfo};
 pub(crate) use node::{MakeNode, NodeFactory, NodeKind, Pattern, TypePair};
 
@@ -43,7 +46,7 @@ pub struct Topology {
     pub(crate) stores: BTreeMap<usize, StoreFactory>,
     /// Processors by store, in the order in which they were connected.
     connected: BTreeMap<usize, Vec<usize>>,
-    global_stores: BTreeSet<usize>,
+    pub(crate) global_stores: Vec<GlobalStore>,
     /// Union-find over nodes: connected ones belong to one sub-topology.
     group: Vec<usize>,
     /// Internal topics, without the application's prefix, and their number of partitions where it is fixed.
@@ -140,6 +143,9 @@ impl Topology {
             {
                 Err(Error::topology(format!("Sink {parent} cannot be used as a parent.")))
             }
+            Some(id) if self.fills_global_store(id) => {
+                Err(Error::topology(format!("{parent} fills a global store and cannot be used as a parent.")))
+            }
             Some(id) => Ok(id),
         };
         predecessors.iter().map(parent).collect()
@@ -221,7 +227,7 @@ impl Topology {
             let message = format!("A different StateStore has already been added with the name {name}");
             return Err(Error::topology(message));
         }
-        if self.global_stores.contains(&id) {
+        if self.is_global_store(id) {
             let message = format!("A different GlobalStateStore has already been added with the name {name}");
             return Err(Error::topology(message));
         }
@@ -240,7 +246,7 @@ impl Topology {
     /// Connects a processor with a store that was added before.
     pub(crate) fn connect(&mut self, processor: &str, store: usize) -> Result<()> {
         let name = self.store_name(store).to_owned();
-        if self.global_stores.contains(&store) {
+        if self.is_global_store(store) {
             return Err(Error::topology(format!(
                 "Global StateStore {name} can be used by a Processor without being specified; it should not be explicitly passed."
             )));

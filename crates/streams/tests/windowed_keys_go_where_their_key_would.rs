@@ -65,6 +65,7 @@ fn play(topology: &Topology, keys: &[&str]) -> Vec<Placed> {
         config: Arc::new(StreamsConfig::builder("app").build().unwrap()),
         collector: Box::new(sent.clone()),
         state_dir: None,
+        globals: None,
         scope: TaskScope::Everything,
         now: 0,
     };

@@ -4,6 +4,7 @@ mod filter;
 mod flat_map;
 mod for_each;
 mod group_by;
+mod join_global;
 mod join_stream;
 mod join_table;
 mod map;

@@ -70,7 +70,7 @@ impl<P: Processor> Context<'_, P> {
         done
     }
 
-    /// A store that the processor was connected with.
+    /// A store that the processor was connected with, or a global one, which only the processor that fills it can write to.
     ///
     /// # Errors
     /// If the handle is of another topology.
@@ -79,12 +79,13 @@ impl<P: Processor> Context<'_, P> {
         Ok(StoreAccess::new(store, rt))
     }
 
-    /// A store by its name and type, for code that learns of them only at run time.
+    /// A store by its name and type, for code that learns of them only at run time. Global stores need not be connected.
     ///
     /// # Errors
     /// If the processor is not connected with such a store, or it is of another type.
     pub fn state_store<S: 'static>(&mut self, name: &str) -> Result<StoreAccess<'_, S>> {
-        let Some((id, _)) = self.node.stores.iter().find(|(_, known)| known == name) else {
+        let connected = self.node.stores.iter().find(|(_, known)| known == name).map(|(id, _)| *id);
+        let Some(id) = self.task.global_store(name).or(connected) else {
             let node = self.node.name;
             return Err(Box::new(Error::Streams(format!(
                 "processor {node} has no access to store {name}: the store is not connected to the processor; \
@@ -92,7 +93,7 @@ impl<P: Processor> Context<'_, P> {
             ))));
         };
         let node = self.node.name;
-        let (store, rt) = self.task.store(StoreRef::<S>::new(*id).handle()).map_err(|_| {
+        let (store, rt) = self.task.store(StoreRef::<S>::new(id).handle()).map_err(|_| {
             Box::new(Error::Streams(format!("store {name} is of another type than processor {node} expects")))
         })?;
         Ok(StoreAccess::new(store, rt))
@@ -104,14 +105,14 @@ impl<P: Processor> Context<'_, P> {
     /// the first call comes an interval from now. A call that is overdue several times happens once.
     ///
     /// # Errors
-    /// If the interval is below 1 ms.
+    /// If the interval is below 1 ms, or the processor fills a global store.
     pub fn schedule(
         &mut self,
         interval: Duration,
         kind: PunctuationType,
         callback: impl FnMut(&mut P, i64, &mut Context<'_, P>) -> Result<()> + Send + 'static,
     ) -> Result<Cancellable> {
-        let interval = checked(interval)?;
+        let interval = self.checked(interval)?;
         let first = match kind {
             PunctuationType::StreamTime => 0,
             PunctuationType::WallClockTime => self.task.rt.wall_clock.saturating_add(interval),
@@ -123,7 +124,7 @@ impl<P: Processor> Context<'_, P> {
     /// first call comes at the next multiple of the interval from it (KIP-1146).
     ///
     /// # Errors
-    /// If the interval is below 1 ms, or the start before the epoch.
+    /// If the interval is below 1 ms, the start before the epoch, or the processor fills a global store.
     pub fn schedule_from(
         &mut self,
         start: i64,
@@ -131,7 +132,7 @@ impl<P: Processor> Context<'_, P> {
         kind: PunctuationType,
         callback: impl FnMut(&mut P, i64, &mut Context<'_, P>) -> Result<()> + Send + 'static,
     ) -> Result<Cancellable> {
-        let interval = checked(interval)?;
+        let interval = self.checked(interval)?;
         if start < 0 {
             let message = "the minimum supported start time of a schedule is the epoch".to_owned();
             return Err(Box::new(Error::IllegalArgument(message)));
@@ -142,6 +143,21 @@ impl<P: Processor> Context<'_, P> {
         };
         let first = if start < now { crate::task::next_punctuation(start, interval, now) } else { start };
         Ok(self.add_timer(kind, first, interval, Box::new(callback)))
+    }
+
+    fn checked(&self, interval: Duration) -> Result<i64> {
+        if self.task.rt.task_id == TaskId::GLOBAL {
+            let node = self.node.name;
+            let message = format!("processor {node} fills a global store, where nothing can be scheduled");
+            return Err(Box::new(Error::IllegalArgument(message)));
+        }
+        match i64::try_from(interval.as_millis()) {
+            Ok(interval @ 1..) => Ok(interval),
+            _ => {
+                let message = "the minimum supported scheduling interval is 1 millisecond".to_owned();
+                Err(Box::new(Error::IllegalArgument(message)))
+            }
+        }
     }
 
     fn add_timer(&mut self, kind: PunctuationType, first: i64, interval: i64, callback: Callback<P>) -> Cancellable {
@@ -166,7 +182,8 @@ impl<P: Processor> Context<'_, P> {
         self.task.rt.context.known.then(|| RecordMetadata::of(&self.task.rt.context))
     }
 
-    /// The greatest timestamp the task has seen, in ms since the epoch; -1 before the first record.
+    /// The greatest timestamp the task has seen, in ms since the epoch; -1 before the first record, and always where a
+    /// global store is filled.
     #[must_use]
     pub fn current_stream_time_ms(&self) -> i64 {
         self.task.rt.stream_time
@@ -207,15 +224,5 @@ fn check<K: Flow, V: Flow>(record: &Record<K, V>) -> Result<()> {
     match record.timestamp {
         0.. => Ok(()),
         negative => Err(Box::new(Error::Streams(format!("a record cannot have the negative timestamp {negative}")))),
-    }
-}
-
-fn checked(interval: Duration) -> Result<i64> {
-    match i64::try_from(interval.as_millis()) {
-        Ok(interval @ 1..) => Ok(interval),
-        _ => {
-            let message = "the minimum supported scheduling interval is 1 millisecond".to_owned();
-            Err(Box::new(Error::IllegalArgument(message)))
-        }
     }
 }

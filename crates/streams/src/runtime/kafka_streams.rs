@@ -261,6 +261,9 @@ impl KafkaStreams {
         for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key)) {
             tracing::warn!("the setting `{key}` {value} has no effect in this version");
         }
+        if !topology.global_stores.is_empty() {
+            return Err(Box::new(Error::Unsupported("global stores in a running application".to_owned())));
+        }
         if config.get("bootstrap.servers").is_none_or(str::is_empty) {
             return Err(Box::new(Error::Config("`bootstrap.servers` is missing".to_owned())));
         }

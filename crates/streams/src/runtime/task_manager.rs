@@ -261,6 +261,7 @@ impl TaskManager {
             config: self.shared.config.clone(),
             collector: Box::new(collector),
             state_dir: Some(TaskDirectory { path: directory.clone(), engine: self.shared.engine.clone() }),
+            globals: None,
             scope: TaskScope::Subtopology,
             now: now_ms(),
         };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::{BytesIter, InMemoryKeyValueStore, KeyValueBytesStore, Order};
 use crate::error::Result;
@@ -13,7 +14,7 @@ use crate::error::Result;
 pub struct LruKeyValueStore {
     map: InMemoryKeyValueStore,
     max_entries: usize,
-    uses: std::cell::RefCell<Uses>,
+    uses: Mutex<Uses>,
     evicted: VecDeque<Bytes>,
 }
 
@@ -72,7 +73,7 @@ impl KeyValueBytesStore for LruKeyValueStore {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let found = self.map.get(key)?;
         if found.is_some() {
-            self.uses.borrow_mut().touch(key);
+            self.uses.lock().touch(key);
         }
         Ok(found)
     }

@@ -6,6 +6,7 @@
 //! last sealed memtable, and the changelog is read from that offset on.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     ops::Bound,
     path::Path,
@@ -28,7 +29,7 @@ use crate::error::{Error, Result};
 
 /// Where the entries of the store begin; the one key below them is the store's own.
 const DATA: u8 = 1;
-/// The key of the changelog offset.
+/// The key of the changelog offset; with a partition's number behind it, that of a partition of a global store's topic.
 const OFFSET: &[u8] = &[0];
 /// A memtable is sealed at no less than this, so that many stores do not write tiny tables.
 const SMALLEST_MEMTABLE: u64 = 1 << 20;
@@ -252,6 +253,27 @@ impl KeyValueBytesStore for LsmKeyValueStore {
         let found = self.tree.get(OFFSET, self.seqno).map_err(|error| self.failed("reading", error))?;
         let offset = found.and_then(|bytes| <[u8; 8]>::try_from(&*bytes).ok());
         Ok(offset.map(i64::from_be_bytes))
+    }
+
+    fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        for (partition, offset) in offsets {
+            let key = [OFFSET, &partition.to_be_bytes()].concat();
+            self.tree.insert(key, offset.to_be_bytes(), self.seqno);
+            self.seqno += 1;
+        }
+        self.commit(None)
+    }
+
+    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
+        let range = (Bound::Excluded(OFFSET.to_vec()), Bound::Excluded(vec![DATA]));
+        let mut offsets = BTreeMap::new();
+        for entry in self.tree.range::<Vec<u8>, _>(range, self.seqno, None) {
+            let (key, offset) = entry.into_inner().map_err(|error| self.failed("reading", error))?;
+            if let (Some(partition), Ok(offset)) = (key.last_chunk::<4>(), <[u8; 8]>::try_from(&*offset)) {
+                offsets.insert(i32::from_be_bytes(*partition), i64::from_be_bytes(offset));
+            }
+        }
+        Ok(Some(offsets))
     }
 
     /// Writes what was committed to disk; what was put since the last commit is written too, so commit first.

@@ -1,5 +1,7 @@
 //! A store without timestamps behind a table: what Kafka does with `Stores.persistentKeyValueStore` in a `Materialized`.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::{BytesIter, KeyValueBytesStore, Order, SegmentedBytesStore, TimeRange};
@@ -92,6 +94,14 @@ impl KeyValueBytesStore for PlainAdapter<Box<dyn KeyValueBytesStore>> {
         self.engine.committed_offset()
     }
 
+    fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.engine.commit_partitions(offsets)
+    }
+
+    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
+        self.engine.committed_partitions()
+    }
+
     fn close(&mut self) -> Result<()> {
         self.engine.close()
     }
@@ -136,6 +146,14 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
 
     fn committed_offset(&self) -> Result<Option<i64>> {
         self.engine.committed_offset()
+    }
+
+    fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.engine.commit_partitions(offsets)
+    }
+
+    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
+        self.engine.committed_partitions()
     }
 
     fn close(&mut self) -> Result<()> {

@@ -6,6 +6,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 pub use in_memory::InMemorySegmentedStore;
@@ -50,7 +52,7 @@ impl TimeRange<'_> {
 ///
 /// Its keys are those of the changelog, as [`KeySchema`] says. The time of the store is the greatest of any key put; a
 /// key whose time is the retention or more before it has expired.
-pub trait SegmentedBytesStore: Send {
+pub trait SegmentedBytesStore: Send + Sync {
     /// The store's name.
     fn name(&self) -> &str;
 
@@ -106,6 +108,23 @@ pub trait SegmentedBytesStore: Send {
     /// # Errors
     /// If the engine cannot read.
     fn committed_offset(&self) -> Result<Option<i64>>;
+
+    /// [`commit`](SegmentedBytesStore::commit) of a global store: with the offset of every partition of its topic.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn commit_partitions(&mut self, _offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.commit(None)
+    }
+
+    /// The offsets of the last [`commit_partitions`](SegmentedBytesStore::commit_partitions) that survived; `None` where
+    /// it is not known what the engine covers, which is then filled anew.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
+        Ok(None)
+    }
 
     /// Closes the engine; what was not committed may be lost.
     ///

@@ -408,6 +408,12 @@ macro_rules! any_store {
             fn committed_offset(&self) -> Result<Option<i64>> {
                 self.core.engine.committed_offset()
             }
+            fn commit_partitions(&mut self, offsets: &std::collections::BTreeMap<i32, i64>) -> Result<()> {
+                self.core.engine.commit_partitions(offsets)
+            }
+            fn committed_partitions(&self) -> Result<Option<std::collections::BTreeMap<i32, i64>>> {
+                self.core.engine.committed_partitions()
+            }
             fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
                 self.core.restore(key, value, timestamp, &$crate::record::Headers::new())
             }

@@ -136,11 +136,11 @@ impl<K: Data, V: Flow> KeyValueSpec<K, V> {
         let core = StoreCore::new(CoreParts {
             name: Arc::from(self.name.as_str()),
             value_serde,
-            engine: match self.format {
-                Format::Timestamped => (self.supplier)(init).get_timestamped(init.engine)?,
-                Format::TimestampedWithHeaders => (self.supplier)(init).get_with_headers(init.engine)?,
-                Format::Plain | Format::Joined | Format::WithHeaders => (self.supplier)(init).get(init.engine)?,
-            },
+            engine: init.sharing.key_value(&self.name, || match self.format {
+                Format::Timestamped => (self.supplier)(init).get_timestamped(init.engine),
+                Format::TimestampedWithHeaders => (self.supplier)(init).get_with_headers(init.engine),
+                Format::Plain | Format::Joined | Format::WithHeaders => (self.supplier)(init).get(init.engine),
+            })?,
             changelog: Changelog {
                 partition: init.changelog.clone(),
                 format: self.format,

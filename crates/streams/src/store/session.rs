@@ -100,10 +100,10 @@ impl<K: Data, V: Flow> SessionSpec<K, V> {
         let core = StoreCore::new(CoreParts {
             name: Arc::from(self.name.as_str()),
             value_serde,
-            engine: match self.format {
-                Format::WithHeaders => supplier.get_with_headers(init.engine)?,
-                _ => supplier.get(init.engine)?,
-            },
+            engine: init.sharing.segmented(&self.name, || match self.format {
+                Format::WithHeaders => supplier.get_with_headers(init.engine),
+                _ => supplier.get(init.engine),
+            })?,
             changelog: Changelog {
                 partition: init.changelog.clone(),
                 format: self.format,

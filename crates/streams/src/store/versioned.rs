@@ -5,7 +5,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use rows::Rows;
@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result, SerdeOrigin},
     record::Headers,
     serdes::SerdeRef,
-    state::{KeyValueSupplier, Order},
+    state::{KeyValueSupplier, Order, Shared},
     task::{ProducerRecord, Runtime},
 };
 
@@ -51,7 +51,7 @@ pub struct VersionedKeyValueStore<K, V> {
     topic: Arc<str>,
     key_serde: SerdeRef<K>,
     value_serde: SerdeRef<V>,
-    rows: Rows,
+    rows: Shared<Rows>,
     changelog: Option<(Arc<str>, i32)>,
     key_buffer: Vec<u8>,
     value_buffer: Vec<u8>,
@@ -86,7 +86,9 @@ impl<K: Data, V: Data> VersionedSpec<K, V> {
             name,
             key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
             value_serde: value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?,
-            rows: Rows::new(self.supplier.get(init.engine)?, history, self.supplier.segment_interval())?,
+            rows: init.sharing.share(self.supplier.name(), || {
+                Rows::new(self.supplier.get(init.engine)?, history, self.supplier.segment_interval())
+            })?,
             changelog: init.changelog.clone(),
             key_buffer: Vec::new(),
             value_buffer: Vec::new(),
@@ -123,7 +125,7 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
             }
             None => None,
         };
-        let done = self.rows.put(&key, bytes.clone(), timestamp)?;
+        let done = self.rows.write()?.put(&key, bytes.clone(), timestamp)?;
         if done == VersionedPut::NotPut {
             rt.drop_record("it is older than the history of its store");
         }
@@ -145,7 +147,7 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
 
     /// Deletes from a time on; returns what was valid then.
     pub(crate) fn delete(&mut self, rt: &mut Runtime, key: &K, timestamp: i64) -> Result<Option<VersionedRecord<V>>> {
-        let is_late = timestamp < self.rows.horizon();
+        let is_late = timestamp < self.rows.read().horizon();
         let existing = if is_late { None } else { self.get_as_of(key, timestamp)? };
         self.put(rt, key, None, timestamp)?;
         Ok(existing)
@@ -154,14 +156,14 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
     /// The newest version.
     pub(crate) fn get(&mut self, key: &K) -> Result<Option<VersionedRecord<V>>> {
         let key = self.encode_key(key)?;
-        let Some((timestamp, value)) = self.rows.get(&key)? else { return Ok(None) };
+        let Some((timestamp, value)) = self.rows.read().get(&key)? else { return Ok(None) };
         Ok(Some(VersionedRecord { value: self.decode(&value)?, timestamp, valid_to: None }))
     }
 
     /// The version that was valid at a time; none for a time before the history, unless the newest was.
     pub(crate) fn get_as_of(&mut self, key: &K, as_of: i64) -> Result<Option<VersionedRecord<V>>> {
         let key = self.encode_key(key)?;
-        let Some((timestamp, valid_to, value)) = self.rows.get_as_of(&key, as_of)? else { return Ok(None) };
+        let Some((timestamp, valid_to, value)) = self.rows.read().get_as_of(&key, as_of)? else { return Ok(None) };
         Ok(Some(VersionedRecord { value: self.decode(&value)?, timestamp, valid_to }))
     }
 
@@ -169,7 +171,7 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
     /// the newest version.
     pub(crate) fn get_between(&mut self, key: &K, times: (i64, i64), order: Order) -> Result<Vec<VersionedRecord<V>>> {
         let key = self.encode_key(key)?;
-        let mut versions = self.rows.get_between(&key, times)?;
+        let mut versions = self.rows.read().get_between(&key, times)?;
         if order == Order::Forward {
             versions.reverse();
         }
@@ -182,7 +184,8 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
     /// All versions that are values, by key and time.
     pub(crate) fn all(&self) -> Result<Vec<(K, VersionedRecord<V>)>> {
         let mut all = Vec::new();
-        for (bytes, versions) in self.rows.all()? {
+        let rows = self.rows.read().all()?;
+        for (bytes, versions) in rows {
             for (timestamp, valid_to, value) in versions {
                 let key = self.key_serde.deserialize(&self.topic, &bytes);
                 let key = key.map_err(|source| unreadable(&self.topic, SerdeOrigin::Key, source))?;
@@ -201,18 +204,24 @@ impl<K: Flow, V: Flow> AnyStore for VersionedKeyValueStore<K, V> {
         Ok(None)
     }
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.rows.commit(changelog_offset)
+        self.rows.write()?.commit(changelog_offset)
     }
     fn committed_offset(&self) -> Result<Option<i64>> {
-        self.rows.engine().committed_offset()
+        self.rows.read().engine().committed_offset()
+    }
+    fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.rows.write()?.commit_partitions(offsets)
+    }
+    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
+        self.rows.read().engine().committed_partitions()
     }
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
-        self.rows.put(key, value.map(Bytes::copy_from_slice), timestamp).map(drop)
+        self.rows.write()?.put(key, value.map(Bytes::copy_from_slice), timestamp).map(drop)
     }
     fn persistent(&self) -> bool {
-        self.rows.engine().persistent()
+        self.rows.read().engine().persistent()
     }
     fn close(&mut self) -> Result<()> {
-        self.rows.close()
+        self.rows.write()?.close()
     }
 }

@@ -165,11 +165,11 @@ impl<K: Data, V: Flow> WindowSpec<K, V> {
         let core = StoreCore::new(CoreParts {
             name: Arc::from(self.name.as_str()),
             value_serde,
-            engine: match format {
-                Format::Timestamped => supplier.get_timestamped(init.engine)?,
-                Format::TimestampedWithHeaders => supplier.get_with_headers(init.engine)?,
-                Format::Plain | Format::Joined | Format::WithHeaders => supplier.get(init.engine)?,
-            },
+            engine: init.sharing.segmented(&self.name, || match format {
+                Format::Timestamped => supplier.get_timestamped(init.engine),
+                Format::TimestampedWithHeaders => supplier.get_with_headers(init.engine),
+                Format::Plain | Format::Joined | Format::WithHeaders => supplier.get(init.engine),
+            })?,
             changelog: Changelog { partition: init.changelog.clone(), format, headers_format },
             caching: init.caching && !supplier.retain_duplicates(),
             prefix: prefix(supplier.is_time_ordered()),

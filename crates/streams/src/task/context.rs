@@ -12,7 +12,10 @@ use super::{
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
-    handler::{DeadLetter, ErrorHandlerContext, HandlerResponse, HandlerResult},
+    handler::{
+        DeadLetter, DeserializationExceptionHandler, ErrorHandlerContext, HandlerResponse, HandlerResult,
+        ProcessingExceptionHandler,
+    },
     record::{Headers, Record},
     store::{AnyStore, StoreHandle},
 };
@@ -26,9 +29,17 @@ pub struct TaskId {
     pub partition: i32,
 }
 
+impl TaskId {
+    /// The task that fills the global stores; Kafka's is `-1_-1`.
+    pub const GLOBAL: TaskId = TaskId { subtopology: u32::MAX, partition: -1 };
+}
+
 impl std::fmt::Display for TaskId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}_{}", self.subtopology, self.partition)
+        match *self {
+            TaskId::GLOBAL => f.write_str("-1_-1"),
+            TaskId { subtopology, partition } => write!(f, "{subtopology}_{partition}"),
+        }
     }
 }
 
@@ -67,11 +78,30 @@ impl RecordContext {
     }
 }
 
+/// Who is asked about records that cannot be read or processed.
+#[derive(Clone)]
+pub(crate) struct Handlers {
+    pub(crate) deserialization: Arc<dyn DeserializationExceptionHandler>,
+    /// Without one every failure of application code stands.
+    pub(crate) processing: Option<Arc<dyn ProcessingExceptionHandler>>,
+}
+
+impl Handlers {
+    /// Those of the settings.
+    pub(crate) fn of(config: &StreamsConfig) -> Self {
+        Handlers {
+            deserialization: config.deserialization_exception_handler().clone(),
+            processing: Some(config.processing_exception_handler().clone()),
+        }
+    }
+}
+
 /// All of a task but its nodes and stores, so that those can be borrowed beside it.
 pub(crate) struct Runtime {
     pub(crate) task_id: TaskId,
     pub(crate) config: Arc<StreamsConfig>,
     pub(crate) collector: Box<dyn RecordCollector>,
+    pub(crate) handlers: Handlers,
     pub(crate) context: RecordContext,
     /// The greatest timestamp seen, -1 before the first record.
     pub(crate) stream_time: i64,
@@ -98,6 +128,33 @@ pub(crate) struct CacheBudget {
 }
 
 impl Runtime {
+    pub(crate) fn new(
+        task_id: TaskId,
+        config: &Arc<StreamsConfig>,
+        collector: Box<dyn RecordCollector>,
+        node_names: Arc<[Arc<str>]>,
+        now: i64,
+    ) -> Self {
+        Runtime {
+            task_id,
+            handlers: Handlers::of(config),
+            cache: CacheBudget { used: 0, max: config.cache_max_bytes() },
+            config: config.clone(),
+            collector,
+            context: RecordContext::default(),
+            stream_time: -1,
+            wall_clock: now,
+            dropped: 0,
+            processor_times: BTreeMap::new(),
+            commit_requested: false,
+            punctuations: Punctuations::default(),
+            node_names,
+            evicted: Vec::new(),
+            key_buffer: Vec::new(),
+            value_buffer: Vec::new(),
+        }
+    }
+
     /// Counts a record that is skipped; the warning tells which.
     #[cold]
     pub(crate) fn drop_record(&mut self, why: &str) {
@@ -160,7 +217,7 @@ impl Runtime {
         if error.is_settled() {
             return Err(error);
         }
-        let handler = self.config.processing_exception_handler().clone();
+        let Some(handler) = self.handlers.processing.clone() else { return Err(error) };
         let HandlerResponse { result, dead_letters } =
             handler.handle(&self.error_context(self.node_name(node)), &error);
         self.send_dead_letters(dead_letters)?;
@@ -185,10 +242,33 @@ pub(crate) struct TaskCtx {
     pub(crate) init_order: Vec<usize>,
     pub(crate) arena: Vec<Option<Box<dyn Slot>>>,
     pub(crate) stores: Vec<Option<Box<dyn AnyStore>>>,
+    /// The global ones among them, which every processor may read, by number.
+    pub(crate) global_stores: Vec<usize>,
     pub(crate) rt: Runtime,
 }
 
 impl TaskCtx {
+    pub(crate) fn new(rt: Runtime) -> Self {
+        TaskCtx { init_order: Vec::new(), arena: Vec::new(), stores: Vec::new(), global_stores: Vec::new(), rt }
+    }
+
+    /// Initialises the nodes that want it, in the order of the topology.
+    pub(crate) fn init_nodes(&mut self) -> Result<()> {
+        for slot in self.init_order.clone() {
+            self.with_slot(slot, |node, ctx| node.init(slot, ctx))?;
+        }
+        Ok(())
+    }
+
+    /// Closes the nodes that want it; returns the first failure.
+    pub(crate) fn close_nodes(&mut self) -> Result<()> {
+        let mut first = Ok(());
+        for slot in self.init_order.clone() {
+            first = first.and(self.with_slot(slot, |node, ctx| node.close(ctx)));
+        }
+        first
+    }
+
     pub(crate) fn send_to_slot<K: 'static, V: 'static>(&mut self, slot: usize, record: Record<K, V>) -> Result<()> {
         let mut node = self.take(slot)?;
         let done = match (&mut *node as &mut dyn Any).downcast_mut::<TypedSlot<K, V>>() {
@@ -219,6 +299,12 @@ impl TaskCtx {
         if let Some(place) = self.arena.get_mut(slot) {
             *place = Some(node);
         }
+    }
+
+    /// The number of a global store, by its name.
+    pub(crate) fn global_store(&self, name: &str) -> Option<usize> {
+        let named = |id: &&usize| matches!(self.stores.get(**id), Some(Some(store)) if store.name() == name);
+        self.global_stores.iter().find(named).copied()
     }
 
     /// The store behind a handle, and the runtime it works with.

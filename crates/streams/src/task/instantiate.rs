@@ -12,7 +12,7 @@ use crate::{
     data::{Data, ErasedSerde},
     error::{Error, Result},
     serdes::SerdeRef,
-    state::{EngineContext, TaskDirectory},
+    state::{EngineContext, Sharing, TaskDirectory},
     store::StoreInit,
     topology::Topology,
 };
@@ -31,6 +31,47 @@ pub(crate) struct Instantiation<'a> {
     /// The arena slot of every node that has one.
     pub(crate) slots: Vec<Option<usize>>,
     pub(crate) ctx: &'a mut TaskCtx,
+}
+
+/// What [`instantiate`] made besides what is in the context.
+pub(crate) struct Instantiated {
+    /// The sources with their nodes, the last first.
+    pub(crate) sources: Vec<(usize, Box<dyn Source>)>,
+}
+
+/// Makes some nodes of a topology; those in the arena are to be initialised in the context's order.
+pub(crate) fn instantiate(
+    topology: &Topology,
+    config: &Arc<StreamsConfig>,
+    nodes: &[usize],
+    ctx: &mut TaskCtx,
+) -> Result<Instantiated> {
+    let mut making = Instantiation {
+        topology,
+        config,
+        id: 0,
+        edges: topology.nodes.iter().map(|_| Vec::new()).collect(),
+        sources: Vec::new(),
+        slots: topology.nodes.iter().map(|_| None).collect(),
+        ctx,
+    };
+    let mut missing = None;
+    for &node in nodes.iter().rev() {
+        making.id = node;
+        let Some(factory) = topology.node(node) else { continue };
+        match (factory.make)(&mut making) {
+            // Nodes are made from the last to the first; of several without serde the first is to be named.
+            Err(error) if matches!(*error, Error::MissingSerde { .. }) => missing = Some(error),
+            done => done?,
+        }
+    }
+    if let Some(error) = missing {
+        return Err(error);
+    }
+    let Instantiation { sources, slots, ctx, .. } = making;
+    // Nodes were made from the last to the first; they are initialised from the first to the last.
+    ctx.init_order = slots.iter().flatten().copied().collect();
+    Ok(Instantiated { sources })
 }
 
 impl Instantiation<'_> {
@@ -121,6 +162,7 @@ pub(super) fn make_stores(
                 engine: &engine,
                 changelog: changelog.map(|topic| (Arc::from(topic), ctx.rt.task_id.partition)),
                 caching: factory.caching && config.cache_max_bytes() > 0,
+                sharing: Sharing::Own,
             };
             let store = (factory.make)(&init)?;
             if let Some(place) = ctx.stores.get_mut(id) {

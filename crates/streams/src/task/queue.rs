@@ -63,6 +63,11 @@ impl InputBatch {
         InputBatch { buffer: Bytes::from(buffer), leader_epoch: None, records }
     }
 
+    /// The buffer, the leader epoch and the records.
+    pub(super) fn into_parts(self) -> (Bytes, Option<i32>, VecDeque<InputRecord>) {
+        (self.buffer, self.leader_epoch, self.records)
+    }
+
     /// How many records there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -109,7 +114,7 @@ impl RawView<'_> {
     }
 }
 
-fn slice<'a>(buffer: &'a [u8], range: Option<&Range<u32>>) -> Result<Option<&'a [u8]>> {
+pub(super) fn slice<'a>(buffer: &'a [u8], range: Option<&Range<u32>>) -> Result<Option<&'a [u8]>> {
     let Some(range) = range else { return Ok(None) };
     let bytes = buffer.get(range.start as usize..range.end as usize);
     bytes.map(Some).ok_or_else(|| Error::internal("a record outside of its batch"))

@@ -117,7 +117,7 @@ fn unreadable(
     let (topic, partition, offset) = (raw.topic.to_string(), raw.partition, raw.offset);
     let error = Error::Deserialization { topic, partition, offset, origin, source };
     let saved = std::mem::replace(&mut rt.context, raw.context());
-    let handler = rt.config.deserialization_exception_handler().clone();
+    let handler = rt.handlers.deserialization.clone();
     let HandlerResponse { result, dead_letters } = handler.handle(&rt.error_context(rt.node_name(node)), &error);
     let sent = rt.send_dead_letters(dead_letters);
     rt.context = saved;

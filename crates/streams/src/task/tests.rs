@@ -22,6 +22,7 @@ fn task(max_idle: &str) -> (Task, usize, usize) {
         config: Arc::new(config),
         collector: Box::new(Nowhere),
         state_dir: None,
+        globals: None,
         scope: TaskScope::Subtopology,
         now: 0,
     };

@@ -45,7 +45,7 @@ impl TopologyTestDriver {
             position.advance(topic.clone(), 0, next - 1);
         }
         let mut results = StateQueryResult::new();
-        let mut store = QueriedStore::of(driver.task.ctx_mut(), id).ok_or_else(unknown)?;
+        let mut store = QueriedStore::of(driver.ctx_of(name), id).ok_or_else(unknown)?;
         if request.asks(0) {
             let mut result = request.run(&mut store, position);
             if request.execution_info_enabled() {

@@ -156,7 +156,7 @@ impl Topology {
         StoreRef::new(self.store_id(name))
     }
 
-    fn store_id(&mut self, name: &str) -> usize {
+    pub(super) fn store_id(&mut self, name: &str) -> usize {
         if let Some(id) = self.store_names.iter().position(|known| known == name) {
             return id;
         }

@@ -174,18 +174,19 @@ pub enum AnyBuilder {
 }
 
 /// Does the same with a builder of any kind.
+#[macro_export]
 macro_rules! each_builder {
     ($any:expr, $builder:ident => $do:expr) => {
         match $any {
-            AnyBuilder::Plain($builder) => $do,
-            AnyBuilder::Timestamped($builder) => $do,
-            AnyBuilder::Window($builder) => $do,
-            AnyBuilder::TimestampedWindow($builder) => $do,
-            AnyBuilder::Session($builder) => $do,
-            AnyBuilder::Headed($builder) => $do,
-            AnyBuilder::HeadedWindow($builder) => $do,
-            AnyBuilder::HeadedSession($builder) => $do,
-            AnyBuilder::Versioned($builder) => $do,
+            $crate::stores::AnyBuilder::Plain($builder) => $do,
+            $crate::stores::AnyBuilder::Timestamped($builder) => $do,
+            $crate::stores::AnyBuilder::Window($builder) => $do,
+            $crate::stores::AnyBuilder::TimestampedWindow($builder) => $do,
+            $crate::stores::AnyBuilder::Session($builder) => $do,
+            $crate::stores::AnyBuilder::Headed($builder) => $do,
+            $crate::stores::AnyBuilder::HeadedWindow($builder) => $do,
+            $crate::stores::AnyBuilder::HeadedSession($builder) => $do,
+            $crate::stores::AnyBuilder::Versioned($builder) => $do,
         }
     };
 }

@@ -4,6 +4,7 @@
 //! knows makes its case unsupported instead of being passed over.
 
 mod on_foreign_key;
+mod on_global;
 mod on_grouped;
 mod on_join;
 mod on_stream;
@@ -16,8 +17,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
 use vltava_streams::{
-    CogroupedKStream, Error, KGroupedStream, KGroupedTable, KStream, KTable, SessionWindowedCogroupedKStream,
-    SessionWindowedKStream, StreamsBuilder, StreamsConfig, TimeWindowedCogroupedKStream, TimeWindowedKStream, Topology,
+    CogroupedKStream, Error, GlobalKTable, KGroupedStream, KGroupedTable, KStream, KTable,
+    SessionWindowedCogroupedKStream, SessionWindowedKStream, StreamsBuilder, StreamsConfig,
+    TimeWindowedCogroupedKStream, TimeWindowedKStream, Topology,
 };
 
 use super::{
@@ -60,6 +62,7 @@ pub enum Made {
     Stream(KStream<Maybe, Maybe>),
     Branches(BTreeMap<String, KStream<Maybe, Maybe>>),
     Table(KTable<Val, Val>),
+    Global(GlobalKTable<Val, Val>),
     Grouped(KGroupedStream<Maybe, Maybe>),
     GroupedTable(KGroupedTable<Val, Val>),
     Cogrouped(CogroupedKStream<Val, Val>),
@@ -199,6 +202,9 @@ impl<'a> Interpreter<'a> {
                 let (builder, consumed) = (self.dsl(), self.consumed(step));
                 Ok(Made::Table(builder.table_with(required(step, "topic"), consumed, materialized)))
             }
+            "globalTable" => self.global_table(step),
+            "addGlobalStore" => self.add_global_store(step),
+            "addReadOnlyStateStore" => self.add_read_only_state_store(step),
             "addStateStore" => {
                 let store = self.store(&step["store"])?;
                 if self.topology.is_none() && step.get("processors").is_none() {

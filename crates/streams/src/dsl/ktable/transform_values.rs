@@ -81,13 +81,13 @@ impl TransformerContext<'_> {
     /// # Errors
     /// If the transformer is not connected with such a store, or it is of another type.
     pub fn state_store<S: 'static>(&mut self, name: &str) -> Result<StoreAccess<'_, S>> {
-        let known = self.stores.iter().find(|(_, known)| known == name);
-        let Some((id, _)) = known else {
+        let connected = self.stores.iter().find(|(_, known)| known == name).map(|(id, _)| *id);
+        let Some(id) = self.task.global_store(name).or(connected) else {
             return Err(Error::streams(format!("the transformer has no access to store {name}: it is not connected")));
         };
         let (store, rt) = self
             .task
-            .store(StoreRef::<S>::new(*id).handle())
+            .store(StoreRef::<S>::new(id).handle())
             .map_err(|_| Error::streams(format!("store {name} is of another type than the transformer expects")))?;
         Ok(StoreAccess::new(store, rt))
     }

@@ -184,6 +184,23 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
         Ok(least)
     }
 
+    fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.segments.values_mut().try_for_each(|segment| segment.commit_partitions(offsets))
+    }
+
+    /// What all segments cover; segments that do not agree were not closed.
+    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
+        let mut agreed: Option<BTreeMap<i32, i64>> = None;
+        for segment in self.segments.values() {
+            let offsets = segment.committed_partitions()?;
+            if offsets.is_none() || agreed.as_ref().is_some_and(|agreed| Some(agreed) != offsets.as_ref()) {
+                return Ok(None);
+            }
+            agreed = offsets;
+        }
+        Ok(Some(agreed.unwrap_or_default()))
+    }
+
     fn close(&mut self) -> Result<()> {
         self.segments.values_mut().try_for_each(|segment| segment.close())
     }

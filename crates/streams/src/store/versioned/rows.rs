@@ -7,7 +7,7 @@
 //!
 //! A key of the engine is the number of the segment (8 bytes, -1 for newest values) and the store's key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -75,11 +75,21 @@ impl Rows {
     }
 
     pub(super) fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        self.write_time()?;
+        self.engine.commit(changelog_offset)
+    }
+
+    pub(super) fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.write_time()?;
+        self.engine.commit_partitions(offsets)
+    }
+
+    fn write_time(&mut self) -> Result<()> {
         if self.stream_time > self.written_time {
             self.engine.put(&place(STREAM_TIME, &[]), Some(&self.stream_time.to_be_bytes()))?;
             self.written_time = self.stream_time;
         }
-        self.engine.commit(changelog_offset)
+        Ok(())
     }
 
     pub(super) fn close(&mut self) -> Result<()> {
@@ -289,8 +299,8 @@ impl Rows {
     }
 
     /// All values by key, with their versions by time.
-    pub(super) fn all(&self) -> Result<std::collections::BTreeMap<Bytes, Versions>> {
-        let mut all = std::collections::BTreeMap::<Bytes, Versions>::new();
+    pub(super) fn all(&self) -> Result<BTreeMap<Bytes, Versions>> {
+        let mut all = BTreeMap::<Bytes, Versions>::new();
         for entry in self.engine.all(Order::Forward)? {
             let (place, value) = entry?;
             let (segment, _) = segment_of(&place).ok_or_else(|| self.damaged())?;

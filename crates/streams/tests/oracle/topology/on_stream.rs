@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use vltava_streams::{Branched, KStream, KTable};
 
-use super::{Interpreter, Made, Step, on_join, only, options, required, text, texts, unsupported};
+use super::{Interpreter, Made, Step, on_global, on_join, only, options, required, text, texts, unsupported};
 use crate::{
     canned::TopicExtractor,
     functions::{self, Boom},
@@ -131,7 +131,8 @@ impl Interpreter<'_> {
             op @ ("join" | "leftJoin" | "outerJoin") => match self.made(step, "other") {
                 Made::Table(table) => join_table(stream, &table, step)?,
                 Made::Stream(other) => on_join::join_stream(stream, &other, step)?,
-                _ => return unsupported(format!("KStream {op} GlobalKTable")),
+                Made::Global(table) => on_global::join_global(stream, &table, step)?,
+                other => panic!("KStream {op} {other:?}"),
             },
             op => return unsupported(format!("KStream {op}")),
         }))

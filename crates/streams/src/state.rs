@@ -140,4 +140,12 @@ pub trait KeyValueBytesStore: Send + Sync {
     /// # Errors
     /// If the engine cannot close its files.
     fn close(&mut self) -> Result<()>;
+
+    /// Closes the engine before its files are deleted, so that nothing has to be written any more.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    fn discard(&mut self) -> Result<()> {
+        self.close()
+    }
 }

@@ -281,6 +281,11 @@ impl KeyValueBytesStore for LsmKeyValueStore {
         self.tree.rotate_memtable();
         flush(&self.tree, self.seqno).map_err(|error| self.failed("closing", error))
     }
+
+    fn discard(&mut self) -> Result<()> {
+        // What the background is about to write must not come up among files that are being deleted.
+        if self.tree.sealed_memtable_count() > 0 { self.close() } else { Ok(()) }
+    }
 }
 
 impl Drop for LsmKeyValueStore {

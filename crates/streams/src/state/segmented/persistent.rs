@@ -107,7 +107,7 @@ impl PersistentSegmentedStore {
         let live = self.first_live_segment();
         while let Some(first) = self.segments.first_entry().filter(|first| *first.key() < live) {
             let (id, mut engine) = first.remove_entry();
-            engine.close()?;
+            engine.discard()?;
             drop(engine);
             if let Some(directory) = self.directory() {
                 let path = directory.join(self.segment_name(id));

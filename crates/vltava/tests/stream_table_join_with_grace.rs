@@ -48,19 +48,22 @@ async fn restart(second_directory: &str) {
 
     let first = run(&address, &folder.path().join("first"));
     send("prices", "tea", "7", 500).await;
+    send("prices", "gin", "3", 1_500).await;
+    send("prices", "gin", "4", 2_500).await;
     send("orders", "tea", "a", 1_000).await;
     send("orders", "tea", "b", 1_000).await;
     send("orders", "gin", "c", 2_000).await;
     until_committed(&admin, "orders", 3).await;
+    until_committed(&admin, "prices", 3).await;
     close(first).await;
 
     let second = run(&address, &folder.path().join(second_directory));
     send("orders", "tea", "d", 1_000).await;
     send("prices", "tea", "8", 900).await;
     until_committed(&admin, "orders", 4).await;
-    until_committed(&admin, "prices", 2).await;
+    until_committed(&admin, "prices", 4).await;
     send("orders", "end", "e", 7_000).await;
-    let expected = ["tea a at 8", "tea b at 8", "tea d at 8", "gin c at nothing"];
+    let expected = ["tea a at 8", "tea b at 8", "tea d at 8", "gin c at 3"];
     assert_eq!(read(&address, expected.len()).await, expected);
     close(second).await;
 }

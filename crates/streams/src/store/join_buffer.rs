@@ -39,8 +39,8 @@ pub(crate) struct JoinBuffer<K, V> {
     grace: i64,
     /// The greatest timestamp that was put.
     stream_time: i64,
-    /// Nothing in the buffer is earlier.
-    earliest: i64,
+    /// No key in the buffer is before this one, so that a search need not pass what was deleted.
+    first: Vec<u8>,
     /// The number of the last record.
     sequence: u32,
 }
@@ -79,7 +79,7 @@ impl<K: Data, V: Data> JoinBufferSpec<K, V> {
             changelog: init.changelog.clone(),
             grace: self.grace,
             stream_time: -1,
-            earliest: 0,
+            first: lower_bound(0).to_vec(),
             sequence: 0,
         };
         for entry in buffer.engine.all(Order::Forward)? {
@@ -126,24 +126,27 @@ impl<K: Flow, V: Flow> JoinBuffer<K, V> {
         self.engine.put(&place, Some(&value.write_without_time()))?;
         self.log(rt, &place, Some(&value.write(0)))?;
         self.stream_time = self.stream_time.max(timestamp);
-        self.earliest = self.earliest.min(timestamp);
+        if place < self.first {
+            self.first = place;
+        }
         Ok(true)
     }
 
     /// The first record that has waited for as long as the grace period; it stays until it is removed.
     pub(crate) fn first_due(&mut self) -> Result<Option<Due<K, V>>> {
         let closed = self.closed();
-        if closed < self.earliest {
+        if self.first.as_slice() > &lower_bound(closed.saturating_add(1))[..] || closed < 0 {
             return Ok(None);
         }
         // One range per record: what is joined may take long, and an iterator would hold what is deleted meanwhile.
-        let mut entries = self.engine.range(Some(&lower_bound(self.earliest)), None, Order::Forward)?;
+        let mut entries = self.engine.range(Some(&self.first), None, Order::Forward)?;
         let Some((place, value)) = entries.next().transpose()? else {
-            self.earliest = closed.saturating_add(1);
+            self.first = lower_bound(closed.saturating_add(1)).to_vec();
             return Ok(None);
         };
         let Some((timestamp, key, _)) = parts(&place) else { return Err(self.damaged()) };
-        self.earliest = timestamp.min(closed.saturating_add(1));
+        self.first.clear();
+        self.first.extend_from_slice(&place);
         if timestamp > closed {
             return Ok(None);
         }

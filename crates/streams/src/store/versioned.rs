@@ -46,6 +46,9 @@ pub enum VersionedPut {
 ///
 /// A put that is older than the history (by the greatest timestamp put) is dropped and counted. The newest version of
 /// a key never expires; older ones can be read for as long as the history is.
+///
+/// As in Kafka, a deletion of the same time as the newest value takes its place without a trace if no version ended
+/// there: what is put before it later is then valid beyond it.
 pub struct VersionedKeyValueStore<K, V> {
     name: Arc<str>,
     topic: Arc<str>,

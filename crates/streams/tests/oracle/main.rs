@@ -2,10 +2,12 @@
 //!
 //! `FORMAT.md` says what a case is. A case whose operators, options or stores do not exist here yet is counted as
 //! unsupported, by name. One that differs from the JVM by decision is a deviation: the committed cases stand in
-//! `deviations.txt` with their reasons, others are known by what they are (`runner::Deviation`). `ORACLE_CASES` names a directory of plain `*.jsonl` files to read instead of the packed
-//! copy, `ORACLE_ONLY` (or an argument) is a regular expression over `file/case name`, `ORACLE_VERBOSE` shows every
-//! difference. With the argument `--bench` (`cargo test --release --test oracle -- --bench`) it times the events of the
-//! cases instead, `ORACLE_ROUNDS` rounds of each (20).
+//! `deviations.txt` with their reasons, others are known by what they are (`runner::Deviation`).
+//!
+//! `ORACLE_CASES` names a directory of plain `*.jsonl` files to read instead of the packed copy, `ORACLE_ONLY` (or an
+//! argument) is a regular expression over `file/case name`, `ORACLE_VERBOSE` shows every difference. With the argument
+//! `--bench` (`cargo test --release --test oracle -- --bench`) it times the events of the cases instead,
+//! `ORACLE_ROUNDS` rounds of each (20).
 //!
 //! Reading order: `cases` (loading), `runner` (one case), `topology` (its steps), `compare` (the verdict).
 

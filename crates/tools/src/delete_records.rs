@@ -45,8 +45,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     block_on(async {
         let admin = Admin::new(config)?;
         writeln!(out, "Executing records delete operation")?;
-        let mut deleted: Vec<_> = admin.delete_records(before).await.into_iter().collect();
-        hash_map_order(&mut deleted, 16, |(partition, _)| partition);
+        let deleted = admin.delete_records(before).await;
         writeln!(out, "Records delete operation completed:")?;
         for (partition, result) in deleted {
             match result {

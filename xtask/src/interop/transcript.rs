@@ -60,17 +60,28 @@ fn session() -> Result<Vec<Step>> {
 
 fn compare(both: &Both) -> Result<()> {
     let steps = session()?;
-    let mut runs = Vec::new();
-    for (broker, bootstrap) in both.each() {
-        for (tools, ours) in [("apache's tools", false), ("our tools", true)] {
-            let suffix = SUFFIXES.get(runs.len()).copied().unwrap_or_default();
-            let mut out = Vec::new();
-            for step in &steps {
-                out.push(transcribe(step, ours, bootstrap, suffix)?);
-            }
-            runs.push((format!("{tools} on {broker}"), out));
-        }
-    }
+    // Brokers know nothing of each other; on each of them one session follows the other.
+    let (first, second) = SUFFIXES.split_at(2);
+    let sessions = both.each().into_iter().zip([first, second]);
+    let runs = std::thread::scope(|scope| {
+        let started: Vec<_> = sessions
+            .map(|((broker, bootstrap), suffixes)| {
+                let steps = &steps;
+                scope.spawn(move || {
+                    let tools = [("apache's tools", false), ("our tools", true)].into_iter().zip(suffixes);
+                    tools
+                        .map(|((tools, ours), suffix)| {
+                            let out = steps.iter().map(|step| transcribe(step, ours, bootstrap, suffix));
+                            Ok((format!("{tools} on {broker}"), out.collect::<Result<Vec<_>>>()?))
+                        })
+                        .collect::<Result<Vec<_>>>()
+                })
+            })
+            .collect();
+        let ended = started.into_iter().map(|run| run.join().unwrap_or_else(|_| bail!("a session panicked")));
+        ended.collect::<Result<Vec<_>>>()
+    })?;
+    let runs = runs.concat();
     // The third run is Apache's tools on Apache's broker: what the others must equal.
     let Some((expected_name, expected)) = runs.get(2) else { bail!("four runs") };
     let mut differences = Vec::new();
@@ -92,7 +103,7 @@ fn compare(both: &Both) -> Result<()> {
 fn transcribe(step: &Step, ours: bool, bootstrap: &str, suffix: &str) -> Result<String> {
     let mut command =
         if ours && !step.always_apache { Command::new(program()) } else { Command::new(script("kafka/tool")) };
-    let file = std::env::temp_dir().join(format!("vltava-transcript-{}", std::process::id()));
+    let file = std::env::temp_dir().join(format!("vltava-transcript-{suffix}-{}", std::process::id()));
     std::fs::write(&file, step.file.replace('@', suffix))?;
     let path = file.display().to_string();
     let arguments = step.arguments.iter().map(|argument| match argument.as_str() {

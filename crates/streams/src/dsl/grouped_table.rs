@@ -134,11 +134,23 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
         adder: impl Fn(V, V) -> V + Send + Sync + 'static,
         subtractor: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> KTable<K, V> {
+        self.reduce_with(None, Materialized::new(), adder, subtractor)
+    }
+
+    /// [`reduce`](Self::reduce) with a name, if there is one, a store of this make, and functions that may delete the
+    /// row by `None`.
+    pub fn reduce_with<R: Into<Option<V>>, S: Into<Option<V>>>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K, V>,
+        adder: impl Fn(V, V) -> R + Send + Sync + 'static,
+        subtractor: impl Fn(V, V) -> S + Send + Sync + 'static,
+    ) -> KTable<K, V> {
         self.try_reduce(
-            None,
-            Materialized::new(),
-            move |sum, v| Ok::<_, Infallible>(Some(adder(sum, v))),
-            move |sum, v| Ok::<_, Infallible>(Some(subtractor(sum, v))),
+            name,
+            materialized,
+            move |sum, v| Ok::<_, Infallible>(adder(sum, v).into()),
+            move |sum, v| Ok::<_, Infallible>(subtractor(sum, v).into()),
         )
     }
 
@@ -187,9 +199,21 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
         adder: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
         subtractor: impl Fn(&K, V, A) -> S + Send + Sync + 'static,
     ) -> KTable<K, A> {
+        self.aggregate_with(None, Materialized::new(), initializer, adder, subtractor)
+    }
+
+    /// [`aggregate`](Self::aggregate) with a name, if there is one, and a store of this make.
+    pub fn aggregate_with<A: Data, R: Into<Option<A>>, S: Into<Option<A>>>(
+        &self,
+        name: Option<&str>,
+        materialized: Materialized<K, A>,
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+        adder: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
+        subtractor: impl Fn(&K, V, A) -> S + Send + Sync + 'static,
+    ) -> KTable<K, A> {
         self.try_aggregate(
-            None,
-            Materialized::new(),
+            name,
+            materialized,
             move || Ok::<_, Infallible>(Some(initializer())),
             move |key, value, sum| Ok::<_, Infallible>(sum.and_then(|sum| adder(key, value, sum).into())),
             move |key, value, sum| Ok::<_, Infallible>(sum.and_then(|sum| subtractor(key, value, sum).into())),

@@ -7,13 +7,13 @@ use super::runner::{Deviation, Outcome, Outcomes};
 /// How many failures are shown unless all are asked for.
 const SHOWN: usize = 12;
 
-/// A list of cases that may fail: `file/case name = reason` per line, `#` begins a comment line.
-fn list(name: &str) -> BTreeMap<String, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(name);
-    let text = fs::read_to_string(&path).unwrap_or_default();
+/// The cases that may fail, with the reason: `file/case name = reason` per line, `#` begins a comment line.
+fn deviations() -> BTreeMap<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/deviations.txt");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let entry = |line: &str| {
-        let (case, reason) = line.split_once(" = ").unwrap_or_else(|| panic!("{name}: no reason in {line:?}"));
+        let (case, reason) = line.split_once(" = ").unwrap_or_else(|| panic!("no reason in {line:?}"));
         (case.to_owned(), reason.to_owned())
     };
     lines.map(entry).collect()
@@ -22,7 +22,7 @@ fn list(name: &str) -> BTreeMap<String, String> {
 /// Prints the outcomes; the summary is the last line.
 pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
     let verbose = std::env::var_os("ORACLE_VERBOSE").is_some();
-    let (deviations, known) = (list("deviations.txt"), list("known_failures.txt"));
+    let deviations = deviations();
     let foreign = std::env::var_os("ORACLE_CASES").is_some();
     let (mut passed, mut deviating, mut failed, mut broken, mut shown) = (0, 0, 0, Vec::new(), 0);
     let mut unsupported: BTreeMap<&str, usize> = BTreeMap::new();
@@ -30,7 +30,7 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
     let mut by_file: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
     for (id, outcome) in outcomes {
         let counts = by_file.entry(id.split('/').next().unwrap()).or_default();
-        let listed = deviations.contains_key(id) || known.contains_key(id);
+        let listed = deviations.contains_key(id);
         match outcome {
             Outcome::Passed => {
                 passed += 1;
@@ -48,17 +48,15 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
                 if let Some(deviation) = by_nature {
                     *by_rule.entry(deviation).or_default() += 1;
                 }
-                if by_nature.is_some() || deviations.contains_key(id) {
+                let expected = listed || by_nature.is_some();
+                if expected {
                     deviating += 1;
                     counts[1] += 1;
                 } else {
                     failed += 1;
                     counts[2] += 1;
-                    if !listed {
-                        broken.push(format!("{id} fails"));
-                    }
+                    broken.push(format!("{id} fails"));
                 }
-                let expected = listed || by_nature.is_some();
                 if verbose || !expected && shown < SHOWN {
                     shown += 1;
                     let limit = if verbose { usize::MAX } else { 3 };
@@ -74,7 +72,7 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
     }
     if all && !foreign {
         let ids: std::collections::BTreeSet<_> = outcomes.iter().map(|(id, _)| id).collect();
-        let stale = deviations.keys().chain(known.keys()).filter(|id| !ids.contains(id));
+        let stale = deviations.keys().filter(|id| !ids.contains(id));
         broken.extend(stale.map(|id| format!("{id} is on a list, but there is no such case")));
     }
     println!("\n{:<28}{:>9}{:>9}{:>9}{:>9}", "file", "passed", "deviates", "failed", "unsup.");
@@ -87,13 +85,10 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
         by_count.sort_by_key(|(what, count)| (std::cmp::Reverse(**count), **what));
         by_count.iter().for_each(|(what, count)| println!("{count:>6}  {what}"));
     }
-    for (title, list) in [("deviations, on the list", &deviations), ("known failures, to be mended", &known)] {
-        let here = list.iter().filter(|(id, _)| outcomes.iter().any(|(known, _)| known == *id));
-        let here: Vec<_> = here.collect();
-        if !here.is_empty() {
-            println!("\n{title}: {}", here.len());
-            here.iter().filter(|_| verbose).for_each(|(id, reason)| println!("    {id}: {reason}"));
-        }
+    if verbose {
+        println!("\ndeviations, on the list:");
+        let here = deviations.iter().filter(|(id, _)| outcomes.iter().any(|(known, _)| known == *id));
+        here.for_each(|(id, reason)| println!("    {id}: {reason}"));
     }
     if !by_rule.is_empty() {
         println!("\ndeviations, by what the case is:");
@@ -105,8 +100,9 @@ pub fn print(outcomes: &Outcomes, all: bool, took: Duration) -> ExitCode {
         broken.iter().take(if verbose { usize::MAX } else { 40 }).for_each(|line| println!("    {line}"));
     }
     let (verdict, seconds) = (if ok { "ok" } else { "FAILED" }, took.as_secs_f64());
-    println!("\ntest result: {verdict}. {passed} passed; {failed} failed; finished in {seconds:.2}s");
+    println!("\ndifferent by decision, each with its reason: {deviating}");
+    println!("test result: {verdict}. {passed} passed; {failed} failed; finished in {seconds:.2}s");
     let unsupported: usize = unsupported.values().sum();
-    println!("oracle: {passed} passed, {deviating} deviations, {failed} failed, {unsupported} unsupported");
+    println!("oracle: {passed} passed, {failed} failed, {unsupported} unsupported");
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -13,6 +13,7 @@ mod partitioner;
 mod record;
 mod sender;
 mod sticky;
+mod tags;
 mod typed;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub use delivery::Delivery;
 pub use partitioner::{DefaultPartitioner, Partitioner, RoundRobinPartitioner, TopicPartitions};
 pub use record::{ProducerRecord, RecordMetadata};
+pub use tags::{FailedRecord, RecordTag};
 pub use typed::TypedProducer;
 pub use vltava_protocol::record::{HeaderView, partition_for_key};
 
@@ -28,7 +30,8 @@ use crate::config::ProducerConfig;
 use crate::error::ClientError;
 use crate::net::{Cluster, PartitionMetadata};
 use accumulator::{
-    Accumulator, AccumulatorSettings, Appended, ByCallback, ByDelivery, ByFlush, Observe, PartitionQueue, TopicQueues,
+    Accumulator, AccumulatorSettings, Appended, ByCallback, ByDelivery, ByDeliveryAndTag, ByFlush, ByTag, Observe,
+    PartitionQueue, TopicQueues,
 };
 use io::Wake;
 use sender::{Sender, SenderSettings};
@@ -188,6 +191,40 @@ impl Producer {
     /// As [`try_send`](Self::try_send).
     pub fn send_nowait(&self, record: ProducerRecord<'_>) -> Result<(), ClientError> {
         self.place_now(&record, ByFlush)
+    }
+
+    /// As [`send_nowait`](Self::send_nowait); if the record fails later, [`take_failed`](Self::take_failed) tells it with
+    /// this tag, and not the flush.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn send_nowait_tagged(&self, record: ProducerRecord<'_>, tag: RecordTag) -> Result<(), ClientError> {
+        self.place_now(&record, ByTag(tag))
+    }
+
+    /// As [`try_send`](Self::try_send); [`take_failed`](Self::take_failed) tells a failure too.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn try_send_tagged(&self, record: ProducerRecord<'_>, tag: RecordTag) -> Result<Delivery, ClientError> {
+        self.place_now(&record, ByDeliveryAndTag(tag))
+    }
+
+    /// As [`send`](Self::send); [`take_failed`](Self::take_failed) tells a failure too.
+    ///
+    /// Cancel-safe: a future dropped before it is ready has not sent the record.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_tagged(&self, record: ProducerRecord<'_>, tag: RecordTag) -> Result<Delivery, ClientError> {
+        self.place(&record, ByDeliveryAndTag(tag)).await
+    }
+
+    /// Takes those records with a tag that have failed for good since the last call, in the order in which it was known.
+    /// After a [`flush`](Self::flush) that is all of them. Cheap where there are none.
+    #[must_use]
+    pub fn take_failed(&self) -> Vec<FailedRecord> {
+        self.inner.accumulator.take_failed()
     }
 
     fn place_now<O: Observe>(&self, record: &ProducerRecord<'_>, observe: O) -> Result<O::Tag, ClientError> {

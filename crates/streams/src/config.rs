@@ -303,7 +303,16 @@ impl StreamsConfigBuilder {
             None if processing_continues => Arc::new(LogAndContinue::with_dead_letter_topic(letters.clone())),
             None => Arc::new(LogAndFail::with_dead_letter_topic(letters.clone())),
         };
-        let production = self.production.unwrap_or_else(|| Arc::new(DefaultProductionExceptionHandler));
+        if let Some(class) = self.values.get("production.exception.handler")
+            && self.production.is_none()
+            && class.rsplit('.').next() != Some("DefaultProductionExceptionHandler")
+        {
+            let only = "must be DefaultProductionExceptionHandler, or be set by the builder";
+            return config_error(format!("invalid `production.exception.handler` {class}: {only}"));
+        }
+        let production = self
+            .production
+            .unwrap_or_else(|| Arc::new(DefaultProductionExceptionHandler::with_dead_letter_topic(letters)));
         Ok(StreamsConfig { values: self.values, deserialization, processing, production })
     }
 

@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
+use vltava_client::ClientError;
+
 /// The result of everything that can fail here; the error is boxed so that a hop from node to node returns one word.
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
@@ -104,12 +106,13 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
-    /// A record could not be sent, and the production exception handler chose to fail.
+    /// A record could not be sent. If the production exception handler chose to fail, it is the source of
+    /// [`Processing`](Self::Processing), which tells where the record came from.
     Production {
         /// The topic.
         topic: String,
-        /// Why.
-        message: String,
+        /// What the producer or the broker said.
+        source: ClientError,
     },
     /// A store cannot do what was asked of it.
     Store {
@@ -149,7 +152,11 @@ impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Error::InvalidStateStore(_) | Error::StreamsNotStarted(_))
+        match self {
+            Error::InvalidStateStore(_) | Error::StreamsNotStarted(_) => true,
+            Error::Production { source, .. } => source.is_retriable(),
+            _ => false,
+        }
     }
 
     /// Whether the task that met this error cannot go on.
@@ -214,7 +221,7 @@ impl fmt::Display for Error {
                 write!(f, "task {task} failed at {node}: {source}")
             }
             Error::Flush { store, source } => write!(f, "cannot flush the cache of store {store}: {source}"),
-            Error::Production { topic, message } => write!(f, "cannot send to topic {topic}: {message}"),
+            Error::Production { topic, source } => write!(f, "cannot send to topic {topic}: {source}"),
             Error::Store { store, message } => write!(f, "store {store}: {message}"),
             Error::InvalidStateStore(m)
             | Error::InvalidStateStorePartition(m)
@@ -233,6 +240,7 @@ impl StdError for Error {
         match self {
             Error::Serialization { source, .. } | Error::Deserialization { source, .. } => Some(source),
             Error::User { source, .. } => Some(source.as_ref()),
+            Error::Production { source, .. } => Some(source),
             Error::Processing { source, .. } | Error::Flush { source, .. } => Some(source),
             _ => None,
         }

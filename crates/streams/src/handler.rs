@@ -1,11 +1,26 @@
 //! What to do when bytes cannot be read, application code fails, or a record cannot be sent.
+//!
+//! | What fails | Who is asked | Default |
+//! |---|---|---|
+//! | a serde on a source's bytes | [`DeserializationExceptionHandler`] | [`LogAndFail`] |
+//! | an operator, a processor, a punctuator: an error or a panic (KIP-1033) | [`ProcessingExceptionHandler`] | [`LogAndFail`] |
+//! | a serde on a record to be sent | [`ProductionExceptionHandler::handle_serialization`] | [`DefaultProductionExceptionHandler`] |
+//! | the producer or the broker on a record to be sent | [`ProductionExceptionHandler::handle`] | [`DefaultProductionExceptionHandler`] |
+//!
+//! A timestamp extractor that fails, a handler that panics, and a processor that cannot be initialised stop the task
+//! without question. With `errors.dead.letter.queue.topic.name` the handlers of this crate write what they are asked
+//! about to a topic (KIP-1034).
 
+mod built_in;
+mod dead_letter;
+
+pub use built_in::{DefaultProductionExceptionHandler, LogAndContinue, LogAndFail};
 use bytes::Bytes;
 
 use crate::{
     error::{Error, SerdeOrigin},
     record::Headers,
-    task::TaskId,
+    task::{ProducerRecord, TaskId},
 };
 
 /// Go on without the record, or stop the task.
@@ -69,21 +84,22 @@ pub struct DeadLetter {
 pub struct ErrorHandlerContext<'a> {
     /// The source record's topic; `None` in punctuations.
     pub topic: Option<&'a str>,
-    /// Its partition.
+    /// Its partition; -1 where there is no source record.
     pub partition: i32,
-    /// Its offset.
+    /// Its offset; -1 where there is no source record.
     pub offset: i64,
-    /// Headers of the record as the failing node got it.
+    /// Headers of the record as the failing node got it; of a record that was not sent, its own.
     pub headers: &'a Headers,
-    /// The failing node; empty while a source record is being read.
+    /// The failing node; empty where a changelog could not be written.
     pub processor_node_id: &'a str,
     /// The task.
     pub task_id: TaskId,
-    /// Timestamp of the record as the failing node got it, in ms since the epoch.
+    /// Timestamp of the record as the failing node got it, in ms since the epoch; of a punctuation, its time.
     pub timestamp: i64,
-    /// The source record's key as bytes.
+    /// The source record's key as bytes. What the broker refuses is known when the source record is not at hand any more:
+    /// there are none then.
     pub source_raw_key: Option<Bytes>,
-    /// The source record's value as bytes.
+    /// The source record's value as bytes; as above.
     pub source_raw_value: Option<Bytes>,
 }
 
@@ -99,10 +115,64 @@ pub trait ProcessingExceptionHandler: Send + Sync {
     fn handle(&self, context: &ErrorHandlerContext<'_>, error: &Error) -> HandlerResponse;
 }
 
+/// Whether a task goes on when one of its records could not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProductionHandlerResult {
+    /// The record is given up; it counts as dropped.
+    Continue,
+    /// Stop with the error.
+    Fail,
+    /// The task begins anew from its last commit, and sends the record and what came after it again (KIP-1065). Only for
+    /// errors that [may pass](Error::is_retriable); for others it is the same as `Fail`.
+    Retry,
+}
+
+/// A production handler's answer.
+#[derive(Clone, Debug)]
+pub struct ProductionHandlerResponse {
+    /// What to do.
+    pub result: ProductionHandlerResult,
+    /// Records to send before that.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+impl ProductionHandlerResponse {
+    /// Give the record up.
+    #[must_use]
+    pub const fn resume() -> Self {
+        ProductionHandlerResponse { result: ProductionHandlerResult::Continue, dead_letters: Vec::new() }
+    }
+
+    /// Stop.
+    #[must_use]
+    pub const fn fail() -> Self {
+        ProductionHandlerResponse { result: ProductionHandlerResult::Fail, dead_letters: Vec::new() }
+    }
+
+    /// Begin anew from the last commit.
+    #[must_use]
+    pub const fn retry() -> Self {
+        ProductionHandlerResponse { result: ProductionHandlerResult::Retry, dead_letters: Vec::new() }
+    }
+
+    /// The same with records for dead-letter topics.
+    #[must_use]
+    pub fn with_dead_letters(self, dead_letters: Vec<DeadLetter>) -> Self {
+        ProductionHandlerResponse { dead_letters, ..self }
+    }
+}
+
 /// Decides about records that cannot be serialised or sent.
 pub trait ProductionExceptionHandler: Send + Sync {
-    /// Decides about a record that the producer refused.
-    fn handle(&self, context: &ErrorHandlerContext<'_>, topic: &str, error: &Error) -> HandlerResponse;
+    /// Decides about a record that the producer or the broker refused for good, after the producer's own retries; it is
+    /// asked on the stream thread, some time after the record was sent. The error is [`Error::Production`]. It is not
+    /// asked about errors that no record can get around, as missing permissions: those stop the thread.
+    fn handle(
+        &self,
+        context: &ErrorHandlerContext<'_>,
+        record: &ProducerRecord<'_>,
+        error: &Error,
+    ) -> ProductionHandlerResponse;
 
     /// Decides about a record whose key or value has no bytes.
     fn handle_serialization(
@@ -112,108 +182,6 @@ pub trait ProductionExceptionHandler: Send + Sync {
         _origin: SerdeOrigin,
         _error: &Error,
     ) -> HandlerResponse {
-        HandlerResponse::fail()
-    }
-}
-
-/// Logs and stops: the default of deserialisation and processing.
-#[derive(Clone, Debug, Default)]
-pub struct LogAndFail {
-    dead_letter_topic: Option<String>,
-}
-
-/// Logs and goes on.
-#[derive(Clone, Debug, Default)]
-pub struct LogAndContinue {
-    dead_letter_topic: Option<String>,
-}
-
-impl LogAndFail {
-    /// With `errors.dead.letter.queue.topic.name`, to which it writes the record before it stops.
-    #[must_use]
-    pub fn with_dead_letter_topic(topic: Option<String>) -> Self {
-        LogAndFail { dead_letter_topic: topic }
-    }
-}
-
-impl LogAndContinue {
-    /// With `errors.dead.letter.queue.topic.name`, to which it writes the record it skips.
-    #[must_use]
-    pub fn with_dead_letter_topic(topic: Option<String>) -> Self {
-        LogAndContinue { dead_letter_topic: topic }
-    }
-}
-
-/// The record as it came, with headers that tell what happened (KIP-1034).
-fn dead_letters(topic: Option<&String>, context: &ErrorHandlerContext<'_>, error: &Error) -> Vec<DeadLetter> {
-    let Some(topic) = topic else { return Vec::new() };
-    let (name, message) = match error {
-        Error::User { type_name, source } => ((*type_name).to_owned(), source.to_string()),
-        Error::Deserialization { source, .. } | Error::Serialization { source, .. } => {
-            ("org.apache.kafka.common.errors.SerializationException".to_owned(), source.to_string())
-        }
-        other => ("org.apache.kafka.streams.errors.StreamsException".to_owned(), other.to_string()),
-    };
-    let mut headers = context.headers.clone();
-    let mut add = |key: &str, value: &str| headers.add(key, Some(Bytes::copy_from_slice(value.as_bytes())));
-    add("__streams.errors.exception", &name);
-    add("__streams.errors.message", &message);
-    add("__streams.errors.stacktrace", &format!("{error:?}"));
-    add("__streams.errors.topic", context.topic.unwrap_or_default());
-    add("__streams.errors.partition", &context.partition.to_string());
-    add("__streams.errors.offset", &context.offset.to_string());
-    vec![DeadLetter {
-        topic: topic.clone(),
-        partition: None,
-        timestamp: Some(context.timestamp),
-        headers,
-        key: context.source_raw_key.clone(),
-        value: context.source_raw_value.clone(),
-    }]
-}
-
-fn log(context: &ErrorHandlerContext<'_>, error: &Error) {
-    tracing::warn!(
-        task = %context.task_id, node = context.processor_node_id, topic = context.topic,
-        partition = context.partition, offset = context.offset, "{error}"
-    );
-}
-
-impl DeserializationExceptionHandler for LogAndFail {
-    fn handle(&self, context: &ErrorHandlerContext<'_>, error: &Error) -> HandlerResponse {
-        log(context, error);
-        let letters = dead_letters(self.dead_letter_topic.as_ref(), context, error);
-        HandlerResponse::fail().with_dead_letters(letters)
-    }
-}
-impl DeserializationExceptionHandler for LogAndContinue {
-    fn handle(&self, context: &ErrorHandlerContext<'_>, error: &Error) -> HandlerResponse {
-        log(context, error);
-        let letters = dead_letters(self.dead_letter_topic.as_ref(), context, error);
-        HandlerResponse::resume().with_dead_letters(letters)
-    }
-}
-impl ProcessingExceptionHandler for LogAndFail {
-    fn handle(&self, context: &ErrorHandlerContext<'_>, error: &Error) -> HandlerResponse {
-        log(context, error);
-        let letters = dead_letters(self.dead_letter_topic.as_ref(), context, error);
-        HandlerResponse::fail().with_dead_letters(letters)
-    }
-}
-impl ProcessingExceptionHandler for LogAndContinue {
-    fn handle(&self, context: &ErrorHandlerContext<'_>, error: &Error) -> HandlerResponse {
-        log(context, error);
-        let letters = dead_letters(self.dead_letter_topic.as_ref(), context, error);
-        HandlerResponse::resume().with_dead_letters(letters)
-    }
-}
-
-/// Stops on every error: the default of production.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DefaultProductionExceptionHandler;
-
-impl ProductionExceptionHandler for DefaultProductionExceptionHandler {
-    fn handle(&self, _: &ErrorHandlerContext<'_>, _: &str, _: &Error) -> HandlerResponse {
         HandlerResponse::fail()
     }
 }

@@ -13,6 +13,7 @@ mod clients;
 mod cluster;
 mod collector;
 mod directory;
+mod failures;
 mod internal_topics;
 mod kafka_streams;
 mod offset_metadata;

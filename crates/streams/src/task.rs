@@ -7,6 +7,7 @@ mod collector;
 mod context;
 mod extractor;
 mod global;
+mod guard;
 mod instantiate;
 mod node;
 mod punctuation;
@@ -15,7 +16,7 @@ mod source;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use collector::{ProducerRecord, RecordCollector};
+pub use collector::{ProducerRecord, RecordCollector, RecordOrigin};
 pub use context::TaskId;
 pub(crate) use context::{RecordContext, Runtime, TaskCtx};
 pub(crate) use extractor::default_extractor;
@@ -25,6 +26,7 @@ pub use extractor::{
 };
 use global::open_global_stores;
 pub(crate) use global::{GlobalTask, GlobalTaskOptions};
+pub(crate) use guard::{guarded, panicked};
 use instantiate::make_stores;
 pub(crate) use instantiate::{Instantiation, resolve_serde};
 pub(crate) use node::{Children, FnNode, Process};
@@ -273,7 +275,7 @@ impl Task {
             if let Some((_, count)) = self.processed.get_mut(taken.source) {
                 *count += 1;
             }
-            guarded(|| source.process(taken.timestamp, &mut self.ctx))?;
+            source.process(taken.timestamp, &mut self.ctx)?;
             if !self.ctx.rt.evicted.is_empty() {
                 self.ctx.forward_evicted()?;
             }
@@ -308,7 +310,7 @@ impl Task {
             any = true;
             self.ctx.rt.context =
                 RecordContext { known: true, partition: -1, offset: -1, timestamp: now, ..Default::default() };
-            guarded(|| self.ctx.with_slot(timer.slot, |node, ctx| node.punctuate(timer.callback, now, ctx)))?;
+            self.ctx.with_slot(timer.slot, |node, ctx| node.punctuate(timer.callback, now, ctx))?;
             self.ctx.forward_evicted()?;
             self.ctx.rt.punctuations.again(kind, id, time, now);
         }
@@ -437,6 +439,11 @@ impl Task {
         self.ctx.rt.dropped
     }
 
+    /// Counts a record that was given up after it had been sent.
+    pub fn count_dropped(&mut self) {
+        self.ctx.rt.dropped += 1;
+    }
+
     /// The collector the task was made with.
     pub fn collector_mut(&mut self) -> &mut dyn RecordCollector {
         &mut *self.ctx.rt.collector
@@ -482,17 +489,6 @@ impl Task {
     fn close_processors(&mut self) -> Result<()> {
         if self.initialized { self.ctx.close_nodes() } else { Ok(()) }
     }
-}
-
-/// Turns a panic of application code into an error. The task is of no further use then: nodes that were at work are
-/// gone.
-fn guarded(work: impl FnOnce() -> Result<()>) -> Result<()> {
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-    caught.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Err(Box::new(Error::Panic(text.unwrap_or_else(|| "no message".to_owned()))))
-    })
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::buffer_pool::BufferPool;
 use super::delivery::{BatchCompletion, Callback, Delivery, Outcome};
 use super::record::ProducerRecord;
 use super::sticky::StickyPartition;
+use super::tags::{FailedRecord, RecordTag};
 use crate::error::ClientError;
 
 /// What the accumulator needs of the configuration.
@@ -42,6 +43,9 @@ pub(crate) struct Accumulator {
     next_id: AtomicU64,
     /// The first failure of a record that nobody waits for.
     unobserved_failure: Mutex<Option<ClientError>>,
+    /// Records with a tag that were given up.
+    failed: Mutex<Vec<FailedRecord>>,
+    has_failed: AtomicBool,
 }
 
 /// The queues of one topic.
@@ -144,6 +148,31 @@ impl Observe for ByCallback {
     }
 }
 
+/// If it fails: with this tag.
+pub(crate) struct ByTag(pub(crate) RecordTag);
+
+impl Observe for ByTag {
+    type Tag = ();
+
+    #[inline]
+    fn observe(self, completion: &Arc<BatchCompletion>, index: u32, _: i64) {
+        completion.tag(index, self.0);
+    }
+}
+
+/// By a future, and with this tag if it fails.
+pub(crate) struct ByDeliveryAndTag(pub(crate) RecordTag);
+
+impl Observe for ByDeliveryAndTag {
+    type Tag = Delivery;
+
+    #[inline]
+    fn observe(self, completion: &Arc<BatchCompletion>, index: u32, timestamp: i64) -> Delivery {
+        completion.tag(index, self.0);
+        Delivery::new(Arc::clone(completion), index, timestamp)
+    }
+}
+
 impl Accumulator {
     pub(crate) fn new(settings: AccumulatorSettings) -> Self {
         Self {
@@ -156,6 +185,8 @@ impl Accumulator {
             closed: AtomicBool::new(false),
             next_id: AtomicU64::new(0),
             unobserved_failure: Mutex::default(),
+            failed: Mutex::default(),
+            has_failed: AtomicBool::new(false),
         }
     }
 
@@ -321,7 +352,10 @@ impl Accumulator {
     }
 
     /// A batch is over: gives its memory back.
-    pub(crate) fn finish(&self, batch: Batch, outcome: Outcome) {
+    pub(crate) fn finish(&self, mut batch: Batch, outcome: Outcome) {
+        if let Err(error) = &outcome {
+            self.keep_failed(&mut batch, error);
+        }
         self.incomplete.lock().remove(&ByAddress(Arc::clone(&batch.completion)));
         let reserved = batch.reserved;
         let completion = Arc::clone(&batch.completion);
@@ -332,6 +366,40 @@ impl Accumulator {
         if let Some(error) = completion.complete(outcome) {
             self.unobserved_failure.lock().get_or_insert(error);
         }
+    }
+
+    /// Keeps those records of a batch that have a tag for [`take_failed`](Self::take_failed).
+    #[cold]
+    fn keep_failed(&self, batch: &mut Batch, error: &ClientError) {
+        let completion = Arc::clone(&batch.completion);
+        let (topic, partition, tags) = completion.take_tags();
+        if tags.iter().next().is_none() {
+            return;
+        }
+        let failed = batch.take_records().map(|records| tags.failed(topic, partition, records, error));
+        match failed {
+            Ok(Ok(records)) => {
+                self.failed.lock().extend(records);
+                self.has_failed.store(true, Ordering::Release);
+            }
+            // What cannot be told is told by the next flush.
+            Ok(Err(unreadable)) => {
+                tracing::error!(%topic, partition, "a batch that was given up cannot be read back: {unreadable}");
+                completion.set_unobserved();
+            }
+            Err(unreadable) => {
+                tracing::error!(%topic, partition, "a batch that was given up cannot be built: {unreadable}");
+                completion.set_unobserved();
+            }
+        }
+    }
+
+    /// Takes the records with a tag that were given up since the last time.
+    pub(crate) fn take_failed(&self) -> Vec<FailedRecord> {
+        if !self.has_failed.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.failed.lock())
     }
 
     /// A batch was replaced by its parts, which keep its memory.

@@ -156,6 +156,18 @@ impl Batch {
         Ok(parts)
     }
 
+    /// The records as they are: for who wants to know what was given up.
+    pub(crate) fn take_records(&mut self) -> Result<Bytes, ClientError> {
+        let nothing = Contents::Sealed { bytes: Bytes::new(), state: ProducerState::NONE };
+        match std::mem::replace(&mut self.contents, nothing) {
+            Contents::Open(builder) => builder.build().map_err(|error| records(&error)),
+            Contents::Sealed { bytes, state } => {
+                self.contents = Contents::Sealed { bytes: bytes.clone(), state };
+                Ok(bytes)
+            }
+        }
+    }
+
     /// The bytes of a sealed batch, to use their buffer again.
     pub(crate) fn into_bytes(self) -> Option<Bytes> {
         match self.contents {

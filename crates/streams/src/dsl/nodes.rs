@@ -7,11 +7,13 @@ use vltava_client::producer::partition_for_key;
 use crate::{
     data::{ErasedSerde, Nullable},
     dsl::options::{ExtractorRef, PartitionerRef, RecordMetadata, TopicRef},
-    error::{Error, Result, SerdeOrigin},
-    handler::{HandlerResponse, HandlerResult},
+    error::{Error, Result, SerdeError, SerdeOrigin},
     record::Record,
     serdes::SerdeRef,
-    task::{Children, FnNode, Instantiation, Process, ProducerRecord, Runtime, SourceNode, TaskCtx, default_extractor},
+    task::{
+        Children, FnNode, Instantiation, Process, ProducerRecord, RecordOrigin, Runtime, SourceNode, TaskCtx,
+        default_extractor, guarded,
+    },
     topology::{AutoOffsetReset, MakeNode, NodeFactory, NodeKind, Pattern, TypePair},
 };
 
@@ -117,6 +119,7 @@ pub(crate) fn sink<K: Nullable, V: Nullable>(spec: SinkSpec<K, V>, predecessors:
             value_serde: making.serde(value_serde.as_ref(), false)?,
             partitioner: partitioner.clone(),
             id: making.node_id(),
+            serializing: None,
         };
         making.place::<K, V>(node, false);
         Ok(())
@@ -148,25 +151,39 @@ struct Sink<K: Nullable, V: Nullable> {
     /// How many bytes of a key are its window, which partitioning leaves out.
     window_len: usize,
     id: u32,
+    /// What a serde is at work on: a panic is then its error.
+    serializing: Option<SerdeOrigin>,
 }
 
 impl<K: Nullable, V: Nullable> Process<K, V> for Sink<K, V> {
     fn process(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
         let rt = &mut ctx.rt;
-        match self.send(&record, rt) {
+        match guarded(|| self.send(&record, rt)) {
             Ok(()) => Ok(()),
-            Err(error) => {
-                rt.enter(&record);
-                match *error {
-                    Error::Serialization { .. } => refused(error, self.id, rt),
-                    _ => rt.settle(error, self.id),
-                }
-            }
+            Err(error) => self.failed(*error, &record, rt),
         }
     }
 }
 
 impl<K: Nullable, V: Nullable> Sink<K, V> {
+    /// Errors of serdes go to the production handler, others to the processing handler.
+    #[cold]
+    fn failed(&mut self, error: Error, record: &Record<K, V>, rt: &mut Runtime) -> Result<()> {
+        rt.enter(record);
+        let serializing = self.serializing.take();
+        match (error, serializing) {
+            (error @ Error::Serialization { .. }, _) => refused(Box::new(error), self.id, rt),
+            (Error::Panic(panic), Some(origin)) => {
+                let topic = match &self.topic {
+                    Topic::Static(topic) | Topic::Dynamic { last: topic, .. } => topic.to_string(),
+                };
+                let (node, source) = (rt.node_name(self.id).to_owned(), SerdeError::new(format!("panicked: {panic}")));
+                refused(Box::new(Error::Serialization { node, topic, origin, source }), self.id, rt)
+            }
+            (error, _) => rt.settle(Box::new(error), self.id),
+        }
+    }
+
     fn send(&mut self, record: &Record<K, V>, rt: &mut Runtime) -> Result<()> {
         let topic = match &mut self.topic {
             Topic::Static(topic) => &*topic,
@@ -197,13 +214,16 @@ impl<K: Nullable, V: Nullable> Sink<K, V> {
             Box::new(Error::Serialization { node, topic, origin, source })
         };
         if let Some(key) = key {
+            self.serializing = Some(SerdeOrigin::Key);
             let done = self.key_serde.serialize(topic, key, &mut rt.key_buffer);
             done.map_err(|source| failed(SerdeOrigin::Key, source))?;
         }
         if let Some(value) = value {
+            self.serializing = Some(SerdeOrigin::Value);
             let done = self.value_serde.serialize(topic, value, &mut rt.value_buffer);
             done.map_err(|source| failed(SerdeOrigin::Value, source))?;
         }
+        self.serializing = None;
         let partition = match self.window_len {
             0 => None,
             // Kafka's `WindowedStreamPartitioner`.
@@ -212,6 +232,17 @@ impl<K: Nullable, V: Nullable> Sink<K, V> {
                 _ => None,
             },
         };
+        let unnamed;
+        let node = match rt.node_names.get(self.id as usize) {
+            Some(name) => name,
+            None => {
+                unnamed = Arc::from("");
+                &unnamed
+            }
+        };
+        let context = &rt.context;
+        let origin =
+            RecordOrigin { node, topic: context.topic.as_ref(), partition: context.partition, offset: context.offset };
         let mut out = ProducerRecord {
             topic,
             partition,
@@ -221,10 +252,10 @@ impl<K: Nullable, V: Nullable> Sink<K, V> {
             value: value.map(|_| rt.value_buffer.as_slice()),
         };
         match partitions {
-            None => rt.collector.send(out),
+            None => rt.collector.send_from(origin, out),
             Some(partitions) => partitions.into_iter().try_for_each(|partition| {
                 out.partition = Some(partition);
-                rt.collector.send(out)
+                rt.collector.send_from(origin, out)
             }),
         }
     }
@@ -235,18 +266,8 @@ impl<K: Nullable, V: Nullable> Sink<K, V> {
 pub(crate) fn refused(error: Box<Error>, node: u32, rt: &mut Runtime) -> Result<()> {
     let Error::Serialization { topic, origin, .. } = &*error else { return Err(error) };
     let handler = rt.config.production_exception_handler().clone();
-    let context = rt.error_context(rt.node_name(node));
-    let HandlerResponse { result, dead_letters } = handler.handle_serialization(&context, topic, *origin, &error);
-    rt.send_dead_letters(dead_letters)?;
-    match result {
-        HandlerResult::Continue => {
-            rt.dropped += 1;
-            Ok(())
-        }
-        HandlerResult::Fail => {
-            let position = rt.context.topic.clone().map(|topic| (topic, rt.context.partition, rt.context.offset));
-            let (node, task) = (rt.node_name(node).to_owned(), rt.task_id.to_string());
-            Err(Box::new(Error::Processing { node, task, position, source: error }))
-        }
-    }
+    let node = rt.node_name(node).to_owned();
+    let context = rt.error_context(&node);
+    let response = guarded(|| Ok(handler.handle_serialization(&context, topic, *origin, &error)));
+    rt.obey(response, error, &node)
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     record::Record,
-    task::{Children, Instantiation, Process, TaskCtx},
+    task::{Children, Instantiation, Process, TaskCtx, guarded},
     topology::MakeNode,
 };
 
@@ -47,16 +47,23 @@ impl<P: Processor> ProcessorNode<P> {
         let ProcessorNode { processor, children, timers, slot, name, stores, .. } = self;
         (processor, Context { children, timers, node: Place { slot: *slot, name, stores }, task })
     }
+
+    /// An error that no record led to.
+    fn failed(&self, source: Box<Error>, task: &TaskCtx) -> Box<Error> {
+        if source.is_settled() {
+            return source;
+        }
+        let (node, task) = (self.name.clone(), task.rt.task_id.to_string());
+        Box::new(Error::Processing { node, task, position: None, source })
+    }
 }
 
 impl<P: Processor> Process<P::KIn, P::VIn> for ProcessorNode<P> {
     fn init(&mut self, slot: usize, task: &mut TaskCtx) -> Result<()> {
         self.slot = slot;
         let (processor, mut ctx) = self.split(task);
-        processor.init(&mut ctx).map_err(|source| {
-            let (node, task) = (self.name.clone(), task.rt.task_id.to_string());
-            Box::new(Error::Processing { node, task, position: None, source })
-        })
+        let done = guarded(|| processor.init(&mut ctx));
+        done.map_err(|source| self.failed(source, task))
     }
 
     fn process(&mut self, record: Record<P::KIn, P::VIn>, task: &mut TaskCtx) -> Result<()> {
@@ -71,7 +78,7 @@ impl<P: Processor> Process<P::KIn, P::VIn> for ProcessorNode<P> {
     fn punctuate(&mut self, timer: usize, now: i64, task: &mut TaskCtx) -> Result<()> {
         let Some(mut callback) = self.timers.get_mut(timer).and_then(Option::take) else { return Ok(()) };
         let (processor, mut ctx) = self.split(task);
-        let done = callback(processor, now, &mut ctx);
+        let done = guarded(|| callback(processor, now, &mut ctx));
         if let Some(place) = self.timers.get_mut(timer) {
             *place = Some(callback);
         }
@@ -80,6 +87,7 @@ impl<P: Processor> Process<P::KIn, P::VIn> for ProcessorNode<P> {
 
     fn close(&mut self, task: &mut TaskCtx) -> Result<()> {
         let (processor, mut ctx) = self.split(task);
-        processor.close(&mut ctx)
+        let done = guarded(|| processor.close(&mut ctx));
+        done.map_err(|source| self.failed(source, task))
     }
 }

@@ -32,6 +32,7 @@ use crate::{
     error::{Error, Result},
     query::HostInfo,
     state::{LsmEngine, LsmOptions},
+    task::panicked,
     topology::Topology,
 };
 
@@ -451,11 +452,7 @@ fn run_thread(shared: &Arc<Shared>, index: usize) {
         let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
         let ended = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(ended) => ended,
-            Err(panic) => {
-                let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-                Err(Box::new(Error::Panic(message.unwrap_or_else(|| "a stream thread".to_owned()))))
-            }
+            Err(panic) => Err(panicked(&*panic)),
         };
         let Err(error) = ended else { break };
         tracing::error!(thread = index + 1, "stream thread failed: {error}");

@@ -2,6 +2,7 @@
 //!
 //! Shared between the thread and its rebalance listener, which runs inside of the consumer's `poll`.
 
+mod failed;
 mod queried;
 
 use std::{
@@ -18,6 +19,7 @@ use vltava_protocol::ErrorCode;
 use super::{
     assignor::{Preferences, SharedPreferences},
     collector::ProducerCollector,
+    failures::Failures,
     kafka_streams::{Shared, now_ms},
     offset_metadata,
     restore::{Plan, Restored, Restorer, StoreChangelog},
@@ -56,6 +58,8 @@ struct ActiveTask {
     full: BTreeSet<TopicPartition>,
     /// What was committed last, of every input.
     committed: HashMap<TopicPartition, i64>,
+    /// The first offset that was read of every input: where the task begins anew as long as nothing is committed.
+    first: HashMap<TopicPartition, i64>,
 }
 
 pub(super) struct TaskManager {
@@ -65,6 +69,7 @@ pub(super) struct TaskManager {
     consumer: Consumer,
     producer: Producer,
     restorer: Restorer,
+    failures: Arc<Failures>,
     tasks: BTreeMap<TaskId, ActiveTask>,
     /// Assigned, and not made yet: another thread still has the directory.
     pending: BTreeMap<TaskId, Vec<TopicPartition>>,
@@ -98,6 +103,7 @@ impl TaskManager {
             consumer,
             producer,
             restorer,
+            failures: Arc::default(),
             tasks,
             pending,
             assigned,
@@ -255,7 +261,8 @@ impl TaskManager {
             let own = info.changelog_topics.keys().filter(|topic| !info.source_topics.contains(*topic));
             own.map(|topic| Arc::from(topic.as_str())).collect::<Vec<Arc<str>>>()
         });
-        let collector = ProducerCollector::new(self.producer.clone(), changelogs.unwrap_or_default());
+        let failures = self.failures.clone();
+        let collector = ProducerCollector::new(self.producer.clone(), id, failures, changelogs.unwrap_or_default());
         let options = TaskOptions {
             id,
             config: self.shared.config.clone(),
@@ -273,6 +280,7 @@ impl TaskManager {
             covered: BTreeMap::new(),
             full: BTreeSet::new(),
             committed: HashMap::new(),
+            first: HashMap::new(),
         };
         for partition in &partitions {
             if let Some(queue) = active.task.queue(partition.topic()) {
@@ -447,6 +455,11 @@ impl TaskManager {
                 });
             }
             active.task.add_records(queue, input)?;
+            if !active.first.contains_key(partition)
+                && let Some(first) = batch.iter().next()
+            {
+                active.first.insert(partition.clone(), first.offset());
+            }
         }
         let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
         if limit > 0 && active.task.buffered(queue) > limit && active.full.insert(partition.clone()) {
@@ -521,7 +534,13 @@ impl TaskManager {
         for active in self.tasks.values_mut().filter(running) {
             active.task.flush()?;
         }
-        wait(self.producer.flush()).map_err(|error| client_failed("sending records", &error))?;
+        loop {
+            wait(self.producer.flush()).map_err(|error| client_failed("sending records", &error))?;
+            // What the handlers write about failures has to be there as well.
+            if !self.settle_failures()? {
+                break;
+            }
+        }
         let mut offsets = BTreeMap::new();
         for active in self.tasks.values().filter(|active| active.phase == Phase::Running) {
             offsets.extend(active.offsets_to_commit());
@@ -579,7 +598,7 @@ impl ActiveTask {
         }
         let collector: &mut dyn Any = self.task.collector_mut();
         let written = match collector.downcast_mut::<ProducerCollector>() {
-            Some(collector) => collector.take_changelog_offsets()?,
+            Some(collector) => collector.take_changelog_offsets(),
             None => Vec::new(),
         };
         for (changelog, covered) in self.covered.values_mut() {

@@ -177,6 +177,7 @@ impl StreamThread {
             let processed = manager.process(now)?;
             self.waiting = processed == 0;
             manager.punctuate(now)?;
+            manager.settle_failures()?;
             let due = self.last_commit.elapsed() >= self.commit_interval;
             if due || manager.commit_requested() {
                 manager.commit(false)?;

@@ -22,6 +22,20 @@ pub struct ProducerRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// Which node sends a record, and which source record led to it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RecordOrigin<'a> {
+    /// The node.
+    pub node: &'a Arc<str>,
+    /// The source record's topic; `None` in punctuations.
+    pub topic: Option<&'a Arc<str>>,
+    /// Its partition; -1 in punctuations.
+    pub partition: i32,
+    /// Its offset; -1 in punctuations.
+    pub offset: i64,
+}
+
 /// Takes what the sinks and stores of a task write; a producer in the runtime, a list in the test driver.
 pub trait RecordCollector: Any + Send {
     /// Takes a record; the slices are copied before this returns.
@@ -29,6 +43,14 @@ pub trait RecordCollector: Any + Send {
     /// # Errors
     /// If this or an earlier record cannot be sent and the task must stop.
     fn send(&mut self, record: ProducerRecord<'_>) -> Result<()>;
+
+    /// [`send`](Self::send) of a node's record: where it came from is what the production exception handler will be told.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn send_from(&mut self, _origin: RecordOrigin<'_>, record: ProducerRecord<'_>) -> Result<()> {
+        self.send(record)
+    }
 
     /// How many partitions a topic has: what a partitioner is told.
     ///

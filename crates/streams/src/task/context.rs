@@ -5,7 +5,8 @@ use std::{any::Any, collections::BTreeMap, ops::Range, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    collector::{ProducerRecord, RecordCollector},
+    collector::{ProducerRecord, RecordCollector, RecordOrigin},
+    guard::guarded,
     node::{Slot, TypedSlot},
     punctuation::Punctuations,
 };
@@ -196,16 +197,22 @@ impl Runtime {
         }
     }
 
-    pub(crate) fn send_dead_letters(&mut self, letters: Vec<DeadLetter>) -> Result<()> {
+    fn send_dead_letters(&mut self, letters: Vec<DeadLetter>, node: &str) -> Result<()> {
+        let Some(node) = self.node_names.iter().find(|name| &***name == node) else { return Ok(()) };
+        let RecordContext { topic, partition, offset, .. } = &self.context;
+        let origin = RecordOrigin { node, topic: topic.as_ref(), partition: *partition, offset: *offset };
         for letter in letters {
-            self.collector.send(ProducerRecord {
-                topic: &Arc::from(letter.topic),
-                partition: letter.partition,
-                timestamp: letter.timestamp,
-                headers: &letter.headers,
-                key: letter.key.as_deref(),
-                value: letter.value.as_deref(),
-            })?;
+            self.collector.send_from(
+                origin,
+                ProducerRecord {
+                    topic: &Arc::from(letter.topic),
+                    partition: letter.partition,
+                    timestamp: letter.timestamp,
+                    headers: &letter.headers,
+                    key: letter.key.as_deref(),
+                    value: letter.value.as_deref(),
+                },
+            )?;
         }
         Ok(())
     }
@@ -214,25 +221,45 @@ impl Runtime {
     #[cold]
     #[inline(never)]
     pub(crate) fn settle(&mut self, error: Box<Error>, node: u32) -> Result<()> {
+        match self.node_names.get(node as usize).cloned() {
+            Some(name) => self.settle_at(error, &name),
+            None => Err(error),
+        }
+    }
+
+    /// [`settle`](Self::settle) by the node's name.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn settle_at(&mut self, error: Box<Error>, node: &str) -> Result<()> {
         if error.is_settled() {
             return Err(error);
         }
-        let Some(handler) = self.handlers.processing.clone() else { return Err(error) };
-        let HandlerResponse { result, dead_letters } =
-            handler.handle(&self.error_context(self.node_name(node)), &error);
-        self.send_dead_letters(dead_letters)?;
+        let Some(handler) = self.handlers.processing.clone() else { return Err(self.located(error, node)) };
+        let response = guarded(|| Ok(handler.handle(&self.error_context(node), &error)));
+        self.obey(response, error, node)
+    }
+
+    /// Does what a handler said about an error at `node`; that the handler itself panicked is the greater failure.
+    pub(crate) fn obey(&mut self, response: Result<HandlerResponse>, error: Box<Error>, node: &str) -> Result<()> {
+        let HandlerResponse { result, dead_letters } = response.map_err(|panic| {
+            tracing::error!(node, "the exception handler panicked when it was asked about: {error}");
+            self.located(panic, node)
+        })?;
+        self.send_dead_letters(dead_letters, node)?;
         match result {
             HandlerResult::Continue => {
                 self.dropped += 1;
                 Ok(())
             }
-            HandlerResult::Fail => {
-                let context = &self.context;
-                let position = context.topic.clone().map(|topic| (topic, context.partition, context.offset));
-                let (node, task) = (self.node_name(node).to_owned(), self.task_id.to_string());
-                Err(Box::new(Error::Processing { node, task, position, source: error }))
-            }
+            HandlerResult::Fail => Err(self.located(error, node)),
         }
+    }
+
+    /// An error with node, task and the coordinates of the record at work.
+    pub(crate) fn located(&self, source: Box<Error>, node: &str) -> Box<Error> {
+        let context = &self.context;
+        let position = context.topic.clone().map(|topic| (topic, context.partition, context.offset));
+        Box::new(Error::Processing { node: node.to_owned(), task: self.task_id.to_string(), position, source })
     }
 }
 
@@ -272,7 +299,7 @@ impl TaskCtx {
     pub(crate) fn send_to_slot<K: 'static, V: 'static>(&mut self, slot: usize, record: Record<K, V>) -> Result<()> {
         let mut node = self.take(slot)?;
         let done = match (&mut *node as &mut dyn Any).downcast_mut::<TypedSlot<K, V>>() {
-            Some(typed) => typed.0.process(record, self),
+            Some(typed) => guarded(|| typed.0.process(record, self)),
             None => Err(Error::internal("a slot holds another type than its edge")),
         };
         self.put_back(slot, node);
@@ -285,7 +312,7 @@ impl TaskCtx {
         f: impl FnOnce(&mut dyn Slot, &mut TaskCtx) -> Result<()>,
     ) -> Result<()> {
         let mut node = self.take(slot)?;
-        let done = f(&mut *node, self);
+        let done = guarded(|| f(&mut *node, self));
         self.put_back(slot, node);
         done
     }

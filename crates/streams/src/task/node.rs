@@ -5,8 +5,11 @@
 
 use std::{any::Any, sync::Arc};
 
-use super::context::TaskCtx;
-use crate::{error::Result, record::Record};
+use super::{context::TaskCtx, guard::guarded};
+use crate::{
+    error::{Error, Result},
+    record::Record,
+};
 
 /// A node at work in a task.
 pub(crate) trait Process<K, V>: Send {
@@ -39,7 +42,7 @@ impl<K: 'static, V: 'static> Edge<K, V> {
     #[inline(always)]
     fn send(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
         match self {
-            Edge::Owned(node) => node.process(record, ctx),
+            Edge::Owned(node) => guarded(|| node.process(record, ctx)),
             Edge::Slot(slot) => ctx.send_to_slot(*slot, record),
         }
     }
@@ -67,23 +70,37 @@ impl<K: Clone + 'static, V: Clone + 'static> Children<K, V> {
     #[inline(always)] // Saves one copy of the record and a call per hop; the usual node has one child.
     pub(crate) fn forward(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
         match &mut self.edges[..] {
-            [only] => only.send(record, ctx),
+            [only] => match only.send(record, ctx) {
+                Ok(()) => Ok(()),
+                Err(error) => self.failed(0, error, ctx),
+            },
             _ => self.forward_to_all(record, ctx),
+        }
+    }
+
+    /// A node asks the handler about errors itself; if it panicked, that is left to its parent.
+    #[cold]
+    #[inline(never)]
+    fn failed(&self, child: usize, error: Box<Error>, ctx: &mut TaskCtx) -> Result<()> {
+        match (&*error, self.names.get(child)) {
+            (Error::Panic(_), Some(name)) => ctx.rt.settle_at(error, name),
+            _ => Err(error),
         }
     }
 
     #[inline(never)]
     fn forward_to_all(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
-        let Some((last, rest)) = self.edges.split_last_mut() else { return Ok(()) };
-        for child in rest {
-            child.send(record.clone(), ctx)?;
+        let last = self.edges.len().saturating_sub(1);
+        for child in 0..last {
+            self.forward_to(child, record.clone(), ctx)?;
         }
-        last.send(record, ctx)
+        self.forward_to(last, record, ctx)
     }
 
     /// Gives the record to one child.
     pub(crate) fn forward_to(&mut self, index: usize, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
-        self.edges.get_mut(index).map_or(Ok(()), |child| child.send(record, ctx))
+        let Some(child) = self.edges.get_mut(index) else { return Ok(()) };
+        child.send(record, ctx).or_else(|error| self.failed(index, error, ctx))
     }
 }
 

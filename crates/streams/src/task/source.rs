@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::{
     context::{Runtime, TaskCtx},
     extractor::{ConsumerRecord, TimestampExtractor},
+    guard::guarded,
     node::Children,
     queue::RawView,
 };
 use crate::{
     data::Nullable,
     error::{Error, Result, SerdeError, SerdeOrigin},
-    handler::{HandlerResponse, HandlerResult},
     record::Record,
     serdes::SerdeRef,
 };
@@ -53,14 +53,53 @@ impl<K: Nullable, V: Nullable> Source for SourceNode<K, V> {
         partition_time: i64,
         rt: &mut Runtime,
     ) -> Result<Option<i64>> {
-        let key = match raw.key.map(|bytes| self.key_serde.deserialize(raw.topic, bytes)).transpose() {
-            Ok(key) => key,
-            Err(error) => return unreadable(SerdeOrigin::Key, error, self.id, raw, rt),
+        let mut stage = Stage::Key;
+        match guarded(|| self.read(lane, raw, partition_time, rt, &mut stage)) {
+            Ok(read) => Ok(read),
+            Err(error) => failed(stage, *error, self.id, raw, rt),
+        }
+    }
+
+    fn take_head(&mut self, lane: usize) {
+        self.current = self.heads.get_mut(lane).and_then(Option::take);
+    }
+
+    fn process(&mut self, timestamp: i64, ctx: &mut TaskCtx) -> Result<()> {
+        let Some(mut record) = self.current.take() else { return Err(Error::internal("a source without a head")) };
+        record.timestamp = timestamp;
+        self.children.forward(record, ctx)
+    }
+}
+
+/// Whose turn it was when something failed.
+#[derive(Clone, Copy)]
+enum Stage {
+    Key,
+    Value,
+    Extractor,
+}
+
+impl<K: Nullable, V: Nullable> SourceNode<K, V> {
+    /// [`Source::prepare`]; `stage` tells how far it came.
+    #[inline]
+    fn read(
+        &mut self,
+        lane: usize,
+        raw: &RawView<'_>,
+        partition_time: i64,
+        rt: &mut Runtime,
+        stage: &mut Stage,
+    ) -> Result<Option<i64>> {
+        let unreadable = |origin, source| {
+            let (topic, partition, offset) = (raw.topic.to_string(), raw.partition, raw.offset);
+            Box::new(Error::Deserialization { topic, partition, offset, origin, source })
         };
-        let value = match raw.value.map(|bytes| self.value_serde.deserialize(raw.topic, bytes)).transpose() {
-            Ok(value) => value,
-            Err(error) => return unreadable(SerdeOrigin::Value, error, self.id, raw, rt),
-        };
+        let key = raw.key.map(|bytes| self.key_serde.deserialize(raw.topic, bytes)).transpose();
+        let key = key.map_err(|source| unreadable(SerdeOrigin::Key, source))?;
+        *stage = Stage::Value;
+        let value = raw.value.map(|bytes| self.value_serde.deserialize(raw.topic, bytes)).transpose();
+        let value = value.map_err(|source| unreadable(SerdeOrigin::Value, source))?;
+        *stage = Stage::Extractor;
         let timestamp = match &self.extractor {
             None if raw.timestamp >= 0 => raw.timestamp,
             extractor => {
@@ -93,40 +132,35 @@ impl<K: Nullable, V: Nullable> Source for SourceNode<K, V> {
         }
         Ok(Some(timestamp))
     }
-
-    fn take_head(&mut self, lane: usize) {
-        self.current = self.heads.get_mut(lane).and_then(Option::take);
-    }
-
-    fn process(&mut self, timestamp: i64, ctx: &mut TaskCtx) -> Result<()> {
-        let Some(mut record) = self.current.take() else { return Err(Error::internal("a source without a head")) };
-        record.timestamp = timestamp;
-        self.children.forward(record, ctx)
-    }
 }
 
-/// Asks the deserialisation handler.
+/// Asks the deserialisation handler, if it was a serde that failed.
 #[cold]
-fn unreadable(
-    origin: SerdeOrigin,
-    source: SerdeError,
-    node: u32,
-    raw: &RawView<'_>,
-    rt: &mut Runtime,
-) -> Result<Option<i64>> {
-    let (topic, partition, offset) = (raw.topic.to_string(), raw.partition, raw.offset);
-    let error = Error::Deserialization { topic, partition, offset, origin, source };
-    let saved = std::mem::replace(&mut rt.context, raw.context());
-    let handler = rt.handlers.deserialization.clone();
-    let HandlerResponse { result, dead_letters } = handler.handle(&rt.error_context(rt.node_name(node)), &error);
-    let sent = rt.send_dead_letters(dead_letters);
-    rt.context = saved;
-    sent?;
-    match result {
-        HandlerResult::Continue => {
-            rt.dropped += 1;
-            Ok(None)
+#[inline(never)]
+fn failed(stage: Stage, error: Error, node: u32, raw: &RawView<'_>, rt: &mut Runtime) -> Result<Option<i64>> {
+    let origin = match stage {
+        Stage::Key => Some(SerdeOrigin::Key),
+        Stage::Value => Some(SerdeOrigin::Value),
+        Stage::Extractor => None,
+    };
+    let error = match (error, origin) {
+        (Error::Panic(panic), Some(origin)) => {
+            let (topic, partition, offset) = (raw.topic.to_string(), raw.partition, raw.offset);
+            let source = SerdeError::new(format!("panicked: {panic}"));
+            Box::new(Error::Deserialization { topic, partition, offset, origin, source })
         }
-        HandlerResult::Fail => Err(Box::new(error)),
-    }
+        (error, _) => Box::new(error),
+    };
+    let node = rt.node_name(node).to_owned();
+    let saved = std::mem::replace(&mut rt.context, raw.context());
+    let done = match *error {
+        Error::Deserialization { .. } => {
+            let handler = rt.handlers.deserialization.clone();
+            let response = guarded(|| Ok(handler.handle(&rt.error_context(&node), &error)));
+            rt.obey(response, error, &node)
+        }
+        _ => Err(rt.located(error, &node)),
+    };
+    rt.context = saved;
+    done.map(|()| None)
 }

@@ -5,11 +5,11 @@ use vltava_streams::{
     dsl::{RecordMetadata, TopicNameExtractor},
     handler::{
         DeadLetter, DeserializationExceptionHandler, ErrorHandlerContext, HandlerResponse, ProcessingExceptionHandler,
-        ProductionExceptionHandler,
+        ProductionExceptionHandler, ProductionHandlerResponse,
     },
     record::Headers,
     task::{
-        ConsumerRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
+        ConsumerRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, ProducerRecord, TimestampExtractor,
         UsePartitionTimeOnInvalidTimestamp,
     },
 };
@@ -176,8 +176,8 @@ impl ProcessingExceptionHandler for DeadLetters {
     }
 }
 impl ProductionExceptionHandler for DeadLetters {
-    fn handle(&self, _: &ErrorHandlerContext<'_>, _: &str, _: &Error) -> HandlerResponse {
-        HandlerResponse::fail()
+    fn handle(&self, _: &ErrorHandlerContext<'_>, _: &ProducerRecord<'_>, _: &Error) -> ProductionHandlerResponse {
+        ProductionHandlerResponse::fail()
     }
     fn handle_serialization(
         &self,
@@ -190,8 +190,8 @@ impl ProductionExceptionHandler for DeadLetters {
     }
 }
 impl ProductionExceptionHandler for Continue {
-    fn handle(&self, _: &ErrorHandlerContext<'_>, _: &str, _: &Error) -> HandlerResponse {
-        HandlerResponse::resume()
+    fn handle(&self, _: &ErrorHandlerContext<'_>, _: &ProducerRecord<'_>, _: &Error) -> ProductionHandlerResponse {
+        ProductionHandlerResponse::resume()
     }
     fn handle_serialization(&self, _: &ErrorHandlerContext<'_>, _: &str, _: SerdeOrigin, _: &Error) -> HandlerResponse {
         HandlerResponse::resume()

@@ -1,7 +1,7 @@
 //! What a case computed against what the JVM did.
 
 use serde_json::Value as Json;
-use vltava_streams::Error;
+use vltava_streams::{Error, task::TaskId};
 
 /// What playing a case gave, in the shape of `expected`.
 #[derive(Debug, Default)]
@@ -136,6 +136,8 @@ fn chain(error: &Error) -> Vec<String> {
         Error::MissingSerde { .. } => &["StreamsException", "ConfigException"],
         Error::Serialization { .. } | Error::Deserialization { .. } => &["StreamsException", "SerializationException"],
         Error::User { type_name, .. } => return vec![(*type_name).to_owned()],
+        // Of a global processor the JVM gives the error itself, without node and record.
+        Error::Processing { source, task, .. } if *task == TaskId::GLOBAL.to_string() => return chain(source),
         Error::Processing { source, .. } | Error::Flush { source, .. } => {
             return std::iter::once("StreamsException".to_owned()).chain(chain(source)).collect();
         }

@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Result},
     record::{Change, Headers, Record, ValueAndTimestamp},
     store::{StoreAccess, StoreHandle, StoreRef, StoreSet},
-    task::{Instantiation, Process, RecordContext, TaskCtx, TaskId},
+    task::{Instantiation, Process, RecordContext, TaskCtx, TaskId, guarded},
     topology::Topology,
 };
 
@@ -386,7 +386,11 @@ impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> TransformNode<K, V, T> 
 impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> Process<K, Change<V>> for TransformNode<K, V, T> {
     fn init(&mut self, slot: usize, ctx: &mut TaskCtx) -> Result<()> {
         self.out.init(slot, ctx)?;
-        self.transformer.init(&mut TransformerContext { task: ctx, stores: &self.stores })
+        let done = guarded(|| self.transformer.init(&mut TransformerContext { task: ctx, stores: &self.stores }));
+        done.map_err(|source| {
+            let (node, task) = (ctx.rt.node_name(self.id).to_owned(), ctx.rt.task_id.to_string());
+            Box::new(Error::Processing { node, task, position: None, source })
+        })
     }
 
     fn process(&mut self, record: Record<K, Change<V>>, ctx: &mut TaskCtx) -> Result<()> {

@@ -1,0 +1,188 @@
+//! Records of a thread that the producer or the broker refused for good.
+//!
+//! Every record is sent with a tag: the number of its origin here, and the offset of the source record. So a record costs
+//! nothing but its tag as long as it succeeds, and if it fails, the production exception handler is told where it came
+//! from.
+
+use std::{mem, sync::Arc};
+
+use parking_lot::Mutex;
+use vltava_client::{
+    ClientError, Producer,
+    producer::{FailedRecord, ProducerRecord as ClientRecord, RecordTag},
+};
+use vltava_protocol::ErrorCode;
+
+use super::{collector::views, wait::wait};
+use crate::{
+    config::StreamsConfig,
+    error::{Error, Result},
+    handler::{DeadLetter, ErrorHandlerContext, ProductionHandlerResponse, ProductionHandlerResult},
+    record::{Header, Headers},
+    task::{ProducerRecord, TaskId, guarded},
+};
+
+/// Where records come from: all of this is the same for many of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) task: TaskId,
+    /// `None` for changelogs.
+    pub(super) node: Option<Arc<str>>,
+    /// The source topic; `None` outside of records.
+    pub(super) topic: Option<Arc<str>>,
+    pub(super) partition: i32,
+    /// Whether these are dead letters, for which no further ones are written.
+    pub(super) is_dead_letter: bool,
+}
+
+/// What a thread's tasks share.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    origins: Mutex<Vec<Origin>>,
+    /// Records that the producer did not take.
+    refused: Mutex<Vec<FailedRecord>>,
+}
+
+/// What is to be done about the task whose record failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The record is given up.
+    Dropped(TaskId),
+    /// The task begins anew from its last commit.
+    BeginAnew(TaskId),
+}
+
+impl Failures {
+    /// The number of an origin: the same for equal ones.
+    pub(super) fn owner(&self, origin: Origin) -> u32 {
+        let mut origins = self.origins.lock();
+        let known = origins.iter().position(|known| *known == origin);
+        let at = known.unwrap_or_else(|| {
+            origins.push(origin);
+            origins.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    /// The producer did not take a record.
+    #[cold]
+    pub(super) fn refuse(&self, record: &ClientRecord<'_>, tag: RecordTag, error: ClientError) {
+        self.refused.lock().push(FailedRecord::refused(record, tag, error));
+    }
+
+    /// What has failed since the last time.
+    pub(super) fn take(&self, producer: &Producer) -> Vec<FailedRecord> {
+        let mut failed = producer.take_failed();
+        failed.append(&mut mem::take(&mut *self.refused.lock()));
+        failed
+    }
+
+    /// Asks the production exception handler about a record, and sends its dead letters.
+    ///
+    /// # Errors
+    /// With node, task and source record, if the handler chose to fail, or is not to be asked.
+    pub(super) fn settle(&self, failed: FailedRecord, config: &StreamsConfig, producer: &Producer) -> Result<Verdict> {
+        let origin = self.origins.lock().get(failed.tag.owner as usize).cloned();
+        let Some(origin) = origin else { return Err(Error::internal("a record without origin has failed")) };
+        let headers: Headers =
+            failed.headers.iter().map(|(key, value)| Header { key: key.clone(), value: value.clone() }).collect();
+        let context = ErrorHandlerContext {
+            topic: origin.topic.as_deref(),
+            partition: origin.partition,
+            offset: failed.tag.position,
+            headers: &headers,
+            processor_node_id: origin.node.as_deref().unwrap_or_default(),
+            task_id: origin.task,
+            timestamp: failed.timestamp.unwrap_or(-1),
+            source_raw_key: None,
+            source_raw_value: None,
+        };
+        let record = ProducerRecord {
+            topic: &failed.topic,
+            partition: failed.partition,
+            timestamp: failed.timestamp,
+            headers: &headers,
+            key: failed.key.as_deref(),
+            value: failed.value.as_deref(),
+        };
+        let may_retry = failed.error.is_retriable();
+        let is_hopeless = is_hopeless(&failed.error);
+        let error = Box::new(Error::Production { topic: failed.topic.to_string(), source: failed.error.clone() });
+        if is_hopeless {
+            return Err(located(error, &origin, failed.tag.position));
+        }
+        let handler = config.production_exception_handler();
+        let response = guarded(|| Ok(handler.handle(&context, &record, &error)));
+        let ProductionHandlerResponse { result, dead_letters } =
+            response.map_err(|panic| located(panic, &origin, failed.tag.position))?;
+        if origin.is_dead_letter && !dead_letters.is_empty() {
+            tracing::warn!(topic = %failed.topic, "a dead letter could not be sent: {error}");
+        } else {
+            self.send_dead_letters(dead_letters, &origin, failed.tag.position, producer);
+        }
+        match result {
+            ProductionHandlerResult::Retry if may_retry => {
+                tracing::warn!(task = %origin.task, "begins anew from its last commit: {error}");
+                Ok(Verdict::BeginAnew(origin.task))
+            }
+            ProductionHandlerResult::Continue => {
+                tracing::error!(task = %origin.task, node = context.processor_node_id, "giving a record up: {error}");
+                Ok(Verdict::Dropped(origin.task))
+            }
+            ProductionHandlerResult::Fail | ProductionHandlerResult::Retry => {
+                Err(located(error, &origin, failed.tag.position))
+            }
+        }
+    }
+
+    fn send_dead_letters(&self, letters: Vec<DeadLetter>, origin: &Origin, position: i64, producer: &Producer) {
+        if letters.is_empty() {
+            return;
+        }
+        let owner = self.owner(Origin { is_dead_letter: true, ..origin.clone() });
+        let tag = RecordTag { owner, position };
+        for letter in letters {
+            let headers = views(&letter.headers);
+            let record = ClientRecord {
+                topic: &letter.topic,
+                partition: letter.partition,
+                timestamp: letter.timestamp,
+                key: letter.key.as_deref(),
+                value: letter.value.as_deref(),
+                headers: &headers,
+            };
+            if let Err(error) = wait(producer.send_tagged(record, tag)) {
+                self.refuse(&record, tag, error);
+            }
+        }
+    }
+}
+
+fn located(source: Box<Error>, origin: &Origin, offset: i64) -> Box<Error> {
+    let node = origin.node.as_deref().unwrap_or("the changelog of a store").to_owned();
+    let position = origin.topic.clone().map(|topic| (topic, origin.partition, offset));
+    Box::new(Error::Processing { node, task: origin.task.to_string(), position, source })
+}
+
+/// Whether every record would meet this error, so that nobody is asked about one of them.
+fn is_hopeless(error: &ClientError) -> bool {
+    let Some(code) = error.code() else {
+        return matches!(error, ClientError::Closed | ClientError::InvalidState { .. });
+    };
+    matches!(
+        code,
+        ErrorCode::TopicAuthorizationFailed
+            | ErrorCode::GroupAuthorizationFailed
+            | ErrorCode::ClusterAuthorizationFailed
+            | ErrorCode::TransactionalIdAuthorizationFailed
+            | ErrorCode::SaslAuthenticationFailed
+            | ErrorCode::SecurityDisabled
+            | ErrorCode::InvalidTopicException
+            | ErrorCode::UnknownServerError
+            | ErrorCode::OffsetMetadataTooLarge
+            | ErrorCode::ProducerFenced
+            | ErrorCode::InvalidProducerIdMapping
+            | ErrorCode::InvalidProducerEpoch
+            | ErrorCode::OutOfOrderSequenceNumber
+    )
+}

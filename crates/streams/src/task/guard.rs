@@ -1,0 +1,20 @@
+//! Panics of application code, as errors.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::{Error, Result};
+
+/// Turns a panic into [`Error::Panic`]. Every hop from node to node is guarded, so that a panic ends at the node of the
+/// code that panicked and unwinds no other; there it goes to the processing exception handler as an error would.
+#[inline(always)] // Nothing but a landing pad as long as nobody panics.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(panicked(&*payload)))
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Box<Error> {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    Box::new(Error::Panic(text.unwrap_or_else(|| "no message".to_owned())))
+}

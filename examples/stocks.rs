@@ -429,24 +429,16 @@ mod tests {
     }
 
     #[test]
-    fn averages_are_the_means_of_the_last_weeks() -> Result<()> {
+    fn averages_and_crosses_of_the_crisis_are_those_of_a_loop() -> Result<()> {
         let quotes = quotes()?;
         let driver = run(&quotes.iter().map(|quote| ("S&P 500", quote.clone())).collect::<Vec<_>>())?;
-        let told = driver.output_topic::<String, Average>(AVERAGES).read_values()?;
-        for weeks in [SHORT, LONG] {
-            let expected: Vec<_> = means(&quotes, weeks.into()).into_iter().map(|(_, mean)| mean).collect();
-            let told: Vec<_> = told.iter().filter(|average| average.weeks == weeks).map(|a| a.mean).collect();
-            assert_eq!(told, expected, "{weeks} weeks");
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn the_crosses_of_the_crisis() -> Result<()> {
-        let quotes = quotes()?;
-        let driver = run(&quotes.iter().map(|quote| ("S&P 500", quote.clone())).collect::<Vec<_>>())?;
-        // Where the difference of the two means changes its sign.
         let (short, long) = (means(&quotes, SHORT.into()), means(&quotes, LONG.into()));
+        let told = driver.output_topic::<String, Average>(AVERAGES).read_values()?;
+        for (weeks, expected) in [(SHORT, &short), (LONG, &long)] {
+            let told: Vec<_> = told.iter().filter(|average| average.weeks == weeks).map(|a| a.mean).collect();
+            assert_eq!(told, expected.iter().map(|(_, mean)| *mean).collect::<Vec<_>>(), "{weeks} weeks");
+        }
+        // Where the difference of the two means changes its sign.
         let above: Vec<_> =
             long.iter().map(|(end, long)| (*end, short.iter().any(|(at, short)| at == end && short > long))).collect();
         let mut expected = Vec::new();

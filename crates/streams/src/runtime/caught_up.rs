@@ -6,6 +6,7 @@ use vltava_client::{ClientError, TopicPartition, admin::OffsetSpec, config::Isol
 
 use super::{
     kafka_streams::{KafkaStreams, Shared},
+    state::State,
     wait::wait,
 };
 use crate::error::{Error, Result};
@@ -16,7 +17,8 @@ const STEP: Duration = Duration::from_millis(10);
 impl KafkaStreams {
     /// Waits on this thread until the application has worked off its topics: the committed offsets of its group have
     /// reached the ends of its source topics and of its repartition topics, as they are at that moment. So whatever it
-    /// makes of records that were written before is in its output topics and stores. False after `timeout`.
+    /// makes of records that were written before is in its output topics and stores; and it is in state `RUNNING` then, so
+    /// that the stores can be asked. False after `timeout`.
     ///
     /// For tests and jobs that end; Kafka has nothing of the kind. All instances of the application count, and records
     /// that are written meanwhile as well. Offsets move with commits, so a short `commit.interval.ms` makes it quick; a
@@ -55,7 +57,9 @@ impl KafkaStreams {
             self.shared.must_run()?;
             // Until the topics are made there is nothing to be behind of.
             let topics = self.shared.source_topics();
-            if !topics.is_empty() && self.shared.has_committed_all(topics).await.map_err(asking)? {
+            let is_done = !topics.is_empty() && self.shared.has_committed_all(topics).await.map_err(asking)?;
+            // One thread may have done it all before the others have joined; stores do not answer until they have.
+            if is_done && self.state() == State::Running {
                 return Ok(());
             }
             tokio::time::sleep(STEP).await;

@@ -121,6 +121,10 @@ where
 }
 
 /// Streams that are grouped by the same key and aggregated into one table.
+///
+/// Nulls, order, store and topics are those of [`KGroupedStream`](super::KGroupedStream); there is one store for all
+/// streams, and each whose key has changed has a repartition topic of its own. Topics of all streams must have equally
+/// many partitions.
 pub struct CogroupedKStream<K, A> {
     pub(super) graph: Shared,
     pub(super) inputs: Vec<Rc<dyn Input<K, A>>>,

@@ -18,6 +18,13 @@ use crate::{
 };
 
 /// A stream about to be aggregated by key.
+///
+/// Records with a null key or value are dropped and counted. They are taken in as they come, in order or not; a row's
+/// timestamp is the greatest of its records. Rows are in a timestamped key-value store, named after the operator or by
+/// [`Materialized`], with the changelog topic `APPLICATION-STORE-changelog`. With a cache
+/// (`statestore.cache.max.bytes`) only the last change of a row between two commits is sent on. If the key has changed
+/// since the source, the records first go through the topic `APPLICATION-STORE-repartition`, or one with the name that the
+/// grouping has.
 pub struct KGroupedStream<K, V> {
     pub(crate) stream: KStream<K, V>,
     /// The repartition topic's name, if the user gave one.
@@ -172,6 +179,21 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
 
     /// Combines the values of every key, two at a time; the first value stands for itself. Records with a null key or
     /// value are dropped.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// let bids = builder.stream::<String, i64>("bids");
+    /// bids.group_by_key().reduce(|highest, bid| highest.max(bid)).to_stream().to("highest");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let bids = driver.input_topic::<String, i64>("bids");
+    /// for bid in [5, 3, 8] {
+    ///     bids.pipe("vase".to_owned(), bid)?;
+    /// }
+    /// let highest = driver.output_topic::<String, Option<i64>>("highest");
+    /// assert_eq!(highest.read_values()?, [Some(5), Some(5), Some(8)]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn reduce(
         &self,
         reducer: impl Fn(V::Some, V::Some) -> V::Some + Send + Sync + 'static,

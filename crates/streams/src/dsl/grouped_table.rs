@@ -22,6 +22,12 @@ use crate::{
 };
 
 /// A table about to be aggregated by another key than its own.
+///
+/// Every change of a row takes its old value out of the group it was in and its new one into the group it comes to. Both
+/// travel through the topic `APPLICATION-STORE-repartition`, or one with the name that the grouping has, so for a moment a
+/// row may be in neither. Rows of the result are in a timestamped key-value store with the changelog topic
+/// `APPLICATION-STORE-changelog`; their timestamp is the greatest of what they were made of. Of a versioned table, updates
+/// that are older than their row do not count.
 pub struct KGroupedTable<K, V> {
     graph: Shared,
     node: NodeId,
@@ -129,6 +135,22 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
 
     /// Combines the values of every key: `adder` takes a new value in, `subtractor` an old one out. The first value
     /// stands for itself.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let all = stock.group_by(|_, n| ("all".to_owned(), *n)).reduce(|sum, n| sum + n, |sum, n| sum - n);
+    /// all.to_stream().to("all");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let stock = driver.input_topic::<String, i64>("stock");
+    /// stock.pipe("tea".to_owned(), 10)?;
+    /// stock.pipe("gin".to_owned(), 5)?;
+    /// stock.pipe("tea".to_owned(), 7)?;
+    /// let all = driver.output_topic::<String, Option<i64>>("all").read_key_values_to_map()?;
+    /// assert_eq!(all["all"], Some(12));
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn reduce(
         &self,
         adder: impl Fn(V, V) -> V + Send + Sync + 'static,

@@ -35,6 +35,12 @@ use crate::{
 ///
 /// A handle is cheap: a clone is the same point, and what is attached to it gets the same records. `K` and `V` are the
 /// types of keys and values; where nulls may occur they are `Option`s.
+///
+/// Operators that look at one record at a time (`filter`, `map`, `peek`, `split` …) keep its timestamp and headers, do not
+/// care in which order records come, give a null to the function like any other value, and make neither topic nor store.
+/// Those that may change the key mark the stream: a grouping, join or `to_table` below sends the records through a
+/// repartition topic first, once for all of them where the optimiser may. An error or panic of a function goes to the
+/// [processing exception handler](crate::handler) with node, task and record.
 pub struct KStream<K, V> {
     pub(crate) graph: Shared,
     pub(crate) node: NodeId,

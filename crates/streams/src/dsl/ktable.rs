@@ -27,6 +27,11 @@ use crate::{
 ///
 /// Keys and values are never null: a row without value does not exist. Whether rows are kept in a store depends on
 /// what is asked of the table; a table with a name for its store always has one.
+///
+/// Operators keep the keys, so nothing is repartitioned but by [`group_by`](Self::group_by) and the joins by foreign key. A
+/// change that is older than the row it changes counts all the same, in the order of arrival, unless the table is versioned.
+/// A store that is made has the changelog topic `APPLICATION-STORE-changelog`. An error or panic of a function goes to the
+/// [processing exception handler](crate::handler) with node, task and record.
 pub struct KTable<K, V> {
     pub(crate) graph: Shared,
     pub(crate) node: NodeId,

@@ -20,7 +20,25 @@ use crate::{
 
 impl StreamsBuilder {
     /// The records of a topic, with the serdes of the types. Records with a null key or value are dropped where the
-    /// type has no null.
+    /// type has no null, and counted, as are those whose timestamp the extractor finds negative. What a serde cannot read
+    /// goes to the [deserialisation exception handler](crate::handler::DeserializationExceptionHandler).
+    ///
+    /// A task takes the record with the lowest timestamp of all its partitions first, and waits for those that have none
+    /// as `max.task.idle.ms` says; within a partition the order stays, also where timestamps go back. The topic must
+    /// exist.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// // The values may be null, the keys not.
+    /// builder.stream::<String, Option<i64>>("in").map_values(|n| n.unwrap_or(0)).to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let input = driver.input_topic::<String, Option<i64>>("in");
+    /// input.pipe("k".to_owned(), None)?;
+    /// input.pipe("k".to_owned(), Some(7))?;
+    /// assert_eq!(driver.output_topic::<String, i64>("out").read_values()?, [0, 7]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn stream<K, V>(&self, topic: &str) -> KStream<K, V>
     where
         K: Nullable<Some: DefaultSerde>,
@@ -93,6 +111,22 @@ impl StreamsBuilder {
 
     /// The newest value of every key of a topic, with the serdes of the types. Records with a null key are dropped, a
     /// null value deletes its row.
+    ///
+    /// The newest is what came last, also if its timestamp is lower; only a versioned store goes by the timestamps. Rows
+    /// are in a store if something below needs them or the store has a name. Its changelog topic is
+    /// `APPLICATION-STORE-changelog`; with `topology.optimization` the source topic itself serves.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// builder.table::<String, i64>("in").filter(|_, n| *n > 1).to_stream().to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let input = driver.input_topic::<String, Option<i64>>("in");
+    /// input.pipe("k".to_owned(), Some(2))?;
+    /// input.pipe("k".to_owned(), None)?;
+    /// assert_eq!(driver.output_topic::<String, Option<i64>>("out").read_values()?, [Some(2), None]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn table<K: DefaultSerde, V: DefaultSerde>(&self, topic: &str) -> KTable<K, V> {
         self.table_with(topic, Consumed::new(), Materialized::new())
     }

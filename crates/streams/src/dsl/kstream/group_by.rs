@@ -9,7 +9,20 @@ use crate::{
 };
 
 impl<K: Nullable, V: Nullable> KStream<K, V> {
-    /// Groups the records by the key they have. If the key has changed on the way they are repartitioned first.
+    /// Groups the records by the key they have. If the key has changed on the way they are repartitioned first, through
+    /// a topic named after the grouping, or after the store of the aggregation. Records with a null key are dropped.
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>("in").group_by_key().reduce(|a, b| a + b).to_stream().to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let input = driver.input_topic::<String, i64>("in");
+    /// input.pipe("k".to_owned(), 1)?;
+    /// input.pipe("k".to_owned(), 2)?;
+    /// assert_eq!(driver.output_topic::<String, Option<i64>>("out").read_values()?, [Some(1), Some(3)]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn group_by_key(&self) -> KGroupedStream<K, V> {
         self.group_by_key_with(Grouped::from_erased(self.key_serde.clone(), self.value_serde.clone()))
     }

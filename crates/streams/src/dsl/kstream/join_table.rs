@@ -83,6 +83,18 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
 
     /// Joins each record with the table's row of its key, or with none: a record whose key is null or has no row stays.
     /// Otherwise as [`join`](Self::join).
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let prices = builder.table::<String, i64>("prices");
+    /// orders.left_join(&prices, |n, price| price.map_or(-1, |price| n * price)).to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe("tea".to_owned(), 3)?;
+    /// assert_eq!(driver.output_topic::<String, i64>("out").read_values()?, [-1]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn left_join<V2: Data, R: Flow>(
         &self,
         table: &KTable<K::Some, V2>,

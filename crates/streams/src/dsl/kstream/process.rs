@@ -13,7 +13,10 @@ use crate::{
 
 impl<K: Flow, V: Flow> KStream<K, V> {
     /// Gives the records to a processor of the application, one instance per task. It may forward any keys, so a
-    /// grouping or join below repartitions.
+    /// grouping or join below repartitions; [`process_values`](Self::process_values) avoids that.
+    ///
+    /// It gets every record, nulls and late ones too, in the order of the task; it makes no store or topic but those of
+    /// the stores it is given. [`Processor`] has an example with a store and a timer.
     pub fn process<P>(&self, make: impl Fn() -> P + Send + Sync + 'static) -> KStream<P::KOut, P::VOut>
     where
         P: Processor<KIn = K, VIn = V>,
@@ -53,7 +56,33 @@ impl<K: Flow, V: Flow> KStream<K, V> {
         self.process_node("KSTREAM-PROCESSOR-", name, ids, true, make)
     }
 
-    /// Gives the records to a processor that keeps their keys, so that nothing is repartitioned after it.
+    /// Gives the records to a processor that keeps their keys, so that nothing is repartitioned after it. Otherwise as
+    /// [`process`](Self::process).
+    ///
+    /// ```
+    /// # use vltava_streams::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Result, StreamsBuilder, TopologyTestDriver};
+    /// struct Numbered(i64);
+    /// impl FixedKeyProcessor for Numbered {
+    ///     type K = String;
+    ///     type VIn = String;
+    ///     type VOut = String;
+    ///     fn process(
+    ///         &mut self,
+    ///         record: FixedKeyRecord<String, String>,
+    ///         ctx: &mut FixedKeyContext<'_, '_, Self>,
+    ///     ) -> Result<()> {
+    ///         self.0 += 1;
+    ///         let numbered = format!("{} {}", self.0, record.value);
+    ///         ctx.forward(record.with_value(numbered))
+    ///     }
+    /// }
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream("in").process_values(|| Numbered(0)).to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<String, String>("in").pipe("k".to_owned(), "a".to_owned())?;
+    /// assert_eq!(driver.output_topic::<String, String>("out").read_values()?, ["1 a"]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn process_values<P>(&self, make: impl Fn() -> P + Send + Sync + 'static) -> KStream<K, P::VOut>
     where
         P: FixedKeyProcessor<K = K, VIn = V>,

@@ -14,6 +14,9 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// Sends the records through an internal topic, so that they are partitioned by their key; always, whether or not
     /// the key has changed. The topic has as many partitions as the largest upstream.
     ///
+    /// It is `APPLICATION-NAME-repartition`, where the name is given or made from the operator's; what was processed is
+    /// deleted from it. Records with a null key are dropped, unless a left or outer join below keeps them (KIP-962).
+    ///
     /// ```
     /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
     /// let builder = StreamsBuilder::new();

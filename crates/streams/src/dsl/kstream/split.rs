@@ -84,7 +84,8 @@ impl<K, V> Branched<K, V> {
 }
 
 impl<K: Flow, V: Flow> KStream<K, V> {
-    /// Begins to split the stream into branches.
+    /// Begins to split the stream into branches. A record goes to the first branch whose predicate it satisfies; to the
+    /// default branch, or nowhere, if there is none. Keys stay, so nothing is repartitioned.
     ///
     /// ```
     /// # use vltava_streams::{Branched, StreamsBuilder, TopologyTestDriver};

@@ -15,7 +15,20 @@ use crate::{
 impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// Writes the records to a topic, which must exist. Serdes are those the stream was read with, as long as key and
     /// value have not changed, else those of the types. Windowed keys are partitioned without their window: all windows
-    /// of a key are where the key itself would be.
+    /// of a key are where the key itself would be. Timestamps and headers go along; a null key goes to any partition.
+    ///
+    /// What a serde cannot write, and what the broker refuses, goes to the
+    /// [production exception handler](crate::handler::ProductionExceptionHandler).
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>("in").to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<String, i64>("in").pipe("k".to_owned(), 5)?;
+    /// assert_eq!(driver.output_topic::<String, i64>("out").read_values()?, [5]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn to(&self, topic: &str)
     where
         K: Nullable<Some: DefaultSerde>,

@@ -21,6 +21,9 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// The newest value of every key; a null value deletes the row, a null key drops the record. If the key has
     /// changed on the way the records are repartitioned first.
     ///
+    /// A record that is older than its row replaces it all the same, unless the store keeps versions. Rows are in a
+    /// timestamped store with the changelog topic `APPLICATION-STORE-changelog`.
+    ///
     /// ```
     /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
     /// let builder = StreamsBuilder::new();

@@ -30,7 +30,8 @@ use crate::{
 type Predicate<K, V> = Arc<dyn Fn(&K, &V) -> Result<bool> + Send + Sync>;
 
 impl<K: Data, V: Data> KTable<K, V> {
-    /// The rows that satisfy a predicate. A row that stops to do so is deleted.
+    /// The rows that satisfy a predicate. A row that stops to do so is deleted. Where old values are not known, a row that
+    /// never satisfied it is deleted too, as in Kafka: those below see deletions of what was not there.
     ///
     /// ```
     /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};

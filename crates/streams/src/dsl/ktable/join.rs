@@ -40,6 +40,11 @@ struct Needs {
 impl<K: Data, V: Data> KTable<K, V> {
     /// The rows that both tables have, joined; an update of either side updates the result.
     ///
+    /// Rows meet by their key, so topics of both sides must have equally many partitions. A deletion of either side deletes
+    /// the result; a joiner that gives `None` does too. The result's timestamp is the greater of both. Rows of both are in
+    /// stores, their own or those of the tables above; the result has one only where it is given. Of versioned tables,
+    /// updates that are older than their row do not count.
+    ///
     /// ```
     /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
     /// let builder = StreamsBuilder::new();
@@ -75,7 +80,20 @@ impl<K: Data, V: Data> KTable<K, V> {
         join_tables(self, other, name, materialized, joiner, Needs { this: true, other: true })
     }
 
-    /// The rows of this table, joined with those of the other where it has them.
+    /// The rows of this table, joined with those of the other where it has them. A deletion of the other side joins the
+    /// row again, with nothing. Otherwise as [`join`](Self::join).
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// let (price, stock) = (builder.table::<String, i64>("price"), builder.table::<String, i64>("stock"));
+    /// price.left_join(&stock, |price, n| price * n.copied().unwrap_or(0)).to_stream().to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<String, i64>("price").pipe("tea".to_owned(), 3)?;
+    /// driver.input_topic::<String, i64>("stock").pipe("tea".to_owned(), 10)?;
+    /// assert_eq!(driver.output_topic::<String, Option<i64>>("out").read_values()?, [Some(0), Some(30)]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn left_join<V2: Data, R: Nullable>(
         &self,
         other: &KTable<K, V2>,
@@ -99,7 +117,20 @@ impl<K: Data, V: Data> KTable<K, V> {
         join_tables(self, other, name, materialized, joiner, Needs { this: true, other: false })
     }
 
-    /// The rows that any of the tables has; at least one side is there.
+    /// The rows that any of the tables has; at least one side is there. Otherwise as [`join`](Self::join).
+    ///
+    /// ```
+    /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// let (north, south) = (builder.table::<String, i64>("north"), builder.table::<String, i64>("south"));
+    /// let sum = |a: Option<&i64>, b: Option<&i64>| a.copied().unwrap_or(0) + b.copied().unwrap_or(0);
+    /// north.outer_join(&south, sum).to_stream().to("out");
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<String, i64>("south").pipe("tea".to_owned(), 3)?;
+    /// driver.input_topic::<String, i64>("north").pipe("tea".to_owned(), 4)?;
+    /// assert_eq!(driver.output_topic::<String, Option<i64>>("out").read_values()?, [Some(3), Some(7)]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
     pub fn outer_join<V2: Data, R: Nullable>(
         &self,
         other: &KTable<K, V2>,

@@ -30,7 +30,8 @@ impl<K: Data, V: Data> KTable<K, V> {
     /// Holds changes back until their window has closed, or for a time; of a key only the last one is sent on.
     ///
     /// What is held back is in memory, with a changelog topic `APPLICATION-NAME-store-changelog`. Time is the stream's:
-    /// a change leaves when a later record comes. The table must not be versioned.
+    /// a change leaves when a later record comes. The table must not be versioned. Keys stay, nothing is repartitioned; a
+    /// deletion is held back like any change, and swallowed where windows close.
     ///
     /// ```
     /// # use std::time::Duration;

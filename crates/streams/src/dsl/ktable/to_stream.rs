@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl<K: Flow, V: Flow> KTable<K, V> {
-    /// The changes as a stream; `None` for a row that was deleted.
+    /// The changes as a stream; `None` for a row that was deleted. With a cache above only the last change of a row between
+    /// two commits is there. Keys stay, so nothing is repartitioned.
     ///
     /// ```
     /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};

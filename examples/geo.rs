@@ -199,8 +199,8 @@ impl Processor for Geofence {
         let Record { key: truck, value: position, timestamp: time, .. } = record;
         let mut trucks = ctx.store(self.trucks)?;
         let before = trucks.get(&truck)?;
-        // A position that was overtaken by a newer one says nothing of where the truck is.
-        if before.as_ref().is_some_and(|before| time < before.time) {
+        // A position that came twice, or was overtaken by a newer one, says nothing new of where the truck is.
+        if before.as_ref().is_some_and(|before| time <= before.time) {
             return Ok(());
         }
         let driven = before.as_ref().map_or(0.0, |before| before.odometer_km + before.position.km_to(position));
@@ -448,7 +448,9 @@ mod tests {
         let driver = TopologyTestDriver::new(&topology(vec![hub]).unwrap()).unwrap();
         let positions = driver.input_topic::<String, Position>(POSITIONS);
         // A degree of latitude is 111 km. The fence reaches into the next cell of the grid.
-        for (minute, latitude) in [(0, 51.0), (60, 50.03), (120, 49.97), (90, 51.0), (300, 50.0), (360, 49.0)] {
+        for (minute, latitude) in
+            [(0, 51.0), (60, 50.03), (60, 50.03), (120, 49.97), (90, 51.0), (300, 50.0), (360, 49.0)]
+        {
             let position = Position { latitude, longitude: 14.0 };
             positions.pipe_at("truck".to_owned(), position, START + minute * MINUTE).unwrap();
         }

@@ -15,7 +15,8 @@ use vltava::{
     },
     embedded,
     streams::{
-        Consumed, Error, KafkaStreams, Serde, SerdeError, State, StreamsBuilder, StreamsConfig, StreamsConfigBuilder,
+        Consumed, Error, KafkaStreams, Materialized, Serde, SerdeError, State, StreamsBuilder, StreamsConfig,
+        StreamsConfigBuilder,
         handler::{DeadLetter, ErrorHandlerContext, ProductionExceptionHandler, ProductionHandlerResponse},
         serdes::StringSerde,
         task::ProducerRecord,
@@ -280,4 +281,19 @@ async fn what_may_pass_is_tried_again_from_the_last_commit() {
     }
     assert!(out.ends_with(&["a", "b", "c"].map(str::to_owned)), "{out:?}");
     close(streams).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changelog_that_misses_a_record_stops_the_task() {
+    let cluster = Cluster::start(["in", "out"].map(NewTopic::new)).await;
+    let builder = StreamsBuilder::new();
+    let small = Materialized::named("texts").with_logging_enabled([("max.message.bytes", "500")]);
+    let grouped = builder.stream::<String, String>("in").group_by_key();
+    grouped.reduce_with(None, small, |_, newest| newest).to_stream().to("out");
+    // Later records of the same changelog do not hide it.
+    cluster.send(&[b"a", &[b'x'; 2_000], b"b", b"c"]).await;
+    let failure = failure(start(&builder, cluster.config())).await;
+    let expected = "task 0_0 failed at the changelog of a store: cannot send to topic app-texts-changelog: ";
+    assert!(failure.starts_with(expected), "{failure}");
+    assert!(failure.contains("MESSAGE_TOO_LARGE"), "{failure}");
 }

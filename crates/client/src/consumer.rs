@@ -324,6 +324,12 @@ impl Consumer {
             leader: leader_of(&metadata, partition),
         };
         state.subscription.assigned_mut(partition)?.seek_unvalidated(position);
+        // With `auto.offset.reset` none the next poll would tell that an offset is missing; here it is.
+        let missing = state.subscription.initializing();
+        state.errors.retain(|error| match error {
+            ClientError::NoOffsetForPartition { partitions } => partitions.iter().any(|tp| missing.contains(tp)),
+            _ => true,
+        });
         state.fetcher.retain_assigned(&state.subscription);
         state.fetch_wanted = true;
         inner.drive(state, Instant::now());

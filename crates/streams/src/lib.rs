@@ -8,8 +8,6 @@
 //! Reading order: [`record`] and [`data`] (what flows), [`serdes`] (its bytes), `builder` and [`dsl`] (what is described),
 //! [`topology`] (what is built), [`task`] (what runs), [`store`] and [`state`] (what is kept).
 
-#![expect(dead_code, reason = "global stores build on parts that are already here")]
-
 mod builder;
 pub mod config;
 pub mod data;

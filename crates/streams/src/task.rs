@@ -25,7 +25,7 @@ pub use extractor::{
     UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,
 };
 use global::open_global_stores;
-pub(crate) use global::{GlobalTask, GlobalTaskOptions};
+pub(crate) use global::{GlobalTask, GlobalTaskOptions, read_global_stores};
 pub(crate) use guard::{guarded, panicked};
 use instantiate::make_stores;
 pub(crate) use instantiate::{Instantiation, resolve_serde};

@@ -94,7 +94,8 @@ fn nothing_can_be_scheduled_where_a_global_store_is_filled() {
     let driver = TopologyTestDriver::new(&builder.build().unwrap()).unwrap();
     let global = driver.input_topic::<String, Option<String>>("g");
     let refused = global.pipe(owned("a"), Some(owned("schedule"))).unwrap_err();
-    assert!(matches!(*refused, Error::IllegalArgument(_)), "{refused}");
+    let Error::Processing { node, source, .. } = &*refused else { panic!("{refused}") };
+    assert!(node == "KTABLE-SOURCE-0000000001" && matches!(**source, Error::IllegalArgument(_)), "{refused}");
 }
 
 #[test]
@@ -144,7 +145,7 @@ fn records_that_cannot_be_read_are_skipped() {
     assert_eq!(driver.store_names().unwrap(), [name]);
     let query = StateQueryRequest::in_store(name).with_query(KeyQuery::<String, i64>::with_key(owned("a")));
     let answers = driver.query(&query).unwrap();
-    assert_eq!(answers.only_partition_result().unwrap().unwrap().result().unwrap(), &Some(7));
+    assert_eq!(answers.global_result().unwrap().result().unwrap(), &Some(7));
     let rows = driver.store::<TimestampedKeyValueStore<String, i64>, _>(name, |store| store.all()).unwrap();
     assert_eq!(rows, [(owned("a"), ValueAndTimestamp::new(7, 3))]);
 }

@@ -70,6 +70,6 @@ pub struct StreamsMetadata {
 pub struct KeyQueryMetadata {
     /// The instance that has it; `None` where it does not tell its `application.server`, or nobody has it.
     pub active_host: Option<HostInfo>,
-    /// The partition.
+    /// The partition; -1 of a global store.
     pub partition: i32,
 }

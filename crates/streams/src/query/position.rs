@@ -106,8 +106,11 @@ impl PositionBound {
         self.0.is_empty()
     }
 
-    /// Whether a store's partition that is at `position` may answer.
+    /// Whether a store's partition that is at `position` may answer; a global store has partition -1, and all of a topic.
     pub(crate) fn permits(&self, position: &Position, partition: i32) -> bool {
+        if partition < 0 {
+            return position.clone().merge(&self.0) == *position;
+        }
         self.0.topics().all(|topic| match self.0.offset(topic, partition) {
             Some(least) => position.offset(topic, partition).is_some_and(|offset| offset >= least),
             None => true,
@@ -128,6 +131,15 @@ mod tests {
         assert!(bound.permits(&at(5), 0));
         assert!(bound.permits(&Position::empty(), 2));
         assert!(PositionBound::unbounded().permits(&Position::empty(), 0));
+    }
+
+    #[test]
+    fn a_global_store_must_be_far_enough_in_all_partitions() {
+        let bound = PositionBound::at(Position::empty().with_component("in", 0, 5).with_component("in", 1, 9));
+        let at = |offset| Position::empty().with_component("in", 0, 7).with_component("in", 1, offset);
+        assert!(!bound.permits(&at(8), -1));
+        assert!(bound.permits(&at(9), -1));
+        assert!(PositionBound::unbounded().permits(&Position::empty(), -1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The settings of the clients, taken from those of the application.
 //!
-//! A key with a prefix (`producer.`, `consumer.`, `main.consumer.`, `restore.consumer.`, `admin.`) is for that client
+//! A key with a prefix (`producer.`, `consumer.`, `main.consumer.`, `restore.consumer.`, `global.consumer.`, `admin.`) is for that client
 //! alone; one without is for every client that knows it. Streams has defaults of its own, and some that it insists on.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +94,22 @@ pub(super) fn restore_consumer(config: &StreamsConfig, client_id: &str) -> Resul
         ("auto.offset.reset", "earliest"),
         ("allow.auto.create.topics", "false"),
         ("max.poll.records", "1000"),
+    ];
+    let mut properties = with(properties, &fixed);
+    properties.remove("group.instance.id");
+    ConsumerConfig::from_properties(properties).map_err(client_error)
+}
+
+/// The consumer that reads the topics of global stores.
+pub(super) fn global_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
+    let known = keys(ConsumerConfig::definitions());
+    let properties = collect(config, &known, &[("max.poll.records", "1000")], &["consumer.", "global.consumer."])?;
+    // A position that is not there any more shows that the stores are not those of the topics.
+    let fixed = [
+        ("client.id", client_id),
+        ("enable.auto.commit", "false"),
+        ("auto.offset.reset", "none"),
+        ("allow.auto.create.topics", "false"),
     ];
     let mut properties = with(properties, &fixed);
     properties.remove("group.instance.id");

@@ -144,12 +144,15 @@ impl KafkaStreams {
     /// As there.
     pub fn streams_metadata_for_store(&self, store: &str) -> Result<Vec<StreamsMetadata>> {
         let mut metadata = self.metadata_for_all_streams_clients()?;
-        metadata.retain(|instance| instance.state_store_names.contains(store));
+        // Every instance has all of a global store.
+        let is_global = self.shared.global_store(store).is_some();
+        metadata.retain(|instance| is_global || instance.state_store_names.contains(store));
         Ok(metadata)
     }
 
     /// Which instance has a key of a store. `None` until the first rebalance, and where no instance is configured with
-    /// `application.server`. Of a window or session store the key is meant without its window.
+    /// `application.server`. Of a window or session store the key is meant without its window. Of
+    /// a global store it is this instance, and partition -1.
     ///
     /// # Errors
     /// [`Error::StreamsNotStarted`], [`Error::StreamsStopped`], [`Error::UnknownStateStore`], and those of the serde.
@@ -161,6 +164,9 @@ impl KafkaStreams {
     ) -> Result<Option<KeyQueryMetadata>> {
         self.shared.must_run()?;
         self.shared.known_store(store)?;
+        if self.shared.global_store(store).is_some() {
+            return Ok(Some(KeyQueryMetadata { active_host: self.shared.host.clone(), partition: -1 }));
+        }
         let sources = self.store_sources().remove(store).unwrap_or_default();
         let cluster = self.shared.cluster.lock();
         let known = sources.iter().filter_map(|topic| Some((cluster.partitions.get(topic)?, topic)));

@@ -16,6 +16,9 @@ use crate::{
     task::TaskId,
 };
 
+/// The name of the global stores' directory; Kafka's.
+const GLOBAL: &str = "global";
+
 /// What the name of a directory begins with that is being deleted. It is no task's any more, so a half deleted store is
 /// never opened.
 const DELETED: &str = ".deleted-";
@@ -80,12 +83,24 @@ impl StateDirectory {
         }
     }
 
+    /// The directory of the global stores.
+    pub(super) fn global(&self) -> PathBuf {
+        self.path.join(GLOBAL)
+    }
+
+    /// Deletes the global stores; they must be closed.
+    pub(super) fn delete_global(&self) -> Result<()> {
+        let path = self.global();
+        self.delete(&path)
+            .map_err(|error| Error::streams(format!("the directory {} cannot be deleted: {error}", path.display())))
+    }
+
     /// Deletes all stores; no thread may be at work.
     pub(super) fn delete_all(&self) -> Result<()> {
         let held = self.lock.lock();
         let _again = if held.is_none() { Some(lock_directory(&self.path)?) } else { None };
         let tasks = self.tasks_on_disk().into_iter().map(|task| task.to_string());
-        for name in tasks.chain(["global".to_owned()]) {
+        for name in tasks.chain([GLOBAL.to_owned()]) {
             let path = self.path.join(name);
             self.delete(&path).map_err(|error| {
                 Error::streams(format!("the directory {} cannot be deleted: {error}", path.display()))

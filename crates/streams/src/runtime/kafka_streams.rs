@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -20,11 +19,11 @@ use super::{
     clients,
     cluster::SharedCluster,
     directory::StateDirectory,
+    global::{self, Globals},
     restore::StateRestoreListener,
     setup::{self, Setup},
     state::State,
     task_manager::TaskManager,
-    thread::StreamThread,
     wait::wait,
 };
 use crate::{
@@ -32,7 +31,6 @@ use crate::{
     error::{Error, Result},
     query::HostInfo,
     state::{LsmEngine, LsmOptions},
-    task::panicked,
     topology::Topology,
 };
 
@@ -60,6 +58,8 @@ pub(super) struct Shared {
     /// The instance's `application.server`.
     pub(super) host: Option<HostInfo>,
     pub(super) cluster: SharedCluster,
+    /// The global stores, if the topology has any.
+    pub(super) globals: Option<Globals>,
     admin: Admin,
     runtime: tokio::runtime::Handle,
     state: watch::Sender<State>,
@@ -69,6 +69,8 @@ pub(super) struct Shared {
     closing: AtomicBool,
     /// Per thread: `None` once it has ended, else whether all its tasks are at work.
     threads: Mutex<Vec<Option<bool>>>,
+    /// How many stream threads have not ended.
+    alive: watch::Sender<usize>,
     /// Per thread its tasks, for queries; nothing while it is being made.
     managers: Mutex<Vec<Weak<Mutex<TaskManager>>>>,
     failure: Mutex<Option<Box<Error>>>,
@@ -176,8 +178,56 @@ impl Shared {
         });
     }
 
+    /// The stream threads have begun to work, if there are any.
+    pub(super) fn global_stores_are_filled(&self) {
+        if self.threads.lock().is_empty() {
+            self.set_state(State::Running);
+        }
+    }
+
+    /// Closes the application for a failure, whatever its handler says.
+    pub(super) fn fail_for_good(&self, error: Box<Error>) {
+        if self.response_to(&error) == StreamThreadExceptionResponse::ReplaceThread {
+            tracing::warn!("the thread cannot be replaced: the application closes");
+        }
+        self.fail(error);
+    }
+
+    pub(super) fn fail(&self, error: Box<Error>) {
+        self.failure.lock().get_or_insert(error);
+        self.set_state(State::PendingError);
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Waits on this thread until all stream threads have ended.
+    pub(super) fn wait_for_stream_threads(&self) {
+        let mut alive = self.alive.subscribe();
+        let _ = wait(alive.wait_for(|alive| *alive == 0));
+    }
+
+    /// A stream thread has ended. Where there are global stores, their thread is the last to end.
+    pub(super) fn stream_thread_ended(&self, thread: usize) {
+        if let Some(thread) = self.threads.lock().get_mut(thread) {
+            *thread = None;
+        }
+        let mut last = false;
+        self.alive.send_modify(|alive| {
+            *alive = alive.saturating_sub(1);
+            last = *alive == 0;
+        });
+        if last && self.globals.is_none() {
+            self.finish();
+        }
+    }
+
+    /// All threads have ended.
+    pub(super) fn finish(&self) {
+        let failed = *self.state.borrow() == State::PendingError;
+        self.set_state(if failed { State::Error } else { State::NotRunning });
+    }
+
     /// What the application's handler wants done about a thread's failure.
-    fn response_to(&self, error: &Error) -> StreamThreadExceptionResponse {
+    pub(super) fn response_to(&self, error: &Error) -> StreamThreadExceptionResponse {
         match &*self.uncaught.lock() {
             Some(handler) => handler(error),
             None => StreamThreadExceptionResponse::ShutdownClient,
@@ -262,9 +312,6 @@ impl KafkaStreams {
         for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key)) {
             tracing::warn!("the setting `{key}` {value} has no effect in this version");
         }
-        if !topology.global_stores.is_empty() {
-            return Err(Box::new(Error::Unsupported("global stores in a running application".to_owned())));
-        }
         if config.get("bootstrap.servers").is_none_or(str::is_empty) {
             return Err(Box::new(Error::Config("`bootstrap.servers` is missing".to_owned())));
         }
@@ -299,6 +346,7 @@ impl KafkaStreams {
         let shared = Shared {
             directory,
             engine,
+            globals: Globals::of(&topology),
             topology: Arc::new(topology),
             config: Arc::new(config),
             client_id,
@@ -313,6 +361,7 @@ impl KafkaStreams {
             setup: Mutex::default(),
             closing: AtomicBool::new(false),
             threads: Mutex::default(),
+            alive: watch::Sender::new(0),
             managers: Mutex::default(),
             failure: Mutex::default(),
             last_purge: AtomicI64::new(now_ms()),
@@ -338,7 +387,8 @@ impl KafkaStreams {
         *self.shared.uncaught.lock() = Some(Box::new(handler));
     }
 
-    /// Starts `num.stream.threads` threads and returns; [`state`](Self::state) tells how far they are. Missing topics and
+    /// Starts `num.stream.threads` threads, and one for global stores if there are any, and returns. The others begin when
+    /// the global stores have all that is in their topics; [`state`](Self::state) tells how far they are. Missing topics and
     /// an unreachable cluster are met there and lead to `ERROR`; [`failure`](Self::failure) says why.
     ///
     /// # Errors
@@ -348,14 +398,26 @@ impl KafkaStreams {
         if self.state() != State::Created {
             return Err(Error::streams(format!("cannot start in state {}", self.state())));
         }
-        let count = usize::try_from(self.shared.config.get_long("num.stream.threads")).unwrap_or(1);
+        let count = match self.shared.topology.has_tasks() {
+            true => usize::try_from(self.shared.config.get_long("num.stream.threads")).unwrap_or(1),
+            // As in Kafka, where there are only global stores.
+            false if self.shared.globals.is_some() => 0,
+            false => 1,
+        };
         *self.shared.managers.lock() = (0..count).map(|_| Weak::new()).collect();
         *self.shared.threads.lock() = vec![Some(false); count];
+        self.shared.alive.send_replace(count);
         self.shared.set_state(State::Rebalancing);
+        if self.shared.globals.is_some() {
+            let shared = self.shared.clone();
+            let spawned =
+                thread::Builder::new().name("GlobalStreamThread".to_owned()).spawn(move || global::run(&shared));
+            handles.push(spawned.map_err(|error| Error::streams(format!("the global thread: {error}")))?);
+        }
         for index in 0..count {
             let shared = self.shared.clone();
             let name = format!("StreamThread-{}", index + 1);
-            let spawned = thread::Builder::new().name(name).spawn(move || run_thread(&shared, index));
+            let spawned = thread::Builder::new().name(name).spawn(move || super::thread::run(&shared, index));
             handles.push(spawned.map_err(|error| Error::streams(format!("a stream thread: {error}")))?);
         }
         Ok(())
@@ -442,38 +504,4 @@ fn random() -> u128 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let half = || u128::from(RandomState::new().build_hasher().finish());
     (half() << 64) | half()
-}
-
-/// The life of a thread: restarted or not after a failure, as the application's handler says.
-fn run_thread(shared: &Arc<Shared>, index: usize) {
-    let _context = shared.runtime.enter();
-    super::queries::on_stream_thread();
-    loop {
-        let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
-        let ended = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(ended) => ended,
-            Err(panic) => Err(panicked(&*panic)),
-        };
-        let Err(error) = ended else { break };
-        tracing::error!(thread = index + 1, "stream thread failed: {error}");
-        let replace = shared.response_to(&error) == StreamThreadExceptionResponse::ReplaceThread;
-        if replace && !shared.is_closing() {
-            shared.set_thread_running(index, false);
-            continue;
-        }
-        shared.failure.lock().get_or_insert(error);
-        shared.set_state(State::PendingError);
-        shared.closing.store(true, Ordering::Release);
-        break;
-    }
-    let mut threads = shared.threads.lock();
-    if let Some(thread) = threads.get_mut(index) {
-        *thread = None;
-    }
-    let all_ended = threads.iter().all(Option::is_none);
-    drop(threads);
-    if all_ended {
-        let failed = *shared.state.borrow() == State::PendingError;
-        shared.set_state(if failed { State::Error } else { State::NotRunning });
-    }
 }

@@ -12,6 +12,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
+    global::Globals,
     kafka_streams::{KafkaStreams, Shared},
     state::State,
     task_manager::TaskManager,
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     query::{
-        FailureReason, Query, QueryFailure, QueryResult, QueryableStoreType, Scope, StateQueryRequest,
+        FailureReason, QueriedStore, Query, QueryFailure, QueryResult, QueryableStoreType, Scope, StateQueryRequest,
         StateQueryResult, StoreQueryParameters, StoreSource, ThreadMetadata, ThreadState, Visit,
     },
 };
@@ -52,11 +53,17 @@ enum Thread {
 impl Shared {
     pub(super) fn known_store(&self, name: &str) -> Result<usize> {
         let id = self.topology.stores.iter().find(|(_, store)| store.name == name).map(|(id, _)| *id);
-        id.ok_or_else(|| {
+        id.or_else(|| self.global_store(name)).ok_or_else(|| {
             Box::new(Error::UnknownStateStore(format!(
                 "Cannot get state store {name} because no such store is registered in the topology."
             )))
         })
+    }
+
+    /// The number of a global store.
+    pub(super) fn global_store(&self, name: &str) -> Option<usize> {
+        let mut stores = self.topology.global_stores.iter().map(|global| &global.factory);
+        stores.find(|store| store.name == name).map(|store| store.id)
     }
 
     fn query_threads(&self) -> Vec<Thread> {
@@ -104,6 +111,11 @@ impl StoreSource for LocalStores {
         let shared = self.0.upgrade().ok_or_else(stopped)?;
         shared.must_run()?;
         let Scope { store_name, partition, stale_stores } = scope;
+        if let (Some(globals), Some(id)) = (&shared.globals, shared.global_store(store_name)) {
+            let mut reader = globals.reader(store_name)?;
+            let Some(mut store) = QueriedStore::of(&mut reader.ctx, id) else { return Ok(()) };
+            return visit(&mut store).map(|_| ());
+        }
         let id = shared.known_store(store_name)?;
         let mut found = false;
         for thread in shared.query_threads() {
@@ -195,6 +207,10 @@ impl KafkaStreams {
             ))));
         }
         let mut results = StateQueryResult::new();
+        if let (Some(globals), Some(id)) = (&shared.globals, shared.global_store(request.store_name())) {
+            results.set_global(ask_global(globals, id, request));
+            return Ok(results);
+        }
         for thread in shared.query_threads() {
             let Thread::Alive(manager) = thread else { continue };
             let done = ask(&mut manager.lock(), id, request, &mut results);
@@ -231,6 +247,27 @@ impl KafkaStreams {
         });
         Ok(metadata.collect())
     }
+}
+
+/// Asks a global store.
+fn ask_global<Q: Query>(globals: &Globals, id: usize, request: &StateQueryRequest<Q>) -> QueryResult<Q::Result> {
+    let started = Instant::now();
+    let name = request.store_name();
+    let mut result = match globals.reader(name) {
+        Ok(mut reader) => {
+            let position = reader.position.clone();
+            match QueriedStore::of(&mut reader.ctx, id) {
+                Some(mut store) => request.run(&mut store, position),
+                None => QueryResult::new(Err(QueryFailure::new(FailureReason::DoesNotExist, name)), None),
+            }
+        }
+        Err(error) => QueryResult::new(Err(QueryFailure::new(FailureReason::NotPresent, error.to_string())), None),
+    };
+    if request.execution_info_enabled() {
+        let nanos = started.elapsed().as_nanos();
+        result.add_execution_info(format!("Handled in global store {name} in {nanos}ns"));
+    }
+    result
 }
 
 /// Asks the tasks of one thread; breaks off when nothing more is wanted.

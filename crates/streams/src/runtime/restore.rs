@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use vltava_client::{ClientError, Consumer, TopicPartition};
 
-use super::{task_manager::headers, wait::wait};
+use super::{records::headers, wait::wait};
 use crate::{
     error::{Error, Result},
     task::{Task, TaskId},

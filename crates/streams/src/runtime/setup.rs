@@ -50,7 +50,10 @@ pub(super) async fn prepare(topology: &Topology, config: &StreamsConfig, admin: 
 }
 
 /// The partitions of those topics that exist.
-async fn existing(admin: &Admin, topics: impl IntoIterator<Item = &String>) -> Result<BTreeMap<String, i32>> {
+pub(super) async fn existing(
+    admin: &Admin,
+    topics: impl IntoIterator<Item = &String>,
+) -> Result<BTreeMap<String, i32>> {
     let mut existing = BTreeMap::new();
     for (topic, description) in admin.describe_topics(topics.into_iter().cloned()).await {
         match description {

@@ -22,6 +22,7 @@ use super::{
     failures::Failures,
     kafka_streams::{Shared, now_ms},
     offset_metadata,
+    records::input_batches,
     restore::{Plan, Restored, Restorer, StoreChangelog},
     setup::Setup,
     wait::wait,
@@ -29,9 +30,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     query::ThreadState,
-    record::{Header, Headers},
     state::TaskDirectory,
-    task::{InputBatch, InputRecord, Task, TaskId, TaskOptions, TaskScope},
+    task::{Task, TaskId, TaskOptions, TaskScope},
 };
 
 /// Records of a task that are processed before the clock is read again and the other tasks have their turn.
@@ -268,7 +268,7 @@ impl TaskManager {
             config: self.shared.config.clone(),
             collector: Box::new(collector),
             state_dir: Some(TaskDirectory { path: directory.clone(), engine: self.shared.engine.clone() }),
-            globals: None,
+            globals: self.shared.globals.as_ref().map(|globals| globals.stores().clone()),
             scope: TaskScope::Subtopology,
             now: now_ms(),
         };
@@ -442,23 +442,13 @@ impl TaskManager {
             Some((active, queue))
         });
         let Some((active, queue)) = owner else { return Ok(()) };
-        for batch in records.batches() {
-            let buffer = batch.buffer();
-            let mut input = InputBatch::new(buffer.clone(), batch.leader_epoch());
-            for record in batch.iter() {
-                input.push(InputRecord {
-                    offset: record.offset(),
-                    timestamp: record.timestamp(),
-                    key: record.key().and_then(|key| position(buffer, key)),
-                    value: record.value().and_then(|value| position(buffer, value)),
-                    headers: headers(&record),
-                });
-            }
+        for input in input_batches(records) {
+            let first = input.first_offset();
             active.task.add_records(queue, input)?;
             if !active.first.contains_key(partition)
-                && let Some(first) = batch.iter().next()
+                && let Some(first) = first
             {
-                active.first.insert(partition.clone(), first.offset());
+                active.first.insert(partition.clone(), first);
             }
         }
         let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
@@ -622,21 +612,4 @@ fn is_rebalance(error: &ClientError) -> bool {
         ErrorCode::StaleMemberEpoch,
     ];
     error.code().is_some_and(|code| moved.contains(&code))
-}
-
-/// Where a slice of a buffer lies in it.
-fn position(buffer: &[u8], slice: &[u8]) -> Option<std::ops::Range<u32>> {
-    let start = (slice.as_ptr() as usize).checked_sub(buffer.as_ptr() as usize)?;
-    let end = start.checked_add(slice.len()).filter(|end| *end <= buffer.len())?;
-    Some(u32::try_from(start).ok()?..u32::try_from(end).ok()?)
-}
-
-pub(super) fn headers(record: &vltava_protocol::record::RecordView<'_>) -> Headers {
-    record
-        .headers()
-        .map(|header| Header {
-            key: header.key().into_owned(),
-            value: header.value().map(bytes::Bytes::copy_from_slice),
-        })
-        .collect()
 }

@@ -1,6 +1,7 @@
 //! A stream thread: polls, restores, processes, punctuates and commits, in turns.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,12 +15,16 @@ use vltava_client::{
 use super::{
     assignor::StreamsAssignor,
     clients,
-    kafka_streams::{Shared, now_ms},
+    global::Globals,
+    kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
     restore::Restorer,
     task_manager::TaskManager,
     wait::wait,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    task::panicked,
+};
 
 /// How long a thread waits for changelog records before it looks after its other tasks.
 const RESTORE_POLL: Duration = Duration::from_millis(20);
@@ -213,5 +218,33 @@ impl StreamThread {
         }
         let until_commit = self.commit_interval.saturating_sub(self.last_commit.elapsed());
         self.poll_time.min(until_commit.max(Duration::from_millis(1)))
+    }
+}
+
+/// The life of a thread, which begins when the global stores are there.
+pub(super) fn run(shared: &Arc<Shared>, index: usize) {
+    let _context = shared.runtime().enter();
+    super::queries::on_stream_thread();
+    if shared.globals.as_ref().is_none_or(Globals::wait_until_filled) {
+        work(shared, index);
+    }
+    shared.stream_thread_ended(index);
+}
+
+/// Restarted or not after a failure, as the application's handler says.
+fn work(shared: &Arc<Shared>, index: usize) {
+    loop {
+        let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
+        let ended = match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(ended) => ended,
+            Err(panic) => Err(panicked(&*panic)),
+        };
+        let Err(error) = ended else { return };
+        tracing::error!(thread = index + 1, "stream thread failed: {error}");
+        let replace = shared.response_to(&error) == StreamThreadExceptionResponse::ReplaceThread;
+        if !replace || shared.is_closing() {
+            return shared.fail(error);
+        }
+        shared.set_thread_running(index, false);
     }
 }

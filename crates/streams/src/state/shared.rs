@@ -23,6 +23,13 @@ impl fmt::Debug for GlobalStores {
     }
 }
 
+impl GlobalStores {
+    /// Forgets the engines; those who have handles keep them.
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
 /// Whose engine a store gets.
 #[derive(Clone, Copy)]
 pub(crate) enum Sharing<'a> {

@@ -228,6 +228,11 @@ impl GlobalTask {
         &mut self.ctx
     }
 
+    /// Closes processors and leaves the stores as of the last commit that reached them.
+    pub(crate) fn abandon(&mut self) -> Result<()> {
+        self.close_nodes()
+    }
+
     /// Closes processors and stores; returns the first failure.
     pub(crate) fn close(&mut self) -> Result<()> {
         let mut first = self.close_nodes();
@@ -278,4 +283,17 @@ pub(super) fn open_global_stores(
         }
     }
     Ok(())
+}
+
+/// A context with the global stores to read, for who is no task.
+pub(crate) fn read_global_stores(
+    topology: &Topology,
+    config: &Arc<StreamsConfig>,
+    stores: &GlobalStores,
+    now: i64,
+) -> Result<TaskCtx> {
+    let rt = Runtime::new(TaskId::GLOBAL, config, Box::new(NoCollector), Arc::from([]), now);
+    let mut ctx = TaskCtx::new(rt);
+    open_global_stores(topology, &mut ctx, Sharing::Reader(stores), None)?;
+    Ok(ctx)
 }

@@ -63,6 +63,11 @@ impl InputBatch {
         InputBatch { buffer: Bytes::from(buffer), leader_epoch: None, records }
     }
 
+    /// The offset of the first record.
+    pub(crate) fn first_offset(&self) -> Option<i64> {
+        self.records.front().map(|record| record.offset)
+    }
+
     /// The buffer, the leader epoch and the records.
     pub(super) fn into_parts(self) -> (Bytes, Option<i32>, VecDeque<InputRecord>) {
         (self.buffer, self.leader_epoch, self.records)

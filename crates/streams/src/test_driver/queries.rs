@@ -45,7 +45,12 @@ impl TopologyTestDriver {
             position.advance(topic.clone(), 0, next - 1);
         }
         let mut results = StateQueryResult::new();
+        let is_global = driver.global_stores.iter().any(|global| global == name);
         let mut store = QueriedStore::of(driver.ctx_of(name), id).ok_or_else(unknown)?;
+        if is_global {
+            results.set_global(request.run(&mut store, position));
+            return Ok(results);
+        }
         if request.asks(0) {
             let mut result = request.run(&mut store, position);
             if request.execution_info_enabled() {

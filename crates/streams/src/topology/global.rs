@@ -145,6 +145,11 @@ impl Topology {
         Ok(())
     }
 
+    /// Whether there is anything but global stores.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.node_groups().iter().any(|group| !self.is_global_group(group))
+    }
+
     pub(crate) fn is_global_store(&self, store: usize) -> bool {
         self.global_stores.iter().any(|global| global.factory.id == store)
     }

@@ -240,6 +240,9 @@ async fn an_application_may_have_global_stores_alone() {
     streams.start().unwrap();
     await_running(&streams);
     assert_eq!(product(&streams, "a").as_deref(), Some("apple"));
+    world.send("products", &[("a", "apricot")]).await;
+    assert!(blocking(|| streams.wait_until_caught_up(PATIENCE)).unwrap());
+    assert_eq!(product(&streams, "a").as_deref(), Some("apricot"));
     close(streams);
 }
 

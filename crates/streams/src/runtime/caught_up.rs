@@ -20,6 +20,8 @@ impl KafkaStreams {
     /// makes of records that were written before is in its output topics and stores; and it is in state `RUNNING` then, so
     /// that the stores can be asked. False after `timeout`.
     ///
+    /// Global stores have what is in their topics then.
+    ///
     /// For tests and jobs that end; Kafka has nothing of the kind. All instances of the application count, and records
     /// that are written meanwhile as well. Offsets move with commits, so a short `commit.interval.ms` makes it quick; a
     /// partition that is read from its end (`auto.offset.reset` latest) counts from the first record that was read.
@@ -57,7 +59,11 @@ impl KafkaStreams {
             self.shared.must_run()?;
             // Until the topics are made there is nothing to be behind of.
             let topics = self.shared.source_topics();
-            let is_done = !topics.is_empty() && self.shared.has_committed_all(topics).await.map_err(asking)?;
+            let committed = match self.shared.topology.has_tasks() {
+                true => !topics.is_empty() && self.shared.has_committed_all(topics).await.map_err(asking)?,
+                false => true,
+            };
+            let is_done = committed && self.shared.global_stores_have_all().await.map_err(asking)?;
             // One thread may have done it all before the others have joined; stores do not answer until they have.
             if is_done && self.state() == State::Running {
                 return Ok(());
@@ -72,6 +78,20 @@ fn asking(error: ClientError) -> Box<Error> {
 }
 
 impl Shared {
+    /// Whether the global stores have what is in their topics now.
+    async fn global_stores_have_all(&self) -> Result<bool, ClientError> {
+        let Some(globals) = &self.globals else { return Ok(true) };
+        let Some(next) = globals.next_offsets() else { return Ok(false) };
+        let latest = next.keys().map(|partition| (partition.clone(), OffsetSpec::Latest));
+        for (partition, end) in self.admin().list_offsets(latest, IsolationLevel::ReadUncommitted).await {
+            let end = end?.offset;
+            if next.get(&partition).is_some_and(|next| *next < end) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn has_committed_all(&self, topics: Vec<String>) -> Result<bool, ClientError> {
         let admin = self.admin();
         let committed = admin.list_consumer_group_offsets(self.config.application_id(), None).await?;

@@ -52,6 +52,8 @@ pub(super) struct Globals {
 pub(super) struct Reader {
     pub(super) ctx: TaskCtx,
     pub(super) position: Position,
+    /// The offsets from which the thread will go on.
+    next: BTreeMap<TopicPartition, i64>,
 }
 
 impl Globals {
@@ -71,6 +73,11 @@ impl Globals {
         let mut phase = self.phase.subscribe();
         let reached = wait(phase.wait_for(|phase| *phase != Phase::Bootstrapping));
         reached.is_ok_and(|phase| *phase == Phase::Following)
+    }
+
+    /// The offsets from which the thread will go on, once the stores are filled.
+    pub(super) fn next_offsets(&self) -> Option<BTreeMap<TopicPartition, i64>> {
+        self.reader.lock().as_ref().map(|reader| reader.next.clone())
     }
 
     /// The stores for a query.
@@ -203,7 +210,7 @@ impl GlobalThread {
             self.consumer.seek(&partition, offset).map_err(failed)?;
         }
         let ctx = read_global_stores(&self.shared.topology, &self.shared.config, &globals.stores, now_ms())?;
-        *globals.reader.lock() = Some(Reader { ctx, position: Position::empty() });
+        *globals.reader.lock() = Some(Reader { ctx, position: Position::empty(), next: BTreeMap::new() });
         self.tell_position(globals);
         globals.phase.send_replace(Phase::Following);
         self.shared.global_stores_are_filled();
@@ -216,6 +223,9 @@ impl GlobalThread {
         for (topic, partitions) in self.task.offsets() {
             for (partition, next) in partitions.iter().filter(|(_, next)| **next > 0) {
                 reader.position.advance(topic.clone(), *partition, next - 1);
+            }
+            for (partition, next) in partitions {
+                reader.next.insert(TopicPartition::new(topic.as_str(), *partition), *next);
             }
         }
     }
@@ -243,12 +253,27 @@ impl GlobalThread {
                 }
                 dirty = true;
             }
-            if dirty {
+            if records.is_empty() {
+                self.pass_over_gaps()?;
+            }
+            if dirty || records.is_empty() {
                 self.tell_position(globals);
             }
             if dirty && self.last_commit.elapsed() >= interval {
                 self.commit()?;
                 dirty = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is no record, such as the marker of a transaction, is behind the consumer too.
+    fn pass_over_gaps(&mut self) -> Result<()> {
+        for partition in self.consumer.assignment() {
+            match wait(self.consumer.position(&partition)) {
+                Ok(position) => self.task.set_offset(partition.topic(), partition.partition(), position),
+                Err(error) if error.is_retriable() => return Ok(()),
+                Err(error) => return Err(client_failed("looking positions up", &error)),
             }
         }
         Ok(())

@@ -14,7 +14,6 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    #[allow(dead_code, reason = "for the group handlers, which follow")]
     /// The client's host, in the form Kafka shows it in group descriptions.
     pub(crate) fn host(&self) -> String {
         format!("/{}", self.address.ip())

@@ -15,6 +15,7 @@ pub mod dsl;
 mod error;
 pub mod handler;
 mod java;
+mod metrics;
 mod murmur3;
 pub mod processor;
 pub mod query;
@@ -40,6 +41,7 @@ pub use dsl::{
     UnlimitedWindows,
 };
 pub use error::{Error, Result, SerdeError, SerdeOrigin};
+pub use metrics::MetricName;
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
 pub use record::{AggregationWithHeaders, Change, Header, Headers, Record, ValueAndTimestamp, ValueTimestampHeaders};
 pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
@@ -50,6 +52,6 @@ pub use store::{
     TimestampedWindowStoreWithHeaders, VersionedKeyValueStore, VersionedPut, VersionedRecord, WindowStore,
 };
 pub use task::{Cancellable, PunctuationType};
-pub use test_driver::{MetricName, SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
+pub use test_driver::{SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
 pub use topology::{AutoOffsetReset, StoreInput, Topology, TopologyDescription};
 pub use windowed::{Window, Windowed, WindowedKey};

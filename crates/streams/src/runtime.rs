@@ -17,6 +17,7 @@ mod failures;
 mod global;
 mod internal_topics;
 mod kafka_streams;
+mod metrics;
 mod offset_metadata;
 mod queries;
 mod records;

@@ -1,6 +1,5 @@
 //! A topology without a broker: records in, records out, in a plain `#[test]`.
 
-mod metrics;
 mod queries;
 #[cfg(test)]
 mod tests;
@@ -17,14 +16,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use metrics::Counters;
-pub use metrics::MetricName;
 pub use topics::{TestInputTopic, TestOutputTopic, TestRecord};
 
 use crate::{
     config::StreamsConfig,
     data::{DefaultSerde, Nullable},
     error::{Error, Result},
+    metrics::{Counters, MetricName},
     record::Headers,
     serdes::SerdeRef,
     state::GlobalStores,
@@ -187,7 +185,10 @@ impl TopologyTestDriver {
         let (read, offsets) = (BTreeMap::new(), BTreeMap::new());
         let store_names = topology.store_names.clone();
         let global_stores = topology.global_stores.iter().map(|global| global.factory.name.clone()).collect();
-        let (counters, ends) = (Counters::new(&config), Ends::of(topology, config.application_id()));
+        let (counters, ends) = (
+            Counters::new(&config, std::thread::current().name().unwrap_or("main"), "0_0"),
+            Ends::of(topology, config.application_id()),
+        );
         let closed = false;
         let driver = Driver {
             task,

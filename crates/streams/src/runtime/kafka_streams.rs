@@ -292,9 +292,6 @@ fn refuse_unsupported(config: &StreamsConfig) -> Result<()> {
 const WITHOUT_EFFECT: &[&str] = &[
     "acceptable.recovery.lag",
     "max.warmup.replicas",
-    "metrics.num.samples",
-    "metrics.recording.level",
-    "metrics.sample.window.ms",
     "probing.rebalance.interval.ms",
     "task.timeout.ms",
     "window.size.ms",

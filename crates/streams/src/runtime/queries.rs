@@ -34,7 +34,7 @@ pub(super) fn on_stream_thread() {
     ON_STREAM_THREAD.set(true);
 }
 
-fn refuse_on_stream_thread() -> Result<()> {
+pub(super) fn refuse_on_stream_thread() -> Result<()> {
     if ON_STREAM_THREAD.get() {
         return Err(Box::new(Error::Unsupported(
             "a query on a stream thread, which would wait for itself: ask from another one".to_owned(),

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    metrics::{Counters, MetricName, ThreadCounters},
     query::ThreadState,
     state::TaskDirectory,
     task::{Task, TaskId, TaskOptions, TaskScope},
@@ -60,6 +61,7 @@ struct ActiveTask {
     committed: HashMap<TopicPartition, i64>,
     /// The first offset that was read of every input: where the task begins anew as long as nothing is committed.
     first: HashMap<TopicPartition, i64>,
+    counters: Counters,
 }
 
 pub(super) struct TaskManager {
@@ -79,6 +81,7 @@ pub(super) struct TaskManager {
     preferences: SharedPreferences,
     /// A failure inside of a rebalance callback, for the thread to end with.
     failure: Option<Box<Error>>,
+    counters: ThreadCounters,
 }
 
 fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
@@ -96,6 +99,7 @@ impl TaskManager {
     ) -> Self {
         let (tasks, pending) = (BTreeMap::new(), BTreeMap::new());
         let (assigned, failure, preferences) = (false, None, SharedPreferences::default());
+        let counters = ThreadCounters::new(&shared.config, &shared.thread_name(thread));
         TaskManager {
             shared,
             setup,
@@ -109,6 +113,7 @@ impl TaskManager {
             assigned,
             preferences,
             failure,
+            counters,
         }
     }
 
@@ -281,6 +286,7 @@ impl TaskManager {
             full: BTreeSet::new(),
             committed: HashMap::new(),
             first: HashMap::new(),
+            counters: Counters::new(&self.shared.config, self.counters.thread(), &id.to_string()),
         };
         for partition in &partitions {
             if let Some(queue) = active.task.queue(partition.topic()) {
@@ -486,6 +492,7 @@ impl TaskManager {
             total += done;
             if done > 0 {
                 active.task.maybe_punctuate_stream_time()?;
+                active.counters.update(&active.task, now);
             }
             let (task, inputs) = (&active.task, &active.inputs);
             active.full.retain(|partition| {
@@ -499,7 +506,14 @@ impl TaskManager {
         if !resumed.is_empty() {
             self.consumer.resume(&resumed).map_err(|error| client_failed("resuming", &error))?;
         }
+        self.counters.processed(total, now);
         Ok(total)
+    }
+
+    /// What this thread and its tasks have counted.
+    pub(super) fn metrics(&self, now: i64) -> BTreeMap<MetricName, f64> {
+        let of_tasks = self.tasks.values().flat_map(|active| active.counters.all(now));
+        self.counters.all(now).into_iter().chain(of_tasks).collect()
     }
 
     /// Runs wall-clock punctuations that are due.
@@ -548,6 +562,7 @@ impl TaskManager {
             active.committed_now(&offsets)?;
         }
         self.shared.committed(&self.setup, &offsets);
+        self.counters.committed(now_ms());
         Ok(true)
     }
 }

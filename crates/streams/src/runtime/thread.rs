@@ -91,7 +91,7 @@ impl StreamThread {
     pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Self> {
         let setup = shared.setup()?;
         let config = &shared.config;
-        let client_id = format!("{}-StreamThread-{}", shared.client_id, index + 1);
+        let client_id = shared.thread_name(index);
         let failed = |error: ClientError| client_failed("making the clients", &error);
         let producer = Producer::new(clients::producer(config, &format!("{client_id}-producer"))?).map_err(failed)?;
         let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Driver, SentRecord, metrics::record_size};
+use super::{Driver, SentRecord};
 use crate::{
     config::StreamsConfig,
     error::Result,
     handler::LogAndContinue,
+    metrics::record_size,
     record::Headers,
     state::GlobalStores,
     task::{GlobalTask, GlobalTaskOptions, InputBatch, TaskCtx},

@@ -1,8 +1,8 @@
-//! What the driver counts, under the names of Kafka Streams' metrics.
+//! What is counted, under the names of Kafka Streams' metrics.
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{config::StreamsConfig, record::Headers};
+use crate::{config::StreamsConfig, record::Headers, task::Task};
 
 /// The name of a metric, as Kafka's `MetricName`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +12,7 @@ pub struct MetricName {
     pub name: &'static str,
     /// Such as `stream-task-metrics`.
     pub group: &'static str,
-    /// `thread-id`, `task-id`, and where it applies `processor-node-id` and `topic`.
+    /// `client-id`, or `thread-id` and, of a task, `task-id`; where it applies `processor-node-id` and `topic`.
     pub tags: BTreeMap<&'static str, String>,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for MetricName {
 
 /// How often something happened: in all, and in each of the last spans of time, as Kafka's `Rate` keeps it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     total: u64,
     /// The oldest first.
     samples: Vec<Sample>,
@@ -41,13 +41,21 @@ struct Sample {
 
 /// `metrics.num.samples` and `metrics.sample.window.ms`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sampling {
+pub(crate) struct Sampling {
     samples: i64,
     window_ms: i64,
 }
 
+impl Sampling {
+    fn of(config: &StreamsConfig) -> Self {
+        let (samples, window_ms) =
+            (config.get_long("metrics.num.samples"), config.get_long("metrics.sample.window.ms"));
+        Sampling { samples: samples.max(1), window_ms: window_ms.max(1) }
+    }
+}
+
 impl Meter {
-    pub(super) fn record(&mut self, count: u64, now: i64, sampling: Sampling) {
+    pub(crate) fn record(&mut self, count: u64, now: i64, sampling: Sampling) {
         self.total += count;
         match self.samples.last_mut() {
             Some(sample) if now - sample.begin < sampling.window_ms => {
@@ -74,8 +82,8 @@ impl Meter {
     }
 }
 
-/// Counts by what they belong to.
-pub(super) struct Counters {
+/// What a task counts.
+pub(crate) struct Counters {
     thread: String,
     task: String,
     sampling: Sampling,
@@ -91,15 +99,12 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn new(config: &StreamsConfig) -> Self {
-        let thread = std::thread::current().name().unwrap_or("main").to_owned();
+    pub(crate) fn new(config: &StreamsConfig, thread: &str, task: &str) -> Self {
         let level = config.get("metrics.recording.level").unwrap_or_default();
-        let (samples, window_ms) =
-            (config.get_long("metrics.num.samples"), config.get_long("metrics.sample.window.ms"));
         Counters {
-            thread,
-            task: "0_0".to_owned(),
-            sampling: Sampling { samples: samples.max(1), window_ms: window_ms.max(1) },
+            thread: thread.to_owned(),
+            task: task.to_owned(),
+            sampling: Sampling::of(config),
             debug: !level.eq_ignore_ascii_case("INFO"),
             dropped: Meter::default(),
             processed_by_all: Meter::default(),
@@ -109,15 +114,26 @@ impl Counters {
         }
     }
 
-    pub(super) fn dropped(&mut self, total: u64, now: i64) {
+    /// Takes what the task has counted itself.
+    pub(crate) fn update(&mut self, task: &Task, now: i64) {
+        self.dropped(task.dropped_records(), now);
+        if self.debug {
+            task.processed().for_each(|(source, total)| self.processed(source, total, now));
+        }
+    }
+
+    pub(crate) fn dropped(&mut self, total: u64, now: i64) {
         let more = total.saturating_sub(self.dropped.total);
         if more > 0 {
             self.dropped.record(more, now, self.sampling);
         }
     }
 
-    pub(super) fn processed(&mut self, source: &str, total: u64, now: i64) {
-        let known = self.processed.entry(source.to_owned()).or_default();
+    pub(crate) fn processed(&mut self, source: &str, total: u64, now: i64) {
+        if !self.processed.contains_key(source) {
+            self.processed.insert(source.to_owned(), Meter::default());
+        }
+        let Some(known) = self.processed.get_mut(source) else { return };
         let more = total.saturating_sub(known.total);
         if more > 0 {
             known.record(more, now, self.sampling);
@@ -125,18 +141,18 @@ impl Counters {
         }
     }
 
-    pub(super) fn consumed(&mut self, source: &str, topic: &str, bytes: u64) {
+    pub(crate) fn consumed(&mut self, source: &str, topic: &str, bytes: u64) {
         let (records, sum) = self.consumed.entry((source.to_owned(), topic.to_owned())).or_default();
         (*records, *sum) = (*records + 1, *sum + bytes);
     }
 
-    pub(super) fn produced(&mut self, sink: &str, topic: &str, bytes: u64) {
+    pub(crate) fn produced(&mut self, sink: &str, topic: &str, bytes: u64) {
         let (records, sum) = self.produced.entry((sink.to_owned(), topic.to_owned())).or_default();
         (*records, *sum) = (*records + 1, *sum + bytes);
     }
 
     /// All of them, each with its value at `now`.
-    pub(super) fn all(&self, now: i64) -> BTreeMap<MetricName, f64> {
+    pub(crate) fn all(&self, now: i64) -> BTreeMap<MetricName, f64> {
         let mut metrics = BTreeMap::new();
         let tags = || BTreeMap::from([("thread-id", self.thread.clone()), ("task-id", self.task.clone())]);
         let mut add = |name, group, tags, value| metrics.insert(MetricName { name, group, tags }, value);
@@ -171,8 +187,50 @@ impl Counters {
     }
 }
 
+/// What a stream thread counts.
+pub(crate) struct ThreadCounters {
+    thread: String,
+    sampling: Sampling,
+    processed: Meter,
+    committed: Meter,
+}
+
+impl ThreadCounters {
+    pub(crate) fn new(config: &StreamsConfig, thread: &str) -> Self {
+        let sampling = Sampling::of(config);
+        ThreadCounters { thread: thread.to_owned(), sampling, processed: Meter::default(), committed: Meter::default() }
+    }
+
+    pub(crate) fn thread(&self) -> &str {
+        &self.thread
+    }
+
+    pub(crate) fn processed(&mut self, records: usize, now: i64) {
+        if records > 0 {
+            self.processed.record(records as u64, now, self.sampling);
+        }
+    }
+
+    pub(crate) fn committed(&mut self, now: i64) {
+        self.committed.record(1, now, self.sampling);
+    }
+
+    pub(crate) fn all(&self, now: i64) -> BTreeMap<MetricName, f64> {
+        let meters =
+            [("process-rate", "process-total", &self.processed), ("commit-rate", "commit-total", &self.committed)];
+        let values = meters
+            .into_iter()
+            .flat_map(|(rate, total, meter)| [(rate, meter.rate(now, self.sampling)), (total, meter.total as f64)]);
+        let name = |name| {
+            let tags = BTreeMap::from([("thread-id", self.thread.clone())]);
+            MetricName { name, group: "stream-thread-metrics", tags }
+        };
+        values.map(|(metric, value)| (name(metric), value)).collect()
+    }
+}
+
 /// What Kafka's clients count as the size of a record.
-pub(super) fn record_size(key: Option<&[u8]>, value: Option<&[u8]>, topic: &str, headers: &Headers) -> u64 {
+pub(crate) fn record_size(key: Option<&[u8]>, value: Option<&[u8]>, topic: &str, headers: &Headers) -> u64 {
     // Timestamp, offset and partition.
     let fixed = 8 + 8 + 4;
     let headers = headers.iter().map(|header| header.key.len() + header.value.as_ref().map_or(0, bytes::Bytes::len));

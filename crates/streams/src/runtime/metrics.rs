@@ -1,0 +1,54 @@
+//! What a running application has counted.
+
+use std::collections::BTreeMap;
+
+use super::{
+    kafka_streams::{KafkaStreams, Shared, now_ms},
+    queries::refuse_on_stream_thread,
+};
+use crate::{error::Result, metrics::MetricName};
+
+impl Shared {
+    /// The name of a thread, as Kafka's metrics and clients have it.
+    pub(super) fn thread_name(&self, index: usize) -> String {
+        format!("{}-StreamThread-{}", self.client_id, index + 1)
+    }
+}
+
+impl KafkaStreams {
+    /// What is counted, under Kafka's names: `alive-stream-threads` and `client-state` of the application; rates and totals
+    /// of records processed and of commits, by thread; rate and total of dropped records, by task; and by task and source
+    /// node those of records processed, with `metrics.recording.level` DEBUG. Rates are per second, over
+    /// `metrics.num.samples` spans of `metrics.sample.window.ms`. What belongs to a task goes with it.
+    ///
+    /// Waits for each thread until the end of its turn, which may be a commit.
+    ///
+    /// ```no_run
+    /// # fn example(streams: vltava_streams::KafkaStreams) -> vltava_streams::Result<()> {
+    /// for (name, value) in streams.metrics()? {
+    ///     println!("{name} {value}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) on a stream thread.
+    pub fn metrics(&self) -> Result<BTreeMap<MetricName, f64>> {
+        refuse_on_stream_thread()?;
+        let now = now_ms();
+        let (alive, managers) = self.shared.threads_and_managers();
+        let of_client = |name| {
+            let tags = BTreeMap::from([("client-id", self.shared.client_id.clone())]);
+            MetricName { name, group: "stream-metrics", tags }
+        };
+        let mut metrics = BTreeMap::from([
+            (of_client("alive-stream-threads"), alive.iter().filter(|alive| **alive).count() as f64),
+            (of_client("client-state"), f64::from(self.state() as u8)),
+        ]);
+        for manager in managers.iter().filter_map(std::sync::Weak::upgrade) {
+            metrics.append(&mut manager.lock().metrics(now));
+        }
+        Ok(metrics)
+    }
+}

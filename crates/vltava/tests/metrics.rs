@@ -1,0 +1,64 @@
+//! What a running application has counted.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use vltava::{
+    client::{Admin, AdminConfig, Producer, ProducerConfig, admin::NewTopic, producer::ProducerRecord},
+    embedded,
+    streams::{KafkaStreams, MetricName, StreamsBuilder, StreamsConfig},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The sum of a metric of a group over its tags.
+fn sum(metrics: &BTreeMap<MetricName, f64>, group: &str, name: &str) -> f64 {
+    let wanted = metrics.iter().filter(|(metric, _)| (metric.group, metric.name) == (group, name));
+    wanted.map(|(_, value)| value).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_and_what_was_dropped_are_counted() {
+    let (broker, directory) = (embedded::Broker::start(embedded::Config::default()).unwrap(), tempfile::tempdir());
+    let (address, directory) = (broker.bootstrap_servers(), directory.unwrap());
+    let admin = Admin::new(AdminConfig::from_properties([("bootstrap.servers", address)]).unwrap()).unwrap();
+    for (_, created) in admin.create_topics([NewTopic::new("in").partitions(2)]).await {
+        created.unwrap();
+    }
+    let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", address)]).unwrap()).unwrap();
+    for key in [Some("a"), None, Some("b"), Some("c"), None] {
+        let record = ProducerRecord::new("in").value("v");
+        let record = if let Some(key) = key { record.key(key) } else { record };
+        producer.send(record).await.unwrap().await.unwrap();
+    }
+
+    let builder = StreamsBuilder::new();
+    builder.stream::<Option<String>, String>("in").group_by_key().count();
+    let config = StreamsConfig::from_properties([
+        ("application.id", "counted"),
+        ("bootstrap.servers", address),
+        ("client.id", "here"),
+        ("commit.interval.ms", "20"),
+        ("metrics.recording.level", "DEBUG"),
+        ("num.stream.threads", "2"),
+        ("state.dir", directory.path().to_str().unwrap()),
+    ]);
+    let streams = KafkaStreams::new(builder.build().unwrap(), config.unwrap()).unwrap();
+    assert_eq!(sum(&streams.metrics().unwrap(), "stream-metrics", "client-state"), 0.0, "created");
+    streams.start().unwrap();
+    assert!(streams.wait_until_caught_up(PATIENCE).unwrap());
+
+    let metrics = streams.metrics().unwrap();
+    assert_eq!(sum(&metrics, "stream-metrics", "client-state"), 2.0, "running");
+    assert_eq!(sum(&metrics, "stream-metrics", "alive-stream-threads"), 2.0);
+    assert_eq!(sum(&metrics, "stream-thread-metrics", "process-total"), 5.0);
+    assert!(sum(&metrics, "stream-thread-metrics", "commit-total") >= 1.0);
+    assert_eq!(sum(&metrics, "stream-task-metrics", "dropped-records-total"), 2.0);
+    assert!(sum(&metrics, "stream-task-metrics", "dropped-records-rate") > 0.0);
+    let node = "KSTREAM-SOURCE-0000000000";
+    let of_node = metrics.keys().filter(|metric| metric.tags.get("processor-node-id").is_some_and(|id| id == node));
+    assert!(of_node.clone().any(|metric| metric.group == "stream-processor-node-metrics"), "{metrics:?}");
+    assert!(metrics.keys().any(|metric| metric.tags.get("thread-id").is_some_and(|id| id == "here-StreamThread-2")));
+    assert!(streams.close(PATIENCE));
+    assert_eq!(sum(&streams.metrics().unwrap(), "stream-metrics", "alive-stream-threads"), 0.0);
+}

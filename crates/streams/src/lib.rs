@@ -47,7 +47,7 @@ pub use record::{AggregationWithHeaders, Change, Header, Headers, Record, ValueA
 pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
 pub use serdes::{Json, Serde, SerdeRef};
 pub use store::{
-    GlobalStoreRef, KeyValueStore, SessionStore, SessionStoreWithHeaders, StoreBuilder, StoreRef,
+    GlobalStoreRef, KeyValueStore, OwnStore, SessionStore, SessionStoreWithHeaders, StateStore, StoreBuilder, StoreRef,
     TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore,
     TimestampedWindowStoreWithHeaders, VersionedKeyValueStore, VersionedPut, VersionedRecord, WindowStore,
 };

@@ -53,8 +53,7 @@ pub trait Query: Send + Sync {
     /// Asks a store.
     ///
     /// # Errors
-    /// Why the store does not answer.
-    #[doc(hidden)]
+    /// Why the store does not answer: [`QueriedStore::unknown_query`] where it is not one for this query.
     fn run(&self, store: &mut QueriedStore<'_>) -> Result<Self::Result, QueryFailure>;
 }
 

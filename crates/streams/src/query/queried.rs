@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     state::Order,
-    store::{KeyValueStore, SessionStore, StoreRef, VersionedKeyValueStore, WindowStore},
+    store::{KeyValueStore, OwnStore, SessionStore, StateStore, StoreRef, VersionedKeyValueStore, WindowStore},
     task::{Runtime, TaskCtx},
     windowed::Windowed,
 };
@@ -49,7 +49,8 @@ impl<'a> QueriedStore<'a> {
     }
 
     /// The answer of a store that the query is not for.
-    pub(super) fn unknown_query(&self, query: &str) -> QueryFailure {
+    #[must_use]
+    pub fn unknown_query(&self, query: &str) -> QueryFailure {
         let message = format!("the store {} doesn't know how to execute the given query ({query})", self.name());
         QueryFailure::new(FailureReason::UnknownQueryType, message)
     }
@@ -83,6 +84,11 @@ impl<'a> QueriedStore<'a> {
 
     pub(super) fn versioned<K: Flow, V: Flow>(&mut self) -> Option<&mut VersionedKeyValueStore<K, V>> {
         self.typed().map(|(store, _)| store)
+    }
+
+    /// The store as one of the application's own: what a [`Query`](super::Query) of its own is made for.
+    pub fn own<S: StateStore>(&mut self) -> Option<&mut S> {
+        self.typed::<OwnStore<S>>().map(|(store, _)| store.get_mut())
     }
 
     pub(super) fn session<K: Flow, V: Flow>(&mut self) -> Option<(&mut SessionStore<K, V>, &mut Runtime)> {

@@ -1,12 +1,15 @@
 //! What a running application has counted.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use vltava::{
     client::{Admin, AdminConfig, Producer, ProducerConfig, admin::NewTopic, producer::ProducerRecord},
     embedded,
-    streams::{KafkaStreams, MetricName, StreamsBuilder, StreamsConfig},
+    streams::{KafkaStreams, MetricName, State, StreamsBuilder, StreamsConfig},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,13 +28,6 @@ async fn records_and_what_was_dropped_are_counted() {
     for (_, created) in admin.create_topics([NewTopic::new("in").partitions(2)]).await {
         created.unwrap();
     }
-    let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", address)]).unwrap()).unwrap();
-    for key in [Some("a"), None, Some("b"), Some("c"), None] {
-        let record = ProducerRecord::new("in").value("v");
-        let record = if let Some(key) = key { record.key(key) } else { record };
-        producer.send(record).await.unwrap().await.unwrap();
-    }
-
     let builder = StreamsBuilder::new();
     builder.stream::<Option<String>, String>("in").group_by_key().count();
     let config = StreamsConfig::from_properties([
@@ -46,6 +42,22 @@ async fn records_and_what_was_dropped_are_counted() {
     let streams = KafkaStreams::new(builder.build().unwrap(), config.unwrap()).unwrap();
     assert_eq!(sum(&streams.metrics().unwrap(), "stream-metrics", "client-state"), 0.0, "created");
     streams.start().unwrap();
+    // What a task counts goes with it when it moves to the other thread.
+    let settled = || {
+        let threads = streams.metadata_for_local_threads().unwrap();
+        streams.state() == State::Running && threads.iter().all(|thread| thread.active_tasks().len() == 1)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !settled() {
+        assert!(Instant::now() < deadline, "{:?}", streams.metadata_for_local_threads());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", address)]).unwrap()).unwrap();
+    for key in [Some("a"), None, Some("b"), Some("c"), None] {
+        let record = ProducerRecord::new("in").value("v");
+        let record = if let Some(key) = key { record.key(key) } else { record };
+        producer.send(record).await.unwrap().await.unwrap();
+    }
     assert!(streams.wait_until_caught_up(PATIENCE).unwrap());
 
     let metrics = streams.metrics().unwrap();

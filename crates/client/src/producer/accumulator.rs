@@ -110,7 +110,7 @@ pub(crate) trait Observe {
     /// What he gets.
     type Tag;
     /// Makes it for the record with this index of the batch.
-    fn observe(self, completion: &Arc<BatchCompletion>, index: u32, timestamp: i64) -> Self::Tag;
+    fn observe(self, batch: &mut Batch, index: u32, timestamp: i64) -> Self::Tag;
 }
 
 /// By a future.
@@ -120,8 +120,8 @@ impl Observe for ByDelivery {
     type Tag = Delivery;
 
     #[inline]
-    fn observe(self, completion: &Arc<BatchCompletion>, index: u32, timestamp: i64) -> Delivery {
-        Delivery::new(Arc::clone(completion), index, timestamp)
+    fn observe(self, batch: &mut Batch, index: u32, timestamp: i64) -> Delivery {
+        Delivery::new(Arc::clone(&batch.completion), index, timestamp)
     }
 }
 
@@ -132,8 +132,8 @@ impl Observe for ByFlush {
     type Tag = ();
 
     #[inline]
-    fn observe(self, completion: &Arc<BatchCompletion>, _: u32, _: i64) {
-        completion.set_unobserved();
+    fn observe(self, batch: &mut Batch, _: u32, _: i64) {
+        batch.completion.set_unobserved();
     }
 }
 
@@ -143,8 +143,8 @@ pub(crate) struct ByCallback(pub(crate) Callback);
 impl Observe for ByCallback {
     type Tag = ();
 
-    fn observe(self, completion: &Arc<BatchCompletion>, index: u32, timestamp: i64) {
-        completion.add_callback(index, timestamp, self.0);
+    fn observe(self, batch: &mut Batch, index: u32, timestamp: i64) {
+        batch.completion.add_callback(index, timestamp, self.0);
     }
 }
 
@@ -155,8 +155,8 @@ impl Observe for ByTag {
     type Tag = ();
 
     #[inline]
-    fn observe(self, completion: &Arc<BatchCompletion>, index: u32, _: i64) {
-        completion.tag(index, self.0);
+    fn observe(self, batch: &mut Batch, index: u32, _: i64) {
+        batch.tags.push(index, self.0);
     }
 }
 
@@ -167,9 +167,9 @@ impl Observe for ByDeliveryAndTag {
     type Tag = Delivery;
 
     #[inline]
-    fn observe(self, completion: &Arc<BatchCompletion>, index: u32, timestamp: i64) -> Delivery {
-        completion.tag(index, self.0);
-        Delivery::new(Arc::clone(completion), index, timestamp)
+    fn observe(self, batch: &mut Batch, index: u32, timestamp: i64) -> Delivery {
+        batch.tags.push(index, self.0);
+        Delivery::new(Arc::clone(&batch.completion), index, timestamp)
     }
 }
 
@@ -258,7 +258,7 @@ impl Accumulator {
             && fits(builder, room, record, timestamp)
         {
             let index = write(builder, record, timestamp)?;
-            let tag = observe.observe(&batch.completion, index, timestamp);
+            let tag = observe.observe(batch, index, timestamp);
             return Ok(Appended::Done { tag, is_batch_start: false, wake: false });
         }
         let size = self.batch_memory(target).max(record.size_upper_bound());
@@ -308,8 +308,9 @@ impl Accumulator {
         };
         let completion = Arc::new(BatchCompletion::new(Arc::clone(&target.topic), target.partition));
         self.incomplete.lock().insert(ByAddress(Arc::clone(&completion)));
-        let tag = observe.observe(&completion, index, timestamp);
-        queue.batches.push_back(Batch::new(builder, completion, now, reserved));
+        let mut batch = Batch::new(builder, completion, now, reserved);
+        let tag = observe.observe(&mut batch, index, timestamp);
+        queue.batches.push_back(batch);
         target.waiting.store(u32::try_from(queue.batches.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         let was_active = std::mem::replace(&mut queue.is_active, true);
         if !was_active {
@@ -371,11 +372,12 @@ impl Accumulator {
     /// Keeps those records of a batch that have a tag for [`take_failed`](Self::take_failed).
     #[cold]
     fn keep_failed(&self, batch: &mut Batch, error: &ClientError) {
-        let completion = Arc::clone(&batch.completion);
-        let (topic, partition, tags) = completion.take_tags();
-        if tags.iter().next().is_none() {
+        let tags = std::mem::take(&mut batch.tags);
+        if tags.is_empty() {
             return;
         }
+        let completion = Arc::clone(&batch.completion);
+        let (topic, partition) = completion.place();
         let failed = batch.take_records().map(|records| tags.failed(topic, partition, records, error));
         match failed {
             Ok(Ok(records)) => {

@@ -9,6 +9,7 @@ use vltava_protocol::record::{
 };
 
 use super::delivery::BatchCompletion;
+use super::tags::Tags;
 use crate::error::ClientError;
 
 /// A batch that records are written to, or that waits to be sent.
@@ -16,6 +17,8 @@ use crate::error::ClientError;
 pub(crate) struct Batch {
     contents: Contents,
     pub(crate) completion: Arc<BatchCompletion>,
+    /// Of those records whose failure is told by them.
+    pub(crate) tags: Tags,
     /// When the first record came.
     pub(crate) created: Instant,
     /// How often it was sent.
@@ -48,6 +51,7 @@ impl Batch {
         Self {
             contents: Contents::Open(Box::new(builder)),
             completion,
+            tags: Tags::default(),
             created,
             attempts: 0,
             retry_at: None,
@@ -122,7 +126,7 @@ impl Batch {
     }
 
     /// Cuts a batch that the broker found too large into smaller ones with the same records. The parts take over memory,
-    /// age and waiting callers.
+    /// age, tags and waiting callers.
     pub(crate) fn split(
         mut self,
         topic: &Arc<str>,
@@ -140,11 +144,16 @@ impl Batch {
         let mut parts = Vec::with_capacity(builders.len());
         let mut starts = Vec::with_capacity(builders.len());
         let mut start = 0;
+        let mut tags = self.tags.iter().peekable();
         for builder in builders {
             let completion = Arc::new(BatchCompletion::new(Arc::clone(topic), partition));
             starts.push((start, Arc::clone(&completion)));
-            start += builder.count().unsigned_abs();
+            let end = start + builder.count().unsigned_abs();
             let mut part = Self::new(builder, completion, self.created, 0);
+            while let Some((index, tag)) = tags.next_if(|(index, _)| *index < end) {
+                part.tags.push(index - start, tag);
+            }
+            start = end;
             part.attempts = self.attempts;
             part.is_part = true;
             parts.push(part);

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 
 use super::record::RecordMetadata;
-use super::tags::{RecordTag, Tags};
 use crate::error::ClientError;
 
 /// What is called with a record's fate.
@@ -41,7 +40,6 @@ pub(crate) struct BatchCompletion {
 struct State {
     wakers: Vec<Option<Waker>>,
     callbacks: Vec<(u32, i64, Callback)>,
-    tags: Tags,
 }
 
 #[derive(Debug, Clone)]
@@ -75,15 +73,9 @@ impl BatchCompletion {
         self.state.lock().callbacks.push((index, timestamp, callback));
     }
 
-    /// A failure of the record with this index is to be told by this tag.
-    #[inline]
-    pub(crate) fn tag(&self, index: u32, tag: RecordTag) {
-        self.state.lock().tags.push(index, tag);
-    }
-
-    /// The tags of the batch's records, once; with its topic and partition.
-    pub(crate) fn take_tags(&self) -> (&Arc<str>, i32, Tags) {
-        (&self.topic, self.partition, std::mem::take(&mut self.state.lock().tags))
+    /// Topic and partition.
+    pub(crate) fn place(&self) -> (&Arc<str>, i32) {
+        (&self.topic, self.partition)
     }
 
     /// Settles the batch. Only the first time counts. Gives the error if records were sent without anybody to tell.
@@ -112,14 +104,8 @@ impl BatchCompletion {
         }
         let wakers = std::mem::take(&mut state.wakers);
         let callbacks = std::mem::take(&mut state.callbacks);
-        let tags = std::mem::take(&mut state.tags);
         let unobserved = self.unobserved.load(Ordering::Acquire);
         drop(state);
-        for (index, tag) in tags.iter() {
-            if let Some((part, index)) = part_of(&parts, index) {
-                part.tag(index, tag);
-            }
-        }
         for (_, part) in parts.iter().filter(|_| unobserved) {
             part.set_unobserved();
         }

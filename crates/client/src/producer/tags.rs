@@ -89,6 +89,10 @@ impl Tags {
         self.positions.push(tag.position);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
     /// Index and tag of every tagged record.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, RecordTag)> {
         let ends = self.runs.iter().skip(1).map(|run| run.at).chain([self.positions.len()]);

@@ -62,10 +62,18 @@ fn with(mut properties: Properties, fixed: &[(&str, &str)]) -> Properties {
     properties
 }
 
+/// The default of a thread's `buffer.memory`. A thread that is faster than the brokers fills any buffer; this one has more
+/// than five requests of `max.request.size` in it, all that can be on their way to a broker.
+const BUFFER_MEMORY: &str = "8388608";
+
 /// The producer of a thread.
 pub(super) fn producer(config: &StreamsConfig, client_id: &str) -> Result<ProducerConfig> {
     let known = keys(ProducerConfig::definitions());
-    let properties = collect(config, &known, &[("linger.ms", "100")], &["producer."])?;
+    let mut properties = collect(config, &known, &[("linger.ms", "100")], &["producer."])?;
+    // Larger records and batches than the default ones need what Kafka's producer has for them.
+    if !properties.contains_key("max.request.size") && !properties.contains_key("batch.size") {
+        properties.entry("buffer.memory".to_owned()).or_insert_with(|| BUFFER_MEMORY.to_owned());
+    }
     ProducerConfig::from_properties(with(properties, &[("client.id", client_id)])).map_err(client_error)
 }
 

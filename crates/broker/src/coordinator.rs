@@ -36,7 +36,7 @@ impl OffsetsLog for OffsetsTopic {
 
     fn read(&self, partition: i32, offset: i64, max_bytes: usize) -> Result<Bytes, ErrorCode> {
         let partition = self.partitions.by_name(CONSUMER_OFFSETS, partition)?;
-        partition.read(offset, -1, max_bytes, true, Isolation::ReadUncommitted).map(|read| read.records)
+        partition.read(offset, -1, max_bytes, true, Isolation::ReadUncommitted)?.read()
     }
 
     fn bounds(&self, partition: i32) -> Result<(i64, i64), ErrorCode> {

@@ -160,10 +160,10 @@ impl Exchange {
     fn reply<R: Request>(&self, version: i16, response: &R::Response) -> Result<Reply, Refusal> {
         let api = R::API_KEY;
         let unanswerable = |source| Refusal::Unanswerable { api, source };
-        let mut writer = Writer::new();
+        let mut writer = Writer::with_files();
         let header = ResponseHeader { correlation_id: self.correlation_id, ..ResponseHeader::default() };
         header.encode(&mut writer, api.response_header_version(version)).map_err(unanswerable)?;
         response.encode(&mut writer, version).map_err(unanswerable)?;
-        Ok(Reply::new(writer.into_chunks()))
+        Ok(Reply::new(writer.into_parts()))
     }
 }

@@ -46,6 +46,35 @@ fn every_version_of_produce_and_fetch_is_served() {
     }
 }
 
+/// Much is sent from the file, little is copied: in one answer.
+#[test]
+fn large_and_small_partitions_come_whole_in_one_answer() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 3, &[]);
+    let values: Vec<String> = (0..200).map(|i| format!("{i:01000}")).collect();
+    let large: Vec<&str> = values.iter().map(String::as_str).collect();
+    for (partition, batch) in [(0, &large[..]), (1, &["small"]), (2, &large[50..])] {
+        for _ in 0..3 {
+            let request = produce_request("t", partition, batch_of(batch, None, Compression::None), 1);
+            let response = client.call(9, &request);
+            assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+        }
+    }
+    for version in [4, 12] {
+        let response = client.call(version, &fetch_request("t", &[(0, 0), (1, 1), (2, 0)], 0));
+        let read: Vec<Vec<(i64, String)>> =
+            response.responses[0].partitions.iter().map(|data| records(data.records.as_ref().unwrap())).collect();
+        let expected = |first: i64, batch: &[&str], times: usize| -> Vec<(i64, String)> {
+            (first..).zip(batch.iter().cycle().take(batch.len() * times).map(|value| (*value).to_owned())).collect()
+        };
+        assert!(
+            read == [expected(0, &large, 3), expected(1, &["small"], 2), expected(0, &large[50..], 3)],
+            "{version}"
+        );
+    }
+}
+
 #[test]
 fn what_cannot_be_appended_is_refused_by_kafkas_codes() {
     let broker = start();

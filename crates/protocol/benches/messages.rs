@@ -20,7 +20,7 @@ fn main() {
 fn produce(partitions: i32) -> ProduceRequest {
     let data = |index| PartitionProduceData {
         index,
-        records: Some(Bytes::from(vec![0; 200])),
+        records: Some(Bytes::from(vec![0; 200]).into()),
         ..PartitionProduceData::default()
     };
     let topic = TopicProduceData {
@@ -37,7 +37,7 @@ fn fetch(partitions: i32) -> FetchResponse {
         high_watermark: 1000,
         last_stable_offset: 1000,
         log_start_offset: 0,
-        records: Some(Bytes::from(vec![0; 200])),
+        records: Some(Bytes::from(vec![0; 200]).into()),
         ..PartitionData::default()
     };
     let topic = FetchableTopicResponse {

@@ -9,12 +9,14 @@
 mod element;
 mod error;
 mod reader;
+mod records;
 mod tagged;
 mod varint;
 mod writer;
 
 pub use error::{DecodeError, EncodeError};
 pub use reader::{Reader, Tag};
+pub use records::{FileRecords, Records};
 pub use tagged::{TagWriter, UnknownTaggedField, UnknownTaggedFields};
 pub use varint::{MAX_VARINT_LEN, MAX_VARLONG_LEN, size_of_unsigned_varint, size_of_varint, size_of_varlong};
 pub use writer::Writer;

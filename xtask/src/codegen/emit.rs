@@ -22,7 +22,7 @@ fn imports(body: &str) -> String {
     if body.contains("impl Request for") {
         wire.push("Request");
     }
-    wire.extend(["TagWriter", "UnknownTaggedFields"].into_iter().filter(|name| uses(body, name)));
+    wire.extend(["Records", "TagWriter", "UnknownTaggedFields"].into_iter().filter(|name| uses(body, name)));
     wire.sort_unstable();
     let mut out = String::new();
     if uses(body, "Bytes") {
@@ -257,7 +257,8 @@ impl Type {
             Self::Float64 => "f64".into(),
             Self::Uuid => "Uuid".into(),
             Self::String => "String".into(),
-            Self::Bytes | Self::Records => "Bytes".into(),
+            Self::Bytes => "Bytes".into(),
+            Self::Records => "Records".into(),
             Self::Struct(name) => name.clone(),
             Self::Array(element) => format!("Vec<{}>", element.rust()),
         }
@@ -310,7 +311,8 @@ impl Field {
             (Default::Type, Type::Float64) => "0.0".into(),
             (Default::Type, Type::Uuid) => "Uuid::ZERO".into(),
             (Default::Type, Type::String) => "String::new()".into(),
-            (Default::Type, Type::Bytes | Type::Records) => "Bytes::new()".into(),
+            (Default::Type, Type::Bytes) => "Bytes::new()".into(),
+            (Default::Type, Type::Records) => "Records::default()".into(),
             (Default::Type, Type::Array(_)) => "Vec::new()".into(),
             (Default::Type, Type::Struct(name)) => format!("{name}::default()"),
             (Default::Type, _) => "0".into(),
@@ -355,7 +357,8 @@ impl Field {
         let opt = if optional { "opt_" } else { "" };
         match &self.kind {
             Type::String => format!("r.{opt}string({flexible})?"),
-            Type::Bytes | Type::Records => format!("r.{opt}bytes({flexible})?"),
+            Type::Bytes => format!("r.{opt}bytes({flexible})?"),
+            Type::Records => format!("r.{opt}records({flexible})?"),
             Type::Array(_) => format!("r.{opt}array(version, {flexible})?"),
             Type::Struct(_) if optional && self.tag.is_some() => {
                 format!("r.opt_tagged_struct(version, {flexible})?")
@@ -374,7 +377,8 @@ impl Field {
         if !self.is_option() {
             return match &self.kind {
                 Type::String => format!("w.string(&{this}, {flexible})"),
-                Type::Bytes | Type::Records => format!("w.bytes(&{this}, {flexible})"),
+                Type::Bytes => format!("w.bytes(&{this}, {flexible})"),
+                Type::Records => format!("w.records(&{this}, {flexible})"),
                 Type::Array(_) => format!("w.array(&{this}, version, {flexible})"),
                 Type::Struct(_) => format!("{this}.write(w, version, {flexible})"),
                 Type::Uuid => format!("w.uuid({this})NO_RESULT"),
@@ -383,7 +387,8 @@ impl Field {
         }
         let write = match &self.kind {
             Type::String => format!("w.opt_string({this}.as_deref(), {flexible})"),
-            Type::Bytes | Type::Records => format!("w.opt_bytes({this}.as_ref(), {flexible})"),
+            Type::Bytes => format!("w.opt_bytes({this}.as_ref(), {flexible})"),
+            Type::Records => format!("w.opt_records({this}.as_ref(), {flexible})"),
             Type::Array(_) => format!("w.opt_array({this}.as_deref(), version, {flexible})"),
             Type::Struct(_) if self.tag.is_some() => {
                 format!("w.opt_tagged_struct({this}.as_ref(), version, {flexible})")

@@ -14,13 +14,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
 };
 use vltava_protocol::messages::{FetchRequest, FetchResponse};
+use vltava_protocol::wire::Records;
 
 use crate::fetch_session::{Answered, FetchKey, FetchTarget, Opened, SessionRef};
 use crate::node::Node;
@@ -174,8 +174,9 @@ impl Fetch {
             let is_first = round.bytes == 0;
             let mut data = PartitionData { partition_index: wanted.key.partition, ..PartitionData::default() };
             let mut is_diverging = false;
-            match self.read_one(wanted, limit, is_first) {
-                Ok(read) => {
+            let read = self.read_one(wanted, limit, is_first).and_then(|read| Ok((read.records()?, read)));
+            match read {
+                Ok((records, read)) => {
                     data.high_watermark = read.high_watermark;
                     data.last_stable_offset = read.last_stable_offset;
                     data.log_start_offset = read.log_start_offset;
@@ -191,15 +192,15 @@ impl Fetch {
                         is_diverging = true;
                         data.diverging_epoch = EpochEndOffset { epoch, end_offset, ..EpochEndOffset::default() };
                     }
-                    let size = read.records.len();
+                    let size = records.len();
                     round.bytes += size;
                     left = left.saturating_sub(size);
-                    data.records = Some(read.records);
+                    data.records = Some(records);
                 }
                 Err(failure) => {
                     data.error_code = self.told(failure).code();
                     data.high_watermark = -1;
-                    data.records = Some(Bytes::new());
+                    data.records = Some(Records::default());
                 }
             }
             round.is_final |= is_diverging || data.error_code != 0;
@@ -251,7 +252,7 @@ impl Drop for Parked<'_> {
 
 fn answer(node: &Node, opened: Opened, uses_topic_ids: bool, reads: Vec<Read>) -> FetchResponse {
     let told = |read: &Read| Answered {
-        records_bytes: read.data.records.as_ref().map_or(0, Bytes::len),
+        records_bytes: read.data.records.as_ref().map_or(0, Records::len),
         high_watermark: read.data.high_watermark,
         log_start_offset: read.data.log_start_offset,
         failed: read.data.error_code != 0,

@@ -18,6 +18,7 @@ use vltava_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use vltava_protocol::messages::{ProduceRequest, ProduceResponse};
+use vltava_protocol::wire::Records;
 
 use crate::metadata::topic_name;
 use crate::node::Node;
@@ -82,11 +83,13 @@ fn append(
         return Err(AppendFailure::new(ErrorCode::InvalidTopicException, text));
     }
     let partition: &Partition = topic.partition(data.index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let records = data.records.as_ref().filter(|records| !records.is_empty()).ok_or_else(|| {
-        let version = context.version;
-        let text = format!("Produce requests with version {version} must have at least one record batch per partition");
-        AppendFailure::new(ErrorCode::InvalidRecord, text)
-    })?;
+    let records =
+        data.records.as_ref().and_then(Records::memory).filter(|records| !records.is_empty()).ok_or_else(|| {
+            let version = context.version;
+            let text =
+                format!("Produce requests with version {version} must have at least one record batch per partition");
+            AppendFailure::new(ErrorCode::InvalidRecord, text)
+        })?;
     let appended = partition.append_from_client(records, node.now_ms())?;
     Ok(PartitionProduceResponse {
         index: data.index,

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -107,8 +106,8 @@ impl Connection {
         }
     }
 
-    async fn send(&mut self, mut reply: Reply) -> Result<(), End> {
-        let writing = within(self.idle, self.stream.write_all_buf(&mut reply));
+    async fn send(&mut self, reply: Reply) -> Result<(), End> {
+        let writing = within(self.idle, reply.write_to(&mut self.stream));
         tokio::select! {
             biased;
             written = writing => written.ok_or(End::Idle)?.map_err(End::Write),

@@ -1,14 +1,90 @@
-//! An answer on its way out: a length, then chunks that are written as they lie, in one vectored
-//! write where the socket takes them.
+//! An answer on its way out: a length, then parts that are written as they lie. Those in memory go in
+//! one vectored write where the socket takes them, those in a file from there, without being read.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use vltava_protocol::wire::{FileRecords, Records};
 
 /// The bytes of one answer.
 #[derive(Debug)]
 pub(crate) struct Reply {
+    parts: Vec<Records>,
+}
+
+impl Reply {
+    pub(crate) fn new(parts: Vec<Records>) -> Self {
+        Self { parts }
+    }
+
+    /// Writes the length and all parts.
+    ///
+    /// # Errors
+    /// Those of the socket, and of files that cannot be read or end too early. The connection has to be closed then: the
+    /// client waits for the rest.
+    pub(crate) async fn write_to(self, stream: &mut TcpStream) -> io::Result<()> {
+        let length: usize = self.parts.iter().map(Records::len).sum();
+        let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+        let mut chunks = Chunks::new(length);
+        for part in self.parts {
+            match part {
+                Records::Memory(bytes) => chunks.push(bytes),
+                Records::File(records) => {
+                    stream.write_all_buf(&mut chunks).await?;
+                    send_file(stream, &records).await?;
+                }
+            }
+        }
+        stream.write_all_buf(&mut chunks).await
+    }
+}
+
+/// How much of a file goes into the socket before other connections have their turn.
+const TURN_BYTES: usize = 1024 * 1024;
+
+/// `sendfile`: from the page cache into the socket.
+#[cfg(target_os = "linux")]
+async fn send_file(stream: &TcpStream, records: &FileRecords) -> io::Result<()> {
+    let (mut position, end) = (records.position, records.position + records.len as u64);
+    while position < end {
+        let wanted = usize::try_from(end - position).unwrap_or(TURN_BYTES).min(TURN_BYTES);
+        let sending = stream.async_io(tokio::io::Interest::WRITABLE, || {
+            let mut from = position;
+            Ok(rustix::fs::sendfile(stream, &*records.file, Some(&mut from), wanted)?)
+        });
+        match sending.await {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(sent) => position += sent as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        tokio::task::coop::consume_budget().await;
+    }
+    Ok(())
+}
+
+/// Reads and writes, piece by piece.
+#[cfg(not(target_os = "linux"))]
+async fn send_file(stream: &mut TcpStream, records: &FileRecords) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let (mut position, end) = (records.position, records.position + records.len as u64);
+    let mut piece = vec![0; records.len.min(TURN_BYTES / 8)];
+    while position < end {
+        let wanted = usize::try_from(end - position).unwrap_or(piece.len()).min(piece.len());
+        let read = piece.get_mut(..wanted).unwrap_or_default();
+        records.file.read_exact_at(read, position)?;
+        stream.write_all(read).await?;
+        position += wanted as u64;
+    }
+    Ok(())
+}
+
+/// What is written next of the parts in memory, in this order.
+#[derive(Debug)]
+struct Chunks {
     length: [u8; 4],
     /// How much of `length` is written.
     length_at: usize,
@@ -16,11 +92,14 @@ pub(crate) struct Reply {
     remaining: usize,
 }
 
-impl Reply {
-    pub(crate) fn new(chunks: Vec<Bytes>) -> Self {
-        let body: usize = chunks.iter().map(Bytes::len).sum();
-        let length = u32::try_from(body).unwrap_or(u32::MAX).to_be_bytes();
-        Self { length, length_at: 0, chunks: chunks.into(), remaining: body + length.len() }
+impl Chunks {
+    fn new(length: [u8; 4]) -> Self {
+        Self { length, length_at: 0, chunks: VecDeque::new(), remaining: length.len() }
+    }
+
+    fn push(&mut self, chunk: Bytes) {
+        self.remaining += chunk.len();
+        self.chunks.push_back(chunk);
     }
 
     fn unwritten_length(&self) -> &[u8] {
@@ -28,7 +107,7 @@ impl Reply {
     }
 }
 
-impl Buf for Reply {
+impl Buf for Chunks {
     fn remaining(&self) -> usize {
         self.remaining
     }
@@ -68,13 +147,20 @@ impl Buf for Reply {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
     fn any_split_of_the_writes_gives_the_same_bytes() {
-        let chunks = || vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"cdefg")];
+        let chunks = || [Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"cdefg")];
         for step in 1..=11 {
-            let mut reply = Reply::new(chunks());
+            let mut reply = Chunks::new([0, 0, 0, 7]);
+            chunks().into_iter().for_each(|chunk| reply.push(chunk));
             let mut out = Vec::new();
             while reply.has_remaining() {
                 let mut slices = [IoSlice::new(&[]); 8];
@@ -87,5 +173,47 @@ mod tests {
             }
             assert_eq!(out, b"\0\0\0\x07abcdefg");
         }
+    }
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (one, other) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (one.unwrap(), other.unwrap().0)
+    }
+
+    fn file(bytes: &[u8]) -> Arc<std::fs::File> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Arc::new(file)
+    }
+
+    #[tokio::test]
+    async fn parts_in_files_go_between_those_in_memory() {
+        // More than a socket takes at once, and more than a turn.
+        let large: Vec<u8> = (0..5_000_000_u32).map(|i| (i * 7 % 251) as u8).collect();
+        let file = file(&large);
+        let range = |position, len| Records::File(FileRecords { file: Arc::clone(&file), position, len });
+        let memory = |bytes: &'static [u8]| Records::Memory(Bytes::from_static(bytes));
+        let reply =
+            Reply::new(vec![memory(b"head"), range(10, 4_000_000), memory(b"between"), range(0, 3), memory(b"")]);
+        let mut expected = Vec::from(4_000_014_u32.to_be_bytes());
+        for part in [b"head", &large[10..4_000_010], b"between", &large[..3]] {
+            expected.extend_from_slice(part);
+        }
+        let (mut writer, mut reader) = pair().await;
+        let mut read = Vec::new();
+        let writing = async move { reply.write_to(&mut writer).await.unwrap() };
+        let (_, done) = tokio::join!(writing, reader.read_to_end(&mut read));
+        done.unwrap();
+        assert!(read == expected, "{} bytes of {}", read.len(), expected.len());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_ends_too_early_is_an_error() {
+        let records = Records::File(FileRecords { file: file(b"abc"), position: 1, len: 3 });
+        let (mut writer, _reader) = pair().await;
+        let error = Reply::new(vec![records]).write_to(&mut writer).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

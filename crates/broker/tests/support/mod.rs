@@ -21,7 +21,7 @@ use vltava_protocol::messages::{
     ResponseHeader,
 };
 use vltava_protocol::record::{Compression, Decompressor, ProducerState, RecordBatchBuilder, RecordBatches};
-use vltava_protocol::wire::{Message, Reader, Request, Writer};
+use vltava_protocol::wire::{Message, Reader, Records, Request, Writer};
 use vltava_protocol::{ErrorCode, Uuid};
 
 /// How long a test waits for an answer before it fails.
@@ -208,7 +208,7 @@ pub(crate) fn batch_of(values: &[&str], producer: Option<ProducerState>, compres
 }
 
 pub(crate) fn produce_request(topic: &str, partition: i32, records: Bytes, acks: i16) -> ProduceRequest {
-    let data = PartitionProduceData { index: partition, records: Some(records), ..Default::default() };
+    let data = PartitionProduceData { index: partition, records: Some(records.into()), ..Default::default() };
     let topic = TopicProduceData { name: topic.to_owned(), partition_data: vec![data], ..Default::default() };
     ProduceRequest { acks, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() }
 }
@@ -242,10 +242,10 @@ pub(crate) fn fetch_partition(partition: i32, fetch_offset: i64) -> FetchPartiti
 }
 
 /// Offsets and values of the records in fetched bytes.
-pub(crate) fn records(bytes: &Bytes) -> Vec<(i64, String)> {
+pub(crate) fn records(records: &Records) -> Vec<(i64, String)> {
     let mut decompressor = Decompressor::default();
     let mut found = Vec::new();
-    for batch in RecordBatches::new(bytes.clone()) {
+    for batch in RecordBatches::new(records.memory().unwrap().clone()) {
         let batch = batch.unwrap();
         batch.verify_crc().unwrap();
         for record in batch.records(&mut decompressor).unwrap() {

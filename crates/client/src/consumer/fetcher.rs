@@ -14,6 +14,7 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::fetch_response::PartitionData;
 use vltava_protocol::messages::{FetchRequest, FetchResponse};
 use vltava_protocol::record::Decompressor;
+use vltava_protocol::wire::Records;
 
 use super::position::FetchPosition;
 use super::records::{ConsumerRecords, PartitionRecords};
@@ -326,7 +327,8 @@ impl Fetcher {
         if data.preferred_read_replica >= 0 {
             state.set_preferred_replica(data.preferred_read_replica, now + self.config.metadata_max_age);
         }
-        let Some(records) = data.records.filter(|records| !records.is_empty()) else { return };
+        let records = data.records.and_then(Records::into_memory).filter(|records| !records.is_empty());
+        let Some(records) = records else { return };
         let size = records.len();
         match last_offset(&records) {
             Ok(Some(last)) if last >= offset => {

@@ -228,7 +228,7 @@ impl Shell {
             if let Some(topic) = topics.get_mut(position) {
                 topic.partition_data.push(PartitionProduceData {
                     index: part.partition,
-                    records: Some(part.bytes),
+                    records: Some(part.bytes.into()),
                     ..PartitionProduceData::default()
                 });
             }

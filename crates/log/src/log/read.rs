@@ -51,8 +51,12 @@ impl ReadPlan {
 
     /// The file and the position of the range in it, for sending it without reading it; `None` where the range is
     /// empty. The file stays readable when the segment is deleted.
-    pub fn file_range(&self) -> Option<(&Arc<File>, u64)> {
-        self.file.as_ref().map(|file| (file, self.position))
+    ///
+    /// # Errors
+    /// [`LogError::Offline`], if the log directory is.
+    pub fn file_range(&self) -> Result<Option<(&Arc<File>, u64)>> {
+        self.log_dir.check()?;
+        Ok(self.file.as_ref().map(|file| (file, self.position)))
     }
 
     /// Reads the batches, in one read. The last one may be cut off.

@@ -2,10 +2,8 @@
 
 //! Kafka's `FetchResponse`, versions 4 to 18, flexible from 12 on.
 
-use bytes::Bytes;
-
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{DecodeError, EncodeError, Message, Reader, Records, TagWriter, UnknownTaggedFields, Wire, Writer};
 
 /// Kafka's `FetchResponse`, versions 4 to 18, flexible from 12 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -133,7 +131,7 @@ pub struct PartitionData {
     /// `PreferredReadReplica` (`int32`), in versions 11+, `-1` by default.
     pub preferred_read_replica: i32,
     /// `Records` (`records`), nullable, null by default.
-    pub records: Option<Bytes>,
+    pub records: Option<Records>,
     /// Tagged fields that this code does not know.
     pub unknown_tagged_fields: UnknownTaggedFields,
 }
@@ -172,7 +170,7 @@ impl Wire for PartitionData {
             snapshot_id: SnapshotId::default(),
             aborted_transactions: r.opt_array(version, flexible)?,
             preferred_read_replica: if version >= 11 { r.i32()? } else { -1 },
-            records: r.opt_bytes(flexible)?,
+            records: r.opt_records(flexible)?,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
         for _ in 0..r.tag_count(flexible)? {
@@ -211,7 +209,7 @@ impl Wire for PartitionData {
         } else if self.preferred_read_replica != -1 {
             return Err(EncodeError::field("PartitionData.preferred_read_replica", version));
         }
-        w.opt_bytes(self.records.as_ref(), flexible)?;
+        w.opt_records(self.records.as_ref(), flexible)?;
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }

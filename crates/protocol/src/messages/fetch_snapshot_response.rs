@@ -2,9 +2,7 @@
 
 //! Kafka's `FetchSnapshotResponse`, versions 0 to 1, flexible.
 
-use bytes::Bytes;
-
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{DecodeError, EncodeError, Message, Reader, Records, TagWriter, UnknownTaggedFields, Wire, Writer};
 
 /// Kafka's `FetchSnapshotResponse`, versions 0 to 1, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -103,7 +101,7 @@ pub struct PartitionSnapshot {
     /// `Position` (`int64`).
     pub position: i64,
     /// `UnalignedRecords` (`records`).
-    pub unaligned_records: Bytes,
+    pub unaligned_records: Records,
     /// Tagged fields that this code does not know.
     pub unknown_tagged_fields: UnknownTaggedFields,
 }
@@ -119,7 +117,7 @@ impl Wire for PartitionSnapshot {
             current_leader: LeaderIdAndEpoch::default(),
             size: r.i64()?,
             position: r.i64()?,
-            unaligned_records: r.bytes(flexible)?,
+            unaligned_records: r.records(flexible)?,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
         for _ in 0..r.tag_count(flexible)? {
@@ -140,7 +138,7 @@ impl Wire for PartitionSnapshot {
 
         w.i64(self.size);
         w.i64(self.position);
-        w.bytes(&self.unaligned_records, flexible)?;
+        w.records(&self.unaligned_records, flexible)?;
         let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
         if self.current_leader != LeaderIdAndEpoch::default() {
             tags.field(0, |w| self.current_leader.write(w, version, flexible))?;

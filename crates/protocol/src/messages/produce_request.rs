@@ -2,11 +2,9 @@
 
 //! Kafka's `ProduceRequest`, versions 3 to 13, flexible from 9 on.
 
-use bytes::Bytes;
-
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{DecodeError, EncodeError, Message, Reader, Records, Request, UnknownTaggedFields, Wire, Writer};
 
 /// Kafka's `ProduceRequest`, versions 3 to 13, flexible from 9 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -88,7 +86,7 @@ pub struct PartitionProduceData {
     /// `Index` (`int32`).
     pub index: i32,
     /// `Records` (`records`), nullable, null by default.
-    pub records: Option<Bytes>,
+    pub records: Option<Records>,
     /// Tagged fields that this code does not know.
     pub unknown_tagged_fields: UnknownTaggedFields,
 }
@@ -97,12 +95,16 @@ impl Wire for PartitionProduceData {
     const MIN_SIZE: usize = 6;
 
     fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { index: r.i32()?, records: r.opt_bytes(flexible)?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+        Ok(Self {
+            index: r.i32()?,
+            records: r.opt_records(flexible)?,
+            unknown_tagged_fields: r.unknown_tags(flexible)?,
+        })
     }
 
     fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
         w.i32(self.index);
-        w.opt_bytes(self.records.as_ref(), flexible)?;
+        w.opt_records(self.records.as_ref(), flexible)?;
         w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
     }
 }

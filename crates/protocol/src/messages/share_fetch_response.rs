@@ -2,10 +2,8 @@
 
 //! Kafka's `ShareFetchResponse`, versions 1 to 2, flexible.
 
-use bytes::Bytes;
-
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{DecodeError, EncodeError, Message, Reader, Records, UnknownTaggedFields, Wire, Writer};
 
 /// Kafka's `ShareFetchResponse`, versions 1 to 2, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -97,7 +95,7 @@ pub struct PartitionData {
     /// `CurrentLeader` (`LeaderIdAndEpoch`).
     pub current_leader: LeaderIdAndEpoch,
     /// `Records` (`records`).
-    pub records: Bytes,
+    pub records: Records,
     /// `AcquiredRecords` (`[]AcquiredRecords`).
     pub acquired_records: Vec<AcquiredRecords>,
     /// Tagged fields that this code does not know.
@@ -115,7 +113,7 @@ impl Wire for PartitionData {
             acknowledge_error_code: r.i16()?,
             acknowledge_error_message: r.opt_string(flexible)?,
             current_leader: LeaderIdAndEpoch::read(r, version, flexible)?,
-            records: r.bytes(flexible)?,
+            records: r.records(flexible)?,
             acquired_records: r.array(version, flexible)?,
             unknown_tagged_fields: r.unknown_tags(flexible)?,
         })
@@ -128,7 +126,7 @@ impl Wire for PartitionData {
         w.i16(self.acknowledge_error_code);
         w.opt_string(self.acknowledge_error_message.as_deref(), flexible)?;
         self.current_leader.write(w, version, flexible)?;
-        w.bytes(&self.records, flexible)?;
+        w.records(&self.records, flexible)?;
         w.array(&self.acquired_records, version, flexible)?;
         w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
     }

@@ -121,6 +121,9 @@ pub enum EncodeError {
         /// The most that is possible.
         limit: usize,
     },
+    /// Records lie in a file, and whoever sends the message takes memory only.
+    #[error("records in a file where they have to be in memory")]
+    NotInMemory,
 }
 
 impl EncodeError {

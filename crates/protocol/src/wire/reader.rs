@@ -2,7 +2,7 @@ use bytes::{Buf, Bytes};
 
 use super::error::saturate;
 use super::varint::{unzigzag32, unzigzag64};
-use super::{DecodeError, UnknownTaggedFields, Wire};
+use super::{DecodeError, Records, UnknownTaggedFields, Wire};
 use crate::Uuid;
 
 /// Reads values from bytes; what it returns as [`Bytes`] are slices of them, not copies.
@@ -255,7 +255,25 @@ impl Reader {
         self.opt_string(flexible)?.ok_or(DecodeError::UnexpectedNull)
     }
 
-    /// Reads bytes or records that may be null.
+    /// Reads records that may be null.
+    ///
+    /// # Errors
+    /// As [`Reader::opt_bytes`].
+    #[inline]
+    pub fn opt_records(&mut self, flexible: bool) -> Result<Option<Records>, DecodeError> {
+        Ok(self.opt_bytes(flexible)?.map(Records::Memory))
+    }
+
+    /// Reads records.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    #[inline]
+    pub fn records(&mut self, flexible: bool) -> Result<Records, DecodeError> {
+        self.bytes(flexible).map(Records::Memory)
+    }
+
+    /// Reads bytes that may be null.
     ///
     /// # Errors
     /// [`DecodeError::InvalidLength`] or [`DecodeError::Truncated`].
@@ -268,7 +286,7 @@ impl Reader {
         }
     }
 
-    /// Reads bytes or records.
+    /// Reads bytes.
     ///
     /// # Errors
     /// [`DecodeError::UnexpectedNull`], or as [`Reader::opt_bytes`].

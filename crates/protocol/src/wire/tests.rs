@@ -145,3 +145,17 @@ proptest! {
         prop_assert_eq!(r.finish(), Ok(()));
     }
 }
+
+#[test]
+fn records_in_files_are_parts_of_their_own() {
+    let file = std::sync::Arc::new(std::fs::File::open("/dev/null").unwrap());
+    let in_file = Records::File(FileRecords { file, position: 7, len: 300 });
+    assert_eq!(Writer::new().opt_records(Some(&in_file), true), Err(EncodeError::NotInMemory));
+    let mut w = Writer::with_files();
+    w.i16(1);
+    w.records(&in_file, true).unwrap();
+    w.i8(2);
+    assert_eq!(w.len(), 2 + 2 + 300 + 1);
+    let memory = |bytes: &'static [u8]| Records::Memory(Bytes::from_static(bytes));
+    assert_eq!(w.into_parts(), [memory(&[0, 1, 0xad, 2]), in_file, memory(&[2])]);
+}

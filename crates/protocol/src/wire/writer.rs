@@ -1,7 +1,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::varint::{zigzag32, zigzag64};
-use super::{EncodeError, Wire};
+use super::{EncodeError, Records, Wire};
 use crate::Uuid;
 
 /// Bytes of at least this many stay chunks of their own instead of being copied.
@@ -14,7 +14,9 @@ const OWN_CHUNK: usize = 4096;
 pub struct Writer {
     /// The first chunk, kept writable for the length in front of a frame.
     head: BytesMut,
-    chunks: Vec<Bytes>,
+    chunks: Vec<Records>,
+    /// Whether chunks may lie in files.
+    takes_files: bool,
     /// The bytes of `head` and `chunks`.
     chunks_len: usize,
     buf: BytesMut,
@@ -43,15 +45,26 @@ impl Writer {
         self.len() == 0
     }
 
-    /// Returns what was written, as chunks to be sent in this order.
-    pub fn into_chunks(mut self) -> Vec<Bytes> {
+    /// Creates an empty writer that takes records in files too, for [`into_parts`](Self::into_parts).
+    pub fn with_files() -> Self {
+        Self { takes_files: true, ..Self::default() }
+    }
+
+    /// Returns what was written, as chunks to be sent in this order. Of a writer [`with_files`](Self::with_files) those in
+    /// files are missing.
+    pub fn into_chunks(self) -> Vec<Bytes> {
+        self.into_parts().into_iter().filter_map(Records::into_memory).collect()
+    }
+
+    /// Returns what was written, as parts to be sent in this order.
+    pub fn into_parts(mut self) -> Vec<Records> {
         self.end_chunk();
-        let mut chunks = Vec::with_capacity(1 + self.chunks.len());
+        let mut parts = Vec::with_capacity(1 + self.chunks.len());
         if !self.head.is_empty() {
-            chunks.push(self.head.freeze());
+            parts.push(Records::Memory(self.head.freeze()));
         }
-        chunks.append(&mut self.chunks);
-        chunks
+        parts.append(&mut self.chunks);
+        parts
     }
 
     /// Returns what was written as one sequence; a copy when there is more than one chunk.
@@ -85,7 +98,7 @@ impl Writer {
         if self.head.is_empty() && self.chunks.is_empty() {
             self.head = chunk;
         } else {
-            self.chunks.push(chunk.freeze());
+            self.chunks.push(Records::Memory(chunk.freeze()));
         }
     }
 
@@ -103,7 +116,7 @@ impl Writer {
         }
         self.end_chunk();
         self.chunks_len += bytes.len();
-        self.chunks.push(bytes.clone());
+        self.chunks.push(Records::Memory(bytes.clone()));
     }
 
     /// Writes a boolean as 0 or 1.
@@ -251,7 +264,35 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes bytes or records, or null.
+    /// Writes records, or null.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLong`] from 2 GiB on; [`EncodeError::NotInMemory`] for records in a file, unless the writer was
+    /// made [`with_files`](Self::with_files).
+    pub fn opt_records(&mut self, value: Option<&Records>, flexible: bool) -> Result<(), EncodeError> {
+        match value {
+            Some(Records::File(_)) if !self.takes_files => Err(EncodeError::NotInMemory),
+            Some(Records::File(records)) => {
+                self.array_len(Some(records.len), flexible)?;
+                self.end_chunk();
+                self.chunks_len += records.len;
+                self.chunks.push(Records::File(records.clone()));
+                Ok(())
+            }
+            Some(Records::Memory(bytes)) => self.bytes(bytes, flexible),
+            None => self.opt_bytes(None, flexible),
+        }
+    }
+
+    /// Writes records.
+    ///
+    /// # Errors
+    /// As [`opt_records`](Self::opt_records).
+    pub fn records(&mut self, value: &Records, flexible: bool) -> Result<(), EncodeError> {
+        self.opt_records(Some(value), flexible)
+    }
+
+    /// Writes bytes, or null.
     ///
     /// # Errors
     /// [`EncodeError::TooLong`] from 2 GiB on.
@@ -263,7 +304,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes bytes or records.
+    /// Writes bytes.
     ///
     /// # Errors
     /// [`EncodeError::TooLong`] from 2 GiB on.

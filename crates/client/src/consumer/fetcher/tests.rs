@@ -114,7 +114,12 @@ fn named(call: &FetchCall) -> Vec<(i32, i64)> {
 }
 
 fn data(partition: i32, records: Bytes) -> PartitionData {
-    PartitionData { partition_index: partition, high_watermark: 1000, records: Some(records), ..Default::default() }
+    PartitionData {
+        partition_index: partition,
+        high_watermark: 1000,
+        records: Some(records.into()),
+        ..Default::default()
+    }
 }
 
 fn failed(partition: i32, code: ErrorCode) -> PartitionData {

@@ -1,6 +1,9 @@
 //! Keys in time, in memory.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use bytes::Bytes;
 
@@ -24,6 +27,9 @@ pub struct InMemorySegmentedStore {
     held_from: i64,
     /// By time, then by what orders the entries of one time.
     times: BTreeMap<i64, BTreeMap<Inner, Bytes>>,
+    /// The same entries by key, then by time and what remains of the suffix: whoever asks for one key does not go through
+    /// all the times of a window.
+    keys: BTreeSet<(Bytes, i64, i64)>,
 }
 
 /// A key's own bytes, and what remains of its suffix: the sequence number, or the session's start negated.
@@ -39,6 +45,7 @@ impl InMemorySegmentedStore {
             stream_time: -1,
             held_from: i64::MAX,
             times: BTreeMap::new(),
+            keys: BTreeSet::new(),
         }
     }
 
@@ -63,7 +70,10 @@ impl InMemorySegmentedStore {
     fn clean_up(&mut self) {
         let kept = self.live_from().max(0).min(self.held_from);
         while let Some(first) = self.times.first_entry().filter(|first| *first.key() < kept) {
-            first.remove();
+            let (time, entries) = first.remove_entry();
+            for (own, rest) in entries.into_keys() {
+                self.keys.remove(&(own, time, rest));
+            }
         }
     }
 
@@ -99,7 +109,11 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
         }
         match value {
             Some(value) => {
-                self.times.entry(time).or_default().insert(inner, Bytes::copy_from_slice(value));
+                let (own, rest) = inner.clone();
+                let before = self.times.entry(time).or_default().insert(inner, Bytes::copy_from_slice(value));
+                if before.is_none() {
+                    self.keys.insert((own, time, rest));
+                }
             }
             None => self.remove(key)?,
         }
@@ -114,6 +128,7 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
             if entries.is_empty() {
                 self.times.remove(&time);
             }
+            self.keys.remove(&(inner.0, time, inner.1));
         }
         Ok(())
     }
@@ -141,6 +156,7 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
 
     fn close(&mut self) -> Result<()> {
         self.times.clear();
+        self.keys.clear();
         Ok(())
     }
 }
@@ -155,6 +171,9 @@ impl InMemorySegmentedStore {
         let first = range.from.max(live_from);
         if range.is_backwards() || first > last {
             return Box::new(std::iter::empty());
+        }
+        if let Some(own) = range.from_key.filter(|from| range.to_key == Some(*from)) {
+            return self.scan_key(Bytes::copy_from_slice(own), (first, last), range, order);
         }
         let from =
             range.from_key.map_or(Bound::Unbounded, |key| Bound::Included((Bytes::copy_from_slice(key), i64::MIN)));
@@ -172,6 +191,22 @@ impl InMemorySegmentedStore {
         let found: Vec<_> = match order {
             Order::Forward => times.flat_map(in_time).collect(),
             Order::Reverse => times.rev().flat_map(in_time).collect(),
+        };
+        Box::new(found.into_iter().map(Ok))
+    }
+
+    /// [`scan`](Self::scan) of one key: as there, for of one key and time what comes first has the least rest.
+    fn scan_key(&self, own: Bytes, times: (i64, i64), range: &TimeRange<'_>, order: Order) -> BytesIter {
+        let (from, to) = ((own.clone(), times.0, i64::MIN), (own, times.1, i64::MAX));
+        let entries = self.keys.range(from..=to).filter_map(|(own, time, rest)| {
+            let inner = (own.clone(), *rest);
+            let value = self.times.get(time)?.get(&inner)?.clone();
+            let key = self.key(*time, &inner);
+            self.schema.matches(&key, range).then_some((key, value))
+        });
+        let found: Vec<_> = match order {
+            Order::Forward => entries.collect(),
+            Order::Reverse => entries.rev().collect(),
         };
         Box::new(found.into_iter().map(Ok))
     }

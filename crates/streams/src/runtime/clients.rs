@@ -130,3 +130,21 @@ pub(super) fn admin(config: &StreamsConfig, client_id: &str) -> Result<AdminConf
     let properties = collect(config, &known, &[], &["admin."])?;
     AdminConfig::from_properties(with(properties, &[("client.id", client_id)])).map_err(client_error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_producers_buffer_is_small_unless_something_large_has_to_fit() {
+        let buffer_memory = |given: &[(&str, &str)]| {
+            let required = [("application.id", "a"), ("bootstrap.servers", "localhost:9092")];
+            let config = StreamsConfig::from_properties(required.into_iter().chain(given.iter().copied())).unwrap();
+            producer(&config, "c").unwrap().buffer_memory()
+        };
+        assert_eq!(buffer_memory(&[]), 8 << 20);
+        assert_eq!(buffer_memory(&[("producer.max.request.size", "20000000")]), 32 << 20);
+        assert_eq!(buffer_memory(&[("batch.size", "1000000")]), 32 << 20);
+        assert_eq!(buffer_memory(&[("producer.buffer.memory", "1234567"), ("batch.size", "1000")]), 1_234_567);
+    }
+}

@@ -68,7 +68,7 @@ pub(crate) struct ReadData {
 impl ReadData {
     /// The batches, to be sent: where they lie, if there is much of them.
     pub(crate) fn records(&self) -> Result<Records, ReadFailure> {
-        /// Below, one system call to copy them costs less than another one to send them.
+        /// Below, they are copied into the one write of the answer, which a file would cut in three. Not measured.
         const SENT_FROM_FILE: usize = 32 * 1024;
         let Some(plan) = self.batches.as_ref().filter(|plan| plan.len() >= SENT_FROM_FILE) else {
             return self.read().map(Records::Memory);

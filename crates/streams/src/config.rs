@@ -1,6 +1,6 @@
 //! Settings, by Kafka's keys.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use crate::{
     error::{Error, Result},
@@ -175,6 +175,18 @@ impl StreamsConfig {
     #[must_use]
     pub fn get_long(&self, key: &str) -> i64 {
         self.get(key).and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+    }
+
+    /// A key in ms that is not negative.
+    pub(crate) fn millis(&self, key: &str) -> Duration {
+        Duration::from_millis(u64::try_from(self.get_long(key)).unwrap_or(0))
+    }
+
+    /// `commit.interval.ms`, whose default depends on the guarantee.
+    pub(crate) fn commit_interval(&self) -> Duration {
+        let default = if self.is_exactly_once() { 100 } else { 30_000 };
+        let set = self.get("commit.interval.ms").and_then(|ms| ms.trim().parse().ok());
+        Duration::from_millis(set.unwrap_or(default))
     }
 
     /// One of Kafka's internal intervals, in ms: a second unless it is set.

@@ -42,7 +42,7 @@ async fn records_and_what_was_dropped_are_counted() {
     let streams = KafkaStreams::new(builder.build().unwrap(), config.unwrap()).unwrap();
     assert_eq!(sum(&streams.metrics().unwrap(), "stream-metrics", "client-state"), 0.0, "created");
     streams.start().unwrap();
-    // What a task counts goes with it when it moves to the other thread. This polls a condition.
+    // What a task counts goes with it when it moves to the other thread.
     let settled = || {
         let threads = streams.metadata_for_local_threads().unwrap();
         streams.state() == State::Running && threads.iter().all(|thread| thread.active_tasks().len() == 1)
@@ -50,7 +50,7 @@ async fn records_and_what_was_dropped_are_counted() {
     let deadline = Instant::now() + PATIENCE;
     while !settled() {
         assert!(Instant::now() < deadline, "{:?}", streams.metadata_for_local_threads());
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(streams.wait_until_caught_up(PATIENCE).unwrap());
     }
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", address)]).unwrap()).unwrap();
     for key in [Some("a"), None, Some("b"), Some("c"), None] {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vltava_client::{AdminConfig, ConsumerConfig, ProducerConfig, config::Definition};
+use vltava_client::{AdminConfig, ClientError, ConsumerConfig, ProducerConfig, config::Definition};
 
 use crate::{
     config::StreamsConfig,
@@ -53,7 +53,12 @@ fn refuse_controlled(key: &str) -> Result<()> {
     Ok(())
 }
 
-fn client_error(error: vltava_client::ClientError) -> Box<Error> {
+/// What a client could not do for a thread.
+pub(super) fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
+    Error::streams(format!("{what}: {error}"))
+}
+
+fn client_error(error: ClientError) -> Box<Error> {
     Box::new(Error::Config(error.to_string()))
 }
 

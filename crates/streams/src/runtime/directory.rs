@@ -90,7 +90,11 @@ impl StateDirectory {
 
     /// Deletes the global stores; they must be closed.
     pub(super) fn delete_global(&self) -> Result<()> {
-        let path = self.global();
+        self.delete_store_directory(GLOBAL)
+    }
+
+    fn delete_store_directory(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
         self.delete(&path)
             .map_err(|error| Error::streams(format!("the directory {} cannot be deleted: {error}", path.display())))
     }
@@ -99,14 +103,8 @@ impl StateDirectory {
     pub(super) fn delete_all(&self) -> Result<()> {
         let held = self.lock.lock();
         let _again = if held.is_none() { Some(lock_directory(&self.path)?) } else { None };
-        let tasks = self.tasks_on_disk().into_iter().map(|task| task.to_string());
-        for name in tasks.chain([GLOBAL.to_owned()]) {
-            let path = self.path.join(name);
-            self.delete(&path).map_err(|error| {
-                Error::streams(format!("the directory {} cannot be deleted: {error}", path.display()))
-            })?;
-        }
-        Ok(())
+        self.tasks_on_disk().into_iter().try_for_each(|task| self.delete_store_directory(&task.to_string()))?;
+        self.delete_global()
     }
 
     fn delete(&self, path: &Path) -> io::Result<()> {

@@ -21,7 +21,6 @@ use super::{
     wait::wait,
 };
 use crate::{
-    config::StreamsConfig,
     error::{Error, Result},
     query::Position,
     state::{GlobalStores, TaskDirectory},
@@ -91,7 +90,7 @@ impl Globals {
 }
 
 fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
-    Error::streams(format!("global stores: {what}: {error}"))
+    clients::client_failed(&format!("global stores: {what}"), error)
 }
 
 /// The life of the thread. Its stores stay open until the last stream thread has ended.
@@ -185,7 +184,7 @@ impl GlobalThread {
             task,
             partitions,
             last_commit: Instant::now(),
-            poll_time: Duration::from_millis(u64::try_from(shared.config.get_long("poll.ms")).unwrap_or(100)),
+            poll_time: shared.config.millis("poll.ms"),
             corrupted: false,
         }
     }
@@ -232,9 +231,7 @@ impl GlobalThread {
 
     /// Processes what comes until the application closes.
     fn follow(&mut self, globals: &Globals) -> Result<()> {
-        let default_interval = if self.shared.config.is_exactly_once() { 100 } else { 30_000 };
-        let interval = self.shared.config.get("commit.interval.ms").and_then(|ms| ms.parse().ok());
-        let interval = Duration::from_millis(interval.unwrap_or(default_interval));
+        let interval = self.shared.config.commit_interval();
         let mut dirty = false;
         while !self.shared.is_closing() {
             let records = match wait(self.consumer.poll(self.poll_time)) {
@@ -310,9 +307,4 @@ impl GlobalThread {
             tracing::warn!("deleting the global stores: {error}");
         }
     }
-}
-
-/// How long nothing may come while stores are filled.
-fn patience(config: &StreamsConfig) -> Duration {
-    Duration::from_millis(u64::try_from(config.get_long("task.timeout.ms")).unwrap_or(300_000))
 }

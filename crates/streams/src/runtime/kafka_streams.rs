@@ -68,9 +68,7 @@ pub(super) struct Shared {
     setup: Mutex<Option<Arc<Setup>>>,
     closing: AtomicBool,
     /// Per thread: `None` once it has ended, else whether all its tasks are at work.
-    threads: Mutex<Vec<Option<bool>>>,
-    /// How many stream threads have not ended.
-    alive: watch::Sender<usize>,
+    threads: watch::Sender<Vec<Option<bool>>>,
     /// Per thread its tasks, for queries; nothing while it is being made.
     managers: Mutex<Vec<Weak<Mutex<TaskManager>>>>,
     failure: Mutex<Option<Box<Error>>>,
@@ -121,7 +119,7 @@ impl Shared {
 
     /// Whether each thread is alive, and its tasks.
     pub(super) fn threads_and_managers(&self) -> (Vec<bool>, Vec<Weak<Mutex<TaskManager>>>) {
-        let alive = self.threads.lock().iter().map(Option::is_some).collect();
+        let alive = self.threads.borrow().iter().map(Option::is_some).collect();
         (alive, self.managers.lock().clone())
     }
 
@@ -142,14 +140,18 @@ impl Shared {
 
     /// The application is RUNNING while all its threads are.
     pub(super) fn set_thread_running(&self, thread: usize, running: bool) {
-        let mut threads = self.threads.lock();
-        match threads.get_mut(thread) {
-            Some(Some(known)) if *known != running => *known = running,
-            _ => return,
+        let mut all = false;
+        let changed = self.threads.send_if_modified(|threads| {
+            match threads.get_mut(thread) {
+                Some(Some(known)) if *known != running => *known = running,
+                _ => return false,
+            }
+            all = threads.iter().all(|thread| thread.unwrap_or(true));
+            true
+        });
+        if changed {
+            self.set_state(if all { State::Running } else { State::Rebalancing });
         }
-        let all = threads.iter().all(|thread| thread.unwrap_or(true));
-        drop(threads);
-        self.set_state(if all { State::Running } else { State::Rebalancing });
     }
 
     /// After a commit: what was read of repartition topics is deleted now and then, nobody needs it any more.
@@ -180,7 +182,7 @@ impl Shared {
 
     /// The stream threads have begun to work, if there are any.
     pub(super) fn global_stores_are_filled(&self) {
-        if self.threads.lock().is_empty() {
+        if self.threads.borrow().is_empty() {
             self.set_state(State::Running);
         }
     }
@@ -201,19 +203,18 @@ impl Shared {
 
     /// Waits on this thread until all stream threads have ended.
     pub(super) fn wait_for_stream_threads(&self) {
-        let mut alive = self.alive.subscribe();
-        let _ = wait(alive.wait_for(|alive| *alive == 0));
+        let mut threads = self.threads.subscribe();
+        let _ = wait(threads.wait_for(|threads| threads.iter().all(Option::is_none)));
     }
 
     /// A stream thread has ended. Where there are global stores, their thread is the last to end.
     pub(super) fn stream_thread_ended(&self, thread: usize) {
-        if let Some(thread) = self.threads.lock().get_mut(thread) {
-            *thread = None;
-        }
         let mut last = false;
-        self.alive.send_modify(|alive| {
-            *alive = alive.saturating_sub(1);
-            last = *alive == 0;
+        self.threads.send_modify(|threads| {
+            if let Some(thread) = threads.get_mut(thread) {
+                *thread = None;
+            }
+            last = threads.iter().all(Option::is_none);
         });
         if last && self.globals.is_none() {
             self.finish();
@@ -306,7 +307,8 @@ impl KafkaStreams {
     /// [`Error::Streams`] if another instance uses the directory.
     pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
         refuse_unsupported(&config)?;
-        for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key)) {
+        let has_effect = |key: &str| key == "task.timeout.ms" && !topology.global_stores.is_empty();
+        for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key) && !has_effect(key)) {
             tracing::warn!("the setting `{key}` {value} has no effect in this version");
         }
         if config.get("bootstrap.servers").is_none_or(str::is_empty) {
@@ -357,8 +359,7 @@ impl KafkaStreams {
             uncaught: Mutex::default(),
             setup: Mutex::default(),
             closing: AtomicBool::new(false),
-            threads: Mutex::default(),
-            alive: watch::Sender::new(0),
+            threads: watch::Sender::default(),
             managers: Mutex::default(),
             failure: Mutex::default(),
             last_purge: AtomicI64::new(now_ms()),
@@ -402,8 +403,7 @@ impl KafkaStreams {
             false => 1,
         };
         *self.shared.managers.lock() = (0..count).map(|_| Weak::new()).collect();
-        *self.shared.threads.lock() = vec![Some(false); count];
-        self.shared.alive.send_replace(count);
+        self.shared.threads.send_replace(vec![Some(false); count]);
         self.shared.set_state(State::Rebalancing);
         if self.shared.globals.is_some() {
             let shared = self.shared.clone();

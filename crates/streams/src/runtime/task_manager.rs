@@ -13,10 +13,11 @@ use std::{
     sync::Arc,
 };
 
-use vltava_client::{ClientError, Consumer, Producer, TopicPartition, consumer::PartitionRecords};
+use vltava_client::{Consumer, Producer, TopicPartition, consumer::PartitionRecords};
 
 use super::{
     assignor::{Preferences, SharedPreferences},
+    clients::client_failed,
     failures::Failures,
     kafka_streams::Shared,
     records::input_batches,
@@ -77,10 +78,6 @@ pub(super) struct TaskManager {
     /// A failure inside of a rebalance callback, for the thread to end with.
     failure: Option<Box<Error>>,
     counters: ThreadCounters,
-}
-
-fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
-    Box::new(Error::Streams(format!("{what}: {error}")))
 }
 
 impl TaskManager {

@@ -14,17 +14,14 @@ use vltava_client::{
 
 use super::{
     assignor::StreamsAssignor,
-    clients,
+    clients::{self, client_failed},
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
     restore::Restorer,
     task_manager::TaskManager,
     wait::wait,
 };
-use crate::{
-    error::{Error, Result},
-    task::panicked,
-};
+use crate::{error::Result, task::panicked};
 
 /// How long a thread waits for changelog records before it looks after its other tasks.
 const RESTORE_POLL: Duration = Duration::from_millis(20);
@@ -82,10 +79,6 @@ impl RebalanceListener for Listener {
     }
 }
 
-fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
-    Box::new(Error::Streams(format!("{what}: {error}")))
-}
-
 impl StreamThread {
     /// Makes the thread's clients and subscribes. To be called within the tokio runtime's context.
     pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Self> {
@@ -109,16 +102,13 @@ impl StreamThread {
         shared.set_manager(index, &manager);
         let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned());
         consumer.subscribe_with(topics.collect::<Vec<_>>(), Listener(manager.clone())).map_err(failed)?;
-        let default_interval = if config.is_exactly_once() { 100 } else { 30_000 };
-        let commit_interval =
-            config.get("commit.interval.ms").and_then(|ms| ms.parse().ok()).unwrap_or(default_interval);
         Ok(StreamThread {
-            poll_time: Duration::from_millis(u64::try_from(config.get_long("poll.ms")).unwrap_or(100)),
-            commit_interval: Duration::from_millis(commit_interval),
+            poll_time: config.millis("poll.ms"),
+            commit_interval: config.commit_interval(),
             waiting: false,
             last_commit: Instant::now(),
             last_cleanup: Instant::now(),
-            cleanup_delay: Duration::from_millis(u64::try_from(config.get_long("state.cleanup.delay.ms")).unwrap_or(0)),
+            cleanup_delay: config.millis("state.cleanup.delay.ms"),
             shared,
             index,
             consumer,

@@ -47,14 +47,17 @@ impl TopologyTestDriver {
         let mut results = StateQueryResult::new();
         let is_global = driver.global_stores.iter().any(|global| global == name);
         let mut store = QueriedStore::of(driver.ctx_of(name), id).ok_or_else(unknown)?;
-        if is_global {
-            results.set_global(request.run(&mut store, position));
-            return Ok(results);
-        }
-        if request.asks(0) {
+        if is_global || request.asks(0) {
             let mut result = request.run(&mut store, position);
             if request.execution_info_enabled() {
-                result.add_execution_info(format!("Handled in store {name} of task 0_0"));
+                result.add_execution_info(match is_global {
+                    true => format!("Handled in global store {name}"),
+                    false => format!("Handled in store {name} of task 0_0"),
+                });
+            }
+            if is_global {
+                results.set_global(result);
+                return Ok(results);
             }
             results.add(0, result);
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use vltava_client::{ClientError, TopicPartition, consumer::PartitionRecords};
 
-use super::{GlobalThread, client_failed, patience};
+use super::{GlobalThread, client_failed};
 use crate::{
     error::{Error, Result},
     runtime::{
@@ -89,6 +89,7 @@ impl GlobalThread {
         for partition in reading.keys() {
             self.consumer.seek(partition, self.offset(partition)).map_err(failed)?;
         }
+        let patience = self.shared.config.millis("task.timeout.ms");
         let mut last = Instant::now();
         while !reading.is_empty() {
             if self.shared.is_closing() {
@@ -107,7 +108,7 @@ impl GlobalThread {
                 last = Instant::now();
             }
             self.end_reading(global, &mut reading)?;
-            if last.elapsed() > patience(&self.shared.config) {
+            if last.elapsed() > patience {
                 let (topic, store) = (&global.topic, &global.factory.name);
                 let message = format!("nothing came of topic {topic} within `task.timeout.ms` to fill store {store}");
                 return Err(Error::streams(message));

@@ -46,9 +46,11 @@ impl Log {
             )));
         }
         if new_offset == active_base {
-            // An empty segment with a full index, or one whose records are all too far away: begin it anew.
-            if let Some(old) = self.segments.remove(&active_base) {
-                self.delete_segments(vec![old], now_ms)?;
+            // An empty segment with a full index, or one whose records are all too far away: begin it anew. The
+            // producers' snapshot at its start tells of the segments before it and stays.
+            if let Some(mut old) = self.segments.remove(&active_base) {
+                let paths = old.change_suffix("", DELETED)?;
+                self.delete_files_later(paths, now_ms);
             }
         } else {
             self.active_segment()?.on_become_inactive()?;
@@ -70,18 +72,23 @@ impl Log {
         Ok(())
     }
 
-    /// Renames the files of segments that were taken out of the log, to be removed `file.delete.delay.ms` later.
+    /// Renames the files of segments that were taken out of the log, and the producers' snapshots at their starts, to be
+    /// removed `file.delete.delay.ms` later.
     pub(super) fn delete_segments(&mut self, segments: Vec<LogSegment>, now_ms: i64) -> Result<()> {
         let mut paths: Vec<PathBuf> = Vec::with_capacity(5 * segments.len());
         for mut segment in segments {
             paths.extend(segment.change_suffix("", DELETED)?);
             paths.extend(self.producers.mark_snapshot_for_deletion(segment.base_offset())?);
         }
+        self.delete_files_later(paths, now_ms);
+        Ok(())
+    }
+
+    fn delete_files_later(&mut self, paths: Vec<PathBuf>, now_ms: i64) {
         if !paths.is_empty() {
             let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
             self.pending_deletes.push(PendingDelete { due_ms, paths });
         }
-        Ok(())
     }
 
     /// Removes files whose `file.delete.delay.ms` is over.

@@ -47,11 +47,20 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+struct Record {
+    value: String,
+    timestamp: i64,
+    /// The producer's number of it, where it has one.
+    sequence: Option<i32>,
+    /// The offset behind its batch.
+    batch_end: i64,
+}
+
 /// What the log should hold.
 struct Model {
     log_start_offset: i64,
-    /// Value, timestamp, and the producer's sequence number of the record at each offset from 0 on.
-    records: Vec<(String, i64, Option<i32>)>,
+    /// The record at each offset from 0 on.
+    records: Vec<Record>,
     next_value: u32,
 }
 
@@ -61,26 +70,37 @@ impl Model {
     }
 
     fn visible(&self) -> Vec<(i64, String)> {
-        let all = self.records.iter().enumerate().map(|(offset, (value, ..))| (offset as i64, value.clone()));
+        let all = self.records.iter().enumerate().map(|(offset, record)| (offset as i64, record.value.clone()));
         all.filter(|(offset, _)| *offset >= self.log_start_offset).collect()
     }
 
     fn next_sequence(&self) -> i32 {
-        self.records.iter().rev().find_map(|(.., sequence)| *sequence).map_or(0, |sequence| sequence + 1)
+        self.records.iter().rev().find_map(|record| record.sequence).map_or(0, |sequence| sequence + 1)
     }
 
     /// Adds a batch; gives its values and their timestamp.
     fn push(&mut self, count: u8, is_idempotent: bool) -> (Vec<String>, i64) {
-        let timestamp = NOW + i64::from(self.next_value) * 10;
+        let timestamp = if is_idempotent { NOW } else { NOW + i64::from(self.next_value) * 10 };
         let first_sequence = self.next_sequence();
+        let batch_end = self.end() + i64::from(count);
         let mut batch = Vec::new();
         for sequence in (first_sequence..).take(usize::from(count)) {
             let value = format!("value-{}", self.next_value);
             self.next_value += 1;
-            self.records.push((value.clone(), timestamp, is_idempotent.then_some(sequence)));
+            let sequence = is_idempotent.then_some(sequence);
+            self.records.push(Record { value: value.clone(), timestamp, sequence, batch_end });
             batch.push(value);
         }
         (batch, timestamp)
+    }
+
+    /// Removes the records from `end` on. A batch of which a part goes is gone as a whole: of the part below the log
+    /// start offset, which nobody sees, nothing is left to tell its producer's number.
+    fn truncate(&mut self, end: i64) {
+        self.records.truncate(end as usize);
+        for record in self.records.iter_mut().filter(|record| record.batch_end > end) {
+            record.sequence = None;
+        }
     }
 }
 
@@ -110,10 +130,6 @@ impl Harness {
         let refs: Vec<&str> = values.iter().map(String::as_str).collect();
         let records = if is_idempotent { idempotent(PRODUCER, 0, sequence, &refs) } else { batch(timestamp, &refs) };
         if is_idempotent {
-            let count = self.model.records.len();
-            for record in &mut self.model.records[count - values.len()..] {
-                record.1 = NOW;
-            }
             self.last_batch = Some((sequence, values.clone(), offset));
         }
         let info = self.t.append(records).unwrap();
@@ -144,7 +160,7 @@ impl Harness {
         // Go on without a gap, which a leader's log never has.
         let end = found.last().map_or(self.model.log_start_offset.min(target), |(offset, _)| offset + 1);
         self.t.log.truncate_to(end, self.t.now).unwrap();
-        self.model.records.truncate(end as usize);
+        self.model.truncate(end);
         self.model.log_start_offset = self.t.log.log_start_offset();
         self.last_batch = None;
     }
@@ -219,7 +235,7 @@ impl Harness {
         let visible = self.model.visible();
         let found = self.t.values(0);
         assert_eq!(found, &visible[..found.len()]);
-        self.model.records.truncate(end as usize);
+        self.model.truncate(end);
         self.model.log_start_offset = self.t.log.log_start_offset();
         self.last_batch = None;
     }
@@ -237,8 +253,8 @@ impl Harness {
         assert_eq!(values(&mut self.t.log, 0, FetchIsolation::TxnCommitted), visible);
         if let Some((offset, _)) = visible.get(probe.index(visible.len().max(1))) {
             assert_eq!(self.t.values(*offset), &visible[(offset - start) as usize..]);
-            let timestamp = self.model.records[*offset as usize].1;
-            let expected = (start..end).find(|o| self.model.records[*o as usize].1 >= timestamp);
+            let timestamp = self.model.records[*offset as usize].timestamp;
+            let expected = (start..end).find(|o| self.model.records[*o as usize].timestamp >= timestamp);
             let found = self.t.log.fetch_offset_by_timestamp(TimestampQuery::At(timestamp)).unwrap();
             assert_eq!(found.map(|found| found.offset), expected);
         }

@@ -62,6 +62,17 @@ fn producers_are_forgotten_unless_in_a_transaction() {
 }
 
 #[test]
+fn a_roll_of_an_empty_segment_keeps_the_snapshot_at_its_start() {
+    let mut t = TestLog::new(&[]);
+    t.append(idempotent(1, 0, 0, &["a"])).unwrap();
+    let end = t.log.roll(t.now).unwrap();
+    assert_eq!(t.log.roll(t.now).unwrap(), end);
+    assert!(t.files().contains(&format!("{end:020}.snapshot")));
+    t.reopen_cleanly();
+    assert!(t.append(idempotent(1, 0, 0, &["a"])).unwrap().is_duplicate);
+}
+
+#[test]
 fn producer_state_survives_clean_stops_crashes_and_lost_snapshots() {
     let mut t = TestLog::new(&[("internal.segment.bytes", "400")]);
     let mut sequence = 0;

@@ -8,6 +8,7 @@ mod codegen;
 mod interop;
 mod oracle;
 mod shell;
+mod soak;
 mod tidy;
 
 #[derive(Parser)]
@@ -29,6 +30,8 @@ enum Command {
     Interop(interop::Args),
     /// Random cases computed by the JVM, and our answers to them.
     Oracle(oracle::Args),
+    /// The tests with many cases that are drawn anew.
+    Soak(soak::Args),
     /// Other clients' own test suites against our broker, scored.
     Suites(interop::SuiteArgs),
     /// Layers, file sizes, licences, advisories, leftovers.
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
         Command::EngineBench(args) => oracle::bench(&args),
         Command::Oracle(args) => oracle::check(&args),
         Command::Interop(args) => interop::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Suites(args) => interop::run_suites(&args),
         Command::Tidy => tidy::run(),
     }

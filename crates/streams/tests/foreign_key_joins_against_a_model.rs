@@ -94,7 +94,7 @@ fn check(updates: &[Update], left_join: bool, cached: bool, in_memory: bool) -> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 5, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_result_is_the_join_of_what_is_there(

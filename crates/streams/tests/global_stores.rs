@@ -273,7 +273,7 @@ fn select(_: &Option<String>, value: &String) -> Option<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn joins_with_a_global_table_are_as_in_the_model(events in proptest::collection::vec(event(), 0..60)) {

@@ -117,7 +117,7 @@ fn check(events: &[Event], left: bool, grace: i64) -> Result<(), TestCaseError> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_record_meets_the_row_of_its_time_when_its_grace_is_over(events in events(), left: bool, grace in 0i64..120) {

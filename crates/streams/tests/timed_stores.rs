@@ -262,7 +262,7 @@ fn sessions(kind: Kind, ops: Vec<Op>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 2, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_window_store_is_a_map(kind in kind(), ops in proptest::collection::vec(op(), 1..40)) {

@@ -97,7 +97,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
     #[test]
     fn is_an_ordered_map(ops in prop::collection::vec(op(), 1..60), from in any::<[u8; 1]>(), to in any::<[u8; 1]>()) {
         let folder = tempfile::tempdir().unwrap();

@@ -189,7 +189,7 @@ fn context(state_dir: Option<TaskDirectory>) -> EngineContext {
 const SEGMENTS: Segmentation = Segmentation { retention: RETENTION, interval: INTERVAL, time_ordered: false };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn in_memory_is_a_map_by_time(ops in proptest::collection::vec(op(), 1..60), sessions in any::<bool>()) {
@@ -215,7 +215,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 20))]
 
     #[test]
     fn segments_on_disk_come_back_from_where_they_were_committed(

@@ -28,7 +28,7 @@ fn in_memory() -> Rows {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 5))]
 
     /// A store goes on as if nothing had been, from its disk and from its changelog.
     #[test]

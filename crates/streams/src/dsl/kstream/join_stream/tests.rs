@@ -92,7 +92,7 @@ fn sorted(mut outputs: Vec<Output>) -> Vec<Output> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn joins_what_a_nested_loop_would_join(

@@ -124,33 +124,46 @@ impl Shared {
     }
 
     fn set_state(&self, next: State) {
+        if let Some(before) = self.change_state(next) {
+            self.tell_state(next, before);
+        }
+    }
+
+    /// Gives the state before, where Kafka Streams allows the change.
+    fn change_state(&self, next: State) -> Option<State> {
         let mut before = None;
         self.state.send_if_modified(|state| {
-            if !state.may_become(next) {
-                return false;
+            if state.may_become(next) {
+                before = Some(std::mem::replace(state, next));
             }
-            before = Some(std::mem::replace(state, next));
-            true
+            before.is_some()
         });
-        if let (Some(before), Some(listener)) = (before, &*self.state_listener.lock()) {
-            tracing::info!("state transition from {before} to {next}");
-            listener(next, before);
+        before
+    }
+
+    fn tell_state(&self, state: State, before: State) {
+        tracing::info!("state transition from {before} to {state}");
+        if let Some(listener) = &*self.state_listener.lock() {
+            listener(state, before);
         }
     }
 
     /// The application is RUNNING while all its threads are.
     pub(super) fn set_thread_running(&self, thread: usize, running: bool) {
-        let mut all = false;
-        let changed = self.threads.send_if_modified(|threads| {
+        let mut changed = None;
+        self.threads.send_if_modified(|threads| {
             match threads.get_mut(thread) {
                 Some(Some(known)) if *known != running => *known = running,
                 _ => return false,
             }
-            all = threads.iter().all(|thread| thread.unwrap_or(true));
+            let all = threads.iter().all(|thread| thread.unwrap_or(true));
+            let state = if all { State::Running } else { State::Rebalancing };
+            // Here, while no other thread can change: the application's state belongs to the threads'.
+            changed = self.change_state(state).map(|before| (state, before));
             true
         });
-        if changed {
-            self.set_state(if all { State::Running } else { State::Rebalancing });
+        if let Some((state, before)) = changed {
+            self.tell_state(state, before);
         }
     }
 

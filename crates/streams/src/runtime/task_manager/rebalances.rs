@@ -11,6 +11,7 @@ impl TaskManager {
     /// All partitions are about to be given up: commits, and keeps the tasks until it is known which of them stay.
     pub(in crate::runtime) fn revoked(&mut self) {
         self.assigned = false;
+        self.shared.set_thread_running(self.thread, false);
         let done = self.commit(true).and_then(|_| self.suspend());
         self.fail(done);
         self.tell_preferences();
@@ -32,6 +33,7 @@ impl TaskManager {
     /// The partitions are others' already: nothing of the tasks can be committed.
     pub(in crate::runtime) fn lost(&mut self) {
         self.assigned = false;
+        self.shared.set_thread_running(self.thread, false);
         let done = std::mem::take(&mut self.tasks).into_iter().try_for_each(|(id, active)| {
             tracing::warn!(task = %id, "lost, for the thread was out of its group");
             self.restorer.remove(id)?;

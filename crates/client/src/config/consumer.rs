@@ -485,7 +485,8 @@ impl ConsumerConfigBuilder {
         fetch_max_bytes: int = "fetch.max.bytes";
         /// `fetch.max.wait.ms`, default 500 ms: how long the broker may wait for `fetch.min.bytes`.
         fetch_max_wait: duration = "fetch.max.wait.ms";
-        /// `max.partition.fetch.bytes`, default 1 MiB: upper size of one partition's part in an answer.
+        /// `max.partition.fetch.bytes`, default 1 MiB: upper size of one partition's part in an answer. A consumer asks
+        /// for 256 KiB at first, and for more where it keeps waiting for a broker that is far away.
         max_partition_fetch_bytes: int = "max.partition.fetch.bytes";
         /// `check.crcs`, default true: verify the checksums of batches.
         check_crcs: bool = "check.crcs";

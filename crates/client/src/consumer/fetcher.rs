@@ -1,8 +1,8 @@
 //! Fetching: which requests to send to which broker, and what to return of the answers.
 //!
 //! There is at most one request in flight per broker. The next one is sent as soon as every
-//! partition of that broker has less than `max.partition.fetch.bytes` in the buffer, so that data is
-//! on its way while the application works on what came before. The offset to fetch from runs ahead
+//! partition of that broker has less in the buffer than is asked for at a time ([`FetchSize`]), so
+//! that data is on its way while the application works on what came before. The offset to fetch from runs ahead
 //! of the position; a seek makes what is buffered or in flight worthless, which the partition's
 //! `fetch_epoch` tells.
 
@@ -25,12 +25,14 @@ use crate::{ClientError, TopicPartition};
 
 mod completed;
 mod session;
+mod size;
 
 #[cfg(test)]
 mod tests;
 
 use completed::{CompletedFetch, ReadOptions};
 use session::{FetchSession, FetchTarget, LAST_VERSION_WITH_NAMES};
+use size::FetchSize;
 
 /// The settings of fetching.
 #[derive(Debug, Clone)]
@@ -86,6 +88,7 @@ type InFlight = HashMap<TopicPartition, (u64, i64)>;
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     config: FetchConfig,
+    size: FetchSize,
     sessions: HashMap<i32, FetchSession>,
     in_flight: HashMap<i32, InFlight>,
     /// Brokers that failed, until when they are left alone.
@@ -104,6 +107,7 @@ pub(crate) struct Fetcher {
 impl Fetcher {
     pub(crate) fn new(config: FetchConfig) -> Self {
         Self {
+            size: FetchSize::new(config.max_partition_bytes),
             config,
             sessions: HashMap::new(),
             in_flight: HashMap::new(),
@@ -149,7 +153,7 @@ impl Fetcher {
             let (offset, bytes, hold) = self.progress(tp, state, position);
             let sum = buffered_bytes.entry(node).or_default();
             *sum += bytes;
-            let partition_full = bytes >= self.config.max_partition_bytes.unsigned_abs() as usize;
+            let partition_full = self.size.is_full(bytes);
             let node_full = *sum >= self.config.max_bytes.unsigned_abs() as usize;
             if bytes > 0 && (partition_full || node_full) {
                 full.insert(node);
@@ -161,7 +165,7 @@ impl Fetcher {
             let target = FetchTarget {
                 topic_id: metadata.topic(tp.topic()).map(|topic| topic.topic_id).unwrap_or_default(),
                 offset,
-                max_bytes: self.config.max_partition_bytes,
+                max_bytes: self.size.bytes(),
                 leader_epoch: position.leader.epoch.unwrap_or(-1),
             };
             plan.entry(node).or_default().push((tp.clone(), target, state.fetch_epoch));
@@ -282,6 +286,9 @@ impl Fetcher {
             .iter()
             .filter_map(|one| Node::new(one.node_id, &one.host, one.port, one.rack.as_deref()))
             .collect();
+        if !parts.is_empty() {
+            self.size.on_answer(now);
+        }
         for (tp, data) in parts {
             if let Some(tp) = tp
                 && let Some(&(epoch, offset)) = asked.get(&tp)
@@ -515,16 +522,27 @@ impl Fetcher {
 
     /// Takes note of what was read from the buffer.
     fn consumed(&mut self, tp: &TopicPartition, bytes: usize, finished: bool) {
-        let limit = self.config.max_partition_bytes.unsigned_abs() as usize;
         let Some(buffered) = self.buffered.get_mut(tp) else { return };
         let before = buffered.bytes;
         buffered.bytes = before.saturating_sub(bytes);
-        self.made_room |= finished || (before >= limit && buffered.bytes < limit);
+        self.made_room |= finished || (self.size.is_full(before) && !self.size.is_full(buffered.bytes));
         if finished {
             buffered.fetches = buffered.fetches.saturating_sub(1);
             if buffered.fetches == 0 {
                 self.buffered.remove(tp);
             }
+        }
+    }
+
+    /// The application waits for records, and there are none.
+    pub(crate) fn on_wait(&mut self, now: Instant, subscription: &SubscriptionState) {
+        let has_more = |tp: &TopicPartition, offset: i64| {
+            let end = subscription.get(tp).and_then(|state| state.high_watermark);
+            end.is_some_and(|end| end > offset)
+        };
+        let mut asked = self.in_flight.values().flatten();
+        if asked.any(|(tp, (_, offset))| has_more(tp, *offset)) {
+            self.size.on_wait(now);
         }
     }
 

@@ -52,7 +52,8 @@ impl Consumer {
             if inner.woken.swap(false, Ordering::AcqRel) {
                 return Err(ClientError::Wakeup);
             }
-            match inner.step(now) {
+            let may_wait = deadline.is_none_or(|at| now < at);
+            match inner.step(now, may_wait) {
                 Next::Records(records) => return Ok(records),
                 Next::Fail(error) => return Err(error),
                 Next::Task(task) => self.run_task(task).await,
@@ -62,7 +63,7 @@ impl Consumer {
                     }
                 }
                 Next::Wait => {
-                    if deadline.is_some_and(|at| now >= at) {
+                    if !may_wait {
                         return Ok(ConsumerRecords::default());
                     }
                     let changed = inner.changed.notified();
@@ -95,7 +96,7 @@ impl Inner {
         [prepare, membership.and_then(|m| m.next_deadline())].into_iter().flatten().min()
     }
 
-    fn step(self: &Arc<Self>, now: Instant) -> Next {
+    fn step(self: &Arc<Self>, now: Instant, may_wait: bool) -> Next {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.subscription.is_idle() {
@@ -134,6 +135,9 @@ impl Inner {
                 Next::Records(records)
             }
             Ok(_) => {
+                if may_wait {
+                    state.fetcher.on_wait(now, &state.subscription);
+                }
                 self.drive(state, now);
                 Next::Wait
             }

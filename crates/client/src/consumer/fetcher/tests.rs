@@ -252,6 +252,21 @@ fn a_full_buffer_holds_the_next_fetch_back() {
 }
 
 #[test]
+fn a_broker_that_is_waited_for_long_is_asked_for_more() {
+    let mut bench = Bench::new(FetchConfig { max_partition_bytes: 1 << 20, ..config() }, 1, AutoOffsetReset::Latest);
+    let mut asked = Vec::new();
+    for round in 0..6 {
+        asked.push(bench.calls()[0].request.topics[0].partitions[0].partition_max_bytes);
+        bench.fetcher.on_wait(bench.now, &bench.subscription);
+        bench.now += Duration::from_millis(50);
+        bench.answer(0, 0, vec![data(0, batch(round, 1))]);
+        assert_eq!(bench.offsets(), [round]);
+    }
+    // Before the first answer it is not known what the broker has.
+    assert_eq!(asked, [256 << 10, 256 << 10, 256 << 10, 256 << 10, 512 << 10, 512 << 10]);
+}
+
+#[test]
 fn a_seek_makes_what_was_fetched_worthless() {
     let mut bench = Bench::one();
     bench.call();

@@ -12,7 +12,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -34,14 +34,15 @@ const OFFSET: &[u8] = &[0];
 /// A memtable is sealed at no less than this, so that many stores do not write tiny tables.
 const SMALLEST_MEMTABLE: u64 = 1 << 20;
 /// More sealed memtables than this, and the writer flushes by itself: the background cannot keep up.
-const SEALED_LIMIT: usize = 4;
+const SEALED_LIMIT: usize = 1;
 
 /// How much memory the persistent stores of a process may take together, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct LsmOptions {
     /// Blocks read from disk, over all stores. Default 32 MiB; more costs memory and spares reads.
     pub block_cache_bytes: u64,
-    /// Writes not yet in tables, over all stores. Default 32 MiB; more costs memory and spares compaction.
+    /// Writes not yet in tables, over all stores, as long as no more is written between two commits. Default 32 MiB;
+    /// more costs memory and spares compaction.
     pub write_buffer_bytes: u64,
 }
 
@@ -67,7 +68,44 @@ struct Shared {
 struct Job {
     tree: AnyTree,
     eviction_seqno: SeqNo,
-    failure: Arc<Mutex<Option<lsm_tree::Error>>>,
+    background: Arc<Background>,
+}
+
+/// What a store and the thread that works for it in the background share.
+#[derive(Default)]
+struct Background {
+    /// Held while files are written.
+    working: Mutex<()>,
+    /// Nothing is to be written any more: the files are another's, or are being deleted.
+    stopped: AtomicBool,
+    /// What went wrong; the next commit tells.
+    failure: Mutex<Option<lsm_tree::Error>>,
+}
+
+impl Background {
+    /// Returns when nothing is written and nothing will be.
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        drop(self.working.lock());
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    fn run(&self, tree: &AnyTree, eviction_seqno: SeqNo) {
+        let _working = self.working.lock();
+        if self.is_stopped() {
+            return;
+        }
+        let done = flush(tree, eviction_seqno).and_then(|()| match self.is_stopped() {
+            true => Ok(()),
+            false => tree.compact(Arc::new(Leveled::default()), eviction_seqno),
+        });
+        if let Err(error) = done {
+            self.failure.lock().get_or_insert(error);
+        }
+    }
 }
 
 impl LsmEngine {
@@ -108,14 +146,15 @@ impl LsmEngine {
             tree,
             seqno,
             engine: self.clone(),
-            failure: Arc::default(),
+            background: Arc::default(),
             key_buffer: BytesMut::new(),
         })
     }
 
     fn memtable_limit(&self) -> u64 {
-        let stores = self.0.open_stores.load(Ordering::Relaxed).max(1) as u64;
-        (self.0.options.write_buffer_bytes / stores).max(SMALLEST_MEMTABLE)
+        // Of every store one memtable is written to while another one is flushed.
+        let memtables = 2 * self.0.open_stores.load(Ordering::Relaxed).max(1) as u64;
+        (self.0.options.write_buffer_bytes / memtables).max(SMALLEST_MEMTABLE)
     }
 }
 
@@ -126,12 +165,8 @@ impl fmt::Debug for LsmEngine {
 }
 
 fn flush_and_compact(work: &Receiver<Job>) {
-    for job in work {
-        let done = flush(&job.tree, job.eviction_seqno)
-            .and_then(|()| job.tree.compact(Arc::new(Leveled::default()), job.eviction_seqno));
-        if let Err(error) = done {
-            job.failure.lock().get_or_insert(error);
-        }
+    for Job { tree, eviction_seqno, background } in work {
+        background.run(&tree, eviction_seqno);
     }
 }
 
@@ -151,8 +186,7 @@ pub struct LsmKeyValueStore {
     /// The number of the next write; reads see what is below it.
     seqno: SeqNo,
     engine: LsmEngine,
-    /// What went wrong in the background; the next commit tells.
-    failure: Arc<Mutex<Option<lsm_tree::Error>>>,
+    background: Arc<Background>,
     key_buffer: BytesMut,
 }
 
@@ -188,7 +222,7 @@ impl LsmKeyValueStore {
         if self.tree.sealed_memtable_count() > SEALED_LIMIT {
             return flush(&self.tree, self.seqno).map_err(|error| self.failed("flushing", error));
         }
-        let job = Job { tree: self.tree.clone(), eviction_seqno: self.seqno, failure: self.failure.clone() };
+        let job = Job { tree: self.tree.clone(), eviction_seqno: self.seqno, background: self.background.clone() };
         // The thread lives as long as the engine that this store holds.
         let _ = self.engine.0.jobs.send(job);
         Ok(())
@@ -239,7 +273,7 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     }
 
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        if let Some(error) = self.failure.lock().take() {
+        if let Some(error) = self.background.failure.lock().take() {
             return Err(self.failed("flushing", error));
         }
         if let Some(offset) = changelog_offset {
@@ -278,18 +312,20 @@ impl KeyValueBytesStore for LsmKeyValueStore {
 
     /// Writes what was committed to disk; what was put since the last commit is written too, so commit first.
     fn close(&mut self) -> Result<()> {
+        self.background.stop();
         self.tree.rotate_memtable();
         flush(&self.tree, self.seqno).map_err(|error| self.failed("closing", error))
     }
 
     fn discard(&mut self) -> Result<()> {
-        // What the background is about to write must not come up among files that are being deleted.
-        if self.tree.sealed_memtable_count() > 0 { self.close() } else { Ok(()) }
+        self.background.stop();
+        Ok(())
     }
 }
 
 impl Drop for LsmKeyValueStore {
     fn drop(&mut self) {
+        self.background.stop();
         self.engine.0.open_stores.fetch_sub(1, Ordering::Relaxed);
     }
 }

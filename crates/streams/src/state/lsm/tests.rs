@@ -68,6 +68,46 @@ fn a_full_memtable_goes_to_disk_at_a_commit() {
     assert_eq!(keys(&store, Order::Forward).len(), 2000);
 }
 
+/// Fills memtable after memtable, so that the background has tables to write and to merge.
+fn write_tables(store: &mut LsmKeyValueStore) {
+    let value = vec![7; 10_000];
+    for table in 0..6 {
+        for i in 0..110u32 {
+            store.put(&i.to_be_bytes(), Some(&value)).unwrap();
+        }
+        store.commit(Some(table)).unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_written_where_a_store_was_discarded() {
+    let engine = LsmEngine::new(LsmOptions { write_buffer_bytes: 0, ..LsmOptions::default() }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let path = folder.path().join(round.to_string());
+        let mut store = engine.open("segment", &path).unwrap();
+        write_tables(&mut store);
+        store.discard().unwrap();
+        drop(store);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_store_may_be_opened_by_another_engine_as_soon_as_it_is_closed() {
+    let engine_of_few = || LsmEngine::new(LsmOptions { write_buffer_bytes: 0, ..LsmOptions::default() }).unwrap();
+    let engines = [engine_of_few(), engine_of_few()];
+    let folder = tempfile::tempdir().unwrap();
+    for engine in engines.iter().cycle().take(20) {
+        let mut store = engine.open("counts", folder.path()).unwrap();
+        write_tables(&mut store);
+        store.close().unwrap();
+        drop(store);
+    }
+    let store = engine().open("counts", folder.path()).unwrap();
+    assert_eq!((keys(&store, Order::Forward).len(), store.committed_offset().unwrap()), (110, Some(5)));
+}
+
 #[test]
 fn prefixes_end_where_they_should() {
     let folder = tempfile::tempdir().unwrap();

@@ -393,6 +393,18 @@ impl Task {
         Ok(())
     }
 
+    /// How many of the stores have a record cache.
+    #[must_use]
+    pub fn caches(&self) -> usize {
+        self.ctx.rt.cache.caches
+    }
+
+    /// How many bytes the record caches may take together from the next write on. At first it is all of
+    /// `statestore.cache.max.bytes`.
+    pub fn set_cache_limit(&mut self, bytes: u64) {
+        self.ctx.rt.cache.max = bytes;
+    }
+
     /// The stores, by name, with the changelog offset each has kept.
     ///
     /// # Errors
@@ -419,6 +431,15 @@ impl Task {
             Some(place) => place.restore_with_headers(key, value, timestamp, headers),
             None => Err(Box::new(Error::Streams(format!("task {} has no store {store}", self.id())))),
         }
+    }
+
+    /// A store has all of its changelog before `offset`; after a crash it goes on from there. Also bounds what an engine
+    /// holds in memory during a long restoration.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    pub fn restored(&mut self, store: &str, offset: i64) -> Result<()> {
+        self.own_stores_mut().filter(|place| place.name() == store).try_for_each(|place| place.commit(Some(offset)))
     }
 
     /// Whether a processor has asked for a commit since the last one.

@@ -151,7 +151,7 @@ impl Restorer {
                     task.restore(&restoring.store, key, record.value(), record.timestamp(), &headers)?;
                     restoring.restored += 1;
                 }
-                Ok(())
+                task.restored(&restoring.store, part.next_offset().offset.min(restoring.end))
             })?;
         }
         self.take_complete()

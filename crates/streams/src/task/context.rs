@@ -126,6 +126,8 @@ pub(crate) struct Runtime {
 pub(crate) struct CacheBudget {
     pub(crate) used: u64,
     pub(crate) max: u64,
+    /// How many caches share it.
+    pub(crate) caches: usize,
 }
 
 impl Runtime {
@@ -139,7 +141,7 @@ impl Runtime {
         Runtime {
             task_id,
             handlers: Handlers::of(config),
-            cache: CacheBudget { used: 0, max: config.cache_max_bytes() },
+            cache: CacheBudget { used: 0, max: config.cache_max_bytes(), caches: 0 },
             config: config.clone(),
             collector,
             context: RecordContext::default(),

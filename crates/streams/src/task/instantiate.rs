@@ -164,6 +164,7 @@ pub(super) fn make_stores(
                 caching: factory.caching && config.cache_max_bytes() > 0,
                 sharing: Sharing::Own,
             };
+            ctx.rt.cache.caches += usize::from(init.caching);
             let store = (factory.make)(&init)?;
             if let Some(place) = ctx.stores.get_mut(id) {
                 *place = Some(store);

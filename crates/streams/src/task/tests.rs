@@ -1,10 +1,28 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
-use crate::{Headers, StreamsBuilder};
+use crate::{
+    Consumed, Headers, Materialized, StreamsBuilder,
+    state::{LsmEngine, LsmOptions},
+};
 
 struct Nowhere;
 
 impl RecordCollector for Nowhere {
     fn send(&mut self, _record: ProducerRecord<'_>) -> Result<()> {
+        Ok(())
+    }
+    fn partitions_for(&mut self, _topic: &str) -> Result<i32> {
+        Ok(1)
+    }
+}
+
+/// Counts what is sent.
+struct Counting(Arc<AtomicUsize>);
+
+impl RecordCollector for Counting {
+    fn send(&mut self, _record: ProducerRecord<'_>) -> Result<()> {
+        self.0.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
     fn partitions_for(&mut self, _topic: &str) -> Result<i32> {
@@ -32,6 +50,63 @@ fn task(max_idle: &str) -> (Task, usize, usize) {
     task.set_lag(a, None);
     task.set_lag(b, None);
     (task, a, b)
+}
+
+#[test]
+fn a_restoration_goes_on_where_it_was_when_the_task_went() {
+    let builder = StreamsBuilder::new();
+    builder.table_with::<String, String>("a", Consumed::new(), Materialized::named("rows"));
+    let topology = builder.build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let engine = LsmEngine::new(LsmOptions::default()).unwrap();
+    let open = || {
+        let options = TaskOptions {
+            id: TaskId { subtopology: 0, partition: 0 },
+            config: Arc::new(StreamsConfig::builder("test").build().unwrap()),
+            collector: Box::new(Nowhere),
+            state_dir: Some(TaskDirectory { path: folder.path().to_owned(), engine: engine.clone() }),
+            globals: None,
+            scope: TaskScope::Subtopology,
+            now: 0,
+        };
+        Task::new(&topology, options).unwrap()
+    };
+    let mut task = open();
+    assert_eq!(task.store_offsets().unwrap(), BTreeMap::from([("rows".to_owned(), None)]));
+    task.restore("rows", b"k", Some(b"v"), 1, &Headers::new()).unwrap();
+    task.restored("rows", 7).unwrap();
+    task.close().unwrap();
+    assert_eq!(open().store_offsets().unwrap(), BTreeMap::from([("rows".to_owned(), Some(7))]));
+}
+
+#[test]
+fn a_smaller_share_of_the_cache_holds_less_back() {
+    let builder = StreamsBuilder::new();
+    let counts = builder.stream::<String, String>("a").group_by_key();
+    counts.count_with(Materialized::named("counts").with_logging_disabled()).to_stream().to("out");
+    let sent = Arc::new(AtomicUsize::new(0));
+    let options = TaskOptions {
+        id: TaskId { subtopology: 0, partition: 0 },
+        config: Arc::new(StreamsConfig::builder("test").build().unwrap()),
+        collector: Box::new(Counting(sent.clone())),
+        state_dir: None,
+        globals: None,
+        scope: TaskScope::Subtopology,
+        now: 0,
+    };
+    let mut task = Task::new(&builder.build().unwrap(), options).unwrap();
+    task.initialize().unwrap();
+    assert_eq!(task.caches(), 1);
+    let a = task.queue("a").unwrap();
+    for offset in 0..3 {
+        give(&mut task, a, offset, offset);
+        assert!(task.process(0).unwrap());
+    }
+    assert_eq!(sent.load(Ordering::Relaxed), 0, "held back until the commit");
+    task.set_cache_limit(0);
+    give(&mut task, a, 3, 3);
+    assert!(task.process(0).unwrap());
+    assert_eq!(sent.load(Ordering::Relaxed), 1);
 }
 
 fn give(task: &mut Task, queue: usize, offset: i64, timestamp: i64) {

@@ -108,6 +108,7 @@ impl GlobalThread {
                 last = Instant::now();
             }
             self.end_reading(global, &mut reading)?;
+            self.task.commit()?;
             if last.elapsed() > patience {
                 let (topic, store) = (&global.topic, &global.factory.name);
                 let message = format!("nothing came of topic {topic} within `task.timeout.ms` to fill store {store}");

@@ -97,6 +97,7 @@ impl TaskManager {
         }
         self.pause(&partitions)?;
         self.tasks.insert(id, active);
+        self.share_cache();
         self.begin_restoration(id, plans)?;
         self.start_if_restored(id)
     }
@@ -191,7 +192,21 @@ impl TaskManager {
         let closed = active.task.close();
         drop(active);
         self.shared.directory.unlock(id, self.thread);
+        self.share_cache();
         closed
+    }
+
+    /// Shares the thread's part of `statestore.cache.max.bytes` among the caches of its tasks. As in Kafka the thread of
+    /// the global stores has a part too.
+    fn share_cache(&mut self) {
+        let config = &self.shared.config;
+        let threads = config.get_long("num.stream.threads") + i64::from(self.shared.globals.is_some());
+        let bytes = config.cache_max_bytes() / threads.max(1).unsigned_abs();
+        let caches: usize = self.tasks.values().map(|active| active.task.caches()).sum();
+        for active in self.tasks.values_mut() {
+            let share = bytes * active.task.caches() as u64 / caches.max(1) as u64;
+            active.task.set_cache_limit(share);
+        }
     }
 
     /// Gives up a task whose progress since the last commit must not be kept.

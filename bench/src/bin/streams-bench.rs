@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 use std::{
+    convert::Infallible,
     io::Write,
     sync::{
         Arc, OnceLock,
@@ -15,7 +16,8 @@ use clap::Parser;
 use vltava::{
     client::TopicPartition,
     streams::{
-        Grouped, KafkaStreams, Materialized, State, StateRestoreListener, StreamsBuilder, StreamsConfig, Topology,
+        Consumed, Grouped, JoinWindows, KStream, KafkaStreams, Materialized, State, StateRestoreListener, StreamJoined,
+        StreamsBuilder, StreamsConfig, TimeWindows, Topology,
     },
 };
 
@@ -60,6 +62,8 @@ fn event(name: &str) {
     let _ = writeln!(out, "EVENT {name} {now}").and_then(|()| out.flush());
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
 static FIRST_RECORD: AtomicBool = AtomicBool::new(false);
 
 #[inline]
@@ -69,21 +73,28 @@ fn saw_record() {
     }
 }
 
+/// The source of a workload, watched for the first record.
+fn events(builder: &StreamsBuilder, topic: &str) -> KStream<String, String> {
+    builder.stream(topic).peek(|_, _| saw_record())
+}
+
+/// The first characters of a value, which are ASCII.
+fn start(value: &str, length: usize) -> &str {
+    value.get(..length).unwrap_or(value)
+}
+
 fn topology(options: &Options, builder: &StreamsBuilder) -> Result<Topology> {
+    let (input, second) = options.input.split_once(',').unwrap_or((&options.input, ""));
     match options.workload.as_str() {
-        "passthrough" => builder
-            .stream::<String, String>(&options.input)
-            .filter(|_, value| {
-                saw_record();
-                !value.starts_with('0')
-            })
+        "passthrough" => events(builder, input)
+            .filter(|_, value| !value.starts_with('0'))
             .map(|key, mut value| {
                 value.make_ascii_uppercase();
                 (key, value)
             })
             .to(&options.output),
         "word-count" | "eos-word-count" => builder
-            .stream::<Option<String>, String>(&options.input)
+            .stream::<Option<String>, String>(input)
             .flat_map_values(|line| {
                 saw_record();
                 line.split(' ').map(str::to_owned).collect::<Vec<_>>()
@@ -92,14 +103,35 @@ fn topology(options: &Options, builder: &StreamsBuilder) -> Result<Topology> {
             .count_with(Materialized::named("counts"))
             .to_stream()
             .to(&options.output),
-        "restore" => builder
-            .stream::<String, String>(&options.input)
-            .peek(|_, _| saw_record())
+        "windowed-count" => {
+            let windows = TimeWindows::of_size_and_grace(10 * SECOND, 5 * SECOND).advance_by(5 * SECOND);
+            events(builder, input)
+                .group_by_key()
+                .windowed_by(windows)
+                .count_with(None, Materialized::named("counts"))
+                .to_stream()
+                .map(|windowed, count| (format!("{}@{}", windowed.key, windowed.window.start()), count))
+                .to(&options.output);
+        }
+        "stream-table-join" => {
+            let rows = builder.table_with::<String, String>(second, Consumed::new(), Materialized::named("table"));
+            events(builder, input).join(&rows, |event, row| format!("{}|{row}", start(&event, 32))).to(&options.output);
+        }
+        "stream-stream-join" => {
+            let right = events(builder, second);
+            let windows = JoinWindows::of_time_difference_and_grace(5 * SECOND, SECOND);
+            let joined = StreamJoined::new().with_name("join").with_store_name("join");
+            let join = |_: &String, left: &String, right: &String| {
+                Ok::<_, Infallible>(format!("{}|{}", start(left, 16), start(right, 16)))
+            };
+            events(builder, input).try_join_stream(&right, windows, joined, join).to(&options.output);
+        }
+        "restore" => events(builder, input)
             .group_by_key()
             .count_with(Materialized::named("counts"))
             .to_stream()
             .to(&options.output),
-        other => bail!("workload {other} is not supported yet"),
+        other => bail!("there is no workload {other}"),
     }
     Ok(builder.build()?)
 }

@@ -204,7 +204,7 @@ impl TaskManager {
         let bytes = config.cache_max_bytes() / threads.max(1).unsigned_abs();
         let caches: usize = self.tasks.values().map(|active| active.task.caches()).sum();
         for active in self.tasks.values_mut() {
-            let share = bytes * active.task.caches() as u64 / caches.max(1) as u64;
+            let share = bytes / caches.max(1) as u64 * active.task.caches() as u64;
             active.task.set_cache_limit(share);
         }
     }

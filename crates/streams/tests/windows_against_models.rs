@@ -250,7 +250,7 @@ fn once(updates: Vec<Update>) -> Result<BTreeMap<Row, i64>, TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 3, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 3 / 8, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn hopping_windows_update_as_the_model(

@@ -2,9 +2,9 @@
 //!
 //! There is at most one request in flight per broker. The next one is sent as soon as every
 //! partition of that broker has less in the buffer than is asked for at a time ([`FetchSize`]), so
-//! that data is on its way while the application works on what came before. The offset to fetch from runs ahead
-//! of the position; a seek makes what is buffered or in flight worthless, which the partition's
-//! `fetch_epoch` tells.
+//! that data is on its way while the application works on what came before. The offset to fetch
+//! from runs ahead of the position; a seek makes what is buffered or in flight worthless, which the
+//! partition's `fetch_epoch` tells.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use vltava_client::{ClientError, Consumer, TopicPartition};
 
-use super::{records::headers, wait::wait};
+use super::{clients::client_failed, records::headers, wait::wait};
 use crate::{
     error::{Error, Result},
     task::{Task, TaskId},
@@ -83,7 +83,7 @@ pub(super) struct Restored {
 }
 
 fn failed(error: ClientError) -> Box<Error> {
-    Box::new(Error::Streams(format!("restoring from changelogs: {error}")))
+    client_failed("restoring from changelogs", &error)
 }
 
 impl Restorer {

@@ -30,20 +30,24 @@ impl RecordCollector for Counting {
     }
 }
 
+fn options(config: StreamsConfig, collector: impl RecordCollector + 'static) -> TaskOptions {
+    TaskOptions {
+        id: TaskId { subtopology: 0, partition: 0 },
+        config: Arc::new(config),
+        collector: Box::new(collector),
+        state_dir: None,
+        globals: None,
+        scope: TaskScope::Subtopology,
+        now: 0,
+    }
+}
+
 /// A task of two topics, of which both are read, and where each is waited for as long as `max.task.idle.ms` says.
 fn task(max_idle: &str) -> (Task, usize, usize) {
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>("a").merge(&builder.stream("b")).to("out");
     let config = StreamsConfig::builder("test").set("max.task.idle.ms", max_idle).build().unwrap();
-    let options = TaskOptions {
-        id: TaskId { subtopology: 0, partition: 0 },
-        config: Arc::new(config),
-        collector: Box::new(Nowhere),
-        state_dir: None,
-        globals: None,
-        scope: TaskScope::Subtopology,
-        now: 0,
-    };
+    let options = options(config, Nowhere);
     let mut task = Task::new(&builder.build().unwrap(), options).unwrap();
     task.initialize().unwrap();
     let (a, b) = (task.queue("a").unwrap(), task.queue("b").unwrap());
@@ -60,15 +64,9 @@ fn a_restoration_goes_on_where_it_was_when_the_task_went() {
     let folder = tempfile::tempdir().unwrap();
     let engine = LsmEngine::new(LsmOptions::default()).unwrap();
     let open = || {
-        let options = TaskOptions {
-            id: TaskId { subtopology: 0, partition: 0 },
-            config: Arc::new(StreamsConfig::builder("test").build().unwrap()),
-            collector: Box::new(Nowhere),
-            state_dir: Some(TaskDirectory { path: folder.path().to_owned(), engine: engine.clone() }),
-            globals: None,
-            scope: TaskScope::Subtopology,
-            now: 0,
-        };
+        let state_dir = Some(TaskDirectory { path: folder.path().to_owned(), engine: engine.clone() });
+        let config = StreamsConfig::builder("test").build().unwrap();
+        let options = TaskOptions { state_dir, ..options(config, Nowhere) };
         Task::new(&topology, options).unwrap()
     };
     let mut task = open();
@@ -85,15 +83,8 @@ fn a_smaller_share_of_the_cache_holds_less_back() {
     let counts = builder.stream::<String, String>("a").group_by_key();
     counts.count_with(Materialized::named("counts").with_logging_disabled()).to_stream().to("out");
     let sent = Arc::new(AtomicUsize::new(0));
-    let options = TaskOptions {
-        id: TaskId { subtopology: 0, partition: 0 },
-        config: Arc::new(StreamsConfig::builder("test").build().unwrap()),
-        collector: Box::new(Counting(sent.clone())),
-        state_dir: None,
-        globals: None,
-        scope: TaskScope::Subtopology,
-        now: 0,
-    };
+    let config = StreamsConfig::builder("test").build().unwrap();
+    let options = options(config, Counting(sent.clone()));
     let mut task = Task::new(&builder.build().unwrap(), options).unwrap();
     task.initialize().unwrap();
     assert_eq!(task.caches(), 1);

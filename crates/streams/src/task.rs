@@ -12,6 +12,7 @@ mod instantiate;
 mod node;
 mod punctuation;
 mod queue;
+mod skipped;
 mod source;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -301,6 +302,7 @@ impl Task {
     /// As [`process`](Self::process).
     pub fn maybe_punctuate_system_time(&mut self, now: i64) -> Result<bool> {
         self.ctx.rt.wall_clock = now;
+        self.ctx.rt.tell_skipped(now);
         self.punctuate(PunctuationType::WallClockTime, now)
     }
 
@@ -508,6 +510,7 @@ impl Task {
     }
 
     fn close_processors(&mut self) -> Result<()> {
+        self.ctx.rt.tell_skipped(i64::MAX);
         if self.initialized { self.ctx.close_nodes() } else { Ok(()) }
     }
 }

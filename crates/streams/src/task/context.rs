@@ -9,6 +9,7 @@ use super::{
     guard::guarded,
     node::{Slot, TypedSlot},
     punctuation::Punctuations,
+    skipped::Skipped,
 };
 use crate::{
     config::StreamsConfig,
@@ -108,6 +109,7 @@ pub(crate) struct Runtime {
     pub(crate) stream_time: i64,
     pub(crate) wall_clock: i64,
     pub(crate) dropped: u64,
+    skipped: Skipped,
     /// Times that processors want to know again after a restart, by a name of theirs: Kafka's `ProcessorMetadata`. A
     /// commit keeps them. They may change only while a record is processed, whose partition is committed then.
     pub(crate) processor_times: BTreeMap<String, i64>,
@@ -148,6 +150,7 @@ impl Runtime {
             stream_time: -1,
             wall_clock: now,
             dropped: 0,
+            skipped: Skipped::default(),
             processor_times: BTreeMap::new(),
             commit_requested: false,
             punctuations: Punctuations::default(),
@@ -158,17 +161,33 @@ impl Runtime {
         }
     }
 
-    /// Counts a record that is skipped; the warning tells which.
+    /// Counts a record that is skipped. The log has the first one for a reason with its position, and of the others how
+    /// many there were: a topic of nothing but late records would fill it.
     #[cold]
-    pub(crate) fn drop_record(&mut self, why: &str) {
+    pub(crate) fn drop_record(&mut self, why: &'static str) {
         self.dropped += 1;
+        self.remark("skipping record", why);
+    }
+
+    /// Says something of the current record, as [`drop_record`](Self::drop_record) says it.
+    #[cold]
+    pub(crate) fn remark(&mut self, what: &str, why: &'static str) {
+        let Some(records) = self.skipped.count(why, self.wall_clock) else { return };
         tracing::warn!(
             task = %self.task_id,
             topic = self.context.topic.as_deref(),
             partition = self.context.partition,
             offset = self.context.offset,
-            "skipping record: {why}"
+            records,
+            "{what}: {why}"
         );
+    }
+
+    /// Tells how many records were skipped since the log last said so, where that is due.
+    pub(crate) fn tell_skipped(&mut self, now: i64) {
+        for (why, records) in self.skipped.due(now) {
+            tracing::warn!(task = %self.task_id, records, "skipped records: {why}");
+        }
     }
 
     /// From here on the context is that of `record`, as this node got it.
@@ -355,7 +374,7 @@ impl TaskCtx {
         Ok(())
     }
 
-    pub(crate) fn drop_record(&mut self, why: &str) -> Result<()> {
+    pub(crate) fn drop_record(&mut self, why: &'static str) -> Result<()> {
         self.rt.drop_record(why);
         Ok(())
     }

@@ -85,7 +85,7 @@ impl<K: Data, V: Data> SourceTableNode<K, V> {
             if let Some(row) = &row
                 && record.timestamp < row.timestamp
             {
-                tracing::warn!(node = ctx.rt.node_name(self.id), "out-of-order update of a table");
+                ctx.rt.remark("updating a table", "out of order");
             }
             old = row.map(|row| row.value);
         }

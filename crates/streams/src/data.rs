@@ -12,7 +12,8 @@ impl<T: Clone + Send + 'static> Flow for T {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no default serde",
     label = "its bytes are needed here",
-    note = "implement `DefaultSerde` for `{Self}`, wrap it as `Json<{Self}>`, or name a serde with the `_with` form of this method"
+    note = "implement `DefaultSerde` for `{Self}`, wrap it as `Json<{Self}>`, or name a serde with the `_with` form of this method",
+    note = "the key of a windowed table is `Windowed`: name its serde (`TimeWindowedSerde`, `SessionWindowedSerde`), or `map` it to a key of your own first"
 )]
 pub trait DefaultSerde: Flow {
     /// The serde of this type.

@@ -52,6 +52,8 @@ pub use store::{
     TimestampedWindowStoreWithHeaders, VersionedKeyValueStore, VersionedPut, VersionedRecord, WindowStore,
 };
 pub use task::{Cancellable, PunctuationType};
-pub use test_driver::{SentRecord, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
+pub use test_driver::{
+    SentRecord, TestInputTopic, TestKeyValueStore, TestOutputTopic, TestRecord, TestWindowStore, TopologyTestDriver,
+};
 pub use topology::{AutoOffsetReset, StoreInput, Topology, TopologyDescription};
 pub use windowed::{Window, Windowed, WindowedKey};

@@ -167,6 +167,10 @@ store_sets! { (A.0, B.1) (A.0, B.1, C.2) (A.0, B.1, C.2, D.3) }
 /// A store in a task, erased over its types: what commit, restore and close ask of it.
 pub(crate) trait AnyStore: Any + Send {
     fn name(&self) -> &str;
+    /// Its type, as errors tell it.
+    fn kind(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
     /// Starts a flush of the record cache. Returns the arena slot of the node that forwards the entries; a store
     /// without such a node writes them at once.
     fn flush_cache(&mut self, rt: &mut Runtime) -> Result<Option<usize>>;

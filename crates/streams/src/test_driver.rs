@@ -1,6 +1,7 @@
 //! A topology without a broker: records in, records out, in a plain `#[test]`.
 
 mod queries;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -16,6 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
+pub use stores::{TestKeyValueStore, TestWindowStore};
 pub use topics::{TestInputTopic, TestOutputTopic, TestRecord};
 
 use crate::{
@@ -322,7 +324,11 @@ impl TopologyTestDriver {
         self.0.borrow().dropped_records()
     }
 
-    /// Works with a store by its name and type, as a processor would.
+    /// Works with a store by its name and type, as a processor would: with [`StoreAccess`], to read and to write.
+    ///
+    /// The type is the one the store is made with. The stores of the DSL keep a timestamp with each value
+    /// ([`TimestampedKeyValueStore`](crate::TimestampedKeyValueStore),
+    /// [`TimestampedWindowStore`](crate::TimestampedWindowStore)); [`query`](Self::query) reads them without.
     ///
     /// ```
     /// # use vltava_streams::{Materialized, StreamsBuilder, TimestampedKeyValueStore, TopologyTestDriver};
@@ -337,13 +343,17 @@ impl TopologyTestDriver {
     /// ```
     ///
     /// # Errors
-    /// If there is no such store of this type, or the function fails.
+    /// [`Error::UnknownStateStore`] if there is no store of this name, [`Error::InvalidStateStore`] with its type if it
+    /// is of another one; or what the function fails with.
     pub fn store<S: Any, R>(&self, name: &str, f: impl FnOnce(&mut StoreAccess<'_, S>) -> Result<R>) -> Result<R> {
         let mut driver = self.at_work()?;
-        let id = driver.store_names.iter().position(|known| known == name);
-        let missing = || Box::new(Error::Streams(format!("there is no store {name} of this type")));
-        let handle = StoreRef::<S>::new(id.ok_or_else(missing)?).handle();
-        let (store, rt) = driver.ctx_of(name).store(handle).map_err(|_| missing())?;
+        let id = driver.store_id(name)?;
+        let ctx = driver.ctx_of(name);
+        let kind = ctx.stores.get(id).and_then(Option::as_ref).map_or("of another type", |store| store.kind());
+        let (store, rt) = ctx.store(StoreRef::<S>::new(id).handle()).map_err(|_| {
+            let asked = std::any::type_name::<S>();
+            Box::new(Error::InvalidStateStore(format!("the store {name} is a {kind}, and not a {asked}")))
+        })?;
         f(&mut StoreAccess::new(store, rt))
     }
 

@@ -203,6 +203,10 @@ impl<R> StateQueryResult<R> {
         self.global.as_ref()
     }
 
+    pub(crate) fn take_global_result(&mut self) -> Option<QueryResult<R>> {
+        self.global.take()
+    }
+
     /// The greatest offsets of all answers.
     #[must_use]
     pub fn position(&self) -> Position {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Driver, SentRecord};
 use crate::{
     config::StreamsConfig,
-    error::Result,
+    error::{Error, Result},
     handler::LogAndContinue,
     metrics::record_size,
     record::Headers,
@@ -35,6 +35,15 @@ pub(super) fn open_global(
 }
 
 impl Driver {
+    /// The number of a store.
+    pub(super) fn store_id(&self, name: &str) -> Result<usize> {
+        self.store_names.iter().position(|known| known == name).ok_or_else(|| {
+            let known = self.store_names.iter().filter(|name| !name.is_empty()).map(String::as_str);
+            let known = known.collect::<Vec<_>>().join(", ");
+            Box::new(Error::UnknownStateStore(format!("there is no store {name}; the topology has: {known}")))
+        })
+    }
+
     /// The context of the task that a store belongs to.
     pub(super) fn ctx_of(&mut self, store: &str) -> &mut TaskCtx {
         match &mut self.global {

@@ -19,7 +19,8 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// Joins each record with the table's row of its key, as it is at that moment; without a row there is no result.
     /// Records with a null key or value are dropped. Only records of the stream make results. If the stream's key has
     /// changed it is repartitioned first; topics of both must have equally many partitions. If the table is versioned, a
-    /// record meets the row of its own time, which may since have changed.
+    /// record meets the row of its own time, which may since have changed. Two streams are joined within a window:
+    /// [`join_stream`](Self::join_stream); a global table by a key of choice: [`join_global`](Self::join_global).
     ///
     /// ```
     /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};

@@ -66,6 +66,31 @@ impl<K, V> Branched<K, V> {
         Branched { name: Some(name.into()), chain: None }
     }
 
+    /// A branch without a name of its own that a function takes on: Kafka's `Branched.withFunction`. The result has what
+    /// it returns in the place of the branch, or nothing.
+    pub fn function(chain: impl FnOnce(KStream<K, V>) -> Option<KStream<K, V>> + 'static) -> Self {
+        Branched::default().with_function(chain)
+    }
+
+    /// A branch without a name of its own that a function takes; it is not in the result: Kafka's `Branched.withConsumer`.
+    ///
+    /// ```
+    /// # use vltava_streams::{Branched, StreamsBuilder, TopologyTestDriver};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, i64>("in")
+    ///     .split()
+    ///     .branch_with(|_, n| *n < 10, Branched::consumer(|small| small.to("small")))
+    ///     .default_branch_with(Branched::consumer(|large| large.to("large")));
+    /// let driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// driver.input_topic::<String, i64>("in").pipe_key_values([("k".to_owned(), 5), ("k".to_owned(), 50)])?;
+    /// assert_eq!(driver.output_topic::<String, i64>("large").read_values()?, [50]);
+    /// # Ok::<(), Box<vltava_streams::Error>>(())
+    /// ```
+    pub fn consumer(consumer: impl FnOnce(KStream<K, V>) + 'static) -> Self {
+        Branched::default().with_consumer(consumer)
+    }
+
     /// The result has what the function returns in the place of the branch, or nothing.
     #[must_use]
     pub fn with_function(mut self, chain: impl FnOnce(KStream<K, V>) -> Option<KStream<K, V>> + 'static) -> Self {

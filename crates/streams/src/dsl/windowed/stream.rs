@@ -64,6 +64,10 @@ pub enum TimeKind {
 }
 
 /// Windows of time: [`TimeWindows`], [`SlidingWindows`] or [`UnlimitedWindows`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` are not windows of time",
+    note = "`windowed_by` takes `TimeWindows`, `SlidingWindows` or `UnlimitedWindows`; `SessionWindows` go to `windowed_by_sessions`, `JoinWindows` to `join_stream`"
+)]
 pub trait TimeWindowsOf {
     /// Which.
     #[doc(hidden)]

@@ -40,5 +40,5 @@ pub mod wire;
 mod writing;
 
 pub use error::{Result, SchemaError};
-pub use registry::{RegistryConfig, Schema, SchemaReference, SchemaRegistry, SchemaType};
+pub use registry::{MockRegistry, RegistryConfig, Schema, SchemaReference, SchemaRegistry, SchemaType};
 pub use subject::SubjectNameStrategy;

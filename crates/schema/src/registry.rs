@@ -2,11 +2,13 @@
 
 mod config;
 mod http;
+mod mock;
 mod schema;
 
 use std::{collections::HashMap, sync::Arc};
 
 pub use config::{RegistryConfig, RegistryConfigBuilder};
+pub use mock::MockRegistry;
 use parking_lot::RwLock;
 pub use schema::{Schema, SchemaReference, SchemaType};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -38,10 +40,32 @@ pub struct SchemaRegistry(Arc<Inner>);
 
 struct Inner {
     config: RegistryConfig,
-    http: Http,
+    access: Access,
     by_id: RwLock<HashMap<i32, Arc<Schema>>>,
     /// The ids of schemas that a subject is known to have.
     ids: RwLock<HashMap<(String, Schema), i32>>,
+}
+
+/// How the registry is asked.
+enum Access {
+    Http(Http),
+    Mock(MockRegistry),
+}
+
+impl Access {
+    fn get(&self, path: &str) -> Result<Answer> {
+        match self {
+            Access::Http(http) => http.get(path),
+            Access::Mock(mock) => Ok(mock.request("GET", path, &serde_json::Value::Null)),
+        }
+    }
+
+    fn post(&self, path: &str, body: &serde_json::Value) -> Result<Answer> {
+        match self {
+            Access::Http(http) => http.post(path, body),
+            Access::Mock(mock) => Ok(mock.request("POST", path, body)),
+        }
+    }
 }
 
 impl std::fmt::Debug for SchemaRegistry {
@@ -75,7 +99,11 @@ impl SchemaRegistry {
     /// [`SchemaError::Config`] if the system's certificates cannot be read, or TLS is asked for and not built in.
     pub fn new(config: RegistryConfig) -> Result<Self> {
         let http = Http::new(&config)?;
-        Ok(SchemaRegistry(Arc::new(Inner { config, http, by_id: RwLock::default(), ids: RwLock::default() })))
+        Ok(Self::over(config, Access::Http(http)))
+    }
+
+    fn over(config: RegistryConfig, access: Access) -> Self {
+        SchemaRegistry(Arc::new(Inner { config, access, by_id: RwLock::default(), ids: RwLock::default() }))
     }
 
     /// The settings.
@@ -108,7 +136,7 @@ impl SchemaRegistry {
         }
         let normalize = if self.0.config.normalize_schemas { "?normalize=true" } else { "" };
         let path = format!("{}{normalize}", path(format!("/subjects/{}", http::encoded(subject))));
-        let answer = self.0.http.post(&path, &schema.to_json())?;
+        let answer = self.0.access.post(&path, &schema.to_json())?;
         let IdAnswer { id } = answer_of(answer, subject, schema.schema_type)?;
         self.0.ids.write().insert(entry, id);
         Ok(id)
@@ -122,7 +150,7 @@ impl SchemaRegistry {
         if let Some(schema) = self.0.by_id.read().get(&id) {
             return Ok(schema.clone());
         }
-        let answer = self.0.http.get(&format!("/schemas/ids/{id}"))?;
+        let answer = self.0.access.get(&format!("/schemas/ids/{id}"))?;
         let schema: Arc<Schema> = Arc::new(answer_of(answer, &format!("schema {id}"), SchemaType::Avro)?);
         self.0.by_id.write().insert(id, schema.clone());
         Ok(schema)
@@ -145,7 +173,7 @@ impl SchemaRegistry {
     }
 
     fn version_by(&self, subject: &str, version: &str) -> Result<Registered> {
-        let answer = self.0.http.get(&format!("/subjects/{}/versions/{version}", http::encoded(subject)))?;
+        let answer = self.0.access.get(&format!("/subjects/{}/versions/{version}", http::encoded(subject)))?;
         let VersionAnswer { id, version, schema } = answer_of(answer, subject, SchemaType::Avro)?;
         Ok(Registered { id, version, schema: Arc::new(schema) })
     }
@@ -155,7 +183,7 @@ impl SchemaRegistry {
     /// # Errors
     /// Those of every request.
     pub fn subjects(&self) -> Result<Vec<String>> {
-        answer_of(self.0.http.get("/subjects")?, "subjects", SchemaType::Avro)
+        answer_of(self.0.access.get("/subjects")?, "subjects", SchemaType::Avro)
     }
 
     /// Whether a schema could follow the newest one of a subject.
@@ -164,7 +192,7 @@ impl SchemaRegistry {
     /// [`SchemaError::NotFound`] if there is no such subject, and those of every request.
     pub fn is_compatible(&self, subject: &str, schema: &Schema) -> Result<bool> {
         let path = format!("/compatibility/subjects/{}/versions/latest", http::encoded(subject));
-        let answer = self.0.http.post(&path, &schema.to_json())?;
+        let answer = self.0.access.post(&path, &schema.to_json())?;
         Ok(answer_of::<CompatibilityAnswer>(answer, subject, schema.schema_type)?.is_compatible)
     }
 

@@ -223,6 +223,9 @@ fn error<T>(message: String) -> Result<T> {
 /// An address without the slash at its end and without what logs in, and that.
 fn address(url: &str) -> Result<(String, Option<String>)> {
     let shown = url.rsplit('@').next().unwrap_or(url);
+    if url.starts_with("mock://") {
+        return error(format!("invalid `{URL}` {shown}: a registry in memory is made by `MockRegistry`"));
+    }
     let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https")) else {
         return error(format!("invalid `{URL}` {shown}: must begin with http:// or https://"));
     };
@@ -254,6 +257,7 @@ mod tests {
         assert!(refused(&[url, ("basic.auth.credentials.source", "SASL_INHERIT")]).contains("SASL_INHERIT"));
         assert!(refused(&[url, ("basic.auth.credentials.source", "USER_INFO")]).contains("user.info` is missing"));
         assert!(refused(&[url, ("schema.registry.ulr", "x")]).contains("`schema.registry.ulr`"));
+        assert!(refused(&[(URL, "mock://tests")]).ends_with("made by `MockRegistry`"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::net::TcpListener;
 
-use vltava_schema::{RegistryConfig, Schema, SchemaError, SchemaReference, SchemaRegistry, SchemaType};
+use vltava_schema::{MockRegistry, RegistryConfig, Schema, SchemaError, SchemaReference, SchemaRegistry, SchemaType};
 
 use crate::{
     client,
@@ -71,14 +71,14 @@ fn references_come_before_what_needs_them() {
     let fake = FakeRegistry::start();
     let registry = client(&fake, &[]);
     let to = |subject: &str| SchemaReference { name: subject.to_owned(), subject: subject.to_owned(), version: 1 };
-    let (a, b) = (schema("a"), schema("b").with_references([to("a")]));
-    let c = schema("c").with_references([to("a"), to("b")]);
+    let (a, b) = (schema("1"), schema("2").with_references([to("a")]));
+    let c = schema("3").with_references([to("a"), to("b")]);
     for (subject, schema) in [("a", &a), ("b", &b), ("c", &c)] {
         registry.register(subject, schema).unwrap();
     }
     let found: Vec<_> = registry.referenced(&c).unwrap().iter().map(|schema| schema.text.clone()).collect();
-    assert_eq!(found, ["a", "b"]);
-    registry.register("circle", &schema("x").with_references([to("circle")])).unwrap();
+    assert_eq!(found, ["1", "2"]);
+    registry.register("circle", &schema("4").with_references([to("circle")])).unwrap();
     let circle = registry.referenced(&registry.latest("circle").unwrap().schema).unwrap_err();
     assert!(circle.to_string().contains("circle"), "{circle}");
 }
@@ -93,4 +93,19 @@ fn an_answer_that_is_none_is_a_typed_error() {
     let error = wrong.subjects().unwrap_err();
     assert!(matches!(error, SchemaError::Registry { status: 405, code: 405, .. }), "{error}");
     assert!(registry.subjects().unwrap().is_empty());
+}
+
+#[test]
+fn a_registry_in_memory_answers_as_one_over_http() {
+    let config = || RegistryConfig::builder("http://mock").build().unwrap();
+    let mock = MockRegistry::new();
+    let (one, two) = (mock.client(config()), mock.client(config()));
+    assert_eq!(one.register("a/b", &schema("{}")).unwrap(), 1);
+    assert_eq!(two.register("a/b", &schema("[]")).unwrap(), 2);
+    assert_eq!(two.register("other", &schema("{}")).unwrap(), 1, "an id is a schema's over all subjects");
+    let latest = one.latest("a/b").unwrap();
+    assert_eq!((latest.id, latest.version, latest.schema.text.as_str()), (2, 2, "[]"));
+    assert_eq!(one.subjects().unwrap(), ["a/b", "other"]);
+    let refused = one.is_compatible("a/b", &schema("1")).unwrap_err();
+    assert!(matches!(refused, SchemaError::Registry { status: 501, .. }), "{refused}");
 }

@@ -259,7 +259,8 @@ impl Task {
         self.group.has_records()
     }
 
-    /// Processes the record with the smallest timestamp to its end. False if there is none that may be processed yet.
+    /// Processes the record with the smallest timestamp to its end, and runs the stream-time punctuations that are due by
+    /// then. False if there is no record that may be processed yet.
     ///
     /// # Errors
     /// If application code fails and the processing handler chooses to fail; the task is of no further use then.
@@ -281,18 +282,11 @@ impl Task {
             }
         }
         self.consumed.insert(taken.queue, taken.offset + 1);
-        Ok(true)
-    }
-
-    /// Runs the stream-time punctuations that are due. Whether there were any.
-    ///
-    /// # Errors
-    /// As [`process`](Self::process).
-    pub fn maybe_punctuate_stream_time(&mut self) -> Result<bool> {
-        match self.ctx.rt.stream_time {
-            -1 => Ok(false),
-            now => self.punctuate(PunctuationType::StreamTime, now),
+        let time = self.ctx.rt.stream_time;
+        if self.ctx.rt.punctuations.is_due(PunctuationType::StreamTime, time) {
+            self.punctuate(PunctuationType::StreamTime, time)?;
         }
+        Ok(true)
     }
 
     /// Runs the wall-clock punctuations that are due. Whether there were any.

@@ -206,7 +206,6 @@ impl TaskManager {
             }
             total += done;
             if done > 0 {
-                active.task.maybe_punctuate_stream_time()?;
                 active.counters.update(&active.task, now);
             }
             let (task, inputs) = (&active.task, &active.inputs);

@@ -3,6 +3,7 @@
 //! Shared between the thread and its rebalance listener, which runs inside of the consumer's `poll`.
 
 mod commits;
+mod corrupted;
 mod failed;
 mod lifecycle;
 mod queried;
@@ -33,6 +34,8 @@ use crate::{
 
 /// Records of a task that are processed before the clock is read again and the other tasks have their turn.
 const TURN: usize = 1000;
+/// After how many of them a look is taken at the memory that a task's stores take.
+const LOOK: usize = 16;
 
 /// Where a task is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,15 +201,19 @@ impl TaskManager {
     pub(super) fn process(&mut self, now: i64) -> Result<usize> {
         let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
         let mut total = 0;
-        let mut resumed = Vec::new();
+        let (mut resumed, mut damaged) = (Vec::new(), Vec::new());
         for active in self.tasks.values_mut().filter(|active| active.phase == Phase::Running) {
             let mut done = 0;
-            while done < TURN && active.task.process(now)? {
+            while done < TURN
+                && corrupted::noted(&mut damaged, active.task.id(), active.task.process(now))?.unwrap_or(false)
+            {
                 done += 1;
+                if done % LOOK == 0 && active.task.needs_commit() {
+                    break;
+                }
             }
             total += done;
             if done > 0 {
-                active.task.maybe_punctuate_stream_time()?;
                 active.counters.update(&active.task, now);
             }
             let (task, inputs) = (&active.task, &active.inputs);
@@ -222,6 +229,7 @@ impl TaskManager {
             self.consumer.resume(&resumed).map_err(|error| client_failed("resuming", &error))?;
         }
         self.counters.processed(total, now);
+        self.restore_damaged(damaged)?;
         Ok(total)
     }
 
@@ -233,11 +241,12 @@ impl TaskManager {
 
     /// Runs wall-clock punctuations that are due.
     pub(super) fn punctuate(&mut self, now: i64) -> Result<()> {
+        let mut damaged = Vec::new();
         let running = self.tasks.values_mut().filter(|active| active.phase == Phase::Running);
         for active in running {
-            active.task.maybe_punctuate_system_time(now)?;
+            corrupted::noted(&mut damaged, active.task.id(), active.task.maybe_punctuate_system_time(now))?;
         }
-        Ok(())
+        self.restore_damaged(damaged)
     }
 
     pub(super) fn commit_requested(&self) -> bool {

@@ -429,6 +429,12 @@ macro_rules! any_store {
             fn persistent(&self) -> bool {
                 self.core.engine.persistent()
             }
+            fn needs_commit(&self) -> bool {
+                self.core.engine.needs_commit()
+            }
+            fn clear(&mut self) -> Result<()> {
+                self.core.engine.clear()
+            }
             fn close(&mut self) -> Result<()> {
                 self.core.engine.close()
             }

@@ -5,7 +5,7 @@ use std::{any::Any, collections::BTreeMap};
 use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 use vltava_protocol::ErrorCode;
 
-use super::{ActiveTask, Phase, TaskManager, client_failed};
+use super::{ActiveTask, Phase, TaskManager, client_failed, corrupted};
 use crate::{
     error::Result,
     runtime::{collector::ProducerCollector, kafka_streams::now_ms, offset_metadata, wait::wait},
@@ -16,9 +16,11 @@ impl TaskManager {
     /// then do the stores keep the changelog offsets they cover. False if a rebalance came in between.
     pub(in crate::runtime) fn commit(&mut self, give_up: bool) -> Result<bool> {
         let running = |active: &&mut ActiveTask| active.phase == Phase::Running;
+        let mut damaged = Vec::new();
         for active in self.tasks.values_mut().filter(running) {
-            active.task.flush()?;
+            corrupted::noted(&mut damaged, active.task.id(), active.task.flush())?;
         }
+        self.restore_damaged(std::mem::take(&mut damaged))?;
         loop {
             wait(self.producer.flush()).map_err(|error| client_failed("sending records", &error))?;
             // What the handlers write about failures has to be there as well.
@@ -40,8 +42,10 @@ impl TaskManager {
             return Ok(false);
         }
         for active in self.tasks.values_mut().filter(running) {
-            active.committed_now(&offsets)?;
+            let id = active.task.id();
+            corrupted::noted(&mut damaged, id, active.committed_now(&offsets))?;
         }
+        self.restore_damaged(damaged)?;
         self.shared.committed(&self.setup, &offsets);
         self.counters.committed(now_ms());
         Ok(true)

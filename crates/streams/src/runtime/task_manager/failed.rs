@@ -30,7 +30,7 @@ impl TaskManager {
     }
 
     /// Gives a task's progress since the last commit up and makes it again: what it read since then comes again.
-    fn begin_anew(&mut self, id: TaskId) -> Result<()> {
+    pub(super) fn begin_anew(&mut self, id: TaskId) -> Result<()> {
         let Some(active) = self.tasks.remove(&id) else { return Ok(()) };
         self.restorer.remove(id)?;
         let partitions: Vec<_> = active.inputs.keys().cloned().collect();

@@ -2,14 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs,
     sync::Arc,
     time::Duration,
 };
 
 use vltava_client::{OffsetAndMetadata, TopicPartition};
 
-use super::{ActiveTask, Phase, TaskManager, client_failed};
+use super::{ActiveTask, Phase, TaskManager, client_failed, corrupted};
 use crate::{
     error::{Error, Result},
     metrics::Counters,
@@ -61,7 +60,7 @@ impl TaskManager {
             id,
             config: self.shared.config.clone(),
             collector: Box::new(collector),
-            state_dir: Some(TaskDirectory { path: directory.clone(), engine: self.shared.engine.clone() }),
+            state_dir: Some(TaskDirectory { path: directory, engine: self.shared.engine.clone() }),
             globals: self.shared.globals.as_ref().map(|globals| globals.stores().clone()),
             scope: TaskScope::Subtopology,
             now: now_ms(),
@@ -87,13 +86,16 @@ impl TaskManager {
         let committed = committed.map_err(|error| client_failed("reading committed offsets", &error))?;
         active.take_committed(&committed);
         let stores = self.changelogs_of(&active, id, &committed)?;
-        let plans = self.restorer.plans(stores)?;
-        if plans.iter().any(|(_, plan)| *plan == Plan::Corrupted) {
-            tracing::warn!(task = %id, "its stores cover more than their changelogs have: they are restored anew");
-            drop(active);
-            fs::remove_dir_all(&directory).map_err(|error| Error::streams(format!("task {id}: {error}")))?;
-            self.shared.directory.unlock(id, self.thread);
-            return self.make(id, partitions);
+        let mut plans = self.restorer.plans(stores)?;
+        for (place, plan) in &mut plans {
+            let Plan::Anew(beginning, limit) = *plan else { continue };
+            let StoreChangelog { store, changelog, covered, .. } = &*place;
+            tracing::warn!(
+                task = %id, store, %changelog, ?covered, beginning, limit,
+                "restored anew: the changelog does not have the offset that the store covers"
+            );
+            active.task.clear_store(store)?;
+            *plan = Plan::Anew(beginning, limit).emptied();
         }
         self.pause(&partitions)?;
         self.tasks.insert(id, active);
@@ -140,7 +142,7 @@ impl TaskManager {
                     }
                     self.restorer.add(id, store, start, end)?;
                 }
-                Plan::Corrupted => return Err(Error::internal("a corrupted store was kept")),
+                Plan::Anew(..) => return Err(Error::internal("a store that is of no use was kept")),
             }
         }
         Ok(())
@@ -148,11 +150,12 @@ impl TaskManager {
 
     /// Reads changelogs once; tasks whose stores are complete begin to work.
     pub(in crate::runtime) fn restore(&mut self, timeout: Duration) -> Result<()> {
-        let tasks = &mut self.tasks;
+        let (tasks, mut damaged) = (&mut self.tasks, Vec::new());
         let restored = self.restorer.step(timeout, |id, restore| match tasks.get_mut(&id) {
-            Some(active) => restore(&mut active.task),
+            Some(active) => corrupted::noted(&mut damaged, id, restore(&mut active.task)).map(drop),
             None => Ok(()),
         })?;
+        self.restore_damaged(damaged)?;
         for Restored { task, store, changelog, offset, total } in restored {
             if let Some(listener) = &*self.shared.restore_listener.lock() {
                 listener.on_restore_end(&changelog, &store, total);

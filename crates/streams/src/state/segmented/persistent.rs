@@ -106,13 +106,18 @@ impl PersistentSegmentedStore {
     fn clean_up(&mut self) -> Result<()> {
         let live = self.first_live_segment();
         while let Some(first) = self.segments.first_entry().filter(|first| *first.key() < live) {
-            let (id, mut engine) = first.remove_entry();
-            engine.discard()?;
-            drop(engine);
-            if let Some(directory) = self.directory() {
-                let path = directory.join(self.segment_name(id));
-                fs::remove_dir_all(&path).map_err(|error| failure(&self.name, "dropping a segment", &path, error))?;
-            }
+            let (id, engine) = first.remove_entry();
+            self.drop_segment(id, engine)?;
+        }
+        Ok(())
+    }
+
+    fn drop_segment(&self, id: i64, mut engine: Box<dyn KeyValueBytesStore>) -> Result<()> {
+        engine.discard()?;
+        drop(engine);
+        if let Some(directory) = self.directory() {
+            let path = directory.join(self.segment_name(id));
+            fs::remove_dir_all(&path).map_err(|error| failure(&self.name, "dropping a segment", &path, error))?;
         }
         Ok(())
     }
@@ -199,6 +204,18 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
             agreed = offsets;
         }
         Ok(Some(agreed.unwrap_or_default()))
+    }
+
+    fn needs_commit(&self) -> bool {
+        self.segments.values().any(|segment| segment.needs_commit())
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.stream_time = -1;
+        while let Some((id, engine)) = self.segments.pop_first() {
+            self.drop_segment(id, engine)?;
+        }
+        Ok(())
     }
 
     fn close(&mut self) -> Result<()> {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{
     InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, Segmentation, SegmentedBytesStore, TimeRange,
 };
-use crate::state::{EngineContext, LsmEngine, LsmOptions, Order, TaskDirectory};
+use crate::state::{EngineContext, LsmEngine, LsmOptions, Order, RestoredFrom, TaskDirectory};
 
 const RETENTION: i64 = 100;
 const INTERVAL: i64 = 50;
@@ -183,7 +183,7 @@ fn compare(
 }
 
 fn context(state_dir: Option<TaskDirectory>) -> EngineContext {
-    EngineContext { task_id: "0_0".to_owned(), state_dir }
+    EngineContext { task_id: "0_0".to_owned(), state_dir, restored_from: RestoredFrom::Changelog }
 }
 
 const SEGMENTS: Segmentation = Segmentation { retention: RETENTION, interval: INTERVAL, time_ordered: false };

@@ -7,8 +7,6 @@
 mod broker_keys;
 mod definition;
 mod listener;
-mod nearest;
-mod properties;
 pub(crate) mod resolve;
 mod served;
 mod topic_keys;
@@ -21,7 +19,7 @@ pub(crate) use broker_keys::BROKER_KEYS;
 pub use definition::{ConfigError, ConfigType};
 pub(crate) use definition::{ConfigKey, Update, split_list};
 pub use listener::Listener;
-pub use properties::parse_properties;
+pub use vltava_config::parse_properties;
 pub(crate) use served::is_internal;
 pub(crate) use topic_keys::{TOPIC_KEYS, broker_synonyms};
 

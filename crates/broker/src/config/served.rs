@@ -1,6 +1,7 @@
 //! Which of Kafka's keys this broker acts on, and what it says about the others.
 
-use super::nearest::nearest;
+use vltava_config::nearest;
+
 use super::{BROKER_KEYS, broker_synonyms, find};
 
 /// The broker's keys that have an effect here, besides those that topics' settings derive from.

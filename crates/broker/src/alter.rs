@@ -3,11 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tracing::warn;
+use vltava_config::{Kind, Update, find, nearest, split_list};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord};
 
+use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, validate_client_metrics, validate_group};
+use crate::config::keys::without_listener;
 use crate::config::resolve::{self, Settings, Sources};
-use crate::config::{BROKER_KEYS, ConfigType, TOPIC_KEYS, Update, find, split_list};
+use crate::config::{broker_key, broker_keys, gives_a_topic_default, topic_key};
+use crate::loggers;
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name;
 use crate::node::Node;
@@ -60,6 +65,13 @@ fn apply(
     whole: bool,
 ) -> Result<(), ApiError> {
     let kind = preprocess(node, resource, changes)?;
+    if kind == ResourceType::BrokerLogger {
+        // The older way does not know them.
+        return match whole {
+            true => Err(unknown_resource(resource)),
+            false => loggers::alter(node.config.node_id, &resource.name, changes),
+        };
+    }
     let plan = |image: &MetadataImage| plan(node, image, kind, &resource.name, changes, whole);
     if validate_only {
         return plan(&node.metadata.image()).map(|_| ());
@@ -102,8 +114,16 @@ fn preprocess(node: &Node, resource: &Resource, changes: &[(String, Change)]) ->
             Some(reason) => Err(ApiError::new(ErrorCode::InvalidTopicException, reason)),
             None => Ok(ResourceType::Topic),
         },
-        _ => refuse(format!("Unknown resource type {}", resource.kind)),
+        Some(ResourceType::Group) if resource.name.is_empty() => {
+            refuse("Default group resources are not allowed.".to_owned())
+        }
+        Some(kind) => Ok(kind),
+        None => Err(unknown_resource(resource)),
     }
+}
+
+fn unknown_resource(resource: &Resource) -> ApiError {
+    ApiError::new(ErrorCode::InvalidRequest, format!("Unknown resource type {}", resource.kind))
 }
 
 fn plan(
@@ -131,8 +151,11 @@ fn plan(
                 return Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, text));
             }
         }
-        _ => validate_broker(node, image, name, &next)?,
+        ResourceType::Group => validate_group(&node.sources(image), &next)?,
+        ResourceType::ClientMetrics => validate_client_metrics(name, &next)?,
+        ResourceType::Broker | ResourceType::BrokerLogger => validate_broker(node, image, name, changes, &next)?,
     }
+    warn_without_effect(kind, name, changes);
     let keys: BTreeSet<&String> = current.keys().chain(next.keys()).collect();
     let differing = keys.into_iter().filter(|key| current.get(*key) != next.get(*key));
     Ok(differing
@@ -162,11 +185,19 @@ fn changed(
         Change::Append(operand) => (operand, true),
         Change::Subtract(operand) => (operand, false),
     };
-    let table = if kind == ResourceType::Topic { TOPIC_KEYS } else { BROKER_KEYS };
-    let row = find(table, key);
-    let Some(row) = row.filter(|row| row.kind == ConfigType::List) else {
-        let operation = if appends { "APPEND" } else { "SUBTRACT" };
-        let text = format!("Can't {operation} to key {key} because its type is not LIST.");
+    let row = match kind {
+        ResourceType::Topic => topic_key(key),
+        ResourceType::Broker => broker_key(key),
+        _ => None,
+    };
+    let Some(row) = row.filter(|row| row.kind == Kind::List) else {
+        let text = match (kind, row, appends) {
+            (ResourceType::Broker, None, _) => format!("Unknown config name: {key}"),
+            (ResourceType::Broker, _, true) => format!("Config value append is not allowed for config key: {key}"),
+            (ResourceType::Broker, _, false) => format!("Config value subtract is not allowed for config key: {key}"),
+            (_, _, true) => format!("Can't APPEND to key {key} because its type is not LIST."),
+            (_, _, false) => format!("Can't SUBTRACT to key {key} because its type is not LIST."),
+        };
         return Err(ApiError::new(ErrorCode::InvalidConfig, text));
     };
     // A list that was never set begins with what holds without it.
@@ -186,27 +217,99 @@ fn changed(
     Ok(Some(entries.join(",")))
 }
 
+/// Why a key of the broker cannot act at run time; none if it does, or if nobody knows it, which Kafka stores as well.
+pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
+    let row = broker_key(without_listener(key).unwrap_or(key))?;
+    match row.support.why() {
+        Some(why) => Some(why),
+        None if gives_a_topic_default(key) => None,
+        None => Some("this broker reads it once, when it starts"),
+    }
+}
+
+/// Settings that Kafka stores as well and that nothing here acts on are told in the log.
+fn warn_without_effect(kind: ResourceType, name: &str, changes: &[(String, Change)]) {
+    for (key, change) in changes {
+        if *change == Change::Delete {
+            continue;
+        }
+        match kind {
+            ResourceType::Broker if broker_key(without_listener(key).unwrap_or(key)).is_none() => {
+                let known = broker_keys().map(|row| row.key);
+                match nearest(key, known) {
+                    Some(near) => warn!("unknown dynamic setting `{key}`: did you mean `{near}`?"),
+                    None => warn!("unknown dynamic setting `{key}`"),
+                }
+            }
+            _ => {
+                let row = match kind {
+                    ResourceType::Topic => topic_key(key),
+                    ResourceType::Group => find(GROUP_SETTINGS, key),
+                    ResourceType::ClientMetrics => find(CLIENT_METRICS_SETTINGS, key),
+                    _ => broker_key(key),
+                };
+                if let Some(why) = row.and_then(|row| row.support.why()) {
+                    warn!(resource = name, "`{key}` has no effect: {why}");
+                }
+            }
+        }
+    }
+}
+
+/// The settings of TLS that Kafka alters for a single listener only.
+const PER_LISTENER: [&str; 10] = [
+    "ssl.key.password",
+    "ssl.keystore.certificate.chain",
+    "ssl.keystore.key",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.keystore.type",
+    "ssl.truststore.certificates",
+    "ssl.truststore.location",
+    "ssl.truststore.password",
+    "ssl.truststore.type",
+];
+
 /// Checks the dynamic settings of the broker, or of all brokers where `name` is empty.
-fn validate_broker(node: &Node, image: &MetadataImage, name: &str, next: &Settings) -> Result<(), ApiError> {
+fn validate_broker(
+    node: &Node,
+    image: &MetadataImage,
+    name: &str,
+    changes: &[(String, Change)],
+    next: &Settings,
+) -> Result<(), ApiError> {
     let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
-    let named = |wanted: fn(Update) -> bool| -> Vec<&str> {
-        let rows = next.keys().filter_map(|key| find(BROKER_KEYS, key));
-        rows.filter(|row| wanted(row.update)).map(|row| row.name).collect()
+    let refuse_all = |what: &str, wrong: &dyn Fn(&str) -> bool| {
+        let keys: Vec<&str> = next.keys().map(String::as_str).filter(|key| wrong(key)).collect();
+        if keys.is_empty() { Ok(()) } else { refuse(format!("{what}: [{}]", keys.join(", "))) }
     };
-    let fixed = named(|update| update == Update::ReadOnly);
-    if !fixed.is_empty() {
-        return refuse(format!("Cannot update these configs dynamically: [{}]", fixed.join(", ")));
-    }
-    let own = named(|update| update == Update::PerBroker);
-    if name.is_empty() && !own.is_empty() {
-        return refuse(format!(
-            "Cannot update these configs at default cluster level, broker id must be specified: [{}]",
-            own.join(", ")
-        ));
-    }
+    let updates = |key: &str| broker_key(key).map(|row| row.update);
+    refuse_all("Cannot update these configs dynamically", &|key| updates(key) == Some(Update::ReadOnly))?;
+    refuse_all(
+        "These security configs can be dynamically updated only per-listener using the listener prefix",
+        &|key| PER_LISTENER.contains(&key),
+    )?;
     for (key, value) in next {
-        if let Some(row) = find(BROKER_KEYS, key) {
+        if let Some(row) = broker_key(without_listener(key).unwrap_or(key)) {
             row.parse(value).map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))?;
+        }
+    }
+    if name.is_empty() {
+        // Limits of connections are the settings of a listener that all brokers may share.
+        let own = |key: &str| match without_listener(key) {
+            Some(key) => !matches!(key, "max.connections" | "max.connection.creation.rate" | "num.network.threads"),
+            None => updates(key) == Some(Update::PerBroker),
+        };
+        refuse_all("Cannot update these configs at default cluster level, broker id must be specified", &own)?;
+    }
+    // Kafka would act on these; to store them without effect would be a promise that nobody keeps.
+    for (key, change) in changes {
+        let derived = gives_a_topic_default(key);
+        if *change != Change::Delete
+            && !derived
+            && let Some(why) = without_effect(key)
+        {
+            return refuse(format!("`{key}` cannot be altered while the broker runs: {why}"));
         }
     }
     let present = node.sources(image);

@@ -194,9 +194,8 @@ fn start(config: BrokerConfig) -> Result<(Runtime, Arc<Node>, Vec<Bound>), Broke
 
 /// Kafka's network and request threads are one pool here, no larger than the machine.
 fn worker_threads(config: &BrokerConfig) -> usize {
-    let wanted = config.long("num.network.threads").saturating_add(config.long("num.io.threads"));
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    usize::try_from(wanted).unwrap_or(1).clamp(1, processors)
+    config.threads.clamp(1, processors)
 }
 
 /// What each listener's clients are told: the advertised address, with the port that was bound
@@ -270,10 +269,10 @@ async fn upkeep(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
 
 /// Compaction, every `log.cleaner.backoff.ms`, of one log at a time.
 async fn clean(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
-    if !node.config.boolean("log.cleaner.enable") || node.config.long("log.cleaner.threads") == 0 {
+    if !node.config.cleaner.enabled {
         return;
     }
-    let pause = node.config.duration_ms("log.cleaner.backoff.ms").max(SHORTEST_PAUSE);
+    let pause = node.config.cleaner.backoff.max(SHORTEST_PAUSE);
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

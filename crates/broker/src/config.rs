@@ -1,29 +1,27 @@
-//! The broker's configuration: Kafka's keys of `server.properties`, checked against one table.
+//! The broker's configuration: Kafka's keys of `server.properties`, checked against one table and read once into typed
+//! fields.
 //!
-//! A wrong value refuses to start and names the key, the value and what it takes. A key that Kafka
-//! does not know warns with the nearest one it knows; a key that Kafka knows and this broker does
-//! not act on warns too. Settings of topics derive from the broker's in [`resolve`].
+//! A wrong value refuses to start and names the key, the value and what it takes; so does a key whose effect would be
+//! missed, above all one that secures. A key that Kafka does not know warns with the nearest one it knows; a key that Kafka
+//! knows and this broker does not act on warns too. Settings of topics derive from the broker's in [`resolve`].
 
-mod broker_keys;
-mod definition;
+pub(crate) mod group_keys;
+pub(crate) mod keys;
 mod listener;
-mod nearest;
-mod properties;
+mod read;
 pub(crate) mod resolve;
-mod served;
 mod topic_keys;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use broker_keys::BROKER_KEYS;
-pub use definition::{ConfigError, ConfigType};
-pub(crate) use definition::{ConfigKey, Update, split_list};
+pub(crate) use keys::{broker_key, broker_keys};
 pub use listener::Listener;
-pub use properties::parse_properties;
-pub(crate) use served::is_internal;
-pub(crate) use topic_keys::{TOPIC_KEYS, broker_synonyms};
+pub(crate) use topic_keys::{broker_synonyms, gives_a_topic_default, topic_key, topic_keys};
+use vltava_config::Settings;
+pub use vltava_config::{ConfigError, ConfigWarning, Definition, parse_properties};
+
+use crate::coordinator::group::GroupCoordinatorConfig;
 
 /// The checked configuration of a broker.
 ///
@@ -33,24 +31,70 @@ pub(crate) use topic_keys::{TOPIC_KEYS, broker_synonyms};
 /// use vltava_broker::BrokerConfig;
 ///
 /// let config = BrokerConfig::from_properties_text("num.partitions=4\nlog.dirs=/var/lib/vltava")?;
-/// assert_eq!(config.long("num.partitions"), 4);
+/// assert_eq!(config.text("num.partitions"), Some("4"));
 /// assert!(BrokerConfig::from_properties_text("num.partitions=0").is_err());
 /// # Ok::<(), vltava_broker::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
-    /// What was given, by key, in its checked form.
-    given: BTreeMap<String, String>,
-    warnings: Vec<String>,
+    /// What DescribeConfigs tells of.
+    settings: Settings,
     cluster_id: Option<String>,
     pub(crate) node_id: i32,
+    pub(crate) rack: Option<String>,
     pub(crate) log_dirs: Vec<PathBuf>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) advertised_listeners: Vec<Listener>,
+    /// Where somebody asked for one.
+    pub(crate) backlog: Option<i32>,
+    /// `None` leaves it to the operating system.
+    pub(crate) receive_buffer: Option<usize>,
+    /// `None` leaves it to the operating system.
+    pub(crate) send_buffer: Option<usize>,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_ip: usize,
     pub(crate) request_max_bytes: usize,
     pub(crate) connections_max_idle: Option<Duration>,
+    /// `num.network.threads` and `num.io.threads` together.
+    pub(crate) threads: usize,
     pub(crate) auto_create_topics: bool,
+    pub(crate) delete_topic_enable: bool,
+    pub(crate) num_partitions: i32,
+    pub(crate) default_replication_factor: i32,
     pub(crate) fetch_max_bytes: i32,
+    pub(crate) fetch_session_slots: usize,
+    pub(crate) max_request_partition_size_limit: i32,
+    /// Of the offsets topic.
+    pub(crate) offsets_topic_num_partitions: i32,
+    pub(crate) offsets_topic_segment_bytes: i32,
+    pub(crate) groups: GroupCoordinatorConfig,
+    pub(crate) upkeep: UpkeepConfig,
+    pub(crate) cleaner: CleanerConfig,
+}
+
+/// When the logs are looked after, in ms.
+#[derive(Debug, Clone)]
+pub(crate) struct UpkeepConfig {
+    pub(crate) retention_check_interval_ms: i64,
+    pub(crate) flush_scheduler_interval_ms: i64,
+    pub(crate) recovery_point_checkpoint_interval_ms: i64,
+    pub(crate) log_start_offset_checkpoint_interval_ms: i64,
+    pub(crate) high_watermark_checkpoint_interval_ms: i64,
+    pub(crate) initial_task_delay_ms: i64,
+    pub(crate) producer_id_expiration_ms: i64,
+    pub(crate) producer_id_expiration_check_interval_ms: i64,
+    /// Threads per directory.
+    pub(crate) recovery_threads: usize,
+}
+
+/// How compacted logs are compacted.
+#[derive(Debug, Clone)]
+pub(crate) struct CleanerConfig {
+    /// `log.cleaner.enable`, and at least one thread.
+    pub(crate) enabled: bool,
+    pub(crate) backoff: Duration,
+    pub(crate) dedupe_buffer_size: u64,
+    pub(crate) io_buffer_load_factor: f64,
 }
 
 impl BrokerConfig {
@@ -61,22 +105,13 @@ impl BrokerConfig {
     /// [`ConfigError`] names the first key whose value is refused, the value, and what it takes.
     pub fn from_properties<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
     where
-        K: Into<String>,
-        V: Into<String>,
+        K: AsRef<str>,
+        V: AsRef<str>,
     {
-        let mut given = BTreeMap::new();
-        for (key, value) in pairs {
-            given.insert(key.into(), value.into());
-        }
-        let mut warnings = Vec::new();
-        for (name, value) in &mut given {
-            match find(BROKER_KEYS, name) {
-                Some(key) => *value = key.parse(value)?,
-                None => *value = value.trim().to_owned(),
-            }
-            warnings.extend(served::warning(name));
-        }
-        Self::with_checked(given, warnings)
+        let settings = Settings::parse_with(keys::BROKER, pairs, keys::foreign)?;
+        let config = Self::read(&settings.reader(), settings.clone())?;
+        resolve::check_lags(&config)?;
+        Ok(config)
     }
 
     /// As [`Self::from_properties`], from the text of a `server.properties` file.
@@ -94,8 +129,7 @@ impl BrokerConfig {
     ///
     /// As [`Self::from_properties`].
     pub fn with(self, key: &str, value: &str) -> Result<Self, ConfigError> {
-        let more = [(key.to_owned(), value.to_owned())];
-        let mut changed = Self::from_properties(self.given.into_iter().chain(more))?;
+        let mut changed = Self::from_properties(self.settings.all_given().chain([(key, value)]))?;
         changed.cluster_id = self.cluster_id;
         Ok(changed)
     }
@@ -108,48 +142,34 @@ impl BrokerConfig {
         self
     }
 
+    /// The table of all keys.
+    pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+        broker_keys()
+    }
+
+    /// The settings that a group can have for itself (KIP-848).
+    pub fn group_definitions() -> impl Iterator<Item = &'static Definition> {
+        group_keys::GROUP_SETTINGS.iter().copied().flatten()
+    }
+
+    /// The settings of a topic, of which the broker's give the defaults.
+    pub fn topic_definitions() -> impl Iterator<Item = &'static Definition> {
+        topic_keys()
+    }
+
     /// What is worth telling whoever wrote the configuration: unknown keys, keys without effect.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    pub fn warnings(&self) -> &[ConfigWarning] {
+        self.settings.warnings()
     }
 
     /// The value of `key` as text: what was given, or Kafka's default.
     pub fn text(&self, key: &str) -> Option<&str> {
-        match self.given.get(key) {
-            Some(value) => Some(value),
-            None => find(BROKER_KEYS, key).and_then(|row| row.default),
-        }
+        self.settings.text(key)
     }
 
-    /// The value of an integer `key`; 0 for a key that is not an integer or not set.
-    pub fn long(&self, key: &str) -> i64 {
-        self.text(key).and_then(|value| value.parse().ok()).unwrap_or(0)
-    }
-
-    /// The value of an integer `key` as 32 bits.
-    pub fn int(&self, key: &str) -> i32 {
-        let value = self.long(key).clamp(i64::from(i32::MIN), i64::from(i32::MAX));
-        i32::try_from(value).unwrap_or(0)
-    }
-
-    /// The value of a floating point `key`; 0 for a key that is not a number or not set.
-    pub fn double(&self, key: &str) -> f64 {
-        self.text(key).and_then(|value| value.parse().ok()).unwrap_or(0.0)
-    }
-
-    /// The value of a boolean `key`; false for a key that is not set.
-    pub fn boolean(&self, key: &str) -> bool {
-        self.text(key) == Some("true")
-    }
-
-    /// The value of an integer `key` in milliseconds as a duration; zero if negative.
-    pub fn duration_ms(&self, key: &str) -> Duration {
-        Duration::from_millis(u64::try_from(self.long(key)).unwrap_or(0))
-    }
-
-    /// What was given, by key.
-    pub(crate) fn given(&self) -> &BTreeMap<String, String> {
-        &self.given
+    /// What was given.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     pub(crate) fn cluster_id(&self) -> Option<&str> {
@@ -160,85 +180,6 @@ impl BrokerConfig {
     pub(crate) fn internal_replication_factor(&self) -> i16 {
         1
     }
-
-    fn with_checked(given: BTreeMap<String, String>, warnings: Vec<String>) -> Result<Self, ConfigError> {
-        let mut config = Self {
-            given,
-            warnings,
-            cluster_id: None,
-            node_id: 0,
-            log_dirs: Vec::new(),
-            listeners: Vec::new(),
-            advertised_listeners: Vec::new(),
-            request_max_bytes: 0,
-            connections_max_idle: None,
-            auto_create_topics: false,
-            fetch_max_bytes: 0,
-        };
-        config.node_id = match config.given.get("broker.id") {
-            Some(id) if !config.given.contains_key("node.id") && id != "-1" => config.int("broker.id"),
-            _ => config.int("node.id"),
-        };
-        config.log_dirs = config.read_log_dirs()?;
-        config.read_listeners()?;
-        config.request_max_bytes = usize::try_from(config.long("socket.request.max.bytes")).unwrap_or(0);
-        config.connections_max_idle =
-            u64::try_from(config.long("connections.max.idle.ms")).ok().map(Duration::from_millis);
-        config.auto_create_topics = config.boolean("auto.create.topics.enable");
-        config.fetch_max_bytes = config.int("fetch.max.bytes");
-        resolve::check_lags(&config)?;
-        Ok(config)
-    }
-
-    fn read_log_dirs(&self) -> Result<Vec<PathBuf>, ConfigError> {
-        let value = self.text("log.dirs").or_else(|| self.text("log.dir")).unwrap_or_default();
-        let entries = split_list(value);
-        if entries.is_empty() || entries.contains(&"") {
-            return Err(ConfigError::new("log.dirs", value, "At least one log directory must be defined"));
-        }
-        Ok(entries.into_iter().map(PathBuf::from).collect())
-    }
-
-    fn read_listeners(&mut self) -> Result<(), ConfigError> {
-        let value = self.text("listeners").unwrap_or_default().to_owned();
-        let map = self.text("listener.security.protocol.map").unwrap_or_default();
-        let controllers = split_list(self.text("controller.listener.names").unwrap_or_default());
-        let is_controller = |name: &str| controllers.iter().any(|known| known.eq_ignore_ascii_case(name));
-        let all = listener::parse_listeners("listeners", &value)?;
-        for listener in &all {
-            listener::check_protocol(&listener.name, map, is_controller(&listener.name))?;
-        }
-        let listeners: Vec<Listener> = all.into_iter().filter(|l| !is_controller(&l.name)).collect();
-        if listeners.is_empty() {
-            return Err(ConfigError::new("listeners", &value, "There must be at least one broker listener"));
-        }
-        let advertised = match self.text("advertised.listeners") {
-            None => listeners.clone(),
-            Some(value) => {
-                let all = listener::parse_listeners("advertised.listeners", value)?;
-                let advertised: Vec<Listener> = all.into_iter().filter(|l| !is_controller(&l.name)).collect();
-                for listener in &advertised {
-                    if !listeners.iter().any(|l| l.name == listener.name) {
-                        let reason = format!("advertised listener {} is not in listeners", listener.name);
-                        return Err(ConfigError::new("advertised.listeners", value, reason));
-                    }
-                    if listener.host == "0.0.0.0" {
-                        let reason = "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0";
-                        return Err(ConfigError::new("advertised.listeners", value, reason));
-                    }
-                }
-                advertised
-            }
-        };
-        self.listeners = listeners;
-        self.advertised_listeners = advertised;
-        Ok(())
-    }
-}
-
-/// The row of `name` in a table sorted by name.
-pub(crate) fn find<'a>(table: &'a [ConfigKey], name: &str) -> Option<&'a ConfigKey> {
-    table.binary_search_by(|key| key.name.cmp(name)).ok().and_then(|at| table.get(at))
 }
 
 #[cfg(test)]

@@ -6,13 +6,10 @@ pub(crate) mod group;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vltava_protocol::record::Compression;
 use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::config::BrokerConfig;
-use crate::coordinator::group::{
-    Caller, ConsumerGroupConfig, GroupCoordinator, GroupCoordinatorConfig, OffsetsLog, TopicMetadata,
-};
+use crate::coordinator::group::{Caller, GroupCoordinator, OffsetsLog, TopicMetadata};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::node::Node;
@@ -47,37 +44,8 @@ impl OffsetsLog for OffsetsTopic {
 
 /// Makes the group coordinator of a broker; it serves nothing until [`Node::start_groups`].
 pub(crate) fn group_coordinator(config: &BrokerConfig, partitions: &Arc<Partitions>) -> Arc<GroupCoordinator> {
-    let size = |key: &str| usize::try_from(config.long(key)).unwrap_or(0);
-    let settings = GroupCoordinatorConfig {
-        min_session_timeout_ms: config.int("group.min.session.timeout.ms"),
-        max_session_timeout_ms: config.int("group.max.session.timeout.ms"),
-        initial_rebalance_delay_ms: config.int("group.initial.rebalance.delay.ms"),
-        max_size: size("group.max.size"),
-        offset_metadata_max_bytes: size("offset.metadata.max.bytes"),
-        offsets_retention_ms: config.long("offsets.retention.minutes").saturating_mul(60_000),
-        offsets_retention_check_interval_ms: config.long("offsets.retention.check.interval.ms"),
-        offsets_topic_compression: compression(config.long("offsets.topic.compression.codec")),
-        consumer: ConsumerGroupConfig {
-            session_timeout_ms: config.int("group.consumer.session.timeout.ms"),
-            heartbeat_interval_ms: config.int("group.consumer.heartbeat.interval.ms"),
-            max_size: size("group.consumer.max.size"),
-            assignment_interval_ms: config.int("group.consumer.assignment.interval.ms"),
-        },
-        max_batch_bytes: size("message.max.bytes"),
-    };
     let topic = OffsetsTopic { partitions: Arc::clone(partitions) };
-    Arc::new(GroupCoordinator::new(settings, Arc::new(topic)))
-}
-
-/// Kafka's number of a codec; a number that it does not have is none.
-fn compression(codec: i64) -> Compression {
-    match codec {
-        1 => Compression::Gzip,
-        2 => Compression::Snappy,
-        3 => Compression::Lz4,
-        4 => Compression::Zstd,
-        _ => Compression::None,
-    }
+    Arc::new(GroupCoordinator::new(config.groups.clone(), Arc::new(topic)))
 }
 
 /// The topics of the cluster, as consumer groups see them.

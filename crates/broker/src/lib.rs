@@ -20,6 +20,7 @@ mod error;
 mod fetch_session;
 mod handlers;
 mod log_dirs;
+mod loggers;
 mod metadata;
 mod network;
 mod node;
@@ -32,5 +33,5 @@ mod topics;
 mod waiting;
 
 pub use broker::Broker;
-pub use config::{BrokerConfig, ConfigError, ConfigType, Listener, parse_properties};
+pub use config::{BrokerConfig, ConfigError, ConfigWarning, Definition, Listener, parse_properties};
 pub use error::BrokerError;

@@ -57,23 +57,18 @@ fn bind_address(config: &BrokerConfig, address: SocketAddr) -> std::io::Result<T
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // What is accepted inherits the sizes; -1 leaves them to the operating system.
-    if let Ok(size) = usize::try_from(config.long("socket.receive.buffer.bytes")) {
+    if let Some(size) = config.receive_buffer {
         socket.set_recv_buffer_size(size)?;
     }
-    if let Ok(size) = usize::try_from(config.long("socket.send.buffer.bytes")) {
+    if let Some(size) = config.send_buffer {
         socket.set_send_buffer_size(size)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(backlog(config))?;
+    // Kafka's default of 50 makes the 51st of a burst of clients wait a second for its next try, so it holds only where
+    // somebody asked for it.
+    socket.listen(config.backlog.unwrap_or(DEFAULT_BACKLOG))?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
-}
-
-/// Kafka's default of 50 makes the 51st of a burst of clients wait a second for its next try, so it
-/// holds only where somebody asked for it.
-fn backlog(config: &BrokerConfig) -> i32 {
-    let key = "socket.listen.backlog.size";
-    if config.given().contains_key(key) { config.int(key) } else { DEFAULT_BACKLOG }
 }
 
 /// The system cuts it to its own limit.
@@ -151,12 +146,11 @@ struct Place {
 
 impl Limits {
     fn new(config: &BrokerConfig) -> Self {
-        let limit = |key| usize::try_from(config.long(key)).unwrap_or(0);
         Self {
             open: AtomicUsize::new(0),
-            most: limit("max.connections"),
+            most: config.max_connections,
             per_address: Mutex::new(HashMap::new()),
-            most_per_address: limit("max.connections.per.ip"),
+            most_per_address: config.max_connections_per_ip,
         }
     }
 

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tracing::error;
+use tracing::{error, warn};
 use vltava_log::LogConfig;
 use vltava_protocol::records::metadata::{BrokerRegistrationChangeRecord, MetadataRecord};
 use vltava_protocol::{ErrorCode, Uuid};
 
+use crate::alter;
 use crate::config::BrokerConfig;
 use crate::config::resolve::{Settings, Sources};
 use crate::coordinator;
@@ -56,7 +57,7 @@ impl Node {
         storage.identify(&log_dirs);
         let metadata = MetadataStore::load(storage.open_metadata(now_ms)?)?;
         let partitions = Arc::new(Partitions::new(storage));
-        let slots = usize::try_from(config.long("max.incremental.fetch.session.cache.slots")).unwrap_or(0);
+        let slots = config.fetch_session_slots;
         let node = Self {
             log_dirs,
             metadata,
@@ -69,11 +70,30 @@ impl Node {
             broker_epoch: AtomicI64::new(-1),
             config,
         };
+        let image = node.metadata.image();
+        for group in image.configured(ResourceType::Group) {
+            node.config.groups.own.set(group, image.config(ResourceType::Group, group).map(AsRef::as_ref));
+        }
+        drop(image);
+        node.warn_of_stored_settings();
         registration::register(&node)?;
         node.open_partitions(now_ms)?;
         node.unfence()?;
         node.start_groups();
         Ok(node)
+    }
+
+    /// Tells of settings in the metadata log that have no effect: another broker, or another version, may have written it.
+    fn warn_of_stored_settings(&self) {
+        let image = self.metadata.image();
+        for name in ["", &self.config.node_id.to_string()] {
+            let settings = image.config(ResourceType::Broker, name);
+            for key in settings.into_iter().flat_map(|settings| settings.keys()) {
+                if let Some(why) = alter::without_effect(key) {
+                    warn!("the dynamic setting `{key}` of broker {name:?} has no effect: {why}");
+                }
+            }
+        }
     }
 
     /// Milliseconds since the epoch: what goes into records.
@@ -95,7 +115,7 @@ impl Node {
     }
 
     pub(crate) fn rack(&self) -> Option<String> {
-        self.config.text("broker.rack").map(str::to_owned)
+        self.config.rack.clone()
     }
 
     pub(crate) fn broker_epoch(&self) -> i64 {
@@ -143,6 +163,10 @@ impl Node {
                 }
                 MetadataRecord::Config(config) if config.resource_type == ResourceType::Topic as i8 => {
                     settings_of.push(&config.resource_name);
+                }
+                MetadataRecord::Config(config) if config.resource_type == ResourceType::Group as i8 => {
+                    let settings = after.config(ResourceType::Group, &config.resource_name);
+                    self.config.groups.own.set(&config.resource_name, settings.map(AsRef::as_ref));
                 }
                 _ => {}
             }

@@ -77,7 +77,7 @@ fn partitions(node: &Node, topic: &NewTopic) -> Result<i32, ApiError> {
         return assigned_partitions(node, topic);
     }
     let wanted = match topic.replication_factor {
-        -1 => i16::try_from(node.config.int("default.replication.factor")).unwrap_or(i16::MAX),
+        -1 => i16::try_from(node.config.default_replication_factor).unwrap_or(i16::MAX),
         factor => factor,
     };
     if topic.replication_factor < -1 || topic.replication_factor == 0 {
@@ -102,7 +102,7 @@ fn partitions(node: &Node, topic: &NewTopic) -> Result<i32, ApiError> {
             ),
         ));
     }
-    Ok(if topic.num_partitions == -1 { node.config.int("num.partitions") } else { topic.num_partitions })
+    Ok(if topic.num_partitions == -1 { node.config.num_partitions } else { topic.num_partitions })
 }
 
 fn assigned_partitions(node: &Node, topic: &NewTopic) -> Result<i32, ApiError> {
@@ -227,10 +227,10 @@ fn internal(node: &Node, name: &str) -> NewTopic {
     let configs = [
         ("cleanup.policy", "compact".to_owned()),
         ("compression.type", "producer".to_owned()),
-        ("segment.bytes", node.config.long("offsets.topic.segment.bytes").to_string()),
+        ("segment.bytes", node.config.offsets_topic_segment_bytes.to_string()),
     ];
     NewTopic {
-        num_partitions: node.config.int("offsets.topic.num.partitions"),
+        num_partitions: node.config.offsets_topic_num_partitions,
         replication_factor: node.config.internal_replication_factor(),
         configs: configs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         ..by_default(name)

@@ -8,7 +8,9 @@ use vltava_protocol::messages::alter_configs_request;
 use vltava_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use vltava_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use vltava_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use vltava_protocol::messages::{AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest};
+use vltava_protocol::messages::{
+    AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -208,4 +210,167 @@ fn a_compacted_topic_keeps_the_latest_value_of_each_key() {
         assert!(Instant::now() < deadline, "the topic is never compacted");
     }
     assert_eq!(client.list_offset("t", 0, -1).offset, 60, "offsets stay");
+}
+
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
+
+#[test]
+fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    let cases = [
+        (
+            "1",
+            "log.cleaner.threads",
+            "2",
+            "`log.cleaner.threads` cannot be altered while the broker runs: this broker reads it once, when it starts",
+        ),
+        (
+            "",
+            "max.connections",
+            "5",
+            "`max.connections` cannot be altered while the broker runs: this broker reads it once, when it starts",
+        ),
+        (
+            "1",
+            "metric.reporters",
+            "com.example.R",
+            "`metric.reporters` cannot be altered while the broker runs: metrics are not there yet",
+        ),
+        (
+            "1",
+            "listener.name.plaintext.ssl.keystore.location",
+            "/keys",
+            "`listener.name.plaintext.ssl.keystore.location` cannot be altered while the broker runs: \
+             connections are PLAINTEXT, TLS and SASL are not there yet",
+        ),
+        // These Kafka refuses as well.
+        (
+            "1",
+            "ssl.keystore.location",
+            "/keys",
+            "These security configs can be dynamically updated only per-listener using the listener prefix: \
+             [ssl.keystore.location]",
+        ),
+        (
+            "",
+            "listeners",
+            "PLAINTEXT://:1",
+            "Cannot update these configs at default cluster level, broker id must be specified: [listeners]",
+        ),
+        ("1", "log.retention.ms", "x", "Invalid value x for configuration log.retention.ms: Not a number of type LONG"),
+    ];
+    for (name, key, value, message) in cases {
+        let got = alter(&mut client, BROKER, name, &[(key, SET, Some(value))]);
+        assert_eq!(got, (code(ErrorCode::InvalidRequest), Some(message.to_owned())));
+    }
+    assert_eq!(setting(&mut client, BROKER, "1", "log.cleaner.threads").1, 5, "the default, as before");
+    assert_eq!(alter(&mut client, BROKER, "1", &[("log.cleaner.threads", DELETE, None)]).0, 0);
+}
+
+#[test]
+fn an_unknown_dynamic_setting_is_stored_and_shown_without_its_value() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    assert_eq!(alter(&mut client, BROKER, "1", &[("my.plugins.key", SET, Some("tell-nobody"))]), (0, None));
+    let shown = describe(&mut client, BROKER, "1", Some(&["my.plugins.key"])).configs.remove(0);
+    assert_eq!((shown.value, shown.is_sensitive, shown.config_source), (None, true, 2));
+}
+
+#[test]
+fn a_group_has_settings_of_its_own() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    let key = "consumer.session.timeout.ms";
+    let default = ("45000".to_owned(), 5, vec!["5:group.consumer.session.timeout.ms=45000".to_owned()]);
+    assert_eq!(setting(&mut client, GROUP, "g", key), default);
+    assert_eq!(alter(&mut client, GROUP, "g", &[(key, SET, Some("50000"))]), (0, None));
+    let own = vec![format!("8:{key}=50000"), "5:group.consumer.session.timeout.ms=45000".to_owned()];
+    assert_eq!(setting(&mut client, GROUP, "g", key), ("50000".to_owned(), 8, own));
+    assert_eq!(listed(&mut client, GROUP), ["g"]);
+    let cases = [
+        (
+            "g",
+            key,
+            "1",
+            ErrorCode::InvalidConfig,
+            "consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms",
+        ),
+        ("g", "nope", "1", ErrorCode::InvalidConfig, "Unknown group config name: nope"),
+        ("", key, "1", ErrorCode::InvalidRequest, "Default group resources are not allowed."),
+    ];
+    for (name, key, value, expected, message) in cases {
+        let got = alter(&mut client, GROUP, name, &[(key, SET, Some(value))]);
+        assert_eq!(got, (code(expected), Some(message.to_owned())));
+    }
+    assert_eq!(describe(&mut client, GROUP, "", None).error_message.as_deref(), Some("Group name must not be empty"));
+    assert_eq!(alter(&mut client, GROUP, "g", &[(key, DELETE, None)]), (0, None));
+    assert_eq!(setting(&mut client, GROUP, "g", key), default);
+    assert!(listed(&mut client, GROUP).is_empty());
+}
+
+#[test]
+fn a_subscription_to_clients_metrics_is_kept_and_described() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    assert_eq!(setting(&mut client, CLIENT_METRICS, "s", "interval.ms"), ("300000".to_owned(), 5, Vec::new()));
+    let changes = [("interval.ms", SET, Some("1000")), ("metrics", SET, Some("org.apache.kafka.consumer."))];
+    assert_eq!(alter(&mut client, CLIENT_METRICS, "s", &changes), (0, None));
+    let own = ("1000".to_owned(), 7, vec!["7:interval.ms=1000".to_owned()]);
+    assert_eq!(setting(&mut client, CLIENT_METRICS, "s", "interval.ms"), own);
+    assert_eq!(listed(&mut client, CLIENT_METRICS), ["s"]);
+    let wrong = alter(&mut client, CLIENT_METRICS, "s", &[("nope", SET, Some("1"))]);
+    let text = "Unknown client metrics configuration: nope".to_owned();
+    assert_eq!(wrong, (code(ErrorCode::InvalidRequest), Some(text)));
+}
+
+#[test]
+fn loggers_are_told_and_their_levels_are_not_altered_here() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    let loggers = describe(&mut client, BROKER_LOGGER, "1", None).configs;
+    let root = loggers.iter().find(|logger| logger.name == "root").unwrap();
+    assert_eq!((root.config_source, root.read_only), (6, false));
+    let level = root.value.clone().unwrap();
+    let set = |client: &mut Client, name: &str, logger: &str, level: &str| {
+        alter(client, BROKER_LOGGER, name, &[(logger, SET, Some(level))])
+    };
+    assert_eq!(set(&mut client, "1", "root", &level), (0, None), "what holds already");
+    let other = if level == "DEBUG" { "INFO" } else { "DEBUG" };
+    let (refused, text) = set(&mut client, "1", "root", other);
+    assert_eq!(refused, code(ErrorCode::InvalidRequest));
+    assert!(text.unwrap().contains("only who starts the broker can change it"));
+    let missing = set(&mut client, "1", "kafka.server.KafkaApis", "INFO");
+    let text = "Logger kafka.server.KafkaApis does not exist!".to_owned();
+    assert_eq!(missing, (code(ErrorCode::InvalidConfig), Some(text)));
+    let wrong = set(&mut client, "2", "root", "INFO");
+    assert_eq!(wrong.1.as_deref(), Some("Unexpected node id. Expected 1, but received 2"));
+}
+
+#[test]
+fn settings_are_told_with_type_and_documentation_where_they_are_asked_for() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    let mut ask = |include_documentation| {
+        let resource = DescribeConfigsResource {
+            resource_type: BROKER,
+            resource_name: "1".to_owned(),
+            configuration_keys: Some(vec!["num.io.threads".to_owned()]),
+            ..Default::default()
+        };
+        let request = DescribeConfigsRequest { resources: vec![resource], include_documentation, ..Default::default() };
+        client.call(4, &request).results.remove(0).configs.remove(0)
+    };
+    assert_eq!((ask(false).documentation, ask(false).config_type), (None, 3));
+    assert!(ask(true).documentation.unwrap().contains("Threads for requests"));
+}
+
+/// The names of the resources of a kind that have settings.
+fn listed(client: &mut Client, kind: i8) -> Vec<String> {
+    let request = ListConfigResourcesRequest { resource_types: vec![kind], ..Default::default() };
+    let response = client.call(1, &request);
+    assert_eq!(response.error_code, 0);
+    response.config_resources.into_iter().map(|resource| resource.resource_name).collect()
 }

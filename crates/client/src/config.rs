@@ -7,18 +7,14 @@
 mod admin;
 mod common;
 mod consumer;
-mod definition;
-mod nearest;
 mod producer;
 mod security;
-mod settings;
 
 pub use admin::{AdminConfig, AdminConfigBuilder};
 pub use common::{CommonConfig, MetadataRecoveryStrategy};
 pub use consumer::{AutoOffsetReset, ConsumerConfig, ConsumerConfigBuilder, IsolationLevel};
-pub use definition::{Definition, Kind, Range, Support};
 pub use producer::{Acks, ProducerConfig, ProducerConfigBuilder};
-pub use settings::ConfigWarning;
+pub use vltava_config::{ConfigWarning, Definition, Importance, Kind, Range, Support};
 
 pub(crate) use common::exponential;
 

@@ -1,10 +1,10 @@
 //! The one error type of the client.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use vltava_config::ConfigError;
 use vltava_protocol::wire::{DecodeError, EncodeError};
 use vltava_protocol::{ApiKey, ErrorCode};
 
@@ -347,25 +347,6 @@ impl ClientError {
             Self::Config(_) | Self::UnsupportedVersion { .. } | Self::Closed | Self::NoRuntime => true,
             _ => false,
         }
-    }
-}
-
-/// A setting with a value that it may not have.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid `{key}` {value}: {expected}")]
-pub struct ConfigError {
-    /// Kafka's key.
-    pub key: String,
-    /// The value as it was given; `***` for secrets.
-    pub value: String,
-    /// What is allowed, or what the value conflicts with.
-    pub expected: String,
-}
-
-impl ConfigError {
-    /// An error that names the key, the value and what would be right.
-    pub(crate) fn new(key: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) -> Self {
-        Self { key: key.into(), value: value.to_string(), expected: expected.into() }
     }
 }
 

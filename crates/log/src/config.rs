@@ -4,9 +4,8 @@ mod definitions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-pub use definitions::{ConfigDefinition, ConfigKind, definition, definitions};
+pub use definitions::TOPIC_SETTINGS;
+use vltava_config::{ConfigError, Reader, Settings, find};
 
 use crate::error::{LogError, Result};
 
@@ -73,8 +72,6 @@ pub struct LogConfig {
     pub compact: bool,
     /// `cleanup.policy` contains `delete`, the default. With neither everything is kept.
     pub delete: bool,
-    /// `unclean.leader.election.enable`. Default false.
-    pub unclean_leader_election_enable: bool,
     /// `min.insync.replicas`. Default 1.
     pub min_insync_replicas: i32,
     /// `compression.type`. Default `producer`.
@@ -93,8 +90,6 @@ pub struct LogConfig {
     pub message_timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far in the future a record may be. Default 1 hour.
     pub message_timestamp_after_max_ms: i64,
-    /// Settings that are kept and described, but that only replication and tiered storage act on.
-    pub others: BTreeMap<&'static str, String>,
 }
 
 const WEEK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -119,7 +114,6 @@ impl Default for LogConfig {
             min_cleanable_dirty_ratio: 0.5,
             compact: false,
             delete: true,
-            unclean_leader_election_enable: false,
             min_insync_replicas: 1,
             compression_type: BrokerCompression::Producer,
             compression_gzip_level: -1,
@@ -129,7 +123,6 @@ impl Default for LogConfig {
             message_timestamp_type: MessageTimestampType::CreateTime,
             message_timestamp_before_max_ms: i64::MAX,
             message_timestamp_after_max_ms: 60 * 60 * 1000,
-            others: BTreeMap::new(),
         }
     }
 }
@@ -140,18 +133,12 @@ impl LogConfig {
     /// # Errors
     /// [`LogError::InvalidConfig`] with Kafka's message, for an unknown key or a value outside of its range.
     pub fn from_properties<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
-        Self::default().with_overrides(properties)
-    }
-
-    /// These settings with `properties` over them.
-    ///
-    /// # Errors
-    /// As [`LogConfig::from_properties`].
-    pub fn with_overrides<'a>(&self, properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
-        let mut config = self.clone();
-        for (key, value) in properties {
-            config.set(key, value)?;
+        let properties: Vec<(&str, &str)> = properties.into_iter().collect();
+        if let Some((key, _)) = properties.iter().find(|(key, _)| find(TOPIC_SETTINGS, key).is_none()) {
+            return Err(LogError::InvalidConfig(format!("Unknown topic config name: {key}")));
         }
+        let config = Settings::parse(TOPIC_SETTINGS, properties).and_then(|settings| Self::read(&settings.reader()));
+        let config = config.map_err(|error| LogError::InvalidConfig(error.kafka_message()))?;
         if config.min_compaction_lag_ms > config.max_compaction_lag_ms {
             return Err(LogError::InvalidConfig(format!(
                 "conflict topic config setting min.compaction.lag.ms ({}) > max.compaction.lag.ms ({})",
@@ -161,121 +148,48 @@ impl LogConfig {
         Ok(config)
     }
 
-    /// Sets one of Kafka's topic settings from its text.
-    ///
-    /// # Errors
-    /// As [`LogConfig::from_properties`].
-    pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        let Some(definition) = definition(key) else {
-            return Err(LogError::InvalidConfig(format!("Unknown topic config name: {key}")));
-        };
-        let value = value.trim();
-        definition.check(value)?;
-        let long = || value.parse::<i64>().unwrap_or_default();
-        let int = || value.parse::<i32>().unwrap_or_default();
-        let boolean = || value.eq_ignore_ascii_case("true");
-        match key {
-            "segment.bytes" | "internal.segment.bytes" => self.segment_bytes = int(),
-            "segment.ms" => self.segment_ms = long(),
-            "segment.jitter.ms" => self.segment_jitter_ms = long(),
-            "segment.index.bytes" => self.segment_index_bytes = int(),
-            "flush.messages" => self.flush_messages = long(),
-            "flush.ms" => self.flush_ms = long(),
-            "retention.bytes" => self.retention_bytes = long(),
-            "retention.ms" => self.retention_ms = long(),
-            "max.message.bytes" => self.max_message_bytes = int(),
-            "index.interval.bytes" => self.index_interval_bytes = int(),
-            "delete.retention.ms" => self.delete_retention_ms = long(),
-            "min.compaction.lag.ms" => self.min_compaction_lag_ms = long(),
-            "max.compaction.lag.ms" => self.max_compaction_lag_ms = long(),
-            "file.delete.delay.ms" => self.file_delete_delay_ms = long(),
-            "min.cleanable.dirty.ratio" => self.min_cleanable_dirty_ratio = value.parse().unwrap_or_default(),
-            "cleanup.policy" => {
-                let has = |policy| value.split(',').any(|p| p.trim() == policy);
-                (self.compact, self.delete) = (has("compact"), has("delete"));
-            }
-            "unclean.leader.election.enable" => self.unclean_leader_election_enable = boolean(),
-            "min.insync.replicas" => self.min_insync_replicas = int(),
-            "compression.type" => {
-                self.compression_type = match value {
-                    "uncompressed" => BrokerCompression::Uncompressed,
-                    "gzip" => BrokerCompression::Gzip,
-                    "snappy" => BrokerCompression::Snappy,
-                    "lz4" => BrokerCompression::Lz4,
-                    "zstd" => BrokerCompression::Zstd,
-                    _ => BrokerCompression::Producer,
-                }
-            }
-            "compression.gzip.level" => self.compression_gzip_level = int(),
-            "compression.lz4.level" => self.compression_lz4_level = int(),
-            "compression.zstd.level" => self.compression_zstd_level = int(),
-            "preallocate" => self.preallocate = boolean(),
-            "message.timestamp.type" => {
-                self.message_timestamp_type = match value {
-                    "LogAppendTime" => MessageTimestampType::LogAppendTime,
-                    _ => MessageTimestampType::CreateTime,
-                }
-            }
-            "message.timestamp.before.max.ms" => self.message_timestamp_before_max_ms = long(),
-            "message.timestamp.after.max.ms" => self.message_timestamp_after_max_ms = long(),
-            _ => {
-                self.others.insert(definition.name, value.to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    /// The text of one of Kafka's topic settings; `None` for an unknown key.
-    pub fn get(&self, key: &str) -> Option<String> {
-        let definition = definition(key)?;
-        let text = match key {
-            "segment.bytes" | "internal.segment.bytes" => self.segment_bytes.to_string(),
-            "segment.ms" => self.segment_ms.to_string(),
-            "segment.jitter.ms" => self.segment_jitter_ms.to_string(),
-            "segment.index.bytes" => self.segment_index_bytes.to_string(),
-            "flush.messages" => self.flush_messages.to_string(),
-            "flush.ms" => self.flush_ms.to_string(),
-            "retention.bytes" => self.retention_bytes.to_string(),
-            "retention.ms" => self.retention_ms.to_string(),
-            "max.message.bytes" => self.max_message_bytes.to_string(),
-            "index.interval.bytes" => self.index_interval_bytes.to_string(),
-            "delete.retention.ms" => self.delete_retention_ms.to_string(),
-            "min.compaction.lag.ms" => self.min_compaction_lag_ms.to_string(),
-            "max.compaction.lag.ms" => self.max_compaction_lag_ms.to_string(),
-            "file.delete.delay.ms" => self.file_delete_delay_ms.to_string(),
-            "min.cleanable.dirty.ratio" => self.min_cleanable_dirty_ratio.to_string(),
-            "cleanup.policy" => match (self.compact, self.delete) {
-                (true, true) => "compact,delete",
-                (true, false) => "compact",
-                (false, true) => "delete",
-                (false, false) => "",
-            }
-            .to_owned(),
-            "unclean.leader.election.enable" => self.unclean_leader_election_enable.to_string(),
-            "min.insync.replicas" => self.min_insync_replicas.to_string(),
-            "compression.type" => match self.compression_type {
-                BrokerCompression::Producer => "producer",
-                BrokerCompression::Uncompressed => "uncompressed",
-                BrokerCompression::Gzip => "gzip",
-                BrokerCompression::Snappy => "snappy",
-                BrokerCompression::Lz4 => "lz4",
-                BrokerCompression::Zstd => "zstd",
-            }
-            .to_owned(),
-            "compression.gzip.level" => self.compression_gzip_level.to_string(),
-            "compression.lz4.level" => self.compression_lz4_level.to_string(),
-            "compression.zstd.level" => self.compression_zstd_level.to_string(),
-            "preallocate" => self.preallocate.to_string(),
-            "message.timestamp.type" => match self.message_timestamp_type {
-                MessageTimestampType::CreateTime => "CreateTime",
-                MessageTimestampType::LogAppendTime => "LogAppendTime",
-            }
-            .to_owned(),
-            "message.timestamp.before.max.ms" => self.message_timestamp_before_max_ms.to_string(),
-            "message.timestamp.after.max.ms" => self.message_timestamp_after_max_ms.to_string(),
-            _ => self.others.get(key).cloned().unwrap_or_else(|| definition.default.to_owned()),
-        };
-        Some(text)
+    fn read(reader: &Reader<'_>) -> Result<Self, ConfigError> {
+        let policy = reader.list("cleanup.policy");
+        let has = |wanted: &str| policy.iter().any(|policy| policy == wanted);
+        let (segment, for_tests) = (reader.int("segment.bytes")?, reader.int("internal.segment.bytes")?);
+        Ok(Self {
+            segment_bytes: if reader.is_given("internal.segment.bytes") { for_tests } else { segment },
+            segment_ms: reader.integer("segment.ms")?,
+            segment_jitter_ms: reader.integer("segment.jitter.ms")?,
+            segment_index_bytes: reader.int("segment.index.bytes")?,
+            flush_messages: reader.integer("flush.messages")?,
+            flush_ms: reader.integer("flush.ms")?,
+            retention_bytes: reader.integer("retention.bytes")?,
+            retention_ms: reader.integer("retention.ms")?,
+            max_message_bytes: reader.int("max.message.bytes")?,
+            index_interval_bytes: reader.int("index.interval.bytes")?,
+            delete_retention_ms: reader.integer("delete.retention.ms")?,
+            min_compaction_lag_ms: reader.integer("min.compaction.lag.ms")?,
+            max_compaction_lag_ms: reader.integer("max.compaction.lag.ms")?,
+            file_delete_delay_ms: reader.integer("file.delete.delay.ms")?,
+            min_cleanable_dirty_ratio: reader.double("min.cleanable.dirty.ratio")?,
+            compact: has("compact"),
+            delete: has("delete"),
+            min_insync_replicas: reader.int("min.insync.replicas")?,
+            compression_type: match reader.required("compression.type")? {
+                "uncompressed" => BrokerCompression::Uncompressed,
+                "gzip" => BrokerCompression::Gzip,
+                "snappy" => BrokerCompression::Snappy,
+                "lz4" => BrokerCompression::Lz4,
+                "zstd" => BrokerCompression::Zstd,
+                _ => BrokerCompression::Producer,
+            },
+            compression_gzip_level: reader.int("compression.gzip.level")?,
+            compression_lz4_level: reader.int("compression.lz4.level")?,
+            compression_zstd_level: reader.int("compression.zstd.level")?,
+            preallocate: reader.boolean("preallocate")?,
+            message_timestamp_type: match reader.required("message.timestamp.type")? {
+                "LogAppendTime" => MessageTimestampType::LogAppendTime,
+                _ => MessageTimestampType::CreateTime,
+            },
+            message_timestamp_before_max_ms: reader.integer("message.timestamp.before.max.ms")?,
+            message_timestamp_after_max_ms: reader.integer("message.timestamp.after.max.ms")?,
+        })
     }
 
     /// How long a segment may span: `segment.ms`, for a compacted log at most `max.compaction.lag.ms`.

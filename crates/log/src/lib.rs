@@ -37,9 +37,7 @@ mod transaction_index;
 
 pub use append::{AppendContext, AppendOrigin, Appender, PreparedAppend};
 pub use cleaner::CleanerStats;
-pub use config::{
-    BrokerCompression, ConfigDefinition, ConfigKind, LogConfig, MessageTimestampType, definition, definitions,
-};
+pub use config::{BrokerCompression, LogConfig, MessageTimestampType, TOPIC_SETTINGS};
 pub use error::{LogError, RecordError, Result};
 pub use leader_epoch::{EpochEntry, LeaderEpochCache};
 pub use log::{

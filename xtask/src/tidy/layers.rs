@@ -47,15 +47,16 @@ impl Metadata {
 }
 
 /// What each crate may depend on among ours; ARCHITECTURE.md draws it. Tests may look upwards.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
+    ("vltava-config", &[]),
     ("vltava-protocol", &[]),
-    ("vltava-log", &["vltava-protocol"]),
-    ("vltava-client", &["vltava-protocol"]),
-    ("vltava-broker", &["vltava-protocol", "vltava-log"]),
-    ("vltava-streams", &["vltava-protocol", "vltava-client"]),
-    ("vltava-schema", &["vltava-streams"]),
+    ("vltava-log", &["vltava-config", "vltava-protocol"]),
+    ("vltava-client", &["vltava-config", "vltava-protocol"]),
+    ("vltava-broker", &["vltava-config", "vltava-protocol", "vltava-log"]),
+    ("vltava-streams", &["vltava-config", "vltava-protocol", "vltava-client"]),
+    ("vltava-schema", &["vltava-config", "vltava-streams"]),
     ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams"]),
-    ("vltava-tools", &["vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
+    ("vltava-tools", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),
     ("vltava-bench", &["vltava", "vltava-client", "vltava-protocol"]),
     ("xtask", &[]),

@@ -1,6 +1,6 @@
 //! `listeners` and `advertised.listeners`: names, protocols, hosts and ports.
 
-use super::definition::{ConfigError, split_list};
+use vltava_config::{ConfigError, split_list};
 
 /// One entry of `listeners` or `advertised.listeners`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +55,9 @@ pub(crate) fn check_protocol(name: &str, map: &str, is_controller: bool) -> Resu
         listener.eq_ignore_ascii_case(name).then_some(protocol)
     });
     match protocol {
-        _ if is_controller => Ok(()),
         Some(protocol) if protocol.eq_ignore_ascii_case("PLAINTEXT") => Ok(()),
+        // Kafka's default for those of the controller.
+        None if is_controller => Ok(()),
         Some(protocol) => Err(ConfigError::new(
             key,
             map,
@@ -95,5 +96,6 @@ mod tests {
         assert!(check_protocol("EXT", "EXT:SASL_SSL", false).is_err());
         assert!(check_protocol("EXT", "PLAINTEXT:PLAINTEXT", false).is_err());
         assert!(check_protocol("CONTROLLER", "PLAINTEXT:PLAINTEXT", true).is_ok());
+        assert!(check_protocol("CONTROLLER", "CONTROLLER:SSL", true).is_err());
     }
 }

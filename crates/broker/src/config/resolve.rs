@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::definition::{ConfigError, ConfigKey};
-use super::{BROKER_KEYS, BrokerConfig, TOPIC_KEYS, broker_synonyms, find};
+use vltava_config::{ConfigError, Definition};
+
+use super::{BrokerConfig, broker_key, broker_synonyms, topic_key, topic_keys};
 
 /// Values by key.
 pub(crate) type Settings = BTreeMap<String, String>;
@@ -17,6 +18,9 @@ pub(crate) enum ConfigSource {
     DynamicDefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    DynamicBrokerLogger = 6,
+    ClientMetrics = 7,
+    Group = 8,
 }
 
 /// A key's value in one source.
@@ -44,31 +48,31 @@ impl<'a> Sources<'a> {
     fn set(&self, key: &str) -> Option<&'a str> {
         let dynamic = self.dynamic_broker.and_then(|settings| settings.get(key));
         let dynamic = dynamic.or_else(|| self.dynamic_default.and_then(|settings| settings.get(key)));
-        dynamic.or_else(|| self.config.given().get(key)).map(String::as_str)
+        dynamic.map(String::as_str).or_else(|| self.config.settings().given(key))
     }
 
     /// The value of a key of the broker.
     pub(crate) fn broker(&self, key: &str) -> Option<&'a str> {
-        self.set(key).or_else(|| find(BROKER_KEYS, key).and_then(|row| row.default))
+        self.set(key).or_else(|| broker_key(key).and_then(|row| row.default))
     }
 
     /// The value of a topic's key, where the topic has `overrides`.
-    pub(crate) fn topic(&self, key: &ConfigKey, overrides: Option<&Settings>) -> String {
-        if let Some(value) = overrides.and_then(|settings| settings.get(key.name)) {
+    pub(crate) fn topic(&self, key: &Definition, overrides: Option<&Settings>) -> String {
+        if let Some(value) = overrides.and_then(|settings| settings.get(key.key)) {
             return key.parse(value).unwrap_or_else(|_| value.clone());
         }
         self.topic_default(key)
     }
 
     /// The value of a topic's key where the topic says nothing.
-    fn topic_default(&self, key: &ConfigKey) -> String {
-        for (synonym, factor) in broker_synonyms(key.name) {
+    fn topic_default(&self, key: &Definition) -> String {
+        for (synonym, factor) in broker_synonyms(key.key) {
             let Some(value) = self.broker(synonym) else { continue };
             // `flush.ms` falls to the scheduler's interval, which has a default of its own.
             let number = value.parse::<i64>().ok();
             return match number {
                 // Any negative time of the broker means for ever.
-                Some(number) if key.name == "retention.ms" && number < 0 => "-1".to_owned(),
+                Some(number) if key.key == "retention.ms" && number < 0 => "-1".to_owned(),
                 Some(number) if *factor != 1 => number.saturating_mul(*factor).to_string(),
                 _ => value.to_owned(),
             };
@@ -78,25 +82,30 @@ impl<'a> Sources<'a> {
 
     /// All settings of a topic with `overrides`.
     pub(crate) fn topic_settings(&self, overrides: Option<&Settings>) -> BTreeMap<&'static str, String> {
-        TOPIC_KEYS.iter().map(|key| (key.name, self.topic(key, overrides))).collect()
+        let mut settings: BTreeMap<_, _> = topic_keys().map(|key| (key.key, self.topic(key, overrides))).collect();
+        // Those that are never described hold where a topic has them.
+        let own = overrides.into_iter().flatten().filter_map(|(name, value)| Some((topic_key(name)?, value)));
+        settings.extend(own.filter(|(key, _)| key.is_internal).map(|(key, value)| (key.key, value.clone())));
+        settings
     }
 
     /// The values of `name` and the keys it stands for in every source, the strongest first.
     pub(crate) fn synonyms(&self, name: &str) -> Vec<Synonym> {
         let mut all = Vec::new();
         let names = related(name);
-        let mut add = |settings: Option<&Settings>, source: ConfigSource| {
+        let mut add = |value: &dyn Fn(&str) -> Option<&'a str>, source: ConfigSource| {
             for name in &names {
-                if let Some(value) = settings.and_then(|settings| settings.get(*name)) {
-                    all.push(Synonym { name: (*name).to_owned(), value: value.clone(), source });
+                if let Some(value) = value(name) {
+                    all.push(Synonym { name: (*name).to_owned(), value: value.to_owned(), source });
                 }
             }
         };
-        add(self.dynamic_broker, ConfigSource::DynamicBroker);
-        add(self.dynamic_default, ConfigSource::DynamicDefaultBroker);
-        add(Some(self.config.given()), ConfigSource::StaticBroker);
+        let dynamic = |settings: Option<&'a Settings>, name: &str| Some(settings?.get(name)?.as_str());
+        add(&|name| dynamic(self.dynamic_broker, name), ConfigSource::DynamicBroker);
+        add(&|name| dynamic(self.dynamic_default, name), ConfigSource::DynamicDefaultBroker);
+        add(&|name| self.config.settings().given(name), ConfigSource::StaticBroker);
         for name in &names {
-            if let Some(value) = find(BROKER_KEYS, name).and_then(|row| row.default) {
+            if let Some(value) = broker_key(name).and_then(|row| row.default) {
                 let (name, value) = ((*name).to_owned(), value.to_owned());
                 all.push(Synonym { name, value, source: ConfigSource::Default });
             }
@@ -125,7 +134,7 @@ fn related(name: &str) -> Vec<&str> {
 /// Checks a topic's new settings: names, values, and those that must agree with each other.
 pub(crate) fn validate_topic(sources: Sources<'_>, overrides: &Settings) -> Result<(), TopicConfigError> {
     for (name, value) in overrides {
-        let key = find(TOPIC_KEYS, name).ok_or_else(|| TopicConfigError::Unknown(name.clone()))?;
+        let key = topic_key(name).ok_or_else(|| TopicConfigError::Unknown(name.clone()))?;
         key.parse(value)?;
     }
     let settings = sources.topic_settings(Some(overrides));
@@ -191,7 +200,7 @@ mod tests {
     }
 
     fn topic(sources: Sources<'_>, key: &str, overrides: &Settings) -> String {
-        sources.topic(find(TOPIC_KEYS, key).unwrap(), Some(overrides))
+        sources.topic(topic_key(key).unwrap(), Some(overrides))
     }
 
     #[test]
@@ -216,9 +225,9 @@ mod tests {
     #[test]
     fn the_defaults_of_a_topic_are_kafkas() {
         let config = BrokerConfig::from_properties::<&str, &str>([]).unwrap();
-        for key in TOPIC_KEYS {
+        for key in topic_keys() {
             let got = Sources::static_only(&config).topic(key, None);
-            assert_eq!(Some(got.as_str()), key.default, "{}", key.name);
+            assert_eq!(Some(got.as_str()), key.default, "{}", key.key);
         }
     }
 

@@ -1,31 +1,40 @@
 use super::*;
 
 #[test]
-fn the_tables_are_sorted_and_their_defaults_pass_their_own_checks() {
-    for table in [BROKER_KEYS, TOPIC_KEYS] {
-        assert!(table.is_sorted_by(|a, b| a.name < b.name));
-        for key in table {
-            if let Some(default) = key.default {
-                assert_eq!(key.parse(default).as_deref(), Ok(default), "{}", key.name);
-            }
+fn the_defaults_of_every_key_pass_its_own_check() {
+    for key in broker_keys() {
+        if let Some(default) = key.default {
+            assert_eq!(key.parse(default).as_deref(), Ok(default), "{}", key.key);
         }
     }
-    assert_eq!(TOPIC_KEYS.len(), 33);
+    assert_eq!(broker_keys().count(), 360);
 }
 
 #[test]
 fn every_synonym_is_a_key_of_the_broker() {
-    for topic in TOPIC_KEYS {
-        for (synonym, _) in broker_synonyms(topic.name) {
-            assert!(find(BROKER_KEYS, synonym).is_some(), "{synonym}");
+    for topic in topic_keys() {
+        for (synonym, _) in broker_synonyms(topic.key) {
+            assert!(broker_key(synonym).is_some(), "{synonym}");
         }
     }
+}
+
+/// A key without a field would be one without effect: the compiler tells of fields that nobody uses.
+#[test]
+fn every_key_that_acts_is_read_into_a_field() {
+    let settings = Settings::parse(keys::BROKER, [("", ""); 0]).unwrap();
+    let reader = settings.reader();
+    BrokerConfig::read(&reader, settings.clone()).unwrap();
+    assert_eq!(reader.unread(), [""; 0]);
+    let passed_on = |key: &&str| !gives_a_topic_default(key);
+    let without: Vec<&str> = reader.read_without_support().into_iter().filter(passed_on).collect();
+    assert_eq!(without, [""; 0]);
 }
 
 #[test]
 fn a_wrong_value_names_key_value_and_range() {
     let error = BrokerConfig::from_properties([("num.partitions", "0")]).unwrap_err();
-    assert_eq!(error.to_string(), "invalid value `0` for `num.partitions`: Value must be at least 1");
+    assert_eq!(error.to_string(), "invalid `num.partitions` 0: must be >= 1");
 }
 
 #[test]
@@ -47,18 +56,77 @@ fn kafkas_example_server_properties_is_accepted() {
     assert_eq!(config.node_id, 7);
     assert_eq!(config.listeners.len(), 1);
     assert_eq!(config.advertised_listeners[0].host, "localhost");
-    let unknown: Vec<&String> = config.warnings().iter().filter(|w| w.starts_with("unknown")).collect();
+    let is_unknown = |warning: &&ConfigWarning| matches!(warning, ConfigWarning::UnknownKey { .. });
+    let unknown: Vec<&ConfigWarning> = config.warnings().iter().filter(is_unknown).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 #[test]
 fn unknown_keys_warn_with_the_nearest_one() {
     let config = BrokerConfig::from_properties([("num.partition", "3"), ("num.replica.fetchers", "2")]).unwrap();
+    let warnings: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
     assert_eq!(
-        config.warnings(),
+        warnings,
         [
-            "unknown key `num.partition` has no effect, did you mean `num.partitions`?",
-            "`num.replica.fetchers` is known to Kafka, this broker does not act on it yet",
+            "unknown setting `num.partition`: did you mean `num.partitions`?",
+            "`num.replica.fetchers` has no effect: this broker is the only one of its cluster",
         ]
     );
+}
+
+fn refusal(pairs: &[(&str, &str)]) -> String {
+    BrokerConfig::from_properties(pairs.iter().copied()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_setting_that_secures_and_has_no_effect_refuses_to_start() {
+    let security = "connections are PLAINTEXT, TLS and SASL are not there yet";
+    let cases = [
+        ("ssl.keystore.location", "/etc/keys", "/etc/keys", security),
+        ("ssl.keystore.password", "tell-nobody", "***", security),
+        ("ssl.client.auth", "required", "required", security),
+        ("sasl.enabled.mechanisms", "PLAIN", "PLAIN", security),
+        ("security.inter.broker.protocol", "SSL", "SSL", security),
+        ("listener.name.external.ssl.keystore.password", "tell-nobody", "***", security),
+        ("listener.name.external.plain.sasl.jaas.config", "tell-nobody", "***", security),
+        (
+            "authorizer.class.name",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "there are no authorizers yet, everybody may do everything",
+        ),
+    ];
+    for (key, value, shown, why) in cases {
+        assert_eq!(refusal(&[(key, value)]), format!("invalid `{key}` {shown}: {why}"));
+    }
+    let map = ("listener.security.protocol.map", "PLAINTEXT:SASL_SSL");
+    assert!(refusal(&[map]).contains("listener PLAINTEXT asks for SASL_SSL"));
+}
+
+/// Who protects nothing keeps starting: files of an unprotected Kafka name these keys with their defaults.
+#[test]
+fn defaults_of_security_are_accepted() {
+    let pairs =
+        [("ssl.client.auth", "none"), ("security.inter.broker.protocol", "PLAINTEXT"), ("ssl.protocol", "TLSv1.3")];
+    assert!(BrokerConfig::from_properties(pairs).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn a_cluster_of_more_than_this_node_is_refused() {
+    assert!(refusal(&[("process.roles", "controller")]).contains("this node is both at once"));
+    assert!(refusal(&[("process.roles", "broker")]).contains("this node is both at once"));
+    assert!(refusal(&[("controller.quorum.voters", "1@a:9093,2@b:9093")]).contains("must name node 1 alone"));
+    assert!(refusal(&[("controller.quorum.voters", "2@b:9093")]).contains("must name node 1 alone"));
+    assert!(refusal(&[("controller.quorum.bootstrap.servers", "a:9093,b:9093")]).contains("must name node 1 alone"));
+    assert!(refusal(&[("inter.broker.listener.name", "INTERNAL")]).contains("must be a listener of"));
+    let fine = [("process.roles", "controller,broker"), ("controller.quorum.voters", "1@a:9093")];
+    assert!(BrokerConfig::from_properties(fine).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn every_key_without_effect_says_why() {
+    for key in broker_keys() {
+        assert!(key.support.acts() || key.support.why().is_some_and(|why| !why.is_empty()), "{}", key.key);
+        assert!(key.doc.ends_with('.') && !key.doc.contains("  "), "{}: {}", key.key, key.doc);
+    }
 }

@@ -1,44 +1,22 @@
-//! The 33 settings of a topic, their defaults, and the broker's keys that those derive from.
+//! The settings of a topic, and the broker's keys that their defaults derive from.
 
-use super::definition::{Check, ConfigKey, ConfigType, Update, key};
+use vltava_config::{Definition, find};
+use vltava_log::TOPIC_SETTINGS;
 
-/// The keys, sorted by name.
-#[rustfmt::skip]
-pub(crate) static TOPIC_KEYS: &[ConfigKey] = &[
-    key("cleanup.policy", ConfigType::List, Some("delete"), Check::ListOf(&["compact", "delete"]), Update::ClusterWide),
-    key("compression.gzip.level", ConfigType::Int, Some("-1"), Check::GzipLevel, Update::ClusterWide),
-    key("compression.lz4.level", ConfigType::Int, Some("9"), Check::Between(1, 17), Update::ClusterWide),
-    key("compression.type", ConfigType::String, Some("producer"), Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), Update::ClusterWide),
-    key("compression.zstd.level", ConfigType::Int, Some("3"), Check::Between(-131072, 22), Update::ClusterWide),
-    key("delete.retention.ms", ConfigType::Long, Some("86400000"), Check::AtLeast(0), Update::ClusterWide),
-    key("file.delete.delay.ms", ConfigType::Long, Some("60000"), Check::AtLeast(0), Update::ClusterWide),
-    key("flush.messages", ConfigType::Long, Some("9223372036854775807"), Check::AtLeast(1), Update::ClusterWide),
-    key("flush.ms", ConfigType::Long, Some("9223372036854775807"), Check::AtLeast(0), Update::ClusterWide),
-    key("follower.replication.throttled.replicas", ConfigType::List, Some(""), Check::ThrottledReplicas, Update::ClusterWide),
-    key("index.interval.bytes", ConfigType::Int, Some("4096"), Check::AtLeast(0), Update::ClusterWide),
-    key("leader.replication.throttled.replicas", ConfigType::List, Some(""), Check::ThrottledReplicas, Update::ClusterWide),
-    key("local.retention.bytes", ConfigType::Long, Some("-2"), Check::AtLeast(-2), Update::ClusterWide),
-    key("local.retention.ms", ConfigType::Long, Some("-2"), Check::AtLeast(-2), Update::ClusterWide),
-    key("max.compaction.lag.ms", ConfigType::Long, Some("9223372036854775807"), Check::AtLeast(1), Update::ClusterWide),
-    key("max.message.bytes", ConfigType::Int, Some("1048588"), Check::AtLeast(0), Update::ClusterWide),
-    key("message.timestamp.after.max.ms", ConfigType::Long, Some("3600000"), Check::AtLeast(0), Update::ClusterWide),
-    key("message.timestamp.before.max.ms", ConfigType::Long, Some("9223372036854775807"), Check::AtLeast(0), Update::ClusterWide),
-    key("message.timestamp.type", ConfigType::String, Some("CreateTime"), Check::OneOf(&["CreateTime", "LogAppendTime"]), Update::ClusterWide),
-    key("min.cleanable.dirty.ratio", ConfigType::Double, Some("0.5"), Check::BetweenDouble(0.0, 1.0), Update::ClusterWide),
-    key("min.compaction.lag.ms", ConfigType::Long, Some("0"), Check::AtLeast(0), Update::ClusterWide),
-    key("min.insync.replicas", ConfigType::Int, Some("1"), Check::AtLeast(1), Update::ClusterWide),
-    key("preallocate", ConfigType::Boolean, Some("false"), Check::Any, Update::ClusterWide),
-    key("remote.log.copy.disable", ConfigType::Boolean, Some("false"), Check::Any, Update::ClusterWide),
-    key("remote.log.delete.on.disable", ConfigType::Boolean, Some("false"), Check::Any, Update::ClusterWide),
-    key("remote.storage.enable", ConfigType::Boolean, Some("false"), Check::Any, Update::ClusterWide),
-    key("retention.bytes", ConfigType::Long, Some("-1"), Check::Any, Update::ClusterWide),
-    key("retention.ms", ConfigType::Long, Some("604800000"), Check::AtLeast(-1), Update::ClusterWide),
-    key("segment.bytes", ConfigType::Int, Some("1073741824"), Check::AtLeast(1048576), Update::ClusterWide),
-    key("segment.index.bytes", ConfigType::Int, Some("10485760"), Check::AtLeast(4), Update::ClusterWide),
-    key("segment.jitter.ms", ConfigType::Long, Some("0"), Check::AtLeast(0), Update::ClusterWide),
-    key("segment.ms", ConfigType::Long, Some("604800000"), Check::AtLeast(1), Update::ClusterWide),
-    key("unclean.leader.election.enable", ConfigType::Boolean, Some("false"), Check::Any, Update::ClusterWide),
-];
+/// The definition of a topic's setting.
+pub(crate) fn topic_key(name: &str) -> Option<&'static Definition> {
+    find(TOPIC_SETTINGS, name)
+}
+
+/// The settings of a topic that are described.
+pub(crate) fn topic_keys() -> impl Iterator<Item = &'static Definition> {
+    TOPIC_SETTINGS.iter().copied().flatten().filter(|definition| !definition.is_internal)
+}
+
+/// Whether a key of the broker gives some setting of topics its default: those act at run time.
+pub(crate) fn gives_a_topic_default(name: &str) -> bool {
+    topic_keys().any(|topic| broker_synonyms(topic.key).iter().any(|(synonym, _)| *synonym == name))
+}
 
 /// The keys of the broker that give a topic's setting its default, the strongest first, each with
 /// the factor to the topic's unit.

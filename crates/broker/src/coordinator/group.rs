@@ -28,7 +28,7 @@ mod sync;
 mod timers;
 mod write;
 
-pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig};
+pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 pub(crate) use consumer::TopicMetadata;
 pub(crate) use service::{GroupCoordinator, OffsetsLog};
 pub(crate) use shard::{Caller, ReplyToken};

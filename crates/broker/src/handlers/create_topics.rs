@@ -15,7 +15,7 @@ use vltava_protocol::messages::create_topics_request::CreatableTopic;
 use vltava_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use vltava_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
-use crate::config::TOPIC_KEYS;
+use crate::config::topic_keys;
 use crate::handlers::describe_configs;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name::CLUSTER_METADATA;
@@ -60,7 +60,7 @@ pub(crate) fn handle(node: &Arc<Node>, request: &CreateTopicsRequest) -> CreateT
 fn partitions_asked_for(node: &Node, request: &CreateTopicsRequest) -> usize {
     let of_topic = |topic: &CreatableTopic| match topic.num_partitions {
         _ if !topic.assignments.is_empty() => topic.assignments.len(),
-        -1 => usize::try_from(node.config.int("num.partitions")).unwrap_or(0),
+        -1 => usize::try_from(node.config.num_partitions).unwrap_or(0),
         number => usize::try_from(number).unwrap_or(0),
     };
     request.topics.iter().map(of_topic).fold(0, usize::saturating_add)
@@ -98,7 +98,7 @@ fn create(node: &Arc<Node>, topic: &CreatableTopic, validate_only: bool) -> Resu
 
 fn result(node: &Node, image: &MetadataImage, wanted: &NewTopic, planned: &PlannedTopic) -> CreatableTopicResult {
     let sources = node.sources(image);
-    let configs = TOPIC_KEYS.iter().map(|key| {
+    let configs = topic_keys().map(|key| {
         let told = describe_configs::topic_entry(&sources, key, Some(&wanted.configs));
         CreatableTopicConfigs {
             name: told.name,

@@ -68,7 +68,7 @@ fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeated: bo
         Named::ByName(name) => (Some(name.clone()), Uuid::default()),
         Named::ById(id) => (None, *id),
     };
-    let refusal = if !node.config.boolean("delete.topic.enable") {
+    let refusal = if !node.config.delete_topic_enable {
         Some(match context.version {
             ..3 => ApiError::new(ErrorCode::InvalidRequest, "This version does not support topic deletion."),
             _ => ErrorCode::TopicDeletionDisabled.into(),

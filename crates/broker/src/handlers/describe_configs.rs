@@ -1,10 +1,13 @@
 //! DescribeConfigs (32), versions 1–4.
 //!
-//! Tells the settings of topics and of this broker: value, where it comes from, and the values it
-//! has in the other sources. Secrets are not told. Documentation is left out.
+//! Tells the settings of topics, of this broker, of groups, of subscriptions to clients' metrics and the levels of loggers:
+//! value, where it comes from, the values it has in the other sources, and what it does. Secrets are not told.
 //!
 //! Versions: 1 sources and synonyms · 3 types, documentation (KIP-569) · 4 flexible.
 
+use std::collections::BTreeSet;
+
+use vltava_config::{Definition, Update};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use vltava_protocol::messages::describe_configs_response::{
@@ -12,8 +15,10 @@ use vltava_protocol::messages::describe_configs_response::{
 };
 use vltava_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
+use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, group_synonym};
 use crate::config::resolve::{ConfigSource, Settings, Sources, Synonym};
-use crate::config::{BROKER_KEYS, ConfigKey, ConfigType, TOPIC_KEYS, Update, broker_synonyms, find, is_internal};
+use crate::config::{broker_key, broker_keys, broker_synonyms, topic_keys};
+use crate::loggers;
 use crate::metadata::image::ResourceType;
 use crate::metadata::topic_name;
 use crate::node::Node;
@@ -33,9 +38,12 @@ pub(crate) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeC
                 result.error_message = error.message;
             }
         }
-        if !request.include_synonyms {
-            for entry in &mut result.configs {
+        for entry in &mut result.configs {
+            if !request.include_synonyms {
                 entry.synonyms.clear();
+            }
+            if !request.include_documentation {
+                entry.documentation = None;
             }
         }
         result
@@ -51,7 +59,10 @@ fn describe(node: &Node, resource: &DescribeConfigsResource) -> Result<Vec<Descr
     let entries = match ResourceType::from_wire(resource.resource_type) {
         Some(ResourceType::Topic) => topic(node, &resource.resource_name)?,
         Some(ResourceType::Broker) => broker(node, &resource.resource_name)?,
-        _ => {
+        Some(ResourceType::Group) => group(node, &resource.resource_name)?,
+        Some(ResourceType::ClientMetrics) => client_metrics(node, &resource.resource_name)?,
+        Some(ResourceType::BrokerLogger) => loggers_of(node, &resource.resource_name)?,
+        None => {
             let text = format!("Unsupported resource type: {}", resource.resource_type);
             return Err(ApiError::new(ErrorCode::InvalidRequest, text));
         }
@@ -69,25 +80,93 @@ fn topic(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, 
     }
     let overrides = image.config(ResourceType::Topic, name);
     let sources = node.sources(&image);
-    Ok(TOPIC_KEYS.iter().map(|key| topic_entry(&sources, key, overrides.map(AsRef::as_ref))).collect())
+    Ok(topic_keys().map(|key| topic_entry(&sources, key, overrides.map(AsRef::as_ref))).collect())
 }
 
 /// What is told of one setting of a topic.
 pub(crate) fn topic_entry(
     sources: &Sources<'_>,
-    key: &ConfigKey,
+    key: &Definition,
     overrides: Option<&Settings>,
 ) -> DescribeConfigsResourceResult {
     let value = sources.topic(key, overrides);
-    let mut synonyms = match broker_synonyms(key.name).first() {
+    let mut synonyms = match broker_synonyms(key.key).first() {
         Some((name, _)) => sources.synonyms(name),
         None => Vec::new(),
     };
-    if overrides.is_some_and(|settings| settings.contains_key(key.name)) {
-        let own = Synonym { name: key.name.to_owned(), value: value.clone(), source: ConfigSource::Topic };
+    if overrides.is_some_and(|settings| settings.contains_key(key.key)) {
+        let own = Synonym { name: key.key.to_owned(), value: value.clone(), source: ConfigSource::Topic };
         synonyms.insert(0, own);
     }
-    entry(key.name, Some(value), key.kind, false, synonyms)
+    entry(key.key, Some(value), Some(key), false, synonyms)
+}
+
+/// A group's settings, whether it exists or not: its own, else those that the broker gives it.
+fn group(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+    if name.is_empty() {
+        return Err(ApiError::new(ErrorCode::InvalidRequest, "Group name must not be empty"));
+    }
+    let image = node.metadata.image();
+    let (own, sources) = (image.config(ResourceType::Group, name), node.sources(&image));
+    let describe = |key: &Definition| {
+        let of_broker = group_synonym(key.key);
+        let mut synonyms = match (of_broker, key.default) {
+            (Some(name), _) => sources.synonyms(name),
+            (None, Some(value)) => {
+                vec![Synonym { name: key.key.to_owned(), value: value.to_owned(), source: ConfigSource::Default }]
+            }
+            (None, None) => Vec::new(),
+        };
+        let own = own.and_then(|settings| settings.get(key.key));
+        let inherited = of_broker.and_then(|name| sources.broker(name)).or(key.default);
+        let value = own.map(String::as_str).or(inherited).map(str::to_owned);
+        if let Some(value) = own {
+            let own = Synonym { name: key.key.to_owned(), value: value.clone(), source: ConfigSource::Group };
+            synonyms.insert(0, own);
+        }
+        entry(key.key, value, Some(key), false, synonyms)
+    };
+    Ok(GROUP_SETTINGS.iter().copied().flatten().map(describe).collect())
+}
+
+/// The settings of a subscription to clients' metrics, whether it exists or not.
+fn client_metrics(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+    if name.is_empty() {
+        let text = "Client metrics subscription name must not be empty";
+        return Err(ApiError::new(ErrorCode::InvalidRequest, text));
+    }
+    let image = node.metadata.image();
+    let own = image.config(ResourceType::ClientMetrics, name);
+    let describe = |key: &Definition| {
+        let own = own.and_then(|settings| settings.get(key.key)).cloned();
+        let synonym = |value: &String| Synonym {
+            name: key.key.to_owned(),
+            value: value.clone(),
+            source: ConfigSource::ClientMetrics,
+        };
+        let synonyms = own.iter().map(synonym).collect();
+        entry(key.key, own.or_else(|| key.default.map(str::to_owned)), Some(key), false, synonyms)
+    };
+    Ok(CLIENT_METRICS_SETTINGS.iter().copied().flatten().map(describe).collect())
+}
+
+/// The levels of what this broker logs.
+fn loggers_of(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+    let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
+    let ours = node.config.node_id;
+    match name.parse::<i32>() {
+        _ if name.is_empty() => return refuse("Broker id must not be empty".to_owned()),
+        Ok(id) if id == ours => {}
+        Ok(_) => return refuse(format!("Unexpected broker id, expected {ours} but received {name}")),
+        Err(_) => return refuse(format!("Broker id must be an integer, but it is: {name}")),
+    }
+    let describe = |(logger, level): (&str, &str)| DescribeConfigsResourceResult {
+        name: logger.to_owned(),
+        value: Some(level.to_owned()),
+        config_source: ConfigSource::DynamicBrokerLogger as i8,
+        ..DescribeConfigsResourceResult::default()
+    };
+    Ok(loggers::levels().map(describe).collect())
 }
 
 fn broker(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
@@ -109,9 +188,12 @@ fn broker(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>,
             return Err(ApiError::new(ErrorCode::InvalidRequest, text));
         }
     }
-    let known = BROKER_KEYS.iter().map(|key| key.name).filter(|name| !is_internal(name));
-    let given = node.config.given().keys().map(String::as_str);
-    let unknown = given.filter(|name| find(BROKER_KEYS, name).is_none());
+    let known = broker_keys().filter(|key| !key.is_internal).map(|key| key.key);
+    // What nobody knows is told as well, from wherever it comes.
+    let given = node.config.settings().foreign().map(|(key, _)| key);
+    let dynamic = sources.dynamic_broker.into_iter().chain(sources.dynamic_default);
+    let dynamic = dynamic.flat_map(|settings| settings.keys()).map(String::as_str);
+    let unknown: BTreeSet<&str> = given.chain(dynamic).filter(|name| broker_key(name).is_none()).collect();
     Ok(known.chain(unknown).map(|name| broker_entry(&sources, name, false)).collect())
 }
 
@@ -124,23 +206,21 @@ fn broker_entry(sources: &Sources<'_>, name: &str, defaults_only: bool) -> Descr
         Some(first) if defaults_only => Some(first.value.clone()),
         _ => sources.broker(name).map(str::to_owned),
     };
-    match find(BROKER_KEYS, name) {
-        Some(key) => entry(name, value, key.kind, key.update == Update::ReadOnly, synonyms),
+    match broker_key(name) {
+        Some(key) => entry(name, value, Some(key), key.update == Update::ReadOnly, synonyms),
         // A key that is not known might be a secret of a plugin: its value is not told.
-        None => {
-            DescribeConfigsResourceResult { config_type: 0, ..entry(name, None, ConfigType::Password, true, synonyms) }
-        }
+        None => entry(name, None, None, true, synonyms),
     }
 }
 
 fn entry(
     name: &str,
     value: Option<String>,
-    kind: ConfigType,
+    definition: Option<&Definition>,
     read_only: bool,
     synonyms: Vec<Synonym>,
 ) -> DescribeConfigsResourceResult {
-    let is_sensitive = kind == ConfigType::Password;
+    let is_sensitive = definition.is_none_or(Definition::is_secret);
     let source = synonyms.first().map_or(ConfigSource::Default, |synonym| synonym.source);
     let shown = |value: String| (!is_sensitive).then_some(value);
     DescribeConfigsResourceResult {
@@ -158,7 +238,8 @@ fn entry(
                 ..DescribeConfigsSynonym::default()
             })
             .collect(),
-        config_type: kind.wire(),
+        config_type: definition.map_or(0, |definition| definition.kind.wire()),
+        documentation: definition.map(|definition| definition.doc.to_owned()),
         ..DescribeConfigsResourceResult::default()
     }
 }

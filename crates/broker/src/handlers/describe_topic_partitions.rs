@@ -24,7 +24,7 @@ pub(crate) fn handle(node: &Node, request: &DescribeTopicPartitionsRequest) -> D
         None => ("", 0),
     };
     let names = names(&image, request, from_topic);
-    let limit = node.config.int("max.request.partition.size.limit").min(request.response_partition_limit);
+    let limit = node.config.max_request_partition_size_limit.min(request.response_partition_limit);
     let mut left = usize::try_from(limit).unwrap_or(0).max(1);
 
     let mut response = DescribeTopicPartitionsResponse::default();

@@ -1,7 +1,7 @@
 //! ListConfigResources (74), versions 0–1 (KIP-714, KIP-1142).
 //!
-//! What has settings: topics, this broker, its loggers. There are no metrics subscriptions and no
-//! groups with settings of their own yet.
+//! What has settings: topics, this broker, its loggers, subscriptions to clients' metrics, groups with settings of their
+//! own.
 //!
 //! Versions: 0 metrics subscriptions only · 1 any type, all of them where none is given.
 
@@ -9,6 +9,7 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::list_config_resources_response::ConfigResource;
 use vltava_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 
+use crate::metadata::image::ResourceType;
 use crate::node::Node;
 use crate::request::RequestContext;
 
@@ -36,10 +37,14 @@ pub(crate) fn handle(
         };
     }
     let mut response = ListConfigResourcesResponse::default();
+    let image = node.metadata.image();
+    let configured = |kind| image.configured(kind).map(str::to_owned).collect();
     for &resource_type in types {
         let names = match resource_type {
-            TOPIC => node.metadata.image().topics().map(|topic| topic.name.to_string()).collect(),
+            TOPIC => image.topics().map(|topic| topic.name.to_string()).collect(),
             BROKER | BROKER_LOGGER => vec![node.config.node_id.to_string()],
+            CLIENT_METRICS => configured(ResourceType::ClientMetrics),
+            GROUP => configured(ResourceType::Group),
             _ => Vec::new(),
         };
         let resource = |resource_name| ConfigResource { resource_name, resource_type, ..ConfigResource::default() };

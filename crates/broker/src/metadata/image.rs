@@ -80,6 +80,11 @@ impl MetadataImage {
         self.names.get(&id).and_then(|name| self.topics.get(name))
     }
 
+    /// The names of the resources of a kind that have settings of their own.
+    pub(crate) fn configured(&self, kind: ResourceType) -> impl Iterator<Item = &str> {
+        self.configs.keys().filter(move |(of, _)| *of == kind).map(|(_, name)| name.as_str())
+    }
+
     pub(crate) fn config(&self, kind: ResourceType, name: &str) -> Option<&Arc<Settings>> {
         self.configs.get(&(kind, name.to_owned()))
     }

@@ -202,18 +202,19 @@ impl Storage {
 }
 
 fn manager_config(config: &BrokerConfig, path: &std::path::Path) -> LogManagerConfig {
+    let (upkeep, cleaner) = (&config.upkeep, &config.cleaner);
     LogManagerConfig {
-        retention_check_interval_ms: config.long("log.retention.check.interval.ms"),
-        flush_scheduler_interval_ms: config.long("log.flush.scheduler.interval.ms"),
-        recovery_point_checkpoint_interval_ms: config.long("log.flush.offset.checkpoint.interval.ms"),
-        log_start_offset_checkpoint_interval_ms: config.long("log.flush.start.offset.checkpoint.interval.ms"),
-        high_watermark_checkpoint_interval_ms: config.long("replica.high.watermark.checkpoint.interval.ms"),
-        initial_task_delay_ms: config.long("log.initial.task.delay.ms"),
-        producer_id_expiration_ms: config.long("producer.id.expiration.ms"),
-        producer_id_expiration_check_interval_ms: config.long("producer.id.expiration.check.interval.ms"),
-        cleaner_dedupe_buffer_size: u64::try_from(config.long("log.cleaner.dedupe.buffer.size")).unwrap_or(0),
-        cleaner_io_buffer_load_factor: config.double("log.cleaner.io.buffer.load.factor"),
-        recovery_threads: usize::try_from(config.long("num.recovery.threads.per.data.dir")).unwrap_or(1),
+        retention_check_interval_ms: upkeep.retention_check_interval_ms,
+        flush_scheduler_interval_ms: upkeep.flush_scheduler_interval_ms,
+        recovery_point_checkpoint_interval_ms: upkeep.recovery_point_checkpoint_interval_ms,
+        log_start_offset_checkpoint_interval_ms: upkeep.log_start_offset_checkpoint_interval_ms,
+        high_watermark_checkpoint_interval_ms: upkeep.high_watermark_checkpoint_interval_ms,
+        initial_task_delay_ms: upkeep.initial_task_delay_ms,
+        producer_id_expiration_ms: upkeep.producer_id_expiration_ms,
+        producer_id_expiration_check_interval_ms: upkeep.producer_id_expiration_check_interval_ms,
+        cleaner_dedupe_buffer_size: cleaner.dedupe_buffer_size,
+        cleaner_io_buffer_load_factor: cleaner.io_buffer_load_factor,
+        recovery_threads: upkeep.recovery_threads,
         ..LogManagerConfig::new(path, fastrand::u64(..))
     }
 }

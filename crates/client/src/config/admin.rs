@@ -1,16 +1,17 @@
 //! The admin client's configuration.
 
-use super::common::{COMMON, CommonConfig};
-use super::definition::{Definition, Kind, Range};
-use super::security::SECURITY;
-use super::settings::{ConfigWarning, Settings, Tables};
-use super::{common_setters, setters};
-use crate::error::{ClientError, ConfigError};
+use vltava_config::{ConfigError, ConfigWarning, Definition, Importance, Kind, Range, Reader, Settings, Tables};
 
-const TABLES: Tables = &[COMMON, SECURITY, ADMIN];
+use super::common::{COMMON, CommonConfig};
+use super::security::SECURITY;
+use super::{common_setters, setters};
+use crate::error::ClientError;
+
+pub(super) const TABLES: Tables = &[COMMON, SECURITY, ADMIN];
 
 const ADMIN: &[Definition] = &[
     Definition::new("bootstrap.controllers", Kind::List, Some(""), Range::Any, "Controllers to talk to directly.")
+        .importance(Importance::High)
         .refused("only bootstrap.servers is supported yet"),
     Definition::new(
         "bootstrap.servers",
@@ -18,7 +19,8 @@ const ADMIN: &[Definition] = &[
         Some(""),
         Range::Any,
         "host:port, separated by commas, from which the cluster is found.",
-    ),
+    )
+    .importance(Importance::High),
     Definition::new(
         "connections.max.idle.ms",
         Kind::Long,
@@ -40,6 +42,7 @@ const ADMIN: &[Definition] = &[
         Range::Any,
         "Whether metrics are pushed to the broker (KIP-714).",
     )
+    .importance(Importance::Low)
     .warned("metrics are not pushed yet"),
     Definition::new(
         "receive.buffer.bytes",
@@ -54,7 +57,8 @@ const ADMIN: &[Definition] = &[
         Some("2147483647"),
         Range::Between(0, 2_147_483_647),
         "How often a request is made again after an error that may pass; default.api.timeout.ms ends it earlier.",
-    ),
+    )
+    .importance(Importance::Low),
 ];
 
 /// The admin client's settings, checked.
@@ -62,7 +66,7 @@ const ADMIN: &[Definition] = &[
 pub struct AdminConfig {
     pub(crate) common: CommonConfig,
     pub(crate) retries: u32,
-    settings: Settings,
+    warnings: Vec<ConfigWarning>,
 }
 
 impl AdminConfig {
@@ -81,14 +85,16 @@ impl AdminConfig {
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        Ok(Self::read(Settings::parse(TABLES, properties)?)?)
+        let settings = Settings::parse(TABLES, properties)?;
+        settings.log_warnings();
+        Ok(Self::read(&settings.reader())?)
     }
 
-    fn read(settings: Settings) -> Result<Self, ConfigError> {
-        let mut common = CommonConfig::read(&settings, "adminclient")?;
+    pub(super) fn read(settings: &Reader<'_>) -> Result<Self, ConfigError> {
+        let mut common = CommonConfig::read(settings, "adminclient")?;
         common.api_timeout = settings.duration("default.api.timeout.ms")?;
         let retries = u32::try_from(settings.size("retries")?).unwrap_or(u32::MAX);
-        Ok(Self { common, retries, settings })
+        Ok(Self { common, retries, warnings: settings.warnings() })
     }
 
     /// The table of all keys.
@@ -99,7 +105,7 @@ impl AdminConfig {
     /// What was accepted though it has no effect. Also logged.
     #[must_use]
     pub fn warnings(&self) -> &[ConfigWarning] {
-        self.settings.warnings()
+        &self.warnings
     }
 
     /// Bootstrap, connections, metadata, retries.

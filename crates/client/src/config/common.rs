@@ -3,9 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::definition::{Definition, Kind, Range};
-use super::settings::Settings;
-use crate::error::ConfigError;
+use vltava_config::{ConfigError, Definition, Importance, Kind, Range, Reader};
 
 const NO_METRICS: &str = "metrics are not there yet";
 
@@ -27,6 +25,7 @@ pub(super) const COMMON: &[Definition] = &[
         "The name by which the broker knows this client in its logs and quotas; drawn if empty.",
     ),
     Definition::new("config.providers", Kind::List, Some(""), Range::Any, "Sources of settings outside of the file.")
+        .importance(Importance::Low)
         .refused("configuration providers are not supported, resolve the values before"),
     Definition::new(
         "metadata.max.age.ms",
@@ -34,24 +33,29 @@ pub(super) const COMMON: &[Definition] = &[
         Some("300000"),
         Range::AtLeast(0),
         "Metadata older than this is read again even without an error, in ms.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "metadata.recovery.rebootstrap.trigger.ms",
         Kind::Long,
         Some("300000"),
         Range::AtLeast(0),
         "Without metadata from any known broker for this long, the client starts again from bootstrap.servers, in ms.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "metadata.recovery.strategy",
         Kind::String,
         Some("rebootstrap"),
         Range::OneOfAnyCase(&["rebootstrap", "none"]),
         "What to do when none of the known brokers can be reached.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new("metric.reporters", Kind::List, Some(""), Range::Any, "Classes that report metrics.")
+        .importance(Importance::Low)
         .warned(NO_METRICS),
     Definition::new("metrics.num.samples", Kind::Int, Some("2"), Range::AtLeast(1), "Samples kept per metric.")
+        .importance(Importance::Low)
         .warned(NO_METRICS),
     Definition::new(
         "metrics.recording.level",
@@ -60,6 +64,7 @@ pub(super) const COMMON: &[Definition] = &[
         Range::OneOf(&["INFO", "DEBUG", "TRACE"]),
         "How detailed metrics are.",
     )
+    .importance(Importance::Low)
     .warned(NO_METRICS),
     Definition::new(
         "metrics.sample.window.ms",
@@ -68,6 +73,7 @@ pub(super) const COMMON: &[Definition] = &[
         Range::AtLeast(0),
         "Time of a metric's sample, in ms.",
     )
+    .importance(Importance::Low)
     .warned(NO_METRICS),
     Definition::new(
         "reconnect.backoff.max.ms",
@@ -75,14 +81,16 @@ pub(super) const COMMON: &[Definition] = &[
         Some("1000"),
         Range::AtLeast(0),
         "The longest pause between attempts to connect to a broker, in ms.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "reconnect.backoff.ms",
         Kind::Long,
         Some("50"),
         Range::AtLeast(0),
         "The pause after a connection could not be made, doubled per failure, with a jitter of 20 %, in ms.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "request.timeout.ms",
         Kind::Int,
@@ -96,14 +104,16 @@ pub(super) const COMMON: &[Definition] = &[
         Some("1000"),
         Range::AtLeast(0),
         "The longest pause between retries, in ms.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "retry.backoff.ms",
         Kind::Long,
         Some("100"),
         Range::AtLeast(0),
         "The pause before the first retry, doubled per retry, with a jitter of 20 %, in ms.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "security.protocol",
         Kind::String,
@@ -189,7 +199,7 @@ pub struct CommonConfig {
 
 impl CommonConfig {
     /// Reads the shared keys; `kind` names the client where `client.id` has to be drawn.
-    pub(super) fn read(settings: &Settings, kind: &str) -> Result<Self, ConfigError> {
+    pub(super) fn read(settings: &Reader<'_>, kind: &str) -> Result<Self, ConfigError> {
         static DRAWN: AtomicU32 = AtomicU32::new(1);
         let client_id = match settings.text("client.id") {
             Some(id) if !id.is_empty() => id.to_owned(),
@@ -234,7 +244,7 @@ pub(crate) fn exponential(base: Duration, max: Duration, attempt: u32) -> Durati
     grown.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
 
-fn bootstrap_servers(settings: &Settings) -> Result<Vec<String>, ConfigError> {
+fn bootstrap_servers(settings: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
     const KEY: &str = "bootstrap.servers";
     let given = settings.required(KEY)?;
     let servers = settings.list(KEY);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use vltava_config::{ConfigError, ConfigWarning, Definition, Importance, Kind, Range, Reader, Settings, Tables};
+
 use super::common::{COMMON, CommonConfig};
-use super::definition::{Definition, Kind, Range};
 use super::security::SECURITY;
-use super::settings::{ConfigWarning, Settings, Tables};
 use super::{common_setters, setters};
-use crate::error::{ClientError, ConfigError};
+use crate::error::ClientError;
 
 const TYPED: &str = "deserializers are chosen by type, see the module `serdes`";
 const SHARE: &str = "share consumers are not supported yet";
@@ -17,7 +17,7 @@ const CONSUMER_PROTOCOL: &str = "only the classic group protocol is supported ye
 const DEFAULT_ASSIGNORS: &str =
     "org.apache.kafka.clients.consumer.RangeAssignor,org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
 
-const TABLES: Tables = &[COMMON, SECURITY, CONSUMER];
+pub(super) const TABLES: Tables = &[COMMON, SECURITY, CONSUMER];
 
 const CONSUMER: &[Definition] = &[
     Definition::new(
@@ -33,7 +33,8 @@ const CONSUMER: &[Definition] = &[
         Some("5000"),
         Range::AtLeast(0),
         "How often offsets are committed with enable.auto.commit, in ms.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "auto.offset.reset",
         Kind::String,
@@ -47,21 +48,24 @@ const CONSUMER: &[Definition] = &[
         None,
         Range::Any,
         "host:port, separated by commas, from which the cluster is found.",
-    ),
+    )
+    .importance(Importance::High),
     Definition::new(
         "check.crcs",
         Kind::Boolean,
         Some("true"),
         Range::Any,
         "Whether the checksums of batches are verified.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "client.rack",
         Kind::String,
         Some(""),
         Range::Any,
         "Where this client is: brokers may name a replica nearby to read from.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "connections.max.idle.ms",
         Kind::Long,
@@ -90,6 +94,7 @@ const CONSUMER: &[Definition] = &[
         Range::Any,
         "Whether metrics are pushed to the broker (KIP-714).",
     )
+    .importance(Importance::Low)
     .warned_unless("false", "metrics are not pushed yet"),
     Definition::new(
         "exclude.internal.topics",
@@ -111,15 +116,18 @@ const CONSUMER: &[Definition] = &[
         Some("500"),
         Range::AtLeast(0),
         "How long the broker may wait for fetch.min.bytes, in ms.",
-    ),
+    )
+    .importance(Importance::Low),
     Definition::new(
         "fetch.min.bytes",
         Kind::Int,
         Some("1"),
         Range::AtLeast(0),
         "How many bytes the broker waits for before it answers a fetch.",
-    ),
-    Definition::new("group.id", Kind::String, None, Range::Any, "The group that this consumer belongs to."),
+    )
+    .importance(Importance::High),
+    Definition::new("group.id", Kind::String, None, Range::Any, "The group that this consumer belongs to.")
+        .importance(Importance::High),
     Definition::new(
         "group.instance.id",
         Kind::String,
@@ -134,6 +142,7 @@ const CONSUMER: &[Definition] = &[
         Range::OneOfAnyCase(&["consumer", "classic"]),
         "The protocol of group membership.",
     )
+    .importance(Importance::High)
     .refused(CONSUMER_PROTOCOL),
     Definition::new("group.remote.assignor", Kind::String, None, Range::Any, "The assignor on the broker's side.")
         .refused(CONSUMER_PROTOCOL),
@@ -143,8 +152,10 @@ const CONSUMER: &[Definition] = &[
         Some("3000"),
         Range::AtLeast(1),
         "Time between heartbeats to the group's coordinator, in ms.",
-    ),
+    )
+    .importance(Importance::High),
     Definition::new("interceptor.classes", Kind::List, Some(""), Range::Any, "Classes that see every record.")
+        .importance(Importance::Low)
         .refused("interceptors are not supported, wrap the consumer"),
     Definition::new(
         "internal.throw.on.fetch.stable.offset.unsupported",
@@ -153,6 +164,7 @@ const CONSUMER: &[Definition] = &[
         Range::Any,
         "Internal to the JVM's library.",
     )
+    .importance(Importance::Low)
     .warned("it is internal to the JVM's library"),
     Definition::new(
         "isolation.level",
@@ -161,14 +173,17 @@ const CONSUMER: &[Definition] = &[
         Range::OneOf(&["read_committed", "read_uncommitted"]),
         "Whether records of open and aborted transactions are returned.",
     ),
-    Definition::new("key.deserializer", Kind::Class, None, Range::Any, "Deserializer of keys.").warned(TYPED),
+    Definition::new("key.deserializer", Kind::Class, None, Range::Any, "Deserializer of keys.")
+        .importance(Importance::High)
+        .warned(TYPED),
     Definition::new(
         "max.partition.fetch.bytes",
         Kind::Int,
         Some("1048576"),
         Range::AtLeast(0),
         "Upper size of one partition's part in a fetch, in bytes; the first batch is returned even if it is larger.",
-    ),
+    )
+    .importance(Importance::High),
     Definition::new(
         "max.poll.interval.ms",
         Kind::Int,
@@ -203,7 +218,8 @@ const CONSUMER: &[Definition] = &[
         Some("45000"),
         Range::AtLeast(1),
         "A member without a heartbeat for this long is removed from its group, in ms.",
-    ),
+    )
+    .importance(Importance::High),
     Definition::new(
         "share.acknowledgement.mode",
         Kind::String,
@@ -220,7 +236,9 @@ const CONSUMER: &[Definition] = &[
         "How a share consumer acquires records.",
     )
     .refused(SHARE),
-    Definition::new("value.deserializer", Kind::Class, None, Range::Any, "Deserializer of values.").warned(TYPED),
+    Definition::new("value.deserializer", Kind::Class, None, Range::Any, "Deserializer of values.")
+        .importance(Importance::High)
+        .warned(TYPED),
 ];
 
 fn is_offset_reset(value: &str) -> bool {
@@ -340,7 +358,7 @@ pub struct ConsumerConfig {
     /// As given: Kafka's class names or short names.
     pub(crate) partition_assignment_strategy: Vec<String>,
     pub(crate) session_timeout: Duration,
-    settings: Settings,
+    warnings: Vec<ConfigWarning>,
 }
 
 impl ConsumerConfig {
@@ -359,11 +377,13 @@ impl ConsumerConfig {
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        Ok(Self::read(Settings::parse(TABLES, properties)?)?)
+        let settings = Settings::parse(TABLES, properties)?;
+        settings.log_warnings();
+        Ok(Self::read(&settings.reader())?)
     }
 
-    fn read(settings: Settings) -> Result<Self, ConfigError> {
-        let mut common = CommonConfig::read(&settings, "consumer")?;
+    pub(super) fn read(settings: &Reader<'_>) -> Result<Self, ConfigError> {
+        let mut common = CommonConfig::read(settings, "consumer")?;
         common.api_timeout = settings.duration("default.api.timeout.ms")?;
         let reset = settings.required("auto.offset.reset")?;
         let group_id = settings.text("group.id").filter(|id| !id.is_empty()).map(str::to_owned);
@@ -393,16 +413,16 @@ impl ConsumerConfig {
             partition_assignment_strategy: settings.list("partition.assignment.strategy"),
             session_timeout: settings.duration("session.timeout.ms")?,
             group_id,
-            settings,
+            warnings: settings.warnings(),
         };
-        config.check_conflicts()?;
+        config.check_conflicts(settings)?;
         Ok(config)
     }
 
-    fn check_conflicts(&self) -> Result<(), ConfigError> {
+    fn check_conflicts(&self, settings: &Reader<'_>) -> Result<(), ConfigError> {
         if self.group_id.is_none()
-            && self.settings.is_given("enable.auto.commit")
-            && self.settings.boolean("enable.auto.commit")?
+            && settings.is_given("enable.auto.commit")
+            && settings.boolean("enable.auto.commit")?
         {
             return Err(ConfigError::new("enable.auto.commit", "true", "must be false without a `group.id`"));
         }
@@ -428,7 +448,7 @@ impl ConsumerConfig {
     /// What was accepted though it has no effect. Also logged.
     #[must_use]
     pub fn warnings(&self) -> &[ConfigWarning] {
-        self.settings.warnings()
+        &self.warnings
     }
 
     /// Bootstrap, connections, metadata, retries.

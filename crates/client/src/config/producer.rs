@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
+use vltava_config::{ConfigError, ConfigWarning, Definition, Importance, Kind, Range, Reader, Settings, Tables};
 use vltava_protocol::record::{Codec, Compression};
 
 use super::common::{COMMON, CommonConfig};
-use super::definition::{Definition, Kind, Range};
 use super::security::SECURITY;
-use super::settings::{ConfigWarning, Settings, Tables};
 use super::{common_setters, setters};
-use crate::error::{ClientError, ConfigError};
+use crate::error::ClientError;
 
 /// Kafka's class of the partitioner that goes round all partitions.
 pub(crate) const ROUND_ROBIN_CLASS: &str = "org.apache.kafka.clients.producer.RoundRobinPartitioner";
@@ -17,7 +16,7 @@ pub(crate) const ROUND_ROBIN_CLASS: &str = "org.apache.kafka.clients.producer.Ro
 const TYPED: &str = "serializers are chosen by type, see the module `serdes`";
 const TRANSACTIONS: &str = "transactions are not supported yet";
 
-const TABLES: Tables = &[COMMON, SECURITY, PRODUCER];
+pub(super) const TABLES: Tables = &[COMMON, SECURITY, PRODUCER];
 
 const PRODUCER: &[Definition] = &[
     Definition::new(
@@ -26,7 +25,7 @@ const PRODUCER: &[Definition] = &[
         Some("all"),
         Range::OneOf(&["all", "-1", "0", "1"]),
         "How many replicas must have a batch before it counts as sent: 0 none (no answer at all), 1 the leader, all (-1) every replica in sync.",
-    ),
+    ).importance(Importance::Low),
     Definition::new(
         "batch.size",
         Kind::Int,
@@ -40,14 +39,14 @@ const PRODUCER: &[Definition] = &[
         None,
         Range::Any,
         "host:port, separated by commas, from which the cluster is found.",
-    ),
+    ).importance(Importance::High),
     Definition::new(
         "buffer.memory",
         Kind::Long,
         Some("33554432"),
         Range::AtLeast(0),
         "Memory for records that are not acknowledged, in bytes; when it is used up, send waits up to max.block.ms.",
-    ),
+    ).importance(Importance::High),
     Definition::new(
         "compression.gzip.level",
         Kind::Int,
@@ -69,7 +68,7 @@ const PRODUCER: &[Definition] = &[
         Some("none"),
         Range::OneOf(&["none", "gzip", "snappy", "lz4", "zstd"]),
         "How batches are compressed.",
-    ),
+    ).importance(Importance::High),
     Definition::new(
         "compression.zstd.level",
         Kind::Int,
@@ -97,18 +96,18 @@ const PRODUCER: &[Definition] = &[
         Some("true"),
         Range::Any,
         "Whether the broker removes duplicates that retries cause; needs acks=all, retries and at most 5 requests in flight.",
-    ),
+    ).importance(Importance::Low),
     Definition::new(
         "enable.metrics.push",
         Kind::Boolean,
         Some("true"),
         Range::Any,
         "Whether metrics are pushed to the broker (KIP-714).",
-    )
+    ).importance(Importance::Low)
     .warned_unless("false", "metrics are not pushed yet"),
-    Definition::new("interceptor.classes", Kind::List, Some(""), Range::Any, "Classes that see every record.")
+    Definition::new("interceptor.classes", Kind::List, Some(""), Range::Any, "Classes that see every record.").importance(Importance::Low)
         .refused("interceptors are not supported, wrap the producer"),
-    Definition::new("key.serializer", Kind::Class, None, Range::Any, "Serializer of keys.").warned(TYPED),
+    Definition::new("key.serializer", Kind::Class, None, Range::Any, "Serializer of keys.").importance(Importance::High).warned(TYPED),
     Definition::new(
         "linger.ms",
         Kind::Long,
@@ -129,7 +128,7 @@ const PRODUCER: &[Definition] = &[
         Some("5"),
         Range::AtLeast(1),
         "How many produce requests may wait for their answers on one connection.",
-    ),
+    ).importance(Importance::Low),
     Definition::new(
         "max.request.size",
         Kind::Int,
@@ -143,21 +142,21 @@ const PRODUCER: &[Definition] = &[
         Some("300000"),
         Range::AtLeast(5000),
         "Metadata of a topic that is not used this long is forgotten, in ms.",
-    ),
+    ).importance(Importance::Low),
     Definition::new(
         "partitioner.adaptive.partitioning.enable",
         Kind::Boolean,
         Some("true"),
         Range::Any,
         "Whether partitions of slow brokers get fewer records without a key (KIP-794).",
-    ),
+    ).importance(Importance::Low),
     Definition::new(
         "partitioner.availability.timeout.ms",
         Kind::Long,
         Some("0"),
         Range::AtLeast(0),
         "A partition whose broker has not taken a batch for this long gets no records without a key, in ms; 0 for never.",
-    ),
+    ).importance(Importance::Low),
     Definition::new(
         "partitioner.class",
         Kind::Class,
@@ -188,14 +187,14 @@ const PRODUCER: &[Definition] = &[
         Some("2147483647"),
         Range::Between(0, 2_147_483_647),
         "How often a batch is sent again after an error that may pass; delivery.timeout.ms ends it earlier.",
-    ),
+    ).importance(Importance::High),
     Definition::new(
         "transaction.timeout.ms",
         Kind::Int,
         Some("60000"),
         Range::AtLeast(1),
         "How long a transaction may be open, in ms.",
-    )
+    ).importance(Importance::Low)
     .warned(TRANSACTIONS),
     Definition::new(
         "transaction.two.phase.commit.enable",
@@ -203,7 +202,7 @@ const PRODUCER: &[Definition] = &[
         Some("false"),
         Range::Any,
         "Whether the producer takes part in two-phase commits.",
-    )
+    ).importance(Importance::Low)
     .refused(TRANSACTIONS),
     Definition::new(
         "transactional.id",
@@ -211,9 +210,9 @@ const PRODUCER: &[Definition] = &[
         None,
         Range::NonEmpty,
         "The name under which a producer's transactions continue after a restart.",
-    )
+    ).importance(Importance::Low)
     .refused(TRANSACTIONS),
-    Definition::new("value.serializer", Kind::Class, None, Range::Any, "Serializer of values.").warned(TYPED),
+    Definition::new("value.serializer", Kind::Class, None, Range::Any, "Serializer of values.").importance(Importance::High).warned(TYPED),
 ];
 
 fn is_known_partitioner(class: &str) -> bool {
@@ -276,7 +275,7 @@ pub struct ProducerConfig {
     pub(crate) partitioner_ignore_keys: bool,
     pub(crate) round_robin: bool,
     pub(crate) retries: u32,
-    settings: Settings,
+    warnings: Vec<ConfigWarning>,
 }
 
 impl ProducerConfig {
@@ -295,11 +294,13 @@ impl ProducerConfig {
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        Ok(Self::read(Settings::parse(TABLES, properties)?)?)
+        let settings = Settings::parse(TABLES, properties)?;
+        settings.log_warnings();
+        Ok(Self::read(&settings.reader())?)
     }
 
-    fn read(settings: Settings) -> Result<Self, ConfigError> {
-        let mut common = CommonConfig::read(&settings, "producer")?;
+    pub(super) fn read(settings: &Reader<'_>) -> Result<Self, ConfigError> {
+        let mut common = CommonConfig::read(settings, "producer")?;
         common.api_timeout = settings.duration("max.block.ms")?;
         let availability = settings.duration("partitioner.availability.timeout.ms")?;
         let mut config = Self {
@@ -310,7 +311,7 @@ impl ProducerConfig {
             },
             batch_size: settings.size("batch.size")?,
             buffer_memory: settings.size("buffer.memory")?,
-            codec: codec(&settings)?,
+            codec: codec(settings)?,
             delivery_timeout: settings.duration("delivery.timeout.ms")?,
             enable_idempotence: settings.boolean("enable.idempotence")?,
             linger: settings.duration("linger.ms")?,
@@ -324,15 +325,15 @@ impl ProducerConfig {
             round_robin: settings.text("partitioner.class").is_some_and(|class| class == ROUND_ROBIN_CLASS),
             retries: u32::try_from(settings.size("retries")?).unwrap_or(u32::MAX),
             common,
-            settings,
+            warnings: settings.warnings(),
         };
-        config.check_idempotence()?;
-        config.check_delivery_timeout()?;
+        config.check_idempotence(settings)?;
+        config.check_delivery_timeout(settings)?;
         Ok(config)
     }
 
     /// Idempotence is on unless other settings exclude it; it is an error only if both were asked for.
-    fn check_idempotence(&mut self) -> Result<(), ConfigError> {
+    fn check_idempotence(&mut self, settings: &Reader<'_>) -> Result<(), ConfigError> {
         if !self.enable_idempotence {
             return Ok(());
         }
@@ -347,7 +348,7 @@ impl ProducerConfig {
             None
         };
         match conflict {
-            Some((key, value, expected)) if self.settings.is_given("enable.idempotence") || key.starts_with("max") => {
+            Some((key, value, expected)) if settings.is_given("enable.idempotence") || key.starts_with("max") => {
                 Err(ConfigError::new(key, value, expected))
             }
             Some((key, value, _)) => {
@@ -359,12 +360,12 @@ impl ProducerConfig {
         }
     }
 
-    fn check_delivery_timeout(&mut self) -> Result<(), ConfigError> {
+    fn check_delivery_timeout(&mut self, settings: &Reader<'_>) -> Result<(), ConfigError> {
         let least = self.linger.saturating_add(self.common.request_timeout);
         if self.delivery_timeout >= least {
             return Ok(());
         }
-        if self.settings.is_given("delivery.timeout.ms") {
+        if settings.is_given("delivery.timeout.ms") {
             let value = self.delivery_timeout.as_millis();
             let expected = format!("must be >= `linger.ms` + `request.timeout.ms` = {}", least.as_millis());
             return Err(ConfigError::new("delivery.timeout.ms", value, expected));
@@ -381,7 +382,7 @@ impl ProducerConfig {
     /// What was accepted though it has no effect. Also logged.
     #[must_use]
     pub fn warnings(&self) -> &[ConfigWarning] {
-        self.settings.warnings()
+        &self.warnings
     }
 
     /// Bootstrap, connections, metadata, retries.
@@ -415,7 +416,7 @@ impl ProducerConfig {
     }
 }
 
-fn codec(settings: &Settings) -> Result<Codec, ConfigError> {
+fn codec(settings: &Reader<'_>) -> Result<Codec, ConfigError> {
     let (compression, level_key) = match settings.required("compression.type")? {
         "gzip" => (Compression::Gzip, Some("compression.gzip.level")),
         "snappy" => (Compression::Snappy, None),

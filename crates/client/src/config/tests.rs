@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use vltava_config::{ConfigError, Reader, Settings};
+
 use super::*;
 use crate::error::ClientError;
 
@@ -73,8 +75,8 @@ fn an_unknown_key_is_a_warning_with_the_nearest_known_one() {
     assert_eq!(
         warnings,
         [
-            "unknown setting `liner.ms`: did you mean `linger.ms`?",
-            "unknown setting `completely.unrelated.to.anything.here`"
+            "unknown setting `completely.unrelated.to.anything.here`",
+            "unknown setting `liner.ms`: did you mean `linger.ms`?"
         ]
     );
 }
@@ -91,6 +93,21 @@ fn a_known_key_without_effect_is_a_warning_unless_it_says_what_happens_anyway() 
 fn secrets_are_not_shown() {
     let config = producer(&[("sasl.jaas.config", "password=secret")]).unwrap();
     assert!(!format!("{config:?}").contains("secret"));
+}
+
+/// A key without a field would be one without effect: the compiler tells of fields that nobody uses.
+#[test]
+fn every_key_that_acts_is_read_into_a_field() {
+    fn check<C>(tables: vltava_config::Tables, read: impl Fn(&Reader<'_>) -> Result<C, ConfigError>) {
+        let settings = Settings::parse(tables, [BOOT]).unwrap();
+        let reader = settings.reader();
+        read(&reader).unwrap();
+        assert_eq!(reader.unread(), [""; 0]);
+        assert_eq!(reader.read_without_support(), [""; 0]);
+    }
+    check(producer::TABLES, ProducerConfig::read);
+    check(consumer::TABLES, ConsumerConfig::read);
+    check(admin::TABLES, AdminConfig::read);
 }
 
 #[test]
@@ -140,7 +157,7 @@ fn every_default_is_in_its_range() {
     for definition in all {
         count += 1;
         if let Some(default) = definition.default {
-            assert_eq!(definition.check(default), Ok(()), "{}", definition.key);
+            assert_eq!(definition.parse(default).as_deref(), Ok(default), "{}", definition.key);
         }
     }
     // 112 + 111 + 93 keys of Kafka 4.3, without two by which the JVM shares its tables.

@@ -1,40 +1,46 @@
 use super::*;
 
-#[test]
-fn defaults_are_those_of_the_table() {
-    let config = LogConfig::default();
-    for definition in definitions() {
-        assert_eq!(config.get(definition.name).as_deref(), Some(definition.default), "{}", definition.name);
-        let set = config.with_overrides([(definition.name, definition.default)]).unwrap();
-        for other in definitions() {
-            assert_eq!(set.get(other.name), config.get(other.name), "{}", definition.name);
-        }
-    }
-    assert_eq!(definitions().iter().filter(|d| !d.is_internal).count(), 33);
+fn read(properties: &[(&str, &str)]) -> LogConfig {
+    LogConfig::from_properties(properties.iter().copied()).unwrap()
 }
 
 #[test]
-fn every_setting_is_read_and_given_back() {
-    let values = [
-        ("cleanup.policy", "compact,delete"),
-        ("compression.gzip.level", "5"),
-        ("compression.type", "zstd"),
-        ("segment.bytes", "1048576"),
-        ("retention.ms", "-1"),
-        ("min.cleanable.dirty.ratio", "0.25"),
-        ("message.timestamp.type", "LogAppendTime"),
-        ("preallocate", "true"),
-        ("local.retention.ms", "5"),
-        ("leader.replication.throttled.replicas", "0:1,1:2"),
-        ("internal.segment.bytes", "77"),
-    ];
-    for (key, value) in values {
-        let config = LogConfig::from_properties([(key, value)]).unwrap();
-        assert_eq!(config.get(key).as_deref(), Some(value), "{key}");
+fn defaults_are_those_of_the_table() {
+    assert_eq!(read(&[]), LogConfig::default());
+    let all = TOPIC_SETTINGS.iter().copied().flatten();
+    for definition in all.clone() {
+        let default = definition.default.unwrap();
+        assert_eq!(definition.parse(default).as_deref(), Ok(default), "{}", definition.key);
     }
-    let config = LogConfig::from_properties([("cleanup.policy", "")]).unwrap();
+    assert_eq!(all.filter(|definition| !definition.is_internal).count(), 33);
+}
+
+#[test]
+fn every_setting_that_acts_is_read_into_a_field() {
+    let settings = Settings::parse(TOPIC_SETTINGS, [("cleanup.policy", "")]).unwrap();
+    let reader = settings.reader();
+    let config = LogConfig::read(&reader).unwrap();
     assert!(!config.compact && !config.delete);
-    assert_eq!(config.get("no.such.key"), None);
+    assert_eq!(reader.unread(), [""; 0]);
+    assert_eq!(reader.read_without_support(), [""; 0]);
+}
+
+#[test]
+fn every_setting_reaches_its_field() {
+    assert_eq!(
+        read(&[("compression.gzip.level", "5"), ("compression.type", "zstd")]),
+        LogConfig { compression_gzip_level: 5, compression_type: BrokerCompression::Zstd, ..LogConfig::default() }
+    );
+    assert_eq!(
+        read(&[("segment.bytes", "1048576"), ("retention.ms", "-1"), ("preallocate", "true")]),
+        LogConfig { segment_bytes: 1_048_576, retention_ms: -1, preallocate: true, ..LogConfig::default() }
+    );
+    assert_eq!(read(&[("internal.segment.bytes", "77"), ("segment.bytes", "1048576")]).segment_bytes, 77);
+    assert_eq!(read(&[("min.cleanable.dirty.ratio", "0.25")]).min_cleanable_dirty_ratio, 0.25);
+    let append_time = read(&[("message.timestamp.type", "LogAppendTime")]);
+    assert_eq!(append_time.message_timestamp_type, MessageTimestampType::LogAppendTime);
+    let both = read(&[("cleanup.policy", "compact,delete")]);
+    assert!(both.compact && both.delete);
 }
 
 #[test]
@@ -76,10 +82,9 @@ fn refuses_wrong_values_as_kafka_does() {
 
 #[test]
 fn compacted_logs_roll_in_time_for_the_longest_lag() {
-    let lag = [("max.compaction.lag.ms", "100")];
-    let config = LogConfig::from_properties(lag).unwrap();
+    let config = read(&[("max.compaction.lag.ms", "100")]);
     assert_eq!(config.max_segment_ms(), config.segment_ms);
-    let config = config.with_overrides([("cleanup.policy", "compact")]).unwrap();
+    let config = read(&[("max.compaction.lag.ms", "100"), ("cleanup.policy", "compact")]);
     assert_eq!(config.max_segment_ms(), 100);
 }
 

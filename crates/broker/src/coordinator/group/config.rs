@@ -1,5 +1,9 @@
 //! The settings of the group coordinator.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 use vltava_protocol::record::Compression;
 
 /// The time a new member has to come back with its first heartbeat after it joined, ms. Kafka's constant.
@@ -28,6 +32,8 @@ pub(crate) struct GroupCoordinatorConfig {
     pub(crate) consumer: ConsumerGroupConfig,
     /// `max.message.bytes` of the offsets topic: the most one atomic write may take. Default 1048588.
     pub(crate) max_batch_bytes: usize,
+    /// What groups have for themselves.
+    pub(crate) own: OwnSettings,
 }
 
 impl Default for GroupCoordinatorConfig {
@@ -43,7 +49,38 @@ impl Default for GroupCoordinatorConfig {
             offsets_topic_compression: Compression::None,
             consumer: ConsumerGroupConfig::default(),
             max_batch_bytes: 1_048_588,
+            own: OwnSettings::default(),
         }
+    }
+}
+
+impl GroupCoordinatorConfig {
+    /// The settings of one consumer group: its own, else the broker's.
+    pub(super) fn consumer_of(&self, group: &str) -> ConsumerGroupConfig {
+        let own = self.own.0.read();
+        let Some(own) = own.get(group) else { return self.consumer.clone() };
+        let value = |key: &str, broker: i32| own.get(key).and_then(|value| value.parse().ok()).unwrap_or(broker);
+        ConsumerGroupConfig {
+            session_timeout_ms: value("consumer.session.timeout.ms", self.consumer.session_timeout_ms),
+            heartbeat_interval_ms: value("consumer.heartbeat.interval.ms", self.consumer.heartbeat_interval_ms),
+            max_size: self.consumer.max_size,
+            assignment_interval_ms: value("consumer.assignment.interval.ms", self.consumer.assignment_interval_ms),
+        }
+    }
+}
+
+/// What groups have for themselves, by group, checked; shared by all partitions and whoever hears of changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnSettings(Arc<RwLock<HashMap<String, BTreeMap<String, String>>>>);
+
+impl OwnSettings {
+    /// A group has these settings from now on; none at all follows the broker again.
+    pub(crate) fn set(&self, group: &str, settings: Option<&BTreeMap<String, String>>) {
+        let mut own = self.0.write();
+        match settings {
+            Some(settings) => own.insert(group.to_owned(), settings.clone()),
+            None => own.remove(group),
+        };
     }
 }
 

@@ -314,8 +314,9 @@ impl Core {
 
     /// Arms the deadlines of a loaded group's members.
     fn arm_members(&mut self, group: &ConsumerGroup) {
+        let timeout = self.config.consumer_of(&group.id).session_timeout_ms;
         for member in group.members.values() {
-            self.arm_session(&group.id, &member.id, self.config.consumer.session_timeout_ms);
+            self.arm_session(&group.id, &member.id, timeout);
             if member.state == MemberState::UnrevokedPartitions {
                 let deadline = self.after(member.rebalance_timeout_ms);
                 self.timers

@@ -58,8 +58,8 @@ impl GroupCoordinatorShard {
         self.update_target(&group_id, topics);
         self.move_on(&group_id, &member_id, topics, changed || resolved, held.as_ref())?;
 
-        let timeout = self.core.config.consumer.session_timeout_ms;
-        self.core.arm_session(&group_id, &member_id, timeout);
+        let settings = self.core.config.consumer_of(&group_id);
+        self.core.arm_session(&group_id, &member_id, settings.session_timeout_ms);
         let after = self.consumer_member(&group_id, &member_id).ok_or(ErrorCode::UnknownServerError)?;
         let is_full = request.rebalance_timeout_ms != -1
             && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
@@ -68,7 +68,7 @@ impl GroupCoordinatorShard {
         Ok(ConsumerGroupHeartbeatResponse {
             member_id: Some(after.id.to_string()),
             member_epoch: after.epoch,
-            heartbeat_interval_ms: self.core.config.consumer.heartbeat_interval_ms,
+            heartbeat_interval_ms: settings.heartbeat_interval_ms,
             assignment: tells.then(|| assignment(&after.assigned)),
             ..ConsumerGroupHeartbeatResponse::default()
         })
@@ -239,7 +239,7 @@ impl GroupCoordinatorShard {
     /// Computes another target assignment if the group is in another epoch, unless the last one is too recent.
     fn update_target(&mut self, group_id: &Arc<str>, topics: &dyn TopicMetadata) {
         let timestamp_ms = self.core.now.timestamp_ms;
-        let interval_ms = i64::from(self.core.config.consumer.assignment_interval_ms);
+        let interval_ms = i64::from(self.core.config.consumer_of(group_id).assignment_interval_ms);
         let Some(group) = self.consumer_group(group_id) else { return };
         let last = group.assignment_timestamp_ms;
         if group.assignment_epoch >= group.epoch || (last != 0 && timestamp_ms < last.saturating_add(interval_ms)) {

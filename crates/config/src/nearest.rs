@@ -2,7 +2,8 @@
 
 /// The candidate with the smallest edit distance to `name`, if it is near enough to be meant: at most a third of the name
 /// has to change.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (distance(name, candidate), candidate))
         .min_by_key(|(distance, _)| *distance)

@@ -6,6 +6,7 @@
 /// Comments begin with `#` or `!`; a backslash at the end of a line joins it with the next; the
 /// key ends at the first unescaped `=`, `:` or white space; `\uXXXX`, `\t`, `\n`, `\r` and `\f`
 /// are understood. A malformed `\u` is kept as it stands instead of failing.
+#[must_use]
 pub fn parse_properties(text: &str) -> Vec<(String, String)> {
     logical_lines(text).iter().map(|line| split(line)).collect()
 }

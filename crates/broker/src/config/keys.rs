@@ -1,0 +1,71 @@
+//! Every key of a Kafka 4.3 `server.properties`, and what this broker does with each.
+//!
+//! Three keys that Kafka wants to be given have a default here, so that a broker starts without a file: `node.id`,
+//! `process.roles` and `controller.listener.names`.
+
+mod cluster;
+mod coordinators;
+mod groups;
+mod logs;
+mod security;
+mod server;
+
+use vltava_config::{Definition, Foreign, Tables, find};
+
+/// The keys of the broker.
+pub(crate) static BROKER: Tables =
+    &[server::SERVER, logs::LOGS, groups::GROUPS, coordinators::COORDINATORS, cluster::CLUSTER, security::SECURITY];
+
+const AUTHORIZER: &str = "there are no authorizers yet, everybody may do everything";
+const CLASSES: &str = "classes of the JVM cannot be loaded";
+const INTERNAL: &str = "it is internal to Apache Kafka's own broker";
+pub(super) const NO_METRICS_PUSH: &str = "clients cannot push metrics to this broker yet";
+const METRICS: &str = "metrics are not there yet";
+const ONE_BROKER: &str = "this broker is the only one of its cluster";
+const ONE_CONTROLLER: &str = "this node is the only controller of its cluster, in the broker's own process";
+const POOL: &str = "one pool of threads does all work, num.network.threads and num.io.threads give its size";
+const QUOTAS: &str = "there are no quotas yet";
+const NO_SECURITY: &str = "connections are PLAINTEXT, TLS and SASL are not there yet";
+pub(super) const SHARE: &str = "share groups are not supported yet";
+pub(super) const STREAMS: &str = "the streams protocol of groups is not supported yet";
+const TIERED: &str = "tiered storage is not supported";
+const TOKENS: &str = "delegation tokens are not supported yet";
+const TRANSACTIONS: &str = "transactions are not supported yet";
+const WAITING: &str = "what does not wait any more is cleaned up at once";
+
+/// The definition of a key of the broker.
+pub(crate) fn broker_key(name: &str) -> Option<&'static Definition> {
+    find(BROKER, name)
+}
+
+/// The keys of the broker.
+pub(crate) fn broker_keys() -> impl Iterator<Item = &'static Definition> {
+    BROKER.iter().copied().flatten()
+}
+
+/// The key behind `listener.name.NAME.` or `listener.name.NAME.MECHANISM.`.
+pub(crate) fn without_listener(name: &str) -> Option<&str> {
+    name.strip_prefix("listener.name.")?.split_once('.').map(|(_, key)| key)
+}
+
+/// What is said about a key that is not in the tables: those that Kafka makes of a prefix and a name of somebody's own.
+pub(crate) fn foreign(name: &str) -> Foreign {
+    const PLUGINS: [(&str, &str); 4] = [
+        ("config.providers.", CLASSES),
+        ("rsm.config.", TIERED),
+        ("rlmm.config.", TIERED),
+        ("metrics.context.", METRICS),
+    ];
+    if let Some(key) = without_listener(name) {
+        let parts = || key.split('.');
+        let secures = parts().any(|part| matches!(part, "ssl" | "sasl" | "principal"));
+        return match secures {
+            true => Foreign::Refused(NO_SECURITY),
+            false => Foreign::Warned("a listener has no settings of its own"),
+        };
+    }
+    match PLUGINS.into_iter().find(|(prefix, _)| name.starts_with(prefix)) {
+        Some((_, why)) => Foreign::Warned(why),
+        None => Foreign::Unknown,
+    }
+}

@@ -1,20 +1,24 @@
 //! The tasks of one thread: made when they are assigned, restored, run, committed, closed.
 //!
+//! What is to become of them decides the [`Machine`]; its steps are performed here, with the thread's clients and disk.
 //! Shared between the thread and its rebalance listener, which runs inside of the consumer's `poll`.
 
 mod commits;
 mod failed;
 mod lifecycle;
+mod machine;
 mod queried;
 mod rebalances;
+mod steps;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use vltava_client::{Consumer, Producer, TopicPartition, consumer::PartitionRecords};
+use vltava_client::{Consumer, OffsetAndMetadata, Producer, TopicPartition, consumer::PartitionRecords};
 
+use self::machine::Machine;
 use super::{
     assignor::{Preferences, SharedPreferences},
     clients::client_failed,
@@ -34,19 +38,8 @@ use crate::{
 /// Records of a task that are processed before the clock is read again and the other tasks have their turn.
 const TURN: usize = 1000;
 
-/// Where a task is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Its stores are being read from their changelogs.
-    Restoring,
-    Running,
-    /// Its partitions were revoked; it waits to hear whether it stays.
-    Suspended,
-}
-
 struct ActiveTask {
     task: Task,
-    phase: Phase,
     /// Its input partitions with the number of their queue.
     inputs: HashMap<TopicPartition, usize>,
     /// The changelog of every store that has one, and the offset the store covers.
@@ -68,11 +61,11 @@ pub(super) struct TaskManager {
     producer: Producer,
     restorer: Restorer,
     failures: Arc<Failures>,
+    machine: Machine,
+    /// Those that the machine knows of.
     tasks: BTreeMap<TaskId, ActiveTask>,
-    /// Assigned, and not made yet: another thread still has the directory.
-    pending: BTreeMap<TaskId, Vec<TopicPartition>>,
-    /// Whether there was an assignment since the last revocation.
-    assigned: bool,
+    /// What was offered to the group in the last commit.
+    offered: BTreeMap<TopicPartition, OffsetAndMetadata>,
     /// What the assignor is told when the thread joins again.
     preferences: SharedPreferences,
     /// A failure inside of a rebalance callback, for the thread to end with.
@@ -89,8 +82,6 @@ impl TaskManager {
         producer: Producer,
         restorer: Restorer,
     ) -> Self {
-        let (tasks, pending) = (BTreeMap::new(), BTreeMap::new());
-        let (assigned, failure, preferences) = (false, None, SharedPreferences::default());
         let counters = ThreadCounters::new(&shared.config, &shared.thread_name(thread));
         TaskManager {
             shared,
@@ -100,11 +91,11 @@ impl TaskManager {
             producer,
             restorer,
             failures: Arc::default(),
-            tasks,
-            pending,
-            assigned,
-            preferences,
-            failure,
+            machine: Machine::default(),
+            tasks: BTreeMap::new(),
+            offered: BTreeMap::new(),
+            preferences: SharedPreferences::default(),
+            failure: None,
             counters,
         }
     }
@@ -124,18 +115,17 @@ impl TaskManager {
 
     /// Whether assigned tasks wait for another thread to let their directories go.
     pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+        self.machine.has_pending()
     }
 
     /// Whether all assigned tasks are at work.
     pub(super) fn is_running(&self) -> bool {
-        let running = |task: &ActiveTask| task.phase == Phase::Running;
-        self.assigned && self.pending.is_empty() && self.tasks.values().all(running)
+        self.machine.all_running()
     }
 
     /// The thread's state, as Kafka Streams names it.
     pub(super) fn state(&self) -> ThreadState {
-        match self.assigned {
+        match self.machine.is_assigned() {
             _ if self.is_running() => ThreadState::Running,
             true => ThreadState::PartitionsAssigned,
             false if self.tasks.is_empty() => ThreadState::Starting,
@@ -148,7 +138,7 @@ impl TaskManager {
     }
 
     pub(super) fn has_records(&self) -> bool {
-        self.tasks.values().any(|task| task.phase == Phase::Running && task.task.has_records())
+        self.machine.running().any(|id| self.tasks.get(&id).is_some_and(|active| active.task.has_records()))
     }
 
     pub(super) fn take_failure(&mut self) -> Result<()> {
@@ -182,7 +172,8 @@ impl TaskManager {
 
     /// Tells the tasks what is still at the broker of the partitions that they could wait for.
     pub(super) fn update_lags(&mut self) {
-        for active in self.tasks.values_mut().filter(|active| active.phase == Phase::Running) {
+        for id in self.machine.running() {
+            let Some(active) = self.tasks.get_mut(&id) else { continue };
             if active.inputs.len() < 2 || !active.task.has_records() {
                 continue;
             }
@@ -199,7 +190,8 @@ impl TaskManager {
         let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
         let mut total = 0;
         let mut resumed = Vec::new();
-        for active in self.tasks.values_mut().filter(|active| active.phase == Phase::Running) {
+        for id in self.machine.running() {
+            let Some(active) = self.tasks.get_mut(&id) else { continue };
             let mut done = 0;
             while done < TURN && active.task.process(now)? {
                 done += 1;
@@ -233,8 +225,8 @@ impl TaskManager {
 
     /// Runs wall-clock punctuations that are due.
     pub(super) fn punctuate(&mut self, now: i64) -> Result<()> {
-        let running = self.tasks.values_mut().filter(|active| active.phase == Phase::Running);
-        for active in running {
+        for id in self.machine.running() {
+            let Some(active) = self.tasks.get_mut(&id) else { continue };
             active.task.maybe_punctuate_system_time(now)?;
         }
         Ok(())

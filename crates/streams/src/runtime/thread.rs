@@ -172,10 +172,10 @@ impl StreamThread {
             let processed = manager.process(now)?;
             self.waiting = processed == 0;
             manager.punctuate(now)?;
-            manager.settle_failures()?;
+            manager.look_after_failures()?;
             let due = self.last_commit.elapsed() >= self.commit_interval;
             if due || manager.commit_requested() {
-                manager.commit(false)?;
+                manager.commit()?;
                 self.last_commit = Instant::now();
             }
             // Queries have their turn.

@@ -1,59 +1,79 @@
 //! Commits: the records written, the offsets that led to them, and what the stores cover.
 
-use std::{any::Any, collections::BTreeMap};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 use vltava_protocol::ErrorCode;
 
-use super::{ActiveTask, Phase, TaskManager, client_failed};
+use super::{ActiveTask, TaskManager, client_failed, machine::Event};
 use crate::{
     error::Result,
     runtime::{collector::ProducerCollector, kafka_streams::now_ms, offset_metadata, wait::wait},
+    task::TaskId,
 };
 
 impl TaskManager {
     /// At least once: what the tasks wrote is acknowledged before the offsets that led to it are committed, and only
-    /// then do the stores keep the changelog offsets they cover. False if a rebalance came in between.
-    pub(in crate::runtime) fn commit(&mut self, give_up: bool) -> Result<bool> {
-        let running = |active: &&mut ActiveTask| active.phase == Phase::Running;
-        for active in self.tasks.values_mut().filter(running) {
-            active.task.flush()?;
-        }
-        loop {
-            wait(self.producer.flush()).map_err(|error| client_failed("sending records", &error))?;
-            // What the handlers write about failures has to be there as well.
-            if !self.settle_failures()? {
-                break;
+    /// then do the stores keep the changelog offsets they cover.
+    pub(in crate::runtime) fn commit(&mut self) -> Result<()> {
+        self.on(Event::Commit)
+    }
+
+    pub(super) fn flush_caches(&mut self, tasks: &[TaskId]) -> Result<()> {
+        for id in tasks {
+            if let Some(active) = self.tasks.get_mut(id) {
+                active.task.flush()?;
             }
         }
-        let mut offsets = BTreeMap::new();
-        for active in self.tasks.values().filter(|active| active.phase == Phase::Running) {
-            offsets.extend(active.offsets_to_commit());
+        Ok(())
+    }
+
+    /// Waits until all is acknowledged, what handlers write about failures, too. Returns the tasks that have to begin anew.
+    pub(super) fn deliver(&mut self) -> Result<BTreeSet<TaskId>> {
+        let mut anew = BTreeSet::new();
+        loop {
+            wait(self.producer.flush()).map_err(|error| client_failed("sending records", &error))?;
+            match self.settle_failures()? {
+                Some(tasks) => anew.extend(tasks),
+                None => return Ok(anew),
+            }
         }
+    }
+
+    /// Whether the offsets are committed; a rebalance may have come in between.
+    pub(super) fn commit_offsets(&mut self, tasks: &[TaskId]) -> Result<bool> {
+        let active = tasks.iter().filter_map(|id| self.tasks.get(id));
+        let offsets: BTreeMap<_, _> = active.flat_map(ActiveTask::offsets_to_commit).collect();
         if !offsets.is_empty()
             && let Err(error) = wait(self.consumer.commit_sync_offsets(offsets.clone()))
         {
-            if !give_up && !is_rebalance(&error) {
+            if self.machine.is_assigned() && !is_rebalance(&error) {
                 return Err(client_failed("committing offsets", &error));
             }
             tracing::info!("offsets were not committed, a rebalance is under way: {error}");
             return Ok(false);
         }
-        for active in self.tasks.values_mut().filter(running) {
-            active.committed_now(&offsets)?;
-        }
-        self.shared.committed(&self.setup, &offsets);
-        self.counters.committed(now_ms());
+        self.offered = offsets;
         Ok(true)
+    }
+
+    /// What was committed is what the stores of these tasks cover.
+    pub(super) fn checkpoint(&mut self, tasks: &[TaskId]) -> Result<()> {
+        for id in tasks {
+            if let Some(active) = self.tasks.get_mut(id) {
+                active.committed_now(&self.offered)?;
+            }
+        }
+        self.shared.committed(&self.setup, &self.offered);
+        self.counters.committed(now_ms());
+        Ok(())
     }
 }
 
 impl ActiveTask {
-    /// Whether every store that has a changelog is as far as it was read.
-    pub(super) fn covered_is_known(&self) -> bool {
-        self.task.is_initialized()
-    }
-
     pub(super) fn take_committed(&mut self, committed: &BTreeMap<TopicPartition, Option<OffsetAndMetadata>>) {
         for (partition, offset) in committed {
             let (Some(queue), Some(offset)) = (self.inputs.get(partition), offset) else { continue };

@@ -2,15 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::{TaskManager, client_failed};
+use super::{TaskManager, machine::Event};
 use crate::{error::Result, runtime::failures::Verdict, task::TaskId};
 
 impl TaskManager {
-    /// Asks the production exception handler about the records that could not be sent. Whether there were any.
-    pub(in crate::runtime) fn settle_failures(&mut self) -> Result<bool> {
+    /// Looks after records that could not be sent since the last time.
+    pub(in crate::runtime) fn look_after_failures(&mut self) -> Result<()> {
+        match self.settle_failures()? {
+            Some(anew) if !anew.is_empty() => self.on(Event::BeginAnew(anew)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the production exception handler about the records that could not be sent. If there were any, returns the
+    /// tasks that have to begin anew.
+    pub(super) fn settle_failures(&mut self) -> Result<Option<BTreeSet<TaskId>>> {
         let failed = self.failures.take(&self.producer);
         if failed.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let mut anew = BTreeSet::new();
         for record in failed {
@@ -25,32 +34,6 @@ impl TaskManager {
                 }
             }
         }
-        anew.into_iter().try_for_each(|id| self.begin_anew(id))?;
-        Ok(true)
-    }
-
-    /// Gives a task's progress since the last commit up and makes it again: what it read since then comes again.
-    fn begin_anew(&mut self, id: TaskId) -> Result<()> {
-        let Some(active) = self.tasks.remove(&id) else { return Ok(()) };
-        self.restorer.remove(id)?;
-        let partitions: Vec<_> = active.inputs.keys().cloned().collect();
-        let from: Vec<_> = partitions
-            .iter()
-            .filter_map(|partition| {
-                let offset = active.committed.get(partition).or_else(|| active.first.get(partition))?;
-                Some((partition.clone(), *offset))
-            })
-            .collect();
-        self.abandon(id, active)?;
-        // While partitions are taken away, those that come back are read from what is committed.
-        if !self.assigned {
-            return Ok(());
-        }
-        for (partition, offset) in from {
-            self.consumer.seek(&partition, offset).map_err(|error| client_failed("seeking", &error))?;
-        }
-        self.pause(&partitions)?;
-        self.pending.insert(id, partitions);
-        Ok(())
+        Ok(Some(anew))
     }
 }

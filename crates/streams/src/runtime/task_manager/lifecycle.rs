@@ -9,7 +9,7 @@ use std::{
 
 use vltava_client::{OffsetAndMetadata, TopicPartition};
 
-use super::{ActiveTask, Phase, TaskManager, client_failed};
+use super::{ActiveTask, TaskManager, client_failed, machine::Event};
 use crate::{
     error::{Error, Result},
     metrics::Counters,
@@ -26,31 +26,13 @@ use crate::{
 impl TaskManager {
     /// Makes the assigned tasks whose directories are free.
     pub(in crate::runtime) fn make_pending(&mut self) -> Result<()> {
-        for (id, partitions) in std::mem::take(&mut self.pending) {
-            match self.tasks.get_mut(&id) {
-                Some(active) if active.covered_is_known() => {
-                    active.phase = Phase::Running;
-                    let paused: Vec<_> = partitions.iter().filter(|p| active.full.contains(*p)).cloned().collect();
-                    self.pause(&paused)?;
-                }
-                // It was still restoring when it was suspended.
-                Some(_) => {
-                    self.close_task(id)?;
-                    self.make(id, partitions)?;
-                }
-                None => self.make(id, partitions)?,
-            }
-        }
-        Ok(())
+        self.on(Event::MakePending)
     }
 
     /// Makes a task, or leaves it for later if another thread has its directory.
-    fn make(&mut self, id: TaskId, partitions: Vec<TopicPartition>) -> Result<()> {
-        let Some(directory) = self.shared.directory.lock(id, self.thread) else {
-            self.pause(&partitions)?;
-            self.pending.insert(id, partitions);
-            return Ok(());
-        };
+    pub(super) fn make(&mut self, id: TaskId, partitions: &[TopicPartition]) -> Result<Event> {
+        self.pause(partitions)?;
+        let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Ok(Event::Busy(id)) };
         let changelogs = self.setup.subtopologies.get(&id.subtopology).map(|info| {
             let own = info.changelog_topics.keys().filter(|topic| !info.source_topics.contains(*topic));
             own.map(|topic| Arc::from(topic.as_str())).collect::<Vec<Arc<str>>>()
@@ -69,7 +51,6 @@ impl TaskManager {
         let task = Task::new(&self.shared.topology, options)?;
         let mut active = ActiveTask {
             task,
-            phase: Phase::Restoring,
             inputs: HashMap::new(),
             covered: BTreeMap::new(),
             full: BTreeSet::new(),
@@ -77,13 +58,13 @@ impl TaskManager {
             first: HashMap::new(),
             counters: Counters::new(&self.shared.config, self.counters.thread(), &id.to_string()),
         };
-        for partition in &partitions {
+        for partition in partitions {
             if let Some(queue) = active.task.queue(partition.topic()) {
                 active.task.set_lag(queue, None);
                 active.inputs.insert(partition.clone(), queue);
             }
         }
-        let committed = wait(self.consumer.committed(&partitions));
+        let committed = wait(self.consumer.committed(partitions));
         let committed = committed.map_err(|error| client_failed("reading committed offsets", &error))?;
         active.take_committed(&committed);
         let stores = self.changelogs_of(&active, id, &committed)?;
@@ -95,11 +76,10 @@ impl TaskManager {
             self.shared.directory.unlock(id, self.thread);
             return self.make(id, partitions);
         }
-        self.pause(&partitions)?;
         self.tasks.insert(id, active);
         self.share_cache();
         self.begin_restoration(id, plans)?;
-        self.start_if_restored(id)
+        Ok(Event::Made { task: id, complete: !self.restorer.is_reading_for(id) })
     }
 
     /// The stores of a task that come back from a topic.
@@ -160,25 +140,34 @@ impl TaskManager {
             if let Some(active) = self.tasks.get_mut(&task) {
                 active.covered.insert(store, (changelog, offset));
             }
-            self.start_if_restored(task)?;
+            if !self.restorer.is_reading_for(task) {
+                self.on(Event::Restored(task))?;
+            }
         }
         Ok(())
     }
 
-    fn start_if_restored(&mut self, id: TaskId) -> Result<()> {
-        let restoring = self.restorer.is_reading_for(id);
-        let Some(active) = self.tasks.get_mut(&id).filter(|active| active.phase == Phase::Restoring) else {
-            return Ok(());
-        };
-        if restoring {
-            return Ok(());
-        }
+    /// The stores of a task are complete: it begins to work.
+    pub(super) fn start(&mut self, id: TaskId) -> Result<()> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
         active.task.commit_stores(|store| active.covered.get(store).map(|(_, offset)| *offset))?;
         active.task.initialize()?;
-        active.phase = Phase::Running;
-        let inputs: Vec<_> = active.inputs.keys().cloned().collect();
         tracing::debug!(task = %id, "running");
+        self.resume(id)
+    }
+
+    pub(super) fn resume(&self, id: TaskId) -> Result<()> {
+        let Some(active) = self.tasks.get(&id) else { return Ok(()) };
+        let inputs: Vec<_> = active.inputs.keys().cloned().collect();
         self.consumer.resume(&inputs).map_err(|error| client_failed("resuming", &error))
+    }
+
+    pub(super) fn suspend(&mut self, id: TaskId) -> Result<()> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        // What was read and not processed comes again, from the committed offset.
+        active.task.clear_buffered();
+        active.full.clear();
+        self.restorer.remove(id)
     }
 
     pub(super) fn pause(&self, partitions: &[TopicPartition]) -> Result<()> {
@@ -209,34 +198,50 @@ impl TaskManager {
         }
     }
 
-    /// Gives up a task whose progress since the last commit must not be kept.
-    pub(super) fn abandon(&mut self, id: TaskId, mut active: ActiveTask) -> Result<()> {
+    /// Gives up a task whose progress since the last commit must not be kept. To `rewind` is to read from there again.
+    pub(super) fn abandon(&mut self, id: TaskId, rewind: bool) -> Result<()> {
+        let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
+        self.restorer.remove(id)?;
         let closed = active.task.abandon();
+        let from: Vec<_> = active
+            .inputs
+            .keys()
+            .filter_map(|partition| {
+                let offset = active.committed.get(partition).or_else(|| active.first.get(partition))?;
+                Some((partition.clone(), *offset))
+            })
+            .collect();
+        let partitions: Vec<_> = active.inputs.keys().cloned().collect();
         drop(active);
         self.shared.directory.unlock(id, self.thread);
-        closed
+        self.share_cache();
+        closed?;
+        if rewind {
+            for (partition, offset) in from {
+                self.consumer.seek(&partition, offset).map_err(|error| client_failed("seeking", &error))?;
+            }
+            self.pause(&partitions)?;
+        }
+        Ok(())
     }
 
     /// Commits and closes everything.
     pub(in crate::runtime) fn close(&mut self) -> Result<()> {
-        let committed = self.commit(true).map(|_| ());
-        let clean = committed.is_ok();
-        let mut closed = committed;
-        for (id, mut active) in std::mem::take(&mut self.tasks) {
-            let done = if clean { active.task.close() } else { active.task.abandon() };
-            drop(active);
-            self.shared.directory.unlock(id, self.thread);
-            closed = closed.and(done);
+        let closed = self.on(Event::Close);
+        if closed.is_err() {
+            self.close_dirty();
+        } else {
+            self.restorer.close();
         }
-        self.restorer.close();
         closed
     }
 
     /// Gives everything up after a failure.
     pub(in crate::runtime) fn close_dirty(&mut self) {
-        for (id, active) in std::mem::take(&mut self.tasks) {
-            if let Err(error) = self.abandon(id, active) {
-                tracing::warn!(task = %id, "closing: {error}");
+        self.machine.on(Event::GiveUp);
+        while let Some(step) = self.machine.next_step() {
+            if let Err(error) = self.perform(step) {
+                tracing::warn!("closing: {error}");
             }
         }
         self.restorer.close();

@@ -55,7 +55,7 @@ fn refuse_controlled(key: &str) -> Result<()> {
 
 /// What a client could not do for a thread.
 pub(super) fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
-    Error::streams(format!("{what}: {error}"))
+    Error::client(what, error.clone())
 }
 
 fn client_error(error: ClientError) -> Box<Error> {

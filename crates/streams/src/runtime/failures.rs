@@ -11,9 +11,12 @@ use vltava_client::{
     ClientError, Producer,
     producer::{FailedRecord, ProducerRecord as ClientRecord, RecordTag},
 };
-use vltava_protocol::ErrorCode;
 
-use super::{collector::views, wait::wait};
+use super::{
+    collector::views,
+    verdict::{self, Verdict},
+    wait::wait,
+};
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
@@ -44,12 +47,14 @@ pub(super) struct Failures {
 }
 
 /// What is to be done about the task whose record failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+#[derive(Clone, Debug)]
+pub(super) enum Settled {
     /// The record is given up.
     Dropped(TaskId),
     /// The task begins anew from its last commit.
-    BeginAnew(TaskId),
+    BeginAnew(TaskId, ClientError),
+    /// Another producer has taken this one's place.
+    Migrated,
 }
 
 impl Failures {
@@ -81,7 +86,7 @@ impl Failures {
     ///
     /// # Errors
     /// With node, task and source record, if the handler chose to fail, or is not to be asked.
-    pub(super) fn settle(&self, failed: FailedRecord, config: &StreamsConfig, producer: &Producer) -> Result<Verdict> {
+    pub(super) fn settle(&self, failed: FailedRecord, config: &StreamsConfig, producer: &Producer) -> Result<Settled> {
         let origin = self.origins.lock().get(failed.tag.owner as usize).cloned();
         let Some(origin) = origin else { return Err(Error::internal("a record without origin has failed")) };
         let headers: Headers =
@@ -106,10 +111,15 @@ impl Failures {
             value: failed.value.as_deref(),
         };
         let may_retry = failed.error.is_retriable();
-        let is_hopeless = is_hopeless(&failed.error);
+        let verdict = verdict::of_record(&failed.error);
         let error = Box::new(Error::Production { topic: failed.topic.to_string(), source: failed.error.clone() });
-        if is_hopeless {
-            return Err(located(error, &origin, failed.tag.position));
+        match verdict {
+            Some(Verdict::Migrated) => {
+                tracing::warn!(task = %origin.task, "the producer was fenced: {error}");
+                return Ok(Settled::Migrated);
+            }
+            Some(_) => return Err(located(error, &origin, failed.tag.position)),
+            None => {}
         }
         let handler = config.production_exception_handler();
         let response = guarded(|| Ok(handler.handle(&context, &record, &error)));
@@ -122,12 +132,12 @@ impl Failures {
         }
         match result {
             ProductionHandlerResult::Retry if may_retry => {
-                tracing::warn!(task = %origin.task, "begins anew from its last commit: {error}");
-                Ok(Verdict::BeginAnew(origin.task))
+                tracing::debug!(task = %origin.task, "begins anew from its last commit: {error}");
+                Ok(Settled::BeginAnew(origin.task, failed.error))
             }
             ProductionHandlerResult::Continue => {
                 tracing::error!(task = %origin.task, node = context.processor_node_id, "giving a record up: {error}");
-                Ok(Verdict::Dropped(origin.task))
+                Ok(Settled::Dropped(origin.task))
             }
             ProductionHandlerResult::Fail | ProductionHandlerResult::Retry => {
                 Err(located(error, &origin, failed.tag.position))
@@ -162,27 +172,4 @@ fn located(source: Box<Error>, origin: &Origin, offset: i64) -> Box<Error> {
     let node = origin.node.as_deref().unwrap_or("the changelog of a store").to_owned();
     let position = origin.topic.clone().map(|topic| (topic, origin.partition, offset));
     Box::new(Error::Processing { node, task: origin.task.to_string(), position, source })
-}
-
-/// Whether every record would meet this error, so that nobody is asked about one of them.
-fn is_hopeless(error: &ClientError) -> bool {
-    let Some(code) = error.code() else {
-        return matches!(error, ClientError::Closed | ClientError::InvalidState { .. });
-    };
-    matches!(
-        code,
-        ErrorCode::TopicAuthorizationFailed
-            | ErrorCode::GroupAuthorizationFailed
-            | ErrorCode::ClusterAuthorizationFailed
-            | ErrorCode::TransactionalIdAuthorizationFailed
-            | ErrorCode::SaslAuthenticationFailed
-            | ErrorCode::SecurityDisabled
-            | ErrorCode::InvalidTopicException
-            | ErrorCode::UnknownServerError
-            | ErrorCode::OffsetMetadataTooLarge
-            | ErrorCode::ProducerFenced
-            | ErrorCode::InvalidProducerIdMapping
-            | ErrorCode::InvalidProducerEpoch
-            | ErrorCode::OutOfOrderSequenceNumber
-    )
 }

@@ -7,18 +7,24 @@ mod commits;
 mod failed;
 mod lifecycle;
 mod machine;
+mod processing;
 mod queried;
 mod rebalances;
 mod steps;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
 use vltava_client::{Consumer, OffsetAndMetadata, Producer, TopicPartition, consumer::PartitionRecords};
 
-use self::machine::Machine;
+use self::{
+    machine::{Event, Machine},
+    processing::Stride,
+};
 use super::{
     assignor::{Preferences, SharedPreferences},
     clients::client_failed,
@@ -34,9 +40,6 @@ use crate::{
     query::ThreadState,
     task::{Task, TaskId},
 };
-
-/// Records of a task that are processed before the clock is read again and the other tasks have their turn.
-const TURN: usize = 1000;
 
 struct ActiveTask {
     task: Task,
@@ -64,8 +67,14 @@ pub(super) struct TaskManager {
     machine: Machine,
     /// Those that the machine knows of.
     tasks: BTreeMap<TaskId, ActiveTask>,
+    /// How many records are processed between two looks at the clock.
+    stride: Stride,
+    /// The task whose turn it is.
+    next: Option<TaskId>,
     /// What was offered to the group in the last commit.
     offered: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    /// Whether the thread has to leave its group and join again.
+    rejoin: bool,
     /// What the assignor is told when the thread joins again.
     preferences: SharedPreferences,
     /// A failure inside of a rebalance callback, for the thread to end with.
@@ -83,6 +92,7 @@ impl TaskManager {
         restorer: Restorer,
     ) -> Self {
         let counters = ThreadCounters::new(&shared.config, &shared.thread_name(thread));
+        let machine = Machine::new(shared.config.millis("task.timeout.ms"));
         TaskManager {
             shared,
             setup,
@@ -91,9 +101,12 @@ impl TaskManager {
             producer,
             restorer,
             failures: Arc::default(),
-            machine: Machine::default(),
+            machine,
             tasks: BTreeMap::new(),
+            stride: Stride::default(),
+            next: None,
             offered: BTreeMap::new(),
+            rejoin: false,
             preferences: SharedPreferences::default(),
             failure: None,
             counters,
@@ -115,7 +128,22 @@ impl TaskManager {
 
     /// Whether assigned tasks wait for another thread to let their directories go.
     pub(super) fn has_pending(&self) -> bool {
-        self.machine.has_pending()
+        self.machine.has_pending(Instant::now())
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self) -> Result<()> {
+        self.on(Event::Tick { in_session: self.consumer.is_in_session() })
+    }
+
+    /// Whether tasks have to wait until the group has said that they are still the thread's.
+    pub(super) fn is_held(&self) -> bool {
+        self.machine.is_held()
+    }
+
+    /// Whether the thread has to leave its group and join again, once.
+    pub(super) fn take_rejoin(&mut self) -> bool {
+        std::mem::take(&mut self.rejoin)
     }
 
     /// Whether all assigned tasks are at work.
@@ -138,7 +166,7 @@ impl TaskManager {
     }
 
     pub(super) fn has_records(&self) -> bool {
-        self.machine.running().any(|id| self.tasks.get(&id).is_some_and(|active| active.task.has_records()))
+        self.machine.working().any(|id| self.tasks.get(&id).is_some_and(|active| active.task.has_records()))
     }
 
     pub(super) fn take_failure(&mut self) -> Result<()> {
@@ -172,7 +200,7 @@ impl TaskManager {
 
     /// Tells the tasks what is still at the broker of the partitions that they could wait for.
     pub(super) fn update_lags(&mut self) {
-        for id in self.machine.running() {
+        for id in self.machine.working() {
             let Some(active) = self.tasks.get_mut(&id) else { continue };
             if active.inputs.len() < 2 || !active.task.has_records() {
                 continue;
@@ -185,38 +213,6 @@ impl TaskManager {
         }
     }
 
-    /// Processes up to a turn's records of every task. Returns how many there were.
-    pub(super) fn process(&mut self, now: i64) -> Result<usize> {
-        let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
-        let mut total = 0;
-        let mut resumed = Vec::new();
-        for id in self.machine.running() {
-            let Some(active) = self.tasks.get_mut(&id) else { continue };
-            let mut done = 0;
-            while done < TURN && active.task.process(now)? {
-                done += 1;
-            }
-            total += done;
-            if done > 0 {
-                active.task.maybe_punctuate_stream_time()?;
-                active.counters.update(&active.task, now);
-            }
-            let (task, inputs) = (&active.task, &active.inputs);
-            active.full.retain(|partition| {
-                let full = inputs.get(partition).is_some_and(|queue| task.buffered(*queue) > limit);
-                if !full {
-                    resumed.push(partition.clone());
-                }
-                full
-            });
-        }
-        if !resumed.is_empty() {
-            self.consumer.resume(&resumed).map_err(|error| client_failed("resuming", &error))?;
-        }
-        self.counters.processed(total, now);
-        Ok(total)
-    }
-
     /// What this thread and its tasks have counted.
     pub(super) fn metrics(&self, now: i64) -> BTreeMap<MetricName, f64> {
         let of_tasks = self.tasks.values().flat_map(|active| active.counters.all(now));
@@ -225,7 +221,7 @@ impl TaskManager {
 
     /// Runs wall-clock punctuations that are due.
     pub(super) fn punctuate(&mut self, now: i64) -> Result<()> {
-        for id in self.machine.running() {
+        for id in self.machine.working() {
             let Some(active) = self.tasks.get_mut(&id) else { continue };
             active.task.maybe_punctuate_system_time(now)?;
         }

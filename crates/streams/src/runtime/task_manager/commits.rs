@@ -1,63 +1,83 @@
 //! Commits: the records written, the offsets that led to them, and what the stores cover.
 
-use std::{
-    any::Any,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{any::Any, collections::BTreeMap};
 
-use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
-use vltava_protocol::ErrorCode;
+use vltava_client::{OffsetAndMetadata, TopicPartition};
 
-use super::{ActiveTask, TaskManager, client_failed, machine::Event};
+use super::{ActiveTask, TaskManager, client_failed, failed::Failed, machine::Event};
 use crate::{
     error::Result,
-    runtime::{collector::ProducerCollector, kafka_streams::now_ms, offset_metadata, wait::wait},
+    runtime::{
+        collector::ProducerCollector,
+        kafka_streams::now_ms,
+        offset_metadata,
+        verdict::{self, Verdict},
+        wait::wait,
+    },
     task::TaskId,
 };
 
 impl TaskManager {
     /// At least once: what the tasks wrote is acknowledged before the offsets that led to it are committed, and only
-    /// then do the stores keep the changelog offsets they cover.
-    pub(in crate::runtime) fn commit(&mut self) -> Result<()> {
-        self.on(Event::Commit)
+    /// then do the stores keep the changelog offsets they cover. False if it has to be tried again soon.
+    pub(in crate::runtime) fn commit(&mut self) -> Result<bool> {
+        self.on(Event::Commit { in_session: self.consumer.is_in_session() })?;
+        Ok(!self.machine.owes_commit())
     }
 
-    pub(super) fn flush_caches(&mut self, tasks: &[TaskId]) -> Result<()> {
+    pub(super) fn flush_caches(&mut self, tasks: &[TaskId]) -> Result<Event> {
+        let mut anew = BTreeMap::new();
         for id in tasks {
-            if let Some(active) = self.tasks.get_mut(id) {
-                active.task.flush()?;
+            let Some(active) = self.tasks.get_mut(id) else { continue };
+            if let Err(error) = active.task.flush() {
+                let passing = verdict::passing(&error).cloned();
+                anew.insert(*id, passing.ok_or(error)?);
             }
         }
-        Ok(())
+        Ok(Event::Flushed(anew))
     }
 
-    /// Waits until all is acknowledged, what handlers write about failures, too. Returns the tasks that have to begin anew.
-    pub(super) fn deliver(&mut self) -> Result<BTreeSet<TaskId>> {
-        let mut anew = BTreeSet::new();
+    /// Waits until all is acknowledged, what handlers write about failures, too.
+    pub(super) fn deliver(&mut self) -> Result<Event> {
+        let mut anew = BTreeMap::new();
         loop {
-            wait(self.producer.flush()).map_err(|error| client_failed("sending records", &error))?;
+            let flushed = wait(self.producer.flush());
             match self.settle_failures()? {
-                Some(tasks) => anew.extend(tasks),
-                None => return Ok(anew),
+                Failed::None => {
+                    flushed.map_err(|error| client_failed("sending records", &error))?;
+                    return Ok(Event::Delivered(anew));
+                }
+                Failed::Records(tasks) => anew.extend(tasks),
+                Failed::Migrated => return Ok(Event::Migrated),
             }
         }
     }
 
-    /// Whether the offsets are committed; a rebalance may have come in between.
-    pub(super) fn commit_offsets(&mut self, tasks: &[TaskId]) -> Result<bool> {
-        let active = tasks.iter().filter_map(|id| self.tasks.get(id));
-        let offsets: BTreeMap<_, _> = active.flat_map(ActiveTask::offsets_to_commit).collect();
+    pub(super) fn commit_offsets(&mut self, tasks: &[TaskId]) -> Result<Event> {
+        let active = tasks.iter().filter_map(|id| Some((*id, self.tasks.get(id)?.offsets_to_commit())));
+        let by_task: Vec<_> = active.filter(|(_, offsets)| !offsets.is_empty()).collect();
+        let advanced = by_task.iter().map(|(id, _)| *id).collect();
+        let offsets: BTreeMap<_, _> = by_task.into_iter().flat_map(|(_, offsets)| offsets).collect();
         if !offsets.is_empty()
             && let Err(error) = wait(self.consumer.commit_sync_offsets(offsets.clone()))
         {
-            if self.machine.is_assigned() && !is_rebalance(&error) {
-                return Err(client_failed("committing offsets", &error));
-            }
-            tracing::info!("offsets were not committed, a rebalance is under way: {error}");
-            return Ok(false);
+            return match verdict::of_commit(&error) {
+                Verdict::Retry => Ok(Event::NotCommitted(Some(error))),
+                Verdict::Rebalance => {
+                    tracing::info!("offsets were not committed, a rebalance is under way: {error}");
+                    Ok(Event::NotCommitted(None))
+                }
+                Verdict::Migrated => {
+                    tracing::warn!(
+                        "the thread has dropped out of its group, its tasks are lost and it joins again: {error}"
+                    );
+                    Ok(Event::Migrated)
+                }
+                Verdict::OtherGroup | Verdict::Fatal => Err(client_failed("committing offsets", &error)),
+            };
         }
         self.offered = offsets;
-        Ok(true)
+        Ok(Event::Committed { advanced })
     }
 
     /// What was committed is what the stores of these tasks cover.
@@ -117,15 +137,4 @@ impl ActiveTask {
         let covered = &self.covered;
         self.task.commit_stores(|store| covered.get(store).map(|(_, offset)| *offset))
     }
-}
-
-/// Whether offsets could not be committed because the group has moved on; the next `poll` tells what came of it.
-fn is_rebalance(error: &ClientError) -> bool {
-    let moved = [
-        ErrorCode::RebalanceInProgress,
-        ErrorCode::IllegalGeneration,
-        ErrorCode::UnknownMemberId,
-        ErrorCode::StaleMemberEpoch,
-    ];
-    error.code().is_some_and(|code| moved.contains(&code))
 }

@@ -1,39 +1,53 @@
 //! What the tasks of a thread do when records of theirs could not be sent.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+use vltava_client::ClientError;
 
 use super::{TaskManager, machine::Event};
-use crate::{error::Result, runtime::failures::Verdict, task::TaskId};
+use crate::{error::Result, runtime::failures::Settled, task::TaskId};
+
+/// What has become of records that were sent.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// Nothing has failed.
+    None,
+    /// Some have failed, and these tasks have to begin anew.
+    Records(BTreeMap<TaskId, ClientError>),
+    /// Another producer has taken this one's place.
+    Migrated,
+}
 
 impl TaskManager {
     /// Looks after records that could not be sent since the last time.
     pub(in crate::runtime) fn look_after_failures(&mut self) -> Result<()> {
         match self.settle_failures()? {
-            Some(anew) if !anew.is_empty() => self.on(Event::BeginAnew(anew)),
-            _ => Ok(()),
+            Failed::None => Ok(()),
+            Failed::Records(anew) => self.on(Event::BeginAnew(anew)),
+            Failed::Migrated => self.on(Event::Migrated),
         }
     }
 
-    /// Asks the production exception handler about the records that could not be sent. If there were any, returns the
-    /// tasks that have to begin anew.
-    pub(super) fn settle_failures(&mut self) -> Result<Option<BTreeSet<TaskId>>> {
+    /// Asks the production exception handler about the records that could not be sent.
+    pub(super) fn settle_failures(&mut self) -> Result<Failed> {
         let failed = self.failures.take(&self.producer);
         if failed.is_empty() {
-            return Ok(None);
+            return Ok(Failed::None);
         }
-        let mut anew = BTreeSet::new();
+        let mut anew = BTreeMap::new();
         for record in failed {
             match self.failures.settle(record, &self.shared.config, &self.producer)? {
-                Verdict::Dropped(id) => {
+                Settled::Dropped(id) => {
                     if let Some(active) = self.tasks.get_mut(&id) {
                         active.task.count_dropped();
                     }
                 }
-                Verdict::BeginAnew(id) => {
-                    anew.insert(id);
+                Settled::BeginAnew(id, error) => {
+                    anew.insert(id, error);
                 }
+                Settled::Migrated => return Ok(Failed::Migrated),
             }
         }
-        Ok(Some(anew))
+        Ok(Failed::Records(anew))
     }
 }

@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
+    future::Future,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use vltava_client::{OffsetAndMetadata, TopicPartition};
+use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 
 use super::{ActiveTask, TaskManager, client_failed, machine::Event};
 use crate::{
@@ -17,11 +18,23 @@ use crate::{
         collector::ProducerCollector,
         kafka_streams::now_ms,
         restore::{Plan, Restored, StoreChangelog},
+        verdict::{self, Verdict},
         wait::wait,
     },
     state::TaskDirectory,
     task::{Task, TaskId, TaskOptions, TaskScope},
 };
+
+/// How long a thread waits for what a task needs before it looks after its other tasks; the task is tried again.
+const LOOK_UP: Duration = Duration::from_secs(10);
+
+/// Waits for an answer, and not for longer than the other tasks can.
+fn look_up<T>(what: &str, asked: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    wait(async {
+        let timed_out = || ClientError::Timeout { what: what.into(), after: LOOK_UP };
+        tokio::time::timeout(LOOK_UP, asked).await.unwrap_or_else(|_elapsed| Err(timed_out()))
+    })
+}
 
 impl TaskManager {
     /// Makes the assigned tasks whose directories are free.
@@ -29,10 +42,10 @@ impl TaskManager {
         self.on(Event::MakePending)
     }
 
-    /// Makes a task, or leaves it for later if another thread has its directory.
+    /// Makes a task, or leaves it for later: another thread has its directory, or what it needs cannot be read now.
     pub(super) fn make(&mut self, id: TaskId, partitions: &[TopicPartition]) -> Result<Event> {
         self.pause(partitions)?;
-        let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Ok(Event::Busy(id)) };
+        let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Ok(Event::Busy) };
         let changelogs = self.setup.subtopologies.get(&id.subtopology).map(|info| {
             let own = info.changelog_topics.keys().filter(|topic| !info.source_topics.contains(*topic));
             own.map(|topic| Arc::from(topic.as_str())).collect::<Vec<Arc<str>>>()
@@ -64,11 +77,18 @@ impl TaskManager {
                 active.inputs.insert(partition.clone(), queue);
             }
         }
-        let committed = wait(self.consumer.committed(partitions));
-        let committed = committed.map_err(|error| client_failed("reading committed offsets", &error))?;
+        let committed = match look_up("committed offsets", self.consumer.committed(partitions)) {
+            Ok(committed) => committed,
+            Err(error) => return self.not_made(id, active, "reading committed offsets", error),
+        };
         active.take_committed(&committed);
         let stores = self.changelogs_of(&active, id, &committed)?;
-        let plans = self.restorer.plans(stores)?;
+        let names = stores.iter().map(|store| store.changelog.to_string()).collect::<Vec<_>>().join(", ");
+        let what = format!("looking up the offsets of changelogs {names}");
+        let plans = match look_up(&what, self.restorer.plans(stores)) {
+            Ok(plans) => plans,
+            Err(error) => return self.not_made(id, active, &what, error),
+        };
         if plans.iter().any(|(_, plan)| *plan == Plan::Corrupted) {
             tracing::warn!(task = %id, "its stores cover more than their changelogs have: they are restored anew");
             drop(active);
@@ -80,6 +100,16 @@ impl TaskManager {
         self.share_cache();
         self.begin_restoration(id, plans)?;
         Ok(Event::Made { task: id, complete: !self.restorer.is_reading_for(id) })
+    }
+
+    /// Lets a task go that cannot be made, for a reason that may pass.
+    fn not_made(&self, id: TaskId, active: ActiveTask, doing: &str, error: ClientError) -> Result<Event> {
+        drop(active);
+        self.shared.directory.unlock(id, self.thread);
+        match verdict::of_look_up(&error) {
+            Verdict::Retry => Ok(Event::NotMade(id, error)),
+            _ => Err(client_failed(doing, &error)),
+        }
     }
 
     /// The stores of a task that come back from a topic.
@@ -115,6 +145,8 @@ impl TaskManager {
                     }
                 }
                 Plan::Read(start, end) => {
+                    let (store_name, changelog) = (&store.store, &store.changelog);
+                    tracing::info!(task = %id, store = store_name, %changelog, start, end, "restoration begins");
                     if let Some(listener) = &*self.shared.restore_listener.lock() {
                         listener.on_restore_start(&store.changelog, &store.store, start, end);
                     }
@@ -129,11 +161,18 @@ impl TaskManager {
     /// Reads changelogs once; tasks whose stores are complete begin to work.
     pub(in crate::runtime) fn restore(&mut self, timeout: Duration) -> Result<()> {
         let tasks = &mut self.tasks;
-        let restored = self.restorer.step(timeout, |id, restore| match tasks.get_mut(&id) {
+        let step = self.restorer.step(timeout, Instant::now(), |id, restore| match tasks.get_mut(&id) {
             Some(active) => restore(&mut active.task),
             None => Ok(()),
         })?;
-        for Restored { task, store, changelog, offset, total } in restored {
+        for id in step.moved {
+            self.on(Event::Restoring(id))?;
+        }
+        for (id, error) in step.stalled {
+            self.on(Event::NotRestoring(id, error))?;
+        }
+        for Restored { task, store, changelog, offset, total } in step.restored {
+            tracing::info!(%task, store, %changelog, records = total, "store restored");
             if let Some(listener) = &*self.shared.restore_listener.lock() {
                 listener.on_restore_end(&changelog, &store, total);
             }
@@ -227,7 +266,7 @@ impl TaskManager {
 
     /// Commits and closes everything.
     pub(in crate::runtime) fn close(&mut self) -> Result<()> {
-        let closed = self.on(Event::Close);
+        let closed = self.on(Event::Close { in_session: self.consumer.is_in_session() });
         if closed.is_err() {
             self.close_dirty();
         } else {
@@ -238,7 +277,7 @@ impl TaskManager {
 
     /// Gives everything up after a failure.
     pub(in crate::runtime) fn close_dirty(&mut self) {
-        self.machine.on(Event::GiveUp);
+        self.machine.on(Event::GiveUp, Instant::now());
         while let Some(step) = self.machine.next_step() {
             if let Err(error) = self.perform(step) {
                 tracing::warn!("closing: {error}");

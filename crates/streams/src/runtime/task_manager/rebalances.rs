@@ -11,7 +11,7 @@ impl TaskManager {
     /// All partitions are about to be given up: commits, and keeps the tasks until it is known which of them stay.
     pub(in crate::runtime) fn revoked(&mut self) {
         self.shared.set_thread_running(self.thread, false);
-        let done = self.on(Event::Revoked);
+        let done = self.on(Event::Revoked { in_session: self.consumer.is_in_session() });
         self.fail(done);
         self.tell_preferences();
     }
@@ -19,8 +19,9 @@ impl TaskManager {
     /// The partitions are others' already: nothing of the tasks can be committed.
     pub(in crate::runtime) fn lost(&mut self) {
         self.shared.set_thread_running(self.thread, false);
-        for id in self.tasks.keys() {
-            tracing::warn!(task = %id, "lost, for the thread was out of its group");
+        if !self.tasks.is_empty() {
+            let tasks = names(self.tasks.keys());
+            tracing::warn!(thread = self.thread + 1, %tasks, "tasks lost, for the thread was out of its group");
         }
         let done = self.on(Event::Lost);
         self.fail(done);
@@ -38,6 +39,9 @@ impl TaskManager {
                 None => tracing::warn!(%partition, "assigned, but no sub-topology reads it"),
             }
         }
+        tracing::info!(thread = self.thread + 1, tasks = %names(tasks.keys()), "tasks assigned");
+        // It has joined: that is what joining again would be for.
+        self.rejoin = false;
         let done = self.on(Event::Assigned(tasks));
         self.fail(done);
     }
@@ -52,4 +56,8 @@ impl TaskManager {
             self.failure.get_or_insert(error);
         }
     }
+}
+
+fn names<'a>(tasks: impl Iterator<Item = &'a TaskId>) -> String {
+    tasks.map(TaskId::to_string).collect::<Vec<_>>().join(" ")
 }

@@ -1,10 +1,12 @@
 //! The steps of the machine, performed.
 
+use std::time::Instant;
+
 use super::{
     TaskManager,
     machine::{Event, Step},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl TaskManager {
     /// Tells the machine what has happened, and does what follows from it.
@@ -12,10 +14,10 @@ impl TaskManager {
     /// # Errors
     /// If a step fails in a way that ends the thread; the steps after it are not taken.
     pub(super) fn on(&mut self, event: Event) -> Result<()> {
-        self.machine.on(event);
+        self.machine.on(event, Instant::now());
         while let Some(step) = self.machine.next_step() {
             match self.perform(step) {
-                Ok(Some(event)) => self.machine.on(event),
+                Ok(Some(event)) => self.machine.on(event, Instant::now()),
                 Ok(None) => {}
                 Err(error) => {
                     self.machine.stop();
@@ -33,18 +35,18 @@ impl TaskManager {
             Step::Start(task) => self.start(task)?,
             Step::Resume(task) => self.resume(task)?,
             Step::Suspend(task) => self.suspend(task)?,
-            Step::Flush(tasks) => {
-                self.flush_caches(&tasks)?;
-                return Ok(Some(Event::Flushed));
-            }
-            Step::Deliver => return self.deliver().map(|anew| Some(Event::Delivered(anew))),
-            Step::Commit(tasks) => {
-                let committed = self.commit_offsets(&tasks)?;
-                return Ok(Some(if committed { Event::Committed } else { Event::NotCommitted }));
-            }
+            Step::Flush(tasks) => return self.flush_caches(&tasks).map(Some),
+            Step::Deliver => return self.deliver().map(Some),
+            Step::Commit(tasks) => return self.commit_offsets(&tasks).map(Some),
             Step::Checkpoint(tasks) => self.checkpoint(&tasks)?,
             Step::Close(task) => self.close_task(task)?,
             Step::Abandon { task, rewind } => self.abandon(task, rewind)?,
+            // Not here: the consumer would call the listener, which needs the lock that is held now.
+            Step::Rejoin => self.rejoin = true,
+            Step::Fail { task, after } => {
+                let Some(source) = self.machine.error_of(task).cloned() else { return Ok(None) };
+                return Err(Box::new(Error::TaskTimeout { task: task.to_string(), after, source }));
+            }
         }
         Ok(None)
     }

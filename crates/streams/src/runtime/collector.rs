@@ -83,6 +83,9 @@ impl ProducerCollector {
             value: record.value,
             headers: &headers,
         };
+        if let Some(error) = self.failures.still_missing(&self.producer, record.topic) {
+            return self.failures.refuse(&client_record, tag, error);
+        }
         let sent = match self.changelogs.get_mut(record.topic) {
             Some(last) => {
                 let sent = match self.producer.try_send_tagged(client_record, tag) {
@@ -123,8 +126,14 @@ impl RecordCollector for ProducerCollector {
         if let Some(count) = self.partitions.get(topic) {
             return Ok(*count);
         }
-        let partitions = wait(self.producer.partitions_for(topic))
-            .map_err(|source| Box::new(Error::Production { topic: topic.to_owned(), source }))?;
+        let known = match self.failures.still_missing(&self.producer, topic) {
+            Some(error) => Err(error),
+            None => wait(self.producer.partitions_for(topic)),
+        };
+        let partitions = known.map_err(|source| {
+            self.failures.note_missing(topic, &source);
+            Box::new(Error::Production { topic: topic.to_owned(), source })
+        })?;
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
         self.partitions.insert(topic.to_owned(), count);
         Ok(count)

@@ -4,13 +4,21 @@
 //! nothing but its tag as long as it succeeds, and if it fails, the production exception handler is told where it came
 //! from.
 
-use std::{mem, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use vltava_client::{
     ClientError, Producer,
     producer::{FailedRecord, ProducerRecord as ClientRecord, RecordTag},
 };
+use vltava_protocol::ErrorCode;
 
 use super::{
     collector::views,
@@ -44,6 +52,9 @@ pub(super) struct Failures {
     origins: Mutex<Vec<Origin>>,
     /// Records that the producer did not take.
     refused: Mutex<Vec<FailedRecord>>,
+    /// Topics that a record has waited for in vain.
+    missing: Mutex<BTreeMap<String, ClientError>>,
+    any_missing: AtomicBool,
 }
 
 /// What is to be done about the task whose record failed.
@@ -69,9 +80,39 @@ impl Failures {
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
+    /// Why a record cannot be sent, where one before it has waited `max.block.ms` for its topic and that still does not
+    /// exist: not every record has to wait for that alone.
+    pub(super) fn still_missing(&self, producer: &Producer, topic: &str) -> Option<ClientError> {
+        if !self.any_missing.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut missing = self.missing.lock();
+        let error = missing.get(topic)?.clone();
+        if producer.cluster().metadata().topic(topic).is_some_and(|known| known.error.is_none()) {
+            missing.remove(topic);
+            self.any_missing.store(!missing.is_empty(), Ordering::Relaxed);
+            tracing::info!(topic, "exists now");
+            return None;
+        }
+        producer.cluster().track_used(topic);
+        producer.cluster().request_update();
+        Some(error)
+    }
+
+    /// Takes note of a topic that was waited for in vain, if that is what the error says.
+    pub(super) fn note_missing(&self, topic: &str, error: &ClientError) {
+        if error.code() == Some(ErrorCode::UnknownTopicOrPartition)
+            && self.missing.lock().insert(topic.to_owned(), error.clone()).is_none()
+        {
+            self.any_missing.store(true, Ordering::Relaxed);
+            tracing::warn!(topic, "does not exist, records for it cannot be sent: {error}");
+        }
+    }
+
     /// The producer did not take a record.
     #[cold]
     pub(super) fn refuse(&self, record: &ClientRecord<'_>, tag: RecordTag, error: ClientError) {
+        self.note_missing(record.topic, &error);
         self.refused.lock().push(FailedRecord::refused(record, tag, error));
     }
 

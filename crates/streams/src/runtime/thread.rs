@@ -13,7 +13,7 @@ use vltava_client::{
 };
 
 use super::{
-    assignor::StreamsAssignor,
+    assignor::{SharedRefusal, StreamsAssignor},
     clients::{self, client_failed},
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
@@ -47,6 +47,7 @@ pub(super) struct StreamThread {
     producer: Producer,
     manager: Arc<Mutex<TaskManager>>,
     topics: Vec<String>,
+    refusal: SharedRefusal,
     commit_at: Instant,
     /// How long it may work without polling.
     max_turn: Duration,
@@ -95,21 +96,22 @@ impl RebalanceListener for Listener {
 }
 
 impl StreamThread {
-    /// Makes the thread's clients and subscribes. To be called within the tokio runtime's context.
-    pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Self> {
-        let setup = shared.setup()?;
+    /// Makes the thread's clients and subscribes, as soon as the topics are there. To be called within the tokio runtime's
+    /// context. `None` if the application closes meanwhile.
+    pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Option<Self>> {
+        let Some(setup) = shared.setup()? else { return Ok(None) };
         let config = &shared.config;
         let client_id = shared.thread_name(index);
         let failed = |error: ClientError| client_failed("making the clients", &error);
         let producer = Producer::new(clients::producer(config, &format!("{client_id}-producer"))?).map_err(failed)?;
         let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;
         let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?);
-        let main = clients::main_consumer(config, &format!("{client_id}-consumer"))?;
+        let main = clients::main_consumer(config, &format!("{client_id}-consumer"), index)?;
         let preferences = super::assignor::SharedPreferences::default();
         let told = preferences.clone();
-        let subtopologies = Arc::new(setup.subtopologies.clone());
-        let assignor =
-            StreamsAssignor::new(subtopologies, Arc::new(move || told.lock().clone()), shared.cluster.clone());
+        let refusal = SharedRefusal::default();
+        let preferred = Arc::new(move || told.lock().clone());
+        let assignor = StreamsAssignor::new(setup.clone(), preferred, shared.cluster.clone(), refusal.clone());
         let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
@@ -121,6 +123,7 @@ impl StreamThread {
             commit_interval: config.commit_interval(),
             waiting: false,
             topics,
+            refusal,
             commit_at: Instant::now() + config.commit_interval(),
             // Half of it, as in Kafka: the rest is for a commit.
             max_turn: POLL_EVERY.min(consumer.config().max_poll_interval() / 2),
@@ -135,7 +138,7 @@ impl StreamThread {
             manager,
         };
         thread.subscribe()?;
-        Ok(thread)
+        Ok(Some(thread))
     }
 
     fn subscribe(&self) -> Result<()> {
@@ -189,6 +192,11 @@ impl StreamThread {
                 Default::default()
             }
         };
+        let refusal = self.refusal.lock().take();
+        if let Some(refusal) = refusal {
+            self.shared.forget_setup();
+            return Err(refusal.into_error());
+        }
         // Its own, for the turn borrows it as long as it holds the tasks.
         let manager = self.manager.clone();
         let mut manager = manager.lock();
@@ -312,7 +320,10 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize) {
 /// Restarted or not after a failure, as the application's handler says.
 fn work(shared: &Arc<Shared>, index: usize) {
     loop {
-        let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
+        let run = || match StreamThread::start(shared.clone(), index)? {
+            Some(thread) => thread.run(),
+            None => Ok(()),
+        };
         let ended = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(ended) => ended,
             Err(panic) => Err(panicked(&*panic)),

@@ -345,6 +345,7 @@ impl World {
 
     fn make(&mut self, at: (usize, usize), task: TaskId) -> Event {
         assert!(!self.thread(at).tasks.contains_key(&task), "{task} is made twice");
+        assert!(self.thread(at).machine.is_assigned(), "{task} is made that is not assigned");
         if self.instances[at.0].open.contains_key(&task) {
             return Event::Busy;
         }
@@ -572,6 +573,9 @@ impl World {
             (thread.out, thread.joined, thread.told, thread.generation) = (false, false, false, 0);
             thread.beat_sent = None;
         }
+        let thread = self.thread(at);
+        let is_stable = thread.member.is_some() && thread.generation > 0 && !thread.joined && !thread.out;
+        assert!(thread.machine.is_assigned() || !is_stable, "a member without tasks that does not join again");
     }
 
     fn restore(&mut self, at: (usize, usize)) {

@@ -16,6 +16,7 @@ pub(crate) use global::{GlobalStore, updater};
 pub use internal_topics::{InternalTopicConfig, TopicsInfo};
 pub(crate) use node::{MakeNode, NodeFactory, NodeKind, Pattern, TypePair};
 
+pub(crate) use validate::illegal_name;
 use crate::{
     error::{Error, Result},
     store::{StoreFactory, StoreKind},

@@ -22,9 +22,10 @@ impl TaskManager {
         }
         self.restore_damaged(std::mem::take(&mut damaged))?;
         loop {
-            wait(self.producer.flush()).map_err(|error| client_failed("sending records", &error))?;
-            // What the handlers write about failures has to be there as well.
+            let flushed = wait(self.producer.flush());
+            // What the handlers write about failures has to be there as well, and what was held back behind them.
             if !self.settle_failures()? {
+                flushed.map_err(|error| client_failed("sending records", &error))?;
                 break;
             }
         }

@@ -26,6 +26,8 @@ impl TaskManager {
             }
         }
         anew.into_iter().try_for_each(|id| self.begin_anew(id))?;
+        // It is decided what becomes of them: what was held back behind them may go.
+        self.producer.barrier();
         Ok(true)
     }
 

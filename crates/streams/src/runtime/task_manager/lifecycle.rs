@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -50,12 +49,8 @@ impl TaskManager {
             self.pending.insert(id, partitions);
             return Ok(());
         };
-        let changelogs = self.setup.subtopologies.get(&id.subtopology).map(|info| {
-            let own = info.changelog_topics.keys().filter(|topic| !info.source_topics.contains(*topic));
-            own.map(|topic| Arc::from(topic.as_str())).collect::<Vec<Arc<str>>>()
-        });
-        let failures = self.failures.clone();
-        let collector = ProducerCollector::new(self.producer.clone(), id, failures, changelogs.unwrap_or_default());
+        let changelogs = self.shared.topology.written_changelogs(id, &self.shared.config);
+        let collector = ProducerCollector::new(self.producer.clone(), id, self.failures.clone(), changelogs);
         let options = TaskOptions {
             id,
             config: self.shared.config.clone(),

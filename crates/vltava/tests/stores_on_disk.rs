@@ -121,7 +121,10 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => assert!(fs::copy(entry.path(), target).is_ok()),
+        }
     }
 }
 
@@ -162,7 +165,7 @@ fn a_store_that_is_damaged_at_work_is_restored_without_anybodys_help() {
     let keys: Vec<String> = (0..2000).map(|number| format!("a key of some length, number {number}")).collect();
     let keys = || keys.iter().map(String::as_str);
     ground.send(keys());
-    let last = keys().last().unwrap();
+    let last = keys().next_back().unwrap();
     ground.count(timestamped(), last, 1);
     let streams = ground.counting(timestamped());
     wait_for_count(&streams, last, 1);

@@ -26,6 +26,7 @@ mod setup;
 mod state;
 mod task_manager;
 mod thread;
+mod verdict;
 mod wait;
 
 pub use kafka_streams::{KafkaStreams, StreamThreadExceptionResponse};

@@ -105,6 +105,14 @@ impl ProducerCollector {
         offsets
     }
 
+    /// Gives up what was held back and may not go yet: the task's progress since the last commit counts for nothing.
+    pub(super) fn discard(&mut self) {
+        self.unit.clear();
+        for (topic, partition) in self.unit.partitions() {
+            self.producer.discard_held(topic, partition);
+        }
+    }
+
     fn owner(&mut self, node: Option<&Arc<str>>, topic: Option<&Arc<str>>, partition: i32) -> u32 {
         let same = |a: &Option<Arc<str>>, b: Option<&Arc<str>>| match (a, b) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -134,6 +142,9 @@ impl ProducerCollector {
             value: record.value,
             headers: &headers,
         };
+        if let Some(error) = self.failures.still_missing(&self.producer, record.topic) {
+            return self.failures.refuse(&client_record, tag, error);
+        }
         let sent = match self.changelogs.get_mut(record.topic) {
             Some(last) => {
                 self.holds = true;
@@ -200,8 +211,14 @@ impl RecordCollector for ProducerCollector {
         if let Some(count) = self.partitions.get(topic) {
             return Ok(*count);
         }
-        let partitions = wait(self.producer.partitions_for(topic))
-            .map_err(|source| Box::new(Error::Production { topic: topic.to_owned(), source }))?;
+        let known = match self.failures.still_missing(&self.producer, topic) {
+            Some(error) => Err(error),
+            None => wait(self.producer.partitions_for(topic)),
+        };
+        let partitions = known.map_err(|source| {
+            self.failures.note_missing(topic, &source);
+            Box::new(Error::Production { topic: topic.to_owned(), source })
+        })?;
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
         self.partitions.insert(topic.to_owned(), count);
         Ok(count)
@@ -211,8 +228,6 @@ impl RecordCollector for ProducerCollector {
 /// What was held back of a unit that did not end, or behind a failure, is given up with the task.
 impl Drop for ProducerCollector {
     fn drop(&mut self) {
-        for (topic, partition) in self.unit.partitions() {
-            self.producer.discard_held(topic, partition);
-        }
+        self.discard();
     }
 }

@@ -100,6 +100,9 @@ pub(super) fn run(shared: &Arc<Shared>) {
     super::queries::on_stream_thread();
     let mut thread = None;
     let work = || -> Result<()> {
+        if !wait(super::setup::until_reachable(shared.admin(), || shared.is_closing())) {
+            return Ok(());
+        }
         let thread = thread.insert(GlobalThread::open(shared, globals)?);
         if !thread.bootstrap()? {
             return Ok(());

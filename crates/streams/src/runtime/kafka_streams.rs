@@ -66,6 +66,8 @@ pub(super) struct Shared {
     state_listener: Mutex<Option<StateListener>>,
     uncaught: Mutex<Option<UncaughtHandler>>,
     setup: Mutex<Option<Arc<Setup>>>,
+    /// Held while the topics are looked up.
+    preparing: Mutex<()>,
     closing: AtomicBool,
     /// Per thread: `None` once it has ended, else whether all its tasks are at work.
     threads: watch::Sender<Vec<Option<bool>>>,
@@ -80,15 +82,23 @@ impl Shared {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// The topics of the application, made and looked up once for all threads.
-    pub(super) fn setup(&self) -> Result<Arc<Setup>> {
-        let mut known = self.setup.lock();
-        if let Some(setup) = &*known {
-            return Ok(setup.clone());
+    /// The topics of the application, made and looked up once for all threads. `None` if it closes meanwhile.
+    pub(super) fn setup(&self) -> Result<Option<Arc<Setup>>> {
+        let _one_at_a_time = self.preparing.lock();
+        let known = self.setup.lock().clone();
+        if known.is_some() {
+            return Ok(known);
         }
-        let setup = Arc::new(wait(setup::prepare(&self.topology, &self.config, &self.admin))?);
-        *known = Some(setup.clone());
+        let closing = || self.is_closing();
+        let setup = wait(setup::prepare_when_reachable(&self.topology, &self.config, &self.admin, closing))?;
+        let setup = setup.map(Arc::new);
+        self.setup.lock().clone_from(&setup);
         Ok(setup)
+    }
+
+    /// The topics are not what they were: the next thread that starts looks them up again.
+    pub(super) fn forget_setup(&self) {
+        *self.setup.lock() = None;
     }
 
     /// What the application reads, repartition topics among it. Nothing until they are made.
@@ -307,7 +317,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "acceptable.recovery.lag",
     "max.warmup.replicas",
     "probing.rebalance.interval.ms",
-    "task.timeout.ms",
     "window.size.ms",
     "windowed.inner.class.serde",
 ];
@@ -320,13 +329,13 @@ impl KafkaStreams {
     /// [`Error::Streams`] if another instance uses the directory.
     pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
         refuse_unsupported(&config)?;
-        let has_effect = |key: &str| key == "task.timeout.ms" && !topology.global_stores.is_empty();
-        for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key) && !has_effect(key)) {
+        for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key)) {
             tracing::warn!("the setting `{key}` {value} has no effect in this version");
         }
         if config.get("bootstrap.servers").is_none_or(str::is_empty) {
             return Err(Box::new(Error::Config("`bootstrap.servers` is missing".to_owned())));
         }
+        clients::refuse_unresolvable(config.get("bootstrap.servers").unwrap_or_default())?;
         let directory = StateDirectory::open(&config)?;
         let engine = LsmEngine::new(LsmOptions::default())?;
         let host = config.get("application.server").filter(|server| !server.is_empty());
@@ -371,6 +380,7 @@ impl KafkaStreams {
             state_listener: Mutex::default(),
             uncaught: Mutex::default(),
             setup: Mutex::default(),
+            preparing: Mutex::default(),
             closing: AtomicBool::new(false),
             threads: watch::Sender::default(),
             managers: Mutex::default(),

@@ -403,7 +403,7 @@ fn missing(topology: &Topology, seed: u64, ordered: bool, one_broker: bool) -> R
     expected.difference(&results(&model)).cloned().collect()
 }
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 
 fn lost(topology: &Topology, ordered: bool, one_broker: bool) -> usize {
     let lost = (0..SEEDS).filter(|seed| {

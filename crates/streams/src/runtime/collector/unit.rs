@@ -107,6 +107,12 @@ impl Unit {
         self.until_flush.bytes.len() >= MUCH
     }
 
+    /// Forgets what was kept.
+    pub(super) fn clear(&mut self) {
+        self.of_unit = Lot::default();
+        self.until_flush = Lot::default();
+    }
+
     pub(super) fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
         self.changelogs.iter().map(|changelog| &changelog.topic)
     }

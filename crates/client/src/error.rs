@@ -119,6 +119,15 @@ pub enum ClientError {
         /// Its value, in bytes.
         limit: usize,
     },
+    /// Records of a topic that is [held back](crate::Producer::hold_back) did not go: one that was given with them or before
+    /// them has failed, or no barrier followed them.
+    #[error("records of {topic}-{partition} are held back: what they follow has failed or is not ended by a barrier")]
+    HeldBack {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+    },
     /// A batch of records cannot be built or read.
     #[error("record batch: {reason}")]
     Records {

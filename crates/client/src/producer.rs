@@ -9,7 +9,10 @@ mod batch;
 mod buffer_pool;
 mod delivery;
 mod io;
+mod lane;
+mod observe;
 mod partitioner;
+mod pending;
 mod record;
 mod sender;
 mod sticky;
@@ -29,11 +32,9 @@ pub use vltava_protocol::record::{HeaderView, partition_for_key};
 use crate::config::ProducerConfig;
 use crate::error::ClientError;
 use crate::net::{Cluster, PartitionMetadata};
-use accumulator::{
-    Accumulator, AccumulatorSettings, Appended, ByCallback, ByDelivery, ByDeliveryAndTag, ByFlush, ByTag, Observe,
-    PartitionQueue, TopicQueues,
-};
+use accumulator::{Accumulator, AccumulatorSettings, Appended, PartitionQueue, TopicQueues};
 use io::Wake;
+use observe::{ByCallback, ByDelivery, ByDeliveryAndTag, ByFlush, ByTag, Observe};
 use sender::{Sender, SenderSettings};
 
 /// Sends records to a Kafka cluster. Thread-safe and cheap to clone; all clones are one producer.
@@ -134,6 +135,7 @@ impl Producer {
         let accumulator = Arc::new(Accumulator::new(AccumulatorSettings {
             batch_size: config.batch_size,
             buffer_memory: config.buffer_memory,
+            max_request_size: config.max_request_size,
             codec: config.codec,
             adaptive_partitioning: config.adaptive_partitioning,
         }));
@@ -302,7 +304,7 @@ impl Producer {
     /// Learns of a topic's partitions.
     async fn adopt_topic(&self, topic: &str) -> Result<(), ClientError> {
         let metadata = self.inner.cluster.topic(topic).await?;
-        self.inner.accumulator.set_partitions(&metadata.name, metadata.partitions.len());
+        self.inner.accumulator.adopt(&metadata);
         Ok(())
     }
 
@@ -387,29 +389,70 @@ impl Producer {
         Ok(())
     }
 
-    /// Sends everything that was given before at once and waits until each record has its fate.
+    /// Sends everything that was given before at once and waits until each record has its fate and every callback has run.
+    /// What is [held back](Self::hold_back) goes behind the rest; end the unit of work with a [`barrier`](Self::barrier)
+    /// before.
     ///
     /// Cancel-safe.
     ///
     /// # Errors
     /// The first failure of a record sent by [`send_nowait`](Self::send_nowait) since the last flush: those of other
-    /// records are their futures' and callbacks'.
+    /// records are their futures' and callbacks'. [`ClientError::HeldBack`] if records stay held back, behind one that
+    /// failed or for want of a barrier. [`ClientError::Closed`] if the producer's runtime has ended.
     pub async fn flush(&self) -> Result<(), ClientError> {
         let accumulator = &self.inner.accumulator;
         let guard = accumulator.begin_flush();
         self.inner.wake.wake();
-        for batch in accumulator.incomplete() {
-            batch.settled().await;
-        }
+        let mut ended = self.inner.wake.ended.subscribe();
+        let over = tokio::select! {
+            over = accumulator.all_over() => over,
+            _ = ended.wait_for(|ended| *ended) => if accumulator.pending.is_empty() { Ok(()) } else { Err(ClientError::Closed) },
+        };
         drop(guard);
         match accumulator.take_unobserved_failure() {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => over,
         }
     }
 
+    /// From now on the topic's records are *held back*: one goes to its broker only when every record of a topic that is not
+    /// held back, given before the [`barrier`](Self::barrier) that follows it, is acknowledged, on whatever broker that is.
+    /// For records that say what was done, such as a changelog's, which must never be there without the results.
+    ///
+    /// Call it before the topic's first record. Records of topics that are held back keep their order among each other as
+    /// others do. `delivery.timeout.ms` counts from the moment at which they may go. When they take all of `buffer.memory`
+    /// and a record waits for room, they are let go as if there were a barrier, with a warning: the memory has to hold what is
+    /// written between two barriers.
+    pub fn hold_back(&self, topic: &str) {
+        self.inner.accumulator.hold_back(topic);
+    }
+
+    /// Ends a unit of work: what was [held back](Self::hold_back) up to now may go as soon as everything else that was given
+    /// up to now is acknowledged. Waits for nothing and costs nanoseconds, so that it may follow every record that is
+    /// processed. It counts for the whole producer, so that its clones must not give the records of one unit beside another.
+    ///
+    /// A record that has failed for good keeps held back what was given with it and later. The next barrier that is called
+    /// when the failure is known, that is, after [`take_failed`](Self::take_failed) or [`flush`](Self::flush) told it where
+    /// they tell it, accepts the failure and lets go what was held back. Who cannot accept it calls
+    /// [`discard_held`](Self::discard_held) instead, or closes the producer.
+    #[inline]
+    pub fn barrier(&self) {
+        if self.inner.accumulator.barrier() {
+            self.inner.wake.wake();
+        }
+    }
+
+    /// Gives up the records of a partition that are [held back](Self::hold_back) and may not go yet: they fail with
+    /// [`ClientError::HeldBack`]. How many that are.
+    pub fn discard_held(&self, topic: &str, partition: i32) -> usize {
+        let count = self.inner.accumulator.discard_held(topic, partition);
+        self.inner.wake.wake();
+        count
+    }
+
     /// Takes no more records, sends what is buffered, and closes the connections. Records that are not acknowledged after
-    /// `timeout` fail with [`ClientError::Closed`].
+    /// `timeout` fail with [`ClientError::Closed`]; those that are [held back](Self::hold_back) for want of a barrier, or
+    /// behind a failure, with [`ClientError::HeldBack`].
     ///
     /// Closes all clones. Closing again waits again.
     ///
@@ -435,7 +478,7 @@ impl Producer {
     /// [`ClientError::Broker`] with the topic's error, [`ClientError::NoBrokerAvailable`].
     pub async fn partitions_for(&self, topic: &str) -> Result<Vec<PartitionMetadata>, ClientError> {
         let metadata = self.inner.cluster.topic(topic).await?;
-        self.inner.accumulator.set_partitions(&metadata.name, metadata.partitions.len());
+        self.inner.accumulator.adopt(&metadata);
         Ok(metadata.partitions.clone())
     }
 

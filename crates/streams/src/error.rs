@@ -1,6 +1,6 @@
 //! The one error of this crate.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use vltava_client::ClientError;
 
@@ -143,6 +143,16 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// The files of a store on disk are damaged. A store that has a changelog is restored from it, at once where this
+    /// shows while the application runs. Kafka's `TaskCorruptedException`.
+    CorruptedStore {
+        /// The store.
+        store: String,
+        /// Its directory.
+        path: PathBuf,
+        /// How the damage shows.
+        message: String,
+    },
     /// A store cannot be queried now: its thread is starting or rebalancing, or no partition of it is on this instance,
     /// or it is of another kind. Kafka's `InvalidStateStoreException`.
     InvalidStateStore(String),
@@ -195,9 +205,22 @@ impl Error {
         !of_a_query && !matches!(self, Error::User { .. })
     }
 
-    /// Whether a handler has already had its say, so that the nodes above do not ask again.
+    /// Whether a handler has already had its say, or must not have one, so that the nodes above do not ask again.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(self, Error::Processing { .. } | Error::Flush { .. } | Error::Production { .. } | Error::Internal(_))
+        let settled = matches!(
+            self,
+            Error::Processing { .. } | Error::Flush { .. } | Error::Production { .. } | Error::Internal(_)
+        );
+        settled || self.is_corrupted_store()
+    }
+
+    /// Whether damaged files of a store are behind this: its task begins anew.
+    pub(crate) fn is_corrupted_store(&self) -> bool {
+        match self {
+            Error::CorruptedStore { .. } => true,
+            Error::Processing { source, .. } | Error::Flush { source, .. } => source.is_corrupted_store(),
+            _ => false,
+        }
     }
 
     pub(crate) fn topology(message: impl Into<String>) -> Box<Self> {
@@ -257,6 +280,9 @@ impl fmt::Display for Error {
             ),
             Error::MissingSourceTopic { topics } => write!(f, "missing source topics: {}", topics.join(", ")),
             Error::Store { store, message } => write!(f, "store {store}: {message}"),
+            Error::CorruptedStore { store, path, message } => {
+                write!(f, "the files of store {store} in {} are damaged: {message}", path.display())
+            }
             Error::InvalidStateStore(m)
             | Error::InvalidStateStorePartition(m)
             | Error::UnknownStateStore(m)

@@ -1,8 +1,10 @@
 //! State stores at the level of bytes: the engines behind the typed stores of [`crate::store`].
 
+mod format;
 mod in_memory;
 mod lru;
 mod lsm;
+mod on_disk;
 mod plain_adapter;
 mod segmented;
 mod shared;
@@ -13,9 +15,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+pub(crate) use format::{KeyFormat, StoreFormat, ValueFormat};
 pub use in_memory::InMemoryKeyValueStore;
 pub use lru::LruKeyValueStore;
 pub use lsm::{LsmEngine, LsmKeyValueStore, LsmOptions};
+pub(crate) use on_disk::RestoredFrom;
 pub(crate) use plain_adapter::PlainAdapter;
 pub use segmented::{InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, SegmentedBytesStore, TimeRange};
 pub use shared::GlobalStores;
@@ -133,6 +137,23 @@ pub trait KeyValueBytesStore: Send + Sync {
     /// If the engine cannot read.
     fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
         Ok(None)
+    }
+
+    /// Whether more than its share of memory is taken by what was put since the last
+    /// [`commit`](KeyValueBytesStore::commit): one is wanted now, for nothing else makes room.
+    fn needs_commit(&self) -> bool {
+        false
+    }
+
+    /// Deletes all entries, and forgets the offsets that were committed.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn clear(&mut self) -> Result<()> {
+        for entry in self.all(Order::Forward)? {
+            self.put(&entry?.0, None)?;
+        }
+        Ok(())
     }
 
     /// Closes the engine; what was not committed may be lost.

@@ -9,6 +9,8 @@ mod core;
 mod join_buffer;
 mod key_value;
 mod merge;
+#[cfg(test)]
+mod on_disk_tests;
 mod outer_join;
 mod own;
 mod session;
@@ -199,6 +201,12 @@ pub(crate) trait AnyStore: Any + Send {
         self.restore(key, value, timestamp)
     }
     fn persistent(&self) -> bool;
+    /// Whether only a commit makes room for more.
+    fn needs_commit(&self) -> bool {
+        false
+    }
+    /// Forgets everything, offsets too: it will be restored from the beginning.
+    fn clear(&mut self) -> Result<()>;
     fn close(&mut self) -> Result<()>;
     /// The engine's entries, of a store whose types are not the application's.
     fn raw_entries(&self) -> Option<Result<Vec<(bytes::Bytes, bytes::Bytes)>>> {
@@ -220,6 +228,8 @@ pub(crate) struct StoreInit<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreKind {
     KeyValue,
+    /// What `suppress` holds back: in memory, and in its changelog as of a commit.
+    Buffer,
     /// Window and session stores, with their retention in ms.
     Window {
         retention: i64,

@@ -26,7 +26,7 @@ pub use extractor::{
 };
 use global::open_global_stores;
 pub(crate) use global::{GlobalTask, GlobalTaskOptions, read_global_stores};
-pub(crate) use guard::{guarded, panicked};
+pub(crate) use guard::{guarded, panic_message, panicked};
 use instantiate::make_stores;
 pub(crate) use instantiate::{Instantiation, resolve_serde};
 pub(crate) use node::{Children, FnNode, Process};
@@ -259,7 +259,8 @@ impl Task {
         self.group.has_records()
     }
 
-    /// Processes the record with the smallest timestamp to its end. False if there is none that may be processed yet.
+    /// Processes the record with the smallest timestamp to its end, and runs the stream-time punctuations that are due by
+    /// then. False if there is no record that may be processed yet.
     ///
     /// # Errors
     /// If application code fails and the processing handler chooses to fail; the task is of no further use then.
@@ -281,18 +282,12 @@ impl Task {
             }
         }
         self.consumed.insert(taken.queue, taken.offset + 1);
-        Ok(true)
-    }
-
-    /// Runs the stream-time punctuations that are due. Whether there were any.
-    ///
-    /// # Errors
-    /// As [`process`](Self::process).
-    pub fn maybe_punctuate_stream_time(&mut self) -> Result<bool> {
-        match self.ctx.rt.stream_time {
-            -1 => Ok(false),
-            now => self.punctuate(PunctuationType::StreamTime, now),
+        let time = self.ctx.rt.stream_time;
+        if self.ctx.rt.punctuations.is_due(PunctuationType::StreamTime, time) {
+            self.punctuate(PunctuationType::StreamTime, time)?;
         }
+        self.ctx.rt.collector.end_unit(false)?;
+        Ok(true)
     }
 
     /// Runs the wall-clock punctuations that are due. Whether there were any.
@@ -314,6 +309,9 @@ impl Task {
             self.ctx.forward_evicted()?;
             self.ctx.rt.punctuations.again(kind, id, time, now);
         }
+        if any {
+            self.ctx.rt.collector.end_unit(false)?;
+        }
         Ok(any)
     }
 
@@ -322,6 +320,14 @@ impl Task {
     /// # Errors
     /// As [`process`](Self::process).
     pub fn flush(&mut self) -> Result<()> {
+        self.ctx.rt.is_flushing = true;
+        let flushed = self.flush_stores();
+        self.ctx.rt.is_flushing = false;
+        flushed?;
+        self.ctx.rt.collector.end_unit(true)
+    }
+
+    fn flush_stores(&mut self) -> Result<()> {
         for at in 0..self.store_order.len() {
             let store = self.store_order.get(at).and_then(|id| self.ctx.stores.get_mut(*id)).and_then(Option::as_mut);
             let Some(store) = store else { continue };
@@ -433,6 +439,14 @@ impl Task {
         }
     }
 
+    /// Empties a store that is not of use: it will be restored from the beginning of its changelog.
+    ///
+    /// # Errors
+    /// If its engine cannot write, or cannot be emptied.
+    pub fn clear_store(&mut self, store: &str) -> Result<()> {
+        self.own_stores_mut().filter(|place| place.name() == store).try_for_each(|place| place.clear())
+    }
+
     /// A store has all of its changelog before `offset`; after a crash it goes on from there. Also bounds what an engine
     /// holds in memory during a long restoration.
     ///
@@ -442,10 +456,20 @@ impl Task {
         self.own_stores_mut().filter(|place| place.name() == store).try_for_each(|place| place.commit(Some(offset)))
     }
 
-    /// Whether a processor has asked for a commit since the last one.
+    /// Whether a commit is wanted before its time: a processor has asked for one since the last one, or a store
+    /// [needs it](Self::needs_commit).
     #[must_use]
     pub fn commit_requested(&self) -> bool {
-        self.ctx.rt.commit_requested
+        self.ctx.rt.commit_requested || self.needs_commit()
+    }
+
+    /// Whether a store holds as much in memory as it should before a commit. A store on disk keeps what was put since the
+    /// last one in memory, so that its files are always as of some commit; this bounds it, whatever
+    /// `commit.interval.ms` is (as `statestore.uncommitted.max.bytes` of KIP-892).
+    #[must_use]
+    pub fn needs_commit(&self) -> bool {
+        let stores = self.store_order.iter().filter_map(|id| self.ctx.stores.get(*id)?.as_ref());
+        self.ctx.rt.collector.needs_commit() || stores.into_iter().any(|store| store.needs_commit())
     }
 
     /// The greatest timestamp processed so far, in ms since the epoch; -1 before the first record.

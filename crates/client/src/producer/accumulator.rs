@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
@@ -14,17 +14,22 @@ use vltava_protocol::record::{Codec, Compression, CompressionRatioEstimator, Rec
 
 use super::batch::Batch;
 use super::buffer_pool::BufferPool;
-use super::delivery::{BatchCompletion, Callback, Delivery, Outcome};
+use super::delivery::{BatchCompletion, Outcome};
+use super::lane::{Lane, Lanes, NOWHERE};
+use super::observe::Observe;
+use super::pending::Pending;
 use super::record::ProducerRecord;
 use super::sticky::StickyPartition;
-use super::tags::{FailedRecord, RecordTag};
+use super::tags::FailedRecord;
 use crate::error::ClientError;
+use crate::net::TopicMetadata;
 
 /// What the accumulator needs of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AccumulatorSettings {
     pub(crate) batch_size: usize,
     pub(crate) buffer_memory: usize,
+    pub(crate) max_request_size: usize,
     pub(crate) codec: Codec,
     pub(crate) adaptive_partitioning: bool,
 }
@@ -37,7 +42,10 @@ pub(crate) struct Accumulator {
     topics: RwLock<HashMap<Arc<str>, Arc<TopicQueues>, RandomState>>,
     /// Partitions that got a record since the sender looked.
     activated: Mutex<Vec<Arc<PartitionQueue>>>,
-    incomplete: Mutex<HashSet<ByAddress, RandomState>>,
+    pub(crate) pending: Pending,
+    lanes: Lanes,
+    /// Topics that are held back.
+    held: Mutex<HashSet<Arc<str>, RandomState>>,
     flushing: AtomicUsize,
     closed: AtomicBool,
     next_id: AtomicU64,
@@ -51,7 +59,6 @@ pub(crate) struct Accumulator {
 /// The queues of one topic.
 #[derive(Debug)]
 pub(crate) struct TopicQueues {
-    pub(crate) name: Arc<str>,
     pub(crate) partitions: Vec<Arc<PartitionQueue>>,
     pub(crate) sticky: Arc<StickyPartition>,
 }
@@ -67,34 +74,21 @@ pub(crate) struct PartitionQueue {
     pub(crate) waiting: AtomicU32,
     /// Whether records without a key may come here.
     pub(crate) available: AtomicBool,
+    /// Who leads it, as far as its lane knows.
+    node: AtomicI32,
+    is_held: AtomicBool,
     queue: Mutex<Queue>,
     ratio: Arc<Mutex<CompressionRatioEstimator>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     /// The last one is written to.
     batches: VecDeque<Batch>,
     /// Whether the sender knows that there is something.
     is_active: bool,
-}
-
-/// A batch's completion, as a member of a set.
-#[derive(Debug, Clone)]
-struct ByAddress(Arc<BatchCompletion>);
-
-impl PartialEq for ByAddress {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for ByAddress {}
-
-impl std::hash::Hash for ByAddress {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.0).hash(state);
-    }
+    /// With which other partitions' batches they may go.
+    lane: Arc<Lane>,
 }
 
 /// What became of a record.
@@ -105,82 +99,16 @@ pub(crate) enum Appended<O: Observe> {
     NeedsMemory { size: usize, observe: O },
 }
 
-/// How a record's sender wants to hear of it.
-pub(crate) trait Observe {
-    /// What he gets.
-    type Tag;
-    /// Makes it for the record with this index of the batch.
-    fn observe(self, batch: &mut Batch, index: u32, timestamp: i64) -> Self::Tag;
-}
-
-/// By a future.
-pub(crate) struct ByDelivery;
-
-impl Observe for ByDelivery {
-    type Tag = Delivery;
-
-    #[inline]
-    fn observe(self, batch: &mut Batch, index: u32, timestamp: i64) -> Delivery {
-        Delivery::new(Arc::clone(&batch.completion), index, timestamp)
-    }
-}
-
-/// Not at all.
-pub(crate) struct ByFlush;
-
-impl Observe for ByFlush {
-    type Tag = ();
-
-    #[inline]
-    fn observe(self, batch: &mut Batch, _: u32, _: i64) {
-        batch.completion.set_unobserved();
-    }
-}
-
-/// By a call.
-pub(crate) struct ByCallback(pub(crate) Callback);
-
-impl Observe for ByCallback {
-    type Tag = ();
-
-    fn observe(self, batch: &mut Batch, index: u32, timestamp: i64) {
-        batch.completion.add_callback(index, timestamp, self.0);
-    }
-}
-
-/// If it fails: with this tag.
-pub(crate) struct ByTag(pub(crate) RecordTag);
-
-impl Observe for ByTag {
-    type Tag = ();
-
-    #[inline]
-    fn observe(self, batch: &mut Batch, index: u32, _: i64) {
-        batch.tags.push(index, self.0);
-    }
-}
-
-/// By a future, and with this tag if it fails.
-pub(crate) struct ByDeliveryAndTag(pub(crate) RecordTag);
-
-impl Observe for ByDeliveryAndTag {
-    type Tag = Delivery;
-
-    #[inline]
-    fn observe(self, batch: &mut Batch, index: u32, timestamp: i64) -> Delivery {
-        batch.tags.push(index, self.0);
-        Delivery::new(Arc::clone(&batch.completion), index, timestamp)
-    }
-}
-
 impl Accumulator {
     pub(crate) fn new(settings: AccumulatorSettings) -> Self {
         Self {
             memory: BufferPool::new(settings.buffer_memory, settings.batch_size),
             settings,
+            lanes: Lanes::new(settings.max_request_size),
             topics: RwLock::default(),
             activated: Mutex::default(),
-            incomplete: Mutex::default(),
+            pending: Pending::default(),
+            held: Mutex::default(),
             flushing: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             next_id: AtomicU64::new(0),
@@ -200,8 +128,8 @@ impl Accumulator {
         self.topics.read().get(topic).map(|queues| use_topic(queues))
     }
 
-    pub(crate) fn topic_names(&self) -> Vec<(Arc<str>, usize)> {
-        self.topics.read().values().map(|topic| (Arc::clone(&topic.name), topic.partitions.len())).collect()
+    pub(crate) fn topic_names(&self) -> Vec<Arc<str>> {
+        self.topics.read().keys().map(Arc::clone).collect()
     }
 
     /// Makes queues for a topic, or more of them when it has got more partitions.
@@ -221,6 +149,7 @@ impl Accumulator {
                 (Vec::with_capacity(count), sticky, Arc::default())
             }
         };
+        let is_held = self.held.lock().contains(topic);
         for partition in partitions.len()..count {
             partitions.push(Arc::new(PartitionQueue {
                 id: self.next_id.fetch_add(1, Ordering::Relaxed),
@@ -228,11 +157,89 @@ impl Accumulator {
                 partition: i32::try_from(partition).unwrap_or(i32::MAX),
                 waiting: AtomicU32::new(0),
                 available: AtomicBool::new(true),
-                queue: Mutex::default(),
+                node: AtomicI32::new(NOWHERE),
+                is_held: AtomicBool::new(is_held),
+                queue: Mutex::new(Queue {
+                    batches: VecDeque::new(),
+                    is_active: false,
+                    lane: self.lanes.get(NOWHERE, is_held),
+                }),
                 ratio: Arc::clone(&ratio),
             }));
         }
-        topics.insert(Arc::clone(topic), Arc::new(TopicQueues { name: Arc::clone(topic), partitions, sticky }));
+        topics.insert(Arc::clone(topic), Arc::new(TopicQueues { partitions, sticky }));
+    }
+
+    /// Takes in a topic's partitions and their leaders: what one broker gets goes there in the order in which it was given.
+    pub(crate) fn adopt(&self, topic: &TopicMetadata) {
+        self.set_partitions(&topic.name, topic.partitions.len());
+        let Some(queues) = self.topics.read().get(&topic.name).map(Arc::clone) else { return };
+        for (queue, partition) in queues.partitions.iter().zip(&topic.partitions) {
+            if let Some(leader) = partition.leader {
+                self.assign(queue, leader);
+            }
+        }
+    }
+
+    /// Says who leads a partition.
+    pub(crate) fn assign(&self, queue: &PartitionQueue, node: i32) {
+        if queue.node.load(Ordering::Acquire) != node {
+            queue.change_lane(&self.lanes, Some(node), None);
+        }
+    }
+
+    /// From now on the records of a topic are held back.
+    pub(crate) fn hold_back(&self, topic: &str) {
+        self.pending.set_used();
+        if !self.held.lock().insert(Arc::from(topic)) {
+            return;
+        }
+        let Some(queues) = self.topics.read().get(topic).map(Arc::clone) else { return };
+        for queue in &queues.partitions {
+            queue.change_lane(&self.lanes, None, Some(true));
+        }
+    }
+
+    /// Ends a unit of work. Whether the sender has something to look at.
+    #[inline]
+    pub(crate) fn barrier(&self) -> bool {
+        if !self.pending.is_used() {
+            return false;
+        }
+        let is_awaited = self.pending.barrier();
+        // What is not told yet cannot be accepted.
+        let accepts = self.pending.has_failed()
+            && self.failed.lock().is_empty()
+            && self.unobserved_failure.lock().is_none()
+            && self.pending.accept_failures();
+        is_awaited || accepts
+    }
+
+    /// Gives up what is held back in a partition and may not go yet. How many records that are.
+    pub(crate) fn discard_held(&self, topic: &str, partition: i32) -> usize {
+        let queue = self.with_topic(topic, |topic| {
+            usize::try_from(partition).ok().and_then(|index| topic.partitions.get(index)).map(Arc::clone)
+        });
+        let Some(queue) = queue.flatten().filter(|queue| queue.is_held()) else { return 0 };
+        let mut count = 0;
+        // What follows a batch that may not go may not go either.
+        let released = self.pending.released_below();
+        while let Some(batch) = queue.pop_if(|batch| batch.completion.held_epoch() >= released) {
+            count += batch.count().unsigned_abs() as usize;
+            let error = ClientError::HeldBack { topic: Arc::clone(&queue.topic), partition };
+            self.finish(batch, Err(error));
+        }
+        count
+    }
+
+    /// Gives up everything that is held back and may not go yet.
+    pub(crate) fn discard_all_held(&self) {
+        for topic in self.held.lock().clone() {
+            let partitions = self.with_topic(&topic, |topic| topic.partitions.len()).unwrap_or(0);
+            for partition in 0..partitions {
+                self.discard_held(&topic, i32::try_from(partition).unwrap_or(i32::MAX));
+            }
+        }
     }
 
     /// Writes a record into the last batch of a partition, or a new one.
@@ -252,12 +259,20 @@ impl Accumulator {
         if self.closed.load(Ordering::Acquire) {
             return Err(ClientError::Closed);
         }
-        if let Some(batch) = queue.batches.back_mut()
+        let Queue { batches, lane, .. } = &mut *queue;
+        if let Some(batch) = batches.back_mut()
+            && batch.generation == lane.current()
             && let room = batch.reserved
             && let Some(builder) = batch.builder()
             && fits(builder, room, record, timestamp)
+            && let size = builder.estimated_size() + record.size_upper_bound()
+            && batch.is_charged(size, lane)
+            && let Some(builder) = batch.builder()
         {
             let index = write(builder, record, timestamp)?;
+            if target.is_held() {
+                batch.completion.set_held_epoch(self.pending.epoch_of_held());
+            }
             let tag = observe.observe(batch, index, timestamp);
             return Ok(Appended::Done { tag, is_batch_start: false, wake: false });
         }
@@ -306,9 +321,15 @@ impl Accumulator {
                 return Err(error);
             }
         };
-        let completion = Arc::new(BatchCompletion::new(Arc::clone(&target.topic), target.partition));
-        self.incomplete.lock().insert(ByAddress(Arc::clone(&completion)));
+        let is_held = target.is_held();
+        let epoch = (!is_held).then(|| self.pending.epoch());
+        let completion = Arc::new(BatchCompletion::new(Arc::clone(&target.topic), target.partition, epoch));
+        if is_held {
+            completion.set_held_epoch(self.pending.epoch_of_held());
+        }
+        self.pending.insert(&completion);
         let mut batch = Batch::new(builder, completion, now, reserved);
+        queue.enter_generation(&mut batch);
         let tag = observe.observe(&mut batch, index, timestamp);
         queue.batches.push_back(batch);
         target.waiting.store(u32::try_from(queue.batches.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -349,24 +370,31 @@ impl Accumulator {
 
     /// Adds the completions of batches that were made of another one.
     pub(crate) fn add_incomplete(&self, completion: &Arc<BatchCompletion>) {
-        self.incomplete.lock().insert(ByAddress(Arc::clone(completion)));
+        self.pending.insert(completion);
     }
 
-    /// A batch is over: gives its memory back.
+    /// A batch is over: gives its memory back, and tells everybody.
+    ///
+    /// What went wrong is kept before anybody is told that the batch is over, and whoever waits for all of them is told
+    /// after all others: then he finds nothing untold.
     pub(crate) fn finish(&self, mut batch: Batch, outcome: Outcome) {
         if let Err(error) = &outcome {
             self.keep_failed(&mut batch, error);
         }
-        self.incomplete.lock().remove(&ByAddress(Arc::clone(&batch.completion)));
         let reserved = batch.reserved;
         let completion = Arc::clone(&batch.completion);
         if let Some(bytes) = batch.into_bytes() {
             self.memory.recycle(bytes);
         }
         self.memory.release(reserved);
-        if let Some(error) = completion.complete(outcome) {
-            self.unobserved_failure.lock().get_or_insert(error);
+        if let Err(error) = &outcome
+            && completion.is_unobserved()
+        {
+            self.unobserved_failure.lock().get_or_insert_with(|| error.clone());
         }
+        completion.tell(&outcome);
+        self.pending.remove(&completion, outcome.is_err());
+        completion.settle();
     }
 
     /// Keeps those records of a batch that have a tag for [`take_failed`](Self::take_failed).
@@ -406,16 +434,35 @@ impl Accumulator {
 
     /// A batch was replaced by its parts, which keep its memory.
     pub(crate) fn replaced(&self, completion: &Arc<BatchCompletion>) {
-        self.incomplete.lock().remove(&ByAddress(Arc::clone(completion)));
+        self.pending.remove(completion, false);
     }
 
-    /// All batches that are not over.
-    pub(crate) fn incomplete(&self) -> Vec<Arc<BatchCompletion>> {
-        self.incomplete.lock().iter().map(|one| Arc::clone(&one.0)).collect()
+    /// Waits until all batches are over that are open now, what is held back last.
+    pub(crate) async fn all_over(&self) -> Result<(), ClientError> {
+        let (open, held): (Vec<_>, Vec<_>) = self.pending.all().into_iter().partition(|batch| batch.epoch().is_some());
+        for batch in open {
+            batch.settled().await;
+        }
+        for batch in held {
+            self.held_over(&batch).await?;
+        }
+        Ok(())
     }
 
-    pub(crate) fn has_incomplete(&self) -> bool {
-        !self.incomplete.lock().is_empty()
+    async fn held_over(&self, batch: &Arc<BatchCompletion>) -> Result<(), ClientError> {
+        loop {
+            let stuck = self.pending.stuck.notified();
+            tokio::pin!(stuck);
+            stuck.as_mut().enable();
+            if self.pending.is_stuck(batch.held_epoch()) && !batch.is_settled() {
+                let (topic, partition) = batch.place();
+                return Err(ClientError::HeldBack { topic: Arc::clone(topic), partition });
+            }
+            tokio::select! {
+                () = batch.settled() => return Ok(()),
+                () = stuck => {}
+            }
+        }
     }
 
     /// Takes the first failure of a record that nobody waited for.
@@ -463,33 +510,100 @@ pub(crate) struct Head {
     pub(crate) is_full: bool,
     /// Size in bytes, as far as it is known.
     pub(crate) size: usize,
+    /// With which others it goes.
+    pub(crate) generation: u64,
+    /// If it is held back: the epoch of its last record.
+    pub(crate) held_epoch: Option<u64>,
 }
 
 impl PartitionQueue {
-    /// The first batch; `None` lets the sender forget the partition until it is activated again.
-    pub(crate) fn head(&self) -> Option<Head> {
-        let mut queue = self.queue.lock();
-        let more = queue.batches.len() > 1;
-        match queue.batches.front() {
-            Some(batch) => Some(Head { created: batch.created, is_full: more || batch.is_full(), size: batch.size() }),
-            None => {
-                queue.is_active = false;
-                None
-            }
-        }
+    /// The first batch.
+    pub(crate) fn peek(&self) -> Option<Head> {
+        self.queue.lock().head(self.is_held())
     }
 
-    /// Whether there is a batch. Changes nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.lock().batches.is_empty()
+    /// Whether there is no batch: then the sender may forget the partition until it is activated again.
+    pub(crate) fn is_done(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let is_done = queue.batches.is_empty();
+        queue.is_active &= !is_done;
+        is_done
+    }
+
+    /// Whether its topic is held back.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
+    }
+
+    /// Under another leader, or held back from now on.
+    fn change_lane(&self, lanes: &Lanes, node: Option<i32>, is_held: Option<bool>) {
+        let mut queue = self.queue.lock();
+        let node = node.unwrap_or_else(|| self.node.load(Ordering::Acquire));
+        let is_held = is_held.unwrap_or_else(|| self.is_held());
+        self.node.store(node, Ordering::Release);
+        self.is_held.store(is_held, Ordering::Release);
+        let lane = lanes.get(node, is_held);
+        if !queue.batches.is_empty() {
+            // What comes to the new broker later is of a later generation than what is here.
+            lane.close(lane.current());
+        }
+        queue.lane = lane;
+    }
+
+    /// Ends the generation if records still go into it.
+    pub(crate) fn close(&self, generation: u64) {
+        let lane = Arc::clone(&self.queue.lock().lane);
+        lane.close(generation);
     }
 
     /// Takes the first batch.
     pub(crate) fn pop(&self) -> Option<Batch> {
+        self.pop_if(|_| true)
+    }
+
+    /// Takes the first batch if it is of this generation, and is not held back longer than to an epoch below `released`.
+    pub(crate) fn pop_released(&self, generation: u64, released: u64) -> Option<Batch> {
+        let is_held = self.is_held();
+        self.pop_if(|batch| batch.generation == generation && (!is_held || batch.completion.held_epoch() < released))
+    }
+
+    fn pop_if(&self, is_meant: impl FnOnce(&Batch) -> bool) -> Option<Batch> {
         let mut queue = self.queue.lock();
+        if !queue.batches.front().is_some_and(is_meant) {
+            return None;
+        }
         let batch = queue.batches.pop_front();
         self.waiting.store(u32::try_from(queue.batches.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         batch
+    }
+}
+
+impl Queue {
+    fn head(&self, is_held: bool) -> Option<Head> {
+        let first = self.batches.front()?;
+        let more = self.batches.len() > 1;
+        Some(Head {
+            created: first.created,
+            is_full: more || first.is_full() || first.generation != self.lane.current(),
+            size: first.size(),
+            generation: first.generation,
+            held_epoch: is_held.then(|| first.completion.held_epoch()),
+        })
+    }
+
+    /// Puts a new batch into a generation in which the partition has none.
+    fn enter_generation(&self, batch: &mut Batch) {
+        let size = batch.size();
+        batch.charged = size;
+        batch.generation = loop {
+            let current = self.lane.current();
+            if self.batches.back().is_some_and(|last| last.generation == current) {
+                self.lane.close(current);
+            } else if self.lane.charge(current, size) {
+                break current;
+            }
+        };
     }
 }
 

@@ -9,6 +9,7 @@ use vltava_protocol::record::{
 };
 
 use super::delivery::BatchCompletion;
+use super::lane::Lane;
 use super::tags::Tags;
 use crate::error::ClientError;
 
@@ -29,6 +30,10 @@ pub(crate) struct Batch {
     pub(crate) reserved: usize,
     /// Its place among the batches of its partition, given when it is first sent.
     pub(crate) order: u64,
+    /// With which batches of other partitions it goes: see [`Lane`].
+    pub(crate) generation: u64,
+    /// How many bytes of the generation are counted as its.
+    pub(crate) charged: usize,
     count: i32,
     /// Before compression, with the header.
     uncompressed_size: usize,
@@ -57,6 +62,8 @@ impl Batch {
             retry_at: None,
             reserved,
             order: 0,
+            generation: 0,
+            charged: 0,
             count: 0,
             uncompressed_size: 0,
             is_part: false,
@@ -70,6 +77,26 @@ impl Batch {
             Contents::Open(builder) => Some(builder),
             Contents::Sealed { .. } => None,
         }
+    }
+
+    /// Whether the generation has room for it when it has grown to `size`, which is then counted. Few of many calls count:
+    /// it takes a quarter more than it has at once.
+    #[inline]
+    pub(crate) fn is_charged(&mut self, size: usize, lane: &Lane) -> bool {
+        if size <= self.charged {
+            return true;
+        }
+        let more = (size - self.charged).max(self.charged / 4);
+        let fits = lane.charge(self.generation, more);
+        if fits {
+            self.charged += more;
+        }
+        fits
+    }
+
+    /// Whether it was cut out of a larger one.
+    pub(crate) fn is_part(&self) -> bool {
+        self.is_part
     }
 
     /// Whether it has reached `batch.size`.
@@ -146,7 +173,8 @@ impl Batch {
         let mut start = 0;
         let mut tags = self.tags.iter().peekable();
         for builder in builders {
-            let completion = Arc::new(BatchCompletion::new(Arc::clone(topic), partition));
+            let completion = Arc::new(BatchCompletion::new(Arc::clone(topic), partition, self.completion.epoch()));
+            completion.set_held_epoch(self.completion.held_epoch());
             starts.push((start, Arc::clone(&completion)));
             let end = start + builder.count().unsigned_abs();
             let mut part = Self::new(builder, completion, self.created, 0);
@@ -156,6 +184,7 @@ impl Batch {
             start = end;
             part.attempts = self.attempts;
             part.is_part = true;
+            part.generation = self.generation;
             parts.push(part);
         }
         if let Some(first) = parts.first_mut() {

@@ -1,7 +1,8 @@
 //! What becomes of a batch, shared by all who wait for one of its records.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
@@ -29,6 +30,10 @@ pub(crate) type Outcome = Result<Written, ClientError>;
 pub(crate) struct BatchCompletion {
     topic: Arc<str>,
     partition: i32,
+    /// When it was opened, see [`Pending`](super::pending::Pending); `None` if it is held back.
+    epoch: Option<u64>,
+    /// If it is held back: the epoch of its last record.
+    held_epoch: AtomicU64,
     /// Set once, under the lock of `state`; read without it.
     end: OnceLock<End>,
     /// Some record was sent without anybody to tell.
@@ -38,7 +43,11 @@ pub(crate) struct BatchCompletion {
 
 #[derive(Default)]
 struct State {
-    wakers: Vec<Option<Waker>>,
+    /// Those who wait for a record.
+    wakers: Vec<Waiting>,
+    /// Those who wait until nothing of the batch is open any more.
+    settled: Vec<Waiting>,
+    is_settled: bool,
     callbacks: Vec<(u32, i64, Callback)>,
 }
 
@@ -56,8 +65,35 @@ impl std::fmt::Debug for State {
 }
 
 impl BatchCompletion {
-    pub(crate) fn new(topic: Arc<str>, partition: i32) -> Self {
-        Self { topic, partition, end: OnceLock::new(), unobserved: AtomicBool::new(false), state: Mutex::default() }
+    pub(crate) fn new(topic: Arc<str>, partition: i32, epoch: Option<u64>) -> Self {
+        let (end, unobserved) = (OnceLock::new(), AtomicBool::new(false));
+        Self { topic, partition, epoch, held_epoch: AtomicU64::new(0), end, unobserved, state: Mutex::default() }
+    }
+
+    /// The epoch of the last record, if the batch is held back.
+    pub(crate) fn held_epoch(&self) -> u64 {
+        self.held_epoch.load(Ordering::Acquire)
+    }
+
+    /// A record of this epoch came.
+    #[inline]
+    pub(crate) fn set_held_epoch(&self, epoch: u64) {
+        self.held_epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Whether everybody knows of it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state.lock().is_settled
+    }
+
+    /// The epoch in which it was opened; `None` if it is held back.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        self.epoch
+    }
+
+    /// Whether some record's sender will not look.
+    pub(crate) fn is_unobserved(&self) -> bool {
+        self.unobserved.load(Ordering::Acquire)
     }
 
     /// Some record's sender will not look.
@@ -78,21 +114,32 @@ impl BatchCompletion {
         (&self.topic, self.partition)
     }
 
-    /// Settles the batch. Only the first time counts. Gives the error if records were sent without anybody to tell.
-    pub(crate) fn complete(&self, outcome: Outcome) -> Option<ClientError> {
+    /// Tells everybody who waits for a record, callbacks first. Only the first time counts.
+    pub(crate) fn tell(&self, outcome: &Outcome) {
         let mut state = self.state.lock();
         if self.end.set(End::Known(outcome.clone())).is_err() {
-            return None;
+            return;
         }
-        let unobserved = self.unobserved.load(Ordering::Acquire).then(|| outcome.clone().err()).flatten();
         let wakers = std::mem::take(&mut state.wakers);
         let callbacks = std::mem::take(&mut state.callbacks);
         drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
         for (index, timestamp, callback) in callbacks {
-            callback(self.metadata(&outcome, index, timestamp));
+            let metadata = self.metadata(outcome, index, timestamp);
+            // A callback's mistake must not stop the producer.
+            if std::panic::catch_unwind(AssertUnwindSafe(|| callback(metadata))).is_err() {
+                tracing::error!(topic = %self.topic, partition = self.partition, "a callback of a record panicked");
+            }
         }
-        unobserved
+        wakers.into_iter().for_each(|one| one.waker.wake());
+    }
+
+    /// Lets those go who wait until nothing of the batch is open any more: everybody is told.
+    pub(crate) fn settle(&self) {
+        let mut state = self.state.lock();
+        state.is_settled = true;
+        let settled = std::mem::take(&mut state.settled);
+        drop(state);
+        settled.into_iter().for_each(|one| one.waker.wake());
     }
 
     /// Says that the records went into other batches: each takes over from its index on.
@@ -114,23 +161,24 @@ impl BatchCompletion {
                 part.add_callback(index, timestamp, callback);
             }
         }
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        wakers.into_iter().for_each(|one| one.waker.wake());
+        self.settle();
     }
 
-    /// Waits until every record of the batch has its fate, also those that went into other batches.
+    /// Waits until every record of the batch has its fate, also those that went into other batches, and everybody knows.
     pub(crate) async fn settled(self: &Arc<Self>) {
         let mut open = vec![Arc::clone(self)];
         while let Some(batch) = open.pop() {
             let mut slot = None;
             let end = std::future::poll_fn(|context| {
                 let mut state = batch.state.lock();
-                if let Some(end) = batch.end.get() {
-                    return Poll::Ready(end.clone());
+                if state.is_settled {
+                    return Poll::Ready(batch.end.get().cloned());
                 }
-                slot = Some(state.register(slot, context.waker()));
+                slot = Some(register(&mut state.settled, slot, context.waker()));
                 Poll::Pending
             });
-            if let End::Split(parts) = end.await {
+            if let Some(End::Split(parts)) = end.await {
                 open.extend(parts.iter().map(|(_, part)| Arc::clone(part)));
             }
         }
@@ -199,7 +247,7 @@ impl Future for Delivery {
                     let mut state = this.completion.state.lock();
                     // It may have been settled since; afterwards nobody is woken.
                     if this.completion.end.get().is_none() {
-                        this.slot = Some(state.register(this.slot, context.waker()));
+                        this.slot = Some(register(&mut state.wakers, this.slot, context.waker()));
                         return Poll::Pending;
                     }
                 }
@@ -208,23 +256,29 @@ impl Future for Delivery {
     }
 }
 
-impl State {
-    /// Remembers whom to wake, in the place of the last time if there is one.
-    fn register(&mut self, slot: Option<u32>, waker: &Waker) -> u32 {
-        let known = slot.and_then(|slot| Some((slot, self.wakers.get_mut(slot as usize)?)));
-        if let Some((slot, place)) = known {
-            if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                *place = Some(waker.clone());
-            }
+/// Somebody to wake.
+struct Waiting {
+    waker: Waker,
+    /// Whether several wait by it: then it is not one's own to change.
+    is_shared: bool,
+}
+
+/// Remembers whom to wake, in the place of the last time if there is one.
+fn register(waiting: &mut Vec<Waiting>, slot: Option<u32>, waker: &Waker) -> u32 {
+    if let Some((slot, known)) = slot.and_then(|slot| Some((slot, waiting.get_mut(slot as usize)?))) {
+        if known.waker.will_wake(waker) {
             return slot;
         }
-        // Many records of one batch are mostly awaited by one task.
-        if let Some(Some(last)) = self.wakers.last()
-            && last.will_wake(waker)
-        {
-            return self.wakers.len() as u32 - 1;
+        if !known.is_shared {
+            known.waker = waker.clone();
+            return slot;
         }
-        self.wakers.push(Some(waker.clone()));
-        self.wakers.len() as u32 - 1
     }
+    // Many records of one batch are mostly awaited by one task.
+    if let Some(last) = waiting.last_mut().filter(|last| last.waker.will_wake(waker)) {
+        last.is_shared = true;
+        return waiting.len() as u32 - 1;
+    }
+    waiting.push(Waiting { waker: waker.clone(), is_shared: false });
+    waiting.len() as u32 - 1
 }

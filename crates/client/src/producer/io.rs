@@ -90,7 +90,7 @@ pub(crate) async fn run(
         for effect in sender.poll(Instant::now(), &*snapshot) {
             shell.perform(effect, &snapshot);
         }
-        if shell.accumulator.is_closed() && sender.is_idle() && !shell.accumulator.has_incomplete() {
+        if shell.accumulator.is_closed() && sender.is_idle() && shell.accumulator.pending.is_empty() {
             break;
         }
         let deadline = sender.deadline();
@@ -134,14 +134,12 @@ impl Shell {
         }
     }
 
-    /// Topics may have got more partitions.
+    /// Topics may have got more partitions, and partitions other leaders.
     fn adopt_partitions(&self) {
         let snapshot = self.cluster.metadata();
-        for (name, known) in self.accumulator.topic_names() {
-            if let Some(topic) = snapshot.topic(&name)
-                && topic.partitions.len() > known
-            {
-                self.accumulator.set_partitions(&topic.name, topic.partitions.len());
+        for name in self.accumulator.topic_names() {
+            if let Some(topic) = snapshot.topic(&name) {
+                self.accumulator.adopt(topic);
             }
         }
     }

@@ -6,6 +6,7 @@
 //! begins a new epoch (KIP-98, KIP-360).
 
 mod outcome;
+mod request;
 mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +20,13 @@ use hashbrown::HashMap;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::record::Compressor;
 
-use super::accumulator::{Accumulator, Head, PartitionQueue};
+use super::accumulator::Accumulator;
 use super::batch::Batch;
 use crate::config::{Acks, exponential};
 use crate::error::ClientError;
 
 pub(crate) use outcome::PartitionOutcome;
+use request::Taken;
 pub(crate) use tracker::Identity;
 use tracker::Tracker;
 
@@ -120,14 +122,14 @@ pub(crate) struct Sender {
     requests: BTreeMap<u64, Request>,
     next_request: u64,
     next_order: u64,
-    /// With which active partition the next request begins, so that none starves.
-    rotation: usize,
     identity: Option<Identity>,
     init: Init,
     /// Partitions whose batches have to be numbered anew under a new epoch.
     rewrite: BTreeSet<u64>,
     refresh: BTreeSet<Arc<str>>,
     fatal: Option<ClientError>,
+    /// Said once that what is held back takes all memory.
+    has_warned: bool,
     deadline: Option<Instant>,
 }
 
@@ -151,12 +153,12 @@ impl Sender {
             requests: BTreeMap::new(),
             next_request: 0,
             next_order: 0,
-            rotation: 0,
             identity: None,
             init: Init::default(),
             rewrite: BTreeSet::new(),
             refresh: BTreeSet::new(),
             fatal: None,
+            has_warned: false,
             deadline: None,
         }
     }
@@ -172,6 +174,7 @@ impl Sender {
         }
         self.expire(now);
         self.settle_sequences();
+        self.give_up_held();
         self.drain(now, leaders, &mut effects);
         if self.needs_identity(now) {
             effects.push(Effect::InitProducerId);
@@ -214,68 +217,96 @@ impl Sender {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
 
-    /// Fills requests as long as a broker takes one and has a batch that is ready.
+    /// Fills requests as long as a broker takes one and has a batch that is due.
     fn drain(&mut self, now: Instant, leaders: &impl Leaders, effects: &mut Vec<Effect>) {
-        let ready = self.ready_by_node(now, leaders, effects);
-        self.rotation = self.rotation.wrapping_add(1);
-        for (node, mut partitions) in ready {
-            let start = self.rotation % partitions.len().max(1);
-            partitions.rotate_left(start);
-            while self.can_take(node) {
-                let Some(effect) = self.fill_request(now, node, &partitions) else { break };
-                effects.push(effect);
+        let lanes = self.lanes(now, leaders);
+        self.release_if_stuck();
+        let released = self.accumulator.pending.released_below();
+        let mut blocked = BTreeSet::new();
+        for (&(node, is_held), partitions) in &lanes {
+            while let Some(plan) = self.plan(now, node, is_held, partitions, released) {
+                self.connect(node, effects);
+                if !self.can_take(node) {
+                    blocked.insert(node);
+                    break;
+                }
+                let Taken::Some(effect) = self.fill_request(now, node, &plan, released) else { break };
+                effects.extend(effect);
             }
-            if self.has_ready(now, &partitions) {
-                self.nodes.entry(node).or_default().blocked_since.get_or_insert(now);
-            } else if let Some(node) = self.nodes.get_mut(&node) {
-                node.blocked_since = None;
+        }
+        for (node, _) in lanes.into_keys() {
+            let node = (node, self.nodes.entry(node).or_default());
+            if blocked.contains(&node.0) {
+                node.1.blocked_since.get_or_insert(now);
+            } else {
+                node.1.blocked_since = None;
             }
         }
     }
 
-    /// Whether a batch of one of the partitions could be sent if only the broker took it.
-    fn has_ready(&mut self, now: Instant, partitions: &[u64]) -> bool {
-        partitions.iter().any(|id| self.is_ready(now, *id))
+    /// Memory that is held back is not given back before the next barrier, and whoever waits for memory may be the one who
+    /// would set it.
+    fn release_if_stuck(&mut self) {
+        let pending = &self.accumulator.pending;
+        let is_stuck = pending.is_used()
+            && self.accumulator.memory.has_waiters()
+            && self.requests.is_empty()
+            && pending.has_held_since_barrier()
+            && !pending.has_open();
+        if is_stuck {
+            if !std::mem::replace(&mut self.has_warned, true) {
+                tracing::warn!(
+                    "`buffer.memory` is used up by records that are held back until the next barrier: they are let go \
+                     before it. Raise `buffer.memory` above what one unit of work writes"
+                );
+            }
+            pending.barrier();
+        }
+    }
+
+    /// After closing there will be no barrier any more.
+    fn give_up_held(&self) {
+        let pending = &self.accumulator.pending;
+        if self.accumulator.is_closed() && pending.is_used() && !pending.has_open() {
+            self.accumulator.discard_all_held();
+        }
+    }
+
+    fn connect(&mut self, node: i32, effects: &mut Vec<Effect>) {
+        let state = self.nodes.entry(node).or_default();
+        if state.link == Link::Down {
+            state.link = Link::Connecting;
+            effects.push(Effect::Connect(node));
+        }
     }
 
     fn can_take(&self, node: i32) -> bool {
         self.nodes.get(&node).is_some_and(|node| node.link == Link::Up && node.in_flight < self.settings.max_in_flight)
     }
 
-    /// The active partitions that have a batch to send now, by leader. Forgets partitions that have nothing.
-    fn ready_by_node(
-        &mut self,
-        now: Instant,
-        leaders: &impl Leaders,
-        effects: &mut Vec<Effect>,
-    ) -> BTreeMap<i32, Vec<u64>> {
-        let mut ready: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
+    /// The active partitions by leader, those that are held back apart. Forgets partitions that have nothing.
+    fn lanes(&mut self, now: Instant, leaders: &impl Leaders) -> BTreeMap<(i32, bool), Vec<u64>> {
+        let mut lanes: BTreeMap<(i32, bool), Vec<u64>> = BTreeMap::new();
         for id in std::mem::take(&mut self.active) {
             if self.forget_if_done(id) {
                 continue;
             }
             self.active.push(id);
-            let is_ready = self.is_ready(now, id);
             let Some(queue) = self.trackers.get(&id).map(|tracker| Arc::clone(&tracker.queue)) else { continue };
             let leader = leaders.leader(&queue.topic, queue.partition);
             queue.available.store(self.is_available(now, leader), Ordering::Relaxed);
             match leader {
-                Leader::Node(node) if is_ready => {
-                    let state = self.nodes.entry(node).or_default();
-                    if state.link == Link::Down {
-                        state.link = Link::Connecting;
-                        effects.push(Effect::Connect(node));
-                    }
-                    ready.entry(node).or_default().push(id);
+                Leader::Node(node) => {
+                    self.accumulator.assign(&queue, node);
+                    lanes.entry((node, queue.is_held())).or_default().push(id);
                 }
-                Leader::Node(_) => {}
                 Leader::Unknown => {
                     self.refresh.insert(Arc::clone(&queue.topic));
                 }
                 Leader::Refused(code) => self.refuse(id, &ClientError::broker(code)),
             }
         }
-        ready
+        lanes
     }
 
     /// Whether records without a key may go to a partition with this leader.
@@ -291,144 +322,9 @@ impl Sender {
     fn forget_if_done(&mut self, id: u64) -> bool {
         let Some(tracker) = self.trackers.get_mut(&id) else { return true };
         // The order matters: what comes after the queue was seen empty activates the partition anew.
-        let is_done = tracker.entries.is_empty() && tracker.queue.head().is_none();
+        let is_done = tracker.entries.is_empty() && tracker.queue.is_done();
         tracker.is_listed = !is_done;
         is_done
-    }
-
-    /// Whether the partition's next batch may be sent now; if only time is missing, notes until when.
-    fn is_ready(&mut self, now: Instant, id: u64) -> bool {
-        let Some(tracker) = self.trackers.get(&id) else { return false };
-        let in_order = self.settings.idempotent || self.settings.max_in_flight == 1;
-        if let Some(next) = tracker.retries.front() {
-            // Nothing overtakes: a batch goes out again when all before it are over.
-            let is_first = tracker.entries.front().is_some_and(|entry| entry.order == next.order);
-            if in_order && !is_first || self.rewrite.contains(&id) {
-                return false;
-            }
-            return match next.retry_at {
-                Some(at) if at > now => {
-                    self.wake_at(at);
-                    false
-                }
-                _ => true,
-            };
-        }
-        let Some(head) = tracker.queue.head_if_any() else { return false };
-        let on_wire = tracker.entries.len();
-        if self.settings.max_in_flight == 1 && on_wire > 0 {
-            return false;
-        }
-        if self.settings.idempotent && !self.may_send_new(id) {
-            return false;
-        }
-        self.is_due(now, head)
-    }
-
-    /// Whether a batch that has no sequence number yet may get one.
-    fn may_send_new(&self, id: u64) -> bool {
-        let (Some(tracker), Some(current)) = (self.trackers.get(&id), self.identity) else { return false };
-        !tracker.is_unresolved
-            && !tracker.has_gap()
-            && !self.rewrite.contains(&id)
-            && (tracker.entries.is_empty()
-                // Batches of an older epoch have to be over first, or those of the new one would arrive before them.
-                || tracker.identity == Some(current)
-                    && tracker.window() < MAX_WINDOW
-                    // A broker that does not know the producer takes any number as its first: with the first batch lost,
-                    // the second would be written before it.
-                    && tracker.is_known())
-    }
-
-    fn is_due(&mut self, now: Instant, head: Head) -> bool {
-        let due = head.created + self.settings.linger;
-        if head.is_full || due <= now || self.accumulator.is_in_a_hurry() {
-            return true;
-        }
-        self.wake_at(due);
-        false
-    }
-
-    /// A request to `node` with at most one batch of each partition.
-    fn fill_request(&mut self, now: Instant, node: i32, partitions: &[u64]) -> Option<Effect> {
-        let mut parts = Vec::new();
-        let mut batches = Vec::new();
-        let mut size = 0;
-        for &id in partitions {
-            if !self.is_ready(now, id) {
-                continue;
-            }
-            let next = self.next_size(id);
-            if !batches.is_empty() && size + next > self.settings.max_request_size {
-                break;
-            }
-            if let Some((part, batch)) = self.take_batch(id) {
-                size += part.bytes.len();
-                parts.push(part);
-                batches.push((id, Some(batch)));
-            }
-        }
-        if batches.is_empty() {
-            return None;
-        }
-        let request = self.next_request;
-        self.next_request += 1;
-        for created in batches.iter().filter_map(|(_, batch)| batch.as_ref()).map(|batch| batch.created) {
-            self.deadline = Some(self.deadline.map_or(created + self.settings.delivery_timeout, |deadline| {
-                deadline.min(created + self.settings.delivery_timeout)
-            }));
-        }
-        self.requests.insert(request, Request { node, batches });
-        self.nodes.entry(node).or_default().in_flight += 1;
-        Some(Effect::Produce { request, node, parts })
-    }
-
-    fn next_size(&self, id: u64) -> usize {
-        let Some(tracker) = self.trackers.get(&id) else { return 0 };
-        match tracker.retries.front() {
-            Some(batch) => batch.size(),
-            None => tracker.queue.head_if_any().map_or(0, |head| head.size),
-        }
-    }
-
-    /// Takes the partition's next batch, numbered and ready for the wire.
-    fn take_batch(&mut self, id: u64) -> Option<(Part, Batch)> {
-        let identity = if self.settings.idempotent { self.identity } else { None };
-        let tracker = self.trackers.get_mut(&id)?;
-        let mut batch = match tracker.retries.pop_front() {
-            Some(batch) => batch,
-            None => {
-                let mut batch = tracker.queue.pop()?;
-                if let Some(identity) = identity
-                    && tracker.identity != Some(identity)
-                {
-                    tracker.start_at_beginning(identity);
-                }
-                batch.order = self.next_order;
-                self.next_order += 1;
-                tracker.admit(batch.order, batch.count());
-                batch
-            }
-        };
-        let state = tracker.send(batch.order);
-        let queue = Arc::clone(&tracker.queue);
-        let is_first = batch.attempts == 0;
-        batch.attempts += 1;
-        match batch.seal(state, &mut self.compressor) {
-            Ok(bytes) => {
-                if is_first {
-                    let (uncompressed, compressed) = batch.sizes();
-                    self.accumulator.observe_ratio(&queue, uncompressed, compressed);
-                    self.accumulator.shrink(&mut batch);
-                }
-                let part = Part { topic: Arc::clone(&queue.topic), partition: queue.partition, bytes };
-                Some((part, batch))
-            }
-            Err(error) => {
-                self.fail(id, batch, error, false);
-                None
-            }
-        }
     }
 
     /// Gives up batches that were not acknowledged in `delivery.timeout.ms`.
@@ -446,7 +342,8 @@ impl Sender {
             while tracker.retries.front().is_some_and(is_over) {
                 expired.extend(tracker.retries.pop_front().map(|batch| (*id, batch)));
             }
-            while tracker.queue.head_if_any().is_some_and(|head| head.created + timeout <= now) {
+            while tracker.queued_since().is_some_and(|since| since + timeout <= now) {
+                tracker.released_at = None;
                 expired.extend(tracker.queue.pop().map(|batch| (*id, batch)));
             }
         }
@@ -462,7 +359,7 @@ impl Sender {
     fn wake_for_expiry(&mut self, now: Instant) {
         let oldest = |id: &u64| {
             let tracker = self.trackers.get(id)?;
-            let queued = tracker.queue.head_if_any().map(|head| head.created);
+            let queued = tracker.queued_since();
             let retried = tracker.retries.front().map(|batch| batch.created);
             queued.into_iter().chain(retried).min()
         };
@@ -589,13 +486,6 @@ impl Sender {
             let unresolved = batch.attempts > 0;
             self.fail(id, batch, error.clone(), unresolved);
         }
-    }
-}
-
-/// The queue's head without forgetting the partition.
-impl PartitionQueue {
-    fn head_if_any(&self) -> Option<Head> {
-        if self.is_empty() { None } else { self.head() }
     }
 }
 

@@ -15,6 +15,7 @@ fn accumulator(partitions: usize) -> Accumulator {
     let accumulator = Accumulator::new(AccumulatorSettings {
         batch_size: 1000,
         buffer_memory: 1 << 20,
+        max_request_size: 1 << 20,
         codec: Codec::from(Compression::None),
         adaptive_partitioning: true,
     });
@@ -90,6 +91,7 @@ fn what_compresses_well_takes_no_more_memory_than_it_was_given() {
     let accumulator = Accumulator::new(AccumulatorSettings {
         batch_size: 1000,
         buffer_memory: 20_000,
+        max_request_size: 1 << 20,
         codec: Codec::from(Compression::Lz4),
         adaptive_partitioning: true,
     });
@@ -100,7 +102,7 @@ fn what_compresses_well_takes_no_more_memory_than_it_was_given() {
     let record = ProducerRecord::new("t").value(&[0; 100]);
     let mut count = 0;
     loop {
-        match accumulator.append(&queue, &record, 0, super::accumulator::ByFlush, Instant::now).unwrap() {
+        match accumulator.append(&queue, &record, 0, super::observe::ByFlush, Instant::now).unwrap() {
             Appended::Done { .. } => count += 1,
             Appended::NeedsMemory { size, .. } => {
                 break assert_eq!(size, 8000, "an eighth is the least it may shrink to");

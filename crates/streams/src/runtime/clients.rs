@@ -126,11 +126,11 @@ pub(super) fn main_consumer(config: &StreamsConfig, client_id: &str, thread: usi
 pub(super) fn restore_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
     let known = keys(ConsumerConfig::definitions());
     let properties = collect(config, &known, &[], &["consumer.", "restore.consumer."])?;
-    // A position that retention deletes while it is read is met by starting over at the beginning.
+    // A position that is deleted while it is read shows that the store has to be restored anew.
     let fixed = [
         ("client.id", client_id),
         ("enable.auto.commit", "false"),
-        ("auto.offset.reset", "earliest"),
+        ("auto.offset.reset", "none"),
         ("allow.auto.create.topics", "false"),
         ("max.poll.records", "1000"),
     ];

@@ -14,6 +14,7 @@ use crate::{
     config::StreamsConfig,
     error::{Error, Result},
     task::TaskId,
+    topology::illegal_name,
 };
 
 /// The name of the global stores' directory; Kafka's.
@@ -36,6 +37,7 @@ pub(super) struct StateDirectory {
 impl StateDirectory {
     /// Makes and locks `<state.dir>/<application.id>`.
     pub(super) fn open(config: &StreamsConfig) -> Result<Self> {
+        check_application_id(config.application_id())?;
         let base = config.get("state.dir").map_or_else(|| std::env::temp_dir().join("kafka-streams"), PathBuf::from);
         let path = base.join(config.application_id());
         let lock = Mutex::new(Some(lock_directory(&path)?));
@@ -125,6 +127,15 @@ impl StateDirectory {
     }
 }
 
+/// The application's id is a directory's name, and the beginning of the names of internal topics. Kafka checks the latter
+/// when it makes them (`Topic.validate`), and nothing before; here it is the setting that is wrong, whatever the topology.
+fn check_application_id(id: &str) -> Result<()> {
+    match illegal_name(id) {
+        Some(why) => Err(Box::new(Error::Config(format!("invalid `application.id` {id:?}: {why}")))),
+        None => Ok(()),
+    }
+}
+
 /// Makes the directory and locks it.
 fn lock_directory(path: &Path) -> Result<File> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
@@ -163,7 +174,7 @@ mod tests {
     use std::time::Duration;
 
     use super::StateDirectory;
-    use crate::{config::StreamsConfig, task::TaskId};
+    use crate::{config::StreamsConfig, error::Error, task::TaskId};
 
     fn config(folder: &std::path::Path) -> StreamsConfig {
         let folder = folder.display().to_string();
@@ -186,6 +197,28 @@ mod tests {
         assert!(directory.lock(task, 2).is_some());
         std::fs::create_dir(&path).unwrap();
         assert_eq!(directory.tasks_on_disk(), [task]);
+    }
+
+    #[test]
+    fn an_application_that_would_leave_its_directory_is_refused_by_its_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("state");
+        let long = "a".repeat(250);
+        for id in ["..", ".", "../../x", "a/b", "a b", "/tmp/x", "ä", "a\0b", "a\\b", &long] {
+            let base = base.display().to_string();
+            let config =
+                StreamsConfig::from_properties([("application.id", id), ("state.dir", base.as_str())]).unwrap();
+            let error = StateDirectory::open(&config).unwrap_err();
+            assert!(matches!(*error, Error::Config(_)), "{id:?}: {error}");
+            assert!(error.to_string().contains("`application.id`"), "{error}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+        for id in ["a", "a.b-c_D9", "...", &long[1..]] {
+            let base = base.display().to_string();
+            let config =
+                StreamsConfig::from_properties([("application.id", id), ("state.dir", base.as_str())]).unwrap();
+            assert!(StateDirectory::open(&config).is_ok(), "{id:?}");
+        }
     }
 
     #[test]

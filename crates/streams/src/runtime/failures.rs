@@ -119,6 +119,8 @@ impl Failures {
     /// What has failed since the last time.
     pub(super) fn take(&self, producer: &Producer) -> Vec<FailedRecord> {
         let mut failed = producer.take_failed();
+        // A task that was given up has given these up itself.
+        failed.retain(|record| !matches!(record.error, ClientError::HeldBack { .. }));
         failed.append(&mut mem::take(&mut *self.refused.lock()));
         failed
     }

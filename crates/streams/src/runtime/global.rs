@@ -259,7 +259,7 @@ impl GlobalThread {
             if dirty || records.is_empty() {
                 self.tell_position(globals);
             }
-            if dirty && self.last_commit.elapsed() >= interval {
+            if dirty && (self.last_commit.elapsed() >= interval || self.task.needs_commit()) {
                 self.commit()?;
                 dirty = false;
             }

@@ -75,18 +75,30 @@ pub(super) enum Plan {
     UpToDate(i64),
     /// Records from the first offset up to the second are missing.
     Read(i64, i64),
-    /// The store covers more than its changelog has: the topic is not the one it was written by.
-    Corrupted,
+    /// The changelog does not have the offset that the store covers: it goes on behind the end of the log, which is not the
+    /// one that it was written by, or before its beginning, and then what was deleted in between is not known. The store is
+    /// of no use; emptied, it is restored from the first offset up to the second. Kafka's `TaskCorruptedException`.
+    Anew(i64, i64),
+}
+
+impl Plan {
+    /// What is to be done when the store is empty, if it has to be.
+    pub(super) fn emptied(self) -> Self {
+        match self {
+            Plan::Anew(beginning, limit) => plan(None, Some(limit), beginning, limit),
+            plan => plan,
+        }
+    }
 }
 
 /// From the offsets of a changelog to what is to be done.
 pub(super) fn plan(covered: Option<i64>, limit: Option<i64>, beginning: i64, end: i64) -> Plan {
     let limit = limit.unwrap_or(end).min(end);
     match covered {
-        Some(covered) if covered > end => Plan::Corrupted,
+        Some(covered) if covered > end || covered < beginning => Plan::Anew(beginning, limit),
         Some(covered) if covered >= limit => Plan::UpToDate(covered),
         covered => {
-            let start = covered.unwrap_or(beginning).max(beginning);
+            let start = covered.unwrap_or(beginning);
             if start >= limit { Plan::UpToDate(start.max(limit)) } else { Plan::Read(start, limit) }
         }
     }
@@ -182,6 +194,10 @@ impl Restorer {
         let mut step = RestoreStep::default();
         let records = match wait(self.consumer.poll(timeout)) {
             Ok(records) => records,
+            Err(
+                ClientError::OffsetOutOfRange { partition, offset }
+                | ClientError::LogTruncated { partition, offset, .. },
+            ) => return self.begin_again(&partition, offset, &mut with_task).map(|()| step),
             Err(error) if error.is_retriable() => {
                 let tasks: BTreeSet<TaskId> = self.changelogs.values().map(|restoring| restoring.task).collect();
                 step.stalled = tasks.into_iter().map(|task| (task, error.clone())).collect();
@@ -214,6 +230,25 @@ impl Restorer {
             }
         }
         Ok(step)
+    }
+
+    /// The changelog has lost what was to be read next. What it has deleted meanwhile is not known, so the store is emptied
+    /// and restored from where the changelog begins now.
+    fn begin_again(
+        &mut self,
+        changelog: &TopicPartition,
+        offset: i64,
+        with_task: &mut impl FnMut(TaskId, &mut dyn FnMut(&mut Task) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        let Some(restoring) = self.changelogs.get_mut(changelog) else { return Ok(()) };
+        let (task, store) = (restoring.task, &restoring.store);
+        tracing::warn!(%task, store, %changelog, offset, "restored anew: the changelog does not have this offset any more");
+        with_task(task, &mut |task| task.clear_store(store))?;
+        restoring.restored = 0;
+        let beginnings = wait(self.consumer.beginning_offsets(std::slice::from_ref(changelog))).map_err(failed)?;
+        let beginning = beginnings.get(changelog).copied().unwrap_or(0);
+        restoring.start = beginning;
+        self.consumer.seek(changelog, beginning).map_err(failed)
     }
 
     fn take_complete(&mut self) -> Result<Vec<Restored>> {
@@ -252,9 +287,20 @@ mod tests {
         assert_eq!(plan(None, None, 3, 9), Plan::Read(3, 9));
         assert_eq!(plan(Some(5), None, 3, 9), Plan::Read(5, 9));
         assert_eq!(plan(Some(9), None, 3, 9), Plan::UpToDate(9));
-        // Retention has removed what the store has not seen: it goes on with what is left.
-        assert_eq!(plan(Some(2), None, 3, 9), Plan::Read(3, 9));
-        assert_eq!(plan(Some(10), None, 3, 9), Plan::Corrupted);
+        assert_eq!(plan(Some(3), None, 3, 9), Plan::Read(3, 9));
+    }
+
+    #[test]
+    fn a_store_whose_offset_the_changelog_does_not_have_is_emptied_and_restored() {
+        // What the store has not seen was deleted, and among it may be the deletions of what it has.
+        assert_eq!(plan(Some(2), None, 3, 9), Plan::Anew(3, 9));
+        assert_eq!(plan(Some(2), None, 9, 9), Plan::Anew(9, 9));
+        assert_eq!(plan(Some(10), None, 3, 9), Plan::Anew(3, 9));
+        assert_eq!(plan(Some(2), Some(4), 3, 9), Plan::Anew(3, 4));
+        assert_eq!(plan(Some(10), Some(0), 3, 9), Plan::Anew(3, 0));
+        assert_eq!(Plan::Anew(3, 9).emptied(), Plan::Read(3, 9));
+        assert_eq!(Plan::Anew(9, 9).emptied(), Plan::UpToDate(9));
+        assert_eq!(Plan::Anew(3, 0).emptied(), Plan::UpToDate(3));
     }
 
     #[test]

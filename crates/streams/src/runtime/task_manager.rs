@@ -4,6 +4,7 @@
 //! Shared between the thread and its rebalance listener, which runs inside of the consumer's `poll`.
 
 mod commits;
+mod corrupted;
 mod failed;
 mod lifecycle;
 mod machine;
@@ -221,11 +222,12 @@ impl TaskManager {
 
     /// Runs wall-clock punctuations that are due.
     pub(super) fn punctuate(&mut self, now: i64) -> Result<()> {
+        let mut damaged = Vec::new();
         for id in self.machine.working() {
             let Some(active) = self.tasks.get_mut(&id) else { continue };
-            active.task.maybe_punctuate_system_time(now)?;
+            corrupted::noted(&mut damaged, id, active.task.maybe_punctuate_system_time(now))?;
         }
-        Ok(())
+        self.restore_damaged(damaged)
     }
 
     pub(super) fn commit_requested(&self) -> bool {

@@ -4,12 +4,17 @@
 //! says so stand in the same memtable, and a memtable is sealed only at a commit: so every set of tables on disk
 //! holds data and offset that belong together, whatever moment a process dies at. After a crash a store is as of its
 //! last sealed memtable, and the changelog is read from that offset on.
+//!
+//! Every block on disk has a checksum. Where one does not match, or a file is missing, the store is
+//! [damaged](Error::CorruptedStore) and says so in its directory, so that it is never opened again (`damage.rs`).
+
+mod damage;
 
 use std::{
     collections::BTreeMap,
     fmt, fs,
     ops::Bound,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -79,7 +84,7 @@ struct Background {
     /// Nothing is to be written any more: the files are another's, or are being deleted.
     stopped: AtomicBool,
     /// What went wrong; the next commit tells.
-    failure: Mutex<Option<lsm_tree::Error>>,
+    failure: Mutex<Option<damage::Failure>>,
 }
 
 impl Background {
@@ -98,9 +103,11 @@ impl Background {
         if self.is_stopped() {
             return;
         }
-        let done = flush(tree, eviction_seqno).and_then(|()| match self.is_stopped() {
-            true => Ok(()),
-            false => tree.compact(Arc::new(Leveled::default()), eviction_seqno),
+        let done = damage::guarded(|| {
+            flush(tree, eviction_seqno).and_then(|()| match self.is_stopped() {
+                true => Ok(()),
+                false => tree.compact(Arc::new(Leveled::default()), eviction_seqno),
+            })
         });
         if let Err(error) = done {
             self.failure.lock().get_or_insert(error);
@@ -131,18 +138,22 @@ impl LsmEngine {
     /// Opens or creates the store `name` in the directory `path`.
     ///
     /// # Errors
-    /// If the directory cannot be made, or its tables cannot be read.
+    /// If the directory cannot be made, or its tables cannot be read: [`Error::CorruptedStore`] where they are damaged, or
+    /// were found so before.
     pub fn open(&self, name: &str, path: &Path) -> Result<LsmKeyValueStore> {
         fs::create_dir_all(path).map_err(|error| storage(name, "creating its directory", error))?;
+        damage::check(name, path)?;
         let config = Config::new(path, SequenceNumberCounter::default(), SequenceNumberCounter::default())
             .use_cache(self.0.cache.clone())
             .use_descriptor_table(Some(self.0.descriptors.clone()));
-        let tree = config.open().map_err(|error| storage(name, "opening", error))?;
+        let opened = damage::guarded(|| config.open());
+        let tree = opened.map_err(|error| damage::failed(name, path, "opening", error))?;
         // Entries written under a lower number than those on disk would be hidden by them.
         let seqno = tree.get_highest_seqno().map_or(0, |highest| highest + 1);
         self.0.open_stores.fetch_add(1, Ordering::Relaxed);
         Ok(LsmKeyValueStore {
             name: name.to_owned(),
+            path: path.to_owned(),
             tree,
             seqno,
             engine: self.clone(),
@@ -182,6 +193,7 @@ fn storage(store: &str, doing: &str, source: impl std::error::Error) -> Box<Erro
 /// A key-value store on disk, of one task.
 pub struct LsmKeyValueStore {
     name: String,
+    path: PathBuf,
     tree: AnyTree,
     /// The number of the next write; reads see what is below it.
     seqno: SeqNo,
@@ -198,16 +210,22 @@ impl LsmKeyValueStore {
         self.key_buffer.split().freeze()
     }
 
-    fn failed(&self, doing: &str, error: lsm_tree::Error) -> Box<Error> {
-        storage(&self.name, doing, error)
+    fn failed(&self, doing: &str, error: damage::Failure) -> Box<Error> {
+        damage::failed(&self.name, &self.path, doing, error)
+    }
+
+    /// Reads one entry of the store's own, or of its data.
+    fn read(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let found = damage::guarded(|| self.tree.get(key, self.seqno));
+        Ok(found.map_err(|error| self.failed("reading", error))?.map(Bytes::from))
     }
 
     fn scan(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, order: Order) -> BytesIter {
         let entries = self.tree.range::<Vec<u8>, _>((from, to), self.seqno, None);
-        let store = self.name.clone();
+        let (store, path) = (self.name.clone(), self.path.clone());
         let read = move |entry: lsm_tree::IterGuardImpl| match entry.into_inner() {
             Ok((key, value)) => Ok((Bytes::from(key).slice(1..), Bytes::from(value))),
-            Err(error) => Err(storage(&store, "scanning", error)),
+            Err(error) => Err(damage::failed(&store, &path, "scanning", error.into())),
         };
         match order {
             Order::Forward => Box::new(entries.map(read)),
@@ -220,7 +238,8 @@ impl LsmKeyValueStore {
             return Ok(());
         }
         if self.tree.sealed_memtable_count() > SEALED_LIMIT {
-            return flush(&self.tree, self.seqno).map_err(|error| self.failed("flushing", error));
+            let done = damage::guarded(|| flush(&self.tree, self.seqno));
+            return done.map_err(|error| self.failed("flushing", error));
         }
         let job = Job { tree: self.tree.clone(), eviction_seqno: self.seqno, background: self.background.clone() };
         // The thread lives as long as the engine that this store holds.
@@ -239,9 +258,7 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        let key = [&[DATA], key].concat();
-        let found = self.tree.get(&key, self.seqno).map_err(|error| self.failed("reading", error))?;
-        Ok(found.map(Bytes::from))
+        self.read(&[&[DATA], key].concat())
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
@@ -284,8 +301,7 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     }
 
     fn committed_offset(&self) -> Result<Option<i64>> {
-        let found = self.tree.get(OFFSET, self.seqno).map_err(|error| self.failed("reading", error))?;
-        let offset = found.and_then(|bytes| <[u8; 8]>::try_from(&*bytes).ok());
+        let offset = self.read(OFFSET)?.and_then(|bytes| <[u8; 8]>::try_from(&*bytes).ok());
         Ok(offset.map(i64::from_be_bytes))
     }
 
@@ -302,7 +318,7 @@ impl KeyValueBytesStore for LsmKeyValueStore {
         let range = (Bound::Excluded(OFFSET.to_vec()), Bound::Excluded(vec![DATA]));
         let mut offsets = BTreeMap::new();
         for entry in self.tree.range::<Vec<u8>, _>(range, self.seqno, None) {
-            let (key, offset) = entry.into_inner().map_err(|error| self.failed("reading", error))?;
+            let (key, offset) = entry.into_inner().map_err(|error| self.failed("reading", error.into()))?;
             if let (Some(partition), Ok(offset)) = (key.last_chunk::<4>(), <[u8; 8]>::try_from(&*offset)) {
                 offsets.insert(i32::from_be_bytes(*partition), i64::from_be_bytes(offset));
             }
@@ -310,11 +326,21 @@ impl KeyValueBytesStore for LsmKeyValueStore {
         Ok(Some(offsets))
     }
 
+    fn needs_commit(&self) -> bool {
+        self.tree.active_memtable().size() >= self.engine.memtable_limit()
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        // What the background has begun would bring tables back.
+        let _working = self.background.working.lock();
+        damage::guarded(|| self.tree.clear()).map_err(|error| self.failed("emptying", error))
+    }
+
     /// Writes what was committed to disk; what was put since the last commit is written too, so commit first.
     fn close(&mut self) -> Result<()> {
         self.background.stop();
         self.tree.rotate_memtable();
-        flush(&self.tree, self.seqno).map_err(|error| self.failed("closing", error))
+        damage::guarded(|| flush(&self.tree, self.seqno)).map_err(|error| self.failed("closing", error))
     }
 
     fn discard(&mut self) -> Result<()> {

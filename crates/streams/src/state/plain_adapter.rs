@@ -102,6 +102,14 @@ impl KeyValueBytesStore for PlainAdapter<Box<dyn KeyValueBytesStore>> {
         self.engine.committed_partitions()
     }
 
+    fn needs_commit(&self) -> bool {
+        self.engine.needs_commit()
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.engine.clear()
+    }
+
     fn close(&mut self) -> Result<()> {
         self.engine.close()
     }
@@ -154,6 +162,14 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
 
     fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
         self.engine.committed_partitions()
+    }
+
+    fn needs_commit(&self) -> bool {
+        self.engine.needs_commit()
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.engine.clear()
     }
 
     fn close(&mut self) -> Result<()> {

@@ -126,6 +126,23 @@ pub trait SegmentedBytesStore: Send + Sync {
         Ok(None)
     }
 
+    /// Whether more than its share of memory is taken by what was put since the last
+    /// [`commit`](SegmentedBytesStore::commit): one is wanted now, for nothing else makes room.
+    fn needs_commit(&self) -> bool {
+        false
+    }
+
+    /// Deletes all entries, and forgets the offsets that were committed.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn clear(&mut self) -> Result<()> {
+        for entry in self.fetch_held(&TimeRange::ALL, Order::Forward)? {
+            self.remove(&entry?.0)?;
+        }
+        Ok(())
+    }
+
     /// Closes the engine; what was not committed may be lost.
     ///
     /// # Errors

@@ -166,6 +166,14 @@ impl KeyValueBytesStore for Shared<Box<dyn KeyValueBytesStore>> {
         self.read().committed_partitions()
     }
 
+    fn needs_commit(&self) -> bool {
+        self.read().needs_commit()
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.write()?.clear()
+    }
+
     fn close(&mut self) -> Result<()> {
         self.write()?.close()
     }
@@ -210,6 +218,14 @@ impl SegmentedBytesStore for Shared<Box<dyn SegmentedBytesStore>> {
 
     fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
         self.read().committed_partitions()
+    }
+
+    fn needs_commit(&self) -> bool {
+        self.read().needs_commit()
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.write()?.clear()
     }
 
     fn close(&mut self) -> Result<()> {

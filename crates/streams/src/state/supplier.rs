@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{InMemoryKeyValueStore, KeyValueBytesStore, LruKeyValueStore, PlainAdapter, TaskDirectory, millis};
+use super::{
+    InMemoryKeyValueStore, KeyFormat, KeyValueBytesStore, LruKeyValueStore, PlainAdapter, RestoredFrom, StoreFormat,
+    TaskDirectory, ValueFormat, millis,
+};
 use crate::error::Result;
 
 /// What an engine is told when a task makes it.
@@ -13,15 +16,37 @@ pub struct EngineContext {
     pub task_id: String,
     /// The task's directory; `None` in the test driver, which keeps everything in memory.
     pub state_dir: Option<TaskDirectory>,
+    /// Where the store's content comes from if its files are of no use.
+    pub(crate) restored_from: RestoredFrom,
 }
 
 type Make = Arc<dyn Fn(&EngineContext) -> Result<Box<dyn KeyValueBytesStore>> + Send + Sync>;
+
+#[derive(Clone)]
+enum Kind {
+    Persistent,
+    InMemory,
+    /// In memory, with at most so many entries.
+    Lru(usize),
+    Custom(Make),
+}
+
+impl Kind {
+    fn name(&self) -> &'static str {
+        match self {
+            Kind::Persistent => "persistent",
+            Kind::InMemory => "in-memory",
+            Kind::Lru(_) => "lru",
+            Kind::Custom(_) => "custom",
+        }
+    }
+}
 
 /// Makes the engine of a key-value store.
 #[derive(Clone)]
 pub struct KeyValueSupplier {
     name: String,
-    kind: &'static str,
+    kind: Kind,
     /// Whether it keeps the timestamps of a table's values. In memory all do.
     timestamped: bool,
     /// Whether it keeps their headers. In memory all do.
@@ -30,10 +55,14 @@ pub struct KeyValueSupplier {
     history: Option<i64>,
     /// Old versions are dropped in segments of this, in ms.
     segment_interval: i64,
-    make: Make,
 }
 
 impl KeyValueSupplier {
+    /// An engine that keeps whatever it is given.
+    fn of(name: String, kind: Kind) -> Self {
+        KeyValueSupplier { name, kind, timestamped: true, with_headers: true, history: None, segment_interval: 1 }
+    }
+
     /// Kafka's `Stores.persistentTimestampedKeyValueStoreWithHeaders`: an engine that outlives the process.
     pub fn persistent_timestamped_with_headers(name: impl Into<String>) -> Self {
         KeyValueSupplier { timestamped: true, with_headers: true, ..Self::persistent(name) }
@@ -47,21 +76,7 @@ impl KeyValueSupplier {
     /// Kafka's `Stores.persistentKeyValueStore`: an engine that outlives the process, for plain values. A table on it
     /// forgets the timestamps of its rows.
     pub fn persistent(name: impl Into<String>) -> Self {
-        let name = name.into();
-        let store = name.clone();
-        let make: Make = Arc::new(move |context| match &context.state_dir {
-            None => Ok(Box::new(InMemoryKeyValueStore::new(store.clone()))),
-            Some(directory) => Ok(Box::new(directory.engine.open(&store, &directory.path.join(&store))?)),
-        });
-        KeyValueSupplier {
-            name,
-            kind: "persistent",
-            timestamped: false,
-            with_headers: false,
-            history: None,
-            segment_interval: 1,
-            make,
-        }
+        KeyValueSupplier { timestamped: false, with_headers: false, ..Self::of(name.into(), Kind::Persistent) }
     }
 
     /// Kafka's `Stores.persistentVersionedKeyValueStore`: an engine that outlives the process, of a versioned store
@@ -100,26 +115,12 @@ impl KeyValueSupplier {
 
     /// Kafka's `Stores.inMemoryKeyValueStore`.
     pub fn in_memory(name: impl Into<String>) -> Self {
-        let name = name.into();
-        let store = name.clone();
-        let make: Make = Arc::new(move |_| Ok(Box::new(InMemoryKeyValueStore::new(store.clone()))));
-        KeyValueSupplier {
-            name,
-            kind: "in-memory",
-            timestamped: true,
-            with_headers: true,
-            history: None,
-            segment_interval: 1,
-            make,
-        }
+        Self::of(name.into(), Kind::InMemory)
     }
 
     /// Kafka's `Stores.lruMap`: in memory, with at most this many entries.
     pub fn lru_map(name: impl Into<String>, max_entries: usize) -> Self {
-        let name = name.into();
-        let store = name.clone();
-        let make: Make = Arc::new(move |_| Ok(Box::new(LruKeyValueStore::new(store.clone(), max_entries))));
-        KeyValueSupplier { kind: "lru", make, ..Self::in_memory(name) }
+        Self::of(name.into(), Kind::Lru(max_entries))
     }
 
     /// An engine of the application's own.
@@ -127,15 +128,7 @@ impl KeyValueSupplier {
         name: impl Into<String>,
         make: impl Fn(&EngineContext) -> Result<Box<dyn KeyValueBytesStore>> + Send + Sync + 'static,
     ) -> Self {
-        KeyValueSupplier {
-            name: name.into(),
-            kind: "custom",
-            timestamped: true,
-            with_headers: true,
-            history: None,
-            segment_interval: 1,
-            make: Arc::new(make),
-        }
+        Self::of(name.into(), Kind::Custom(Arc::new(make)))
     }
 
     /// The store's name.
@@ -144,29 +137,48 @@ impl KeyValueSupplier {
         &self.name
     }
 
-    pub(crate) fn get(&self, context: &EngineContext) -> Result<Box<dyn KeyValueBytesStore>> {
-        (self.make)(context)
+    fn make(&self, context: &EngineContext, format: StoreFormat) -> Result<Box<dyn KeyValueBytesStore>> {
+        Ok(match &self.kind {
+            Kind::Custom(make) => make(context)?,
+            Kind::Lru(max_entries) => Box::new(LruKeyValueStore::new(self.name.clone(), *max_entries)),
+            Kind::Persistent if context.state_dir.is_some() => {
+                Box::new(context.open_on_disk(&self.name, format, |task, path| task.engine.open(&self.name, path))?)
+            }
+            Kind::Persistent | Kind::InMemory => Box::new(InMemoryKeyValueStore::new(self.name.clone())),
+        })
+    }
+
+    /// The engine for values as they are.
+    pub(crate) fn get(&self, context: &EngineContext, keys: KeyFormat) -> Result<Box<dyn KeyValueBytesStore>> {
+        self.make(context, StoreFormat::new(keys, ValueFormat::Plain))
     }
 
     /// The engine for values that begin with their headers and timestamp.
-    pub(crate) fn get_with_headers(&self, context: &EngineContext) -> Result<Box<dyn KeyValueBytesStore>> {
-        let engine = (self.make)(context)?;
+    pub(crate) fn get_with_headers(
+        &self,
+        context: &EngineContext,
+        keys: KeyFormat,
+    ) -> Result<Box<dyn KeyValueBytesStore>> {
+        let make = |values| self.make(context, StoreFormat::new(keys, values));
         Ok(match (self.with_headers, self.timestamped) {
-            (true, _) => engine,
-            (false, true) => Box::new(PlainAdapter::without_headers(engine)),
-            (false, false) => Box::new(PlainAdapter::without_both(engine)),
+            (true, _) => make(ValueFormat::TimestampedWithHeaders)?,
+            (false, true) => Box::new(PlainAdapter::without_headers(make(ValueFormat::Timestamped)?)),
+            (false, false) => Box::new(PlainAdapter::without_both(make(ValueFormat::Plain)?)),
         })
     }
 
     /// The engine for values that begin with their timestamp.
     pub(crate) fn get_timestamped(&self, context: &EngineContext) -> Result<Box<dyn KeyValueBytesStore>> {
-        let engine = (self.make)(context)?;
-        Ok(if self.timestamped { engine } else { Box::new(PlainAdapter::without_timestamp(engine)) })
+        let make = |values| self.make(context, StoreFormat::new(KeyFormat::Plain, values));
+        Ok(match self.timestamped {
+            true => make(ValueFormat::Timestamped)?,
+            false => Box::new(PlainAdapter::without_timestamp(make(ValueFormat::Plain)?)),
+        })
     }
 }
 
 impl std::fmt::Debug for KeyValueSupplier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyValueSupplier").field("name", &self.name).field("kind", &self.kind).finish()
+        f.debug_struct("KeyValueSupplier").field("name", &self.name).field("kind", &self.kind.name()).finish()
     }
 }

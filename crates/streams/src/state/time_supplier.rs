@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    EngineContext, InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, PlainAdapter, SegmentedBytesStore,
-    segmented::Segmentation,
+    EngineContext, InMemorySegmentedStore, KeyFormat, KeySchema, PersistentSegmentedStore, PlainAdapter,
+    SegmentedBytesStore, StoreFormat, ValueFormat, segmented::Segmentation,
 };
 use crate::error::{Error, Result};
 
@@ -38,17 +38,25 @@ impl Kind {
     fn get(
         &self,
         name: &str,
-        schema: KeySchema,
         retention: i64,
+        format: StoreFormat,
         context: &EngineContext,
     ) -> Result<Box<dyn SegmentedBytesStore>> {
+        let schema = match format.keys {
+            KeyFormat::Session { .. } => KeySchema::Session,
+            _ => KeySchema::Window,
+        };
         Ok(match self {
             Kind::Custom(make) => make(context)?,
             Kind::InMemory => Box::new(InMemorySegmentedStore::new(name, schema, retention)),
             Kind::Persistent { time_ordered, .. } => {
                 let time =
                     Segmentation { retention, interval: segment_interval(retention), time_ordered: *time_ordered };
-                Box::new(PersistentSegmentedStore::open(name.to_owned(), schema, time, context)?)
+                let open = |context: &_| PersistentSegmentedStore::open(name.to_owned(), schema, time, context);
+                Box::new(match context.state_dir {
+                    Some(_) => context.open_on_disk(name, format, |_, _| open(context))?,
+                    None => open(context)?,
+                })
             }
         })
     }
@@ -231,26 +239,36 @@ impl WindowSupplier {
         matches!(self.kind, Kind::Persistent { timestamped: false, .. })
     }
 
+    fn make(&self, context: &EngineContext, values: ValueFormat) -> Result<Box<dyn SegmentedBytesStore>> {
+        let (segment_interval, duplicates) = (self.segment_interval(), self.retain_duplicates);
+        let format = StoreFormat::new(KeyFormat::Window { segment_interval, duplicates }, values);
+        self.kind.get(&self.name, self.retention, format, context)
+    }
+
+    /// The engine for values as they are.
     pub(crate) fn get(&self, context: &EngineContext) -> Result<Box<dyn SegmentedBytesStore>> {
-        self.kind.get(&self.name, KeySchema::Window, self.retention, context)
+        self.make(context, ValueFormat::Plain)
     }
 
     /// The engine for values that begin with their headers and timestamp.
     pub(crate) fn get_with_headers(&self, context: &EngineContext) -> Result<Box<dyn SegmentedBytesStore>> {
-        let engine = self.get(context)?;
         Ok(match self.kind {
             Kind::Persistent { timestamped: true, with_headers: false, .. } => {
-                Box::new(PlainAdapter::without_headers(engine))
+                Box::new(PlainAdapter::without_headers(self.make(context, ValueFormat::Timestamped)?))
             }
-            Kind::Persistent { timestamped: false, .. } => Box::new(PlainAdapter::without_both(engine)),
-            _ => engine,
+            Kind::Persistent { timestamped: false, .. } => {
+                Box::new(PlainAdapter::without_both(self.make(context, ValueFormat::Plain)?))
+            }
+            _ => self.make(context, ValueFormat::TimestampedWithHeaders)?,
         })
     }
 
     /// The engine for values that begin with their timestamp.
     pub(crate) fn get_timestamped(&self, context: &EngineContext) -> Result<Box<dyn SegmentedBytesStore>> {
-        let engine = self.get(context)?;
-        Ok(if self.is_plain() { Box::new(PlainAdapter::without_timestamp(engine)) } else { engine })
+        Ok(match self.is_plain() {
+            true => Box::new(PlainAdapter::without_timestamp(self.make(context, ValueFormat::Plain)?)),
+            false => self.make(context, ValueFormat::Timestamped)?,
+        })
     }
 }
 
@@ -318,16 +336,23 @@ impl SessionSupplier {
         }
     }
 
+    fn make(&self, context: &EngineContext, values: ValueFormat) -> Result<Box<dyn SegmentedBytesStore>> {
+        let keys = KeyFormat::Session { segment_interval: self.segment_interval() };
+        self.kind.get(&self.name, self.retention, StoreFormat::new(keys, values), context)
+    }
+
+    /// The engine for values as they are.
     pub(crate) fn get(&self, context: &EngineContext) -> Result<Box<dyn SegmentedBytesStore>> {
-        self.kind.get(&self.name, KeySchema::Session, self.retention, context)
+        self.make(context, ValueFormat::Plain)
     }
 
     /// The engine for values that begin with their headers.
     pub(crate) fn get_with_headers(&self, context: &EngineContext) -> Result<Box<dyn SegmentedBytesStore>> {
-        let engine = self.get(context)?;
         Ok(match self.kind {
-            Kind::Persistent { with_headers: false, .. } => Box::new(PlainAdapter::without_headers(engine)),
-            _ => engine,
+            Kind::Persistent { with_headers: false, .. } => {
+                Box::new(PlainAdapter::without_headers(self.make(context, ValueFormat::Plain)?))
+            }
+            _ => self.make(context, ValueFormat::WithHeaders)?,
         })
     }
 }

@@ -250,6 +250,13 @@ impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
         false
     }
 
+    fn clear(&mut self) -> Result<()> {
+        for key in self.index.keys().cloned().collect::<Vec<_>>() {
+            self.remove(&key);
+        }
+        Ok(())
+    }
+
     fn close(&mut self) -> Result<()> {
         Ok(())
     }

@@ -295,6 +295,9 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
 
     /// Writes the next row of the flush queue below and returns it, with the record context it was written under.
     pub(crate) fn next_flushed(&mut self, rt: &mut Runtime) -> Result<Option<Flushed<K, V>>> {
+        if rt.is_flushing {
+            rt.collector.end_unit(false)?;
+        }
         while let Some(row) = self.flushing.pop_front() {
             let below = row.bytes.get(self.prefix..).unwrap_or_default();
             let old_wanted = self.listener.is_some_and(|l| l.send_old || row.value.is_none());
@@ -428,6 +431,12 @@ macro_rules! any_store {
             }
             fn persistent(&self) -> bool {
                 self.core.engine.persistent()
+            }
+            fn needs_commit(&self) -> bool {
+                self.core.engine.needs_commit()
+            }
+            fn clear(&mut self) -> Result<()> {
+                self.core.engine.clear()
             }
             fn close(&mut self) -> Result<()> {
                 self.core.engine.close()

@@ -22,7 +22,7 @@ use crate::{
     error::{Error, Result, SerdeOrigin},
     record::Headers,
     serdes::SerdeRef,
-    state::{KeyValueBytesStore, KeyValueSupplier, Order},
+    state::{KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
     task::{ProducerRecord, RecordContext, Runtime},
 };
 
@@ -75,7 +75,7 @@ impl<K: Data, V: Data> JoinBufferSpec<K, V> {
             topic: Arc::from(self.join.as_str()),
             key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
             value_serde: value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?,
-            engine: KeyValueSupplier::persistent(self.name.clone()).get(init.engine)?,
+            engine: KeyValueSupplier::persistent(self.name.clone()).get(init.engine, KeyFormat::JoinBuffer)?,
             changelog: init.changelog.clone(),
             grace: self.grace,
             stream_time: -1,
@@ -236,6 +236,15 @@ impl<K: Flow, V: Flow> AnyStore for JoinBuffer<K, V> {
 
     fn persistent(&self) -> bool {
         self.engine.persistent()
+    }
+
+    fn needs_commit(&self) -> bool {
+        self.engine.needs_commit()
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        (self.stream_time, self.sequence, self.first) = (-1, 0, lower_bound(0).to_vec());
+        self.engine.clear()
     }
 
     fn close(&mut self) -> Result<()> {

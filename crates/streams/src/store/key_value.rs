@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result, SerdeError, SerdeOrigin},
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     serdes::{Serde, SerdeRef},
-    state::{BytesIter, KeyValueBytesStore, KeyValueSupplier, Order},
+    state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
     task::Runtime,
 };
 
@@ -138,8 +138,10 @@ impl<K: Data, V: Flow> KeyValueSpec<K, V> {
             value_serde,
             engine: init.sharing.key_value(&self.name, || match self.format {
                 Format::Timestamped => (self.supplier)(init).get_timestamped(init.engine),
-                Format::TimestampedWithHeaders => (self.supplier)(init).get_with_headers(init.engine),
-                Format::Plain | Format::Joined | Format::WithHeaders => (self.supplier)(init).get(init.engine),
+                Format::TimestampedWithHeaders => (self.supplier)(init).get_with_headers(init.engine, KeyFormat::Plain),
+                Format::Plain | Format::Joined | Format::WithHeaders => {
+                    (self.supplier)(init).get(init.engine, KeyFormat::Plain)
+                }
             })?,
             changelog: Changelog {
                 partition: init.changelog.clone(),

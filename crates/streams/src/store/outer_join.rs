@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result, SerdeError, SerdeOrigin},
     record::Headers,
     serdes::SerdeRef,
-    state::{BytesIter, KeyValueBytesStore, KeyValueSupplier, Order},
+    state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
     task::{ProducerRecord, Runtime},
 };
 
@@ -103,7 +103,7 @@ impl<K: Data, A: Data, B: Data> OuterJoinSpec<K, A, B> {
             key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
             left_serde: left_serde.ok_or_else(|| missing(std::any::type_name::<A>()))?,
             right_serde: right_serde.ok_or_else(|| missing(std::any::type_name::<B>()))?,
-            engine: supplier.get(init.engine)?,
+            engine: supplier.get(init.engine, KeyFormat::OuterJoin)?,
             changelog: init.changelog.clone(),
             time: TimeTracker::new(interval.unwrap_or(DEFAULT_EMIT_INTERVAL_MS)),
             key_buffer: Vec::new(),
@@ -278,6 +278,14 @@ impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
 
     fn persistent(&self) -> bool {
         self.engine.persistent()
+    }
+
+    fn needs_commit(&self) -> bool {
+        self.engine.needs_commit()
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.engine.clear()
     }
 
     fn close(&mut self) -> Result<()> {

@@ -102,6 +102,16 @@ pub trait StateStore: Send + 'static {
         Ok(None)
     }
 
+    /// Forgets everything, what was committed too: the changelog does not have the offset that is covered any more, and is
+    /// read from its beginning. Only asked of a store that has [committed](Self::committed_offset) an offset. Default: an
+    /// error.
+    ///
+    /// # Errors
+    /// If it cannot be done; the task ends with it.
+    fn clear(&mut self) -> Result<()> {
+        Err(Error::streams("it cannot be emptied: `StateStore::clear` is not implemented".to_owned()))
+    }
+
     /// The end of its task. Default: nothing.
     ///
     /// # Errors
@@ -197,6 +207,9 @@ impl<S: StateStore> AnyStore for OwnStore<S> {
     }
     fn persistent(&self) -> bool {
         self.store.persistent()
+    }
+    fn clear(&mut self) -> Result<()> {
+        self.store.clear()
     }
     fn close(&mut self) -> Result<()> {
         self.store.close()

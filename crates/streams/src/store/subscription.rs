@@ -12,7 +12,7 @@ use super::{AnyStore, StoreInit, with_headers::write_headers};
 use crate::{
     error::Result,
     record::Headers,
-    state::{BytesIter, KeyValueBytesStore, KeyValueSupplier, Order},
+    state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
     task::{ProducerRecord, Runtime},
     varint,
 };
@@ -36,7 +36,7 @@ impl SubscriptionStore {
         };
         Ok(Box::new(SubscriptionStore {
             name: Arc::from(name),
-            engine: supplier.get_with_headers(init.engine)?,
+            engine: supplier.get_with_headers(init.engine, KeyFormat::Subscription)?,
             changelog: init.changelog.clone(),
             value_buffer: Vec::new(),
         }))
@@ -130,6 +130,14 @@ impl AnyStore for SubscriptionStore {
 
     fn persistent(&self) -> bool {
         self.engine.persistent()
+    }
+
+    fn needs_commit(&self) -> bool {
+        self.engine.needs_commit()
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.engine.clear()
     }
 
     fn close(&mut self) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result, SerdeOrigin},
     record::Headers,
     serdes::SerdeRef,
-    state::{KeyValueSupplier, Order, Shared},
+    state::{KeyFormat, KeyValueSupplier, Order, Shared},
     task::{ProducerRecord, Runtime},
 };
 
@@ -90,7 +90,9 @@ impl<K: Data, V: Data> VersionedSpec<K, V> {
             key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
             value_serde: value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?,
             rows: init.sharing.share(self.supplier.name(), || {
-                Rows::new(self.supplier.get(init.engine)?, history, self.supplier.segment_interval())
+                let segment_interval = self.supplier.segment_interval();
+                let engine = self.supplier.get(init.engine, KeyFormat::Versioned { segment_interval })?;
+                Rows::new(engine, history, segment_interval)
             })?,
             changelog: init.changelog.clone(),
             key_buffer: Vec::new(),
@@ -223,6 +225,12 @@ impl<K: Flow, V: Flow> AnyStore for VersionedKeyValueStore<K, V> {
     }
     fn persistent(&self) -> bool {
         self.rows.read().engine().persistent()
+    }
+    fn needs_commit(&self) -> bool {
+        self.rows.read().engine().needs_commit()
+    }
+    fn clear(&mut self) -> Result<()> {
+        self.rows.write()?.clear()
     }
     fn close(&mut self) -> Result<()> {
         self.rows.write()?.close()

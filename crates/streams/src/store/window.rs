@@ -230,7 +230,13 @@ impl<K: Flow, V: Flow> WindowStore<K, V> {
 
     /// The value of the window that begins at `start`.
     pub(crate) fn fetch(&mut self, rt: &mut Runtime, key: &K, start: i64) -> Result<Option<V>> {
-        let sequence = self.duplicates.as_ref().map_or(0, |numbers| numbers.stored);
+        let sequence = match &self.duplicates {
+            None => 0,
+            // As in the JVM: in memory no value is found by a key without a number, on disk the last one that was put
+            // anywhere is, if it was put there.
+            Some(_) if !self.core.engine.persistent() => return Ok(None),
+            Some(numbers) => numbers.stored,
+        };
         self.keys.fill(&mut self.core, key, self.keys.window(start), sequence)?;
         self.core.get(rt, None)
     }

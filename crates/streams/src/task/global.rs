@@ -6,7 +6,7 @@ use super::{
     collector::{ProducerRecord, RecordCollector},
     context::{Handlers, Runtime, TaskCtx, TaskId},
     guarded,
-    instantiate::{Instantiated, instantiate},
+    instantiate::{Instantiated, instantiate, make_store},
     queue::{InputBatch, RawView, slice},
     source::Source,
 };
@@ -14,7 +14,7 @@ use crate::{
     config::StreamsConfig,
     error::{Error, Result},
     record::Headers,
-    state::{EngineContext, GlobalStores, Sharing, TaskDirectory},
+    state::{EngineContext, GlobalStores, RestoredFrom, Sharing, TaskDirectory},
     store::{AnyStore, StoreInit},
     topology::{NodeKind, Topology},
 };
@@ -214,6 +214,12 @@ impl GlobalTask {
         Ok(())
     }
 
+    /// Whether a store holds as much in memory as it should before a commit.
+    pub(crate) fn needs_commit(&self) -> bool {
+        let stores = self.stores.iter().filter_map(|(id, _)| self.ctx.stores.get(*id)?.as_ref());
+        stores.into_iter().any(|store| store.needs_commit())
+    }
+
     /// Whether a topic is that of a global store.
     pub(crate) fn reads(&self, topic: &str) -> bool {
         self.inputs.contains_key(topic)
@@ -272,11 +278,12 @@ pub(super) fn open_global_stores(
     state_dir: Option<TaskDirectory>,
 ) -> Result<()> {
     let config = ctx.rt.config.clone();
-    let engine = EngineContext { task_id: TaskId::GLOBAL.to_string(), state_dir };
+    let (task_id, restored_from) = (TaskId::GLOBAL.to_string(), RestoredFrom::Topic);
+    let engine = EngineContext { task_id, state_dir, restored_from };
     ctx.stores.resize_with(topology.store_names.len(), || None);
     for global in &topology.global_stores {
         let init = StoreInit { config: &config, engine: &engine, changelog: None, caching: false, sharing };
-        let store = (global.factory.make)(&init)?;
+        let store = make_store(&global.factory, &init)?;
         ctx.global_stores.push(global.factory.id);
         if let Some(place) = ctx.stores.get_mut(global.factory.id) {
             *place = Some(store);

@@ -14,7 +14,11 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 #[cold]
 #[inline(never)]
 pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Box<Error> {
+    Box::new(Error::Panic(panic_message(payload)))
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    Box::new(Error::Panic(text.unwrap_or_else(|| "no message".to_owned())))
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

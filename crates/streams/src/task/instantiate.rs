@@ -12,8 +12,8 @@ use crate::{
     data::{Data, ErasedSerde},
     error::{Error, Result},
     serdes::SerdeRef,
-    state::{EngineContext, Sharing, TaskDirectory},
-    store::StoreInit,
+    state::{EngineContext, RestoredFrom, Sharing, TaskDirectory},
+    store::{AnyStore, StoreFactory, StoreInit},
     topology::Topology,
 };
 
@@ -141,6 +141,20 @@ pub(crate) fn resolve_serde<T: Data>(
     Some(serde.configure(config, is_key).unwrap_or(serde))
 }
 
+/// Makes a store. One whose damage shows only when its first rows are read is made a second time, empty.
+pub(super) fn make_store(factory: &StoreFactory, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
+    let make = || -> Result<_> {
+        let store = (factory.make)(init)?;
+        store.committed_offset()?;
+        store.committed_partitions()?;
+        Ok(store)
+    };
+    match make() {
+        Err(error) if error.is_corrupted_store() => make(),
+        made => made,
+    }
+}
+
 /// Makes the stores of some nodes; returns them in the order of their registration.
 pub(super) fn make_stores(
     topology: &Topology,
@@ -149,7 +163,7 @@ pub(super) fn make_stores(
     state_dir: Option<TaskDirectory>,
 ) -> Result<Vec<usize>> {
     let config = ctx.rt.config.clone();
-    let engine = EngineContext { task_id: ctx.rt.task_id.to_string(), state_dir };
+    let task_id = ctx.rt.task_id.to_string();
     let mut order = Vec::new();
     ctx.stores = topology.store_names.iter().map(|_| None).collect();
     for node in nodes {
@@ -157,6 +171,13 @@ pub(super) fn make_stores(
             let Some(factory) = topology.stores.get(&id).filter(|_| !order.contains(&id)) else { continue };
             let changelog =
                 if factory.logging { topology.changelog_topic(factory, config.application_id()) } else { None };
+            let restored_from = match (&changelog, topology.changelog_topic(factory, config.application_id())) {
+                (Some(_), _) => RestoredFrom::Changelog,
+                // A source topic that serves as one.
+                (None, Some(_)) => RestoredFrom::Topic,
+                (None, None) => RestoredFrom::Nothing,
+            };
+            let engine = EngineContext { task_id: task_id.clone(), state_dir: state_dir.clone(), restored_from };
             let init = StoreInit {
                 config: &config,
                 engine: &engine,
@@ -165,7 +186,7 @@ pub(super) fn make_stores(
                 sharing: Sharing::Own,
             };
             ctx.rt.cache.caches += usize::from(init.caching);
-            let store = (factory.make)(&init)?;
+            let store = make_store(factory, &init)?;
             if let Some(place) = ctx.stores.get_mut(id) {
                 *place = Some(store);
             }

@@ -44,6 +44,16 @@ impl Punctuations {
         }
     }
 
+    /// Whether the time of the next timer has come: asked for behind every record.
+    #[inline]
+    pub(crate) fn is_due(&self, kind: PunctuationType, now: i64) -> bool {
+        let queue = match kind {
+            PunctuationType::StreamTime => &self.stream,
+            PunctuationType::WallClockTime => &self.wall,
+        };
+        queue.peek().is_some_and(|(time, _)| time <= now)
+    }
+
     /// Takes the next timer that is due; it must be given back by [`again`](Self::again) after it fired.
     pub(crate) fn due(&mut self, kind: PunctuationType, now: i64) -> Option<(usize, i64, Timer)> {
         while let Some((time, id)) = self.queue(kind).peek() {

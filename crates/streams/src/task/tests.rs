@@ -1,9 +1,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use std::{fs, path::Path, time::Duration};
+
 use super::*;
 use crate::{
-    Consumed, Headers, Materialized, StreamsBuilder,
-    state::{LsmEngine, LsmOptions},
+    Consumed, Context, Headers, KeyValueStore, Materialized, Processor, Record, StoreBuilder, StreamsBuilder,
+    state::{KeyValueSupplier, LsmEngine, LsmOptions},
+    store::StoreHandle,
 };
 
 struct Nowhere;
@@ -141,4 +144,130 @@ fn waits_for_nothing_where_idling_is_off() {
     give(&mut task, a, 0, 100);
     task.set_lag(b, Some(5));
     assert!(task.process(0).unwrap());
+}
+
+/// Tells when its schedule is called.
+struct Ticking(Arc<parking_lot::Mutex<Vec<i64>>>);
+
+impl Processor for Ticking {
+    type KIn = String;
+    type VIn = String;
+    type KOut = String;
+    type VOut = String;
+
+    fn init(&mut self, ctx: &mut Context<'_, Self>) -> Result<()> {
+        let tick = |this: &mut Self, now: i64, _: &mut Context<'_, Self>| {
+            this.0.lock().push(now);
+            Ok(())
+        };
+        ctx.schedule(Duration::from_millis(100), PunctuationType::StreamTime, tick).map(drop)
+    }
+
+    fn process(&mut self, _record: Record<String, String>, _ctx: &mut Context<'_, Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_schedule_by_stream_time_is_called_behind_the_record_that_makes_it_due() {
+    let builder = StreamsBuilder::new();
+    let ticks: Arc<parking_lot::Mutex<Vec<i64>>> = Arc::default();
+    let told = ticks.clone();
+    builder.stream::<String, String>("a").process(move || Ticking(told.clone()));
+    let config = StreamsConfig::builder("test").build().unwrap();
+    let mut task = Task::new(&builder.build().unwrap(), options(config, Nowhere)).unwrap();
+    task.initialize().unwrap();
+    let a = task.queue("a").unwrap();
+    for time in 0..10_000 {
+        give(&mut task, a, time, time);
+    }
+    while task.process(0).unwrap() {}
+    let expected: Vec<i64> = (0..100).map(|tick| tick * 100).collect();
+    assert_eq!(*ticks.lock(), expected, "as of the JVM, whose driver looks behind every record too");
+}
+
+/// Puts every record into a store.
+struct Put(StoreHandle<KeyValueStore<String, String>>);
+
+impl Processor for Put {
+    type KIn = String;
+    type VIn = String;
+    type KOut = String;
+    type VOut = String;
+
+    fn process(&mut self, record: Record<String, String>, ctx: &mut Context<'_, Self>) -> Result<()> {
+        let mut store = ctx.store(self.0)?;
+        let _ = store.get(&record.key)?;
+        store.put(&record.key, Some(record.value))
+    }
+}
+
+/// A task that puts what comes from topic `a` into the store `rows` on disk.
+fn putting(folder: &Path, engine: &LsmEngine) -> Result<Task> {
+    let builder = StreamsBuilder::new();
+    let rows = StoreBuilder::<KeyValueStore<String, String>>::key_value(KeyValueSupplier::persistent("rows"));
+    let rows = builder.add_state_store(rows);
+    builder.stream::<String, String>("a").process_with(None, rows, Put);
+    let continuing = "LogAndContinueProcessingExceptionHandler";
+    let config = StreamsConfig::builder("test").set("processing.exception.handler", continuing).build().unwrap();
+    let state_dir = Some(TaskDirectory { path: folder.to_owned(), engine: engine.clone() });
+    let mut task = Task::new(&builder.build().unwrap(), TaskOptions { state_dir, ..options(config, Nowhere) })?;
+    task.initialize()?;
+    Ok(task)
+}
+
+fn put(task: &mut Task, number: i64, value: &[u8]) -> Result<bool> {
+    let a = task.queue("a").unwrap();
+    let key = number.to_string();
+    task.add_records(a, InputBatch::single(number, number, Some(key.as_bytes()), Some(value), Headers::new()))?;
+    task.process(0)
+}
+
+#[test]
+fn a_commit_is_asked_for_before_what_was_put_takes_more_memory_than_it_should() {
+    let (folder, budget) = (tempfile::tempdir().unwrap(), 4 << 20);
+    let engine = LsmEngine::new(LsmOptions { write_buffer_bytes: budget, ..LsmOptions::default() }).unwrap();
+    let mut task = putting(folder.path(), &engine).unwrap();
+    let (mut since, mut most, mut commits) = (0, 0, 0);
+    for number in 0..20_000 {
+        assert!(put(&mut task, number, &[b'v'; 1000]).unwrap());
+        since += 1000;
+        most = most.max(since);
+        if task.commit_requested() {
+            task.flush().unwrap();
+            task.commit_stores(|_| Some(number)).unwrap();
+            (since, commits) = (0, commits + 1);
+            assert!(!task.commit_requested(), "a commit makes room");
+        }
+    }
+    // One memtable is written while another one is flushed.
+    assert!(most <= budget / 2, "{most} bytes were put between two commits");
+    assert!((5..=40).contains(&commits), "{commits} commits");
+}
+
+#[test]
+fn a_store_that_is_found_damaged_at_work_asks_no_handler_and_is_restored_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = LsmEngine::new(LsmOptions::default()).unwrap();
+    let mut task = putting(folder.path(), &engine).unwrap();
+    for number in 0..1000 {
+        put(&mut task, number, number.to_string().repeat(50).as_bytes()).unwrap();
+    }
+    task.commit_stores(|_| Some(1000)).unwrap();
+    task.close().unwrap();
+    drop(task);
+    let mut task = putting(folder.path(), &engine).unwrap();
+    for table in fs::read_dir(folder.path().join("rows/tables")).unwrap() {
+        let table = table.unwrap().path();
+        let mut bytes = fs::read(&table).unwrap();
+        let half = bytes.len() / 2;
+        bytes[..half].iter_mut().step_by(50).for_each(|byte| *byte ^= 1);
+        fs::write(table, bytes).unwrap();
+    }
+    let error = (0..1000).find_map(|number| put(&mut task, number, b"value").err()).unwrap();
+    assert!(error.is_corrupted_store(), "{error}");
+    task.abandon().unwrap();
+    drop(task);
+    let task = putting(folder.path(), &engine).unwrap();
+    assert_eq!(task.store_offsets().unwrap(), BTreeMap::from([("rows".to_owned(), None)]));
 }

@@ -82,7 +82,6 @@ impl Driver {
     pub(super) fn run(&mut self) -> Result<()> {
         self.reenqueue()?;
         while self.task.process(self.now)? {
-            self.task.maybe_punctuate_stream_time()?;
             self.commit()?;
             self.reenqueue()?;
         }

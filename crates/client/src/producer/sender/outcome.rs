@@ -95,6 +95,9 @@ impl Sender {
                     self.refresh_topic(id);
                 }
                 if self.has_retries(&batch) && self.may_retry(id, &batch, code) {
+                    if let Some(tracker) = self.trackers.get_mut(&id) {
+                        tracker.set_apart();
+                    }
                     self.retry(now, id, batch, outcome.has_new_leader);
                 } else if code == ErrorCode::DuplicateSequenceNumber {
                     // It is written, and so long ago that the broker does not remember where.
@@ -169,6 +172,7 @@ impl Sender {
     /// The broker finds the batch too large: sends its records in smaller ones.
     fn split(&mut self, now: Instant, id: u64, batch: Batch, outcome: &PartitionOutcome) {
         let Some(tracker) = self.trackers.get_mut(&id) else { return };
+        tracker.set_apart();
         let order = batch.order;
         let completion = Arc::clone(&batch.completion);
         let (uncompressed, compressed) = batch.sizes();

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use vltava_protocol::record::{ProducerState, increment_sequence};
 
@@ -31,6 +32,8 @@ pub(crate) struct Entry {
     /// Refused for good: its numbers are a gap. It stays until the batches before it are over, for only then may those
     /// behind it be numbered anew; one before it may be written already, and must go out again with its own number.
     pub(crate) is_gap: bool,
+    /// It or one before it was refused for a reason of the partition: others do not wait for it.
+    is_apart: bool,
 }
 
 /// One partition.
@@ -49,6 +52,10 @@ pub(crate) struct Tracker {
     admitted: u64,
     next_sequence: i32,
     last_acknowledged: i32,
+    /// To which node the last batch was sent.
+    node: i32,
+    /// When the first batch of the queue might go that is held back.
+    pub(crate) released_at: Option<Instant>,
     /// A batch was given up whose fate is not known: nothing new until the others are over.
     pub(crate) is_unresolved: bool,
 }
@@ -64,6 +71,8 @@ impl Tracker {
             admitted: 0,
             next_sequence: 0,
             last_acknowledged: -1,
+            node: -1,
+            released_at: None,
             is_unresolved: false,
         }
     }
@@ -81,12 +90,14 @@ impl Tracker {
             was_reset: false,
             on_wire: false,
             is_gap: false,
+            is_apart: false,
         });
         self.next_sequence = increment_sequence(self.next_sequence, count);
     }
 
     /// The producer state with which a batch goes on the wire; notes that it does.
-    pub(crate) fn send(&mut self, order: u64) -> ProducerState {
+    pub(crate) fn send(&mut self, order: u64, node: i32) -> ProducerState {
+        self.node = node;
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.order == order) else {
             return ProducerState::NONE;
         };
@@ -161,6 +172,23 @@ impl Tracker {
         let mine = place(batch.order);
         let position = self.retries.iter().position(|other| place(other.order) > mine);
         self.retries.insert(position.unwrap_or(self.retries.len()), batch);
+    }
+
+    /// The broker refused a batch for a reason of the partition: it may take its time.
+    pub(crate) fn set_apart(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.is_apart = true);
+    }
+
+    /// Whether the partition has a trouble of its own, for which others at this node do not wait.
+    pub(crate) fn is_apart(&self, node: i32) -> bool {
+        self.is_unresolved
+            || self.entries.iter().any(|entry| entry.is_apart || entry.is_gap || entry.on_wire && self.node != node)
+    }
+
+    /// Since when the first batch of the queue waits for being sent; `None` if there is none, or it may not go yet.
+    pub(crate) fn queued_since(&self) -> Option<Instant> {
+        let head = self.queue.peek()?;
+        if head.held_epoch.is_some() { self.released_at } else { Some(head.created) }
     }
 
     /// Whether the broker knows the producer in this partition, for it has acknowledged a batch of this identity.

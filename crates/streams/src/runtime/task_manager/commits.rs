@@ -4,7 +4,7 @@ use std::{any::Any, collections::BTreeMap};
 
 use vltava_client::{OffsetAndMetadata, TopicPartition};
 
-use super::{ActiveTask, TaskManager, client_failed, failed::Failed, machine::Event};
+use super::{ActiveTask, TaskManager, client_failed, corrupted, failed::Failed, machine::Event};
 use crate::{
     error::Result,
     runtime::{
@@ -26,14 +26,16 @@ impl TaskManager {
     }
 
     pub(super) fn flush_caches(&mut self, tasks: &[TaskId]) -> Result<Event> {
-        let mut anew = BTreeMap::new();
+        let (mut anew, mut damaged) = (BTreeMap::new(), Vec::new());
         for id in tasks {
             let Some(active) = self.tasks.get_mut(id) else { continue };
-            if let Err(error) = active.task.flush() {
+            let flushed = active.task.flush();
+            if let Err(error) = corrupted::noted(&mut damaged, *id, flushed) {
                 let passing = verdict::passing(&error).cloned();
                 anew.insert(*id, passing.ok_or(error)?);
             }
         }
+        self.note_damaged(damaged);
         Ok(Event::Flushed(anew))
     }
 
@@ -47,9 +49,23 @@ impl TaskManager {
                     flushed.map_err(|error| client_failed("sending records", &error))?;
                     return Ok(Event::Delivered(anew));
                 }
-                Failed::Records(tasks) => anew.extend(tasks),
+                Failed::Records(tasks) => {
+                    tasks.keys().for_each(|id| self.discard_held(*id));
+                    anew.extend(tasks);
+                    // It is decided what becomes of them: what was held back behind them may go.
+                    self.producer.barrier();
+                }
                 Failed::Migrated => return Ok(Event::Migrated),
             }
+        }
+    }
+
+    /// What the task has written to changelogs and what may not be durable yet is not to be.
+    fn discard_held(&mut self, id: TaskId) {
+        let Some(active) = self.tasks.get_mut(&id) else { return };
+        let collector: &mut dyn Any = active.task.collector_mut();
+        if let Some(collector) = collector.downcast_mut::<ProducerCollector>() {
+            collector.discard();
         }
     }
 
@@ -82,11 +98,13 @@ impl TaskManager {
 
     /// What was committed is what the stores of these tasks cover.
     pub(super) fn checkpoint(&mut self, tasks: &[TaskId]) -> Result<()> {
+        let mut damaged = Vec::new();
         for id in tasks {
             if let Some(active) = self.tasks.get_mut(id) {
-                active.committed_now(&self.offered)?;
+                corrupted::noted(&mut damaged, *id, active.committed_now(&self.offered))?;
             }
         }
+        self.note_damaged(damaged);
         self.shared.committed(&self.setup, &self.offered);
         self.counters.committed(now_ms());
         Ok(())

@@ -23,7 +23,12 @@ impl TaskManager {
     pub(in crate::runtime) fn look_after_failures(&mut self) -> Result<()> {
         match self.settle_failures()? {
             Failed::None => Ok(()),
-            Failed::Records(anew) => self.on(Event::BeginAnew(anew)),
+            Failed::Records(anew) => {
+                self.on(Event::BeginAnew(anew))?;
+                // It is decided what becomes of them: what was held back behind them may go.
+                self.producer.barrier();
+                Ok(())
+            }
             Failed::Migrated => self.on(Event::Migrated),
         }
     }

@@ -2,15 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs,
     future::Future,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 
-use super::{ActiveTask, TaskManager, client_failed, machine::Event};
+use super::{ActiveTask, TaskManager, client_failed, corrupted, machine::Event};
 use crate::{
     error::{Error, Result},
     metrics::Counters,
@@ -46,17 +44,13 @@ impl TaskManager {
     pub(super) fn make(&mut self, id: TaskId, partitions: &[TopicPartition]) -> Result<Event> {
         self.pause(partitions)?;
         let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Ok(Event::Busy) };
-        let changelogs = self.setup.subtopologies.get(&id.subtopology).map(|info| {
-            let own = info.changelog_topics.keys().filter(|topic| !info.source_topics.contains(*topic));
-            own.map(|topic| Arc::from(topic.as_str())).collect::<Vec<Arc<str>>>()
-        });
-        let failures = self.failures.clone();
-        let collector = ProducerCollector::new(self.producer.clone(), id, failures, changelogs.unwrap_or_default());
+        let changelogs = self.shared.topology.written_changelogs(id, &self.shared.config);
+        let collector = ProducerCollector::new(self.producer.clone(), id, self.failures.clone(), changelogs);
         let options = TaskOptions {
             id,
             config: self.shared.config.clone(),
             collector: Box::new(collector),
-            state_dir: Some(TaskDirectory { path: directory.clone(), engine: self.shared.engine.clone() }),
+            state_dir: Some(TaskDirectory { path: directory, engine: self.shared.engine.clone() }),
             globals: self.shared.globals.as_ref().map(|globals| globals.stores().clone()),
             scope: TaskScope::Subtopology,
             now: now_ms(),
@@ -85,16 +79,19 @@ impl TaskManager {
         let stores = self.changelogs_of(&active, id, &committed)?;
         let names = stores.iter().map(|store| store.changelog.to_string()).collect::<Vec<_>>().join(", ");
         let what = format!("looking up the offsets of changelogs {names}");
-        let plans = match look_up(&what, self.restorer.plans(stores)) {
+        let mut plans = match look_up(&what, self.restorer.plans(stores)) {
             Ok(plans) => plans,
             Err(error) => return self.not_made(id, active, &what, error),
         };
-        if plans.iter().any(|(_, plan)| *plan == Plan::Corrupted) {
-            tracing::warn!(task = %id, "its stores cover more than their changelogs have: they are restored anew");
-            drop(active);
-            fs::remove_dir_all(&directory).map_err(|error| Error::streams(format!("task {id}: {error}")))?;
-            self.shared.directory.unlock(id, self.thread);
-            return self.make(id, partitions);
+        for (place, plan) in &mut plans {
+            let Plan::Anew(beginning, limit) = *plan else { continue };
+            let StoreChangelog { store, changelog, covered, .. } = &*place;
+            tracing::warn!(
+                task = %id, store, %changelog, ?covered, beginning, limit,
+                "restored anew: the changelog does not have the offset that the store covers"
+            );
+            active.task.clear_store(store)?;
+            *plan = Plan::Anew(beginning, limit).emptied();
         }
         self.tasks.insert(id, active);
         self.share_cache();
@@ -152,7 +149,7 @@ impl TaskManager {
                     }
                     self.restorer.add(id, store, start, end)?;
                 }
-                Plan::Corrupted => return Err(Error::internal("a corrupted store was kept")),
+                Plan::Anew(..) => return Err(Error::internal("a store that is of no use was kept")),
             }
         }
         Ok(())
@@ -160,11 +157,12 @@ impl TaskManager {
 
     /// Reads changelogs once; tasks whose stores are complete begin to work.
     pub(in crate::runtime) fn restore(&mut self, timeout: Duration) -> Result<()> {
-        let tasks = &mut self.tasks;
+        let (tasks, mut damaged) = (&mut self.tasks, Vec::new());
         let step = self.restorer.step(timeout, Instant::now(), |id, restore| match tasks.get_mut(&id) {
-            Some(active) => restore(&mut active.task),
+            Some(active) => corrupted::noted(&mut damaged, id, restore(&mut active.task)).map(drop),
             None => Ok(()),
         })?;
+        self.restore_damaged(damaged)?;
         for id in step.moved {
             self.on(Event::Restoring(id))?;
         }

@@ -86,6 +86,8 @@ pub(super) enum Event {
     NotCommitted(Option<ClientError>),
     /// Records of these tasks could not be sent: their progress since the last commit counts for nothing.
     BeginAnew(BTreeMap<TaskId, ClientError>),
+    /// Stores of these tasks were found damaged: they begin anew, with the stores restored.
+    Damaged(Vec<TaskId>),
     /// The thread ends.
     Close { in_session: bool },
     /// The thread ends by a failure.
@@ -275,6 +277,11 @@ impl Machine {
             Event::Committed { advanced } => self.committed(&advanced),
             Event::NotCommitted(error) => self.not_committed(error, now),
             Event::BeginAnew(tasks) => self.begin_anew(tasks, now),
+            Event::Damaged(tasks) => {
+                for task in tasks {
+                    self.give_up(task);
+                }
+            }
             Event::Close { in_session } => {
                 self.in_session = in_session;
                 self.begin_commit(Then::Close, now);
@@ -441,17 +448,24 @@ impl Machine {
 
     fn begin_anew(&mut self, tasks: BTreeMap<TaskId, ClientError>, now: Instant) {
         for (task, error) in tasks {
-            let Some(owned) = self.tasks.remove(&task) else { continue };
-            if let Some(commit) = &mut self.commit {
-                commit.tasks.remove(&task);
+            if self.give_up(task) {
+                self.trouble(task, Cause::Sending, error, now);
             }
-            self.steps.push_back(Step::Abandon { task, rewind: self.assigned });
-            // While partitions are taken away, those that come back are read from what is committed.
-            if self.assigned {
-                self.pending.insert(task, owned.partitions);
-            }
-            self.trouble(task, Cause::Sending, error, now);
         }
+    }
+
+    /// The task's progress since the last commit counts for nothing; it is made again if it stays. Whether there is one.
+    fn give_up(&mut self, task: TaskId) -> bool {
+        let Some(owned) = self.tasks.remove(&task) else { return false };
+        if let Some(commit) = &mut self.commit {
+            commit.tasks.remove(&task);
+        }
+        self.steps.push_back(Step::Abandon { task, rewind: self.assigned });
+        // While partitions are taken away, those that come back are read from what is committed.
+        if self.assigned {
+            self.pending.insert(task, owned.partitions);
+        }
+        true
     }
 
     fn trouble(&mut self, task: TaskId, cause: Cause, error: ClientError, now: Instant) {

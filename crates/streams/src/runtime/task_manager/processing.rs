@@ -52,6 +52,7 @@ impl TaskManager {
             match self.process_task(*id, until) {
                 Ok(done) => total += done,
                 // What could not be looked up or sent for now: the task begins anew from its last commit.
+                Err(error) if error.is_corrupted_store() => self.on(Event::Damaged(vec![*id]))?,
                 Err(error) => match verdict::passing(&error).cloned() {
                     Some(passing) => self.on(Event::BeginAnew([(*id, passing)].into()))?,
                     None => return Err(error),
@@ -80,14 +81,14 @@ impl TaskManager {
             done += in_stride;
             let at = Instant::now();
             self.stride.took(at - begun);
-            if at >= end {
+            // A store that takes as much memory as it should waits for a commit.
+            if at >= end || active.task.needs_commit() {
                 break;
             }
             begun = at;
             now = now_ms();
         }
         if done > 0 {
-            active.task.maybe_punctuate_stream_time()?;
             active.counters.update(&active.task, now);
         }
         Ok(done)

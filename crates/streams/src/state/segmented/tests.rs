@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{
     InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, Segmentation, SegmentedBytesStore, TimeRange,
 };
-use crate::state::{EngineContext, LsmEngine, LsmOptions, Order, TaskDirectory};
+use crate::state::{EngineContext, LsmEngine, LsmOptions, Order, RestoredFrom, TaskDirectory};
 
 const RETENTION: i64 = 100;
 const INTERVAL: i64 = 50;
@@ -183,7 +183,7 @@ fn compare(
 }
 
 fn context(state_dir: Option<TaskDirectory>) -> EngineContext {
-    EngineContext { task_id: "0_0".to_owned(), state_dir }
+    EngineContext { task_id: "0_0".to_owned(), state_dir, restored_from: RestoredFrom::Changelog }
 }
 
 const SEGMENTS: Segmentation = Segmentation { retention: RETENTION, interval: INTERVAL, time_ordered: false };
@@ -244,7 +244,8 @@ fn a_segment_leaves_the_disk_when_it_has_expired() {
     let on_disk = || {
         let mut names: Vec<_> = std::fs::read_dir(folder.path().join("s")).unwrap().collect();
         names.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
-        names.into_iter().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        let segments = names.into_iter().map(|entry| entry.unwrap()).filter(|entry| entry.path().is_dir());
+        segments.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
     };
     let mut store = open().unwrap();
     let put = |store: &mut PersistentSegmentedStore, time| {

@@ -92,6 +92,12 @@ impl Rows {
         Ok(())
     }
 
+    pub(super) fn clear(&mut self) -> Result<()> {
+        (self.stream_time, self.written_time) = (-1, -1);
+        self.segments.clear();
+        self.engine.clear()
+    }
+
     pub(super) fn close(&mut self) -> Result<()> {
         self.engine.close()
     }

@@ -261,7 +261,7 @@ fn a_batch_too_large_for_the_broker_is_cut_until_it_fits() {
             assert_eq!(result(delivery).unwrap().offset, Some(number as i64));
         }
         assert_eq!(world.accumulator.memory.used(), 0);
-        assert!(!world.accumulator.has_incomplete());
+        assert!(world.accumulator.pending.is_empty());
     }
 }
 
@@ -337,7 +337,7 @@ fn what_is_abandoned_fails_and_frees_its_memory() {
 #[test]
 fn callbacks_run_in_the_order_of_the_records() {
     use crate::producer::ProducerRecord;
-    use crate::producer::accumulator::ByCallback;
+    use crate::producer::observe::ByCallback;
     let mut world = World::new(1, sender_settings());
     let seen = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
     let queue =

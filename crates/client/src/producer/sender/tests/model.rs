@@ -12,11 +12,14 @@ use vltava_protocol::record::{Codec, Compression, Decompressor, RecordBatch, inc
 
 use crate::config::Acks;
 use crate::error::ClientError;
-use crate::producer::accumulator::{Accumulator, AccumulatorSettings, Appended, ByDelivery, ByFlush};
+use crate::producer::accumulator::{Accumulator, AccumulatorSettings, Appended, PartitionQueue};
+use crate::producer::observe::{ByDelivery, ByFlush};
 use crate::producer::sender::{Effect, Identity, Leader, Leaders, Part, PartitionOutcome, Sender, SenderSettings};
 use crate::producer::{Delivery, ProducerRecord, RecordMetadata};
 
 pub(super) const TOPIC: &str = "t";
+/// The topic whose records are held back: its partitions follow those of the other one in all lists.
+pub(super) const STATE: &str = "state";
 
 /// What the network or the broker does with one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) enum Fate {
     AnswerLost,
     /// The broker refuses every batch with this code, and writes nothing.
     Refused(ErrorCode),
+    /// It refuses the batch of this partition, and writes the others.
+    RefusedOne(usize, ErrorCode),
 }
 
 /// What a broker remembers of a producer, per partition.
@@ -54,15 +59,44 @@ pub(super) struct Brokers {
     /// Whether a producer without state has to begin with 0, as brokers before 2.4 demand; Kafka takes any number.
     pub(super) refuses_unknown: bool,
     next_producer: i64,
+    /// How many partitions the first topic has.
+    first_state: usize,
+    /// What was written, in the order in which it was.
+    pub(super) arrivals: Vec<Arrival>,
+}
+
+/// A record that was written.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) node: i32,
+    pub(super) request: u64,
+    pub(super) partition: usize,
+    pub(super) value: String,
 }
 
 impl Leaders for Brokers {
-    fn leader(&self, _: &str, partition: i32) -> Leader {
-        self.leaders[partition as usize]
+    fn leader(&self, topic: &str, partition: i32) -> Leader {
+        self.leaders[self.index(topic, partition)]
     }
 }
 
 impl Brokers {
+    pub(super) fn index(&self, topic: &str, partition: i32) -> usize {
+        partition as usize + if topic == STATE { self.first_state } else { 0 }
+    }
+
+    /// Writes a part of a request that arrived, and remembers what came with it.
+    fn arrive(&mut self, node: i32, request: u64, part: &Part) -> PartitionOutcome {
+        let partition = self.index(&part.topic, part.partition);
+        let before = self.logs[partition].values.len();
+        let outcome = self.write(part);
+        for value in &self.logs[partition].values[before..] {
+            let value = String::from_utf8(value.clone()).unwrap();
+            self.arrivals.push(Arrival { node, request, partition, value });
+        }
+        outcome
+    }
+
     /// Forgets all producers, as after their records were deleted.
     pub(super) fn forget_producers(&mut self) {
         for log in &mut self.logs {
@@ -78,7 +112,7 @@ impl Brokers {
     fn refuse(&self, part: &Part, code: ErrorCode) -> PartitionOutcome {
         let batch = RecordBatch::parse(part.bytes.clone()).unwrap();
         let header = batch.header();
-        let producers = &self.logs[part.partition as usize].producers;
+        let producers = &self.logs[self.index(&part.topic, part.partition)].producers;
         let known = producers.get(&header.producer_id()).filter(|entry| entry.epoch == header.producer_epoch());
         let written = known.and_then(|entry| entry.batches.iter().find(|one| one.0 == header.base_sequence()));
         match written {
@@ -94,7 +128,8 @@ impl Brokers {
         let batch = RecordBatch::parse(part.bytes.clone()).unwrap();
         batch.verify_crc().unwrap();
         let header = *batch.header();
-        let log = &mut self.logs[part.partition as usize];
+        let index = self.index(&part.topic, part.partition);
+        let log = &mut self.logs[index];
         let base_offset = log.values.len() as i64;
         if header.producer_id() >= 0 {
             let (first, count) = (header.base_sequence(), header.count());
@@ -174,6 +209,16 @@ impl World {
         Self::with_batches(partitions, settings, 200, Compression::None)
     }
 
+    /// With another topic that is held back.
+    pub(super) fn with_state(partitions: usize, state: usize, settings: SenderSettings) -> Self {
+        let mut world = Self::new(partitions, settings);
+        world.accumulator.hold_back(STATE);
+        world.accumulator.set_partitions(&Arc::from(STATE), state);
+        world.brokers.logs.extend((0..state).map(|_| Log::default()));
+        world.brokers.leaders.extend((0..state).map(|one| Leader::Node(one as i32 % 2)));
+        world
+    }
+
     pub(super) fn with_batches(
         partitions: usize,
         settings: SenderSettings,
@@ -183,6 +228,7 @@ impl World {
         let accumulator = Arc::new(Accumulator::new(AccumulatorSettings {
             batch_size,
             buffer_memory: 64 << 20,
+            max_request_size: settings.max_request_size,
             codec: Codec::from(compression),
             adaptive_partitioning: true,
         }));
@@ -197,15 +243,30 @@ impl World {
                 max_batch: 1 << 20,
                 refuses_unknown: false,
                 next_producer: 1000,
+                first_state: partitions,
+                arrivals: Vec::new(),
             },
             wire: VecDeque::new(),
             refreshes: 0,
         }
     }
 
+    /// The queue of a partition, with the leader that the metadata says.
+    pub(super) fn queue(&self, topic: &str, partition: usize) -> Arc<PartitionQueue> {
+        let queue = self.accumulator.with_topic(topic, |topic| Arc::clone(&topic.partitions[partition])).unwrap();
+        if let Leader::Node(node) = self.brokers.leader(topic, partition as i32) {
+            self.accumulator.assign(&queue, node);
+        }
+        queue
+    }
+
     pub(super) fn append(&self, partition: usize, value: &[u8]) -> Delivery {
-        let record = ProducerRecord::new(TOPIC).value(value);
-        let queue = self.accumulator.with_topic(TOPIC, |topic| Arc::clone(&topic.partitions[partition])).unwrap();
+        self.append_to(TOPIC, partition, value)
+    }
+
+    pub(super) fn append_to(&self, topic: &str, partition: usize, value: &[u8]) -> Delivery {
+        let record = ProducerRecord::new(topic).value(value);
+        let queue = self.queue(topic, partition);
         match self.accumulator.append(&queue, &record, 1000, ByDelivery, || self.now).unwrap() {
             Appended::Done { tag, .. } => tag,
             Appended::NeedsMemory { .. } => panic!("the model has memory enough"),
@@ -214,7 +275,7 @@ impl World {
 
     pub(super) fn append_unobserved(&self, partition: usize, value: &[u8]) {
         let record = ProducerRecord::new(TOPIC).value(value);
-        let queue = self.accumulator.with_topic(TOPIC, |topic| Arc::clone(&topic.partitions[partition])).unwrap();
+        let queue = self.queue(TOPIC, partition);
         self.accumulator.append(&queue, &record, 1000, ByFlush, || self.now).unwrap();
     }
 
@@ -266,13 +327,21 @@ impl World {
             ClientError::connection(&Arc::from("model:1"), source)
         };
         let result = match fate {
-            Fate::Fine => Ok(wire.parts.iter().map(|part| self.brokers.write(part)).collect()),
+            Fate::Fine => Ok(wire.parts.iter().map(|one| self.brokers.arrive(wire.node, wire.request, one)).collect()),
             Fate::Lost => Err(lost()),
             Fate::AnswerLost => {
                 for part in &wire.parts {
-                    self.brokers.write(part);
+                    self.brokers.arrive(wire.node, wire.request, part);
                 }
                 Err(lost())
+            }
+            Fate::RefusedOne(partition, code) => {
+                let brokers = &mut self.brokers;
+                let outcome = |part: &Part| match brokers.index(&part.topic, part.partition) == partition {
+                    true => brokers.refuse(part, code),
+                    false => brokers.arrive(wire.node, wire.request, part),
+                };
+                Ok(wire.parts.iter().map(outcome).collect())
             }
             Fate::Refused(code) => Ok(wire.parts.iter().map(|part| self.brokers.refuse(part, code)).collect()),
         };
@@ -294,7 +363,7 @@ impl World {
             let wire = self.wire.pop_front().unwrap();
             if fate == Fate::AnswerLost {
                 for part in &wire.parts {
-                    self.brokers.write(part);
+                    self.brokers.arrive(wire.node, wire.request, part);
                 }
             }
             drop(wire.parts);

@@ -102,7 +102,7 @@ proptest! {
             prop_assert!(places.insert((metadata.partition, metadata.offset)));
         }
         prop_assert_eq!(world.accumulator.memory.used(), 0);
-        prop_assert!(!world.accumulator.has_incomplete());
+        prop_assert!(world.accumulator.pending.is_empty());
     }
 
     /// Also with batches that are refused for good: those records are not there, all others are, once and in order, and

@@ -557,6 +557,10 @@ impl World {
             let failed = thread.machine.working().take(1).map(|task| (task, timed_out())).collect();
             self.on(at, Event::BeginAnew(failed));
         }
+        if self.fault(50) {
+            let damaged = self.instances[at.0].threads[at.1].machine.working().take(1).collect();
+            self.on(at, Event::Damaged(damaged));
+        }
         if self.random.one_in(3) {
             let in_session = self.in_session(at);
             self.on(at, Event::Commit { in_session });

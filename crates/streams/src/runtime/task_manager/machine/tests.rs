@@ -312,6 +312,19 @@ fn what_a_task_has_suffered_is_forgotten_with_it() {
 }
 
 #[test]
+fn a_task_with_a_damaged_store_begins_anew_at_once_and_takes_no_part_in_the_commit() {
+    let mut bench = Bench::running(&[0, 1]);
+    assert_eq!(bench.on(Event::Damaged(vec![task(0)])), [begun_anew(0)]);
+    assert!(bench.machine.error_of(task(0)).is_none(), "nothing is wrong with the cluster");
+    assert_eq!(bench.on(Event::MakePending), [make(0)]);
+    bench.on(Event::Made { task: task(0), complete: true });
+    bench.on(Event::Commit { in_session: true });
+    assert_eq!(bench.on(Event::Damaged(vec![task(1)])), [begun_anew(1)]);
+    assert_eq!(bench.on(Event::Flushed(BTreeMap::new())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(vec![task(0)])]);
+}
+
+#[test]
 fn a_task_that_begins_anew_while_its_partitions_are_taken_away_is_gone() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Revoked { in_session: true });

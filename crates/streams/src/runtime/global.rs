@@ -18,7 +18,7 @@ use super::{
     clients,
     kafka_streams::{Shared, now_ms},
     records::input_batches,
-    wait::wait,
+    wait::{self, Within, block_on, until_closing, wait_while_open},
 };
 use crate::{
     error::{Error, Result},
@@ -70,8 +70,8 @@ impl Globals {
     /// Waits until the stores have what was in their topics at the start. False if that will not be.
     pub(super) fn wait_until_filled(&self) -> bool {
         let mut phase = self.phase.subscribe();
-        let reached = wait(phase.wait_for(|phase| *phase != Phase::Bootstrapping));
-        reached.is_ok_and(|phase| *phase == Phase::Following)
+        let reached = until_closing(phase.wait_for(|phase| *phase != Phase::Bootstrapping));
+        reached.is_some_and(|phase| phase.is_ok_and(|phase| *phase == Phase::Following))
     }
 
     /// The offsets from which the thread will go on, once the stores are filled.
@@ -98,6 +98,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let Some(globals) = &shared.globals else { return };
     let _context = shared.runtime().enter();
     super::queries::on_stream_thread();
+    let _within = Within::enter(&shared.closing);
     let mut thread = None;
     let work = || -> Result<()> {
         let thread = thread.insert(GlobalThread::open(shared, globals)?);
@@ -108,6 +109,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
         thread.follow(globals)
     };
     let ended = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+    let ended = ended.or_else(|error| if wait::take_cut().is_some() { Ok(()) } else { Err(error) });
     let clean = ended.is_ok();
     if let Err(error) = ended {
         tracing::error!("the global thread failed: {error}");
@@ -152,7 +154,7 @@ impl GlobalThread {
     fn open(shared: &Arc<Shared>, globals: &Globals) -> Result<Self> {
         let config = &shared.config;
         let topics: Vec<_> = shared.topology.global_stores.iter().map(|global| &global.topic).collect();
-        let partitions = wait(super::setup::existing(shared.admin(), topics))?;
+        let partitions = wait_while_open(super::setup::existing(shared.admin(), topics))?;
         for global in &shared.topology.global_stores {
             if partitions.get(&global.topic).is_none_or(|count| *count == 0) {
                 let (topic, store) = (&global.topic, &global.factory.name);
@@ -234,7 +236,7 @@ impl GlobalThread {
         let interval = self.shared.config.commit_interval();
         let mut dirty = false;
         while !self.shared.is_closing() {
-            let records = match wait(self.consumer.poll(self.poll_time)) {
+            let records = match wait_while_open(self.consumer.poll(self.poll_time)) {
                 Ok(records) => records,
                 Err(error) if error.is_retriable() => {
                     tracing::warn!("polling for the global stores: {error}");
@@ -267,7 +269,7 @@ impl GlobalThread {
     /// What is no record, such as the marker of a transaction, is behind the consumer too.
     fn pass_over_gaps(&mut self) -> Result<()> {
         for partition in self.consumer.assignment() {
-            match wait(self.consumer.position(&partition)) {
+            match wait_while_open(self.consumer.position(&partition)) {
                 Ok(position) => self.task.set_offset(partition.topic(), partition.partition(), position),
                 Err(error) if error.is_retriable() => return Ok(()),
                 Err(error) => return Err(client_failed("looking positions up", &error)),
@@ -295,7 +297,7 @@ impl GlobalThread {
         if let Err(error) = closed {
             tracing::warn!("closing the global stores: {error}");
         }
-        if let Err(error) = wait(self.consumer.close(Duration::from_secs(5))) {
+        if let Err(error) = block_on(self.consumer.close(self.shared.closing.time_for_clients())) {
             tracing::warn!("closing the consumer of the global stores: {error}");
         }
         let GlobalThread { shared, task, corrupted, .. } = self;

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use vltava_client::{ClientError, Consumer, TopicPartition};
 
-use super::{clients::client_failed, records::headers, wait::wait};
+use super::{
+    clients::client_failed,
+    records::headers,
+    wait::{wait, wait_while_open},
+};
 use crate::{
     error::{Error, Result},
     task::{Task, TaskId},
@@ -103,8 +107,8 @@ impl Restorer {
     /// What is to be done for each of a task's stores.
     pub(super) fn plans(&self, stores: Vec<StoreChangelog>) -> Result<Vec<(StoreChangelog, Plan)>> {
         let changelogs: Vec<_> = stores.iter().map(|store| store.changelog.clone()).collect();
-        let beginnings = wait(self.consumer.beginning_offsets(&changelogs)).map_err(failed)?;
-        let ends = wait(self.consumer.end_offsets(&changelogs)).map_err(failed)?;
+        let beginnings = wait_while_open(self.consumer.beginning_offsets(&changelogs)).map_err(failed)?;
+        let ends = wait_while_open(self.consumer.end_offsets(&changelogs)).map_err(failed)?;
         let offset =
             |offsets: &BTreeMap<TopicPartition, i64>, of: &TopicPartition| offsets.get(of).copied().unwrap_or(0);
         let planned = stores.into_iter().map(|store| {
@@ -140,7 +144,7 @@ impl Restorer {
         timeout: Duration,
         mut with_task: impl FnMut(TaskId, &mut dyn FnMut(&mut Task) -> Result<()>) -> Result<()>,
     ) -> Result<Vec<Restored>> {
-        let records = wait(self.consumer.poll(timeout)).map_err(failed)?;
+        let records = wait_while_open(self.consumer.poll(timeout)).map_err(failed)?;
         for part in records.partitions() {
             let Some(restoring) = self.changelogs.get_mut(part.topic_partition()) else { continue };
             with_task(restoring.task, &mut |task| {
@@ -161,7 +165,7 @@ impl Restorer {
         let mut complete = Vec::new();
         for (changelog, restoring) in &self.changelogs {
             // The end may lie behind records that are no more: compacted away, or a transaction's marker.
-            let position = wait(self.consumer.position(changelog)).map_err(failed)?;
+            let position = wait_while_open(self.consumer.position(changelog)).map_err(failed)?;
             if position >= restoring.end {
                 complete.push((changelog.clone(), position));
             }

@@ -17,9 +17,10 @@ use super::{
     clients::{self, client_failed},
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
+    replacing::Pauses,
     restore::Restorer,
     task_manager::TaskManager,
-    wait::wait,
+    wait::{self, Cut, Within, block_on, wait_while_open},
 };
 use crate::{error::Result, task::panicked};
 
@@ -124,30 +125,37 @@ impl StreamThread {
             done = self.run_once();
         }
         let mut manager = self.manager.lock();
-        let closed = match done {
-            Ok(()) => manager.close(),
-            Err(error) => {
-                manager.close_dirty();
-                Err(error)
-            }
+        let (done, uncommitted) = match (done, wait::take_cut()) {
+            // Cut short between two pieces of work: all that was done can be committed.
+            (Ok(()), _) | (Err(_), Some(Cut::Request)) => (Ok(()), manager.close().err()),
+            (Err(error), Some(Cut::Deadline)) => (Ok(()), Some(error)),
+            (Err(error), None) => (Err(error), None),
         };
+        if done.is_err() || uncommitted.is_some() {
+            manager.close_dirty();
+        }
+        if let Some(why) = uncommitted {
+            self.shared.closing.not_committed(self.shared.thread_name(self.index), why);
+        }
         drop(manager);
-        // What the clients still have to say does not matter any more: everything is committed, or given up.
-        let timeout = Duration::from_secs(5);
-        if let Err(error) = wait(self.producer.close(timeout)) {
+        // Everything is committed, or given up; there may be dead letters, and the group is to know that we leave.
+        let patience = self.shared.closing.time_for_clients() / 2;
+        if let Err(error) = block_on(self.producer.close(patience)) {
             tracing::warn!(thread = self.index, "closing the producer: {error}");
         }
-        if let Err(error) = wait(self.consumer.close(timeout)) {
+        if let Err(error) = block_on(self.consumer.close(self.shared.closing.time_for_clients())) {
             tracing::warn!(thread = self.index, "closing the consumer: {error}");
         }
-        closed
+        // What was cut short at the end says nothing of why it came to that.
+        wait::take_cut();
+        done
     }
 
     /// One turn.
     fn run_once(&mut self) -> Result<()> {
         self.clean_up();
         let timeout = self.poll_timeout();
-        let records = match wait(self.consumer.poll(timeout)) {
+        let records = match wait_while_open(self.consumer.poll(timeout)) {
             Ok(records) => records,
             Err(error) if error.is_retriable() => {
                 tracing::warn!(thread = self.index, "polling: {error}");
@@ -173,7 +181,8 @@ impl StreamThread {
             self.waiting = processed == 0;
             manager.punctuate(now)?;
             manager.settle_failures()?;
-            let due = self.last_commit.elapsed() >= self.commit_interval;
+            let patience = self.shared.commit_patience(processed == 0).unwrap_or(self.commit_interval);
+            let due = self.last_commit.elapsed() >= patience;
             if due || manager.commit_requested() {
                 manager.commit(false)?;
                 self.last_commit = Instant::now();
@@ -206,7 +215,8 @@ impl StreamThread {
         if manager.has_pending() {
             return PENDING_POLL;
         }
-        let until_commit = self.commit_interval.saturating_sub(self.last_commit.elapsed());
+        let patience = self.shared.commit_patience(true).unwrap_or(self.commit_interval);
+        let until_commit = patience.saturating_sub(self.last_commit.elapsed());
         self.poll_time.min(until_commit.max(Duration::from_millis(1)))
     }
 }
@@ -215,6 +225,7 @@ impl StreamThread {
 pub(super) fn run(shared: &Arc<Shared>, index: usize) {
     let _context = shared.runtime().enter();
     super::queries::on_stream_thread();
+    let _within = Within::enter(&shared.closing);
     if shared.globals.as_ref().is_none_or(Globals::wait_until_filled) {
         work(shared, index);
     }
@@ -223,18 +234,29 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize) {
 
 /// Restarted or not after a failure, as the application's handler says.
 fn work(shared: &Arc<Shared>, index: usize) {
+    let mut pauses = Pauses::default();
     loop {
+        let started = Instant::now();
         let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
         let ended = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(ended) => ended,
             Err(panic) => Err(panicked(&*panic)),
         };
         let Err(error) = ended else { return };
-        tracing::error!(thread = index + 1, "stream thread failed: {error}");
+        match wait::take_cut() {
+            Some(Cut::Request) => return,
+            Some(Cut::Deadline) => return shared.closing.not_committed(shared.thread_name(index), error),
+            None => tracing::error!(thread = index + 1, "stream thread failed: {error}"),
+        }
         let replace = shared.response_to(&error) == StreamThreadExceptionResponse::ReplaceThread;
         if !replace || shared.is_closing() {
             return shared.fail(error);
         }
         shared.set_thread_running(index, false);
+        let pause = pauses.after(started.elapsed());
+        tracing::warn!(thread = index + 1, "the thread is replaced in {} ms", pause.as_millis());
+        if wait::until_closing(tokio::time::sleep(pause)).is_none() {
+            return;
+        }
     }
 }

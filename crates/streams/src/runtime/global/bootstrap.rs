@@ -10,7 +10,7 @@ use crate::{
     runtime::{
         kafka_streams::now_ms,
         records::{headers, input_batches},
-        wait::wait,
+        wait::wait_while_open,
     },
     topology::GlobalStore,
 };
@@ -49,8 +49,8 @@ impl GlobalThread {
         partitions: &[TopicPartition],
     ) -> Result<(BTreeMap<TopicPartition, i64>, BTreeMap<TopicPartition, i64>)> {
         let failed = |error: ClientError| client_failed("looking offsets up", &error);
-        let beginnings = wait(self.consumer.beginning_offsets(partitions)).map_err(failed)?;
-        Ok((beginnings, wait(self.consumer.end_offsets(partitions)).map_err(failed)?))
+        let beginnings = wait_while_open(self.consumer.beginning_offsets(partitions)).map_err(failed)?;
+        Ok((beginnings, wait_while_open(self.consumer.end_offsets(partitions)).map_err(failed)?))
     }
 
     /// Fills the stores, one after the other, with what is in their topics now. False if the application closes meanwhile.
@@ -72,9 +72,8 @@ impl GlobalThread {
             let offset = self.offset(&partition);
             let end = ends.get(&partition).copied().unwrap_or(0);
             if offset < end {
-                if let Some(listener) = &*self.shared.restore_listener.lock() {
-                    listener.on_restore_start(&partition, &global.factory.name, offset, end);
-                }
+                let store = &global.factory.name;
+                self.shared.tell_restore(|listener| listener.on_restore_start(&partition, store, offset, end))?;
                 reading.insert(partition, Reading { end, restored: 0 });
             }
         }
@@ -95,7 +94,7 @@ impl GlobalThread {
             if self.shared.is_closing() {
                 return Ok(false);
             }
-            let records = match wait(self.consumer.poll(self.poll_time)) {
+            let records = match wait_while_open(self.consumer.poll(self.poll_time)) {
                 Ok(records) => records,
                 Err(error) if error.is_retriable() => Default::default(),
                 Err(error) => return Err(self.poll_failed(&error)),
@@ -150,7 +149,7 @@ impl GlobalThread {
         let before = reading.len();
         let mut ended = Vec::new();
         for (partition, Reading { end, restored }) in reading.iter() {
-            let position = wait(self.consumer.position(partition)).map_err(failed)?;
+            let position = wait_while_open(self.consumer.position(partition)).map_err(failed)?;
             self.task.set_offset(partition.topic(), partition.partition(), position);
             if position >= *end {
                 ended.push((partition.clone(), *restored));
@@ -158,9 +157,8 @@ impl GlobalThread {
         }
         for (partition, restored) in ended {
             reading.remove(&partition);
-            if let Some(listener) = &*self.shared.restore_listener.lock() {
-                listener.on_restore_end(&partition, &global.factory.name, restored);
-            }
+            let store = &global.factory.name;
+            self.shared.tell_restore(|listener| listener.on_restore_end(&partition, store, restored))?;
         }
         if reading.len() < before {
             self.consumer.assign(reading.keys().cloned()).map_err(failed)?;

@@ -17,7 +17,7 @@ use crate::{
         collector::ProducerCollector,
         kafka_streams::now_ms,
         restore::{Plan, Restored, StoreChangelog},
-        wait::wait,
+        wait::wait_while_open,
     },
     state::TaskDirectory,
     task::{Task, TaskId, TaskOptions, TaskScope},
@@ -83,7 +83,7 @@ impl TaskManager {
                 active.inputs.insert(partition.clone(), queue);
             }
         }
-        let committed = wait(self.consumer.committed(&partitions));
+        let committed = wait_while_open(self.consumer.committed(&partitions));
         let committed = committed.map_err(|error| client_failed("reading committed offsets", &error))?;
         active.take_committed(&committed);
         let stores = self.changelogs_of(&active, id, &committed)?;
@@ -135,9 +135,9 @@ impl TaskManager {
                     }
                 }
                 Plan::Read(start, end) => {
-                    if let Some(listener) = &*self.shared.restore_listener.lock() {
+                    self.shared.tell_restore(|listener| {
                         listener.on_restore_start(&store.changelog, &store.store, start, end);
-                    }
+                    })?;
                     self.restorer.add(id, store, start, end)?;
                 }
                 Plan::Corrupted => return Err(Error::internal("a corrupted store was kept")),
@@ -154,9 +154,7 @@ impl TaskManager {
             None => Ok(()),
         })?;
         for Restored { task, store, changelog, offset, total } in restored {
-            if let Some(listener) = &*self.shared.restore_listener.lock() {
-                listener.on_restore_end(&changelog, &store, total);
-            }
+            self.shared.tell_restore(|listener| listener.on_restore_end(&changelog, &store, total))?;
             if let Some(active) = self.tasks.get_mut(&task) {
                 active.covered.insert(store, (changelog, offset));
             }
@@ -219,7 +217,10 @@ impl TaskManager {
 
     /// Commits and closes everything.
     pub(in crate::runtime) fn close(&mut self) -> Result<()> {
-        let committed = self.commit(true).map(|_| ());
+        let committed = self.commit(false).and_then(|committed| match committed {
+            true => Ok(()),
+            false => Err(Error::streams("committing offsets: a rebalance was under way".to_owned())),
+        });
         let clean = committed.is_ok();
         let mut closed = committed;
         for (id, mut active) in std::mem::take(&mut self.tasks) {

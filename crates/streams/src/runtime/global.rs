@@ -1,6 +1,7 @@
 //! The thread that fills the global stores: from the whole of their topics before any stream thread works, and then as the
 //! topics grow.
 
+mod asking;
 mod bootstrap;
 
 use std::{
@@ -13,6 +14,9 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use vltava_client::{ClientError, Consumer, TopicPartition};
+use vltava_protocol::ErrorCode;
+
+use asking::{Notices, ask};
 
 use super::{
     clients,
@@ -149,12 +153,29 @@ fn open_task(shared: &Shared, globals: &Globals) -> Result<GlobalTask> {
     GlobalTask::open(&shared.topology, options)
 }
 
+/// The partitions of those topics that exist.
+async fn count_partitions(shared: &Shared) -> Result<BTreeMap<String, i32>, ClientError> {
+    let topics = shared.topology.global_stores.iter().map(|global| global.topic.clone());
+    // This one says at once that no broker is there, and which.
+    shared.admin().cluster().refresh().await?;
+    let mut partitions = BTreeMap::new();
+    for (topic, description) in shared.admin().describe_topics(topics).await {
+        match description {
+            Ok(found) => {
+                partitions.insert(topic, i32::try_from(found.partitions.len()).unwrap_or(i32::MAX));
+            }
+            Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(partitions)
+}
+
 impl GlobalThread {
     /// Looks the topics up and opens the stores.
     fn open(shared: &Arc<Shared>, globals: &Globals) -> Result<Self> {
         let config = &shared.config;
-        let topics: Vec<_> = shared.topology.global_stores.iter().map(|global| &global.topic).collect();
-        let partitions = wait_while_open(super::setup::existing(shared.admin(), topics))?;
+        let partitions = ask(shared, "looking the topics up", async || count_partitions(shared).await)?;
         for global in &shared.topology.global_stores {
             if partitions.get(&global.topic).is_none_or(|count| *count == 0) {
                 let (topic, store) = (&global.topic, &global.factory.name);
@@ -234,12 +255,15 @@ impl GlobalThread {
     /// Processes what comes until the application closes.
     fn follow(&mut self, globals: &Globals) -> Result<()> {
         let interval = self.shared.config.commit_interval();
-        let mut dirty = false;
+        let (mut dirty, mut notices) = (false, Notices::default());
         while !self.shared.is_closing() {
             let records = match wait_while_open(self.consumer.poll(self.poll_time)) {
                 Ok(records) => records,
                 Err(error) if error.is_retriable() => {
-                    tracing::warn!("polling for the global stores: {error}");
+                    if notices.is_due(Instant::now()) {
+                        tracing::warn!("the global stores do not follow their topics: {error}");
+                    }
+                    let _ = until_closing(tokio::time::sleep(self.poll_time));
                     continue;
                 }
                 Err(ClientError::Wakeup) => continue,

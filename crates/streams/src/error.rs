@@ -4,6 +4,8 @@ use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc, time::Duratio
 
 use vltava_client::ClientError;
 
+use crate::runtime::NotClosed;
+
 /// The result of everything that can fail here; the error is boxed so that a hop from node to node returns one word.
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
@@ -165,6 +167,17 @@ pub enum Error {
     StreamsNotStarted(String),
     /// The application has ended, or is about to. Kafka's `StreamsStoppedException`.
     StreamsStopped(String),
+    /// The application has failed: the [`failure`](crate::KafkaStreams::failure) that stopped it is the source.
+    Failed(Arc<Error>),
+    /// A listener or the uncaught exception handler of the application failed.
+    Callback {
+        /// Which of them.
+        callback: &'static str,
+        /// Its panic.
+        source: Box<Error>,
+    },
+    /// An application was asked to close, and something is left.
+    NotClosed(NotClosed),
     /// Something the application asked for at run time is not allowed (an unknown child, a closed driver …).
     Streams(String),
     /// Something Kafka Streams has and this version has not; the message names it.
@@ -289,6 +302,9 @@ impl fmt::Display for Error {
             | Error::StreamsNotStarted(m)
             | Error::StreamsStopped(m)
             | Error::Streams(m) => write!(f, "{m}"),
+            Error::Failed(source) => write!(f, "the application failed: {source}"),
+            Error::Callback { callback, source } => write!(f, "{callback}: {source}"),
+            Error::NotClosed(left) => write!(f, "{left}"),
             Error::Unsupported(m) => write!(f, "not supported yet: {m}"),
             Error::Internal(m) => write!(f, "internal error: {m}"),
         }
@@ -303,7 +319,11 @@ impl StdError for Error {
             Error::Production { source, .. } | Error::Client { source, .. } | Error::TaskTimeout { source, .. } => {
                 Some(source)
             }
-            Error::Processing { source, .. } | Error::Flush { source, .. } => Some(source),
+            Error::Processing { source, .. } | Error::Flush { source, .. } | Error::Callback { source, .. } => {
+                Some(source)
+            }
+            Error::Failed(source) => Some(source),
+            Error::NotClosed(left) => left.first_cause(),
             _ => None,
         }
     }

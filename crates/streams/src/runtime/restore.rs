@@ -7,7 +7,11 @@ use std::{
 
 use vltava_client::{ClientError, Consumer, TopicPartition};
 
-use super::{clients::client_failed, records::headers, wait::wait};
+use super::{
+    clients::client_failed,
+    records::headers,
+    wait::{wait, wait_while_open},
+};
 use crate::{
     error::{Error, Result},
     task::{Task, TaskId},
@@ -192,7 +196,7 @@ impl Restorer {
         mut with_task: impl FnMut(TaskId, &mut dyn FnMut(&mut Task) -> Result<()>) -> Result<()>,
     ) -> Result<RestoreStep> {
         let mut step = RestoreStep::default();
-        let records = match wait(self.consumer.poll(timeout)) {
+        let records = match wait_while_open(self.consumer.poll(timeout)) {
             Ok(records) => records,
             Err(
                 ClientError::OffsetOutOfRange { partition, offset }
@@ -255,7 +259,7 @@ impl Restorer {
         let mut complete = Vec::new();
         for (changelog, restoring) in &self.changelogs {
             // The end may lie behind records that are no more: compacted away, or a transaction's marker.
-            let position = wait(self.consumer.position(changelog)).map_err(failed)?;
+            let position = wait_while_open(self.consumer.position(changelog)).map_err(failed)?;
             if position >= restoring.end {
                 complete.push((changelog.clone(), position));
             }

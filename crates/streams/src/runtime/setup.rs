@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::Future,
     time::{Duration, Instant},
 };
 
@@ -25,8 +24,6 @@ use crate::{
 /// How long one attempt to reach a broker may take, and the pause before the next.
 const ATTEMPT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often a thread that waits for a broker looks whether the application closes.
-const CLOSING: Duration = Duration::from_millis(50);
 /// How seldom a warning is repeated.
 const REPEAT: Duration = Duration::from_secs(60);
 
@@ -86,24 +83,6 @@ impl Patience {
     }
 }
 
-/// What `work` comes to, or nothing as soon as the application closes.
-async fn unless_closing<T>(is_closing: impl Fn() -> bool, work: impl Future<Output = T>) -> Option<T> {
-    let closing = async {
-        while !is_closing() {
-            tokio::time::sleep(CLOSING).await;
-        }
-    };
-    tokio::select! {
-        () = closing => None,
-        done = work => Some(done),
-    }
-}
-
-/// Waits until a broker answers, as Kafka does, and says so. False if the application closes meanwhile.
-pub(super) async fn until_reachable(admin: &Admin, is_closing: impl Fn() -> bool) -> bool {
-    unless_closing(is_closing, reach(admin)).await.is_some()
-}
-
 async fn reach(admin: &Admin) {
     let mut patience = Patience::begin();
     loop {
@@ -117,21 +96,12 @@ async fn reach(admin: &Admin) {
     }
 }
 
-/// Looks the topics up, makes those that are missing and ours; waits for a broker that is away. `None` if the application
-/// closes meanwhile.
+/// Looks the topics up, makes those that are missing and ours. As long as no broker answers it waits, as Kafka does, and
+/// says so.
 ///
 /// # Errors
 /// If a source topic is missing, topics do not fit together, or the cluster refuses something.
-pub(super) async fn prepare_when_reachable(
-    topology: &Topology,
-    config: &StreamsConfig,
-    admin: &Admin,
-    is_closing: impl Fn() -> bool,
-) -> Result<Option<Setup>> {
-    unless_closing(is_closing, prepare_patiently(topology, config, admin)).await.transpose()
-}
-
-async fn prepare_patiently(topology: &Topology, config: &StreamsConfig, admin: &Admin) -> Result<Setup> {
+pub(super) async fn prepare_patiently(topology: &Topology, config: &StreamsConfig, admin: &Admin) -> Result<Setup> {
     let mut patience = Patience::begin();
     loop {
         // Of a broker that is away no topic is to be blamed.

@@ -20,7 +20,7 @@ use std::{
     time::Instant,
 };
 
-use vltava_client::{Consumer, OffsetAndMetadata, Producer, TopicPartition, consumer::PartitionRecords};
+use vltava_client::{ClientError, Consumer, OffsetAndMetadata, Producer, TopicPartition, consumer::PartitionRecords};
 
 use self::{
     machine::{Event, Machine},
@@ -74,6 +74,9 @@ pub(super) struct TaskManager {
     next: Option<TaskId>,
     /// What was offered to the group in the last commit.
     offered: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    /// How many tasks were given up, and why offsets could not be committed last.
+    given_up: usize,
+    uncommitted: Option<ClientError>,
     /// Whether the thread has to leave its group and join again.
     rejoin: bool,
     /// What the assignor is told when the thread joins again.
@@ -107,6 +110,8 @@ impl TaskManager {
             stride: Stride::default(),
             next: None,
             offered: BTreeMap::new(),
+            given_up: 0,
+            uncommitted: None,
             rejoin: false,
             preferences: SharedPreferences::default(),
             failure: None,

@@ -17,10 +17,11 @@ use super::{
     clients::{self, client_failed},
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
+    replacing::Pauses,
     restore::Restorer,
     task_manager::TaskManager,
     verdict::{self, Verdict},
-    wait::wait,
+    wait::{self, Cut, Within, block_on, wait, wait_while_open},
 };
 use crate::{error::Result, query::ThreadState, task::panicked};
 
@@ -48,7 +49,9 @@ pub(super) struct StreamThread {
     manager: Arc<Mutex<TaskManager>>,
     topics: Vec<String>,
     refusal: SharedRefusal,
-    commit_at: Instant,
+    /// When it committed last, or tried to, and whether that has to be done again soon.
+    committed: Instant,
+    owes_commit: bool,
     /// How long it may work without polling.
     max_turn: Duration,
     /// Since when the coordinator has a group of another kind.
@@ -97,9 +100,9 @@ impl RebalanceListener for Listener {
 
 impl StreamThread {
     /// Makes the thread's clients and subscribes, as soon as the topics are there. To be called within the tokio runtime's
-    /// context. `None` if the application closes meanwhile.
-    pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Option<Self>> {
-        let Some(setup) = shared.setup()? else { return Ok(None) };
+    /// context.
+    pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Self> {
+        let setup = shared.setup()?;
         let config = &shared.config;
         let client_id = shared.thread_name(index);
         let failed = |error: ClientError| client_failed("making the clients", &error);
@@ -124,7 +127,8 @@ impl StreamThread {
             waiting: false,
             topics,
             refusal,
-            commit_at: Instant::now() + config.commit_interval(),
+            committed: Instant::now(),
+            owes_commit: false,
             // Half of it, as in Kafka: the rest is for a commit.
             max_turn: POLL_EVERY.min(consumer.config().max_poll_interval() / 2),
             other_group: None,
@@ -138,7 +142,7 @@ impl StreamThread {
             manager,
         };
         thread.subscribe()?;
-        Ok(Some(thread))
+        Ok(thread)
     }
 
     fn subscribe(&self) -> Result<()> {
@@ -160,30 +164,37 @@ impl StreamThread {
             done = self.run_once();
         }
         let mut manager = self.manager.lock();
-        let closed = match done {
-            Ok(()) => manager.close(),
-            Err(error) => {
-                manager.close_dirty();
-                Err(error)
-            }
+        let (done, uncommitted) = match (done, wait::take_cut()) {
+            // Cut short between two pieces of work: all that was done can be committed.
+            (Ok(()), _) | (Err(_), Some(Cut::Request)) => (Ok(()), manager.close().err()),
+            (Err(error), Some(Cut::Deadline)) => (Ok(()), Some(error)),
+            (Err(error), None) => (Err(error), None),
         };
+        if done.is_err() || uncommitted.is_some() {
+            manager.close_dirty();
+        }
+        if let Some(why) = uncommitted {
+            self.shared.closing.not_committed(self.shared.thread_name(self.index), why);
+        }
         drop(manager);
-        // What the clients still have to say does not matter any more: everything is committed, or given up.
-        let timeout = Duration::from_secs(5);
-        if let Err(error) = wait(self.producer.close(timeout)) {
+        // Everything is committed, or given up; there may be dead letters, and the group is to know that we leave.
+        let patience = self.shared.closing.time_for_clients() / 2;
+        if let Err(error) = block_on(self.producer.close(patience)) {
             tracing::warn!(thread = self.index, "closing the producer: {error}");
         }
-        if let Err(error) = wait(self.consumer.close(timeout)) {
+        if let Err(error) = block_on(self.consumer.close(self.shared.closing.time_for_clients())) {
             tracing::warn!(thread = self.index, "closing the consumer: {error}");
         }
-        closed
+        // What was cut short at the end says nothing of why it came to that.
+        wait::take_cut();
+        done
     }
 
     /// One turn: polls, and works on what there is until it is time to poll again.
     fn run_once(&mut self) -> Result<()> {
         self.clean_up();
         let timeout = self.poll_timeout();
-        let polled = wait(self.consumer.poll(timeout));
+        let polled = wait_while_open(self.consumer.poll(timeout));
         let poll_by = Instant::now() + self.max_turn;
         let records = match polled {
             Ok(records) => records,
@@ -215,14 +226,13 @@ impl StreamThread {
         loop {
             manager.tick()?;
             manager.update_lags();
-            let processed = manager.process(poll_by.min(self.commit_at))?;
+            let processed = manager.process(poll_by.min(self.commit_at(false)))?;
             self.waiting = processed == 0;
             manager.punctuate(now_ms())?;
             manager.look_after_failures()?;
-            if Instant::now() >= self.commit_at || manager.commit_requested() {
-                let committed = manager.commit()?;
-                let pause = if committed { self.commit_interval } else { COMMIT_AGAIN.min(self.commit_interval) };
-                self.commit_at = Instant::now() + pause;
+            if Instant::now() >= self.commit_at(processed == 0) || manager.commit_requested() {
+                self.committed = Instant::now();
+                self.owes_commit = !manager.commit()?;
             }
             // Queries have their turn.
             MutexGuard::bump(&mut manager);
@@ -288,6 +298,12 @@ impl StreamThread {
         }
     }
 
+    /// When the next commit is due, which somebody may wait for.
+    fn commit_at(&self, idle: bool) -> Instant {
+        let interval = self.shared.commit_patience(idle).unwrap_or(self.commit_interval);
+        self.committed + if self.owes_commit { COMMIT_AGAIN.min(interval) } else { interval }
+    }
+
     fn poll_timeout(&self) -> Duration {
         let manager = self.manager.lock();
         if manager.is_restoring() {
@@ -302,7 +318,7 @@ impl StreamThread {
         if manager.has_pending() {
             return PENDING_POLL;
         }
-        let until_commit = self.commit_at.saturating_duration_since(Instant::now());
+        let until_commit = self.commit_at(true).saturating_duration_since(Instant::now());
         self.poll_time.min(until_commit.max(Duration::from_millis(1)))
     }
 }
@@ -311,6 +327,7 @@ impl StreamThread {
 pub(super) fn run(shared: &Arc<Shared>, index: usize) {
     let _context = shared.runtime().enter();
     super::queries::on_stream_thread();
+    let _within = Within::enter(&shared.closing);
     if shared.globals.as_ref().is_none_or(Globals::wait_until_filled) {
         work(shared, index);
     }
@@ -319,21 +336,29 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize) {
 
 /// Restarted or not after a failure, as the application's handler says.
 fn work(shared: &Arc<Shared>, index: usize) {
+    let mut pauses = Pauses::default();
     loop {
-        let run = || match StreamThread::start(shared.clone(), index)? {
-            Some(thread) => thread.run(),
-            None => Ok(()),
-        };
+        let started = Instant::now();
+        let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
         let ended = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(ended) => ended,
             Err(panic) => Err(panicked(&*panic)),
         };
         let Err(error) = ended else { return };
-        tracing::error!(thread = index + 1, "stream thread failed: {error}");
+        match wait::take_cut() {
+            Some(Cut::Request) => return,
+            Some(Cut::Deadline) => return shared.closing.not_committed(shared.thread_name(index), error),
+            None => tracing::error!(thread = index + 1, "stream thread failed: {error}"),
+        }
         let replace = shared.response_to(&error) == StreamThreadExceptionResponse::ReplaceThread;
         if !replace || shared.is_closing() {
             return shared.fail(error);
         }
         shared.set_thread_running(index, false);
+        let pause = pauses.after(started.elapsed());
+        tracing::warn!(thread = index + 1, "the thread is replaced in {} ms", pause.as_millis());
+        if wait::until_closing(tokio::time::sleep(pause)).is_none() {
+            return;
+        }
     }
 }

@@ -77,6 +77,7 @@ impl TaskManager {
         if !offsets.is_empty()
             && let Err(error) = wait(self.consumer.commit_sync_offsets(offsets.clone()))
         {
+            self.uncommitted = Some(error.clone());
             return match verdict::of_commit(&error) {
                 Verdict::Retry => Ok(Event::NotCommitted(Some(error))),
                 Verdict::Rebalance => {

@@ -17,7 +17,7 @@ use crate::{
         kafka_streams::now_ms,
         restore::{Plan, Restored, StoreChangelog},
         verdict::{self, Verdict},
-        wait::wait,
+        wait::wait_while_open,
     },
     state::TaskDirectory,
     task::{Task, TaskId, TaskOptions, TaskScope},
@@ -28,7 +28,7 @@ const LOOK_UP: Duration = Duration::from_secs(10);
 
 /// Waits for an answer, and not for longer than the other tasks can.
 fn look_up<T>(what: &str, asked: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
-    wait(async {
+    wait_while_open(async {
         let timed_out = || ClientError::Timeout { what: what.into(), after: LOOK_UP };
         tokio::time::timeout(LOOK_UP, asked).await.unwrap_or_else(|_elapsed| Err(timed_out()))
     })
@@ -144,9 +144,9 @@ impl TaskManager {
                 Plan::Read(start, end) => {
                     let (store_name, changelog) = (&store.store, &store.changelog);
                     tracing::info!(task = %id, store = store_name, %changelog, start, end, "restoration begins");
-                    if let Some(listener) = &*self.shared.restore_listener.lock() {
+                    self.shared.tell_restore(|listener| {
                         listener.on_restore_start(&store.changelog, &store.store, start, end);
-                    }
+                    })?;
                     self.restorer.add(id, store, start, end)?;
                 }
                 Plan::Anew(..) => return Err(Error::internal("a store that is of no use was kept")),
@@ -171,9 +171,7 @@ impl TaskManager {
         }
         for Restored { task, store, changelog, offset, total } in step.restored {
             tracing::info!(%task, store, %changelog, records = total, "store restored");
-            if let Some(listener) = &*self.shared.restore_listener.lock() {
-                listener.on_restore_end(&changelog, &store, total);
-            }
+            self.shared.tell_restore(|listener| listener.on_restore_end(&changelog, &store, total))?;
             if let Some(active) = self.tasks.get_mut(&task) {
                 active.covered.insert(store, (changelog, offset));
             }
@@ -238,6 +236,7 @@ impl TaskManager {
     /// Gives up a task whose progress since the last commit must not be kept. To `rewind` is to read from there again.
     pub(super) fn abandon(&mut self, id: TaskId, rewind: bool) -> Result<()> {
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
+        self.given_up += 1;
         self.restorer.remove(id)?;
         let closed = active.task.abandon();
         let from: Vec<_> = active
@@ -264,13 +263,18 @@ impl TaskManager {
 
     /// Commits and closes everything.
     pub(in crate::runtime) fn close(&mut self) -> Result<()> {
-        let closed = self.on(Event::Close { in_session: self.consumer.is_in_session() });
-        if closed.is_err() {
-            self.close_dirty();
-        } else {
-            self.restorer.close();
+        (self.given_up, self.uncommitted) = (0, None);
+        self.on(Event::Close { in_session: self.consumer.is_in_session() })?;
+        self.restorer.close();
+        if self.given_up == 0 {
+            return Ok(());
         }
-        closed
+        Err(match self.uncommitted.take() {
+            Some(error) => client_failed("committing offsets", &error),
+            None => Error::streams(
+                "tasks were given up: the group may have forgotten the thread, or records could not be sent".to_owned(),
+            ),
+        })
     }
 
     /// Gives everything up after a failure.

@@ -195,11 +195,14 @@ async fn main() -> Result<()> {
     ])?;
     let streams = KafkaStreams::new(topology()?, config)?;
     streams.start()?;
-    ensure!(streams.wait_until_caught_up(Duration::from_secs(60))?, "the application did not get through in time");
+    ensure!(
+        streams.wait_until_caught_up_async(Duration::from_secs(60)).await?,
+        "the application did not get through in time"
+    );
 
     let store = StoreQueryParameters::from_name_and_type("reads", QueryableStoreTypes::key_value_store());
     print_reads(&streams.store(&store)?.all()?);
-    ensure!(streams.close(Duration::from_secs(30)), "the application did not close in time");
+    streams.close_async(Duration::from_secs(30)).await?;
     print_visits(&visits(bootstrap).await?);
     Ok(())
 }

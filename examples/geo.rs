@@ -339,11 +339,14 @@ async fn main() -> Result<()> {
     ])?;
     let streams = KafkaStreams::new(topology(hubs()?)?, config)?;
     streams.start()?;
-    ensure!(streams.wait_until_caught_up(Duration::from_secs(60))?, "the positions did not get through in time");
+    ensure!(
+        streams.wait_until_caught_up_async(Duration::from_secs(60)).await?,
+        "the positions did not get through in time"
+    );
 
     let parameters = StoreQueryParameters::from_name_and_type(TRUCKS, QueryableStoreTypes::key_value_store());
     let mut trucks: Vec<(String, Truck)> = streams.store(&parameters)?.all()?;
-    ensure!(streams.close(Duration::from_secs(30)), "the application did not close in time");
+    streams.close_async(Duration::from_secs(30)).await?;
     trucks.sort_by(|(_, one), (_, other)| other.odometer_km.total_cmp(&one.odometer_km));
     print_trucks(&trucks);
     let events: Vec<(String, FenceEvent)> = read(server, EVENTS).await?;

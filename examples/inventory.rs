@@ -231,7 +231,10 @@ async fn main() -> Result<()> {
     for day in 0..options.days {
         produce(bootstrap, MOVEMENTS, &sales(day)).await?;
         // Deliveries too: they are among the movements before what they answer to is committed.
-        ensure!(streams.wait_until_caught_up(Duration::from_secs(60))?, "the application did not get through in time");
+        ensure!(
+            streams.wait_until_caught_up_async(Duration::from_secs(60)).await?,
+            "the application did not get through in time"
+        );
         let shelves: Vec<(Shelf, Stock)> = streams.store(&store)?.all()?;
         let sum = |of: fn(&Stock) -> u32| shelves.iter().map(|(_, stock)| of(stock)).sum::<u32>().to_string();
         days.add_row([
@@ -244,7 +247,7 @@ async fn main() -> Result<()> {
     }
     println!("{days}");
     print_shelves(streams.store(&store)?.all()?);
-    ensure!(streams.close(Duration::from_secs(30)), "the application did not close in time");
+    streams.close_async(Duration::from_secs(30)).await?;
     Ok(())
 }
 

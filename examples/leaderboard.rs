@@ -178,11 +178,14 @@ async fn main() -> Result<()> {
     let (early, late) = results.split_at(results.len() / 2);
     for (when, results) in [("half-time", early), ("the end", late)] {
         produce(server, results).await?;
-        ensure!(streams.wait_until_caught_up(Duration::from_secs(60))?, "the results did not get through in time");
+        ensure!(
+            streams.wait_until_caught_up_async(Duration::from_secs(60)).await?,
+            "the results did not get through in time"
+        );
         println!("The leaders at {when}:");
         print(&streams.store(&boards)?)?;
     }
-    ensure!(streams.close(Duration::from_secs(30)), "the application did not close in time");
+    streams.close_async(Duration::from_secs(30)).await?;
     Ok(())
 }
 

@@ -198,8 +198,8 @@ async fn main() -> Result<()> {
     ])?;
     let streams = KafkaStreams::new(topology()?, config)?;
     streams.start()?;
-    ensure!(streams.wait_until_caught_up(Duration::from_secs(60))?, "the views were not counted in time");
-    ensure!(streams.close(Duration::from_secs(30)), "the application did not close in time");
+    ensure!(streams.wait_until_caught_up_async(Duration::from_secs(60)).await?, "the views were not counted in time");
+    streams.close_async(Duration::from_secs(30)).await?;
 
     print("region", &read(server, BY_REGION).await?);
     let by_page = read(server, BY_PAGE).await?;

@@ -271,8 +271,11 @@ async fn main() -> Result<()> {
     ])?;
     let streams = KafkaStreams::new(topology()?, config)?;
     streams.start()?;
-    ensure!(streams.wait_until_caught_up(Duration::from_secs(60))?, "the application did not get through in time");
-    ensure!(streams.close(Duration::from_secs(30)), "the application did not close in time");
+    ensure!(
+        streams.wait_until_caught_up_async(Duration::from_secs(60)).await?,
+        "the application did not get through in time"
+    );
+    streams.close_async(Duration::from_secs(30)).await?;
 
     print_quarters(&read(bootstrap, QUARTERS).await?);
     print_crosses(&read(bootstrap, CROSSES).await?);

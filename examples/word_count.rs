@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -105,10 +105,7 @@ fn main() -> Result<()> {
         return runtime.block_on(run.follow(&streams));
     }
     let counts = phases.time("count", || runtime.block_on(run.count(&streams)))?;
-    phases.time("close the application", || {
-        ensure!(streams.close(Duration::from_secs(30)), "the application did not close in time");
-        Ok(())
-    })?;
+    phases.time("close the application", || Ok(streams.close(Duration::from_secs(30))?))?;
     if let Some(path) = &options.counts {
         write_counts(path, &counts)?;
     }

@@ -201,6 +201,6 @@ fn main() -> Result<()> {
     if let Some(why) = streams.failure() {
         bail!("the application failed: {why}");
     }
-    streams.close(Duration::from_secs(30));
+    streams.close(Duration::from_secs(30))?;
     Ok(())
 }

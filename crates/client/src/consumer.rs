@@ -408,6 +408,17 @@ impl Consumer {
         state.subscription.iter().filter(|(_, partition)| partition.paused).map(|(tp, _)| tp.clone()).collect()
     }
 
+    /// Whether the group counts this consumer as a member, as far as it can know: it has an assignment, the coordinator
+    /// has answered within `session.timeout.ms`, and `poll` was called within `max.poll.interval.ms`. If not, its
+    /// partitions may belong to others by now; a later `poll` tells.
+    ///
+    /// For what must not be done by a member that was away, such as writing what was computed from its partitions.
+    #[must_use]
+    pub fn is_in_session(&self) -> bool {
+        let state = self.inner().state.lock();
+        state.membership.as_ref().is_some_and(|membership| membership.is_in_session(Instant::now()))
+    }
+
     /// This member's place in its group, for a transactional producer to commit offsets with.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! The one error of this crate.
 
-use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc};
+use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use vltava_client::ClientError;
+
+use crate::runtime::NotClosed;
 
 /// The result of everything that can fail here; the error is boxed so that a hop from node to node returns one word.
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
@@ -114,6 +116,28 @@ pub enum Error {
         /// What the producer or the broker said.
         source: ClientError,
     },
+    /// A client could not do something for the application; the source tells why. Kafka's `StreamsException` with a
+    /// `KafkaException` as its cause.
+    Client {
+        /// What was done.
+        doing: String,
+        /// What the client or the broker said.
+        source: ClientError,
+    },
+    /// A task has made no progress for longer than `task.timeout.ms` (KIP-572). Kafka's `TimeoutException`.
+    TaskTimeout {
+        /// The task, `subtopology_partition`.
+        task: String,
+        /// For how long.
+        after: Duration,
+        /// What it met last.
+        source: ClientError,
+    },
+    /// Topics that the application reads do not exist. Kafka's `MissingSourceTopicException`.
+    MissingSourceTopic {
+        /// Their names.
+        topics: Vec<String>,
+    },
     /// A store cannot do what was asked of it.
     Store {
         /// The store.
@@ -143,6 +167,17 @@ pub enum Error {
     StreamsNotStarted(String),
     /// The application has ended, or is about to. Kafka's `StreamsStoppedException`.
     StreamsStopped(String),
+    /// The application has failed: the [`failure`](crate::KafkaStreams::failure) that stopped it is the source.
+    Failed(Arc<Error>),
+    /// A listener or the uncaught exception handler of the application failed.
+    Callback {
+        /// Which of them.
+        callback: &'static str,
+        /// Its panic.
+        source: Box<Error>,
+    },
+    /// An application was asked to close, and something is left.
+    NotClosed(NotClosed),
     /// Something the application asked for at run time is not allowed (an unknown child, a closed driver …).
     Streams(String),
     /// Something Kafka Streams has and this version has not; the message names it.
@@ -164,7 +199,7 @@ impl Error {
     pub fn is_retriable(&self) -> bool {
         match self {
             Error::InvalidStateStore(_) | Error::StreamsNotStarted(_) => true,
-            Error::Production { source, .. } => source.is_retriable(),
+            Error::Production { source, .. } | Error::Client { source, .. } => source.is_retriable(),
             _ => false,
         }
     }
@@ -209,6 +244,11 @@ impl Error {
         Box::new(Error::Streams(why))
     }
 
+    /// What a client could not do.
+    pub(crate) fn client(doing: impl Into<String>, source: ClientError) -> Box<Self> {
+        Box::new(Error::Client { doing: doing.into(), source })
+    }
+
     pub(crate) fn internal(what: &'static str) -> Box<Self> {
         Box::new(Error::Internal(what))
     }
@@ -245,6 +285,13 @@ impl fmt::Display for Error {
             }
             Error::Flush { store, source } => write!(f, "cannot flush the cache of store {store}: {source}"),
             Error::Production { topic, source } => write!(f, "cannot send to topic {topic}: {source}"),
+            Error::Client { doing, source } => write!(f, "{doing}: {source}"),
+            Error::TaskTimeout { task, after, source } => write!(
+                f,
+                "task {task} did not make progress within {} ms, adjust `task.timeout.ms` if needed: {source}",
+                after.as_millis()
+            ),
+            Error::MissingSourceTopic { topics } => write!(f, "missing source topics: {}", topics.join(", ")),
             Error::Store { store, message } => write!(f, "store {store}: {message}"),
             Error::CorruptedStore { store, path, message } => {
                 write!(f, "the files of store {store} in {} are damaged: {message}", path.display())
@@ -255,6 +302,9 @@ impl fmt::Display for Error {
             | Error::StreamsNotStarted(m)
             | Error::StreamsStopped(m)
             | Error::Streams(m) => write!(f, "{m}"),
+            Error::Failed(source) => write!(f, "the application failed: {source}"),
+            Error::Callback { callback, source } => write!(f, "{callback}: {source}"),
+            Error::NotClosed(left) => write!(f, "{left}"),
             Error::Unsupported(m) => write!(f, "not supported yet: {m}"),
             Error::Internal(m) => write!(f, "internal error: {m}"),
         }
@@ -266,8 +316,14 @@ impl StdError for Error {
         match self {
             Error::Serialization { source, .. } | Error::Deserialization { source, .. } => Some(source),
             Error::User { source, .. } => Some(source.as_ref()),
-            Error::Production { source, .. } => Some(source),
-            Error::Processing { source, .. } | Error::Flush { source, .. } => Some(source),
+            Error::Production { source, .. } | Error::Client { source, .. } | Error::TaskTimeout { source, .. } => {
+                Some(source)
+            }
+            Error::Processing { source, .. } | Error::Flush { source, .. } | Error::Callback { source, .. } => {
+                Some(source)
+            }
+            Error::Failed(source) => Some(source),
+            Error::NotClosed(left) => left.first_cause(),
             _ => None,
         }
     }

@@ -44,7 +44,9 @@ pub use error::{Error, Result, SerdeError, SerdeOrigin};
 pub use metrics::MetricName;
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
 pub use record::{AggregationWithHeaders, Change, Header, Headers, Record, ValueAndTimestamp, ValueTimestampHeaders};
-pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
+pub use runtime::{
+    KafkaStreams, Left, NotClosed, State, StateRestoreListener, StreamThreadExceptionResponse, ThreadLeft,
+};
 pub use serdes::{Json, Serde, SerdeRef};
 pub use store::{
     GlobalStoreRef, KeyValueStore, OwnStore, SessionStore, SessionStoreWithHeaders, StateStore, StoreBuilder, StoreRef,

@@ -8,8 +8,11 @@
 //! or of the application. The tasks themselves know of none of this: see [`crate::task`].
 
 mod assignor;
+mod background;
+mod callbacks;
 mod caught_up;
 mod clients;
+mod closing;
 mod cluster;
 mod collector;
 mod directory;
@@ -21,13 +24,16 @@ mod metrics;
 mod offset_metadata;
 mod queries;
 mod records;
+mod replacing;
 mod restore;
 mod setup;
 mod state;
 mod task_manager;
 mod thread;
+mod verdict;
 mod wait;
 
+pub use closing::{Left, NotClosed, ThreadLeft};
 pub use kafka_streams::{KafkaStreams, StreamThreadExceptionResponse};
 pub use restore::StateRestoreListener;
 pub use state::State;

@@ -232,6 +232,8 @@ pub(crate) struct StoreInit<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreKind {
     KeyValue,
+    /// What `suppress` holds back: in memory, and in its changelog as of a commit.
+    Buffer,
     /// Window and session stores, with their retention in ms.
     Window {
         retention: i64,

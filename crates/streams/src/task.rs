@@ -287,6 +287,7 @@ impl Task {
         if self.ctx.rt.punctuations.is_due(PunctuationType::StreamTime, time) {
             self.punctuate(PunctuationType::StreamTime, time)?;
         }
+        self.ctx.rt.collector.end_unit(false)?;
         Ok(true)
     }
 
@@ -310,6 +311,9 @@ impl Task {
             self.ctx.forward_evicted()?;
             self.ctx.rt.punctuations.again(kind, id, time, now);
         }
+        if any {
+            self.ctx.rt.collector.end_unit(false)?;
+        }
         Ok(any)
     }
 
@@ -318,6 +322,14 @@ impl Task {
     /// # Errors
     /// As [`process`](Self::process).
     pub fn flush(&mut self) -> Result<()> {
+        self.ctx.rt.is_flushing = true;
+        let flushed = self.flush_stores();
+        self.ctx.rt.is_flushing = false;
+        flushed?;
+        self.ctx.rt.collector.end_unit(true)
+    }
+
+    fn flush_stores(&mut self) -> Result<()> {
         for at in 0..self.store_order.len() {
             let store = self.store_order.get(at).and_then(|id| self.ctx.stores.get_mut(*id)).and_then(Option::as_mut);
             let Some(store) = store else { continue };
@@ -459,7 +471,7 @@ impl Task {
     #[must_use]
     pub fn needs_commit(&self) -> bool {
         let stores = self.store_order.iter().filter_map(|id| self.ctx.stores.get(*id)?.as_ref());
-        stores.into_iter().any(|store| store.needs_commit())
+        self.ctx.rt.collector.needs_commit() || stores.into_iter().any(|store| store.needs_commit())
     }
 
     /// The greatest timestamp processed so far, in ms since the epoch; -1 before the first record.

@@ -13,8 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub use describe::TopologyDescription;
 pub use global::StoreInput;
 pub(crate) use global::{GlobalStore, updater};
+pub(crate) use internal_topics::WrittenChangelog;
 pub use internal_topics::{InternalTopicConfig, TopicsInfo};
 pub(crate) use node::{MakeNode, NodeFactory, NodeKind, Pattern, TypePair};
+pub(crate) use validate::illegal_name;
 
 use crate::{
     error::{Error, Result},
@@ -239,7 +241,7 @@ impl Topology {
     pub(crate) fn history(&self, store: usize) -> Option<i64> {
         match self.stores.get(&store)?.kind {
             StoreKind::Versioned { history } => Some(history),
-            StoreKind::KeyValue | StoreKind::Window { .. } => None,
+            StoreKind::KeyValue | StoreKind::Buffer | StoreKind::Window { .. } => None,
         }
     }
 

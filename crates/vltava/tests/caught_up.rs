@@ -16,7 +16,15 @@ use vltava::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn application(broker: &str, directory: &std::path::Path, poison: &'static str) -> KafkaStreams {
+/// Commits often, and sends every update on.
+const EAGER: &[(&str, &str)] = &[("commit.interval.ms", "20"), ("statestore.cache.max.bytes", "0")];
+
+fn application(
+    broker: &str,
+    directory: &std::path::Path,
+    poison: &'static str,
+    settings: &[(&str, &str)],
+) -> KafkaStreams {
     let builder = StreamsBuilder::new();
     builder
         .stream::<Option<String>, String>("in")
@@ -26,14 +34,13 @@ fn application(broker: &str, directory: &std::path::Path, poison: &'static str) 
         .to_stream()
         .repartition()
         .to("out");
-    let config = StreamsConfig::from_properties([
+    let common = [
         ("application.id", "caught-up"),
         ("bootstrap.servers", broker),
         ("state.dir", directory.to_str().unwrap()),
         ("num.stream.threads", "2"),
-        ("commit.interval.ms", "20"),
-        ("statestore.cache.max.bytes", "0"),
-    ]);
+    ];
+    let config = StreamsConfig::from_properties(common.into_iter().chain(settings.iter().copied()));
     KafkaStreams::new(builder.build().unwrap(), config.unwrap()).unwrap()
 }
 
@@ -63,7 +70,7 @@ async fn all_that_was_written_is_through() {
         created.unwrap();
     }
 
-    let streams = application(address, directory.path(), "poison");
+    let streams = application(address, directory.path(), "poison", EAGER);
     let error = streams.wait_until_caught_up(PATIENCE).unwrap_err();
     assert!(matches!(*error, Error::StreamsNotStarted(_)), "{error}");
     streams.start().unwrap();
@@ -95,9 +102,31 @@ async fn who_does_not_get_on_is_not_waited_for_longer_than_said() {
         created.unwrap();
     }
     write(address, ["a"]).await;
-    let streams = application(address, directory.path(), "poison");
+    let streams = application(address, directory.path(), "poison", EAGER);
     streams.start().unwrap();
     assert!(!streams.wait_until_caught_up(Duration::ZERO).unwrap());
     assert!(streams.wait_until_caught_up(PATIENCE).unwrap());
     assert_eq!(written(&admin).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn default_settings_do_not_have_it_wait_for_the_next_commit() {
+    let (broker, directory) = (embedded::Broker::start(embedded::Config::default()).unwrap(), tempfile::tempdir());
+    let (address, directory) = (broker.bootstrap_servers(), directory.unwrap());
+    let admin = Admin::new(AdminConfig::from_properties([("bootstrap.servers", address)]).unwrap()).unwrap();
+    for (_, created) in admin.create_topics(["in", "out"].map(|topic| NewTopic::new(topic).partitions(3))).await {
+        created.unwrap();
+    }
+    let streams = application(address, directory.path(), "poison", &[]);
+    streams.start().unwrap();
+    // Less than `commit.interval.ms`.
+    let patience = Duration::from_secs(25);
+    for _ in 0..3 {
+        let before = written(&admin).await;
+        write(address, ["a", "b", "c", "d"].into_iter().cycle().take(100)).await;
+        assert!(streams.wait_until_caught_up_async(patience).await.unwrap());
+        // The counts of a key that one commit sees are one record.
+        assert!(written(&admin).await - before >= 4);
+    }
+    streams.close_async(PATIENCE).await.unwrap();
 }

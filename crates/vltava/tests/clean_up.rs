@@ -67,7 +67,7 @@ async fn a_store_that_was_deleted_is_restored() {
         streams.start().unwrap();
         wait_for_count(&streams, "k", 3);
         assert!(streams.clean_up().unwrap_err().to_string().contains("RUNNING"));
-        assert!(streams.close(PATIENCE));
+        streams.close(PATIENCE).unwrap();
         let of_task = path.join("cleaned/0_0");
         assert!(of_task.exists());
         streams.clean_up().unwrap();
@@ -83,7 +83,7 @@ async fn a_store_that_was_deleted_is_restored() {
         streams.start().unwrap();
         wait_for_count(&streams, "k", 4);
         assert!(streams.wait_for_state(|state| state == State::Running, PATIENCE));
-        assert!(streams.close(PATIENCE));
+        streams.close(PATIENCE).unwrap();
     })
     .await
     .unwrap();

@@ -137,8 +137,8 @@ fn run(address: &str, directory: &Path, windows: Windows, stores: Stores, interv
 }
 
 async fn close(streams: KafkaStreams) {
-    let closed = tokio::task::spawn_blocking(move || (streams.close(PATIENCE), streams.failure()));
-    assert_eq!(closed.await.unwrap(), (true, None));
+    streams.close_async(PATIENCE).await.unwrap();
+    assert!(streams.failure().is_none());
 }
 
 async fn until_committed(admin: &Admin, topic: &str, offset: i64) {

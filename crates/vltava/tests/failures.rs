@@ -15,11 +15,15 @@ use vltava::{
     },
     embedded,
     streams::{
-        Consumed, Error, KafkaStreams, Materialized, Serde, SerdeError, State, StreamsBuilder, StreamsConfig,
+        Consumed, Context, Error, KafkaStreams, Materialized, Processor, Produced, PunctuationType, Record, Serde,
+        SerdeError, State, StateRestoreListener, StreamThreadExceptionResponse, StreamsBuilder, StreamsConfig,
         StreamsConfigBuilder,
-        handler::{DeadLetter, ErrorHandlerContext, ProductionExceptionHandler, ProductionHandlerResponse},
+        handler::{
+            DeadLetter, DeserializationExceptionHandler, ErrorHandlerContext, HandlerResponse,
+            ProcessingExceptionHandler, ProductionExceptionHandler, ProductionHandlerResponse,
+        },
         serdes::StringSerde,
-        task::ProducerRecord,
+        task::{ConsumerRecord, ProducerRecord, TimestampExtractor},
     },
 };
 
@@ -96,14 +100,14 @@ fn start(builder: &StreamsBuilder, config: StreamsConfigBuilder) -> KafkaStreams
 }
 
 async fn close(streams: KafkaStreams) {
-    let closed = tokio::task::spawn_blocking(move || (streams.close(PATIENCE), streams.failure()));
-    assert_eq!(closed.await.unwrap(), (true, None));
+    streams.close_async(PATIENCE).await.unwrap();
+    assert!(streams.failure().is_none());
 }
 
 async fn failure(streams: KafkaStreams) -> String {
     let failed = tokio::task::spawn_blocking(move || {
         assert!(streams.wait_for_state(|state| state == State::Error, PATIENCE), "{:?}", streams.state());
-        streams.failure().unwrap()
+        streams.failure().unwrap().to_string()
     });
     failed.await.unwrap()
 }
@@ -296,4 +300,194 @@ async fn a_changelog_that_misses_a_record_stops_the_task() {
     let expected = "task 0_0 failed at the changelog of a store: cannot send to topic app-texts-changelog: ";
     assert!(failure.starts_with(expected), "{failure}");
     assert!(failure.contains("MESSAGE_TOO_LARGE"), "{failure}");
+}
+
+/// Panics wherever it is called.
+#[derive(Clone, Copy)]
+struct Panics;
+
+impl Serde<String> for Panics {
+    fn serialize(&self, _: &str, _: &String, _: &mut Vec<u8>) -> Result<(), SerdeError> {
+        panic!("at its place")
+    }
+
+    fn deserialize(&self, _: &str, _: &[u8]) -> Result<String, SerdeError> {
+        panic!("at its place")
+    }
+}
+
+impl TimestampExtractor<String, String> for Panics {
+    fn extract(&self, _: &ConsumerRecord<'_, String, String>, _: i64) -> vltava::streams::Result<i64> {
+        panic!("at its place")
+    }
+}
+
+impl DeserializationExceptionHandler for Panics {
+    fn handle(&self, _: &ErrorHandlerContext<'_>, _: &Error) -> HandlerResponse {
+        panic!("at its place")
+    }
+}
+
+impl ProcessingExceptionHandler for Panics {
+    fn handle(&self, _: &ErrorHandlerContext<'_>, _: &Error) -> HandlerResponse {
+        panic!("at its place")
+    }
+}
+
+impl ProductionExceptionHandler for Panics {
+    fn handle(&self, _: &ErrorHandlerContext<'_>, _: &ProducerRecord<'_>, _: &Error) -> ProductionHandlerResponse {
+        panic!("at its place")
+    }
+}
+
+impl StateRestoreListener for Panics {
+    fn on_restore_start(&self, _: &TopicPartition, _: &str, _: i64, _: i64) {
+        panic!("at its place")
+    }
+}
+
+impl Processor for Panics {
+    type KIn = String;
+    type VIn = String;
+    type KOut = String;
+    type VOut = String;
+
+    fn init(&mut self, ctx: &mut Context<'_, Self>) -> vltava::streams::Result<()> {
+        let wall_clock = PunctuationType::WallClockTime;
+        ctx.schedule(Duration::from_millis(1), wall_clock, |_, _, _| panic!("at its place"))?;
+        Ok(())
+    }
+
+    fn process(&mut self, _: Record<String, String>, _: &mut Context<'_, Self>) -> vltava::streams::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_whatever_is_called_ends_in_error_and_tells_the_place() {
+    let small = NewTopic::new("small").config("max.message.bytes", "500");
+    let cluster = Cluster::start([NewTopic::new("in"), NewTopic::new("out"), small]).await;
+    cluster.send(&[b"\xff", &[b'x'; 2_000]]).await;
+    let source = "KSTREAM-SOURCE-0000000000";
+    let next = "0000000001";
+    type Make = fn(&StreamsBuilder);
+    let plain: Make = |builder| builder.stream::<String, String>("in").to("small");
+    let cases: [(&str, String, Make); 8] = [
+        ("reading serde", source.to_owned(), |builder| {
+            builder.stream_with::<String, String>(&["in"], Consumed::with(StringSerde, Panics)).to("out");
+        }),
+        ("writing serde", format!("KSTREAM-SINK-{next}"), |builder| {
+            builder.stream::<String, String>("in").to_with("out", Produced::with(StringSerde, Panics));
+        }),
+        ("extractor", source.to_owned(), |builder| {
+            let panics = Consumed::new().with_timestamp_extractor(Panics);
+            builder.stream_with::<String, String>(&["in"], panics).to("out");
+        }),
+        ("partitioner", format!("KSTREAM-SINK-{next}"), |builder| {
+            let panics = Produced::new().with_stream_partitioner(
+                |_: &str, _: Option<&String>, _: Option<&String>, _: i32| -> Option<Vec<i32>> {
+                    panic!("at its place")
+                },
+            );
+            builder.stream::<String, String>("in").to_with("out", panics);
+        }),
+        ("punctuator", format!("KSTREAM-PROCESSOR-{next}"), |builder| {
+            builder.stream::<String, String>("in").process(|| Panics).to("out");
+        }),
+        ("deserialization handler", source.to_owned(), |builder| {
+            builder.stream_with::<String, String>(&["in"], Consumed::with(StringSerde, Utf8)).to("out");
+        }),
+        ("processing handler", format!("KSTREAM-MAPVALUES-{next}"), |builder| {
+            builder.stream::<String, String>("in").try_map_values(None, |_, _| Err::<String, _>("no")).to("out");
+        }),
+        ("production handler", format!("KSTREAM-SINK-{next}"), plain),
+    ];
+    for (number, (place, node, make)) in cases.into_iter().enumerate() {
+        let builder = StreamsBuilder::new();
+        make(&builder);
+        // Not the group of the one before, which may not have left it.
+        let config = StreamsConfig::builder(format!("app-{number}"))
+            .set("bootstrap.servers", &cluster.address)
+            .set("state.dir", cluster.folder.path().to_str().unwrap())
+            .set("producer.linger.ms", "0");
+        let config = match place {
+            "deserialization handler" => config.deserialization_exception_handler(Panics),
+            "processing handler" => config.processing_exception_handler(Panics),
+            "production handler" => config.production_exception_handler(Panics),
+            _ => config,
+        };
+        let why = failure(start(&builder, config)).await;
+        assert!(why.contains("panicked: at its place"), "{place}: {why}");
+        assert!(why.contains(&node), "{place}: {why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_a_listener_ends_in_error_and_tells_which() {
+    let cluster = Cluster::start(["in", "out"].map(NewTopic::new)).await;
+    cluster.send(&[b"a"]).await;
+    let counted = || {
+        let builder = StreamsBuilder::new();
+        builder.stream::<String, String>("in").group_by_key().count().to_stream().to("out");
+        KafkaStreams::new(builder.build().unwrap(), cluster.config().build().unwrap()).unwrap()
+    };
+    for panics_at in [State::Rebalancing, State::Running] {
+        let streams = counted();
+        streams.set_state_listener(move |state, _| assert!(state != panics_at, "at its place"));
+        streams.start().unwrap();
+        assert!(streams.wait_for_state_async(|state| state == State::Error, PATIENCE).await, "{}", streams.state());
+        let why = streams.failure().unwrap();
+        assert!(matches!(&*why, Error::Callback { callback: "the state listener", .. }), "{why:?}");
+        assert!(why.to_string().contains("the state listener: application code panicked: "), "{why}");
+    }
+
+    // What was counted comes back from the changelog, and the listener is told.
+    let streams = counted();
+    streams.start().unwrap();
+    assert!(streams.wait_until_caught_up_async(PATIENCE).await.unwrap());
+    streams.close_async(PATIENCE).await.unwrap();
+    streams.clean_up().unwrap();
+    drop(streams);
+    let streams = counted();
+    streams.set_global_state_restore_listener(Panics);
+    streams.start().unwrap();
+    let why = failure(streams).await;
+    assert_eq!(why, "the state restore listener: application code panicked: at its place");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_the_uncaught_exception_handler_leaves_the_failure_it_was_asked_about() {
+    let cluster = Cluster::start(["in", "out"].map(NewTopic::new)).await;
+    cluster.send(&[b"a"]).await;
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>("in").map_values(|_| -> String { panic!("the first") }).to("out");
+    let streams = KafkaStreams::new(builder.build().unwrap(), cluster.config().build().unwrap()).unwrap();
+    streams.set_uncaught_exception_handler(|_| panic!("the second"));
+    streams.start().unwrap();
+    let why = failure(streams).await;
+    assert!(why.contains("KSTREAM-MAPVALUES-0000000001") && why.ends_with("panicked: the first"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_fails_at_once_is_replaced_after_growing_pauses() {
+    let cluster = Cluster::start(["in", "out"].map(NewTopic::new)).await;
+    cluster.send(&[b"a"]).await;
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>("in").map_values(|_| -> String { panic!("again") }).to("out");
+    let streams = KafkaStreams::new(builder.build().unwrap(), cluster.config().build().unwrap()).unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    streams.set_uncaught_exception_handler(move |_| {
+        let _ = tell.send(Instant::now());
+        StreamThreadExceptionResponse::ReplaceThread
+    });
+    streams.start().unwrap();
+    let mut before = told.recv().await.unwrap();
+    for pause in [100, 200, 400] {
+        let next = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+        assert!(next - before >= Duration::from_millis(pause), "{:?} after a failure", next - before);
+        before = next;
+    }
+    // Closing does not wait for the next pause to end.
+    streams.close_async(PATIENCE).await.unwrap();
+    assert_eq!(streams.state(), State::NotRunning);
 }

@@ -116,8 +116,8 @@ fn run(address: &str, directory: &Path, stores: Stores) -> KafkaStreams {
 }
 
 async fn close(streams: KafkaStreams) {
-    let closed = tokio::task::spawn_blocking(move || (streams.close(PATIENCE), streams.failure()));
-    assert_eq!(closed.await.unwrap(), (true, None));
+    streams.close_async(PATIENCE).await.unwrap();
+    assert!(streams.failure().is_none());
 }
 
 /// Reads the output from its beginning until the last values of all keys are these.

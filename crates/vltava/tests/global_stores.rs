@@ -157,7 +157,7 @@ fn await_running(streams: &KafkaStreams) {
 }
 
 fn close(streams: KafkaStreams) {
-    assert!(blocking(|| streams.close(PATIENCE)), "{:?}", streams.failure());
+    blocking(|| streams.close(PATIENCE)).unwrap();
     assert_eq!(streams.state(), State::NotRunning);
     blocking(|| drop(streams));
 }
@@ -252,7 +252,7 @@ async fn failures_of_the_global_thread_end_the_application() {
     let failed = |streams: &KafkaStreams| {
         let reached = blocking(|| streams.wait_for_state(|state| state == State::Error, PATIENCE));
         assert!(reached, "{}", streams.state());
-        streams.failure().unwrap()
+        streams.failure().unwrap().to_string()
     };
     let streams = world.application(joined());
     streams.start().unwrap();
@@ -272,6 +272,55 @@ async fn failures_of_the_global_thread_end_the_application() {
     let why = failed(&streams);
     assert!(why.contains("KTABLE-SOURCE-0000000003") && why.contains("offset 1"), "{why}");
     blocking(|| drop(streams));
+}
+
+/// An application with a global table alone, whose admin client gives every call up soon.
+fn impatient(broker: &str, directory: &Path, task_timeout: &str) -> KafkaStreams {
+    let builder = StreamsBuilder::new();
+    builder.global_table_with::<String, String>("products", Consumed::new(), Materialized::named("products"));
+    let config = StreamsConfig::from_properties([
+        ("application.id", "worldwide"),
+        ("bootstrap.servers", broker),
+        ("state.dir", directory.to_str().unwrap()),
+        ("task.timeout.ms", task_timeout),
+        ("default.api.timeout.ms", "500"),
+        ("request.timeout.ms", "400"),
+        ("fetch.max.wait.ms", "100"),
+    ]);
+    KafkaStreams::new(builder.build().unwrap(), config.unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn global_stores_wait_for_a_broker_that_is_not_there_yet() {
+    let (folder, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let at = |listener: &str| embedded::Config::default().dir(folder.path()).property("listeners", listener);
+    let broker = embedded::Broker::start(at("PLAINTEXT://127.0.0.1:0")).unwrap();
+    let address = broker.bootstrap_servers().to_owned();
+    let settings = [("bootstrap.servers", address.as_str())];
+    let admin = Admin::new(AdminConfig::from_properties(settings).unwrap()).unwrap();
+    for (_, created) in admin.create_topics([NewTopic::new("products")]).await {
+        created.unwrap();
+    }
+    broker.shutdown().await;
+
+    let streams = impatient(&address, directory.path(), "60000");
+    streams.start().unwrap();
+    // Longer than any of its calls.
+    assert!(!streams.wait_for_state_async(|state| state != State::Rebalancing, Duration::from_secs(2)).await);
+    let _broker = embedded::Broker::start(at(&format!("PLAINTEXT://{address}"))).unwrap();
+    assert!(streams.wait_for_state_async(|state| state == State::Running, PATIENCE).await, "{:?}", streams.failure());
+    streams.close_async(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn global_stores_do_not_wait_for_a_broker_beyond_task_timeout_ms() {
+    let directory = tempfile::tempdir().unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let streams = impatient(&nobody, directory.path(), "300");
+    streams.start().unwrap();
+    assert!(streams.wait_for_state_async(|state| state == State::Error, PATIENCE).await, "{}", streams.state());
+    let why = streams.failure().unwrap().to_string();
+    assert!(why.starts_with("global stores: looking the topics up: ") && why.contains(&nobody), "{why}");
 }
 
 struct Keep(StoreHandle<KeyValueStore<String, String>>);

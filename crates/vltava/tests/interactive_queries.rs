@@ -184,7 +184,7 @@ fn stores_answer_while_the_application_runs_and_after_a_restart() {
         assert_eq!(view.get(&key(number)).unwrap(), Some(3_i64));
     }
 
-    assert!(streams.close(PATIENCE));
+    streams.close(PATIENCE).unwrap();
     assert!(matches!(*view.get(&key(7)).unwrap_err(), Error::StreamsStopped(_)));
     let request = StateQueryRequest::in_store("counts").with_query(KeyQuery::<String, i64>::with_key(key(1)));
     assert!(matches!(*streams.query(&request).unwrap_err(), Error::StreamsStopped(_)));
@@ -196,7 +196,7 @@ fn stores_answer_while_the_application_runs_and_after_a_restart() {
     let answers = streams.query(&at_least(key(7), &position)).unwrap();
     let count = answers.only_partition_result().unwrap().unwrap().result().unwrap().clone().unwrap();
     assert_eq!(count.value, 3);
-    assert!(streams.close(PATIENCE));
+    streams.close(PATIENCE).unwrap();
 }
 
 #[test]

@@ -53,8 +53,8 @@ async fn merges_topics_in_the_order_of_time() {
     streams.start().unwrap();
     let expected: Vec<i64> = (0..RECORDS).collect();
     assert_eq!(read(&address).await, expected);
-    let closed = tokio::task::spawn_blocking(move || (streams.close(PATIENCE), streams.failure()));
-    assert_eq!(closed.await.unwrap(), (true, None));
+    streams.close_async(PATIENCE).await.unwrap();
+    assert!(streams.failure().is_none());
 }
 
 /// The timestamps of the output.

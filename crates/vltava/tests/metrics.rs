@@ -71,6 +71,6 @@ async fn records_and_what_was_dropped_are_counted() {
     let of_node = metrics.keys().filter(|metric| metric.tags.get("processor-node-id").is_some_and(|id| id == node));
     assert!(of_node.clone().any(|metric| metric.group == "stream-processor-node-metrics"), "{metrics:?}");
     assert!(metrics.keys().any(|metric| metric.tags.get("thread-id").is_some_and(|id| id == "here-StreamThread-2")));
-    assert!(streams.close(PATIENCE));
+    streams.close(PATIENCE).unwrap();
     assert_eq!(sum(&streams.metrics().unwrap(), "stream-metrics", "alive-stream-threads"), 0.0);
 }

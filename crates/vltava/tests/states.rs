@@ -53,8 +53,8 @@ async fn an_instance_tells_of_the_rebalance_that_another_one_brings() {
     expect(&mut told, rebalance).await;
     assert!(second.wait_for_state(|state| state == State::Running, PATIENCE));
 
-    assert!(second.close(PATIENCE));
+    second.close(PATIENCE).unwrap();
     expect(&mut told, rebalance).await;
-    assert!(first.close(PATIENCE));
+    first.close(PATIENCE).unwrap();
     expect(&mut told, [(State::Running, State::PendingShutdown), (State::PendingShutdown, State::NotRunning)]).await;
 }

@@ -462,6 +462,24 @@ impl ConsumerConfig {
     pub fn group_id(&self) -> Option<&str> {
         self.group_id.as_deref()
     }
+
+    /// `group.instance.id`.
+    #[must_use]
+    pub fn group_instance_id(&self) -> Option<&str> {
+        self.group_instance_id.as_deref()
+    }
+
+    /// `session.timeout.ms`.
+    #[must_use]
+    pub fn session_timeout(&self) -> Duration {
+        self.session_timeout
+    }
+
+    /// `max.poll.interval.ms`.
+    #[must_use]
+    pub fn max_poll_interval(&self) -> Duration {
+        self.max_poll_interval
+    }
 }
 
 /// Typed setters over the table of definitions; see [`ConsumerConfig`].

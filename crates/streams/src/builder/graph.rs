@@ -11,7 +11,7 @@ use super::repartition::RepartitionInfo;
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
-    topology::{AutoOffsetReset, Pattern, Topology},
+    topology::{AutoOffsetReset, Pattern, Topology, illegal_name},
 };
 
 pub(crate) type NodeId = usize;
@@ -181,17 +181,9 @@ impl Graph {
     }
 
     pub(crate) fn validate_name(&mut self, name: &str) {
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let mistake = match name {
-            "" => "Name is illegal, it can't be empty".to_owned(),
-            "." | ".." => "Name cannot be \".\" or \"..\"".to_owned(),
-            _ if name.len() > 249 => format!("Name is illegal, it can't be longer than 249 characters, name: {name}"),
-            _ if name.chars().all(legal) => return,
-            _ => format!(
-                "Name \"{name}\" is illegal, it contains a character other than ASCII alphanumerics, '.', '_' and '-'"
-            ),
-        };
-        self.fail(Error::topology(mistake));
+        if let Some(mistake) = illegal_name(name) {
+            self.fail(Error::topology(mistake));
+        }
     }
 
     /// Remembers a mistake for `build()`; the first one counts.

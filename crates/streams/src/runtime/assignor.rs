@@ -17,8 +17,11 @@ use vltava_client::{
     },
 };
 
-use super::cluster::{Cluster, SharedCluster, put_text, take_text};
-use crate::{query::HostInfo, task::TaskId, topology::TopicsInfo};
+use super::{
+    cluster::{Cluster, Refusal, SharedCluster, put_text, take_text},
+    setup::Setup,
+};
+use crate::{query::HostInfo, task::TaskId};
 
 /// The form of the user data below.
 const VERSION: u8 = 2;
@@ -107,26 +110,38 @@ pub(super) fn assign_tasks(
     assigned
 }
 
+/// Why the leader has assigned nothing, for the thread to end with.
+pub(super) type SharedRefusal = Arc<Mutex<Option<Refusal>>>;
+
 /// The assignor of one thread.
 pub(super) struct StreamsAssignor {
-    subtopologies: Arc<BTreeMap<u32, TopicsInfo>>,
+    setup: Arc<Setup>,
     preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
     cluster: SharedCluster,
+    refusal: SharedRefusal,
 }
 
 impl StreamsAssignor {
     pub(super) fn new(
-        subtopologies: Arc<BTreeMap<u32, TopicsInfo>>,
+        setup: Arc<Setup>,
         preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
         cluster: SharedCluster,
+        refusal: SharedRefusal,
     ) -> Self {
-        StreamsAssignor { subtopologies, preferences, cluster }
+        StreamsAssignor { setup, preferences, cluster, refusal }
+    }
+
+    /// The source topics that exist, with their partitions.
+    fn sources(&self, metadata: &AssignorMetadata) -> BTreeMap<String, i32> {
+        let topics = self.setup.subtopologies.values().flat_map(|info| &info.source_topics);
+        let known = topics.filter_map(|topic| Some((topic, metadata.partitions_for_topic(topic)?.len())));
+        known.map(|(topic, count)| (topic.clone(), i32::try_from(count).unwrap_or(i32::MAX))).collect()
     }
 
     /// The partitions of every task, as the topics are now.
     fn tasks(&self, metadata: &AssignorMetadata) -> BTreeMap<TaskId, Vec<TopicPartition>> {
         let mut tasks: BTreeMap<TaskId, Vec<TopicPartition>> = BTreeMap::new();
-        for (number, info) in self.subtopologies.iter() {
+        for (number, info) in &self.setup.subtopologies {
             for topic in &info.source_topics {
                 let name: Arc<str> = topic.as_str().into();
                 let count = metadata.partitions_for_topic(topic).map_or(0, <[_]>::len);
@@ -154,6 +169,11 @@ impl PartitionAssignor for StreamsAssignor {
         metadata: &'a AssignorMetadata,
         group: &'a GroupSubscription,
     ) -> BoxFuture<'a, Result<GroupAssignment, ClientError>> {
+        if let Some(refusal) = self.setup.refusal(&self.sources(metadata)) {
+            let told = Assignment::with_user_data(Vec::new(), refusal.encode());
+            let members = group.iter().map(|(id, _)| (id.to_owned(), told.clone())).collect();
+            return Box::pin(ready(Ok(GroupAssignment { members })));
+        }
         let tasks = self.tasks(metadata);
         let preferences = |data: &Option<Bytes>| Preferences::decode(data.as_deref().unwrap_or_default());
         let members: BTreeMap<_, _> = group.iter().map(|(id, s)| (id.to_owned(), preferences(&s.user_data))).collect();
@@ -182,6 +202,7 @@ impl PartitionAssignor for StreamsAssignor {
     }
 
     fn on_assignment(&mut self, assignment: &Assignment, _metadata: &ConsumerGroupMetadata) -> Result<(), ClientError> {
+        *self.refusal.lock() = assignment.user_data.as_deref().and_then(Refusal::decode);
         let told = assignment.user_data.as_deref().and_then(Cluster::decode);
         *self.cluster.lock() = told.unwrap_or_default();
         Ok(())

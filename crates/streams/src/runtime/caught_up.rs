@@ -1,18 +1,26 @@
 //! Waiting until an application has worked off its topics.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use vltava_client::{ClientError, TopicPartition, admin::OffsetSpec, config::IsolationLevel};
 
 use super::{
+    background,
     kafka_streams::{KafkaStreams, Shared},
     state::State,
-    wait::wait,
+    wait::{Within, block_on},
 };
 use crate::error::{Error, Result};
 
 /// How long to wait before the offsets are looked at again.
 const STEP: Duration = Duration::from_millis(10);
+
+/// While somebody waits for them, threads that are busy commit as often as this; those that are not, at once.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
 impl KafkaStreams {
     /// Waits on this thread until the application has worked off its topics: the committed offsets of its group have
@@ -23,28 +31,79 @@ impl KafkaStreams {
     /// Global stores have what is in their topics then.
     ///
     /// For tests and jobs that end; Kafka has nothing of the kind. All instances of the application count, and records
-    /// that are written meanwhile as well. Offsets move with commits, so a short `commit.interval.ms` makes it quick; a
-    /// partition that is read from its end (`auto.offset.reset` latest) counts from the first record that was read.
-    /// Records that wait for stream time, in windows that are not closed, or for the wall clock, still do.
+    /// that are written meanwhile as well. Offsets move with commits: this instance commits as soon as it has nothing to
+    /// do, as long as somebody waits; others do every `commit.interval.ms`. A partition that is read from its end
+    /// (`auto.offset.reset` latest) counts from the first record that was read. Records that wait for stream time, in
+    /// windows that are not closed, or for the wall clock, still do.
+    ///
+    /// Async code calls [`wait_until_caught_up_async`](Self::wait_until_caught_up_async).
     ///
     /// ```no_run
     /// # use std::time::Duration;
     /// # fn example(streams: vltava_streams::KafkaStreams) -> vltava_streams::Result<()> {
     /// streams.start()?;
     /// assert!(streams.wait_until_caught_up(Duration::from_secs(30))?);
-    /// streams.close(Duration::from_secs(10));
+    /// streams.close(Duration::from_secs(10))?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`Error::Streams`] if the application has failed, with the reason, or the cluster does not answer;
-    /// [`Error::StreamsNotStarted`], [`Error::StreamsStopped`].
+    /// [`Error::Failed`] if the application has failed; [`Error::StreamsNotStarted`], [`Error::StreamsStopped`];
+    /// [`Error::Streams`] if the cluster does not answer; [`Error::Unsupported`] on a thread of the application.
     pub fn wait_until_caught_up(&self, timeout: Duration) -> Result<bool> {
-        self.shared.must_be_started()?;
+        let work = self.shared.clone().catches_up(timeout)?;
         let _context = self.shared.runtime().enter();
-        wait(async {
-            match tokio::time::timeout(timeout, self.caught_up()).await {
+        block_on(work)
+    }
+
+    /// As [`wait_until_caught_up`](Self::wait_until_caught_up), without blocking the thread. Cancel-safe; any executor will
+    /// do.
+    ///
+    /// # Errors
+    /// As [`wait_until_caught_up`](Self::wait_until_caught_up).
+    pub fn wait_until_caught_up_async(&self, timeout: Duration) -> impl Future<Output = Result<bool>> + Send + use<> {
+        let work = self.shared.clone().catches_up(timeout);
+        background::run(&self.shared, async move { work?.await })
+    }
+}
+
+fn asking(error: ClientError) -> Box<Error> {
+    Error::streams(format!("asking for the offsets of the application: {error}"))
+}
+
+/// Has the threads commit, until it is dropped.
+struct CommitsWanted(Arc<Shared>);
+
+impl CommitsWanted {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.commits_wanted.fetch_add(1, Ordering::Relaxed);
+        CommitsWanted(shared)
+    }
+}
+
+impl Drop for CommitsWanted {
+    fn drop(&mut self) {
+        self.0.commits_wanted.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// After how long a thread commits because somebody waits for it; `None` if nobody does.
+    pub(super) fn commit_patience(&self, idle: bool) -> Option<Duration> {
+        let wanted = self.commits_wanted.load(Ordering::Relaxed) > 0;
+        wanted.then_some(if idle { STEP } else { COMMIT_INTERVAL })
+    }
+
+    fn catches_up(self: Arc<Self>, timeout: Duration) -> Result<impl Future<Output = Result<bool>> + Send + 'static> {
+        if Within::is_in(&self.closing) {
+            let what = "waiting on a thread of the application, which would wait for itself: wait on another one";
+            return Err(Box::new(Error::Unsupported(what.to_owned())));
+        }
+        self.must_be_started()?;
+        Ok(async move {
+            let wanted = CommitsWanted::new(self);
+            match tokio::time::timeout(timeout, wanted.0.caught_up()).await {
                 Ok(caught_up) => caught_up.map(|()| true),
                 Err(_elapsed) => Ok(false),
             }
@@ -54,16 +113,16 @@ impl KafkaStreams {
     async fn caught_up(&self) -> Result<()> {
         loop {
             if let Some(failure) = self.failure() {
-                return Err(Error::streams(format!("the application failed: {failure}")));
+                return Err(Box::new(Error::Failed(failure)));
             }
-            self.shared.must_run()?;
+            self.must_run()?;
             // Until the topics are made there is nothing to be behind of.
-            let topics = self.shared.source_topics();
-            let committed = match self.shared.topology.has_tasks() {
-                true => !topics.is_empty() && self.shared.has_committed_all(topics).await.map_err(asking)?,
+            let topics = self.source_topics();
+            let committed = match self.topology.has_tasks() {
+                true => !topics.is_empty() && self.has_committed_all(topics).await.map_err(asking)?,
                 false => true,
             };
-            let is_done = committed && self.shared.global_stores_have_all().await.map_err(asking)?;
+            let is_done = committed && self.global_stores_have_all().await.map_err(asking)?;
             // One thread may have done it all before the others have joined; stores do not answer until they have.
             if is_done && self.state() == State::Running {
                 return Ok(());
@@ -71,13 +130,7 @@ impl KafkaStreams {
             tokio::time::sleep(STEP).await;
         }
     }
-}
 
-fn asking(error: ClientError) -> Box<Error> {
-    Error::streams(format!("asking for the offsets of the application: {error}"))
-}
-
-impl Shared {
     /// Whether the global stores have what is in their topics now.
     async fn global_stores_have_all(&self) -> Result<bool, ClientError> {
         let Some(globals) = &self.globals else { return Ok(true) };

@@ -3,7 +3,10 @@
 //! A key with a prefix (`producer.`, `consumer.`, `main.consumer.`, `restore.consumer.`, `global.consumer.`, `admin.`) is for that client
 //! alone; one without is for every client that knows it. Streams has defaults of its own, and some that it insists on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::ToSocketAddrs,
+};
 
 use vltava_client::{AdminConfig, ClientError, ConsumerConfig, ProducerConfig, config::Definition};
 
@@ -55,7 +58,7 @@ fn refuse_controlled(key: &str) -> Result<()> {
 
 /// What a client could not do for a thread.
 pub(super) fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
-    Error::streams(format!("{what}: {error}"))
+    Error::client(what, error.clone())
 }
 
 fn client_error(error: ClientError) -> Box<Error> {
@@ -82,11 +85,34 @@ pub(super) fn producer(config: &StreamsConfig, client_id: &str) -> Result<Produc
     ProducerConfig::from_properties(with(properties, &[("client.id", client_id)])).map_err(client_error)
 }
 
-/// The consumer by which a thread is a member of the group.
-pub(super) fn main_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
+/// Refuses `bootstrap.servers` of which not one name can be resolved, as Kafka does. Asks the resolver.
+pub(super) fn refuse_unresolvable(servers: &str) -> Result<()> {
+    let mut failures = Vec::new();
+    for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
+        let address = server.split_once("://").map_or(server, |(_, address)| address);
+        match address.to_socket_addrs() {
+            Ok(_) => failures.clear(),
+            // An address without a port is refused by the clients, in their own words.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => return Ok(()),
+            Err(error) => failures.push(format!("{address}: {error}")),
+        }
+        if failures.is_empty() {
+            return Ok(());
+        }
+    }
+    let why = failures.join(", ");
+    Err(Box::new(Error::Config(format!("invalid `bootstrap.servers` {servers}: no name can be resolved: {why}"))))
+}
+
+/// The consumer by which a thread, counted from 0, is a member of the group. Where the instance is a static member, each
+/// of its threads is one of its own, as in Kafka.
+pub(super) fn main_consumer(config: &StreamsConfig, client_id: &str, thread: usize) -> Result<ConsumerConfig> {
     let known = keys(ConsumerConfig::definitions());
     let defaults = [("auto.offset.reset", "earliest"), ("max.poll.records", "1000")];
-    let properties = collect(config, &known, &defaults, &["consumer.", "main.consumer."])?;
+    let mut properties = collect(config, &known, &defaults, &["consumer.", "main.consumer."])?;
+    if let Some(instance) = properties.get_mut("group.instance.id") {
+        *instance = format!("{instance}-{}", thread + 1);
+    }
     let fixed = [
         ("client.id", client_id),
         ("group.id", config.application_id()),
@@ -139,6 +165,27 @@ pub(super) fn admin(config: &StreamsConfig, client_id: &str) -> Result<AdminConf
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_thread_of_a_static_instance_is_a_member_of_its_own() {
+        let given = [("application.id", "a"), ("bootstrap.servers", "localhost:9092"), ("group.instance.id", "i")];
+        let config = StreamsConfig::from_properties(given).unwrap();
+        let ids = [0, 1].map(|thread| main_consumer(&config, "c", thread).unwrap());
+        assert_eq!(
+            ids.map(|config| config.group_instance_id().map(str::to_owned)),
+            [Some("i-1".into()), Some("i-2".into())]
+        );
+        let restore = restore_consumer(&config, "c").unwrap();
+        assert_eq!(restore.group_instance_id(), None);
+    }
+
+    #[test]
+    fn servers_of_which_no_name_can_be_resolved_are_refused() {
+        assert!(refuse_unresolvable("localhost:9092").is_ok());
+        assert!(refuse_unresolvable("no.such.host.invalid:9092, PLAINTEXT://127.0.0.1:9092").is_ok());
+        let error = refuse_unresolvable("no.such.host.invalid:9092").unwrap_err().to_string();
+        assert!(error.contains("`bootstrap.servers` no.such.host.invalid:9092"), "{error}");
+    }
 
     #[test]
     fn the_producers_buffer_is_small_unless_something_large_has_to_fit() {

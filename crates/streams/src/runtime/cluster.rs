@@ -21,6 +21,58 @@ use crate::{
 /// The form of the bytes below.
 const VERSION: u8 = 1;
 
+/// The form of what tells why nothing is assigned.
+const REFUSAL: u8 = 2;
+
+/// Why the leader of the group assigns nothing: told to all members, each of which ends with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Kafka's `INCOMPLETE_SOURCE_TOPIC_METADATA`.
+    MissingSourceTopics(Vec<String>),
+    /// Topics do not fit together any more: partitions were added.
+    Topics(String),
+}
+
+impl Refusal {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(REFUSAL);
+        let (kind, texts) = match self {
+            Refusal::MissingSourceTopics(topics) => (0, topics.as_slice()),
+            Refusal::Topics(why) => (1, std::slice::from_ref(why)),
+        };
+        bytes.put_u8(kind);
+        bytes.put_u32(texts.len() as u32);
+        texts.iter().for_each(|text| put_text(&mut bytes, text));
+        bytes.freeze()
+    }
+
+    /// `None` for what is not of this form.
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        if bytes.try_get_u8().ok()? != REFUSAL {
+            return None;
+        }
+        let kind = bytes.try_get_u8().ok()?;
+        let mut texts = Vec::new();
+        for _ in 0..bytes.try_get_u32().ok()? {
+            texts.push(take_text(&mut bytes)?);
+        }
+        match kind {
+            0 => Some(Refusal::MissingSourceTopics(texts)),
+            1 => texts.pop().map(Refusal::Topics),
+            _ => None,
+        }
+    }
+
+    /// The error with which a thread ends.
+    pub(super) fn into_error(self) -> Box<Error> {
+        match self {
+            Refusal::MissingSourceTopics(topics) => Box::new(Error::MissingSourceTopic { topics }),
+            Refusal::Topics(why) => Error::streams(why),
+        }
+    }
+}
+
 /// The partitions of the instances that have told where they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cluster {
@@ -191,7 +243,7 @@ impl KafkaStreams {
 mod tests {
     use vltava_client::TopicPartition;
 
-    use super::{Cluster, sources_of_stores};
+    use super::{Cluster, Refusal, sources_of_stores};
     use crate::{Materialized, StreamsBuilder, query::HostInfo};
 
     #[test]
@@ -204,6 +256,18 @@ mod tests {
         assert_eq!(Cluster::decode(&bytes), Some(cluster));
         assert!((0..bytes.len()).all(|end| Cluster::decode(&bytes[..end]).is_none()));
         assert!("localhost".parse::<HostInfo>().is_err());
+    }
+
+    #[test]
+    fn why_nothing_is_assigned_is_read_as_it_was_meant() {
+        let topics = vec!["a".to_owned(), "b".to_owned()];
+        for refusal in [Refusal::MissingSourceTopics(topics), Refusal::Topics("too many partitions".to_owned())] {
+            let bytes = refusal.encode();
+            assert!((0..bytes.len()).all(|end| Refusal::decode(&bytes[..end]).is_none()));
+            assert_eq!(Cluster::decode(&bytes), None);
+            assert_eq!(Refusal::decode(&bytes), Some(refusal));
+        }
+        assert_eq!(Refusal::decode(&Cluster::default().encode()), None);
     }
 
     #[test]

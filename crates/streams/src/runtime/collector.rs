@@ -1,7 +1,41 @@
 //! What a task writes, on its way into the producer.
+//!
+//! # What is promised about state and output
+//!
+//! At least once a record is processed again after a crash, with the state that its task's changelogs have by then. If that
+//! state has seen the record already, what came of it must be there too, or it never comes: a processor that drops what its
+//! store knows, or an outer join that has deleted what it had held, says nothing the second time. So:
+//!
+//! 1. **No state before its output.** A record of a changelog is durable only when everything is acknowledged that nodes
+//!    sent while the same record was processed, or any before it, on whatever brokers that is. It does not matter whether a
+//!    processor puts first or forwards first. The unit is a record with the punctuations that were due by it, a punctuation
+//!    by wall-clock time, or a row of a cache that is flushed. The producer holds changelogs back for that
+//!    ([`Producer::hold_back`]), and waits for nobody: outputs and changelogs of many units are on their way together.
+//! 2. **No state before the state downstream of it.** What a store forwards may end in another store of the task. The
+//!    records of a unit are given to the producer from the furthest store downstream up, and what one broker is given first
+//!    does not arrive later. *Where two changelogs of one task have different leaders, the order between them is not kept*,
+//!    and a crash within the time of a request may leave the upstream store alone with an update.
+//! 3. **No state before what is held in memory.** What a store forwards may wait in a record cache or in `suppress`, where
+//!    it is lost in a crash. Changelogs upstream of one are therefore given only behind the flush of a commit, and if they
+//!    become many, a commit is asked for. Those of the caches themselves, and of all stores of tasks without a cache
+//!    downstream, go with their unit.
+//! 4. **Offsets last.** Offsets are committed when all of that is acknowledged, and only then do stores on disk keep what
+//!    they cover.
+//!
+//! Duplicates remain: outputs may be there without the state. An output that fails for good holds its changelogs back until
+//! the production exception handler has decided: if it goes on, so do they; if the task begins anew or fails, they are
+//! discarded, and with them every record of a unit that did not come to its end.
+//!
+//! Kafka's own library promises none of 1 to 3.
+
+mod unit;
+
+#[cfg(test)]
+mod simulation;
 
 use std::{collections::HashMap, sync::Arc};
 
+use unit::Unit;
 use vltava_client::{
     ClientError, Producer,
     producer::{Delivery, HeaderView, ProducerRecord as ClientRecord, RecordTag},
@@ -15,6 +49,7 @@ use crate::{
     error::{Error, Result},
     record::Headers,
     task::{ProducerRecord, RecordCollector, RecordOrigin, TaskId},
+    topology::WrittenChangelog,
 };
 
 /// Hands records to a thread's producer, and remembers of every changelog the last one sent. A record that cannot be sent
@@ -26,6 +61,11 @@ pub(super) struct ProducerCollector {
     /// The origins of this task's records with their numbers; the last one is mostly the next one.
     owners: Vec<(Origin, u32)>,
     changelogs: HashMap<Arc<str>, Option<Delivery>>,
+    unit: Unit,
+    /// Whether a changelog was written since the last barrier.
+    holds: bool,
+    /// Whether a unit of work is over whose records are being given.
+    is_ending: bool,
     partitions: HashMap<String, i32>,
 }
 
@@ -34,10 +74,21 @@ impl ProducerCollector {
         producer: Producer,
         task: TaskId,
         failures: Arc<Failures>,
-        changelogs: impl IntoIterator<Item = Arc<str>>,
+        changelogs: Vec<WrittenChangelog>,
     ) -> Self {
-        let changelogs = changelogs.into_iter().map(|topic| (topic, None)).collect();
-        ProducerCollector { producer, task, failures, owners: Vec::new(), changelogs, partitions: HashMap::new() }
+        let unit = Unit::new(changelogs);
+        unit.topics().for_each(|topic| producer.hold_back(topic));
+        ProducerCollector {
+            producer,
+            task,
+            failures,
+            owners: Vec::new(),
+            changelogs: unit.topics().map(|topic| (topic.clone(), None)).collect(),
+            unit,
+            holds: false,
+            is_ending: false,
+            partitions: HashMap::new(),
+        }
     }
 
     /// The offset after the last record of every changelog that was written since the last call. Everything must have
@@ -52,6 +103,14 @@ impl ProducerCollector {
             offsets.extend(offset.map(|offset| (topic.clone(), offset + 1)));
         }
         offsets
+    }
+
+    /// Gives up what was held back and may not go yet: the task's progress since the last commit counts for nothing.
+    pub(super) fn discard(&mut self) {
+        self.unit.clear();
+        for (topic, partition) in self.unit.partitions() {
+            self.producer.discard_held(topic, partition);
+        }
     }
 
     fn owner(&mut self, node: Option<&Arc<str>>, topic: Option<&Arc<str>>, partition: i32) -> u32 {
@@ -83,10 +142,20 @@ impl ProducerCollector {
             value: record.value,
             headers: &headers,
         };
+        if let Some(error) = self.failures.still_missing(&self.producer, record.topic) {
+            return self.failures.refuse(&client_record, tag, error);
+        }
         let sent = match self.changelogs.get_mut(record.topic) {
             Some(last) => {
+                self.holds = true;
                 let sent = match self.producer.try_send_tagged(client_record, tag) {
-                    Err(ClientError::WouldBlock { .. }) => wait(self.producer.send_tagged(client_record, tag)),
+                    Err(ClientError::WouldBlock { .. }) => {
+                        // All that nodes sent was given; so a unit may be larger than the producer's memory.
+                        if self.is_ending {
+                            self.producer.barrier();
+                        }
+                        wait(self.producer.send_tagged(client_record, tag))
+                    }
                     sent => sent,
                 };
                 sent.map(|delivery| *last = Some(delivery))
@@ -109,7 +178,10 @@ pub(super) fn views(headers: &Headers) -> Vec<HeaderView<'_>> {
 impl RecordCollector for ProducerCollector {
     fn send(&mut self, record: ProducerRecord<'_>) -> Result<()> {
         let owner = self.owner(None, None, -1);
-        self.place(record, RecordTag { owner, position: -1 });
+        let tag = RecordTag { owner, position: -1 };
+        if !self.unit.keep(&record, tag) {
+            self.place(record, tag);
+        }
         Ok(())
     }
 
@@ -119,14 +191,43 @@ impl RecordCollector for ProducerCollector {
         Ok(())
     }
 
+    fn end_unit(&mut self, flushed: bool) -> Result<()> {
+        let mut unit = std::mem::take(&mut self.unit);
+        self.is_ending = true;
+        unit.end(flushed, |record, tag| self.place(record, tag));
+        self.is_ending = false;
+        self.unit = unit;
+        if std::mem::take(&mut self.holds) {
+            self.producer.barrier();
+        }
+        Ok(())
+    }
+
+    fn needs_commit(&self) -> bool {
+        self.unit.is_large()
+    }
+
     fn partitions_for(&mut self, topic: &str) -> Result<i32> {
         if let Some(count) = self.partitions.get(topic) {
             return Ok(*count);
         }
-        let partitions = wait(self.producer.partitions_for(topic))
-            .map_err(|source| Box::new(Error::Production { topic: topic.to_owned(), source }))?;
+        let known = match self.failures.still_missing(&self.producer, topic) {
+            Some(error) => Err(error),
+            None => wait(self.producer.partitions_for(topic)),
+        };
+        let partitions = known.map_err(|source| {
+            self.failures.note_missing(topic, &source);
+            Box::new(Error::Production { topic: topic.to_owned(), source })
+        })?;
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
         self.partitions.insert(topic.to_owned(), count);
         Ok(count)
+    }
+}
+
+/// What was held back of a unit that did not end, or behind a failure, is given up with the task.
+impl Drop for ProducerCollector {
+    fn drop(&mut self) {
+        self.discard();
     }
 }

@@ -14,13 +14,11 @@ use crate::{
     config::StreamsConfig,
     error::{Error, Result},
     task::TaskId,
+    topology::illegal_name,
 };
 
 /// The name of the global stores' directory; Kafka's.
 const GLOBAL: &str = "global";
-
-/// The longest name of a topic; Kafka's.
-const MAX_NAME_LENGTH: usize = 249;
 
 /// What the name of a directory begins with that is being deleted. It is no task's any more, so a half deleted store is
 /// never opened.
@@ -132,15 +130,10 @@ impl StateDirectory {
 /// The application's id is a directory's name, and the beginning of the names of internal topics. Kafka checks the latter
 /// when it makes them (`Topic.validate`), and nothing before; here it is the setting that is wrong, whatever the topology.
 fn check_application_id(id: &str) -> Result<()> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let wrong = match id {
-        "" => "it must not be empty",
-        "." | ".." => "it must not be '.' or '..'",
-        _ if id.len() > MAX_NAME_LENGTH => "it must not be longer than 249 characters",
-        _ if !id.bytes().all(legal) => "it may have ASCII letters and digits, '.', '_' and '-' only",
-        _ => return Ok(()),
-    };
-    Err(Box::new(Error::Config(format!("invalid `application.id` {id:?}: {wrong}"))))
+    match illegal_name(id) {
+        Some(why) => Err(Box::new(Error::Config(format!("invalid `application.id` {id:?}: {why}")))),
+        None => Ok(()),
+    }
 }
 
 /// Makes the directory and locks it.

@@ -4,7 +4,14 @@
 //! nothing but its tag as long as it succeeds, and if it fails, the production exception handler is told where it came
 //! from.
 
-use std::{mem, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use vltava_client::{
@@ -13,7 +20,11 @@ use vltava_client::{
 };
 use vltava_protocol::ErrorCode;
 
-use super::{collector::views, wait::wait};
+use super::{
+    collector::views,
+    verdict::{self, Verdict},
+    wait::wait,
+};
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
@@ -41,15 +52,20 @@ pub(super) struct Failures {
     origins: Mutex<Vec<Origin>>,
     /// Records that the producer did not take.
     refused: Mutex<Vec<FailedRecord>>,
+    /// Topics that a record has waited for in vain.
+    missing: Mutex<BTreeMap<String, ClientError>>,
+    any_missing: AtomicBool,
 }
 
 /// What is to be done about the task whose record failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+#[derive(Clone, Debug)]
+pub(super) enum Settled {
     /// The record is given up.
     Dropped(TaskId),
     /// The task begins anew from its last commit.
-    BeginAnew(TaskId),
+    BeginAnew(TaskId, ClientError),
+    /// Another producer has taken this one's place.
+    Migrated,
 }
 
 impl Failures {
@@ -64,15 +80,47 @@ impl Failures {
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
+    /// Why a record cannot be sent, where one before it has waited `max.block.ms` for its topic and that still does not
+    /// exist: not every record has to wait for that alone.
+    pub(super) fn still_missing(&self, producer: &Producer, topic: &str) -> Option<ClientError> {
+        if !self.any_missing.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut missing = self.missing.lock();
+        let error = missing.get(topic)?.clone();
+        if producer.cluster().metadata().topic(topic).is_some_and(|known| known.error.is_none()) {
+            missing.remove(topic);
+            self.any_missing.store(!missing.is_empty(), Ordering::Relaxed);
+            tracing::info!(topic, "exists now");
+            return None;
+        }
+        producer.cluster().track_used(topic);
+        producer.cluster().request_update();
+        Some(error)
+    }
+
+    /// Takes note of a topic that was waited for in vain, if that is what the error says.
+    pub(super) fn note_missing(&self, topic: &str, error: &ClientError) {
+        if error.code() == Some(ErrorCode::UnknownTopicOrPartition)
+            && self.missing.lock().insert(topic.to_owned(), error.clone()).is_none()
+        {
+            self.any_missing.store(true, Ordering::Relaxed);
+            tracing::warn!(topic, "does not exist, records for it cannot be sent: {error}");
+        }
+    }
+
     /// The producer did not take a record.
     #[cold]
     pub(super) fn refuse(&self, record: &ClientRecord<'_>, tag: RecordTag, error: ClientError) {
+        self.note_missing(record.topic, &error);
         self.refused.lock().push(FailedRecord::refused(record, tag, error));
     }
 
     /// What has failed since the last time.
     pub(super) fn take(&self, producer: &Producer) -> Vec<FailedRecord> {
         let mut failed = producer.take_failed();
+        // A task that was given up has given these up itself.
+        failed.retain(|record| !matches!(record.error, ClientError::HeldBack { .. }));
         failed.append(&mut mem::take(&mut *self.refused.lock()));
         failed
     }
@@ -81,7 +129,7 @@ impl Failures {
     ///
     /// # Errors
     /// With node, task and source record, if the handler chose to fail, or is not to be asked.
-    pub(super) fn settle(&self, failed: FailedRecord, config: &StreamsConfig, producer: &Producer) -> Result<Verdict> {
+    pub(super) fn settle(&self, failed: FailedRecord, config: &StreamsConfig, producer: &Producer) -> Result<Settled> {
         let origin = self.origins.lock().get(failed.tag.owner as usize).cloned();
         let Some(origin) = origin else { return Err(Error::internal("a record without origin has failed")) };
         let headers: Headers =
@@ -106,10 +154,15 @@ impl Failures {
             value: failed.value.as_deref(),
         };
         let may_retry = failed.error.is_retriable();
-        let is_hopeless = is_hopeless(&failed.error);
+        let verdict = verdict::of_record(&failed.error);
         let error = Box::new(Error::Production { topic: failed.topic.to_string(), source: failed.error.clone() });
-        if is_hopeless {
-            return Err(located(error, &origin, failed.tag.position));
+        match verdict {
+            Some(Verdict::Migrated) => {
+                tracing::warn!(task = %origin.task, "the producer was fenced: {error}");
+                return Ok(Settled::Migrated);
+            }
+            Some(_) => return Err(located(error, &origin, failed.tag.position)),
+            None => {}
         }
         let handler = config.production_exception_handler();
         let response = guarded(|| Ok(handler.handle(&context, &record, &error)));
@@ -122,12 +175,12 @@ impl Failures {
         }
         match result {
             ProductionHandlerResult::Retry if may_retry => {
-                tracing::warn!(task = %origin.task, "begins anew from its last commit: {error}");
-                Ok(Verdict::BeginAnew(origin.task))
+                tracing::debug!(task = %origin.task, "begins anew from its last commit: {error}");
+                Ok(Settled::BeginAnew(origin.task, failed.error))
             }
             ProductionHandlerResult::Continue => {
                 tracing::error!(task = %origin.task, node = context.processor_node_id, "giving a record up: {error}");
-                Ok(Verdict::Dropped(origin.task))
+                Ok(Settled::Dropped(origin.task))
             }
             ProductionHandlerResult::Fail | ProductionHandlerResult::Retry => {
                 Err(located(error, &origin, failed.tag.position))
@@ -162,27 +215,4 @@ fn located(source: Box<Error>, origin: &Origin, offset: i64) -> Box<Error> {
     let node = origin.node.as_deref().unwrap_or("the changelog of a store").to_owned();
     let position = origin.topic.clone().map(|topic| (topic, origin.partition, offset));
     Box::new(Error::Processing { node, task: origin.task.to_string(), position, source })
-}
-
-/// Whether every record would meet this error, so that nobody is asked about one of them.
-fn is_hopeless(error: &ClientError) -> bool {
-    let Some(code) = error.code() else {
-        return matches!(error, ClientError::Closed | ClientError::InvalidState { .. });
-    };
-    matches!(
-        code,
-        ErrorCode::TopicAuthorizationFailed
-            | ErrorCode::GroupAuthorizationFailed
-            | ErrorCode::ClusterAuthorizationFailed
-            | ErrorCode::TransactionalIdAuthorizationFailed
-            | ErrorCode::SaslAuthenticationFailed
-            | ErrorCode::SecurityDisabled
-            | ErrorCode::InvalidTopicException
-            | ErrorCode::UnknownServerError
-            | ErrorCode::OffsetMetadataTooLarge
-            | ErrorCode::ProducerFenced
-            | ErrorCode::InvalidProducerIdMapping
-            | ErrorCode::InvalidProducerEpoch
-            | ErrorCode::OutOfOrderSequenceNumber
-    )
 }

@@ -1,6 +1,7 @@
 //! The thread that fills the global stores: from the whole of their topics before any stream thread works, and then as the
 //! topics grow.
 
+mod asking;
 mod bootstrap;
 
 use std::{
@@ -13,12 +14,15 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use vltava_client::{ClientError, Consumer, TopicPartition};
+use vltava_protocol::ErrorCode;
+
+use asking::{Notices, ask};
 
 use super::{
     clients,
     kafka_streams::{Shared, now_ms},
     records::input_batches,
-    wait::wait,
+    wait::{self, Within, block_on, until_closing, wait_while_open},
 };
 use crate::{
     error::{Error, Result},
@@ -70,8 +74,8 @@ impl Globals {
     /// Waits until the stores have what was in their topics at the start. False if that will not be.
     pub(super) fn wait_until_filled(&self) -> bool {
         let mut phase = self.phase.subscribe();
-        let reached = wait(phase.wait_for(|phase| *phase != Phase::Bootstrapping));
-        reached.is_ok_and(|phase| *phase == Phase::Following)
+        let reached = until_closing(phase.wait_for(|phase| *phase != Phase::Bootstrapping));
+        reached.is_some_and(|phase| phase.is_ok_and(|phase| *phase == Phase::Following))
     }
 
     /// The offsets from which the thread will go on, once the stores are filled.
@@ -98,6 +102,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let Some(globals) = &shared.globals else { return };
     let _context = shared.runtime().enter();
     super::queries::on_stream_thread();
+    let _within = Within::enter(&shared.closing);
     let mut thread = None;
     let work = || -> Result<()> {
         let thread = thread.insert(GlobalThread::open(shared, globals)?);
@@ -108,6 +113,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
         thread.follow(globals)
     };
     let ended = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+    let ended = ended.or_else(|error| if wait::take_cut().is_some() { Ok(()) } else { Err(error) });
     let clean = ended.is_ok();
     if let Err(error) = ended {
         tracing::error!("the global thread failed: {error}");
@@ -147,12 +153,29 @@ fn open_task(shared: &Shared, globals: &Globals) -> Result<GlobalTask> {
     GlobalTask::open(&shared.topology, options)
 }
 
+/// The partitions of those topics that exist.
+async fn count_partitions(shared: &Shared) -> Result<BTreeMap<String, i32>, ClientError> {
+    let topics = shared.topology.global_stores.iter().map(|global| global.topic.clone());
+    // This one says at once that no broker is there, and which.
+    shared.admin().cluster().refresh().await?;
+    let mut partitions = BTreeMap::new();
+    for (topic, description) in shared.admin().describe_topics(topics).await {
+        match description {
+            Ok(found) => {
+                partitions.insert(topic, i32::try_from(found.partitions.len()).unwrap_or(i32::MAX));
+            }
+            Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(partitions)
+}
+
 impl GlobalThread {
     /// Looks the topics up and opens the stores.
     fn open(shared: &Arc<Shared>, globals: &Globals) -> Result<Self> {
         let config = &shared.config;
-        let topics: Vec<_> = shared.topology.global_stores.iter().map(|global| &global.topic).collect();
-        let partitions = wait(super::setup::existing(shared.admin(), topics))?;
+        let partitions = ask(shared, "looking the topics up", async || count_partitions(shared).await)?;
         for global in &shared.topology.global_stores {
             if partitions.get(&global.topic).is_none_or(|count| *count == 0) {
                 let (topic, store) = (&global.topic, &global.factory.name);
@@ -232,12 +255,15 @@ impl GlobalThread {
     /// Processes what comes until the application closes.
     fn follow(&mut self, globals: &Globals) -> Result<()> {
         let interval = self.shared.config.commit_interval();
-        let mut dirty = false;
+        let (mut dirty, mut notices) = (false, Notices::default());
         while !self.shared.is_closing() {
-            let records = match wait(self.consumer.poll(self.poll_time)) {
+            let records = match wait_while_open(self.consumer.poll(self.poll_time)) {
                 Ok(records) => records,
                 Err(error) if error.is_retriable() => {
-                    tracing::warn!("polling for the global stores: {error}");
+                    if notices.is_due(Instant::now()) {
+                        tracing::warn!("the global stores do not follow their topics: {error}");
+                    }
+                    let _ = until_closing(tokio::time::sleep(self.poll_time));
                     continue;
                 }
                 Err(ClientError::Wakeup) => continue,
@@ -267,7 +293,7 @@ impl GlobalThread {
     /// What is no record, such as the marker of a transaction, is behind the consumer too.
     fn pass_over_gaps(&mut self) -> Result<()> {
         for partition in self.consumer.assignment() {
-            match wait(self.consumer.position(&partition)) {
+            match wait_while_open(self.consumer.position(&partition)) {
                 Ok(position) => self.task.set_offset(partition.topic(), partition.partition(), position),
                 Err(error) if error.is_retriable() => return Ok(()),
                 Err(error) => return Err(client_failed("looking positions up", &error)),
@@ -295,7 +321,7 @@ impl GlobalThread {
         if let Err(error) = closed {
             tracing::warn!("closing the global stores: {error}");
         }
-        if let Err(error) = wait(self.consumer.close(Duration::from_secs(5))) {
+        if let Err(error) = block_on(self.consumer.close(self.shared.closing.time_for_clients())) {
             tracing::warn!("closing the consumer of the global stores: {error}");
         }
         let GlobalThread { shared, task, corrupted, .. } = self;

@@ -66,14 +66,26 @@ impl TopicsPlan<'_> {
         for (topic, needed) in &required {
             let exists = self.existing.get(topic);
             if let Some(exists) = exists.filter(|exists| **exists != needed.partitions) {
-                let why = "delete it, or use another `application.id`";
-                let needed = needed.partitions;
-                let message =
-                    format!("internal topic {topic} exists with {exists} partitions, and {needed} are needed: {why}");
-                return Err(Box::new(Error::Streams(message)));
+                return Err(Error::streams(self.wrong_size(topic, *exists, needed.partitions)));
             }
         }
         Ok(required)
+    }
+
+    fn wrong_size(&self, topic: &str, exists: i32, needed: i32) -> String {
+        let of = |topic: &String| Some((self.existing.get(topic).copied()?, topic.clone()));
+        let infos = self.subtopologies.values();
+        let feeding =
+            infos.filter(|info| info.changelog_topics.contains_key(topic) || info.sink_topics.contains(topic));
+        let largest = feeding.flat_map(|info| &info.source_topics).filter_map(of).max();
+        let because =
+            largest.map_or_else(String::new, |(count, source)| format!(" (source topic {source} has {count})"));
+        format!(
+            "internal topic {topic} exists with {exists} partitions, and {needed} are needed{because}: partitions cannot \
+             be added to what an application has built its state from. Reset the application with \
+             kafka-streams-application-reset, which has it build its state anew from its source topics, or go on under \
+             another `application.id`"
+        )
     }
 
     /// How many tasks a sub-topology has: as many as the largest of its source topics has partitions.

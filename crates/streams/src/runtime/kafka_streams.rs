@@ -4,11 +4,11 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        Arc, OnceLock, Weak,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::Mutex;
@@ -16,7 +16,10 @@ use tokio::{runtime::Runtime, sync::watch};
 use vltava_client::{Admin, OffsetAndMetadata, TopicPartition};
 
 use super::{
+    background,
+    callbacks::Callbacks,
     clients,
+    closing::Closing,
     cluster::SharedCluster,
     directory::StateDirectory,
     global::{self, Globals},
@@ -24,7 +27,7 @@ use super::{
     setup::{self, Setup},
     state::State,
     task_manager::TaskManager,
-    wait::wait,
+    wait::{Within, block_on, wait_while_open},
 };
 use crate::{
     config::StreamsConfig,
@@ -44,9 +47,6 @@ pub enum StreamThreadExceptionResponse {
     ShutdownClient,
 }
 
-type StateListener = Box<dyn Fn(State, State) + Send + Sync>;
-type UncaughtHandler = Box<dyn Fn(&Error) -> StreamThreadExceptionResponse + Send + Sync>;
-
 /// What the threads of an application share.
 pub(super) struct Shared {
     pub(super) topology: Arc<Topology>,
@@ -54,41 +54,85 @@ pub(super) struct Shared {
     pub(super) client_id: String,
     pub(super) directory: StateDirectory,
     pub(super) engine: LsmEngine,
-    pub(super) restore_listener: Mutex<Option<Box<dyn StateRestoreListener>>>,
+    pub(super) callbacks: Callbacks,
+    pub(super) closing: Arc<Closing>,
     /// The instance's `application.server`.
     pub(super) host: Option<HostInfo>,
     pub(super) cluster: SharedCluster,
     /// The global stores, if the topology has any.
     pub(super) globals: Option<Globals>,
     admin: Admin,
-    runtime: tokio::runtime::Handle,
+    /// The clients' runtime, as long as anyone needs it: the threads may outlive the [`KafkaStreams`].
+    runtime: OwnRuntime,
     state: watch::Sender<State>,
-    state_listener: Mutex<Option<StateListener>>,
-    uncaught: Mutex<Option<UncaughtHandler>>,
     setup: Mutex<Option<Arc<Setup>>>,
-    closing: AtomicBool,
+    /// Held by the thread that prepares it, which waits for the runtime: nothing on the runtime may wait for this.
+    preparing: Mutex<()>,
     /// Per thread: `None` once it has ended, else whether all its tasks are at work.
     threads: watch::Sender<Vec<Option<bool>>>,
+    /// The threads of the operating system that have not returned, that of the global stores among them.
+    pub(super) threads_at_work: watch::Sender<usize>,
     /// Per thread its tasks, for queries; nothing while it is being made.
     managers: Mutex<Vec<Weak<Mutex<TaskManager>>>>,
-    failure: Mutex<Option<Box<Error>>>,
+    failure: Mutex<Option<Arc<Error>>>,
+    /// Who waits for commits.
+    pub(super) commits_wanted: AtomicUsize,
     last_purge: AtomicI64,
 }
 
-impl Shared {
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
+/// A runtime that is left to itself when it is dropped: waiting for it is not allowed where async code drops it.
+struct OwnRuntime(Option<Runtime>, tokio::runtime::Handle);
 
+impl OwnRuntime {
+    fn of_clients() -> Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).thread_name("streams-clients").enable_all().build();
+        let runtime = runtime.map_err(|error| Error::streams(format!("the runtime of the clients: {error}")))?;
+        let handle = runtime.handle().clone();
+        Ok(OwnRuntime(Some(runtime), handle))
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Counts a thread of the operating system.
+struct AtWork(Arc<Shared>);
+
+impl AtWork {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.threads_at_work.send_modify(|count| *count += 1);
+        AtWork(shared.clone())
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.threads_at_work.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Shared {
     /// The topics of the application, made and looked up once for all threads.
     pub(super) fn setup(&self) -> Result<Arc<Setup>> {
-        let mut known = self.setup.lock();
-        if let Some(setup) = &*known {
-            return Ok(setup.clone());
+        let _alone = self.preparing.lock();
+        let known = self.setup.lock().clone();
+        if let Some(setup) = known {
+            return Ok(setup);
         }
-        let setup = Arc::new(wait(setup::prepare(&self.topology, &self.config, &self.admin))?);
-        *known = Some(setup.clone());
+        let setup = Arc::new(wait_while_open(setup::prepare_patiently(&self.topology, &self.config, &self.admin))?);
+        *self.setup.lock() = Some(setup.clone());
         Ok(setup)
+    }
+
+    /// The topics are not what they were: the next thread that starts looks them up again.
+    pub(super) fn forget_setup(&self) {
+        *self.setup.lock() = None;
     }
 
     /// What the application reads, repartition topics among it. Nothing until they are made.
@@ -103,11 +147,33 @@ impl Shared {
     }
 
     pub(super) fn runtime(&self) -> &tokio::runtime::Handle {
-        &self.runtime
+        &self.runtime.1
     }
 
     pub(super) fn state(&self) -> State {
         *self.state.borrow()
+    }
+
+    pub(super) fn watch_state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Waits until the state is one that `wanted` accepts. False after `timeout`.
+    async fn reaches_state(&self, wanted: impl Fn(State) -> bool, timeout: Duration) -> bool {
+        let mut states = self.watch_state();
+        tokio::time::timeout(timeout, states.wait_for(|state| wanted(*state))).await.is_ok()
+    }
+
+    /// The names of the threads that have not ended.
+    pub(super) fn threads_that_work(&self) -> Vec<String> {
+        let threads = self.threads.borrow();
+        let alive = threads.iter().enumerate().filter(|(_, thread)| thread.is_some());
+        let mut names: Vec<_> = alive.map(|(index, _)| self.thread_name(index)).collect();
+        // The global thread is the last to end.
+        if self.globals.is_some() && names.is_empty() {
+            names.push(self.global_thread_name());
+        }
+        names
     }
 
     /// Where queries find the tasks of a thread.
@@ -124,33 +190,26 @@ impl Shared {
     }
 
     fn set_state(&self, next: State) {
-        if let Some(before) = self.change_state(next) {
-            self.tell_state(next, before);
-        }
+        self.change_state(next);
+        self.tell_states();
     }
 
-    /// Gives the state before, where Kafka Streams allows the change.
-    fn change_state(&self, next: State) -> Option<State> {
+    /// Gives the state before, where Kafka Streams allows the change. It is to be told afterwards.
+    pub(super) fn change_state(&self, next: State) -> Option<State> {
         let mut before = None;
         self.state.send_if_modified(|state| {
             if state.may_become(next) {
-                before = Some(std::mem::replace(state, next));
+                let was = std::mem::replace(state, next);
+                self.callbacks.changed(next, was);
+                before = Some(was);
             }
             before.is_some()
         });
         before
     }
 
-    fn tell_state(&self, state: State, before: State) {
-        tracing::info!("state transition from {before} to {state}");
-        if let Some(listener) = &*self.state_listener.lock() {
-            listener(state, before);
-        }
-    }
-
     /// The application is RUNNING while all its threads are.
     pub(super) fn set_thread_running(&self, thread: usize, running: bool) {
-        let mut changed = None;
         self.threads.send_if_modified(|threads| {
             match threads.get_mut(thread) {
                 Some(Some(known)) if *known != running => *known = running,
@@ -159,12 +218,10 @@ impl Shared {
             let all = threads.iter().all(|thread| thread.unwrap_or(true));
             let state = if all { State::Running } else { State::Rebalancing };
             // Here, while no other thread can change: the application's state belongs to the threads'.
-            changed = self.change_state(state).map(|before| (state, before));
+            self.change_state(state);
             true
         });
-        if let Some((state, before)) = changed {
-            self.tell_state(state, before);
-        }
+        self.tell_states();
     }
 
     /// After a commit: what was read of repartition topics is deleted now and then, nobody needs it any more.
@@ -184,7 +241,7 @@ impl Shared {
             return;
         }
         let admin = self.admin.clone();
-        self.runtime.spawn(async move {
+        self.runtime().spawn(async move {
             for (partition, deleted) in admin.delete_records(read).await {
                 if let Err(error) = deleted {
                     tracing::debug!(%partition, "deleting what was read of a repartition topic: {error}");
@@ -209,15 +266,15 @@ impl Shared {
     }
 
     pub(super) fn fail(&self, error: Box<Error>) {
-        self.failure.lock().get_or_insert(error);
+        self.failure.lock().get_or_insert_with(|| Arc::from(error));
+        self.closing.request_in_background();
         self.set_state(State::PendingError);
-        self.closing.store(true, Ordering::Release);
     }
 
     /// Waits on this thread until all stream threads have ended.
     pub(super) fn wait_for_stream_threads(&self) {
         let mut threads = self.threads.subscribe();
-        let _ = wait(threads.wait_for(|threads| threads.iter().all(Option::is_none)));
+        let _ = block_on(threads.wait_for(|threads| threads.iter().all(Option::is_none)));
     }
 
     /// A stream thread has ended. Where there are global stores, their thread is the last to end.
@@ -234,18 +291,16 @@ impl Shared {
         }
     }
 
-    /// All threads have ended.
+    /// All threads have ended, or none was started.
     pub(super) fn finish(&self) {
-        let failed = *self.state.borrow() == State::PendingError;
+        self.directory.release();
+        let failed = self.state() == State::PendingError;
         self.set_state(if failed { State::Error } else { State::NotRunning });
     }
 
-    /// What the application's handler wants done about a thread's failure.
-    pub(super) fn response_to(&self, error: &Error) -> StreamThreadExceptionResponse {
-        match &*self.uncaught.lock() {
-            Some(handler) => handler(error),
-            None => StreamThreadExceptionResponse::ShutdownClient,
-        }
+    /// Why the application failed, if it has.
+    pub(super) fn failure(&self) -> Option<Arc<Error>> {
+        self.failure.lock().clone()
     }
 }
 
@@ -269,13 +324,13 @@ impl Shared {
 /// let streams = KafkaStreams::new(builder.build()?, config)?;
 /// streams.start()?;
 /// // …
-/// streams.close(Duration::from_secs(10));
+/// streams.close(Duration::from_secs(10))?;
 /// # Ok::<(), Box<vltava_streams::Error>>(())
 /// ```
 pub struct KafkaStreams {
     pub(super) shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    runtime: Option<Runtime>,
+    /// Held while the application is started.
+    starting: Mutex<()>,
 }
 
 impl fmt::Debug for KafkaStreams {
@@ -307,7 +362,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "acceptable.recovery.lag",
     "max.warmup.replicas",
     "probing.rebalance.interval.ms",
-    "task.timeout.ms",
     "window.size.ms",
     "windowed.inner.class.serde",
 ];
@@ -320,40 +374,26 @@ impl KafkaStreams {
     /// [`Error::Streams`] if another instance uses the directory.
     pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
         refuse_unsupported(&config)?;
-        let has_effect = |key: &str| key == "task.timeout.ms" && !topology.global_stores.is_empty();
-        for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key) && !has_effect(key)) {
+        for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key)) {
             tracing::warn!("the setting `{key}` {value} has no effect in this version");
         }
         if config.get("bootstrap.servers").is_none_or(str::is_empty) {
             return Err(Box::new(Error::Config("`bootstrap.servers` is missing".to_owned())));
         }
+        clients::refuse_unresolvable(config.get("bootstrap.servers").unwrap_or_default())?;
         let directory = StateDirectory::open(&config)?;
         let engine = LsmEngine::new(LsmOptions::default())?;
         let host = config.get("application.server").filter(|server| !server.is_empty());
         let host = host.map(str::parse).transpose()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("streams-clients")
-            .enable_all()
-            .build()
-            .map_err(|error| Error::streams(format!("the runtime of the clients: {error}")))?;
+        let runtime = OwnRuntime::of_clients()?;
         let client_id = match config.get("client.id").filter(|id| !id.is_empty()) {
             Some(id) => id.to_owned(),
             None => format!("{}-{}", config.application_id(), uuid::Builder::from_u128(random()).into_uuid()),
         };
         let admin = {
-            let _context = runtime.enter();
-            clients::admin(&config, &format!("{client_id}-admin")).and_then(|settings| {
-                Admin::new(settings).map_err(|error| Error::streams(format!("the admin client: {error}")))
-            })
-        };
-        let admin = match admin {
-            Ok(admin) => admin,
-            Err(error) => {
-                // Dropping a runtime waits, and that is not allowed where async code calls us.
-                runtime.shutdown_background();
-                return Err(error);
-            }
+            let _context = runtime.1.enter();
+            let settings = clients::admin(&config, &format!("{client_id}-admin"))?;
+            Admin::new(settings).map_err(|error| Error::streams(format!("the admin client: {error}")))?
         };
         let shared = Shared {
             directory,
@@ -362,40 +402,43 @@ impl KafkaStreams {
             topology: Arc::new(topology),
             config: Arc::new(config),
             client_id,
-            restore_listener: Mutex::default(),
+            callbacks: Callbacks::default(),
+            closing: Arc::default(),
             host,
             cluster: SharedCluster::default(),
             admin,
-            runtime: runtime.handle().clone(),
+            runtime,
             state: watch::Sender::new(State::Created),
-            state_listener: Mutex::default(),
-            uncaught: Mutex::default(),
             setup: Mutex::default(),
-            closing: AtomicBool::new(false),
+            preparing: Mutex::default(),
             threads: watch::Sender::default(),
+            threads_at_work: watch::Sender::default(),
             managers: Mutex::default(),
             failure: Mutex::default(),
+            commits_wanted: AtomicUsize::new(0),
             last_purge: AtomicI64::new(now_ms()),
         };
-        Ok(KafkaStreams { shared: Arc::new(shared), threads: Mutex::default(), runtime: Some(runtime) })
+        Ok(KafkaStreams { shared: Arc::new(shared), starting: Mutex::default() })
     }
 
-    /// Called at every change of state with the new and the old one, on the thread that changed it.
+    /// Called at every change of state with the new and the old one, one after the other, on a thread that changed it or
+    /// that of the call before. It may [`close`](Self::close) the application; a panic of it leads to `ERROR`.
     pub fn set_state_listener(&self, listener: impl Fn(State, State) + Send + Sync + 'static) {
-        *self.shared.state_listener.lock() = Some(Box::new(listener));
+        *self.shared.callbacks.state.lock() = Some(Arc::new(listener));
     }
 
-    /// Told when stores are restored.
+    /// Told when stores are restored. A panic of it is a failure of the thread that called it.
     pub fn set_global_state_restore_listener(&self, listener: impl StateRestoreListener + 'static) {
-        *self.shared.restore_listener.lock() = Some(Box::new(listener));
+        *self.shared.callbacks.restore.lock() = Some(Arc::new(listener));
     }
 
-    /// Asked what to do when a thread has failed; without it the application closes in state `ERROR`.
+    /// Asked what to do when a thread has failed; without it, or if it panics, the application closes in state `ERROR`.
+    /// A thread that fails again and again is replaced after growing pauses, from 100 ms to 30 s.
     pub fn set_uncaught_exception_handler(
         &self,
         handler: impl Fn(&Error) -> StreamThreadExceptionResponse + Send + Sync + 'static,
     ) {
-        *self.shared.uncaught.lock() = Some(Box::new(handler));
+        *self.shared.callbacks.uncaught.lock() = Some(Arc::new(handler));
     }
 
     /// Starts `num.stream.threads` threads, and one for global stores if there are any, and returns. The others begin when
@@ -405,32 +448,56 @@ impl KafkaStreams {
     /// # Errors
     /// [`Error::Streams`] if the application was started before, or a thread cannot be made.
     pub fn start(&self) -> Result<()> {
-        let mut handles = self.threads.lock();
+        let starting = self.starting.lock();
+        let shared = &self.shared;
+        let wrong_state = || Error::streams(format!("cannot start in state {}", self.state()));
         if self.state() != State::Created {
-            return Err(Error::streams(format!("cannot start in state {}", self.state())));
+            return Err(wrong_state());
         }
-        let count = match self.shared.topology.has_tasks() {
-            true => usize::try_from(self.shared.config.get_long("num.stream.threads")).unwrap_or(1),
+        let count = match shared.topology.has_tasks() {
+            true => usize::try_from(shared.config.get_long("num.stream.threads")).unwrap_or(1),
             // As in Kafka, where there are only global stores.
-            false if self.shared.globals.is_some() => 0,
+            false if shared.globals.is_some() => 0,
             false => 1,
         };
-        *self.shared.managers.lock() = (0..count).map(|_| Weak::new()).collect();
-        self.shared.threads.send_replace(vec![Some(false); count]);
-        self.shared.set_state(State::Rebalancing);
+        *shared.managers.lock() = (0..count).map(|_| Weak::new()).collect();
+        shared.threads.send_replace(vec![Some(false); count]);
+        if shared.change_state(State::Rebalancing).is_none() {
+            return Err(wrong_state());
+        }
+        let started = self.start_threads(count);
+        drop(starting);
+        // Now that all of them are there, for the listener may close them.
+        shared.tell_states();
+        started
+    }
+
+    fn spawn(&self, name: String, run: impl FnOnce(&Arc<Shared>) + Send + 'static) -> Result<()> {
+        let at_work = AtWork::new(&self.shared);
+        let spawned = thread::Builder::new().name(name.clone()).spawn(move || run(&at_work.0));
+        spawned.map(drop).map_err(|error| Error::streams(format!("the thread {name} cannot be made: {error}")))
+    }
+
+    fn start_threads(&self, count: usize) -> Result<()> {
+        let mut started = Ok(());
         if self.shared.globals.is_some() {
-            let shared = self.shared.clone();
-            let spawned =
-                thread::Builder::new().name("GlobalStreamThread".to_owned()).spawn(move || global::run(&shared));
-            handles.push(spawned.map_err(|error| Error::streams(format!("the global thread: {error}")))?);
+            started = self.spawn("GlobalStreamThread".to_owned(), global::run);
         }
         for index in 0..count {
-            let shared = self.shared.clone();
-            let name = format!("StreamThread-{}", index + 1);
-            let spawned = thread::Builder::new().name(name).spawn(move || super::thread::run(&shared, index));
-            handles.push(spawned.map_err(|error| Error::streams(format!("a stream thread: {error}")))?);
+            started = started.and_then(|()| {
+                let name = format!("StreamThread-{}", index + 1);
+                self.spawn(name, move |shared| super::thread::run(shared, index))
+            });
+            if started.is_err() {
+                self.shared.stream_thread_ended(index);
+            }
         }
-        Ok(())
+        started.inspect_err(|error| {
+            self.shared.fail(Error::streams(error.to_string()));
+            if *self.shared.threads_at_work.borrow() == 0 {
+                self.shared.finish();
+            }
+        })
     }
 
     /// Where the application is in its life.
@@ -445,17 +512,30 @@ impl KafkaStreams {
         self.shared.state.subscribe()
     }
 
-    /// Waits on this thread until the state is one that `wanted` accepts. False after `timeout`.
+    /// Waits on this thread until the state is one that `wanted` accepts. False after `timeout`; on a thread of the
+    /// application itself, where a processor, a handler or a listener calls it, at once.
     pub fn wait_for_state(&self, wanted: impl Fn(State) -> bool, timeout: Duration) -> bool {
-        let mut states = self.states();
-        let _context = self.shared.runtime.enter();
-        wait(async { tokio::time::timeout(timeout, states.wait_for(|state| wanted(*state))).await.is_ok() })
+        if Within::is_in(&self.shared.closing) {
+            return wanted(self.state());
+        }
+        let _context = self.shared.runtime().enter();
+        block_on(self.shared.reaches_state(wanted, timeout))
     }
 
-    /// Why the application is in state `ERROR`.
+    /// As [`wait_for_state`](Self::wait_for_state), without blocking the thread. Any executor will do.
+    pub fn wait_for_state_async<W>(&self, wanted: W, timeout: Duration) -> impl Future<Output = bool> + Send + use<W>
+    where
+        W: Fn(State) -> bool + Send + Sync + 'static,
+    {
+        let shared = self.shared.clone();
+        background::run(&self.shared, async move { shared.reaches_state(wanted, timeout).await })
+    }
+
+    /// Why the application is in state `ERROR`, or on its way there, with all that led to it as its
+    /// [`source`](std::error::Error::source).
     #[must_use]
-    pub fn failure(&self) -> Option<String> {
-        self.shared.failure.lock().as_ref().map(|error| error.to_string())
+    pub fn failure(&self) -> Option<Arc<Error>> {
+        self.shared.failure()
     }
 
     /// Deletes the stores of this instance, so that they are restored from their changelogs, or begin empty where the
@@ -469,38 +549,6 @@ impl KafkaStreams {
             return Err(Error::streams(format!("cannot clean up in state {state}")));
         }
         self.shared.directory.delete_all()
-    }
-
-    /// Commits and closes all tasks and leaves the group. Waits on this thread; false if that took longer than `timeout`,
-    /// and then it goes on in the background. A second call waits for the first.
-    pub fn close(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
-        self.shared.set_state(State::PendingShutdown);
-        self.shared.closing.store(true, Ordering::Release);
-        let handles = std::mem::take(&mut *self.threads.lock());
-        if handles.is_empty() {
-            self.shared.set_state(State::NotRunning);
-        }
-        let done =
-            self.wait_for_state(State::has_completed_shutdown, deadline.saturating_duration_since(Instant::now()));
-        if done {
-            for handle in handles {
-                // A panic was caught and told before.
-                let _ = handle.join();
-            }
-            self.shared.directory.release();
-        }
-        done
-    }
-}
-
-impl Drop for KafkaStreams {
-    fn drop(&mut self) {
-        self.close(Duration::from_secs(30));
-        if let Some(runtime) = self.runtime.take() {
-            // Dropping a runtime waits, and that is not allowed where async code drops us.
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -13,6 +13,11 @@ impl Shared {
     pub(super) fn thread_name(&self, index: usize) -> String {
         format!("{}-StreamThread-{}", self.client_id, index + 1)
     }
+
+    /// That of the thread which fills the global stores.
+    pub(super) fn global_thread_name(&self) -> String {
+        format!("{}-GlobalStreamThread", self.client_id)
+    }
 }
 
 impl KafkaStreams {

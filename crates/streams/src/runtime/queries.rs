@@ -234,7 +234,7 @@ impl KafkaStreams {
     /// [`Error::Unsupported`] on a stream thread.
     pub fn metadata_for_local_threads(&self) -> Result<Vec<ThreadMetadata>> {
         refuse_on_stream_thread()?;
-        let name = |index: usize| format!("{}-StreamThread-{}", self.shared.client_id, index + 1);
+        let name = |index: usize| self.shared.thread_name(index);
         let threads = self.shared.query_threads().into_iter().enumerate();
         let metadata = threads.filter_map(|(index, thread)| match thread {
             Thread::Dead => None,

@@ -1,14 +1,26 @@
 //! Bringing stores up to date from their changelogs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use vltava_client::{ClientError, Consumer, TopicPartition};
 
-use super::{clients::client_failed, records::headers, wait::wait};
+use super::{
+    clients::client_failed,
+    records::headers,
+    wait::{wait, wait_while_open},
+};
 use crate::{
     error::{Error, Result},
     task::{Task, TaskId},
 };
+
+/// How often it is said how far a restoration is.
+const PROGRESS: Duration = Duration::from_secs(10);
+/// A changelog from which nothing has come for so long is in trouble.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// Told when stores are restored; Kafka's `StateRestoreListener`. Called on stream threads.
 pub trait StateRestoreListener: Send + Sync {
@@ -27,8 +39,26 @@ pub trait StateRestoreListener: Send + Sync {
 struct Restoring {
     task: TaskId,
     store: String,
+    start: i64,
     end: i64,
     restored: u64,
+    /// When records came last, or it was said that none come.
+    moved: Instant,
+    told: Instant,
+}
+
+impl Restoring {
+    /// Says now and then how far it is.
+    fn tell_progress(&mut self, changelog: &TopicPartition, next: i64, now: Instant) {
+        if now.duration_since(self.told) < PROGRESS {
+            return;
+        }
+        self.told = now;
+        let percent = (next - self.start).saturating_mul(100) / (self.end - self.start).max(1);
+        tracing::info!(
+            task = %self.task, store = self.store, %changelog, offset = next, end = self.end, percent, "restoring"
+        );
+    }
 }
 
 /// A store and the changelog it comes back from.
@@ -84,6 +114,17 @@ pub(super) struct Restorer {
     changelogs: BTreeMap<TopicPartition, Restoring>,
 }
 
+/// What a look at the changelogs has brought.
+#[derive(Debug, Default)]
+pub(super) struct RestoreStep {
+    /// Tasks for which records came.
+    pub(super) moved: BTreeSet<TaskId>,
+    /// Tasks for which none have come for a while.
+    pub(super) stalled: Vec<(TaskId, ClientError)>,
+    /// What is complete now.
+    pub(super) restored: Vec<Restored>,
+}
+
 /// A store that has just been restored.
 #[derive(Debug)]
 pub(super) struct Restored {
@@ -113,10 +154,10 @@ impl Restorer {
     }
 
     /// What is to be done for each of a task's stores.
-    pub(super) fn plans(&self, stores: Vec<StoreChangelog>) -> Result<Vec<(StoreChangelog, Plan)>> {
+    pub(super) async fn plans(&self, stores: Vec<StoreChangelog>) -> Result<Vec<(StoreChangelog, Plan)>, ClientError> {
         let changelogs: Vec<_> = stores.iter().map(|store| store.changelog.clone()).collect();
-        let beginnings = wait(self.consumer.beginning_offsets(&changelogs)).map_err(failed)?;
-        let ends = wait(self.consumer.end_offsets(&changelogs)).map_err(failed)?;
+        let beginnings = self.consumer.beginning_offsets(&changelogs).await?;
+        let ends = self.consumer.end_offsets(&changelogs).await?;
         let offset =
             |offsets: &BTreeMap<TopicPartition, i64>, of: &TopicPartition| offsets.get(of).copied().unwrap_or(0);
         let planned = stores.into_iter().map(|store| {
@@ -129,7 +170,8 @@ impl Restorer {
 
     /// Starts to read a changelog from `start` up to `end`.
     pub(super) fn add(&mut self, task: TaskId, store: StoreChangelog, start: i64, end: i64) -> Result<()> {
-        let restoring = Restoring { task, store: store.store, end, restored: 0 };
+        let now = Instant::now();
+        let restoring = Restoring { task, store: store.store, start, end, restored: 0, moved: now, told: now };
         self.changelogs.insert(store.changelog.clone(), restoring);
         self.assign()?;
         self.consumer.seek(&store.changelog, start).map_err(failed)
@@ -146,21 +188,31 @@ impl Restorer {
         self.consumer.assign(self.changelogs.keys().cloned()).map_err(failed)
     }
 
-    /// Reads once, waiting at most `timeout`, and gives the records to the tasks. Returns what is complete now.
+    /// Reads once, waiting at most `timeout`, and gives the records to the tasks.
     pub(super) fn step(
         &mut self,
         timeout: Duration,
+        now: Instant,
         mut with_task: impl FnMut(TaskId, &mut dyn FnMut(&mut Task) -> Result<()>) -> Result<()>,
-    ) -> Result<Vec<Restored>> {
-        let records = match wait(self.consumer.poll(timeout)) {
+    ) -> Result<RestoreStep> {
+        let mut step = RestoreStep::default();
+        let records = match wait_while_open(self.consumer.poll(timeout)) {
+            Ok(records) => records,
             Err(
                 ClientError::OffsetOutOfRange { partition, offset }
                 | ClientError::LogTruncated { partition, offset, .. },
-            ) => return self.begin_again(&partition, offset, &mut with_task).map(|()| Vec::new()),
-            polled => polled.map_err(failed)?,
+            ) => return self.begin_again(&partition, offset, &mut with_task).map(|()| step),
+            Err(error) if error.is_retriable() => {
+                let tasks: BTreeSet<TaskId> = self.changelogs.values().map(|restoring| restoring.task).collect();
+                step.stalled = tasks.into_iter().map(|task| (task, error.clone())).collect();
+                return Ok(step);
+            }
+            Err(error) => return Err(failed(error)),
         };
         for part in records.partitions() {
             let Some(restoring) = self.changelogs.get_mut(part.topic_partition()) else { continue };
+            step.moved.insert(restoring.task);
+            restoring.moved = now;
             with_task(restoring.task, &mut |task| {
                 for record in part.iter().take_while(|record| record.offset() < restoring.end) {
                     // A record without key is none of a store's.
@@ -171,8 +223,17 @@ impl Restorer {
                 }
                 task.restored(&restoring.store, part.next_offset().offset.min(restoring.end))
             })?;
+            restoring.tell_progress(part.topic_partition(), part.next_offset().offset, now);
         }
-        self.take_complete()
+        step.restored = self.take_complete()?;
+        for (changelog, restoring) in &mut self.changelogs {
+            if now.duration_since(restoring.moved) >= STALLED {
+                restoring.moved = now;
+                let what = format!("reading changelog {changelog} up to offset {}", restoring.end);
+                step.stalled.push((restoring.task, ClientError::Timeout { what: what.into(), after: STALLED }));
+            }
+        }
+        Ok(step)
     }
 
     /// The changelog has lost what was to be read next. What it has deleted meanwhile is not known, so the store is emptied
@@ -190,6 +251,7 @@ impl Restorer {
         restoring.restored = 0;
         let beginnings = wait(self.consumer.beginning_offsets(std::slice::from_ref(changelog))).map_err(failed)?;
         let beginning = beginnings.get(changelog).copied().unwrap_or(0);
+        restoring.start = beginning;
         self.consumer.seek(changelog, beginning).map_err(failed)
     }
 
@@ -197,13 +259,13 @@ impl Restorer {
         let mut complete = Vec::new();
         for (changelog, restoring) in &self.changelogs {
             // The end may lie behind records that are no more: compacted away, or a transaction's marker.
-            let position = wait(self.consumer.position(changelog)).map_err(failed)?;
+            let position = wait_while_open(self.consumer.position(changelog)).map_err(failed)?;
             if position >= restoring.end {
                 complete.push((changelog.clone(), position));
             }
         }
         let taken = complete.into_iter().filter_map(|(changelog, _)| {
-            let Restoring { task, store, end, restored } = self.changelogs.remove(&changelog)?;
+            let Restoring { task, store, end, restored, .. } = self.changelogs.remove(&changelog)?;
             Some(Restored { task, store, changelog, offset: end, total: restored })
         });
         let taken: Vec<_> = taken.collect();

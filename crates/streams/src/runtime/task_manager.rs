@@ -1,21 +1,31 @@
 //! The tasks of one thread: made when they are assigned, restored, run, committed, closed.
 //!
+//! What is to become of them decides the [`Machine`]; its steps are performed here, with the thread's clients and disk.
 //! Shared between the thread and its rebalance listener, which runs inside of the consumer's `poll`.
 
 mod commits;
 mod corrupted;
 mod failed;
 mod lifecycle;
+mod machine;
+mod processing;
 mod queried;
 mod rebalances;
+mod steps;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
-use vltava_client::{Consumer, Producer, TopicPartition, consumer::PartitionRecords};
+use vltava_client::{ClientError, Consumer, OffsetAndMetadata, Producer, TopicPartition, consumer::PartitionRecords};
 
+use self::{
+    machine::{Event, Machine},
+    processing::Stride,
+};
 use super::{
     assignor::{Preferences, SharedPreferences},
     clients::client_failed,
@@ -32,24 +42,8 @@ use crate::{
     task::{Task, TaskId},
 };
 
-/// Records of a task that are processed before the clock is read again and the other tasks have their turn.
-const TURN: usize = 1000;
-/// After how many of them a look is taken at the memory that a task's stores take.
-const LOOK: usize = 16;
-
-/// Where a task is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Its stores are being read from their changelogs.
-    Restoring,
-    Running,
-    /// Its partitions were revoked; it waits to hear whether it stays.
-    Suspended,
-}
-
 struct ActiveTask {
     task: Task,
-    phase: Phase,
     /// Its input partitions with the number of their queue.
     inputs: HashMap<TopicPartition, usize>,
     /// The changelog of every store that has one, and the offset the store covers.
@@ -71,11 +65,20 @@ pub(super) struct TaskManager {
     producer: Producer,
     restorer: Restorer,
     failures: Arc<Failures>,
+    machine: Machine,
+    /// Those that the machine knows of.
     tasks: BTreeMap<TaskId, ActiveTask>,
-    /// Assigned, and not made yet: another thread still has the directory.
-    pending: BTreeMap<TaskId, Vec<TopicPartition>>,
-    /// Whether there was an assignment since the last revocation.
-    assigned: bool,
+    /// How many records are processed between two looks at the clock.
+    stride: Stride,
+    /// The task whose turn it is.
+    next: Option<TaskId>,
+    /// What was offered to the group in the last commit.
+    offered: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    /// How many tasks were given up, and why offsets could not be committed last.
+    given_up: usize,
+    uncommitted: Option<ClientError>,
+    /// Whether the thread has to leave its group and join again.
+    rejoin: bool,
     /// What the assignor is told when the thread joins again.
     preferences: SharedPreferences,
     /// A failure inside of a rebalance callback, for the thread to end with.
@@ -92,9 +95,8 @@ impl TaskManager {
         producer: Producer,
         restorer: Restorer,
     ) -> Self {
-        let (tasks, pending) = (BTreeMap::new(), BTreeMap::new());
-        let (assigned, failure, preferences) = (false, None, SharedPreferences::default());
         let counters = ThreadCounters::new(&shared.config, &shared.thread_name(thread));
+        let machine = Machine::new(shared.config.millis("task.timeout.ms"));
         TaskManager {
             shared,
             setup,
@@ -103,11 +105,16 @@ impl TaskManager {
             producer,
             restorer,
             failures: Arc::default(),
-            tasks,
-            pending,
-            assigned,
-            preferences,
-            failure,
+            machine,
+            tasks: BTreeMap::new(),
+            stride: Stride::default(),
+            next: None,
+            offered: BTreeMap::new(),
+            given_up: 0,
+            uncommitted: None,
+            rejoin: false,
+            preferences: SharedPreferences::default(),
+            failure: None,
             counters,
         }
     }
@@ -127,18 +134,32 @@ impl TaskManager {
 
     /// Whether assigned tasks wait for another thread to let their directories go.
     pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+        self.machine.has_pending(Instant::now())
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self) -> Result<()> {
+        self.on(Event::Tick { in_session: self.consumer.is_in_session() })
+    }
+
+    /// Whether tasks have to wait until the group has said that they are still the thread's.
+    pub(super) fn is_held(&self) -> bool {
+        self.machine.is_held()
+    }
+
+    /// Whether the thread has to leave its group and join again, once.
+    pub(super) fn take_rejoin(&mut self) -> bool {
+        std::mem::take(&mut self.rejoin)
     }
 
     /// Whether all assigned tasks are at work.
     pub(super) fn is_running(&self) -> bool {
-        let running = |task: &ActiveTask| task.phase == Phase::Running;
-        self.assigned && self.pending.is_empty() && self.tasks.values().all(running)
+        self.machine.all_running()
     }
 
     /// The thread's state, as Kafka Streams names it.
     pub(super) fn state(&self) -> ThreadState {
-        match self.assigned {
+        match self.machine.is_assigned() {
             _ if self.is_running() => ThreadState::Running,
             true => ThreadState::PartitionsAssigned,
             false if self.tasks.is_empty() => ThreadState::Starting,
@@ -151,7 +172,7 @@ impl TaskManager {
     }
 
     pub(super) fn has_records(&self) -> bool {
-        self.tasks.values().any(|task| task.phase == Phase::Running && task.task.has_records())
+        self.machine.working().any(|id| self.tasks.get(&id).is_some_and(|active| active.task.has_records()))
     }
 
     pub(super) fn take_failure(&mut self) -> Result<()> {
@@ -185,7 +206,8 @@ impl TaskManager {
 
     /// Tells the tasks what is still at the broker of the partitions that they could wait for.
     pub(super) fn update_lags(&mut self) {
-        for active in self.tasks.values_mut().filter(|active| active.phase == Phase::Running) {
+        for id in self.machine.working() {
+            let Some(active) = self.tasks.get_mut(&id) else { continue };
             if active.inputs.len() < 2 || !active.task.has_records() {
                 continue;
             }
@@ -197,42 +219,6 @@ impl TaskManager {
         }
     }
 
-    /// Processes up to a turn's records of every task. Returns how many there were.
-    pub(super) fn process(&mut self, now: i64) -> Result<usize> {
-        let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
-        let mut total = 0;
-        let (mut resumed, mut damaged) = (Vec::new(), Vec::new());
-        for active in self.tasks.values_mut().filter(|active| active.phase == Phase::Running) {
-            let mut done = 0;
-            while done < TURN
-                && corrupted::noted(&mut damaged, active.task.id(), active.task.process(now))?.unwrap_or(false)
-            {
-                done += 1;
-                if done % LOOK == 0 && active.task.needs_commit() {
-                    break;
-                }
-            }
-            total += done;
-            if done > 0 {
-                active.counters.update(&active.task, now);
-            }
-            let (task, inputs) = (&active.task, &active.inputs);
-            active.full.retain(|partition| {
-                let full = inputs.get(partition).is_some_and(|queue| task.buffered(*queue) > limit);
-                if !full {
-                    resumed.push(partition.clone());
-                }
-                full
-            });
-        }
-        if !resumed.is_empty() {
-            self.consumer.resume(&resumed).map_err(|error| client_failed("resuming", &error))?;
-        }
-        self.counters.processed(total, now);
-        self.restore_damaged(damaged)?;
-        Ok(total)
-    }
-
     /// What this thread and its tasks have counted.
     pub(super) fn metrics(&self, now: i64) -> BTreeMap<MetricName, f64> {
         let of_tasks = self.tasks.values().flat_map(|active| active.counters.all(now));
@@ -242,9 +228,9 @@ impl TaskManager {
     /// Runs wall-clock punctuations that are due.
     pub(super) fn punctuate(&mut self, now: i64) -> Result<()> {
         let mut damaged = Vec::new();
-        let running = self.tasks.values_mut().filter(|active| active.phase == Phase::Running);
-        for active in running {
-            corrupted::noted(&mut damaged, active.task.id(), active.task.maybe_punctuate_system_time(now))?;
+        for id in self.machine.working() {
+            let Some(active) = self.tasks.get_mut(&id) else { continue };
+            corrupted::noted(&mut damaged, id, active.task.maybe_punctuate_system_time(now))?;
         }
         self.restore_damaged(damaged)
     }

@@ -13,20 +13,29 @@ use vltava_client::{
 };
 
 use super::{
-    assignor::StreamsAssignor,
+    assignor::{SharedRefusal, StreamsAssignor},
     clients::{self, client_failed},
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
+    replacing::Pauses,
     restore::Restorer,
     task_manager::TaskManager,
-    wait::wait,
+    verdict::{self, Verdict},
+    wait::{self, Cut, Within, block_on, wait, wait_while_open},
 };
-use crate::{error::Result, task::panicked};
+use crate::{error::Result, query::ThreadState, task::panicked};
 
 /// How long a thread waits for changelog records before it looks after its other tasks.
 const RESTORE_POLL: Duration = Duration::from_millis(20);
 /// How often a thread asks again for a task's directory that another thread is about to let go.
 const PENDING_POLL: Duration = Duration::from_millis(5);
+
+/// A thread with a backlog polls at least so often, so that it hears of a rebalance: other members wait for it.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+/// How soon a commit that was not made is tried again.
+const COMMIT_AGAIN: Duration = Duration::from_secs(1);
+/// How seldom a warning is repeated.
+const REPEAT: Duration = Duration::from_secs(60);
 
 /// How often a thread looks whether its tasks have waited long enough for other partitions' records. Records that come
 /// end the wait at once.
@@ -38,7 +47,17 @@ pub(super) struct StreamThread {
     consumer: Consumer,
     producer: Producer,
     manager: Arc<Mutex<TaskManager>>,
-    last_commit: Instant,
+    topics: Vec<String>,
+    refusal: SharedRefusal,
+    /// When it committed last, or tried to, and whether that has to be done again soon.
+    committed: Instant,
+    owes_commit: bool,
+    /// How long it may work without polling.
+    max_turn: Duration,
+    /// Since when the coordinator has a group of another kind.
+    other_group: Option<Instant>,
+    /// When a failing poll was told last.
+    told: Option<Instant>,
     commit_interval: Duration,
     last_cleanup: Instant,
     cleanup_delay: Duration,
@@ -80,7 +99,8 @@ impl RebalanceListener for Listener {
 }
 
 impl StreamThread {
-    /// Makes the thread's clients and subscribes. To be called within the tokio runtime's context.
+    /// Makes the thread's clients and subscribes, as soon as the topics are there. To be called within the tokio runtime's
+    /// context.
     pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Self> {
         let setup = shared.setup()?;
         let config = &shared.config;
@@ -89,24 +109,30 @@ impl StreamThread {
         let producer = Producer::new(clients::producer(config, &format!("{client_id}-producer"))?).map_err(failed)?;
         let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;
         let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?);
-        let main = clients::main_consumer(config, &format!("{client_id}-consumer"))?;
+        let main = clients::main_consumer(config, &format!("{client_id}-consumer"), index)?;
         let preferences = super::assignor::SharedPreferences::default();
         let told = preferences.clone();
-        let subtopologies = Arc::new(setup.subtopologies.clone());
-        let assignor =
-            StreamsAssignor::new(subtopologies, Arc::new(move || told.lock().clone()), shared.cluster.clone());
+        let refusal = SharedRefusal::default();
+        let preferred = Arc::new(move || told.lock().clone());
+        let assignor = StreamsAssignor::new(setup.clone(), preferred, shared.cluster.clone(), refusal.clone());
         let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
         let manager = Arc::new(Mutex::new(manager.telling(preferences)));
         shared.set_manager(index, &manager);
-        let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned());
-        consumer.subscribe_with(topics.collect::<Vec<_>>(), Listener(manager.clone())).map_err(failed)?;
-        Ok(StreamThread {
+        let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned()).collect();
+        let thread = StreamThread {
             poll_time: config.millis("poll.ms"),
             commit_interval: config.commit_interval(),
             waiting: false,
-            last_commit: Instant::now(),
+            topics,
+            refusal,
+            committed: Instant::now(),
+            owes_commit: false,
+            // Half of it, as in Kafka: the rest is for a commit.
+            max_turn: POLL_EVERY.min(consumer.config().max_poll_interval() / 2),
+            other_group: None,
+            told: None,
             last_cleanup: Instant::now(),
             cleanup_delay: config.millis("state.cleanup.delay.ms"),
             shared,
@@ -114,7 +140,21 @@ impl StreamThread {
             consumer,
             producer,
             manager,
-        })
+        };
+        thread.subscribe()?;
+        Ok(thread)
+    }
+
+    fn subscribe(&self) -> Result<()> {
+        let listener = Listener(self.manager.clone());
+        let subscribed = self.consumer.subscribe_with(self.topics.iter().cloned(), listener);
+        subscribed.map_err(|error| client_failed("subscribing", &error))
+    }
+
+    /// Leaves the group without its tasks and joins again.
+    fn rejoin(&self) -> Result<()> {
+        wait(self.consumer.unsubscribe()).map_err(|error| client_failed("leaving the group", &error))?;
+        self.subscribe()
     }
 
     /// Works until the application closes or something fails.
@@ -124,39 +164,53 @@ impl StreamThread {
             done = self.run_once();
         }
         let mut manager = self.manager.lock();
-        let closed = match done {
-            Ok(()) => manager.close(),
-            Err(error) => {
-                manager.close_dirty();
-                Err(error)
-            }
+        let (done, uncommitted) = match (done, wait::take_cut()) {
+            // Cut short between two pieces of work: all that was done can be committed.
+            (Ok(()), _) | (Err(_), Some(Cut::Request)) => (Ok(()), manager.close().err()),
+            (Err(error), Some(Cut::Deadline)) => (Ok(()), Some(error)),
+            (Err(error), None) => (Err(error), None),
         };
+        if done.is_err() || uncommitted.is_some() {
+            manager.close_dirty();
+        }
+        if let Some(why) = uncommitted {
+            self.shared.closing.not_committed(self.shared.thread_name(self.index), why);
+        }
         drop(manager);
-        // What the clients still have to say does not matter any more: everything is committed, or given up.
-        let timeout = Duration::from_secs(5);
-        if let Err(error) = wait(self.producer.close(timeout)) {
+        // Everything is committed, or given up; there may be dead letters, and the group is to know that we leave.
+        let patience = self.shared.closing.time_for_clients() / 2;
+        if let Err(error) = block_on(self.producer.close(patience)) {
             tracing::warn!(thread = self.index, "closing the producer: {error}");
         }
-        if let Err(error) = wait(self.consumer.close(timeout)) {
+        if let Err(error) = block_on(self.consumer.close(self.shared.closing.time_for_clients())) {
             tracing::warn!(thread = self.index, "closing the consumer: {error}");
         }
-        closed
+        // What was cut short at the end says nothing of why it came to that.
+        wait::take_cut();
+        done
     }
 
-    /// One turn.
+    /// One turn: polls, and works on what there is until it is time to poll again.
     fn run_once(&mut self) -> Result<()> {
         self.clean_up();
         let timeout = self.poll_timeout();
-        let records = match wait(self.consumer.poll(timeout)) {
+        let polled = wait_while_open(self.consumer.poll(timeout));
+        let poll_by = Instant::now() + self.max_turn;
+        let records = match polled {
             Ok(records) => records,
-            Err(error) if error.is_retriable() => {
-                tracing::warn!(thread = self.index, "polling: {error}");
-                return Ok(());
+            Err(error) => {
+                self.poll_failed(&error)?;
+                Default::default()
             }
-            Err(ClientError::Wakeup) => return Ok(()),
-            Err(error) => return Err(client_failed("polling", &error)),
         };
-        let mut manager = self.manager.lock();
+        let refusal = self.refusal.lock().take();
+        if let Some(refusal) = refusal {
+            self.shared.forget_setup();
+            return Err(refusal.into_error());
+        }
+        // Its own, for the turn borrows it as long as it holds the tasks.
+        let manager = self.manager.clone();
+        let mut manager = manager.lock();
         manager.take_failure()?;
         for part in records.partitions() {
             manager.add_records(part)?;
@@ -165,26 +219,75 @@ impl StreamThread {
         if manager.is_restoring() {
             manager.restore(RESTORE_POLL)?;
         }
+        if manager.state() == ThreadState::Running {
+            self.other_group = None;
+        }
         self.shared.set_thread_running(self.index, manager.is_running());
         loop {
-            let now = now_ms();
+            manager.tick()?;
             manager.update_lags();
-            let processed = manager.process(now)?;
+            let processed = manager.process(poll_by.min(self.commit_at(false)))?;
             self.waiting = processed == 0;
-            manager.punctuate(now)?;
-            manager.settle_failures()?;
-            let due = self.last_commit.elapsed() >= self.commit_interval;
-            if due || manager.commit_requested() {
-                manager.commit(false)?;
-                self.last_commit = Instant::now();
+            manager.punctuate(now_ms())?;
+            manager.look_after_failures()?;
+            if Instant::now() >= self.commit_at(processed == 0) || manager.commit_requested() {
+                self.committed = Instant::now();
+                self.owes_commit = !manager.commit()?;
             }
             // Queries have their turn.
             MutexGuard::bump(&mut manager);
             // New records are looked for as soon as one of the queues has run dry.
-            if processed == 0 || !manager.has_records() || self.shared.is_closing() {
-                return Ok(());
+            let is_dry = processed == 0 || !manager.has_records();
+            if is_dry || Instant::now() >= poll_by || self.shared.is_closing() {
+                break;
             }
         }
+        let rejoin = manager.take_rejoin();
+        drop(manager);
+        if rejoin { self.rejoin() } else { Ok(()) }
+    }
+
+    /// An error of `poll` that may pass is told now and then.
+    fn poll_failed(&mut self, error: &ClientError) -> Result<()> {
+        let now = Instant::now();
+        match verdict::of_poll(error) {
+            Verdict::Retry if matches!(error, ClientError::Wakeup) => return Ok(()),
+            Verdict::Retry | Verdict::Rebalance | Verdict::Migrated => {}
+            Verdict::OtherGroup => {
+                let session = self.consumer.config().session_timeout();
+                let since = *self.other_group.get_or_insert(now);
+                if now.duration_since(since) > session + session / 2 {
+                    let doing = format!("joining the group {}, which has members of another kind", self.group());
+                    return Err(client_failed(&doing, error));
+                }
+                if self.is_to_be_told(now) {
+                    tracing::warn!(
+                        thread = self.index + 1,
+                        "the group {} has members of another kind; those of an application that has just ended are \
+                         forgotten after its `session.timeout.ms`: tried again until then: {error}",
+                        self.group()
+                    );
+                }
+                return Ok(());
+            }
+            Verdict::Fatal => return Err(client_failed("polling", error)),
+        }
+        if self.is_to_be_told(now) {
+            tracing::warn!(thread = self.index + 1, "polling, tried again: {error}");
+        }
+        Ok(())
+    }
+
+    fn group(&self) -> &str {
+        self.shared.config.application_id()
+    }
+
+    fn is_to_be_told(&mut self, now: Instant) -> bool {
+        let told = self.told.is_some_and(|told| now.duration_since(told) < REPEAT);
+        if !told {
+            self.told = Some(now);
+        }
+        !told
     }
 
     /// Now and then the stores of tasks that have gone to other instances for good are deleted.
@@ -195,10 +298,19 @@ impl StreamThread {
         }
     }
 
+    /// When the next commit is due, which somebody may wait for.
+    fn commit_at(&self, idle: bool) -> Instant {
+        let interval = self.shared.commit_patience(idle).unwrap_or(self.commit_interval);
+        self.committed + if self.owes_commit { COMMIT_AGAIN.min(interval) } else { interval }
+    }
+
     fn poll_timeout(&self) -> Duration {
         let manager = self.manager.lock();
         if manager.is_restoring() {
             return Duration::ZERO;
+        }
+        if manager.is_held() {
+            return self.poll_time;
         }
         if manager.has_records() {
             return if self.waiting { IDLE_POLL.min(self.poll_time) } else { Duration::ZERO };
@@ -206,7 +318,7 @@ impl StreamThread {
         if manager.has_pending() {
             return PENDING_POLL;
         }
-        let until_commit = self.commit_interval.saturating_sub(self.last_commit.elapsed());
+        let until_commit = self.commit_at(true).saturating_duration_since(Instant::now());
         self.poll_time.min(until_commit.max(Duration::from_millis(1)))
     }
 }
@@ -215,6 +327,7 @@ impl StreamThread {
 pub(super) fn run(shared: &Arc<Shared>, index: usize) {
     let _context = shared.runtime().enter();
     super::queries::on_stream_thread();
+    let _within = Within::enter(&shared.closing);
     if shared.globals.as_ref().is_none_or(Globals::wait_until_filled) {
         work(shared, index);
     }
@@ -223,18 +336,29 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize) {
 
 /// Restarted or not after a failure, as the application's handler says.
 fn work(shared: &Arc<Shared>, index: usize) {
+    let mut pauses = Pauses::default();
     loop {
+        let started = Instant::now();
         let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
         let ended = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(ended) => ended,
             Err(panic) => Err(panicked(&*panic)),
         };
         let Err(error) = ended else { return };
-        tracing::error!(thread = index + 1, "stream thread failed: {error}");
+        match wait::take_cut() {
+            Some(Cut::Request) => return,
+            Some(Cut::Deadline) => return shared.closing.not_committed(shared.thread_name(index), error),
+            None => tracing::error!(thread = index + 1, "stream thread failed: {error}"),
+        }
         let replace = shared.response_to(&error) == StreamThreadExceptionResponse::ReplaceThread;
         if !replace || shared.is_closing() {
             return shared.fail(error);
         }
         shared.set_thread_running(index, false);
+        let pause = pauses.after(started.elapsed());
+        tracing::warn!(thread = index + 1, "the thread is replaced in {} ms", pause.as_millis());
+        if wait::until_closing(tokio::time::sleep(pause)).is_none() {
+            return;
+        }
     }
 }

@@ -1,12 +1,22 @@
-//! Waiting for a future on a thread that is not the runtime's.
+//! Waiting for a future on a thread that is not the runtime's, and what cuts such a wait short.
+//!
+//! A thread of an application belongs to its [`Closing`]: [`wait`] ends when the time to close is over, and
+//! [`wait_while_open`] as soon as the application is asked to close. So no place that waits has to know of closing, and
+//! none can forget it.
 
 use std::{
+    cell::{Cell, RefCell},
     future::Future,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
 };
+
+use vltava_client::ClientError;
+
+use super::closing::Closing;
+use crate::error::Error;
 
 struct Unpark(Thread);
 
@@ -19,11 +29,80 @@ impl Wake for Unpark {
     }
 }
 
+thread_local! {
+    /// The applications that this thread works for: its own, or those whose listeners it calls.
+    static WITHIN: RefCell<Vec<Arc<Closing>>> = const { RefCell::new(Vec::new()) };
+    static CUT_SHORT: Cell<Option<Cut>> = const { Cell::new(None) };
+}
+
+/// What ended a wait before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The request to close: the thread was between two pieces of work.
+    Request,
+    /// The time to close is over: the thread was in the middle of something.
+    Deadline,
+}
+
+/// Until it is dropped, this thread works for an application.
+pub(super) struct Within;
+
+impl Within {
+    pub(super) fn enter(closing: &Arc<Closing>) -> Self {
+        WITHIN.with_borrow_mut(|within| within.push(closing.clone()));
+        Within
+    }
+
+    /// Whether this thread works for that application, and so cannot wait for its end.
+    pub(super) fn is_in(closing: &Arc<Closing>) -> bool {
+        WITHIN.with_borrow(|within| within.iter().any(|known| Arc::ptr_eq(known, closing)))
+    }
+
+    /// Whether this thread works for any application.
+    pub(super) fn is_in_any() -> bool {
+        WITHIN.with_borrow(|within| !within.is_empty())
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        WITHIN.with_borrow_mut(Vec::pop);
+    }
+}
+
+/// What cut a wait of this thread short since the last time that this was asked.
+pub(super) fn take_cut() -> Option<Cut> {
+    CUT_SHORT.take()
+}
+
+/// The result of a wait that was cut short.
+pub(super) trait CutShort {
+    fn cut_short(cut: Cut) -> Self;
+}
+
+impl CutShort for ClientError {
+    /// Neither is retriable, nor asks a handler about one record.
+    fn cut_short(cut: Cut) -> Self {
+        match cut {
+            Cut::Request => ClientError::Wakeup,
+            Cut::Deadline => {
+                ClientError::InvalidState { reason: "the time to close was over before it was done".into() }
+            }
+        }
+    }
+}
+
+impl CutShort for Box<Error> {
+    fn cut_short(cut: Cut) -> Self {
+        Error::streams(ClientError::cut_short(cut).to_string())
+    }
+}
+
 /// Runs a future to its end on this thread; its sockets and timers are the runtime's.
 ///
 /// Unlike `Handle::block_on` it may be called within itself: a rebalance listener, called inside of `poll`, flushes the
 /// producer and commits offsets before it lets partitions go.
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     // Called from async code, this thread has a task's budget of operations, which would not be renewed in here: once it
@@ -35,4 +114,34 @@ pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
             Poll::Pending => thread::park(),
         }
     }
+}
+
+fn wait_until<T>(cut: Cut, future: impl Future<Output = T>) -> Option<T> {
+    let Some(closing) = WITHIN.with_borrow(|within| within.last().cloned()) else { return Some(block_on(future)) };
+    let done = block_on(async {
+        tokio::select! {
+            biased;
+            done = future => Some(done),
+            () = closing.reached(cut) => None,
+        }
+    });
+    if done.is_none() {
+        CUT_SHORT.set(Some(cut));
+    }
+    done
+}
+
+/// Waits for what is to be done before the thread ends, as long as there is time to close.
+pub(super) fn wait<T, E: CutShort>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    wait_until(Cut::Deadline, future).unwrap_or_else(|| Err(E::cut_short(Cut::Deadline)))
+}
+
+/// Waits for what nobody needs any more once the application is asked to close.
+pub(super) fn wait_while_open<T, E: CutShort>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    until_closing(future).unwrap_or_else(|| Err(E::cut_short(Cut::Request)))
+}
+
+/// As [`wait_while_open`] for what has no error. `None` once the application is asked to close.
+pub(super) fn until_closing<T>(future: impl Future<Output = T>) -> Option<T> {
+    wait_until(Cut::Request, future)
 }

@@ -295,6 +295,9 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
 
     /// Writes the next row of the flush queue below and returns it, with the record context it was written under.
     pub(crate) fn next_flushed(&mut self, rt: &mut Runtime) -> Result<Option<Flushed<K, V>>> {
+        if rt.is_flushing {
+            rt.collector.end_unit(false)?;
+        }
         while let Some(row) = self.flushing.pop_front() {
             let below = row.bytes.get(self.prefix..).unwrap_or_default();
             let old_wanted = self.listener.is_some_and(|l| l.send_old || row.value.is_none());

@@ -266,6 +266,29 @@ fn a_damaged_store_is_restored_from_its_changelog_or_kept_for_who_can_repair_it(
 }
 
 #[test]
+fn a_window_store_misses_a_segment_that_is_gone() {
+    for kind in in_time() {
+        let disk = Disk::new();
+        disk.write(&kind);
+        let mut store = disk.open(&kind, RestoredFrom::Changelog).unwrap();
+        let later = 10_000_000i64.to_be_bytes();
+        let key = match kind.name.starts_with("session") {
+            true => [&b"key"[..], &later, &later].concat(),
+            false => [&b"key"[..], &later, &[0; 4]].concat(),
+        };
+        store.restore_with_headers(&key, Some(b"value"), 0, &Headers::new()).unwrap();
+        store.commit(Some(9)).unwrap();
+        store.close().unwrap();
+        drop(store);
+        let segments = || fs::read_dir(disk.path()).unwrap().map(|entry| entry.unwrap().path());
+        let gone = segments().find(|segment| segment.is_dir()).unwrap();
+        fs::remove_dir_all(gone).unwrap();
+        let store = disk.open(&kind, RestoredFrom::Changelog).unwrap();
+        assert_eq!(store.committed_offset().unwrap(), None, "{}", kind.name);
+    }
+}
+
+#[test]
 fn an_emptied_store_covers_nothing_in_this_life_and_the_next() {
     for kind in kinds() {
         let disk = Disk::new();

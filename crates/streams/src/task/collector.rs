@@ -52,6 +52,21 @@ pub trait RecordCollector: Any + Send {
         self.send(record)
     }
 
+    /// A unit of work is over: a record has been processed to its end, with the punctuations that were due by it, or a row
+    /// of a cache was flushed, or, `flushed`, everything is. What the stores have written of it must not be durable before
+    /// what the nodes have sent.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn end_unit(&mut self, _flushed: bool) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether so much waits for a commit that there should be one at once.
+    fn needs_commit(&self) -> bool {
+        false
+    }
+
     /// How many partitions a topic has: what a partitioner is told.
     ///
     /// # Errors

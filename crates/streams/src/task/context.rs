@@ -114,6 +114,8 @@ pub(crate) struct Runtime {
     /// commit keeps them. They may change only while a record is processed, whose partition is committed then.
     pub(crate) processor_times: BTreeMap<String, i64>,
     pub(crate) commit_requested: bool,
+    /// Whether all caches are being flushed: between two of their rows nothing is half done.
+    pub(crate) is_flushing: bool,
     pub(crate) punctuations: Punctuations,
     pub(crate) node_names: Arc<[Arc<str>]>,
     pub(crate) cache: CacheBudget,
@@ -153,6 +155,7 @@ impl Runtime {
             skipped: Skipped::default(),
             processor_times: BTreeMap::new(),
             commit_requested: false,
+            is_flushing: false,
             punctuations: Punctuations::default(),
             node_names,
             evicted: Vec::new(),

@@ -1,12 +1,16 @@
 //! The topics of every sub-topology, those it reads and writes and those that are its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{NodeKind, Topology};
 use crate::{
     config::StreamsConfig,
     java,
     store::{StoreFactory, StoreKind},
+    task::TaskId,
 };
 
 /// The topics of one sub-topology, with the application's prefix where they are internal.
@@ -38,6 +42,18 @@ impl InternalTopicConfig {
         let config = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         InternalTopicConfig { partitions: None, config }
     }
+}
+
+/// A changelog that a store of a task writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WrittenChangelog {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    /// The first node of its store: those of stores downstream are greater.
+    pub(crate) rank: usize,
+    /// Whether something that comes of its rows may be in memory alone until a flush: in a record cache downstream, or in
+    /// what `suppress` holds back.
+    pub(crate) until_flush: bool,
 }
 
 impl Topology {
@@ -99,6 +115,33 @@ impl Topology {
             return Some(topic.clone());
         }
         store.logging.then(|| format!("{application}-{}-changelog", store.name))
+    }
+
+    /// The changelogs that the stores of a task write: not those that are topics of sources.
+    pub(crate) fn written_changelogs(&self, task: TaskId, config: &StreamsConfig) -> Vec<WrittenChangelog> {
+        let application = config.application_id();
+        let mut written: Vec<WrittenChangelog> = Vec::new();
+        // The last node with a store whose rows are in memory alone until a commit.
+        let mut last_in_memory = None;
+        // Numbers grow downstream.
+        let nodes = self.node_groups().into_iter().nth(task.subtopology as usize).unwrap_or_default();
+        for (rank, node) in nodes.into_iter().enumerate() {
+            for store in self.stores_of(node).into_iter().filter_map(|id| self.stores.get(&id)) {
+                if store.kind == StoreKind::Buffer || store.caching && config.cache_max_bytes() > 0 {
+                    last_in_memory = Some(rank);
+                }
+                let topic = self.changelog_topic(store, application).filter(|_| store.logging);
+                let Some(topic) = topic.filter(|topic| written.iter().all(|known| *known.topic != **topic)) else {
+                    continue;
+                };
+                let (topic, partition) = (Arc::from(topic), task.partition);
+                written.push(WrittenChangelog { topic, partition, rank, until_flush: false });
+            }
+        }
+        for changelog in &mut written {
+            changelog.until_flush = last_in_memory.is_some_and(|last| changelog.rank < last);
+        }
+        written
     }
 
     /// Topics that must have equally many partitions. A topic may be in two groups, which then must agree: the groups
@@ -163,7 +206,7 @@ fn changelog_config(store: &StoreFactory, config: &StreamsConfig) -> InternalTop
     let mut topic = InternalTopicConfig::of(&[("message.timestamp.type", "CreateTime")]);
     let mut set = |key: &str, value: String| topic.config.insert(key.to_owned(), value);
     match store.kind {
-        StoreKind::KeyValue => {
+        StoreKind::KeyValue | StoreKind::Buffer => {
             set("cleanup.policy", "compact".to_owned());
         }
         StoreKind::Window { retention, delete_only } => {

@@ -230,6 +230,11 @@ impl ClassicMembership {
         (self.state == MemberState::Stable).then_some(&self.generation)
     }
 
+    /// Whether the group counts the member as one of its own, as far as it can know.
+    pub(crate) fn is_in_session(&self, now: Instant) -> bool {
+        self.state == MemberState::Stable && self.heartbeat.is_confirmed(now)
+    }
+
     pub(crate) fn is_rebalancing(&self) -> bool {
         matches!(self.state, MemberState::PreparingRebalance | MemberState::CompletingRebalance)
     }

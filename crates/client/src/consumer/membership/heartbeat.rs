@@ -12,6 +12,9 @@ pub(super) struct Heartbeat {
     retry_backoff_max: Duration,
     next: Instant,
     session_end: Instant,
+    /// When the last request was sent that the coordinator has answered: the member's session there began later.
+    confirmed: Instant,
+    beat_sent: Instant,
     poll_end: Instant,
     failures: u32,
     pub(super) in_flight: bool,
@@ -27,6 +30,8 @@ impl Heartbeat {
             retry_backoff_max: config.retry_backoff_max,
             next: now,
             session_end: now,
+            confirmed: now,
+            beat_sent: now,
             poll_end: now + config.rebalance_timeout,
             failures: 0,
             in_flight: false,
@@ -37,6 +42,7 @@ impl Heartbeat {
     pub(super) fn restart(&mut self, now: Instant) {
         self.next = now + self.interval;
         self.session_end = now + self.session_timeout;
+        self.confirmed = now;
         self.poll_end = now + self.max_poll_interval;
         self.failures = 0;
         self.in_flight = false;
@@ -54,6 +60,7 @@ impl Heartbeat {
 
     pub(super) fn sent(&mut self, now: Instant) {
         self.in_flight = true;
+        self.beat_sent = now;
         self.next = now + self.interval;
     }
 
@@ -61,6 +68,7 @@ impl Heartbeat {
         self.in_flight = false;
         self.failures = 0;
         self.session_end = now + self.session_timeout;
+        self.confirmed = self.beat_sent;
     }
 
     /// Tries again after a pause that doubles with every failure.
@@ -77,6 +85,11 @@ impl Heartbeat {
 
     pub(super) fn session_expired(&self, now: Instant) -> bool {
         self.session_end <= now
+    }
+
+    /// Whether the coordinator has answered within the session, and the application has polled often enough.
+    pub(super) fn is_confirmed(&self, now: Instant) -> bool {
+        now < self.confirmed + self.session_timeout && now < self.poll_end
     }
 
     pub(super) fn poll_expired(&self, now: Instant) -> bool {

@@ -274,6 +274,43 @@ fn heartbeats_keep_the_session() {
 }
 
 #[test]
+fn a_member_that_was_away_for_its_session_knows_it_before_it_is_told() {
+    let session = config().session_timeout;
+    let mut bench = Bench::stable(config());
+    let in_session = |bench: &Bench| bench.member.is_in_session(bench.now);
+    assert!(in_session(&bench));
+    // Stopped between a heartbeat and its answer: the session began when the coordinator got the heartbeat.
+    bench.pass(Duration::from_secs(3));
+    let (token, _) = bench.request();
+    bench.now += session;
+    assert!(!in_session(&bench));
+    bench.answer(token, GroupResponse::Heartbeat(HeartbeatResponse::default()));
+    assert!(!in_session(&bench));
+    // An answer to what is sent now counts.
+    bench.heartbeat(ErrorCode::None);
+    assert!(in_session(&bench));
+    bench.now += session - Duration::from_millis(1);
+    assert!(in_session(&bench));
+    // The coordinator that was looked up again has not answered a heartbeat.
+    bench.pass(Duration::from_millis(1));
+    let (token, request) = bench.request();
+    assert_eq!(request, GroupRequest::FindCoordinator);
+    bench.answer(token, GroupResponse::Coordinator(7));
+    assert!(!in_session(&bench));
+}
+
+#[test]
+fn a_member_that_does_not_poll_is_in_no_session() {
+    let mut bench = Bench::stable(config());
+    for _ in 0..99 {
+        bench.heartbeat(ErrorCode::None);
+    }
+    assert!(bench.member.is_in_session(bench.now));
+    bench.now += Duration::from_secs(3);
+    assert!(!bench.member.is_in_session(bench.now));
+}
+
+#[test]
 fn a_rebalance_is_noticed_by_a_heartbeat_and_prepared() {
     let mut bench = Bench::stable(config());
     bench.heartbeat(ErrorCode::RebalanceInProgress);

@@ -134,7 +134,7 @@ fn factory<K: Data, V: Data>(
     StoreFactory {
         id,
         name,
-        kind: StoreKind::KeyValue,
+        kind: StoreKind::Buffer,
         logging: limits.logging.is_some(),
         log_config: limits.logging.clone().unwrap_or_default(),
         caching: false,

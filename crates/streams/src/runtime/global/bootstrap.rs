@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, time::Instant};
 
 use vltava_client::{ClientError, TopicPartition, consumer::PartitionRecords};
 
-use super::{GlobalThread, client_failed};
+use super::{GlobalThread, asking::ask, client_failed};
 use crate::{
     error::{Error, Result},
     runtime::{
         kafka_streams::now_ms,
         records::{headers, input_batches},
-        wait::wait,
+        wait::{until_closing, wait_while_open},
     },
     topology::GlobalStore,
 };
@@ -48,9 +48,10 @@ impl GlobalThread {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<(BTreeMap<TopicPartition, i64>, BTreeMap<TopicPartition, i64>)> {
-        let failed = |error: ClientError| client_failed("looking offsets up", &error);
-        let beginnings = wait(self.consumer.beginning_offsets(partitions)).map_err(failed)?;
-        Ok((beginnings, wait(self.consumer.end_offsets(partitions)).map_err(failed)?))
+        ask(&self.shared, "looking offsets up", async || {
+            let beginnings = self.consumer.beginning_offsets(partitions).await?;
+            Ok((beginnings, self.consumer.end_offsets(partitions).await?))
+        })
     }
 
     /// Fills the stores, one after the other, with what is in their topics now. False if the application closes meanwhile.
@@ -72,9 +73,8 @@ impl GlobalThread {
             let offset = self.offset(&partition);
             let end = ends.get(&partition).copied().unwrap_or(0);
             if offset < end {
-                if let Some(listener) = &*self.shared.restore_listener.lock() {
-                    listener.on_restore_start(&partition, &global.factory.name, offset, end);
-                }
+                let store = &global.factory.name;
+                self.shared.tell_restore(|listener| listener.on_restore_start(&partition, store, offset, end))?;
                 reading.insert(partition, Reading { end, restored: 0 });
             }
         }
@@ -95,9 +95,12 @@ impl GlobalThread {
             if self.shared.is_closing() {
                 return Ok(false);
             }
-            let records = match wait(self.consumer.poll(self.poll_time)) {
+            let records = match wait_while_open(self.consumer.poll(self.poll_time)) {
                 Ok(records) => records,
-                Err(error) if error.is_retriable() => Default::default(),
+                Err(error) if error.is_retriable() => {
+                    let _ = until_closing(tokio::time::sleep(self.poll_time));
+                    Default::default()
+                }
                 Err(error) => return Err(self.poll_failed(&error)),
             };
             for part in records.partitions() {
@@ -150,7 +153,12 @@ impl GlobalThread {
         let before = reading.len();
         let mut ended = Vec::new();
         for (partition, Reading { end, restored }) in reading.iter() {
-            let position = wait(self.consumer.position(partition)).map_err(failed)?;
+            let position = match wait_while_open(self.consumer.position(partition)) {
+                Ok(position) => position,
+                // `task.timeout.ms` is the limit of this too.
+                Err(error) if error.is_retriable() => continue,
+                Err(error) => return Err(failed(error)),
+            };
             self.task.set_offset(partition.topic(), partition.partition(), position);
             if position >= *end {
                 ended.push((partition.clone(), *restored));
@@ -158,9 +166,8 @@ impl GlobalThread {
         }
         for (partition, restored) in ended {
             reading.remove(&partition);
-            if let Some(listener) = &*self.shared.restore_listener.lock() {
-                listener.on_restore_end(&partition, &global.factory.name, restored);
-            }
+            let store = &global.factory.name;
+            self.shared.tell_restore(|listener| listener.on_restore_end(&partition, store, restored))?;
         }
         if reading.len() < before {
             self.consumer.assign(reading.keys().cloned()).map_err(failed)?;

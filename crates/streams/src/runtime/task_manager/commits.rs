@@ -2,62 +2,117 @@
 
 use std::{any::Any, collections::BTreeMap};
 
-use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
-use vltava_protocol::ErrorCode;
+use vltava_client::{OffsetAndMetadata, TopicPartition};
 
-use super::{ActiveTask, Phase, TaskManager, client_failed, corrupted};
+use super::{ActiveTask, TaskManager, client_failed, corrupted, failed::Failed, machine::Event};
 use crate::{
     error::Result,
-    runtime::{collector::ProducerCollector, kafka_streams::now_ms, offset_metadata, wait::wait},
+    runtime::{
+        collector::ProducerCollector,
+        kafka_streams::now_ms,
+        offset_metadata,
+        verdict::{self, Verdict},
+        wait::wait,
+    },
+    task::TaskId,
 };
 
 impl TaskManager {
     /// At least once: what the tasks wrote is acknowledged before the offsets that led to it are committed, and only
-    /// then do the stores keep the changelog offsets they cover. False if a rebalance came in between.
-    pub(in crate::runtime) fn commit(&mut self, give_up: bool) -> Result<bool> {
-        let running = |active: &&mut ActiveTask| active.phase == Phase::Running;
-        let mut damaged = Vec::new();
-        for active in self.tasks.values_mut().filter(running) {
-            corrupted::noted(&mut damaged, active.task.id(), active.task.flush())?;
-        }
-        self.restore_damaged(std::mem::take(&mut damaged))?;
-        loop {
-            wait(self.producer.flush()).map_err(|error| client_failed("sending records", &error))?;
-            // What the handlers write about failures has to be there as well.
-            if !self.settle_failures()? {
-                break;
+    /// then do the stores keep the changelog offsets they cover. False if it has to be tried again soon.
+    pub(in crate::runtime) fn commit(&mut self) -> Result<bool> {
+        self.on(Event::Commit { in_session: self.consumer.is_in_session() })?;
+        Ok(!self.machine.owes_commit())
+    }
+
+    pub(super) fn flush_caches(&mut self, tasks: &[TaskId]) -> Result<Event> {
+        let (mut anew, mut damaged) = (BTreeMap::new(), Vec::new());
+        for id in tasks {
+            let Some(active) = self.tasks.get_mut(id) else { continue };
+            let flushed = active.task.flush();
+            if let Err(error) = corrupted::noted(&mut damaged, *id, flushed) {
+                let passing = verdict::passing(&error).cloned();
+                anew.insert(*id, passing.ok_or(error)?);
             }
         }
-        let mut offsets = BTreeMap::new();
-        for active in self.tasks.values().filter(|active| active.phase == Phase::Running) {
-            offsets.extend(active.offsets_to_commit());
+        self.note_damaged(damaged);
+        Ok(Event::Flushed(anew))
+    }
+
+    /// Waits until all is acknowledged, what handlers write about failures, too.
+    pub(super) fn deliver(&mut self) -> Result<Event> {
+        let mut anew = BTreeMap::new();
+        loop {
+            let flushed = wait(self.producer.flush());
+            match self.settle_failures()? {
+                Failed::None => {
+                    flushed.map_err(|error| client_failed("sending records", &error))?;
+                    return Ok(Event::Delivered(anew));
+                }
+                Failed::Records(tasks) => {
+                    tasks.keys().for_each(|id| self.discard_held(*id));
+                    anew.extend(tasks);
+                    // It is decided what becomes of them: what was held back behind them may go.
+                    self.producer.barrier();
+                }
+                Failed::Migrated => return Ok(Event::Migrated),
+            }
         }
+    }
+
+    /// What the task has written to changelogs and what may not be durable yet is not to be.
+    fn discard_held(&mut self, id: TaskId) {
+        let Some(active) = self.tasks.get_mut(&id) else { return };
+        let collector: &mut dyn Any = active.task.collector_mut();
+        if let Some(collector) = collector.downcast_mut::<ProducerCollector>() {
+            collector.discard();
+        }
+    }
+
+    pub(super) fn commit_offsets(&mut self, tasks: &[TaskId]) -> Result<Event> {
+        let active = tasks.iter().filter_map(|id| Some((*id, self.tasks.get(id)?.offsets_to_commit())));
+        let by_task: Vec<_> = active.filter(|(_, offsets)| !offsets.is_empty()).collect();
+        let advanced = by_task.iter().map(|(id, _)| *id).collect();
+        let offsets: BTreeMap<_, _> = by_task.into_iter().flat_map(|(_, offsets)| offsets).collect();
         if !offsets.is_empty()
             && let Err(error) = wait(self.consumer.commit_sync_offsets(offsets.clone()))
         {
-            if !give_up && !is_rebalance(&error) {
-                return Err(client_failed("committing offsets", &error));
+            self.uncommitted = Some(error.clone());
+            return match verdict::of_commit(&error) {
+                Verdict::Retry => Ok(Event::NotCommitted(Some(error))),
+                Verdict::Rebalance => {
+                    tracing::info!("offsets were not committed, a rebalance is under way: {error}");
+                    Ok(Event::NotCommitted(None))
+                }
+                Verdict::Migrated => {
+                    tracing::warn!(
+                        "the thread has dropped out of its group, its tasks are lost and it joins again: {error}"
+                    );
+                    Ok(Event::Migrated)
+                }
+                Verdict::OtherGroup | Verdict::Fatal => Err(client_failed("committing offsets", &error)),
+            };
+        }
+        self.offered = offsets;
+        Ok(Event::Committed { advanced })
+    }
+
+    /// What was committed is what the stores of these tasks cover.
+    pub(super) fn checkpoint(&mut self, tasks: &[TaskId]) -> Result<()> {
+        let mut damaged = Vec::new();
+        for id in tasks {
+            if let Some(active) = self.tasks.get_mut(id) {
+                corrupted::noted(&mut damaged, *id, active.committed_now(&self.offered))?;
             }
-            tracing::info!("offsets were not committed, a rebalance is under way: {error}");
-            return Ok(false);
         }
-        for active in self.tasks.values_mut().filter(running) {
-            let id = active.task.id();
-            corrupted::noted(&mut damaged, id, active.committed_now(&offsets))?;
-        }
-        self.restore_damaged(damaged)?;
-        self.shared.committed(&self.setup, &offsets);
+        self.note_damaged(damaged);
+        self.shared.committed(&self.setup, &self.offered);
         self.counters.committed(now_ms());
-        Ok(true)
+        Ok(())
     }
 }
 
 impl ActiveTask {
-    /// Whether every store that has a changelog is as far as it was read.
-    pub(super) fn covered_is_known(&self) -> bool {
-        self.task.is_initialized()
-    }
-
     pub(super) fn take_committed(&mut self, committed: &BTreeMap<TopicPartition, Option<OffsetAndMetadata>>) {
         for (partition, offset) in committed {
             let (Some(queue), Some(offset)) = (self.inputs.get(partition), offset) else { continue };
@@ -101,15 +156,4 @@ impl ActiveTask {
         let covered = &self.covered;
         self.task.commit_stores(|store| covered.get(store).map(|(_, offset)| *offset))
     }
-}
-
-/// Whether offsets could not be committed because the group has moved on; the next `poll` tells what came of it.
-fn is_rebalance(error: &ClientError) -> bool {
-    let moved = [
-        ErrorCode::RebalanceInProgress,
-        ErrorCode::IllegalGeneration,
-        ErrorCode::UnknownMemberId,
-        ErrorCode::StaleMemberEpoch,
-    ];
-    error.code().is_some_and(|code| moved.contains(&code))
 }

@@ -1,56 +1,58 @@
 //! What the tasks of a thread do when records of theirs could not be sent.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::{TaskManager, client_failed};
-use crate::{error::Result, runtime::failures::Verdict, task::TaskId};
+use vltava_client::ClientError;
+
+use super::{TaskManager, machine::Event};
+use crate::{error::Result, runtime::failures::Settled, task::TaskId};
+
+/// What has become of records that were sent.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// Nothing has failed.
+    None,
+    /// Some have failed, and these tasks have to begin anew.
+    Records(BTreeMap<TaskId, ClientError>),
+    /// Another producer has taken this one's place.
+    Migrated,
+}
 
 impl TaskManager {
-    /// Asks the production exception handler about the records that could not be sent. Whether there were any.
-    pub(in crate::runtime) fn settle_failures(&mut self) -> Result<bool> {
+    /// Looks after records that could not be sent since the last time.
+    pub(in crate::runtime) fn look_after_failures(&mut self) -> Result<()> {
+        match self.settle_failures()? {
+            Failed::None => Ok(()),
+            Failed::Records(anew) => {
+                self.on(Event::BeginAnew(anew))?;
+                // It is decided what becomes of them: what was held back behind them may go.
+                self.producer.barrier();
+                Ok(())
+            }
+            Failed::Migrated => self.on(Event::Migrated),
+        }
+    }
+
+    /// Asks the production exception handler about the records that could not be sent.
+    pub(super) fn settle_failures(&mut self) -> Result<Failed> {
         let failed = self.failures.take(&self.producer);
         if failed.is_empty() {
-            return Ok(false);
+            return Ok(Failed::None);
         }
-        let mut anew = BTreeSet::new();
+        let mut anew = BTreeMap::new();
         for record in failed {
             match self.failures.settle(record, &self.shared.config, &self.producer)? {
-                Verdict::Dropped(id) => {
+                Settled::Dropped(id) => {
                     if let Some(active) = self.tasks.get_mut(&id) {
                         active.task.count_dropped();
                     }
                 }
-                Verdict::BeginAnew(id) => {
-                    anew.insert(id);
+                Settled::BeginAnew(id, error) => {
+                    anew.insert(id, error);
                 }
+                Settled::Migrated => return Ok(Failed::Migrated),
             }
         }
-        anew.into_iter().try_for_each(|id| self.begin_anew(id))?;
-        Ok(true)
-    }
-
-    /// Gives a task's progress since the last commit up and makes it again: what it read since then comes again.
-    pub(super) fn begin_anew(&mut self, id: TaskId) -> Result<()> {
-        let Some(active) = self.tasks.remove(&id) else { return Ok(()) };
-        self.restorer.remove(id)?;
-        let partitions: Vec<_> = active.inputs.keys().cloned().collect();
-        let from: Vec<_> = partitions
-            .iter()
-            .filter_map(|partition| {
-                let offset = active.committed.get(partition).or_else(|| active.first.get(partition))?;
-                Some((partition.clone(), *offset))
-            })
-            .collect();
-        self.abandon(id, active)?;
-        // While partitions are taken away, those that come back are read from what is committed.
-        if !self.assigned {
-            return Ok(());
-        }
-        for (partition, offset) in from {
-            self.consumer.seek(&partition, offset).map_err(|error| client_failed("seeking", &error))?;
-        }
-        self.pause(&partitions)?;
-        self.pending.insert(id, partitions);
-        Ok(())
+        Ok(Failed::Records(anew))
     }
 }

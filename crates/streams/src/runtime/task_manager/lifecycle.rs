@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
+    future::Future,
+    time::{Duration, Instant},
 };
 
-use vltava_client::{OffsetAndMetadata, TopicPartition};
+use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 
-use super::{ActiveTask, Phase, TaskManager, client_failed, corrupted};
+use super::{ActiveTask, TaskManager, client_failed, corrupted, machine::Event};
 use crate::{
     error::{Error, Result},
     metrics::Counters,
@@ -16,46 +16,36 @@ use crate::{
         collector::ProducerCollector,
         kafka_streams::now_ms,
         restore::{Plan, Restored, StoreChangelog},
-        wait::wait,
+        verdict::{self, Verdict},
+        wait::wait_while_open,
     },
     state::TaskDirectory,
     task::{Task, TaskId, TaskOptions, TaskScope},
 };
 
+/// How long a thread waits for what a task needs before it looks after its other tasks; the task is tried again.
+const LOOK_UP: Duration = Duration::from_secs(10);
+
+/// Waits for an answer, and not for longer than the other tasks can.
+fn look_up<T>(what: &str, asked: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    wait_while_open(async {
+        let timed_out = || ClientError::Timeout { what: what.into(), after: LOOK_UP };
+        tokio::time::timeout(LOOK_UP, asked).await.unwrap_or_else(|_elapsed| Err(timed_out()))
+    })
+}
+
 impl TaskManager {
     /// Makes the assigned tasks whose directories are free.
     pub(in crate::runtime) fn make_pending(&mut self) -> Result<()> {
-        for (id, partitions) in std::mem::take(&mut self.pending) {
-            match self.tasks.get_mut(&id) {
-                Some(active) if active.covered_is_known() => {
-                    active.phase = Phase::Running;
-                    let paused: Vec<_> = partitions.iter().filter(|p| active.full.contains(*p)).cloned().collect();
-                    self.pause(&paused)?;
-                }
-                // It was still restoring when it was suspended.
-                Some(_) => {
-                    self.close_task(id)?;
-                    self.make(id, partitions)?;
-                }
-                None => self.make(id, partitions)?,
-            }
-        }
-        Ok(())
+        self.on(Event::MakePending)
     }
 
-    /// Makes a task, or leaves it for later if another thread has its directory.
-    fn make(&mut self, id: TaskId, partitions: Vec<TopicPartition>) -> Result<()> {
-        let Some(directory) = self.shared.directory.lock(id, self.thread) else {
-            self.pause(&partitions)?;
-            self.pending.insert(id, partitions);
-            return Ok(());
-        };
-        let changelogs = self.setup.subtopologies.get(&id.subtopology).map(|info| {
-            let own = info.changelog_topics.keys().filter(|topic| !info.source_topics.contains(*topic));
-            own.map(|topic| Arc::from(topic.as_str())).collect::<Vec<Arc<str>>>()
-        });
-        let failures = self.failures.clone();
-        let collector = ProducerCollector::new(self.producer.clone(), id, failures, changelogs.unwrap_or_default());
+    /// Makes a task, or leaves it for later: another thread has its directory, or what it needs cannot be read now.
+    pub(super) fn make(&mut self, id: TaskId, partitions: &[TopicPartition]) -> Result<Event> {
+        self.pause(partitions)?;
+        let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Ok(Event::Busy) };
+        let changelogs = self.shared.topology.written_changelogs(id, &self.shared.config);
+        let collector = ProducerCollector::new(self.producer.clone(), id, self.failures.clone(), changelogs);
         let options = TaskOptions {
             id,
             config: self.shared.config.clone(),
@@ -68,7 +58,6 @@ impl TaskManager {
         let task = Task::new(&self.shared.topology, options)?;
         let mut active = ActiveTask {
             task,
-            phase: Phase::Restoring,
             inputs: HashMap::new(),
             covered: BTreeMap::new(),
             full: BTreeSet::new(),
@@ -76,17 +65,24 @@ impl TaskManager {
             first: HashMap::new(),
             counters: Counters::new(&self.shared.config, self.counters.thread(), &id.to_string()),
         };
-        for partition in &partitions {
+        for partition in partitions {
             if let Some(queue) = active.task.queue(partition.topic()) {
                 active.task.set_lag(queue, None);
                 active.inputs.insert(partition.clone(), queue);
             }
         }
-        let committed = wait(self.consumer.committed(&partitions));
-        let committed = committed.map_err(|error| client_failed("reading committed offsets", &error))?;
+        let committed = match look_up("committed offsets", self.consumer.committed(partitions)) {
+            Ok(committed) => committed,
+            Err(error) => return self.not_made(id, active, "reading committed offsets", error),
+        };
         active.take_committed(&committed);
         let stores = self.changelogs_of(&active, id, &committed)?;
-        let mut plans = self.restorer.plans(stores)?;
+        let names = stores.iter().map(|store| store.changelog.to_string()).collect::<Vec<_>>().join(", ");
+        let what = format!("looking up the offsets of changelogs {names}");
+        let mut plans = match look_up(&what, self.restorer.plans(stores)) {
+            Ok(plans) => plans,
+            Err(error) => return self.not_made(id, active, &what, error),
+        };
         for (place, plan) in &mut plans {
             let Plan::Anew(beginning, limit) = *plan else { continue };
             let StoreChangelog { store, changelog, covered, .. } = &*place;
@@ -97,11 +93,20 @@ impl TaskManager {
             active.task.clear_store(store)?;
             *plan = Plan::Anew(beginning, limit).emptied();
         }
-        self.pause(&partitions)?;
         self.tasks.insert(id, active);
         self.share_cache();
         self.begin_restoration(id, plans)?;
-        self.start_if_restored(id)
+        Ok(Event::Made { task: id, complete: !self.restorer.is_reading_for(id) })
+    }
+
+    /// Lets a task go that cannot be made, for a reason that may pass.
+    fn not_made(&self, id: TaskId, active: ActiveTask, doing: &str, error: ClientError) -> Result<Event> {
+        drop(active);
+        self.shared.directory.unlock(id, self.thread);
+        match verdict::of_look_up(&error) {
+            Verdict::Retry => Ok(Event::NotMade(id, error)),
+            _ => Err(client_failed(doing, &error)),
+        }
     }
 
     /// The stores of a task that come back from a topic.
@@ -137,9 +142,11 @@ impl TaskManager {
                     }
                 }
                 Plan::Read(start, end) => {
-                    if let Some(listener) = &*self.shared.restore_listener.lock() {
+                    let (store_name, changelog) = (&store.store, &store.changelog);
+                    tracing::info!(task = %id, store = store_name, %changelog, start, end, "restoration begins");
+                    self.shared.tell_restore(|listener| {
                         listener.on_restore_start(&store.changelog, &store.store, start, end);
-                    }
+                    })?;
                     self.restorer.add(id, store, start, end)?;
                 }
                 Plan::Anew(..) => return Err(Error::internal("a store that is of no use was kept")),
@@ -151,37 +158,51 @@ impl TaskManager {
     /// Reads changelogs once; tasks whose stores are complete begin to work.
     pub(in crate::runtime) fn restore(&mut self, timeout: Duration) -> Result<()> {
         let (tasks, mut damaged) = (&mut self.tasks, Vec::new());
-        let restored = self.restorer.step(timeout, |id, restore| match tasks.get_mut(&id) {
+        let step = self.restorer.step(timeout, Instant::now(), |id, restore| match tasks.get_mut(&id) {
             Some(active) => corrupted::noted(&mut damaged, id, restore(&mut active.task)).map(drop),
             None => Ok(()),
         })?;
         self.restore_damaged(damaged)?;
-        for Restored { task, store, changelog, offset, total } in restored {
-            if let Some(listener) = &*self.shared.restore_listener.lock() {
-                listener.on_restore_end(&changelog, &store, total);
-            }
+        for id in step.moved {
+            self.on(Event::Restoring(id))?;
+        }
+        for (id, error) in step.stalled {
+            self.on(Event::NotRestoring(id, error))?;
+        }
+        for Restored { task, store, changelog, offset, total } in step.restored {
+            tracing::info!(%task, store, %changelog, records = total, "store restored");
+            self.shared.tell_restore(|listener| listener.on_restore_end(&changelog, &store, total))?;
             if let Some(active) = self.tasks.get_mut(&task) {
                 active.covered.insert(store, (changelog, offset));
             }
-            self.start_if_restored(task)?;
+            if !self.restorer.is_reading_for(task) {
+                self.on(Event::Restored(task))?;
+            }
         }
         Ok(())
     }
 
-    fn start_if_restored(&mut self, id: TaskId) -> Result<()> {
-        let restoring = self.restorer.is_reading_for(id);
-        let Some(active) = self.tasks.get_mut(&id).filter(|active| active.phase == Phase::Restoring) else {
-            return Ok(());
-        };
-        if restoring {
-            return Ok(());
-        }
+    /// The stores of a task are complete: it begins to work.
+    pub(super) fn start(&mut self, id: TaskId) -> Result<()> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
         active.task.commit_stores(|store| active.covered.get(store).map(|(_, offset)| *offset))?;
         active.task.initialize()?;
-        active.phase = Phase::Running;
-        let inputs: Vec<_> = active.inputs.keys().cloned().collect();
         tracing::debug!(task = %id, "running");
+        self.resume(id)
+    }
+
+    pub(super) fn resume(&self, id: TaskId) -> Result<()> {
+        let Some(active) = self.tasks.get(&id) else { return Ok(()) };
+        let inputs: Vec<_> = active.inputs.keys().cloned().collect();
         self.consumer.resume(&inputs).map_err(|error| client_failed("resuming", &error))
+    }
+
+    pub(super) fn suspend(&mut self, id: TaskId) -> Result<()> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        // What was read and not processed comes again, from the committed offset.
+        active.task.clear_buffered();
+        active.full.clear();
+        self.restorer.remove(id)
     }
 
     pub(super) fn pause(&self, partitions: &[TopicPartition]) -> Result<()> {
@@ -212,34 +233,56 @@ impl TaskManager {
         }
     }
 
-    /// Gives up a task whose progress since the last commit must not be kept.
-    pub(super) fn abandon(&mut self, id: TaskId, mut active: ActiveTask) -> Result<()> {
+    /// Gives up a task whose progress since the last commit must not be kept. To `rewind` is to read from there again.
+    pub(super) fn abandon(&mut self, id: TaskId, rewind: bool) -> Result<()> {
+        let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
+        self.given_up += 1;
+        self.restorer.remove(id)?;
         let closed = active.task.abandon();
+        let from: Vec<_> = active
+            .inputs
+            .keys()
+            .filter_map(|partition| {
+                let offset = active.committed.get(partition).or_else(|| active.first.get(partition))?;
+                Some((partition.clone(), *offset))
+            })
+            .collect();
+        let partitions: Vec<_> = active.inputs.keys().cloned().collect();
         drop(active);
         self.shared.directory.unlock(id, self.thread);
-        closed
+        self.share_cache();
+        closed?;
+        if rewind {
+            for (partition, offset) in from {
+                self.consumer.seek(&partition, offset).map_err(|error| client_failed("seeking", &error))?;
+            }
+            self.pause(&partitions)?;
+        }
+        Ok(())
     }
 
     /// Commits and closes everything.
     pub(in crate::runtime) fn close(&mut self) -> Result<()> {
-        let committed = self.commit(true).map(|_| ());
-        let clean = committed.is_ok();
-        let mut closed = committed;
-        for (id, mut active) in std::mem::take(&mut self.tasks) {
-            let done = if clean { active.task.close() } else { active.task.abandon() };
-            drop(active);
-            self.shared.directory.unlock(id, self.thread);
-            closed = closed.and(done);
-        }
+        (self.given_up, self.uncommitted) = (0, None);
+        self.on(Event::Close { in_session: self.consumer.is_in_session() })?;
         self.restorer.close();
-        closed
+        if self.given_up == 0 {
+            return Ok(());
+        }
+        Err(match self.uncommitted.take() {
+            Some(error) => client_failed("committing offsets", &error),
+            None => Error::streams(
+                "tasks were given up: the group may have forgotten the thread, or records could not be sent".to_owned(),
+            ),
+        })
     }
 
     /// Gives everything up after a failure.
     pub(in crate::runtime) fn close_dirty(&mut self) {
-        for (id, active) in std::mem::take(&mut self.tasks) {
-            if let Err(error) = self.abandon(id, active) {
-                tracing::warn!(task = %id, "closing: {error}");
+        self.machine.on(Event::GiveUp, Instant::now());
+        while let Some(step) = self.machine.next_step() {
+            if let Err(error) = self.perform(step) {
+                tracing::warn!("closing: {error}");
             }
         }
         self.restorer.close();

@@ -2,7 +2,7 @@
 
 use vltava_client::TopicPartition;
 
-use super::{ActiveTask, Phase, TaskManager};
+use super::{ActiveTask, TaskManager};
 use crate::{
     query::{Position, QueriedStore, TaskMetadata},
     task::TaskId,
@@ -32,8 +32,8 @@ impl QueriedTask<'_> {
     /// stores that are being restored.
     pub(in crate::runtime) fn position(&self, with_cache: bool) -> Position {
         let mut position = Position::empty();
-        let ActiveTask { task, phase, committed, .. } = &*self.0;
-        if *phase == Phase::Restoring {
+        let ActiveTask { task, committed, .. } = &*self.0;
+        if !task.is_initialized() {
             return position;
         }
         let partition = task.id().partition;

@@ -4,41 +4,26 @@ use std::collections::BTreeMap;
 
 use vltava_client::TopicPartition;
 
-use super::{Phase, TaskManager};
+use super::{TaskManager, machine::Event};
 use crate::{error::Result, task::TaskId};
 
 impl TaskManager {
     /// All partitions are about to be given up: commits, and keeps the tasks until it is known which of them stay.
     pub(in crate::runtime) fn revoked(&mut self) {
-        self.assigned = false;
         self.shared.set_thread_running(self.thread, false);
-        let done = self.commit(true).and_then(|_| self.suspend());
+        let done = self.on(Event::Revoked { in_session: self.consumer.is_in_session() });
         self.fail(done);
         self.tell_preferences();
     }
 
-    fn suspend(&mut self) -> Result<()> {
-        for (id, active) in &mut self.tasks {
-            // What was read and not processed comes again, from the committed offset.
-            active.task.clear_buffered();
-            active.full.clear();
-            if active.phase == Phase::Restoring {
-                self.restorer.remove(*id)?;
-            }
-            active.phase = Phase::Suspended;
-        }
-        Ok(())
-    }
-
     /// The partitions are others' already: nothing of the tasks can be committed.
     pub(in crate::runtime) fn lost(&mut self) {
-        self.assigned = false;
         self.shared.set_thread_running(self.thread, false);
-        let done = std::mem::take(&mut self.tasks).into_iter().try_for_each(|(id, active)| {
-            tracing::warn!(task = %id, "lost, for the thread was out of its group");
-            self.restorer.remove(id)?;
-            self.abandon(id, active)
-        });
+        if !self.tasks.is_empty() {
+            let tasks = names(self.tasks.keys());
+            tracing::warn!(thread = self.thread + 1, %tasks, "tasks lost, for the thread was out of its group");
+        }
+        let done = self.on(Event::Lost);
         self.fail(done);
     }
 
@@ -54,11 +39,10 @@ impl TaskManager {
                 None => tracing::warn!(%partition, "assigned, but no sub-topology reads it"),
             }
         }
-        self.assigned = true;
-        let done = self.close_all_but(&tasks).and_then(|()| {
-            self.pending = tasks;
-            self.make_pending()
-        });
+        tracing::info!(thread = self.thread + 1, tasks = %names(tasks.keys()), "tasks assigned");
+        // It has joined: that is what joining again would be for.
+        self.rejoin = false;
+        let done = self.on(Event::Assigned(tasks));
         self.fail(done);
     }
 
@@ -67,14 +51,13 @@ impl TaskManager {
         infos.find(|(_, info)| info.source_topics.contains(topic)).map(|(number, _)| *number)
     }
 
-    fn close_all_but(&mut self, keep: &BTreeMap<TaskId, Vec<TopicPartition>>) -> Result<()> {
-        let gone: Vec<_> = self.tasks.keys().filter(|id| !keep.contains_key(id)).copied().collect();
-        gone.into_iter().try_for_each(|id| self.close_task(id))
-    }
-
     fn fail(&mut self, result: Result<()>) {
         if let Err(error) = result {
             self.failure.get_or_insert(error);
         }
     }
+}
+
+fn names<'a>(tasks: impl Iterator<Item = &'a TaskId>) -> String {
+    tasks.map(TaskId::to_string).collect::<Vec<_>>().join(" ")
 }

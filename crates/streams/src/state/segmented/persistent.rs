@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -51,6 +52,9 @@ impl std::fmt::Debug for PersistentSegmentedStore {
     }
 }
 
+/// The file that lists the starts of all segments: one that is gone would not be missed otherwise.
+const LIST: &str = "store-segments";
+
 impl PersistentSegmentedStore {
     /// Opens what is there.
     pub(crate) fn open(name: String, schema: KeySchema, time: Segmentation, context: &EngineContext) -> Result<Self> {
@@ -68,10 +72,30 @@ impl PersistentSegmentedStore {
             found.extend(start.map(|start| start / time.interval));
         }
         found.sort_unstable();
+        let listed = match fs::read_to_string(directory.join(LIST)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            listed => listed.map_err(failed)?,
+        };
+        let mut listed = listed.lines().filter_map(|start| start.parse::<i64>().ok());
+        if let Some(gone) = listed.find(|start| !found.contains(&(start / time.interval))) {
+            let message = format!("its segment from {gone} on is missing");
+            return Err(Box::new(Error::CorruptedStore { store: store.name, path: directory, message }));
+        }
         for id in found {
             store.segment(id)?;
         }
         Ok(store)
+    }
+
+    /// Writes the list of segments. It is written behind a segment that is made and before one is deleted, so that after a
+    /// crash there may be more than are listed, but not fewer.
+    fn write_list(&self) -> Result<()> {
+        let Some(directory) = self.directory() else { return Ok(()) };
+        let failed = |error: std::io::Error| failure(&self.name, "listing its segments", &directory, error);
+        let list: String = self.segments.keys().map(|id| format!("{}\n", id * self.time.interval)).collect();
+        let new = directory.join(".store-segments.new");
+        fs::write(&new, list).map_err(failed)?;
+        fs::rename(new, directory.join(LIST)).map_err(failed)
     }
 
     fn directory(&self) -> Option<PathBuf> {
@@ -88,18 +112,16 @@ impl PersistentSegmentedStore {
     }
 
     fn segment(&mut self, id: i64) -> Result<&mut Box<dyn KeyValueBytesStore>> {
-        let name = self.segment_name(id);
-        let directory = self.directory();
-        match self.segments.entry(id) {
-            std::collections::btree_map::Entry::Occupied(place) => Ok(place.into_mut()),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                let engine: Box<dyn KeyValueBytesStore> = match (&self.context.state_dir, directory) {
-                    (Some(task), Some(directory)) => Box::new(task.engine.open(&name, &directory.join(&name))?),
-                    _ => Box::new(InMemoryKeyValueStore::new(name)),
-                };
-                Ok(place.insert(engine))
-            }
+        if !self.segments.contains_key(&id) {
+            let name = self.segment_name(id);
+            let engine: Box<dyn KeyValueBytesStore> = match (&self.context.state_dir, self.directory()) {
+                (Some(task), Some(directory)) => Box::new(task.engine.open(&name, &directory.join(&name))?),
+                _ => Box::new(InMemoryKeyValueStore::new(name)),
+            };
+            self.segments.insert(id, engine);
+            self.write_list()?;
         }
+        self.segments.get_mut(&id).ok_or_else(|| Error::internal("a segment that was just made is gone"))
     }
 
     /// Drops the segments that have expired as a whole.
@@ -115,6 +137,7 @@ impl PersistentSegmentedStore {
     fn drop_segment(&self, id: i64, mut engine: Box<dyn KeyValueBytesStore>) -> Result<()> {
         engine.discard()?;
         drop(engine);
+        self.write_list()?;
         if let Some(directory) = self.directory() {
             let path = directory.join(self.segment_name(id));
             fs::remove_dir_all(&path).map_err(|error| failure(&self.name, "dropping a segment", &path, error))?;

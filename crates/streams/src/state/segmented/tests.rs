@@ -244,7 +244,8 @@ fn a_segment_leaves_the_disk_when_it_has_expired() {
     let on_disk = || {
         let mut names: Vec<_> = std::fs::read_dir(folder.path().join("s")).unwrap().collect();
         names.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
-        names.into_iter().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        let segments = names.into_iter().map(|entry| entry.unwrap()).filter(|entry| entry.path().is_dir());
+        segments.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
     };
     let mut store = open().unwrap();
     let put = |store: &mut PersistentSegmentedStore, time| {

@@ -1,0 +1,481 @@
+//! What becomes of a thread's tasks: a machine that is told what has happened and says what is to be done.
+//!
+//! ```text
+//!             Made            Restored            Revoked
+//! (pending) ───────▶ Restoring ───────▶ Running ───────────▶ Suspended
+//!     ▲                  │                 │  ▲                  │
+//!     │    BeginAnew     │                 │  └──── Assigned ────┤
+//!     └──────────────────┴─────────────────┘                     ▼
+//!                                                     closed: assigned to another
+//! ```
+//!
+//! [`on`](Machine::on) takes an [`Event`]; [`next_step`](Machine::next_step) gives the [`Step`]s that follow from it, one
+//! after the other. Most of them are answered by an event before the next one is asked for. The machine knows no client,
+//! no disk and no clock: the thread performs the steps, and a simulation does the same in virtual time.
+//!
+//! The order that matters: what tasks hold back is [flushed](Step::Flush), what they wrote is
+//! [delivered](Step::Deliver), the offsets that led to it are [committed](Step::Commit), and only then do the stores
+//! [keep](Step::Checkpoint) what they cover. A task whose step failed in between takes no part in those that follow.
+//!
+//! Nothing is flushed while the thread may be out of its group: a process that was stopped for longer than its session
+//! would write old values behind those of the tasks' new owner. It waits until the group has answered: either it is still
+//! a member and goes on, or its tasks are lost. (The JVM flushes first and then hears from the commit that it was fenced.)
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use vltava_client::{ClientError, TopicPartition};
+
+use super::trouble::{Cause, Troubles};
+use crate::task::TaskId;
+
+/// How long a thread may be without an assignment until it says so, and how seldom it repeats it.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Where a task is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Its stores are being read from their changelogs.
+    Restoring,
+    Running,
+    /// Its partitions were revoked; it waits to hear whether it stays.
+    Suspended {
+        /// Whether its stores were complete.
+        restored: bool,
+    },
+}
+
+/// What has happened.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Time has passed. `in_session`: the group counts the thread as a member, as far as it can know.
+    Tick { in_session: bool },
+    /// These are the thread's tasks from now on, and no others.
+    Assigned(BTreeMap<TaskId, Vec<TopicPartition>>),
+    /// All partitions are about to be given up.
+    Revoked { in_session: bool },
+    /// The partitions are others' already.
+    Lost,
+    /// The group, or a broker in its name, has said that another thread has the tasks by now.
+    Migrated,
+    /// Another thread has the task's directory.
+    Busy,
+    /// The task could not be made, for a reason that may pass.
+    NotMade(TaskId, ClientError),
+    /// The task is there; its stores are, too, if they are `complete`.
+    Made { task: TaskId, complete: bool },
+    /// Records of changelogs have come for the task's stores.
+    Restoring(TaskId),
+    /// Records of changelogs do not come, for a reason that may pass.
+    NotRestoring(TaskId, ClientError),
+    /// The task's stores have all of their changelogs.
+    Restored(TaskId),
+    /// It is time for pending tasks to be made.
+    MakePending,
+    /// It is time to commit.
+    Commit { in_session: bool },
+    /// What the tasks held back is with the producer, but for that of these tasks: they begin anew.
+    Flushed(BTreeMap<TaskId, ClientError>),
+    /// What was with the producer is acknowledged, but for records of these tasks: they begin anew.
+    Delivered(BTreeMap<TaskId, ClientError>),
+    /// The offsets are committed; those of these tasks are others than before.
+    Committed { advanced: BTreeSet<TaskId> },
+    /// The offsets are not committed: a rebalance goes on, or for a reason that may pass.
+    NotCommitted(Option<ClientError>),
+    /// Records of these tasks could not be sent: their progress since the last commit counts for nothing.
+    BeginAnew(BTreeMap<TaskId, ClientError>),
+    /// Stores of these tasks were found damaged: they begin anew, with the stores restored.
+    Damaged(Vec<TaskId>),
+    /// The thread ends.
+    Close { in_session: bool },
+    /// The thread ends by a failure.
+    GiveUp,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Make the task over its directory. Answered by `Made`, `NotMade` or `Busy`. Until it runs, its partitions are paused.
+    Make(TaskId, Vec<TopicPartition>),
+    /// The task's stores are complete: let it begin to work.
+    Start(TaskId),
+    /// The task was suspended, and goes on with the partitions that it had.
+    Resume(TaskId),
+    /// Forget what the task has read and not processed; it comes again.
+    Suspend(TaskId),
+    /// Write and forward what these tasks hold back in their caches. Answered by `Flushed`.
+    Flush(Vec<TaskId>),
+    /// Wait until all that was written is acknowledged. Answered by `Delivered`.
+    Deliver,
+    /// Commit what these tasks have consumed. Answered by `Committed`, `NotCommitted` or `Migrated`.
+    Commit(Vec<TaskId>),
+    /// Have the stores of these tasks keep what they cover.
+    Checkpoint(Vec<TaskId>),
+    /// Close the task; its stores cover what was committed.
+    Close(TaskId),
+    /// Close the task and leave its stores as of the last commit. If it stays assigned, its partitions are read from there
+    /// again.
+    Abandon { task: TaskId, rewind: bool },
+    /// Leave the group and join again, unless that is under way.
+    Rejoin,
+    /// The task has made no progress for `task.timeout.ms`: end the thread, with the task's last error.
+    Fail { task: TaskId, after: Duration },
+}
+
+/// What follows a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Suspend,
+    Close,
+}
+
+/// A commit on its way.
+#[derive(Debug)]
+struct Commit {
+    tasks: BTreeSet<TaskId>,
+    then: Then,
+}
+
+#[derive(Debug)]
+struct Owned {
+    phase: Phase,
+    partitions: Vec<TopicPartition>,
+}
+
+/// The tasks of one thread.
+#[derive(Debug)]
+pub(super) struct Machine {
+    tasks: BTreeMap<TaskId, Owned>,
+    /// Assigned, and not made yet.
+    pending: BTreeMap<TaskId, Vec<TopicPartition>>,
+    /// Whether there was an assignment since the last revocation.
+    assigned: bool,
+    in_session: bool,
+    commit: Option<Commit>,
+    troubles: Troubles,
+    /// Since when the thread has nothing to do, or may not, and when that was told last.
+    silent: Option<(Instant, Option<Instant>)>,
+    steps: VecDeque<Step>,
+}
+
+impl Machine {
+    /// Without tasks. One that makes no progress for `task_timeout` ends the thread.
+    pub(super) fn new(task_timeout: Duration) -> Self {
+        Machine {
+            tasks: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            assigned: false,
+            in_session: false,
+            commit: None,
+            troubles: Troubles::new(task_timeout),
+            silent: None,
+            steps: VecDeque::new(),
+        }
+    }
+
+    /// Whether assigned tasks are not made yet, and may be tried.
+    pub(super) fn has_pending(&self, now: Instant) -> bool {
+        self.pending.keys().any(|task| self.troubles.may_try(*task, now))
+    }
+
+    /// Whether a commit was not made, and is to be tried again.
+    pub(super) fn owes_commit(&self) -> bool {
+        self.is_held() || self.troubles.any_commits()
+    }
+
+    /// Whether there was an assignment since the last revocation.
+    pub(super) fn is_assigned(&self) -> bool {
+        self.assigned
+    }
+
+    /// Whether all assigned tasks are at work.
+    pub(super) fn all_running(&self) -> bool {
+        self.assigned && self.pending.is_empty() && self.tasks.values().all(|task| task.phase == Phase::Running)
+    }
+
+    /// Whether tasks have to wait until the group has said that they are still the thread's.
+    pub(super) fn is_held(&self) -> bool {
+        self.assigned && !self.in_session && !self.tasks.is_empty()
+    }
+
+    /// The tasks that may process.
+    pub(super) fn working(&self) -> impl Iterator<Item = TaskId> {
+        self.running().filter(|_| self.in_session)
+    }
+
+    fn running(&self) -> impl Iterator<Item = TaskId> {
+        self.tasks.iter().filter(|(_, task)| task.phase == Phase::Running).map(|(id, _)| *id)
+    }
+
+    /// The last error of a task that makes no progress.
+    pub(super) fn error_of(&self, task: TaskId) -> Option<&ClientError> {
+        self.troubles.error_of(task)
+    }
+
+    /// What is to be done next.
+    pub(super) fn next_step(&mut self) -> Option<Step> {
+        self.steps.pop_front()
+    }
+
+    /// A step failed for good: those that would follow are not taken.
+    pub(super) fn stop(&mut self) {
+        self.steps.clear();
+        self.commit = None;
+    }
+
+    /// Takes in what has happened.
+    pub(super) fn on(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Tick { in_session } => self.tick(in_session, now),
+            Event::Assigned(tasks) => self.assign(tasks, now),
+            Event::Revoked { in_session } => {
+                self.assigned = false;
+                self.in_session = in_session;
+                // What was not made by now may be another's next.
+                self.pending.clear();
+                self.begin_commit(Then::Suspend, now);
+            }
+            Event::Lost => self.lose(),
+            Event::Migrated => {
+                self.lose();
+                self.steps.push_back(Step::Rejoin);
+            }
+            Event::Busy => {}
+            Event::NotMade(task, error) => self.trouble(task, Cause::Making, error, now),
+            Event::Made { task, complete } => {
+                let Some(partitions) = self.pending.remove(&task) else { return };
+                self.troubles.end(task, Cause::Making);
+                self.tasks.insert(task, Owned { phase: Phase::Restoring, partitions });
+                if complete {
+                    self.start(task);
+                }
+            }
+            Event::Restoring(task) => self.troubles.end(task, Cause::Making),
+            Event::NotRestoring(task, error) => self.trouble(task, Cause::Making, error, now),
+            Event::Restored(task) => {
+                self.troubles.end(task, Cause::Making);
+                self.start(task);
+            }
+            Event::MakePending => self.make_pending(now),
+            Event::Commit { in_session } => {
+                self.in_session = in_session;
+                self.begin_commit(Then::GoOn, now);
+            }
+            Event::Flushed(anew) => {
+                self.begin_anew(anew, now);
+                self.steps.push_back(Step::Deliver);
+            }
+            Event::Delivered(anew) => {
+                self.begin_anew(anew, now);
+                if let Some(commit) = &self.commit {
+                    self.steps.push_back(Step::Commit(commit.tasks.iter().copied().collect()));
+                }
+            }
+            Event::Committed { advanced } => self.committed(&advanced),
+            Event::NotCommitted(error) => self.not_committed(error, now),
+            Event::BeginAnew(tasks) => self.begin_anew(tasks, now),
+            Event::Damaged(tasks) => {
+                for task in tasks {
+                    self.give_up(task);
+                }
+            }
+            Event::Close { in_session } => {
+                self.in_session = in_session;
+                self.begin_commit(Then::Close, now);
+            }
+            Event::GiveUp => {
+                self.stop();
+                self.lose();
+            }
+        }
+    }
+
+    fn tick(&mut self, in_session: bool, now: Instant) {
+        self.in_session = in_session;
+        if self.assigned && !self.is_held() {
+            self.silent = None;
+            return;
+        }
+        let (since, told) = self.silent.get_or_insert((now, None));
+        let waited = now.duration_since(*since);
+        let first = if self.assigned { Duration::ZERO } else { SILENCE };
+        if waited < first || told.is_some_and(|told| now.duration_since(told) < SILENCE) {
+            return;
+        }
+        *told = Some(now);
+        let waited_s = waited.as_secs();
+        if self.assigned {
+            tracing::warn!(
+                tasks = self.tasks.len(),
+                waited_s,
+                "the group's coordinator has not answered a heartbeat for longer than `session.timeout.ms`, or \
+                 `max.poll.interval.ms` has passed: the tasks wait until it says whether they are still this thread's"
+            );
+        } else {
+            tracing::warn!(
+                waited_s,
+                "the group has assigned nothing yet: it rebalances, or its coordinator does not answer"
+            );
+        }
+    }
+
+    fn assign(&mut self, assigned: BTreeMap<TaskId, Vec<TopicPartition>>, now: Instant) {
+        self.assigned = true;
+        self.in_session = true;
+        self.silent = None;
+        let gone: Vec<TaskId> = self.tasks.keys().filter(|id| !assigned.contains_key(id)).copied().collect();
+        for task in gone {
+            self.close(task);
+        }
+        self.pending.clear();
+        self.troubles.retain(|task| assigned.contains_key(&task));
+        for (task, partitions) in assigned {
+            match self.tasks.get_mut(&task) {
+                Some(Owned { phase: phase @ Phase::Suspended { restored: true }, partitions: had })
+                    if *had == partitions =>
+                {
+                    *phase = Phase::Running;
+                    self.steps.push_back(Step::Resume(task));
+                    continue;
+                }
+                // It was still restoring when it was suspended, or its topics have more partitions than before.
+                Some(_) => self.close(task),
+                None => {}
+            }
+            self.pending.insert(task, partitions);
+        }
+        self.make_pending(now);
+    }
+
+    fn make_pending(&mut self, now: Instant) {
+        for (task, partitions) in &self.pending {
+            if self.troubles.may_try(*task, now) {
+                self.steps.push_back(Step::Make(*task, partitions.clone()));
+            }
+        }
+    }
+
+    fn start(&mut self, task: TaskId) {
+        let Some(owned) = self.tasks.get_mut(&task).filter(|owned| owned.phase == Phase::Restoring) else { return };
+        owned.phase = Phase::Running;
+        self.steps.push_back(Step::Start(task));
+    }
+
+    fn close(&mut self, task: TaskId) {
+        if self.tasks.remove(&task).is_some() {
+            self.steps.push_back(Step::Close(task));
+        }
+    }
+
+    /// Whatever the tasks have done since their last commit counts for nothing, and they are not the thread's any more.
+    fn lose(&mut self) {
+        self.assigned = false;
+        self.in_session = false;
+        self.commit = None;
+        self.pending.clear();
+        self.abandon_all();
+    }
+
+    fn abandon_all(&mut self) {
+        let abandon = |(task, _)| Step::Abandon { task, rewind: false };
+        self.steps.extend(std::mem::take(&mut self.tasks).into_iter().map(abandon));
+    }
+
+    fn begin_commit(&mut self, then: Then, now: Instant) {
+        if then == Then::GoOn && (!self.in_session || !self.troubles.may_commit(now)) {
+            return;
+        }
+        let tasks: BTreeSet<TaskId> = self.running().collect();
+        self.commit = Some(Commit { tasks, then });
+        match &self.commit {
+            Some(commit) if self.in_session && !commit.tasks.is_empty() => {
+                self.steps.push_back(Step::Flush(commit.tasks.iter().copied().collect()));
+            }
+            Some(commit) if commit.tasks.is_empty() => self.committed(&BTreeSet::new()),
+            _ => self.not_committed(None, now),
+        }
+    }
+
+    fn committed(&mut self, advanced: &BTreeSet<TaskId>) {
+        let Some(Commit { tasks, then }) = self.commit.take() else { return };
+        for task in &tasks {
+            self.troubles.end(*task, Cause::Committing);
+        }
+        for task in advanced {
+            self.troubles.end(*task, Cause::Sending);
+        }
+        if !tasks.is_empty() {
+            self.steps.push_back(Step::Checkpoint(tasks.into_iter().collect()));
+        }
+        match then {
+            Then::GoOn => {}
+            Then::Suspend => self.suspend(),
+            Then::Close => self.steps.extend(std::mem::take(&mut self.tasks).into_keys().map(Step::Close)),
+        }
+    }
+
+    fn not_committed(&mut self, error: Option<ClientError>, now: Instant) {
+        let Some(Commit { tasks, then }) = self.commit.take() else { return };
+        if let Some(error) = error {
+            for task in &tasks {
+                self.trouble(*task, Cause::Committing, error.clone(), now);
+            }
+        }
+        match then {
+            Then::GoOn => {}
+            Then::Suspend => {
+                // They would go on behind what they have done, while their partitions are read from the last commit.
+                for task in tasks {
+                    self.tasks.remove(&task);
+                    self.steps.push_back(Step::Abandon { task, rewind: false });
+                }
+                self.suspend();
+            }
+            Then::Close => self.abandon_all(),
+        }
+    }
+
+    fn suspend(&mut self) {
+        for (task, owned) in &mut self.tasks {
+            let restored = matches!(owned.phase, Phase::Running | Phase::Suspended { restored: true });
+            owned.phase = Phase::Suspended { restored };
+            self.steps.push_back(Step::Suspend(*task));
+        }
+    }
+
+    fn begin_anew(&mut self, tasks: BTreeMap<TaskId, ClientError>, now: Instant) {
+        for (task, error) in tasks {
+            if self.give_up(task) {
+                self.trouble(task, Cause::Sending, error, now);
+            }
+        }
+    }
+
+    /// The task's progress since the last commit counts for nothing; it is made again if it stays. Whether there is one.
+    fn give_up(&mut self, task: TaskId) -> bool {
+        let Some(owned) = self.tasks.remove(&task) else { return false };
+        if let Some(commit) = &mut self.commit {
+            commit.tasks.remove(&task);
+        }
+        self.steps.push_back(Step::Abandon { task, rewind: self.assigned });
+        // While partitions are taken away, those that come back are read from what is committed.
+        if self.assigned {
+            self.pending.insert(task, owned.partitions);
+        }
+        true
+    }
+
+    fn trouble(&mut self, task: TaskId, cause: Cause, error: ClientError, now: Instant) {
+        if let Some(after) = self.troubles.begin(task, cause, error, now) {
+            self.steps.push_back(Step::Fail { task, after });
+        }
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

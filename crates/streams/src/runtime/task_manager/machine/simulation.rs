@@ -1,0 +1,744 @@
+//! Several instances with two threads each, their group and its topics, in virtual time: members that are stopped for
+//! longer than their session, that do not poll, that crash; commits that time out or come too late, records that cannot be
+//! sent, producers that are fenced, tasks that cannot be made, restorations that fail.
+//!
+//! Checked at every step: a task is active in one place at most, nobody flushes who is not a member, nothing is committed
+//! that was not flushed and acknowledged, no store keeps more than was committed, no record is committed unprocessed, and
+//! a task that goes on neither skips nor repeats. In the end every task has run again and everything is committed.
+//!
+//! `MACHINE_SEED=n cargo test -p vltava-streams --lib machine::simulation` replays one seed. `cargo xtask soak` runs
+//! thousands of others (`MACHINE_SEEDS`, from `MACHINE_FIRST` on): a hundred thousand rebalances in some 2,200.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use vltava_client::{ClientError, TopicPartition};
+
+use super::{Event, Machine, Step};
+use crate::{
+    runtime::assignor::{Preferences, assign_tasks},
+    task::TaskId,
+};
+
+const INSTANCES: usize = 3;
+const THREADS: usize = 2;
+const PARTITIONS: i32 = 3;
+/// In ms, as all times here.
+const SESSION: u64 = 10_000;
+const MAX_POLL: u64 = 30_000;
+const TASK_TIMEOUT: u64 = 60_000;
+
+/// Splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+fn partition_of(task: TaskId) -> TopicPartition {
+    TopicPartition::new(format!("in-{}", task.subtopology), task.partition)
+}
+
+fn timed_out() -> ClientError {
+    ClientError::Timeout { what: "something".into(), after: Duration::from_secs(1) }
+}
+
+// ---- the brokers ----------------------------------------------------------------------------------
+
+#[derive(Default)]
+struct Member {
+    heard: u64,
+    /// Whether it has joined the rebalance that goes on.
+    joined: bool,
+    preferences: Preferences,
+    assignment: BTreeSet<TaskId>,
+}
+
+#[derive(Default)]
+struct Group {
+    generation: u64,
+    /// Until when members may join.
+    rebalance: Option<u64>,
+    members: BTreeMap<u64, Member>,
+    rebalances: u64,
+}
+
+impl Group {
+    fn begin_rebalance(&mut self, now: u64) {
+        if self.rebalance.is_none() {
+            self.rebalance = Some(now + MAX_POLL);
+            self.members.values_mut().for_each(|member| member.joined = false);
+        }
+    }
+
+    fn remove(&mut self, member: u64, now: u64) {
+        if self.members.remove(&member).is_some() {
+            self.begin_rebalance(now);
+        }
+    }
+
+    /// Lets time pass: sessions end, a rebalance completes.
+    fn look(&mut self, now: u64, tasks: &BTreeSet<TaskId>) {
+        let gone: Vec<u64> = self.members.iter().filter(|(_, m)| now >= m.heard + SESSION).map(|(id, _)| *id).collect();
+        gone.into_iter().for_each(|member| self.remove(member, now));
+        let Some(deadline) = self.rebalance else { return };
+        if now < deadline && self.members.values().any(|member| !member.joined) {
+            return;
+        }
+        self.members.retain(|_, member| member.joined);
+        self.rebalance = None;
+        self.generation += 1;
+        self.rebalances += 1;
+        let preferences =
+            self.members.iter().map(|(id, member)| (id.to_string(), member.preferences.clone())).collect();
+        let dealt = assign_tasks(tasks, &preferences);
+        for (id, member) in &mut self.members {
+            member.assignment = dealt.get(&id.to_string()).cloned().unwrap_or_default();
+        }
+    }
+}
+
+/// A source partition, what became of its records, and the changelog of the store that counts them.
+#[derive(Default)]
+struct Log {
+    end: i64,
+    committed: i64,
+    /// Records whose results are acknowledged.
+    delivered: BTreeSet<i64>,
+    /// The offset up to which the changelog has what the store took.
+    changelog: i64,
+}
+
+// ---- an instance ----------------------------------------------------------------------------------
+
+/// A task on a thread.
+struct Local {
+    started: bool,
+    /// The record that comes next out of the consumer.
+    fetch: i64,
+    /// The record after the last one that was processed.
+    processed: i64,
+    flushed: i64,
+    delivered: i64,
+    committed: i64,
+    /// Attempts to read the changelog until it is complete.
+    restoring: u64,
+}
+
+struct Thread {
+    machine: Machine,
+    tasks: BTreeMap<TaskId, Local>,
+    member: Option<u64>,
+    generation: u64,
+    confirmed: u64,
+    beat_sent: Option<u64>,
+    polled: u64,
+    /// What a heartbeat has told: out of the group.
+    out: bool,
+    /// What a heartbeat has told: a rebalance goes on.
+    told: bool,
+    joined: bool,
+    rejoin: bool,
+    stopped_until: u64,
+    failed: bool,
+}
+
+impl Thread {
+    fn new(now: u64) -> Self {
+        Thread {
+            machine: Machine::new(Duration::from_millis(TASK_TIMEOUT)),
+            tasks: BTreeMap::new(),
+            member: None,
+            generation: 0,
+            confirmed: now,
+            beat_sent: None,
+            polled: now,
+            out: false,
+            told: false,
+            joined: false,
+            rejoin: false,
+            stopped_until: now,
+            failed: false,
+        }
+    }
+
+    fn in_session(&self, now: u64) -> bool {
+        let stable = self.member.is_some() && !self.out && self.generation > 0 && !self.joined;
+        stable && now < self.confirmed + SESSION && now < self.polled + MAX_POLL
+    }
+}
+
+struct Instance {
+    threads: Vec<Thread>,
+    /// Which thread has which directory open.
+    open: BTreeMap<TaskId, usize>,
+    /// What the stores on disk cover.
+    kept: BTreeMap<TaskId, i64>,
+}
+
+impl Instance {
+    fn new(now: u64) -> Self {
+        let threads = (0..THREADS).map(|_| Thread::new(now)).collect();
+        Instance { threads, open: BTreeMap::new(), kept: BTreeMap::new() }
+    }
+
+    fn preferences(&self, thread: usize) -> Preferences {
+        Preferences {
+            running: self.threads[thread].tasks.keys().copied().collect(),
+            on_disk: self.kept.keys().copied().collect(),
+            host: None,
+        }
+    }
+}
+
+// ---- the world ------------------------------------------------------------------------------------
+
+struct World {
+    random: Random,
+    zero: Instant,
+    now: u64,
+    faults: bool,
+    next_member: u64,
+    tasks: BTreeSet<TaskId>,
+    logs: BTreeMap<TaskId, Log>,
+    group: Group,
+    instances: Vec<Instance>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let tasks: BTreeSet<TaskId> = (0..2u32)
+            .flat_map(|subtopology| (0..PARTITIONS).map(move |partition| TaskId { subtopology, partition }))
+            .collect();
+        World {
+            random: Random(seed),
+            zero: Instant::now(),
+            now: 1,
+            faults: true,
+            next_member: 0,
+            logs: tasks.iter().map(|task| (*task, Log::default())).collect(),
+            tasks,
+            group: Group::default(),
+            instances: (0..INSTANCES).map(|_| Instance::new(1)).collect(),
+        }
+    }
+
+    fn fault(&mut self, chances: u64) -> bool {
+        self.faults && self.random.one_in(chances)
+    }
+
+    fn thread(&mut self, at: (usize, usize)) -> &mut Thread {
+        &mut self.instances[at.0].threads[at.1]
+    }
+
+    fn in_session(&self, at: (usize, usize)) -> bool {
+        self.instances[at.0].threads[at.1].in_session(self.now)
+    }
+
+    fn on(&mut self, at: (usize, usize), event: Event) {
+        let now = self.zero + Duration::from_millis(self.now);
+        self.thread(at).machine.on(event, now);
+        while let Some(step) = self.thread(at).machine.next_step() {
+            if let Some(event) = self.perform(at, step) {
+                self.thread(at).machine.on(event, now);
+            }
+            self.check();
+        }
+    }
+
+    /// At most one member of the group works on a task, and one thread of an instance has its directory.
+    fn check(&self) {
+        let mut active = BTreeSet::new();
+        for instance in &self.instances {
+            for (number, thread) in instance.threads.iter().enumerate() {
+                for task in thread.tasks.keys() {
+                    assert_eq!(instance.open.get(task), Some(&number), "{task} is open in two threads");
+                }
+                let is_member = thread.member.is_some_and(|member| self.group.members.contains_key(&member));
+                for task in thread.machine.working().filter(|_| is_member && thread.in_session(self.now)) {
+                    assert!(active.insert(task), "{task} is active twice");
+                }
+            }
+        }
+    }
+
+    /// The member behind a thread is one, and the task is its own.
+    fn assert_owner(&self, at: (usize, usize), task: TaskId, what: &str) {
+        let member = self.instances[at.0].threads[at.1].member.and_then(|member| self.group.members.get(&member));
+        let member = member.unwrap_or_else(|| panic!("{what} {task} by a thread that is no member any more"));
+        assert!(member.assignment.contains(&task), "{what} {task}, which is another's");
+    }
+
+    // ---- steps ----
+
+    fn perform(&mut self, at: (usize, usize), step: Step) -> Option<Event> {
+        match step {
+            Step::Make(task, partitions) => {
+                assert_eq!(partitions, [partition_of(task)]);
+                return Some(self.make(at, task));
+            }
+            Step::Start(task) => {
+                let changelog = self.logs[&task].changelog;
+                let local = self.thread(at).tasks.get_mut(&task).expect("a task that is started was made");
+                assert!(local.restoring == 0 && !local.started, "{task} is started before it is restored");
+                local.started = true;
+                // The store covers all of its changelog.
+                self.instances[at.0].kept.insert(task, changelog);
+            }
+            Step::Resume(task) => {
+                let local = &self.thread(at).tasks[&task];
+                assert!(local.started, "{task} is resumed that never began");
+                assert_eq!(local.fetch, local.processed, "{task} would skip or repeat records");
+            }
+            Step::Suspend(task) => assert!(self.thread(at).tasks.contains_key(&task), "{task} is suspended twice"),
+            Step::Flush(tasks) => return Some(self.flush(at, tasks)),
+            Step::Deliver => return Some(self.deliver(at)),
+            Step::Commit(tasks) => return Some(self.commit(at, &tasks)),
+            Step::Checkpoint(tasks) => {
+                for task in tasks {
+                    let committed = self.logs[&task].committed;
+                    let local = &self.instances[at.0].threads[at.1].tasks[&task];
+                    assert!(local.processed <= committed, "the store of {task} keeps what is not committed");
+                    let kept = local.delivered.max(local.committed);
+                    self.instances[at.0].kept.insert(task, kept);
+                }
+            }
+            Step::Close(task) => {
+                let local = self.let_go(at, task);
+                if local.started {
+                    assert_eq!(
+                        local.processed, local.committed,
+                        "{task} is closed with progress that is not committed"
+                    );
+                }
+            }
+            Step::Abandon { task, .. } => drop(self.let_go(at, task)),
+            Step::Rejoin => self.thread(at).rejoin = true,
+            Step::Fail { task, .. } => {
+                assert!(self.thread(at).machine.error_of(task).is_some());
+                self.thread(at).failed = true;
+            }
+        }
+        None
+    }
+
+    fn let_go(&mut self, at: (usize, usize), task: TaskId) -> Local {
+        let local = self.thread(at).tasks.remove(&task).expect("a task that is given up was made");
+        assert_eq!(self.instances[at.0].open.remove(&task), Some(at.1));
+        local
+    }
+
+    fn make(&mut self, at: (usize, usize), task: TaskId) -> Event {
+        assert!(!self.thread(at).tasks.contains_key(&task), "{task} is made twice");
+        assert!(self.thread(at).machine.is_assigned(), "{task} is made that is not assigned");
+        if self.instances[at.0].open.contains_key(&task) {
+            return Event::Busy;
+        }
+        if self.fault(12) {
+            return Event::NotMade(task, timed_out());
+        }
+        let Log { committed, changelog, .. } = self.logs[&task];
+        let kept = self.instances[at.0].kept.get(&task).copied().unwrap_or(0);
+        assert!(kept <= changelog, "the store of {task} has what its changelog has not");
+        let restoring = if kept < changelog { 1 + self.random.below(3) } else { 0 };
+        self.instances[at.0].open.insert(task, at.1);
+        let (fetch, processed) = (committed, committed);
+        let (flushed, delivered) = (committed, committed);
+        let local = Local { started: false, fetch, processed, flushed, delivered, committed, restoring };
+        self.thread(at).tasks.insert(task, local);
+        Event::Made { task, complete: restoring == 0 }
+    }
+
+    fn flush(&mut self, at: (usize, usize), tasks: Vec<TaskId>) -> Event {
+        let mut failed = BTreeMap::new();
+        for task in tasks {
+            self.assert_owner(at, task, "flushing");
+            if self.fault(60) {
+                failed.insert(task, timed_out());
+                continue;
+            }
+            let local = self.thread(at).tasks.get_mut(&task).expect("a task that is flushed was made");
+            assert!(local.started, "{task} is flushed that never began");
+            local.flushed = local.processed;
+        }
+        Event::Flushed(failed)
+    }
+
+    fn deliver(&mut self, at: (usize, usize)) -> Event {
+        if self.fault(80) {
+            return Event::Migrated;
+        }
+        let tasks: Vec<TaskId> = self.thread(at).tasks.keys().copied().collect();
+        let mut failed = BTreeMap::new();
+        for task in tasks {
+            let fails = self.fault(60);
+            let local = self.thread(at).tasks.get_mut(&task).expect("a task of this thread");
+            let (from, mut to) = (local.delivered, local.flushed);
+            if fails {
+                // Some of it has arrived.
+                to = from + (to - from) / 2;
+                failed.insert(task, timed_out());
+            } else {
+                local.delivered = to;
+            }
+            let log = self.logs.get_mut(&task).expect("a task of the topology");
+            log.delivered.extend(from..to);
+            log.changelog = log.changelog.max(to);
+        }
+        Event::Delivered(failed)
+    }
+
+    fn commit(&mut self, at: (usize, usize), tasks: &[TaskId]) -> Event {
+        let now = self.now;
+        let thread = &self.instances[at.0].threads[at.1];
+        let offsets: Vec<(TaskId, i64)> = tasks
+            .iter()
+            .map(|task| (*task, &thread.tasks[task]))
+            .inspect(|(task, local)| {
+                assert_eq!(local.delivered, local.processed, "{task} commits what was not acknowledged");
+            })
+            .filter(|(_, local)| local.processed != local.committed)
+            .map(|(task, local)| (task, local.processed))
+            .collect();
+        let advanced: BTreeSet<TaskId> = offsets.iter().map(|(task, _)| *task).collect();
+        if offsets.is_empty() {
+            return Event::Committed { advanced };
+        }
+        // Slow brokers: the session may end meanwhile.
+        if self.fault(30) {
+            self.now += self.random.below(SESSION * 2);
+            let tasks = self.tasks.clone();
+            self.group.look(self.now, &tasks);
+        }
+        let thread = &self.instances[at.0].threads[at.1];
+        let is_member = thread.member.is_some_and(|member| self.group.members.contains_key(&member));
+        if !is_member || thread.generation != self.group.generation {
+            self.thread(at).out |= !is_member;
+            return Event::Migrated;
+        }
+        if self.now == now && self.fault(20) {
+            return Event::NotCommitted(None);
+        }
+        let lost_answer = self.fault(20);
+        let arrived = !lost_answer || self.random.one_in(2);
+        if arrived {
+            for (task, offset) in offsets {
+                let log = self.logs.get_mut(&task).expect("a task of the topology");
+                assert!(offset >= log.committed, "the offset of {task} goes back");
+                assert!((log.committed..offset).all(|at| log.delivered.contains(&at)), "{task} skips records");
+                log.committed = offset;
+                if !lost_answer {
+                    self.thread(at).tasks.get_mut(&task).expect("a task of this thread").committed = offset;
+                }
+            }
+        }
+        if lost_answer { Event::NotCommitted(Some(timed_out())) } else { Event::Committed { advanced } }
+    }
+
+    // ---- what a thread does ----
+
+    /// The background of a thread's consumer: a heartbeat goes out, or its answer comes.
+    fn heartbeat(&mut self, at: (usize, usize)) {
+        let now = self.now;
+        let thread = &mut self.instances[at.0].threads[at.1];
+        let Some(member) = thread.member.filter(|_| thread.stopped_until <= now && !thread.out) else { return };
+        if now >= thread.polled + MAX_POLL {
+            thread.out = true;
+            return self.group.remove(member, now);
+        }
+        let Some(sent) = thread.beat_sent.take() else {
+            thread.beat_sent = Some(now);
+            if let Some(member) = self.group.members.get_mut(&member) {
+                member.heard = now;
+            }
+            return;
+        };
+        if self.group.members.contains_key(&member) {
+            thread.confirmed = sent;
+            thread.told |= self.group.rebalance.is_some();
+        } else {
+            thread.out = true;
+        }
+    }
+
+    /// What `poll` does for the group.
+    fn poll(&mut self, at: (usize, usize)) {
+        let now = self.now;
+        self.thread(at).polled = now;
+        if self.thread(at).out {
+            self.on(at, Event::Lost);
+            let thread = self.thread(at);
+            (thread.member, thread.out, thread.joined, thread.told) = (None, false, false, false);
+            (thread.generation, thread.beat_sent) = (0, None);
+        }
+        if self.thread(at).joined {
+            return self.take_assignment(at);
+        }
+        let joins = self.thread(at).member.is_none() || self.thread(at).told;
+        if !joins {
+            return;
+        }
+        if self.thread(at).member.is_some() {
+            let in_session = self.in_session(at);
+            self.on(at, Event::Revoked { in_session });
+        }
+        let preferences = self.instances[at.0].preferences(at.1);
+        let known = self.thread(at).member.filter(|member| self.group.members.contains_key(member));
+        if self.thread(at).member.is_some() && known.is_none() {
+            self.thread(at).out = true;
+            return;
+        }
+        let member = known.unwrap_or_else(|| {
+            self.next_member += 1;
+            self.next_member
+        });
+        self.group.begin_rebalance(self.now);
+        let entry = self.group.members.entry(member).or_default();
+        (entry.heard, entry.joined, entry.preferences) = (self.now, true, preferences);
+        let now = self.now;
+        let thread = self.thread(at);
+        (thread.member, thread.joined, thread.told, thread.confirmed) = (Some(member), true, false, now);
+    }
+
+    fn take_assignment(&mut self, at: (usize, usize)) {
+        let Some(id) = self.thread(at).member else { return };
+        let Some(member) = self.group.members.get_mut(&id) else {
+            self.thread(at).out = true;
+            return;
+        };
+        // A join that waits counts as a sign of life.
+        member.heard = self.now;
+        if self.group.rebalance.is_some() {
+            return;
+        }
+        let assigned: BTreeSet<TaskId> = member.assignment.clone();
+        let (now, generation) = (self.now, self.group.generation);
+        let thread = self.thread(at);
+        (thread.joined, thread.rejoin, thread.generation, thread.confirmed) = (false, false, generation, now);
+        let committed: Vec<(TaskId, i64)> = assigned.iter().map(|task| (*task, self.logs[task].committed)).collect();
+        for (task, offset) in committed {
+            if let Some(local) = self.thread(at).tasks.get_mut(&task) {
+                local.fetch = offset;
+            }
+        }
+        let partitions = assigned.into_iter().map(|task| (task, vec![partition_of(task)])).collect();
+        self.on(at, Event::Assigned(partitions));
+    }
+
+    /// One turn of a thread.
+    fn turn(&mut self, at: (usize, usize)) {
+        if self.thread(at).stopped_until > self.now {
+            return;
+        }
+        self.poll(at);
+        self.on(at, Event::MakePending);
+        self.restore(at);
+        let in_session = self.in_session(at);
+        self.on(at, Event::Tick { in_session });
+        self.process(at);
+        if self.fault(50) {
+            let thread = &self.instances[at.0].threads[at.1];
+            let failed = thread.machine.working().take(1).map(|task| (task, timed_out())).collect();
+            self.on(at, Event::BeginAnew(failed));
+        }
+        if self.fault(50) {
+            let damaged = self.instances[at.0].threads[at.1].machine.working().take(1).collect();
+            self.on(at, Event::Damaged(damaged));
+        }
+        if self.random.one_in(3) {
+            let in_session = self.in_session(at);
+            self.on(at, Event::Commit { in_session });
+        }
+        if self.thread(at).failed {
+            return self.end(at, false);
+        }
+        if std::mem::take(&mut self.thread(at).rejoin) {
+            let member = self.thread(at).member.take();
+            let in_session = self.in_session(at);
+            self.on(at, Event::Revoked { in_session });
+            let now = self.now;
+            member.into_iter().for_each(|member| self.group.remove(member, now));
+            let thread = self.thread(at);
+            (thread.out, thread.joined, thread.told, thread.generation) = (false, false, false, 0);
+            thread.beat_sent = None;
+        }
+        let thread = self.thread(at);
+        let is_stable = thread.member.is_some() && thread.generation > 0 && !thread.joined && !thread.out;
+        assert!(thread.machine.is_assigned() || !is_stable, "a member without tasks that does not join again");
+    }
+
+    fn restore(&mut self, at: (usize, usize)) {
+        let tasks: Vec<TaskId> = self.thread(at).tasks.keys().copied().collect();
+        for task in tasks {
+            if self.thread(at).tasks[&task].restoring == 0 {
+                continue;
+            }
+            if self.fault(6) {
+                self.on(at, Event::NotRestoring(task, timed_out()));
+                continue;
+            }
+            let local = self.thread(at).tasks.get_mut(&task).expect("a task of this thread");
+            local.restoring -= 1;
+            let complete = local.restoring == 0;
+            self.on(at, Event::Restoring(task));
+            if complete {
+                self.on(at, Event::Restored(task));
+            }
+        }
+    }
+
+    fn process(&mut self, at: (usize, usize)) {
+        let working: Vec<TaskId> = self.thread(at).machine.working().collect();
+        for task in working {
+            self.assert_owner(at, task, "processing");
+            let (end, count) = (self.logs[&task].end, self.random.below(4) as i64);
+            let local = self.thread(at).tasks.get_mut(&task).expect("a task that works was made");
+            assert!(local.started, "{task} works that never began");
+            for _ in 0..count.min(end - local.fetch) {
+                assert_eq!(local.fetch, local.processed, "{task} skips or repeats records");
+                local.fetch += 1;
+                local.processed += 1;
+            }
+        }
+    }
+
+    /// A thread ends and another one takes its place.
+    fn end(&mut self, at: (usize, usize), clean: bool) {
+        let in_session = self.in_session(at);
+        if clean {
+            self.on(at, Event::Close { in_session });
+        }
+        self.on(at, Event::GiveUp);
+        assert!(self.thread(at).tasks.is_empty(), "tasks are left behind");
+        let now = self.now;
+        if let Some(member) = self.thread(at).member.take() {
+            self.group.remove(member, now);
+        }
+        *self.thread(at) = Thread::new(now);
+    }
+
+    // ---- what happens ----
+
+    fn any_thread(&mut self) -> (usize, usize) {
+        let [instance, thread] = [INSTANCES, THREADS].map(|count| self.random.below(count as u64) as usize);
+        (instance, thread)
+    }
+
+    fn act(&mut self) {
+        let at = self.any_thread();
+        match self.random.below(100) {
+            0..=54 => self.turn(at),
+            55..=79 => self.heartbeat(at),
+            80..=92 => {
+                self.now += self.random.below(1500);
+                let tasks = self.tasks.clone();
+                self.group.look(self.now, &tasks);
+            }
+            93..=95 => {
+                let task = *self.tasks.iter().nth(self.random.below(self.tasks.len() as u64) as usize).expect("tasks");
+                self.logs.get_mut(&task).expect("a log").end += self.random.below(9) as i64;
+            }
+            // A whole process is stopped, or one thread is busy.
+            96 if self.fault(2) => {
+                let until = self.now + self.random.below(SESSION * 3);
+                self.instances[at.0].threads.iter_mut().for_each(|thread| thread.stopped_until = until);
+            }
+            97 if self.fault(2) => self.thread(at).polled -= MAX_POLL.min(self.instances[at.0].threads[at.1].polled),
+            98 if self.fault(6) => self.end(at, true),
+            // The process is killed: what its stores have kept stays.
+            99 if self.fault(10) => {
+                let kept = std::mem::take(&mut self.instances[at.0].kept);
+                self.instances[at.0] = Instance { kept, ..Instance::new(self.now) };
+            }
+            _ => {}
+        }
+    }
+
+    /// Without faults: whatever has happened, everything is worked off; and again after each thread had a task that begins
+    /// anew, which no rebalance comes to help, and after each was fenced.
+    fn settle(&mut self) {
+        self.faults = false;
+        self.work_off();
+        for is_fenced in [false, true] {
+            for at in Self::threads() {
+                let task = self.instances[at.0].threads[at.1].machine.working().next();
+                let anew = task.into_iter().map(|task| (task, timed_out())).collect();
+                self.on(at, if is_fenced { Event::Migrated } else { Event::BeginAnew(anew) });
+            }
+            self.logs.values_mut().for_each(|log| log.end += 3);
+            self.work_off();
+        }
+    }
+
+    fn threads() -> impl Iterator<Item = (usize, usize)> {
+        (0..INSTANCES).flat_map(|instance| (0..THREADS).map(move |thread| (instance, thread)))
+    }
+
+    fn work_off(&mut self) {
+        for _ in 0..20_000 {
+            for at in Self::threads() {
+                self.heartbeat(at);
+                self.heartbeat(at);
+                self.turn(at);
+            }
+            self.now += 500;
+            let tasks = self.tasks.clone();
+            self.group.look(self.now, &tasks);
+            let all_running = self.instances.iter().flat_map(|i| &i.threads).all(|t| t.machine.all_running());
+            if all_running && self.logs.values().all(|log| log.committed == log.end) {
+                return;
+            }
+        }
+        let left: Vec<_> = self.logs.iter().filter(|(_, log)| log.committed < log.end).map(|(task, _)| task).collect();
+        panic!("not worked off: {left:?}");
+    }
+}
+
+fn run(seed: u64) -> u64 {
+    let mut world = World::new(seed);
+    for _ in 0..2500 {
+        world.act();
+        world.check();
+    }
+    world.settle();
+    world.group.rebalances
+}
+
+#[test]
+fn no_record_is_lost_and_no_task_is_in_two_places_whatever_happens() {
+    let number = |key: &str| std::env::var(key).ok().and_then(|n| n.parse::<u64>().ok());
+    if let Some(seed) = number("MACHINE_SEED") {
+        run(seed);
+        return;
+    }
+    let mut rebalances = 0;
+    let first = number("MACHINE_FIRST").unwrap_or(0);
+    for seed in first..first + number("MACHINE_SEEDS").unwrap_or(300) {
+        match std::panic::catch_unwind(|| run(seed)) {
+            Ok(some) => rebalances += some,
+            Err(why) => {
+                let why = crate::task::panicked(&*why);
+                panic!(
+                    "seed {seed}: {why}\nMACHINE_SEED={seed} cargo test -p vltava-streams --lib machine::simulation"
+                );
+            }
+        }
+    }
+    assert!(rebalances > 300, "only {rebalances} rebalances");
+}

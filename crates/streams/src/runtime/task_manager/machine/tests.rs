@@ -1,0 +1,335 @@
+//! The machine by table: what has happened, and the steps that follow.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use vltava_client::{ClientError, TopicPartition};
+
+use super::{Event, Machine, Step};
+use crate::task::TaskId;
+
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+fn task(partition: i32) -> TaskId {
+    TaskId { subtopology: 0, partition }
+}
+
+fn assignment(partitions: &[i32]) -> BTreeMap<TaskId, Vec<TopicPartition>> {
+    partitions.iter().map(|p| (task(*p), vec![TopicPartition::new("in", *p)])).collect()
+}
+
+fn make(partition: i32) -> Step {
+    Step::Make(task(partition), vec![TopicPartition::new("in", partition)])
+}
+
+fn timed_out() -> ClientError {
+    ClientError::Timeout { what: "something".into(), after: Duration::from_secs(1) }
+}
+
+fn error(tasks: &[i32]) -> BTreeMap<TaskId, ClientError> {
+    tasks.iter().map(|p| (task(*p), timed_out())).collect()
+}
+
+struct Bench {
+    machine: Machine,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Bench { machine: Machine::new(TIMEOUT), now: Instant::now() }
+    }
+
+    /// With tasks that run.
+    fn running(partitions: &[i32]) -> Self {
+        let mut bench = Self::new();
+        bench.on(Event::Assigned(assignment(partitions)));
+        for partition in partitions {
+            bench.on(Event::Made { task: task(*partition), complete: true });
+        }
+        assert!(bench.machine.all_running());
+        bench
+    }
+
+    /// The steps that follow from an event, none of them answered.
+    fn on(&mut self, event: Event) -> Vec<Step> {
+        self.machine.on(event, self.now);
+        std::iter::from_fn(|| self.machine.next_step()).collect()
+    }
+
+    fn committed(&mut self, tasks: &[i32]) -> Vec<Step> {
+        self.on(Event::Committed { advanced: tasks.iter().map(|p| task(*p)).collect() })
+    }
+
+    fn working(&self) -> Vec<TaskId> {
+        self.machine.working().collect()
+    }
+
+    fn tasks(&self) -> Vec<TaskId> {
+        self.machine.tasks.keys().copied().collect()
+    }
+}
+
+fn abandoned(partition: i32) -> Step {
+    Step::Abandon { task: task(partition), rewind: false }
+}
+
+fn begun_anew(partition: i32) -> Step {
+    Step::Abandon { task: task(partition), rewind: true }
+}
+
+#[test]
+fn a_task_is_made_restored_and_started() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.on(Event::Assigned(assignment(&[0, 1]))), [make(0), make(1)]);
+    assert_eq!(bench.on(Event::Made { task: task(0), complete: true }), [Step::Start(task(0))]);
+    assert_eq!(bench.on(Event::Made { task: task(1), complete: false }), []);
+    assert!(!bench.machine.all_running());
+    assert_eq!(bench.working(), [task(0)]);
+    assert_eq!(bench.on(Event::Restored(task(1))), [Step::Start(task(1))]);
+    assert!(bench.machine.all_running());
+}
+
+#[test]
+fn a_directory_of_another_thread_is_waited_for() {
+    let mut bench = Bench::new();
+    bench.on(Event::Assigned(assignment(&[0])));
+    assert_eq!(bench.on(Event::Busy), []);
+    assert!(bench.machine.has_pending(bench.now));
+    assert_eq!(bench.on(Event::MakePending), [make(0)]);
+}
+
+#[test]
+fn a_task_that_was_not_made_before_its_partitions_were_revoked_is_not_made_after_that() {
+    let mut bench = Bench::new();
+    bench.on(Event::Assigned(assignment(&[0])));
+    bench.on(Event::Busy);
+    bench.on(Event::Revoked { in_session: true });
+    assert_eq!(bench.on(Event::MakePending), []);
+}
+
+#[test]
+fn a_commit_is_flushed_delivered_committed_and_kept_in_this_order() {
+    let mut bench = Bench::running(&[0, 1]);
+    let both = vec![task(0), task(1)];
+    assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(both.clone())]);
+    assert_eq!(bench.on(Event::Flushed(BTreeMap::new())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(both.clone())]);
+    assert_eq!(bench.committed(&[0, 1]), [Step::Checkpoint(both)]);
+    assert!(!bench.machine.owes_commit());
+}
+
+#[test]
+fn a_task_that_begins_anew_in_the_midst_of_a_commit_has_no_part_in_it() {
+    let mut bench = Bench::running(&[0, 1, 2]);
+    bench.on(Event::Commit { in_session: true });
+    assert_eq!(bench.on(Event::Flushed(error(&[0]))), [begun_anew(0), Step::Deliver]);
+    assert_eq!(bench.on(Event::Delivered(error(&[2]))), [begun_anew(2), Step::Commit(vec![task(1)])]);
+    assert_eq!(bench.committed(&[1]), [Step::Checkpoint(vec![task(1)])]);
+    assert_eq!(bench.working(), [task(1)]);
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.on(Event::MakePending), [make(0), make(2)]);
+}
+
+#[test]
+fn revoked_tasks_are_committed_and_suspended_and_those_that_stay_go_on() {
+    let mut bench = Bench::running(&[0, 1]);
+    bench.on(Event::Revoked { in_session: true });
+    bench.on(Event::Flushed(BTreeMap::new()));
+    bench.on(Event::Delivered(BTreeMap::new()));
+    let both = vec![task(0), task(1)];
+    assert_eq!(bench.committed(&[]), [Step::Checkpoint(both), Step::Suspend(task(0)), Step::Suspend(task(1))]);
+    assert_eq!(bench.working(), []);
+    assert_eq!(bench.on(Event::Assigned(assignment(&[1, 2]))), [Step::Close(task(0)), Step::Resume(task(1)), make(2)]);
+    assert_eq!(bench.working(), [task(1)]);
+}
+
+#[test]
+fn a_task_that_was_suspended_before_its_stores_were_complete_is_made_again() {
+    let mut bench = Bench::new();
+    bench.on(Event::Assigned(assignment(&[0])));
+    bench.on(Event::Made { task: task(0), complete: false });
+    assert_eq!(bench.on(Event::Revoked { in_session: true }), [Step::Suspend(task(0))]);
+    // What is told late of the restoration counts for nothing.
+    assert_eq!(bench.on(Event::Restored(task(0))), []);
+    assert_eq!(bench.on(Event::Assigned(assignment(&[0]))), [Step::Close(task(0)), make(0)]);
+}
+
+#[test]
+fn a_task_with_more_partitions_than_before_is_made_again() {
+    let mut bench = Bench::running(&[0]);
+    bench.on(Event::Revoked { in_session: true });
+    bench.on(Event::Flushed(BTreeMap::new()));
+    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.committed(&[]);
+    let wider = vec![TopicPartition::new("in", 0), TopicPartition::new("other", 0)];
+    let steps = bench.on(Event::Assigned([(task(0), wider.clone())].into()));
+    assert_eq!(steps, [Step::Close(task(0)), Step::Make(task(0), wider)]);
+}
+
+/// Resumed, it would go on behind what it has done, while its partitions are read from the last commit.
+#[test]
+fn a_revoked_task_whose_offsets_could_not_be_committed_is_given_up() {
+    for error in [None, Some(timed_out())] {
+        let mut bench = Bench::running(&[0]);
+        bench.on(Event::Revoked { in_session: true });
+        bench.on(Event::Flushed(BTreeMap::new()));
+        bench.on(Event::Delivered(BTreeMap::new()));
+        assert_eq!(bench.on(Event::NotCommitted(error)), [abandoned(0)]);
+        assert_eq!(bench.tasks(), []);
+    }
+}
+
+#[test]
+fn lost_tasks_are_given_up_without_a_flush() {
+    let mut bench = Bench::running(&[0, 1]);
+    assert_eq!(bench.on(Event::Lost), [abandoned(0), abandoned(1)]);
+    assert_eq!(bench.on(Event::MakePending), []);
+    assert_eq!(bench.on(Event::Assigned(assignment(&[1]))), [make(1)]);
+}
+
+#[test]
+fn a_thread_that_was_fenced_gives_its_tasks_up_and_joins_again() {
+    let mut bench = Bench::running(&[0]);
+    bench.on(Event::Commit { in_session: true });
+    assert_eq!(bench.on(Event::Migrated), [abandoned(0), Step::Rejoin]);
+    assert!(!bench.machine.is_assigned());
+    // Nothing of the commit is left.
+    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), []);
+}
+
+#[test]
+fn a_zombie_flushes_nothing_and_waits_until_the_group_has_answered() {
+    let mut bench = Bench::running(&[0]);
+    assert_eq!(bench.on(Event::Tick { in_session: false }), []);
+    assert!(bench.machine.is_held());
+    assert_eq!(bench.working(), []);
+    assert_eq!(bench.on(Event::Commit { in_session: false }), []);
+    assert!(bench.machine.owes_commit());
+    // It is still a member.
+    bench.on(Event::Tick { in_session: true });
+    assert_eq!(bench.working(), [task(0)]);
+    assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(vec![task(0)])]);
+}
+
+#[test]
+fn a_zombie_whose_partitions_are_revoked_or_that_ends_gives_its_tasks_up() {
+    for event in [Event::Revoked { in_session: false }, Event::Close { in_session: false }] {
+        assert_eq!(Bench::running(&[0]).on(event), [abandoned(0)]);
+    }
+}
+
+#[test]
+fn a_thread_that_ends_commits_and_closes_its_tasks() {
+    let mut bench = Bench::running(&[0]);
+    assert_eq!(bench.on(Event::Close { in_session: true }), [Step::Flush(vec![task(0)])]);
+    bench.on(Event::Flushed(BTreeMap::new()));
+    bench.on(Event::Delivered(BTreeMap::new()));
+    assert_eq!(bench.committed(&[0]), [Step::Checkpoint(vec![task(0)]), Step::Close(task(0))]);
+    let mut bench = Bench::running(&[0]);
+    bench.on(Event::Close { in_session: true });
+    bench.on(Event::Flushed(BTreeMap::new()));
+    bench.on(Event::Delivered(BTreeMap::new()));
+    assert_eq!(bench.on(Event::NotCommitted(Some(timed_out()))), [abandoned(0)]);
+}
+
+#[test]
+fn a_commit_that_timed_out_is_tried_again_after_a_pause() {
+    let mut bench = Bench::running(&[0]);
+    let fail = |bench: &mut Bench| {
+        assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(vec![task(0)])]);
+        bench.on(Event::Flushed(BTreeMap::new()));
+        bench.on(Event::Delivered(BTreeMap::new()));
+        bench.on(Event::NotCommitted(Some(timed_out())))
+    };
+    assert_eq!(fail(&mut bench), []);
+    assert_eq!(bench.on(Event::Commit { in_session: true }), []);
+    assert!(bench.machine.owes_commit());
+    bench.now += Duration::from_secs(1);
+    assert_eq!(fail(&mut bench), []);
+    // It goes on working meanwhile, and ends when that has taken too long.
+    assert_eq!(bench.working(), [task(0)]);
+    bench.now += TIMEOUT;
+    assert_eq!(fail(&mut bench), [Step::Fail { task: task(0), after: TIMEOUT + Duration::from_secs(1) }]);
+    assert!(bench.machine.error_of(task(0)).is_some());
+}
+
+#[test]
+fn a_task_that_cannot_send_ends_its_thread_after_its_time_unless_it_commits_something_meanwhile() {
+    for commits in [false, true] {
+        let mut bench = Bench::running(&[0]);
+        let begin = bench.now;
+        let mut steps = Vec::new();
+        while bench.now - begin <= TIMEOUT * 2 && steps.is_empty() {
+            bench.now += Duration::from_secs(40);
+            steps = bench.on(Event::BeginAnew(error(&[0])));
+            steps.retain(|step| *step != begun_anew(0));
+            bench.now += Duration::from_secs(40);
+            assert_eq!(bench.on(Event::MakePending), [make(0)]);
+            bench.on(Event::Made { task: task(0), complete: true });
+            // A commit of nothing is no progress.
+            bench.on(Event::Commit { in_session: true });
+            bench.on(Event::Flushed(BTreeMap::new()));
+            bench.on(Event::Delivered(BTreeMap::new()));
+            bench.committed(if commits { &[0] } else { &[] });
+        }
+        assert_eq!(steps.iter().any(|step| matches!(step, Step::Fail { .. })), !commits, "{steps:?}");
+    }
+}
+
+#[test]
+fn a_task_that_cannot_be_made_is_tried_again_after_a_pause_that_grows() {
+    let mut bench = Bench::new();
+    bench.on(Event::Assigned(assignment(&[0, 1])));
+    bench.on(Event::Made { task: task(1), complete: true });
+    assert_eq!(bench.on(Event::NotMade(task(0), timed_out())), []);
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
+        let failed = bench.now;
+        while bench.on(Event::MakePending).is_empty() {
+            assert!(!bench.machine.has_pending(bench.now));
+            bench.now += Duration::from_millis(100);
+        }
+        pauses.push((bench.now - failed).as_millis());
+        bench.on(Event::NotMade(task(0), timed_out()));
+    }
+    assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+    // The others work.
+    assert_eq!(bench.working(), [task(1)]);
+}
+
+#[test]
+fn what_a_task_has_suffered_is_forgotten_with_it() {
+    let mut bench = Bench::running(&[0]);
+    bench.on(Event::BeginAnew(error(&[0])));
+    bench.on(Event::Revoked { in_session: true });
+    bench.on(Event::Assigned(assignment(&[])));
+    bench.now += TIMEOUT * 2;
+    assert_eq!(bench.on(Event::Assigned(assignment(&[0]))), [make(0)]);
+    assert_eq!(bench.on(Event::NotMade(task(0), timed_out())), []);
+}
+
+#[test]
+fn a_task_with_a_damaged_store_begins_anew_at_once_and_takes_no_part_in_the_commit() {
+    let mut bench = Bench::running(&[0, 1]);
+    assert_eq!(bench.on(Event::Damaged(vec![task(0)])), [begun_anew(0)]);
+    assert!(bench.machine.error_of(task(0)).is_none(), "nothing is wrong with the cluster");
+    assert_eq!(bench.on(Event::MakePending), [make(0)]);
+    bench.on(Event::Made { task: task(0), complete: true });
+    bench.on(Event::Commit { in_session: true });
+    assert_eq!(bench.on(Event::Damaged(vec![task(1)])), [begun_anew(1)]);
+    assert_eq!(bench.on(Event::Flushed(BTreeMap::new())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(vec![task(0)])]);
+}
+
+#[test]
+fn a_task_that_begins_anew_while_its_partitions_are_taken_away_is_gone() {
+    let mut bench = Bench::running(&[0]);
+    bench.on(Event::Revoked { in_session: true });
+    assert_eq!(bench.on(Event::Flushed(error(&[0]))), [abandoned(0), Step::Deliver]);
+    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(Vec::new())]);
+    assert_eq!(bench.on(Event::Committed { advanced: BTreeSet::new() }), []);
+    assert_eq!(bench.on(Event::MakePending), []);
+}

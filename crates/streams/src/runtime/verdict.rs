@@ -1,0 +1,178 @@
+//! What the errors of a thread's clients mean to its tasks.
+//!
+//! | call | error | here | Kafka Streams |
+//! |---|---|---|---|
+//! | any | may pass (time-out, no broker, not the leader …) | again, up to `task.timeout.ms` for a task | the same (KIP-572) |
+//! | commit | the group has given the partitions to others | tasks lost, the thread joins again | `TaskMigratedException` |
+//! | commit | a rebalance goes on | given up; `poll` tells what comes of it | not committed, goes on |
+//! | commit, poll | `FENCED_INSTANCE_ID` | the thread fails | `StreamsException` |
+//! | poll | `INCONSISTENT_GROUP_PROTOCOL` | again for the time of a session, then the thread fails | the thread fails |
+//! | poll | no position and `auto.offset.reset` is none | the thread fails | `StreamsException` |
+//! | produce | `PRODUCER_FENCED`, `INVALID_PRODUCER_EPOCH`, `OUT_OF_ORDER_SEQUENCE_NUMBER`, unknown producer | tasks lost, joins again | `TaskMigratedException` |
+//! | produce | no authorisation, invalid topic, unknown server error | the thread fails | `StreamsException` |
+//! | produce | any other | the production exception handler is asked | the same |
+//! | produce | may pass, and the handler says retry | the task begins anew from its last commit | `TaskCorruptedException` |
+//! | restore | the store covers what the changelog has not | restored anew | `TaskCorruptedException` |
+//! | any | any other | the thread fails | `StreamsException` |
+//!
+//! A thread that fails asks the uncaught-exception handler, and the error keeps the client's as its source.
+
+use vltava_client::ClientError;
+use vltava_protocol::ErrorCode;
+
+use crate::error::Error;
+
+/// What is to be done about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It may pass.
+    Retry,
+    /// The group goes on without us, or is about to: the next `poll` tells.
+    Rebalance,
+    /// Another thread has the tasks.
+    Migrated,
+    /// The coordinator knows a group of another kind, perhaps the rest of one that has just ended.
+    OtherGroup,
+    /// The thread cannot go on.
+    Fatal,
+}
+
+/// Of reading: offsets, metadata, changelogs.
+pub(super) fn of_look_up(error: &ClientError) -> Verdict {
+    if error.is_retriable() { Verdict::Retry } else { Verdict::Fatal }
+}
+
+/// Of committing offsets.
+pub(super) fn of_commit(error: &ClientError) -> Verdict {
+    match (error, error.code()) {
+        (ClientError::CommitFailed { .. }, _) => Verdict::Migrated,
+        (_, Some(ErrorCode::RebalanceInProgress)) => Verdict::Rebalance,
+        (_, Some(ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::StaleMemberEpoch)) => {
+            Verdict::Migrated
+        }
+        _ => of_look_up(error),
+    }
+}
+
+/// Of polling as a member of the group.
+pub(super) fn of_poll(error: &ClientError) -> Verdict {
+    match error {
+        ClientError::Wakeup => Verdict::Retry,
+        ClientError::RebalanceCallback { source } => of_poll(source),
+        _ if error.code() == Some(ErrorCode::InconsistentGroupProtocol) => Verdict::OtherGroup,
+        _ => of_commit(error),
+    }
+}
+
+/// Of sending a record, where no handler is to be asked.
+pub(super) fn of_record(error: &ClientError) -> Option<Verdict> {
+    let Some(code) = error.code() else {
+        let closed = matches!(error, ClientError::Closed | ClientError::InvalidState { .. });
+        return closed.then_some(Verdict::Fatal);
+    };
+    match code {
+        ErrorCode::ProducerFenced
+        | ErrorCode::InvalidProducerIdMapping
+        | ErrorCode::InvalidProducerEpoch
+        | ErrorCode::UnknownProducerId
+        | ErrorCode::OutOfOrderSequenceNumber => Some(Verdict::Migrated),
+        ErrorCode::TopicAuthorizationFailed
+        | ErrorCode::GroupAuthorizationFailed
+        | ErrorCode::ClusterAuthorizationFailed
+        | ErrorCode::TransactionalIdAuthorizationFailed
+        | ErrorCode::SaslAuthenticationFailed
+        | ErrorCode::SecurityDisabled
+        | ErrorCode::InvalidTopicException
+        | ErrorCode::UnknownServerError
+        | ErrorCode::OffsetMetadataTooLarge => Some(Verdict::Fatal),
+        _ => None,
+    }
+}
+
+/// The error of a client that a task met and no handler has decided about, if it may pass: the task begins anew.
+pub(super) fn passing(error: &Error) -> Option<&ClientError> {
+    match error {
+        Error::Production { source, .. } | Error::Client { source, .. } if source.is_retriable() => Some(source),
+        Error::Flush { source, .. } => passing(source),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn broker(code: ErrorCode) -> ClientError {
+        ClientError::broker(code)
+    }
+
+    #[test]
+    fn every_error_of_a_commit_has_kafkas_answer() {
+        let cases = [
+            (ClientError::CommitFailed { reason: "gone".into() }, Verdict::Migrated),
+            (broker(ErrorCode::IllegalGeneration), Verdict::Migrated),
+            (broker(ErrorCode::UnknownMemberId), Verdict::Migrated),
+            (broker(ErrorCode::RebalanceInProgress), Verdict::Rebalance),
+            (ClientError::Timeout { what: "commit".into(), after: Duration::ZERO }, Verdict::Retry),
+            (broker(ErrorCode::NotCoordinator), Verdict::Retry),
+            (broker(ErrorCode::FencedInstanceId), Verdict::Fatal),
+            (broker(ErrorCode::GroupAuthorizationFailed), Verdict::Fatal),
+            (broker(ErrorCode::OffsetMetadataTooLarge), Verdict::Fatal),
+            (ClientError::Closed, Verdict::Fatal),
+        ];
+        for (error, verdict) in cases {
+            assert_eq!(of_commit(&error), verdict, "{error}");
+        }
+    }
+
+    #[test]
+    fn every_error_of_a_poll_has_kafkas_answer() {
+        let wrapped = |error| ClientError::RebalanceCallback { source: Box::new(error) };
+        let cases = [
+            (ClientError::Wakeup, Verdict::Retry),
+            (broker(ErrorCode::InconsistentGroupProtocol), Verdict::OtherGroup),
+            (broker(ErrorCode::FencedInstanceId), Verdict::Fatal),
+            (broker(ErrorCode::TopicAuthorizationFailed), Verdict::Fatal),
+            (ClientError::NoOffsetForPartition { partitions: Vec::new() }, Verdict::Fatal),
+            (wrapped(broker(ErrorCode::NotCoordinator)), Verdict::Retry),
+            (wrapped(ClientError::Closed), Verdict::Fatal),
+        ];
+        for (error, verdict) in cases {
+            assert_eq!(of_poll(&error), verdict, "{error}");
+        }
+    }
+
+    #[test]
+    fn handlers_are_asked_about_records_unless_the_thread_has_lost_its_tasks_or_all_records_would_fail() {
+        let cases = [
+            (ErrorCode::ProducerFenced, Some(Verdict::Migrated)),
+            (ErrorCode::InvalidProducerEpoch, Some(Verdict::Migrated)),
+            (ErrorCode::OutOfOrderSequenceNumber, Some(Verdict::Migrated)),
+            (ErrorCode::InvalidProducerIdMapping, Some(Verdict::Migrated)),
+            (ErrorCode::TopicAuthorizationFailed, Some(Verdict::Fatal)),
+            (ErrorCode::InvalidTopicException, Some(Verdict::Fatal)),
+            (ErrorCode::UnknownServerError, Some(Verdict::Fatal)),
+            (ErrorCode::MessageTooLarge, None),
+            (ErrorCode::NotEnoughReplicas, None),
+            (ErrorCode::UnknownTopicOrPartition, None),
+        ];
+        for (code, verdict) in cases {
+            assert_eq!(of_record(&broker(code)), verdict, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_a_handler_has_decided_does_not_pass() {
+        let sent = |code| Box::new(Error::Production { topic: "out".to_owned(), source: broker(code) });
+        let timed_out = sent(ErrorCode::UnknownTopicOrPartition);
+        let flush = |source| Error::Flush { store: "s".to_owned(), source };
+        assert!(passing(&timed_out).is_some());
+        assert!(passing(&flush(timed_out)).is_some());
+        assert!(passing(&sent(ErrorCode::MessageTooLarge)).is_none());
+        let source = sent(ErrorCode::UnknownTopicOrPartition);
+        let decided = Error::Processing { node: "n".to_owned(), task: "0_0".to_owned(), position: None, source };
+        assert!(passing(&decided).is_none());
+    }
+}

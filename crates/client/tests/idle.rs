@@ -14,7 +14,15 @@ use vltava_client::{Admin, AdminConfig, Consumer, ConsumerConfig, ProducerConfig
 const TOPIC: &str = "t";
 /// Fetches are answered twice a second, heartbeats come every three. One that does not sleep wakes ten thousand times.
 const WAKES_A_SECOND: usize = 60;
+/// How much of its time a client may work. One whose deadline is in the past never comes to sleep, and works all the time.
+const BUSY: u32 = 4;
 const WATCHED: Duration = Duration::from_secs(2);
+
+/// How long this thread has worked; nothing where the system does not tell.
+fn worked() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(told.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
+}
 
 /// Prepares clients on a runtime of their own, and then counts how often that wakes while `idle` runs.
 fn assert_sleeps<C, P, I>(name: &str, prepare: impl FnOnce() -> P, idle: impl FnOnce(C) -> I)
@@ -37,11 +45,13 @@ where
         tokio::time::sleep(Duration::from_millis(500)).await;
         clients
     });
-    let before = parks.load(Ordering::Relaxed);
+    let (before, began) = (parks.load(Ordering::Relaxed), worked());
     let clients = runtime.block_on(idle(clients));
     let wakes = parks.load(Ordering::Relaxed) - before;
     let most = WAKES_A_SECOND * usize::try_from(WATCHED.as_secs()).unwrap();
     assert!(wakes <= most, "{name} woke {wakes} times in {WATCHED:?}");
+    let worked = worked() - began;
+    assert!(worked < WATCHED / BUSY, "{name} worked {worked:?} of {WATCHED:?}");
     drop(clients);
 }
 

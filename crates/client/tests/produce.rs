@@ -228,7 +228,7 @@ fn acknowledgements_have_kafkas_numbers() {
     assert_eq!([Acks::None.code(), Acks::Leader.code(), Acks::All.code()], [0, 1, -1]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flush_tells_of_every_record_that_was_refused() {
     let broker = embedded::Broker::start(embedded::Config::default()).unwrap();
     let config = AdminConfig::builder().bootstrap_servers(broker.bootstrap_servers()).build().unwrap();
@@ -238,7 +238,7 @@ async fn a_flush_tells_of_every_record_that_was_refused() {
     }
     let producer = producer(&broker, &[]);
     producer.send(ProducerRecord::new(TOPIC).value("x")).await.unwrap().await.unwrap();
-    for round in 0..100 {
+    for round in 0..300 {
         producer.send_nowait(ProducerRecord::new(TOPIC).value(&[0; 2000])).unwrap();
         let error = producer.flush().await.expect_err(&format!("round {round}"));
         assert_eq!(error.code(), Some(vltava_protocol::ErrorCode::MessageTooLarge));

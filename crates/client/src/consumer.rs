@@ -39,7 +39,7 @@ mod typed;
 mod tests;
 
 pub use group_metadata::ConsumerGroupMetadata;
-pub use listener::RebalanceListener;
+pub use listener::{RebalanceCallbacks, RebalanceListener};
 pub use offset_commit::Offsets;
 pub use position::OffsetAndTimestamp;
 pub use records::{BatchRecords, ConsumerRecord, ConsumerRecords, PartitionRecords};

@@ -39,7 +39,7 @@ mod typed;
 mod tests;
 
 pub use group_metadata::ConsumerGroupMetadata;
-pub use listener::RebalanceListener;
+pub use listener::{RebalanceCallbacks, RebalanceListener};
 pub use offset_commit::Offsets;
 pub use position::OffsetAndTimestamp;
 pub use records::{BatchRecords, ConsumerRecord, ConsumerRecords, PartitionRecords};
@@ -464,11 +464,13 @@ impl Consumer {
     /// All topics that the consumer may see, by name. Cancel-safe.
     ///
     /// # Errors
-    /// [`ClientError::NoBrokerAvailable`] and whatever a request may meet.
+    /// [`ClientError::NoBrokerAvailable`], [`ClientError::Timeout`] after `default.api.timeout.ms`, and whatever a request
+    /// may meet.
     pub async fn list_topics(&self) -> Result<BTreeMap<String, Arc<TopicMetadata>>, ClientError> {
         let inner = self.inner();
         inner.check_open()?;
-        let snapshot = inner.cluster.all_topics().await?;
+        let within = inner.cluster.within_api_timeout(|| "metadata of all topics".to_owned());
+        let snapshot = within.wait(inner.cluster.all_topics()).await?;
         Ok(snapshot.topics().map(|topic| (topic.name.to_string(), Arc::clone(topic))).collect())
     }
 

@@ -69,6 +69,14 @@ pub enum ClientError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// Whoever listens there does not speak Kafka's protocol.
+    #[error("{address} does not speak Kafka's protocol: {reason}")]
+    NotKafka {
+        /// `host:port`.
+        address: Arc<str>,
+        /// What it speaks, as far as its answer shows that.
+        reason: Arc<str>,
+    },
     /// The metadata names no such node, or the connection to it is backing off.
     #[error("node {node} is not available: {reason}")]
     NodeNotAvailable {
@@ -329,6 +337,29 @@ impl ClientError {
         !self.is_fatal()
     }
 
+    /// The group is rebalancing, and offsets cannot be committed before that is over: `poll`, then commit again what is
+    /// still assigned. Kafka's `RebalanceInProgressException`.
+    #[must_use]
+    pub fn is_rebalancing(&self) -> bool {
+        self.code() == Some(ErrorCode::RebalanceInProgress)
+    }
+
+    /// The member was removed from its group, as one is that was away for longer than `session.timeout.ms` or did not `poll`
+    /// for `max.poll.interval.ms`: its partitions may belong to others, who read again what it has not committed. `poll`
+    /// joins anew. Kafka's `CommitFailedException`, of `UNKNOWN_MEMBER_ID` and `ILLEGAL_GENERATION`.
+    #[must_use]
+    pub fn is_member_lost(&self) -> bool {
+        matches!(self, Self::CommitFailed { .. })
+            || matches!(self.code(), Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration))
+    }
+
+    /// Another client has taken this one's place, by the same `group.instance.id` or `transactional.id`: this one cannot go
+    /// on. Kafka's `FencedInstanceIdException` and `ProducerFencedException`.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::FencedInstanceId | ErrorCode::ProducerFenced))
+    }
+
     /// The client that met this error is of no use any more.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
@@ -365,5 +396,28 @@ fn display_versions(versions: Option<(i16, i16)>) -> String {
     match versions {
         Some((min, max)) => format!("{min} to {max}"),
         None => "none".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_member_is_told_apart() {
+        let cases = [
+            (ClientError::broker(ErrorCode::RebalanceInProgress), [true, false, false, false]),
+            (ClientError::CommitFailed { reason: "the group has rebalanced".into() }, [false, true, false, false]),
+            (ClientError::broker(ErrorCode::UnknownMemberId), [false, true, false, false]),
+            (ClientError::broker(ErrorCode::IllegalGeneration), [false, true, false, false]),
+            (ClientError::broker(ErrorCode::FencedInstanceId), [false, false, true, true]),
+            (ClientError::broker(ErrorCode::ProducerFenced), [false, false, true, true]),
+            (ClientError::broker(ErrorCode::OffsetMetadataTooLarge), [false; 4]),
+        ];
+        for (error, expected) in cases {
+            let told = [error.is_rebalancing(), error.is_member_lost(), error.is_fenced(), error.is_fatal()];
+            assert_eq!(told, expected, "{error}");
+            assert!(!error.is_retriable(), "none of them passes without a poll: {error}");
+        }
     }
 }

@@ -17,7 +17,7 @@ mod topic_partition;
 
 pub use admin::Admin;
 pub use config::{AdminConfig, ConsumerConfig, ProducerConfig};
-pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords, RebalanceListener};
+pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords, RebalanceCallbacks, RebalanceListener};
 pub use error::{ClientError, ConfigError};
 pub use offset_and_metadata::OffsetAndMetadata;
 pub use producer::Producer;

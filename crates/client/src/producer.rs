@@ -42,6 +42,21 @@ use sender::{Sender, SenderSettings};
 /// [`send`](Self::send) waits only for room in the buffer and gives a future of the record's metadata. Records of one
 /// partition are written in the order in which they were given, also through retries.
 ///
+/// # Order
+/// Across partitions, what was given first does not *arrive at one broker* later: of two records for partitions that one
+/// broker leads, the one that was given first (its `send` was over before the other began) is in the same request or in an
+/// earlier one. When a batch is due (it is full, or `linger.ms` is over), everything that was given for its broker goes with
+/// it. This holds also when connections break.
+///
+/// It does not hold
+/// * for a partition whose batch the broker *refused* and that is sent again (too few replicas, another leader, a time-out
+///   at the broker): it comes later, in its partition's order, and others do not wait for it;
+/// * between what was given before and after a partition's leader moved to another broker;
+/// * across brokers, of which one may be slower.
+///
+/// Where one record must not be there without others, [`hold_back`](Self::hold_back) and [`barrier`](Self::barrier) promise
+/// that over all brokers and all failures.
+///
 /// When the last clone is dropped, what is buffered is still sent in the background as long as the runtime lives;
 /// [`close`](Self::close) waits for it.
 ///
@@ -263,6 +278,7 @@ impl Producer {
         }
     }
 
+    /// Waits for what is missing, `max.block.ms` in all.
     #[cold]
     async fn place_slowly<O: Observe>(
         &self,
@@ -271,6 +287,7 @@ impl Producer {
     ) -> Result<O::Tag, ClientError> {
         let limit = self.inner.config.max_block;
         let deadline = Instant::now() + limit;
+        let metadata = self.inner.cluster.within(deadline, limit, || format!("metadata of {}", record.topic));
         let mut placed = first;
         let mut has_refreshed = false;
         loop {
@@ -283,7 +300,7 @@ impl Producer {
                     observe
                 }
                 Placed::NeedsTopic { observe } => {
-                    self.adopt_topic(record.topic).await?;
+                    metadata.wait(self.adopt_topic(record.topic)).await?;
                     observe
                 }
                 Placed::NoSuchPartition { partition, count, .. } if has_refreshed => {
@@ -292,8 +309,8 @@ impl Producer {
                 Placed::NoSuchPartition { observe, .. } => {
                     // It may have been added since the metadata was read.
                     has_refreshed = true;
-                    self.inner.cluster.refresh().await?;
-                    self.adopt_topic(record.topic).await?;
+                    metadata.wait(self.inner.cluster.refresh()).await?;
+                    metadata.wait(self.adopt_topic(record.topic)).await?;
                     observe
                 }
             };
@@ -401,17 +418,11 @@ impl Producer {
     /// failed or for want of a barrier. [`ClientError::Closed`] if the producer's runtime has ended.
     pub async fn flush(&self) -> Result<(), ClientError> {
         let accumulator = &self.inner.accumulator;
-        let guard = accumulator.begin_flush();
-        self.inner.wake.wake();
         let mut ended = self.inner.wake.ended.subscribe();
-        let over = tokio::select! {
-            over = accumulator.all_over() => over,
-            _ = ended.wait_for(|ended| *ended) => if accumulator.pending.is_empty() { Ok(()) } else { Err(ClientError::Closed) },
-        };
-        drop(guard);
-        match accumulator.take_unobserved_failure() {
-            Some(error) => Err(error),
-            None => over,
+        tokio::select! {
+            biased;
+            over = accumulator.flush(|| self.inner.wake.wake()) => over,
+            _ = ended.wait_for(|ended| *ended) => Err(ClientError::Closed),
         }
     }
 

@@ -227,3 +227,31 @@ async fn a_restart_of_the_broker_is_survived() {
 fn acknowledgements_have_kafkas_numbers() {
     assert_eq!([Acks::None.code(), Acks::Leader.code(), Acks::All.code()], [0, 1, -1]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_tells_of_every_record_that_was_refused() {
+    let broker = embedded::Broker::start(embedded::Config::default()).unwrap();
+    let config = AdminConfig::builder().bootstrap_servers(broker.bootstrap_servers()).build().unwrap();
+    let topic = NewTopic::new(TOPIC).partitions(1).config("max.message.bytes", "1000");
+    for (_, result) in Admin::new(config).unwrap().create_topics([topic]).await {
+        result.unwrap();
+    }
+    let producer = producer(&broker, &[]);
+    producer.send(ProducerRecord::new(TOPIC).value("x")).await.unwrap().await.unwrap();
+    for round in 0..300 {
+        producer.send_nowait(ProducerRecord::new(TOPIC).value(&[0; 2000])).unwrap();
+        let error = producer.flush().await.expect_err(&format!("round {round}"));
+        assert_eq!(error.code(), Some(vltava_protocol::ErrorCode::MessageTooLarge));
+    }
+}
+
+#[tokio::test]
+async fn the_coordinators_topic_takes_no_records_and_says_so_at_once() {
+    let broker = broker_with_topic(1).await;
+    let producer = producer(&broker, &[]);
+    let record = ProducerRecord::new("__consumer_offsets").partition(0).key("k").value("v");
+    let sent = async { producer.send(record).await?.await };
+    let error = tokio::time::timeout(Duration::from_secs(20), sent).await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Some(vltava_protocol::ErrorCode::InvalidTopicException), "{error}");
+    assert!(error.to_string().contains("internal topic"), "{error}");
+}

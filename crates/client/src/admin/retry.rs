@@ -42,10 +42,12 @@ impl Admin {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, ClientError>>,
     {
-        let deadline = Instant::now() + self.cluster.config().api_timeout;
+        let limit = self.cluster.config().api_timeout;
+        let deadline = Instant::now() + limit;
+        let within = self.cluster.within(deadline, limit, || "request of the admin client".to_owned());
         let mut tries = 0;
         loop {
-            let error = match attempt().await {
+            let error = match within.wait(attempt()).await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
@@ -66,12 +68,14 @@ impl Admin {
         F: FnMut(Vec<K>) -> Fut,
         Fut: Future<Output = Result<Answers<K, T>, ClientError>>,
     {
-        let deadline = Instant::now() + self.cluster.config().api_timeout;
+        let limit = self.cluster.config().api_timeout;
+        let deadline = Instant::now() + limit;
+        let within = self.cluster.within(deadline, limit, || "request of the admin client".to_owned());
         let mut results = Results::new();
         let mut pending = entities;
         let mut tries = 0;
         while !pending.is_empty() {
-            let answers = match attempt(pending.clone()).await {
+            let answers = match within.wait(attempt(pending.clone())).await {
                 Ok(answers) => answers,
                 Err(error) => pending.iter().map(|entity| (entity.clone(), Err(error.clone()))).collect(),
             };

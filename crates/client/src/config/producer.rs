@@ -113,7 +113,7 @@ const PRODUCER: &[Definition] = &[
         Kind::Long,
         Some("5"),
         Range::AtLeast(0),
-        "How long a batch waits for more records before it is sent, in ms.",
+        "How long a batch waits for more records before it is sent, with all that its broker was given, in ms.",
     ),
     Definition::new(
         "max.block.ms",
@@ -453,7 +453,8 @@ impl ProducerConfigBuilder {
         batch_size: bytes = "batch.size";
         /// `buffer.memory` in bytes, default 32 MiB: records that are not acknowledged; beyond it `send` waits.
         buffer_memory: bytes = "buffer.memory";
-        /// `max.request.size` in bytes, default 1 MiB: largest request, and so the largest record.
+        /// `max.request.size` in bytes, default 1 MiB: largest request, and so the largest record. With compression, a
+        /// request is as large as its batches are expected to be by those before them.
         max_request_size: bytes = "max.request.size";
         /// `max.block.ms`, default 60 s: how long `send` may wait for metadata or memory.
         max_block: duration = "max.block.ms";

@@ -168,7 +168,7 @@ impl Inner {
             let left = deadline.saturating_duration_since(Instant::now());
             let result = tokio::time::timeout(left, self.try_commit(offsets))
                 .await
-                .unwrap_or_else(|_| Err(ClientError::timeout("commit of offsets", left)));
+                .unwrap_or_else(|_| Err(self.cluster.timed_out("commit of offsets".to_owned(), left)));
             let Err(error) = result else { return Ok(()) };
             let pause = self.config.common.retry_pause(attempt);
             if !retry || !error.is_retriable() || Instant::now() + pause >= deadline {

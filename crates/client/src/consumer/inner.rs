@@ -273,17 +273,15 @@ impl State {
             .collect()
     }
 
-    /// When something has to be done without anything happening.
+    /// When something has to be done without anything happening, and without `poll`. Nothing may be among it that is not
+    /// over when it was done, or time stands still while a processor is busy.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [
-            self.membership.as_ref().and_then(ClassicMembership::next_deadline),
-            self.subscription.next_retry(),
-            self.fetcher.next_deadline(),
-            self.committed_retry,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let beat = self.membership.as_ref().and_then(ClassicMembership::next_tick);
+        if self.closing || self.subscription.is_idle() {
+            return beat;
+        }
+        let committed = self.committed_retry.filter(|_| !self.committed_lookup && self.subscription.has_initializing());
+        [beat, self.subscription.next_retry(), self.fetcher.next_deadline(), committed].into_iter().flatten().min()
     }
 }
 

@@ -47,3 +47,110 @@ pub trait RebalanceListener: Send {
         self.on_partitions_revoked(consumer, partitions)
     }
 }
+
+type Callback = Box<dyn FnMut(&Consumer, &[TopicPartition]) -> Result<(), ClientError> + Send>;
+
+/// A [`RebalanceListener`] of closures, for what needs no waiting: seeking, pausing, starting a commit, keeping a list.
+///
+/// ```no_run
+/// # fn example(consumer: vltava_client::Consumer) -> Result<(), vltava_client::ClientError> {
+/// use vltava_client::RebalanceCallbacks;
+///
+/// let callbacks = RebalanceCallbacks::new()
+///     .on_assigned(|consumer, partitions| consumer.seek_to_beginning(partitions))
+///     .on_revoked(|_, partitions| {
+///         println!("given up: {partitions:?}");
+///         Ok(())
+///     });
+/// consumer.subscribe_with(["words"], callbacks)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+#[must_use]
+pub struct RebalanceCallbacks {
+    assigned: Option<Callback>,
+    revoked: Option<Callback>,
+    lost: Option<Callback>,
+}
+
+impl std::fmt::Debug for RebalanceCallbacks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RebalanceCallbacks")
+            .field("assigned", &self.assigned.is_some())
+            .field("revoked", &self.revoked.is_some())
+            .field("lost", &self.lost.is_some())
+            .finish()
+    }
+}
+
+impl RebalanceCallbacks {
+    /// Without any closure: hears of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Calls this for partitions that have come, as
+    /// [`on_partitions_assigned`](RebalanceListener::on_partitions_assigned).
+    pub fn on_assigned(
+        mut self,
+        callback: impl FnMut(&Consumer, &[TopicPartition]) -> Result<(), ClientError> + Send + 'static,
+    ) -> Self {
+        self.assigned = Some(Box::new(callback));
+        self
+    }
+
+    /// Calls this for partitions that are about to be given up, as
+    /// [`on_partitions_revoked`](RebalanceListener::on_partitions_revoked).
+    pub fn on_revoked(
+        mut self,
+        callback: impl FnMut(&Consumer, &[TopicPartition]) -> Result<(), ClientError> + Send + 'static,
+    ) -> Self {
+        self.revoked = Some(Box::new(callback));
+        self
+    }
+
+    /// Calls this for partitions that were taken away, as [`on_partitions_lost`](RebalanceListener::on_partitions_lost);
+    /// without it, the closure for revoked ones is called.
+    pub fn on_lost(
+        mut self,
+        callback: impl FnMut(&Consumer, &[TopicPartition]) -> Result<(), ClientError> + Send + 'static,
+    ) -> Self {
+        self.lost = Some(Box::new(callback));
+        self
+    }
+}
+
+fn call<'a>(
+    callback: Option<&mut Callback>,
+    consumer: &Consumer,
+    partitions: &[TopicPartition],
+) -> BoxFuture<'a, Result<(), ClientError>> {
+    Box::pin(ready(callback.map_or(Ok(()), |callback| callback(consumer, partitions))))
+}
+
+impl RebalanceListener for RebalanceCallbacks {
+    fn on_partitions_revoked<'a>(
+        &'a mut self,
+        consumer: &'a Consumer,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        call(self.revoked.as_mut(), consumer, partitions)
+    }
+
+    fn on_partitions_assigned<'a>(
+        &'a mut self,
+        consumer: &'a Consumer,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        call(self.assigned.as_mut(), consumer, partitions)
+    }
+
+    fn on_partitions_lost<'a>(
+        &'a mut self,
+        consumer: &'a Consumer,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        call(self.lost.as_mut().or(self.revoked.as_mut()), consumer, partitions)
+    }
+}

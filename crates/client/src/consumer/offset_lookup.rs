@@ -177,7 +177,7 @@ impl Inner {
             .filter_map(|(tp, strategy)| Some((tp.clone(), reset_timestamp(*strategy, wall)?)))
             .collect();
         let (by_leader, without_leader) = self.by_leader(times);
-        state.subscription.retry_later(without_leader.keys(), now + self.config.common.retry_backoff);
+        state.subscription.wait_for_leader(without_leader.keys(), now + self.config.common.retry_backoff);
         if !without_leader.is_empty() {
             self.cluster.request_update();
         }
@@ -282,16 +282,23 @@ impl Inner {
         times: BTreeMap<TopicPartition, i64>,
         deadline: Instant,
     ) -> Result<BTreeMap<TopicPartition, FoundOffset>, ClientError> {
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let within = self.cluster.within(deadline, limit, || "look-up of offsets".to_owned());
+        within.wait(self.list_offsets_until(times, deadline)).await
+    }
+
+    async fn list_offsets_until(
+        &self,
+        times: BTreeMap<TopicPartition, i64>,
+        deadline: Instant,
+    ) -> Result<BTreeMap<TopicPartition, FoundOffset>, ClientError> {
         let started = Instant::now();
         let mut found = BTreeMap::new();
         let mut left = times;
         let mut attempt = 0;
         for topic in left.keys().map(|tp| tp.topic().to_owned()).collect::<BTreeSet<_>>() {
             if self.cluster.metadata().topic(&topic).is_none_or(|known| known.error.is_some()) {
-                let wait = deadline.saturating_duration_since(Instant::now());
-                tokio::time::timeout(wait, self.cluster.topic(&topic))
-                    .await
-                    .map_err(|_| ClientError::timeout(format!("metadata of {topic}"), started.elapsed()))??;
+                self.cluster.topic(&topic).await?;
             }
         }
         loop {

@@ -19,9 +19,31 @@ impl Consumer {
     ///
     /// Cancel-safe: when the future is dropped the commit goes on.
     ///
+    /// A loop that survives what other members do:
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(consumer: vltava_client::Consumer) -> Result<(), vltava_client::ClientError> {
+    /// loop {
+    ///     let records = consumer.poll(Duration::from_secs(1)).await?;
+    ///     for record in records.iter() {
+    ///         println!("{record:?}");
+    ///     }
+    ///     match consumer.commit_sync().await {
+    ///         Ok(()) => {}
+    ///         // Members come or go: the next `poll` takes part in that, and the next commit covers this one.
+    ///         Err(error) if error.is_rebalancing() => {}
+    ///         // This member was away for too long: others read its records again, the next `poll` joins anew.
+    ///         Err(error) if error.is_member_lost() => eprintln!("{error}"),
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// - [`ClientError::CommitFailed`]: the group has given the partitions to others.
-    /// - [`ClientError::Broker`] with `REBALANCE_IN_PROGRESS`: poll, then commit again.
+    /// - [`is_rebalancing`](ClientError::is_rebalancing): poll, then commit again.
+    /// - [`is_member_lost`](ClientError::is_member_lost): the group has given the partitions to others.
+    /// - [`is_fenced`](ClientError::is_fenced): another member has this one's `group.instance.id`.
     /// - [`ClientError::Timeout`], [`ClientError::InvalidState`] without `group.id`.
     pub async fn commit_sync(&self) -> Result<(), ClientError> {
         let offsets = self.inner().state.lock().subscription.all_consumed();
@@ -147,7 +169,9 @@ impl Consumer {
         let deadline = Instant::now() + timeout;
         let mut attempt = 0;
         loop {
-            let error = match inner.try_committed(&partitions).await {
+            let what = || "look-up of committed offsets".to_owned();
+            let within = inner.cluster.within(deadline, timeout, what);
+            let error = match within.wait(inner.try_committed(&partitions)).await {
                 Ok(committed) => return Ok(committed),
                 Err(error) => error,
             };
@@ -157,7 +181,7 @@ impl Consumer {
             }
             if Instant::now() + pause >= deadline {
                 tracing::debug!(%error, "last failure of the look-up of committed offsets");
-                return Err(ClientError::timeout("look-up of committed offsets", timeout));
+                return Err(inner.cluster.timed_out("look-up of committed offsets".to_owned(), timeout));
             }
             attempt += 1;
             tokio::time::sleep(pause).await;
@@ -185,13 +209,13 @@ impl Consumer {
                 if let Some(position) = state.subscription.assigned_mut(partition)?.valid_position() {
                     return Ok(position.offset);
                 }
-                if let Some(error) = state.errors.pop_front() {
+                if let Some(error) = inner.cluster.fatal().or_else(|| state.errors.pop_front()) {
                     return Err(error);
                 }
                 inner.drive(state, Instant::now());
             }
             if tokio::time::timeout_at(deadline.into(), progress).await.is_err() {
-                return Err(ClientError::timeout(format!("position of {partition}"), timeout));
+                return Err(inner.cluster.timed_out(format!("position of {partition}"), timeout));
             }
         }
     }

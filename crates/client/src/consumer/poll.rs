@@ -102,6 +102,9 @@ impl Inner {
         if state.subscription.is_idle() {
             return Next::Fail(ClientError::state("the consumer is not subscribed to topics or assigned partitions"));
         }
+        if let Some(error) = self.cluster.fatal() {
+            return Next::Fail(error);
+        }
         if let Some(fenced) = &state.commits.fenced {
             return Next::Fail(fenced.clone());
         }

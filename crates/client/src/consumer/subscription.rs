@@ -239,6 +239,11 @@ impl SubscriptionState {
         self.partitions.iter().filter(|(_, state)| state.should_initialize()).map(|(tp, _)| tp.clone()).collect()
     }
 
+    /// Whether one of the partitions looks for a committed offset first.
+    pub(crate) fn has_initializing(&self) -> bool {
+        self.partitions.values().any(PartitionState::should_initialize)
+    }
+
     /// Resets those of `partitions` that still have no position, by the policy.
     ///
     /// # Errors
@@ -299,6 +304,15 @@ impl SubscriptionState {
         for tp in partitions {
             if let Some(state) = self.partitions.get_mut(tp) {
                 state.retry_at(at);
+            }
+        }
+    }
+
+    /// The leader of these partitions is not known: try again when it is, at the latest then.
+    pub(crate) fn wait_for_leader<'a>(&mut self, partitions: impl Iterator<Item = &'a TopicPartition>, at: Instant) {
+        for tp in partitions {
+            if let Some(state) = self.partitions.get_mut(tp) {
+                state.wait_for_leader(at);
             }
         }
     }

@@ -18,7 +18,7 @@ use super::metadata::{MetadataSnapshot, Node, TopicMetadata};
 use super::metadata_cache::MetadataCache;
 use super::pool::{ConnectionKey, Pool};
 use crate::config::{CommonConfig, MetadataRecoveryStrategy};
-use crate::error::ClientError;
+use crate::error::{ClientError, ConfigError};
 
 /// How often idle connections and unused topics are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -50,14 +50,23 @@ pub(crate) struct Inner {
     pool: Pool,
     metadata: MetadataCache,
     pub(crate) coordinators: Coordinators,
-    /// Where the metadata was bootstrapped from, with ids -1, -2, …
-    bootstrap: Vec<Node>,
+    bootstrap: Mutex<Bootstrap>,
     refreshing: tokio::sync::Mutex<()>,
     /// How many refreshes were begun, and which of them was the last to succeed.
     refreshes_begun: AtomicU64,
     refresh_done: AtomicU64,
     allow_auto_create: AtomicBool,
     max_idle: Mutex<Option<Duration>>,
+}
+
+/// Where the metadata is bootstrapped from.
+#[derive(Debug)]
+struct Bootstrap {
+    /// Those of `bootstrap.servers`, with ids -1, -2, …
+    nodes: Vec<Node>,
+    /// Whether one of the names was resolved: after that, a failure to do so passes.
+    is_resolved: bool,
+    fatal: Option<ClientError>,
 }
 
 impl Drop for Inner {
@@ -79,7 +88,7 @@ impl Cluster {
             pool: Pool::new(Arc::clone(&config)),
             metadata: MetadataCache::new(),
             coordinators: Coordinators::default(),
-            bootstrap: bootstrap_nodes(&config),
+            bootstrap: Mutex::new(Bootstrap { nodes: bootstrap_nodes(&config), is_resolved: false, fatal: None }),
             refreshing: tokio::sync::Mutex::new(()),
             refreshes_begun: AtomicU64::new(0),
             refresh_done: AtomicU64::new(0),
@@ -133,7 +142,7 @@ impl Cluster {
             new |= self.inner.metadata.track(topic, None);
         }
         if new {
-            self.request_update();
+            self.inner.metadata.hurry();
         }
     }
 
@@ -147,6 +156,16 @@ impl Cluster {
         for topic in topics {
             self.inner.metadata.untrack(topic);
         }
+    }
+
+    /// Why the last attempt to connect to a broker failed, if it did.
+    pub(crate) fn last_failure(&self) -> Option<ClientError> {
+        self.inner.pool.last_failure()
+    }
+
+    /// Why this client can never reach its cluster, once that is known: nobody has to be asked any more.
+    pub(crate) fn fatal(&self) -> Option<ClientError> {
+        self.inner.bootstrap.lock().fatal.clone()
     }
 
     /// Keeps metadata of all topics, or only of the tracked ones.
@@ -232,17 +251,56 @@ impl Cluster {
             if !known.is_empty() {
                 tracing::info!("none of the known brokers answers, starting again from `bootstrap.servers`: {last}");
             }
-            let mut bootstrap = self.inner.bootstrap.clone();
+            let mut bootstrap = self.bootstrap_nodes().await?;
             fastrand::shuffle(&mut bootstrap);
             match self.ask_in_turn(&bootstrap, request).await {
                 Ok(response) => return Ok(response),
                 Err(error) => last = error,
             }
         }
+        if matches!(last, ClientError::NotKafka { .. }) {
+            return Err(last);
+        }
         Err(ClientError::NoBrokerAvailable {
             servers: self.inner.config.bootstrap_servers.join(",").into(),
             last: last.to_string().into(),
         })
+    }
+
+    /// The nodes of `bootstrap.servers`. If none of their names can be resolved, the first time that is wanted, the setting
+    /// is wrong, as in Kafka.
+    async fn bootstrap_nodes(&self) -> Result<Vec<Node>, ClientError> {
+        let (nodes, is_resolved, fatal) = {
+            let bootstrap = self.inner.bootstrap.lock();
+            (bootstrap.nodes.clone(), bootstrap.is_resolved, bootstrap.fatal.clone())
+        };
+        match fatal {
+            Some(error) => return Err(error),
+            None if is_resolved => return Ok(nodes),
+            None => {}
+        }
+        let mut is_resolved = false;
+        for node in &nodes {
+            let found = tokio::net::lookup_host(node.address()).await.map(|mut found| found.next().is_some());
+            match found {
+                Ok(true) => is_resolved = true,
+                Ok(false) => tracing::warn!("the name of {} in `bootstrap.servers` has no address", node.address()),
+                Err(error) => {
+                    tracing::warn!("the name of {} in `bootstrap.servers` cannot be resolved: {error}", node.address());
+                }
+            }
+        }
+        let mut bootstrap = self.inner.bootstrap.lock();
+        bootstrap.is_resolved = is_resolved;
+        if is_resolved {
+            return Ok(nodes);
+        }
+        let servers = self.inner.config.bootstrap_servers.join(",");
+        let error = ConfigError::new("bootstrap.servers", servers, "must have a name that can be resolved");
+        bootstrap.fatal = Some(error.clone().into());
+        drop(bootstrap);
+        self.inner.metadata.tell();
+        Err(error.into())
     }
 
     /// KIP-1102: brokers that answer, but not with metadata, are given up after a while.
@@ -255,6 +313,12 @@ impl Cluster {
 
     async fn ask_in_turn(&self, nodes: &[Node], request: &MetadataRequest) -> Result<MetadataResponse, ClientError> {
         let mut last = ClientError::Closed;
+        let mut fail = |error: ClientError| {
+            // One that may pass leaves hope, whatever the others are.
+            if !last.is_retriable() || error.is_retriable() {
+                last = error;
+            }
+        };
         for node in nodes {
             let answer = match self.connection_to(ConnectionKey::data(node.id), node).await {
                 Ok(connection) => connection.send(request).await,
@@ -263,15 +327,15 @@ impl Cluster {
             match answer {
                 // KIP-1102: the broker knows that it is not part of the cluster any more.
                 Ok(response) if ErrorCode::from(response.error_code) == ErrorCode::RebootstrapRequired => {
-                    last = ClientError::broker(ErrorCode::RebootstrapRequired);
+                    fail(ClientError::broker(ErrorCode::RebootstrapRequired));
                 }
                 Ok(response) if response.brokers.is_empty() => {
-                    last = ClientError::unexpected("metadata without a broker");
+                    fail(ClientError::unexpected("metadata without a broker"));
                 }
                 Ok(response) => return Ok(response),
                 Err(error) => {
                     tracing::debug!(node = node.id, "no metadata: {error}");
-                    last = error;
+                    fail(error);
                 }
             }
         }
@@ -297,7 +361,8 @@ impl Cluster {
     /// [`CommonConfig::api_timeout`] for it to get better.
     ///
     /// # Errors
-    /// [`ClientError::Broker`] with the topic's error, [`ClientError::NoBrokerAvailable`].
+    /// [`ClientError::Broker`] with the topic's error, [`ClientError::NoBrokerAvailable`], [`ClientError::Timeout`],
+    /// [`ClientError::NotKafka`], [`ClientError::Config`] if no name of `bootstrap.servers` can be resolved.
     pub async fn topic(&self, name: &str) -> Result<Arc<TopicMetadata>, ClientError> {
         let used_at = self.inner.max_idle.lock().is_some().then(Instant::now);
         let new = self.inner.metadata.track(name, used_at);
@@ -307,6 +372,10 @@ impl Cluster {
         {
             return Ok(Arc::clone(topic));
         }
+        self.within_api_timeout(|| format!("metadata of {name}")).wait(self.read_topic(name, used_at)).await
+    }
+
+    async fn read_topic(&self, name: &str, used_at: Option<Instant>) -> Result<Arc<TopicMetadata>, ClientError> {
         let deadline = Instant::now() + self.inner.config.api_timeout;
         let mut attempt = 0;
         loop {
@@ -348,9 +417,9 @@ impl Cluster {
     }
 
     fn node(&self, id: i32) -> Result<Node, ClientError> {
-        let snapshot = self.metadata();
-        let node = snapshot.brokers.get(&id).or_else(|| self.inner.bootstrap.iter().find(|node| node.id == id));
-        match node.cloned().or_else(|| self.inner.coordinators.node(id)) {
+        let known = self.metadata().brokers.get(&id).cloned();
+        let bootstrap = || self.inner.bootstrap.lock().nodes.iter().find(|node| node.id == id).cloned();
+        match known.or_else(bootstrap).or_else(|| self.inner.coordinators.node(id)) {
             Some(node) => Ok(node),
             None => {
                 self.request_update();
@@ -484,8 +553,19 @@ async fn keep_fresh(cluster: Weak<Inner>, wanted: Arc<Notify>) {
                 failures + 1
             }
         };
+        if inner.bootstrap.lock().fatal.is_some() {
+            return;
+        }
         let pause = inner.config.retry_pause(failures);
+        let hurried = Arc::clone(&inner.metadata.hurried);
         drop(inner);
-        tokio::time::sleep(pause).await;
+        // Topics that nothing is known of do not wait for the pause after the last update.
+        let hurried = async {
+            if failures > 0 {
+                std::future::pending::<()>().await;
+            }
+            hurried.notified().await;
+        };
+        let _ = tokio::time::timeout(pause, hurried).await;
     }
 }

@@ -345,6 +345,7 @@ where
     let error = match error {
         Failure::Io(source) => ClientError::connection(&address, source),
         Failure::Protocol(error) => error,
+        Failure::NotKafka(reason) => ClientError::NotKafka { address, reason: reason.into() },
     };
     tracing::debug!("{error}");
     state.fail(error);
@@ -354,6 +355,8 @@ where
 pub(super) enum Failure {
     Io(io::Error),
     Protocol(ClientError),
+    /// The other side speaks something else.
+    NotKafka(String),
 }
 
 async fn write_requests<W>(mut write: W, mut queue: mpsc::UnboundedReceiver<Outgoing>, state: &State) -> Failure

@@ -60,14 +60,18 @@ impl Cluster {
         if let Some(node) = self.inner().coordinators.known.lock().get(&known_key) {
             return Ok(node.clone());
         }
+        let node = self.within_api_timeout(|| format!("look-up of the coordinator of {key}"));
+        let node = node.wait(self.look_up_coordinator(kind, key)).await?;
+        self.inner().coordinators.known.lock().insert(known_key, node.clone());
+        Ok(node)
+    }
+
+    async fn look_up_coordinator(&self, kind: CoordinatorType, key: &str) -> Result<Node, ClientError> {
         let deadline = Instant::now() + self.config().api_timeout;
         let mut attempt = 0;
         loop {
             match self.find_coordinator(kind, key).await {
-                Ok(node) => {
-                    self.inner().coordinators.known.lock().insert(known_key, node.clone());
-                    return Ok(node);
-                }
+                Ok(node) => return Ok(node),
                 Err(error) => {
                     let pause = self.config().retry_pause(attempt);
                     if !error.is_retriable() || Instant::now() + pause >= deadline {

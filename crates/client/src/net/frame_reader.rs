@@ -21,17 +21,21 @@ const KEPT: usize = 2;
 /// Longer buffers are not kept: they would hold their memory while nothing comes.
 const LONGEST_KEPT: usize = 16 << 20;
 
+/// The first answer is one to `ApiVersions`: what announces more is something else.
+const LONGEST_FIRST: usize = 16 << 20;
+
 /// Reads frames: four bytes of length, then that many.
 pub(super) struct FrameReader<R> {
     read: R,
     buffer: BytesMut,
     /// The ends of buffers whose frames may still be in use.
     kept: VecDeque<BytesMut>,
+    is_first: bool,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(super) fn new(read: R) -> Self {
-        FrameReader { read, buffer: BytesMut::with_capacity(READ_SIZE), kept: VecDeque::new() }
+        FrameReader { read, buffer: BytesMut::with_capacity(READ_SIZE), kept: VecDeque::new(), is_first: true }
     }
 
     /// The next frame, without its length.
@@ -40,8 +44,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.buffer.reserve(READ_SIZE);
             self.fill().await?;
         }
-        let length = usize::try_from(self.buffer.get_i32())
-            .map_err(|_| Failure::Protocol(ClientError::unexpected("a frame of negative length")))?;
+        let head = self.buffer.first_chunk::<4>().copied().unwrap_or_default();
+        let length = usize::try_from(i32::from_be_bytes(head)).ok();
+        if std::mem::take(&mut self.is_first) && length.is_none_or(|length| length > LONGEST_FIRST) {
+            return Err(Failure::NotKafka(guess(head)));
+        }
+        self.buffer.advance(4);
+        let length = length.ok_or_else(|| Failure::Protocol(ClientError::unexpected("a frame of negative length")))?;
         if self.buffer.capacity() < length {
             self.make_room(length.min(CLAIM));
         }
@@ -83,6 +92,19 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             Ok(_) => Ok(()),
             Err(error) => Err(Failure::Io(error)),
         }
+    }
+}
+
+/// What begins with these bytes.
+fn guess(head: [u8; 4]) -> String {
+    match &head {
+        b"HTTP" => "it speaks HTTP".to_owned(),
+        // An alert or handshake record of TLS.
+        [0x15 | 0x16, 3, ..] => "it speaks TLS".to_owned(),
+        text if text.iter().all(|byte| (0x20..0x7f).contains(byte)) => {
+            format!("its answer begins with {:?}", String::from_utf8_lossy(text))
+        }
+        other => format!("its answer begins with {other:02x?}"),
     }
 }
 

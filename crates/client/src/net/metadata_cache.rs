@@ -17,6 +17,8 @@ pub(crate) struct MetadataCache {
     version: watch::Sender<u64>,
     /// Told when an update is wanted before the metadata is too old.
     pub(crate) wanted: Arc<Notify>,
+    /// Told when an update is wanted for topics that nothing is known of.
+    pub(crate) hurried: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +36,7 @@ impl MetadataCache {
             interest: Mutex::default(),
             version: watch::Sender::new(0),
             wanted: Arc::default(),
+            hurried: Arc::default(),
         }
     }
 
@@ -86,6 +89,17 @@ impl MetadataCache {
     pub(crate) fn request_update(&self) {
         self.interest.lock().update_requested = true;
         self.wanted.notify_one();
+    }
+
+    /// Asks for an update now.
+    pub(crate) fn hurry(&self) {
+        self.request_update();
+        self.hurried.notify_one();
+    }
+
+    /// Tells whoever waits for new metadata to look at the cluster.
+    pub(crate) fn tell(&self) {
+        self.version.send_modify(|version| *version += 1);
     }
 
     /// How long the metadata may stay as it is.

@@ -58,6 +58,7 @@ impl ConnectionKey {
 pub(crate) struct Pool {
     config: Arc<CommonConfig>,
     slots: Mutex<HashMap<ConnectionKey, Arc<Slot>>>,
+    last_failure: Mutex<Option<ClientError>>,
 }
 
 /// One place for a connection.
@@ -74,11 +75,32 @@ struct Current {
     connection: Option<Connection>,
     failures: u32,
     retry_at: Option<Instant>,
+    /// Failures before that are not worth a line.
+    next_warning: Option<Instant>,
+}
+
+impl Current {
+    /// Says that there is no connection: once, and then seldom.
+    fn complain(&mut self, key: ConnectionKey, error: &ClientError, now: Instant) {
+        const SELDOM: Duration = Duration::from_secs(30);
+        let ConnectionKey { node, .. } = key;
+        if self.next_warning.is_some_and(|at| now < at) {
+            tracing::debug!(node, address = %self.address, "cannot connect: {error}");
+            return;
+        }
+        self.next_warning = Some(now + SELDOM);
+        tracing::warn!("connection to node {node} ({}) could not be established: {error}", self.address);
+    }
 }
 
 impl Pool {
     pub(crate) fn new(config: Arc<CommonConfig>) -> Self {
-        Self { config, slots: Mutex::new(HashMap::new()) }
+        Self { config, slots: Mutex::new(HashMap::new()), last_failure: Mutex::new(None) }
+    }
+
+    /// Why the last attempt to connect failed, if it did.
+    pub(crate) fn last_failure(&self) -> Option<ClientError> {
+        self.last_failure.lock().clone()
     }
 
     /// The open connection of this key, if there is one.
@@ -110,7 +132,8 @@ impl Pool {
             tokio::time::sleep(pause).await;
         }
         let result = connector::connect(Arc::clone(&address), &self.config, timeout).await;
-        slot.settle(&result, &self.config);
+        slot.settle(key, &result, &self.config);
+        *self.last_failure.lock() = result.as_ref().err().cloned();
         result
     }
 
@@ -123,6 +146,7 @@ impl Pool {
                     connection: None,
                     failures: 0,
                     retry_at: None,
+                    next_warning: None,
                 }),
                 connecting: tokio::sync::Mutex::new(()),
             })
@@ -164,6 +188,7 @@ impl Slot {
             current.connection = None;
             current.failures = 0;
             current.retry_at = None;
+            current.next_warning = None;
         }
         if current.connection.as_ref().is_some_and(|connection| !connection.is_open()) {
             current.connection = None;
@@ -179,16 +204,17 @@ impl Slot {
         (pause, setup)
     }
 
-    fn settle(&self, result: &Result<Connection, ClientError>, config: &CommonConfig) {
+    fn settle(&self, key: ConnectionKey, result: &Result<Connection, ClientError>, config: &CommonConfig) {
         let mut current = self.current.lock();
         match result {
             Ok(connection) => {
                 current.connection = Some(connection.clone());
                 current.failures = 0;
                 current.retry_at = None;
+                current.next_warning = None;
             }
             Err(error) => {
-                tracing::debug!(address = %current.address, "cannot connect: {error}");
+                current.complain(key, error, Instant::now());
                 let pause = exponential(config.reconnect_backoff, config.reconnect_backoff_max, current.failures);
                 current.retry_at = Some(Instant::now() + pause);
                 current.failures = current.failures.saturating_add(1);

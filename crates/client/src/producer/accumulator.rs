@@ -437,8 +437,21 @@ impl Accumulator {
         self.pending.remove(completion, false);
     }
 
+    /// Sends what is open now without lingering and waits until it is over. `begun` is called when the sender has something
+    /// to look at.
+    pub(crate) async fn flush(&self, begun: impl FnOnce()) -> Result<(), ClientError> {
+        let guard = self.begin_flush();
+        begun();
+        let over = self.all_over().await;
+        drop(guard);
+        match self.unobserved_failure.lock().take() {
+            Some(error) => Err(error),
+            None => over,
+        }
+    }
+
     /// Waits until all batches are over that are open now, what is held back last.
-    pub(crate) async fn all_over(&self) -> Result<(), ClientError> {
+    async fn all_over(&self) -> Result<(), ClientError> {
         let (open, held): (Vec<_>, Vec<_>) = self.pending.all().into_iter().partition(|batch| batch.epoch().is_some());
         for batch in open {
             batch.settled().await;
@@ -463,11 +476,6 @@ impl Accumulator {
                 () = stuck => {}
             }
         }
-    }
-
-    /// Takes the first failure of a record that nobody waited for.
-    pub(crate) fn take_unobserved_failure(&self) -> Option<ClientError> {
-        self.unobserved_failure.lock().take()
     }
 
     /// From now on until the guard is dropped, batches do not linger.

@@ -1,5 +1,7 @@
 //! The parts of the producer that need no broker, and the producer without one.
 
+mod promises;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use vltava_client::consumer::TopicPattern;
 use vltava_client::consumer::assignor::BoxFuture;
-use vltava_client::{ClientError, Consumer, RebalanceListener, TopicPartition};
+use vltava_client::{ClientError, Consumer, RebalanceCallbacks, RebalanceListener, TopicPartition};
 
 use crate::support::*;
 
@@ -97,6 +97,37 @@ async fn members_share_partitions_without_losing_or_repeating_records() {
         assert!(counts.values().all(|&count| count == 3), "{strategy}: every number was produced three times");
         second.close(PATIENCE).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closures_hear_of_rebalances_and_their_error_is_told_by_poll() {
+    let broker = broker();
+    let servers = broker.bootstrap_servers();
+    create_topic(servers, "t", 2).await;
+    let (calls, refuses) = (Calls::default(), Arc::new(std::sync::atomic::AtomicBool::new(true)));
+    let (assigned, revoked, refused) = (calls.clone(), calls.clone(), Arc::clone(&refuses));
+    let callbacks = RebalanceCallbacks::new()
+        .on_assigned(move |consumer, partitions| {
+            assigned.note("assigned", partitions);
+            consumer.seek_to_beginning(partitions)?;
+            match refused.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                true => Err(ClientError::Closed),
+                false => Ok(()),
+            }
+        })
+        .on_revoked(move |_, partitions| {
+            revoked.note("revoked", partitions);
+            Ok(())
+        });
+    let consumer = consumer(servers, &[("group.id", "g")]);
+    consumer.subscribe_with(["t"], callbacks).unwrap();
+    let error = consumer.poll(PATIENCE).await.unwrap_err();
+    assert!(matches!(error, ClientError::RebalanceCallback { .. }), "{error}");
+    produce(servers, "t", 2, 10, &[]).await;
+    assert_eq!(read(&consumer, 10).await.len(), 10);
+    consumer.unsubscribe().await.unwrap();
+    let both: BTreeSet<i32> = [0, 1].into();
+    assert_eq!(calls.list(), [("assigned", both.clone()), ("revoked", both)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_core::Stream as _;
 use vltava_client::ClientError;
 
 use crate::support::*;
@@ -66,6 +67,23 @@ async fn the_stream_gives_the_same_records() {
     }
     consumer.wakeup();
     assert!(stream.next().await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_a_stream_takes_a_consumers() {
+    let broker = broker();
+    let servers = broker.bootstrap_servers();
+    create_topic(servers, "t", 1).await;
+    produce(servers, "t", 1, 100, &[]).await;
+    let consumer = consumer(servers, &[]);
+    consumer.assign([tp("t", 0)]).unwrap();
+    let mut stream = std::pin::pin!(consumer.stream());
+    let mut next = async || std::future::poll_fn(|context| stream.as_mut().poll_next(context)).await;
+    for expected in 0..100 {
+        assert_eq!(number(&next().await.unwrap().unwrap()), expected);
+    }
+    consumer.wakeup();
+    assert!(next().await.is_none());
 }
 
 #[test]

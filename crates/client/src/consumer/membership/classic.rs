@@ -412,9 +412,21 @@ impl ClassicMembership {
     /// When [`tick`](Self::tick) or [`next_step`](Self::next_step) has something to do next without
     /// an answer coming.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let find = self.find_retry_at.filter(|_| self.coordinator.is_none() && !self.finding_coordinator);
-        let beat = (self.has_joined() && self.coordinator.is_some()).then(|| self.heartbeat.next_deadline());
-        [find, beat, self.join_retry_at].into_iter().flatten().min()
+        [self.next_find(), self.next_beat(), self.join_retry_at].into_iter().flatten().min()
+    }
+
+    /// When [`tick`](Self::tick) has something to do next without an answer coming.
+    pub(crate) fn next_tick(&self) -> Option<Instant> {
+        let find = self.next_find().filter(|_| self.has_joined());
+        [find, self.next_beat()].into_iter().flatten().min().filter(|_| self.failure.is_none())
+    }
+
+    fn next_find(&self) -> Option<Instant> {
+        self.find_retry_at.filter(|_| self.coordinator.is_none() && !self.finding_coordinator)
+    }
+
+    fn next_beat(&self) -> Option<Instant> {
+        (self.has_joined() && self.coordinator.is_some()).then(|| self.heartbeat.next_deadline())
     }
 
     /// Looks for the coordinator unless that is under way or has just failed.

@@ -214,6 +214,7 @@ fn refused_joins() {
         if pause > 0 {
             assert!(matches!(bench.step(), Step::Wait), "{code}");
             assert_eq!(bench.member.next_deadline(), Some(bench.now + Duration::from_millis(pause)));
+            assert_eq!(bench.member.next_tick(), None, "only `poll` joins: without it, nothing may wake for that");
             bench.now += Duration::from_millis(pause);
         }
         let (_, join) = bench.join();

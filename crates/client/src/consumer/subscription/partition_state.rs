@@ -25,6 +25,8 @@ pub(crate) struct PartitionState {
     position: Option<FetchPosition>,
     reset_strategy: Option<AutoOffsetReset>,
     next_retry: Option<Instant>,
+    /// The retry waits for a leader, and not for an error to pass.
+    awaits_leader: bool,
     preferred_replica: Option<(i32, Instant)>,
     /// Changes whenever what was fetched before is of no use any more.
     pub(crate) fetch_epoch: u64,
@@ -49,6 +51,7 @@ impl PartitionState {
             position: None,
             reset_strategy: None,
             next_retry: None,
+            awaits_leader: false,
             preferred_replica: None,
             fetch_epoch,
             order,
@@ -101,6 +104,13 @@ impl PartitionState {
     /// No further attempt before `at`.
     pub(crate) fn retry_at(&mut self, at: Instant) {
         self.next_retry = Some(at);
+        self.awaits_leader = false;
+    }
+
+    /// No further attempt before `at` or before a leader is known.
+    pub(crate) fn wait_for_leader(&mut self, at: Instant) {
+        self.next_retry = Some(at);
+        self.awaits_leader = true;
     }
 
     /// Moves to a position that needs no validation.
@@ -136,6 +146,9 @@ impl PartitionState {
 
     /// Takes over the leader of new metadata; whether the position awaits validation now.
     pub(crate) fn on_leader(&mut self, leader: LeaderAndEpoch) -> bool {
+        if leader.leader.is_some() && std::mem::take(&mut self.awaits_leader) {
+            self.next_retry = None;
+        }
         if self.state == FetchState::AwaitReset || leader.leader.is_none() {
             return false;
         }

@@ -1,9 +1,8 @@
 //! What is held back goes behind what it stands for.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -35,14 +34,6 @@ fn append_tagged(world: &World, topic: &str, partition: usize, value: &[u8]) {
     let tag = ByTag(RecordTag { owner: 1, position: 7 });
     let appended = world.accumulator.append(&world.queue(topic, partition), &record, 0, tag, || world.now).unwrap();
     assert!(matches!(appended, Appended::Done { .. }));
-}
-
-/// The outcome of a flush, if it has one now.
-fn flush(world: &World) -> Option<Result<(), ClientError>> {
-    match pin!(world.accumulator.all_over()).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => Some(result),
-        Poll::Pending => None,
-    }
 }
 
 #[test]
@@ -108,7 +99,7 @@ fn a_failure_holds_it_back_until_it_was_taken_and_accepted() {
     world.accumulator.barrier();
     world.advance(LINGER);
     world.answer(0, Fate::Refused(ErrorCode::InvalidRecord));
-    assert!(matches!(flush(&world), Some(Err(ClientError::HeldBack { .. }))));
+    assert!(matches!(world.flush(), Some(Err(ClientError::HeldBack { .. }))));
     world.accumulator.barrier();
     world.advance(LINGER);
     assert!(world.wire.is_empty(), "nobody has looked at the failure");
@@ -118,7 +109,7 @@ fn a_failure_holds_it_back_until_it_was_taken_and_accepted() {
     assert!(world.accumulator.barrier());
     world.settle();
     assert!(result(&mut state).is_ok());
-    assert!(matches!(flush(&world), Some(Ok(()))));
+    assert!(matches!(world.flush(), Some(Ok(()))));
 }
 
 #[test]

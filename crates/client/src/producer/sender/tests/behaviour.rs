@@ -164,6 +164,55 @@ fn an_error_that_does_not_pass_fails_the_batch_and_begins_an_epoch() {
 }
 
 #[test]
+fn a_code_that_passes_is_tried_until_the_delivery_time_is_over_and_another_is_told_at_once() {
+    let passing = [
+        ErrorCode::CorruptMessage,
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::NotLeaderOrFollower,
+        ErrorCode::RequestTimedOut,
+        ErrorCode::NotEnoughReplicas,
+        ErrorCode::NotEnoughReplicasAfterAppend,
+        ErrorCode::KafkaStorageError,
+    ];
+    let others = [
+        ErrorCode::InvalidRecord,
+        ErrorCode::InvalidTimestamp,
+        ErrorCode::InvalidTopicException,
+        ErrorCode::RecordListTooLarge,
+        ErrorCode::InvalidRequiredAcks,
+        ErrorCode::TopicAuthorizationFailed,
+        ErrorCode::UnsupportedForMessageFormat,
+        ErrorCode::UnknownServerError,
+    ];
+    for (code, passes) in passing.map(|code| (code, true)).into_iter().chain(others.map(|code| (code, false))) {
+        for idempotent in [true, false] {
+            let mut world = World::new(1, SenderSettings { idempotent, ..sender_settings() });
+            let began = world.now;
+            let mut delivery = world.append(0, b"a");
+            world.advance(Duration::from_millis(5));
+            let mut attempts = 0;
+            let error = loop {
+                if !world.wire.is_empty() {
+                    attempts += 1;
+                    world.answer(0, Fate::Refused(code));
+                }
+                match try_result(&mut delivery) {
+                    Some(result) => break result.unwrap_err(),
+                    None => world.advance(Duration::from_secs(1)),
+                }
+            };
+            if passes {
+                assert!(attempts > 50, "{code}: {attempts}");
+                assert!(matches!(error, ClientError::Timeout { .. }), "{code}: {error}");
+                assert!(world.now - began >= Duration::from_secs(120), "{code}");
+            } else {
+                assert_eq!((attempts, error.code()), (1, Some(code)));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_producer_that_the_broker_has_forgotten_begins_an_epoch() {
     let mut world = World::new(1, sender_settings());
     world.brokers.refuses_unknown = true;
@@ -316,9 +365,9 @@ fn a_failure_that_nobody_waits_for_is_kept_for_the_flush() {
     world.append_unobserved(0, b"a");
     world.advance(Duration::from_millis(5));
     world.answer(0, Fate::Refused(ErrorCode::InvalidRecord));
-    let failure = world.accumulator.take_unobserved_failure().unwrap();
+    let failure = world.flush().unwrap().unwrap_err();
     assert_eq!(failure.code(), Some(ErrorCode::InvalidRecord));
-    assert!(world.accumulator.take_unobserved_failure().is_none());
+    assert!(world.flush().unwrap().is_ok());
 }
 
 #[test]

@@ -314,6 +314,14 @@ impl World {
         self.settle();
     }
 
+    /// The outcome of a flush, if it has one now.
+    pub(super) fn flush(&self) -> Option<Result<(), ClientError>> {
+        match std::pin::pin!(self.accumulator.flush(|| {})).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        }
+    }
+
     pub(super) fn advance(&mut self, by: Duration) {
         self.now += by;
         self.poll();

@@ -172,7 +172,7 @@ impl TaskManager {
                 active.first.insert(partition.clone(), first);
             }
         }
-        let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
+        let limit = self.shared.config.fields().buffered_records_per_partition;
         if limit > 0 && active.task.buffered(queue) > limit && active.full.insert(partition.clone()) {
             let partition = [partition.clone()];
             return self.pause(&partition);
@@ -196,7 +196,7 @@ impl TaskManager {
 
     /// Processes up to a turn's records of every task. Returns how many there were.
     pub(super) fn process(&mut self, now: i64) -> Result<usize> {
-        let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
+        let limit = self.shared.config.fields().buffered_records_per_partition;
         let mut total = 0;
         let mut resumed = Vec::new();
         for active in self.tasks.values_mut().filter(|active| active.phase == Phase::Running) {

@@ -103,12 +103,12 @@ impl StreamThread {
         let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned());
         consumer.subscribe_with(topics.collect::<Vec<_>>(), Listener(manager.clone())).map_err(failed)?;
         Ok(StreamThread {
-            poll_time: config.millis("poll.ms"),
-            commit_interval: config.commit_interval(),
+            poll_time: config.fields().poll,
+            commit_interval: config.fields().commit_interval,
             waiting: false,
             last_commit: Instant::now(),
             last_cleanup: Instant::now(),
-            cleanup_delay: config.millis("state.cleanup.delay.ms"),
+            cleanup_delay: config.fields().state_cleanup_delay,
             shared,
             index,
             consumer,

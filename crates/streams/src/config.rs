@@ -1,5 +1,6 @@
 //! Settings, by Kafka's keys.
 
+pub mod constants;
 mod keys;
 mod read;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 
 mod ci;
 mod codegen;
+mod configuration;
 mod interop;
 mod oracle;
 mod shell;
@@ -24,6 +25,8 @@ enum Command {
     Ci(ci::Args),
     /// Messages, records and API keys from the specifications in Apache Kafka's jars.
     Codegen(codegen::Args),
+    /// The reference of all settings and the constants of their keys, from the definitions.
+    Configuration,
     /// The speed of our engine and the JVM's over the golden cases, in one run.
     EngineBench(oracle::BenchArgs),
     /// Our broker, tools and applications beside Apache Kafka and other people's clients.
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Ci(args) => ci::run(&args),
         Command::Codegen(args) => codegen::run(&args),
+        Command::Configuration => configuration::run(),
         Command::EngineBench(args) => oracle::bench(&args),
         Command::Oracle(args) => oracle::check(&args),
         Command::Interop(args) => interop::run(&args),

@@ -19,6 +19,7 @@ pub mod embedded;
 mod error;
 mod fetch_session;
 mod handlers;
+pub mod keys;
 mod log_dirs;
 mod loggers;
 mod metadata;

@@ -271,12 +271,15 @@ fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
 }
 
 #[test]
-fn an_unknown_dynamic_setting_is_stored_and_shown_without_its_value() {
+fn an_unknown_dynamic_setting_is_stored_and_shown_as_kafka_shows_it() {
     let broker = start();
     let mut client = Client::connect(&broker);
-    assert_eq!(alter(&mut client, BROKER, "1", &[("my.plugins.key", SET, Some("tell-nobody"))]), (0, None));
-    let shown = describe(&mut client, BROKER, "1", Some(&["my.plugins.key"])).configs.remove(0);
-    assert_eq!((shown.value, shown.is_sensitive, shown.config_source), (None, true, 2));
+    for name in ["", "1"] {
+        assert_eq!(alter(&mut client, BROKER, name, &[("my.plugins.key", SET, Some("tell-nobody"))]), (0, None));
+    }
+    let shown = describe(&mut client, BROKER, "", Some(&["my.plugins.key"])).configs.remove(0);
+    assert_eq!((shown.value, shown.is_sensitive, shown.read_only, shown.config_source), (None, true, true, 3));
+    assert!(describe(&mut client, BROKER, "1", Some(&["my.plugins.key"])).configs.is_empty());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod admin;
 mod common;
 mod consumer;
+pub mod keys;
 mod producer;
 mod security;
 

@@ -78,7 +78,7 @@ pub enum Range {
     OneOf(&'static [&'static str]),
     /// One of these texts, in any case.
     OneOfAnyCase(&'static [&'static str]),
-    /// A list of these texts, each at most once.
+    /// A list of these texts.
     EachOf(&'static [&'static str]),
     /// Anything but the empty text.
     NonEmpty,
@@ -95,7 +95,7 @@ impl fmt::Display for Range {
             Self::BetweenOr(low, high, other) => write!(f, "must be {low} to {high}, or {other}"),
             Self::Fraction(low, high) => write!(f, "must be {low} to {high}"),
             Self::OneOf(allowed) | Self::OneOfAnyCase(allowed) => write!(f, "must be one of {}", allowed.join(", ")),
-            Self::EachOf(allowed) => write!(f, "must be a list of {}, each at most once", allowed.join(", ")),
+            Self::EachOf(allowed) => write!(f, "must be a list of {}", allowed.join(", ")),
             Self::NonEmpty => f.write_str("must not be empty"),
             Self::Checked(rule, _) => write!(f, "must be {rule}"),
         }

@@ -86,36 +86,39 @@ impl Definition {
     }
 
     fn parse_list(&self, value: &str) -> Result<String, ConfigError> {
-        let entries = split_list(value);
-        match self.range {
-            Range::EachOf(allowed) => {
-                for (at, entry) in entries.iter().enumerate() {
-                    let trouble = match entry.is_empty() {
-                        true => Some("must not be empty"),
-                        false if entries.iter().take(at).any(|earlier| earlier == entry) => {
-                            Some("must not be duplicated")
-                        }
-                        false => None,
-                    };
-                    if let Some(trouble) = trouble {
-                        let error = ConfigError::new(self.key, value, format!("its entries {trouble}"));
-                        return Err(error.with_kafka_message(format!("Configuration '{}' values {trouble}.", self.key)));
-                    }
-                    if !allowed.contains(entry) {
-                        let kafka = format!("String must be one of: {}", allowed.join(", "));
-                        return Err(self.out_of_range(entry, &kafka));
-                    }
+        if let Range::Checked(rule, check) = self.range {
+            let entries = split_list(value).join(", ");
+            return match check(value) {
+                true => Ok(entries.replace(", ", ",")),
+                false => {
+                    let (key, error) = (self.key, self.out_of_range(value, ""));
+                    let kafka = format!("Invalid value [{entries}] for configuration {key}: {key} must be {rule}");
+                    Err(error.with_kafka_message(kafka))
                 }
-            }
-            Range::NonEmpty if entries.is_empty() => {
-                return Err(self.out_of_range(value, "must not be empty"));
-            }
-            Range::Checked(rule, check) if !check(value) => {
-                return Err(self.out_of_range(value, &format!("{} must be {rule}", self.key)));
-            }
-            _ => {}
+            };
         }
-        Ok(entries.join(","))
+        // As in Kafka a text that is there twice is there once (KIP-1161).
+        let mut entries: Vec<&str> = Vec::new();
+        for entry in split_list(value) {
+            if !entries.contains(&entry) {
+                entries.push(entry);
+            }
+        }
+        match self.range {
+            Range::EachOf(_) if entries.contains(&"") => {
+                let error = ConfigError::new(self.key, value, "its entries must not be empty");
+                Err(error.with_kafka_message(format!("Configuration '{}' values must not be empty.", self.key)))
+            }
+            Range::EachOf(allowed) => match entries.iter().find(|entry| !allowed.contains(entry)) {
+                Some(unknown) => {
+                    let kafka = format!("String must be one of: {}", allowed.join(", "));
+                    Err(self.out_of_range(unknown, &kafka))
+                }
+                None => Ok(entries.join(",")),
+            },
+            Range::NonEmpty if entries.is_empty() => Err(self.out_of_range(value, "must not be empty")),
+            _ => Ok(entries.join(",")),
+        }
     }
 
     fn parse_text(&self, value: &str) -> Result<String, ConfigError> {
@@ -218,18 +221,17 @@ mod tests {
             (
                 row(List, Range::EachOf(CODECS)),
                 "a,x",
-                Err(("must be a list of a, b, each at most once", invalid("x", "String must be one of: a, b"))),
+                Err(("must be a list of a, b", invalid("x", "String must be one of: a, b"))),
             ),
+            (row(List, Range::EachOf(CODECS)), "a,b,a", Ok("a,b")),
+            (row(List, Range::Any), "x, x,y", Ok("x,y")),
             (
                 row(List, Range::EachOf(CODECS)),
-                "a,a",
-                Err((
-                    "its entries must not be duplicated",
-                    "Configuration 'some.key' values must not be duplicated.".to_owned(),
-                )),
+                "a,",
+                Err(("its entries must not be empty", "Configuration 'some.key' values must not be empty.".to_owned())),
             ),
             (row(List, pairs), "0:1, 1:2", Ok("0:1,1:2")),
-            (row(List, pairs), "x", Err(("must be pairs", invalid("x", "some.key must be pairs")))),
+            (row(List, pairs), "x", Err(("must be pairs", invalid("[x]", "some.key must be pairs")))),
         ];
         for (definition, value, expected) in cases {
             let got = definition.parse(value);

@@ -32,6 +32,7 @@
 pub mod avro;
 mod error;
 pub mod json;
+pub mod keys;
 #[cfg(feature = "protobuf")]
 pub mod protobuf;
 pub mod registry;

@@ -1,6 +1,17 @@
 //! Settings, by Kafka's keys.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+pub mod constants;
+mod keys;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+pub(crate) use keys::simple;
+pub use keys::{APPLICATION_ID, STATESTORE_CACHE_MAX_BYTES, TOPOLOGY_OPTIMIZATION};
+use vltava_config::Settings;
+pub use vltava_config::{ConfigError, ConfigWarning, Definition};
 
 use crate::{
     error::{Error, Result},
@@ -9,81 +20,6 @@ use crate::{
         ProcessingExceptionHandler, ProductionExceptionHandler,
     },
 };
-
-/// `application.id`: the prefix of internal topics and the name of the group. Required.
-pub const APPLICATION_ID: &str = "application.id";
-/// `statestore.cache.max.bytes`: memory of the record caches of all threads, in bytes. Default 10485760; 0 disables.
-pub const STATESTORE_CACHE_MAX_BYTES: &str = "statestore.cache.max.bytes";
-/// `topology.optimization`: `none` (default), `all`, or a list of `reuse.ktable.source.topics`,
-/// `merge.repartition.topics`, `single.store.self.join`.
-pub const TOPOLOGY_OPTIMIZATION: &str = "topology.optimization";
-
-/// What kind of value a key takes.
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    /// An integer of at least this.
-    Long(i64),
-    Bool,
-    OneOf(&'static [&'static str]),
-    List(&'static [&'static str]),
-}
-
-struct Definition(&'static str, Kind, Option<&'static str>);
-
-const OPTIMIZATIONS: &[&str] =
-    &["all", "none", "reuse.ktable.source.topics", "merge.repartition.topics", "single.store.self.join"];
-
-/// Key, kind and default, as Kafka's documentation of 4.3 has them.
-const DEFINITIONS: &[Definition] = &[
-    Definition(APPLICATION_ID, Kind::Text, None),
-    Definition("acceptable.recovery.lag", Kind::Long(0), Some("10000")),
-    Definition("application.server", Kind::Text, Some("")),
-    Definition("bootstrap.servers", Kind::Text, None),
-    Definition("buffered.records.per.partition", Kind::Long(0), Some("1000")),
-    Definition(STATESTORE_CACHE_MAX_BYTES, Kind::Long(0), Some("10485760")),
-    Definition("client.id", Kind::Text, Some("")),
-    Definition("commit.interval.ms", Kind::Long(0), None),
-    Definition("default.key.serde", Kind::Text, None),
-    Definition("default.list.key.serde.inner", Kind::Text, None),
-    Definition("default.list.key.serde.type", Kind::Text, None),
-    Definition("default.list.value.serde.inner", Kind::Text, None),
-    Definition("default.list.value.serde.type", Kind::Text, None),
-    Definition("default.value.serde", Kind::Text, None),
-    Definition("default.timestamp.extractor", Kind::Text, Some("FailOnInvalidTimestamp")),
-    Definition("deserialization.exception.handler", Kind::Text, Some("LogAndFailExceptionHandler")),
-    Definition("dsl.store.format", Kind::OneOf(&["DEFAULT", "HEADERS"]), Some("DEFAULT")),
-    Definition("dsl.store.suppliers.class", Kind::Text, Some("rocksdb")),
-    Definition("ensure.explicit.internal.resource.naming", Kind::Bool, Some("false")),
-    Definition("errors.dead.letter.queue.topic.name", Kind::Text, None),
-    Definition("group.protocol", Kind::OneOf(&["classic", "streams"]), Some("classic")),
-    Definition("max.task.idle.ms", Kind::Long(-1), Some("0")),
-    Definition("max.warmup.replicas", Kind::Long(1), Some("2")),
-    Definition("metrics.num.samples", Kind::Long(1), Some("2")),
-    Definition("metrics.recording.level", Kind::OneOf(&["INFO", "DEBUG", "TRACE"]), Some("INFO")),
-    Definition("metrics.sample.window.ms", Kind::Long(1), Some("30000")),
-    Definition("num.standby.replicas", Kind::Long(0), Some("0")),
-    Definition("num.stream.threads", Kind::Long(1), Some("1")),
-    Definition("poll.ms", Kind::Long(0), Some("100")),
-    Definition("probing.rebalance.interval.ms", Kind::Long(60_000), Some("600000")),
-    Definition("processing.exception.handler", Kind::Text, Some("LogAndFailProcessingExceptionHandler")),
-    Definition("processing.exception.handler.global.enabled", Kind::Bool, Some("false")),
-    Definition("processing.guarantee", Kind::OneOf(&["at_least_once", "exactly_once_v2"]), Some("at_least_once")),
-    Definition("production.exception.handler", Kind::Text, Some("DefaultProductionExceptionHandler")),
-    Definition("repartition.purge.interval.ms", Kind::Long(0), Some("30000")),
-    Definition("replication.factor", Kind::Long(-1), Some("-1")),
-    Definition("state.cleanup.delay.ms", Kind::Long(0), Some("600000")),
-    Definition("state.dir", Kind::Text, None),
-    Definition("task.timeout.ms", Kind::Long(0), Some("300000")),
-    Definition(TOPOLOGY_OPTIMIZATION, Kind::List(OPTIMIZATIONS), Some("none")),
-    Definition("windowed.inner.class.serde", Kind::Text, None),
-    Definition("window.size.ms", Kind::Long(0), None),
-    Definition("windowstore.changelog.additional.retention.ms", Kind::Long(0), Some("86400000")),
-];
-
-fn definition(key: &str) -> Option<&'static Definition> {
-    DEFINITIONS.iter().find(|definition| definition.0 == key)
-}
 
 /// The rewrites of `topology.optimization`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,19 +45,67 @@ pub(crate) struct Optimizations {
 /// ```
 #[derive(Clone)]
 pub struct StreamsConfig {
-    values: BTreeMap<String, String>,
+    settings: Arc<Settings>,
+    fields: Arc<Fields>,
     deserialization: Arc<dyn DeserializationExceptionHandler>,
     processing: Arc<dyn ProcessingExceptionHandler>,
     production: Arc<dyn ProductionExceptionHandler>,
 }
 
+/// The settings in the types in which they are used.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    pub(crate) application_id: String,
+    pub(crate) application_server: Option<String>,
+    pub(crate) bootstrap_servers: Option<String>,
+    /// 0 for no limit.
+    pub(crate) buffered_records_per_partition: usize,
+    pub(crate) cache_max_bytes: u64,
+    pub(crate) client_id: Option<String>,
+    pub(crate) commit_interval: Duration,
+    pub(crate) key_serde: ConfiguredSerde,
+    pub(crate) value_serde: ConfiguredSerde,
+    /// The class without its package, one of Kafka's four.
+    pub(crate) timestamp_extractor: String,
+    /// Whether tables and windows of the DSL keep headers with their values.
+    pub(crate) headers_format: bool,
+    /// Whether stores of the DSL are in memory unless they say otherwise.
+    pub(crate) stores_in_memory: bool,
+    pub(crate) explicit_naming: bool,
+    dead_letter_topic: Option<String>,
+    deserialization_continues: bool,
+    processing_continues: bool,
+    pub(crate) processing_handler_of_globals: bool,
+    pub(crate) max_task_idle_ms: i64,
+    pub(crate) metrics_samples: i64,
+    pub(crate) metrics_window_ms: i64,
+    /// Whether metrics of level DEBUG are recorded.
+    pub(crate) debug_metrics: bool,
+    pub(crate) num_stream_threads: usize,
+    pub(crate) poll: Duration,
+    pub(crate) exactly_once: bool,
+    pub(crate) repartition_purge_interval_ms: i64,
+    pub(crate) replication_factor: i16,
+    pub(crate) state_cleanup_delay: Duration,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) task_timeout: Duration,
+    pub(crate) optimizations: Optimizations,
+    pub(crate) window_changelog_additional_retention_ms: i64,
+    pub(crate) outer_join_emit_interval_ms: i64,
+    pub(crate) window_emit_interval_ms: i64,
+}
+
+/// The classes that `default.key.serde` or `default.value.serde` names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConfiguredSerde {
+    pub(crate) class: Option<String>,
+    /// Of a list's entries.
+    pub(crate) inner: Option<String>,
+}
+
 impl fmt::Debug for StreamsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.values.iter().map(|(key, value)| {
-            let secret = key.contains("password") || key.contains("jaas") || key.contains("secret");
-            (key, if secret { "***" } else { value.as_str() })
-        });
-        f.debug_map().entries(shown).finish()
+        self.settings.fmt(f)
     }
 }
 
@@ -129,8 +113,8 @@ impl StreamsConfig {
     /// From Kafka's keys; `application.id` is required.
     ///
     /// # Errors
-    /// [`Error::Config`] names a missing key, or a wrong value with its key and range. An unknown key is kept for the
-    /// clients and for [`get`](Self::get).
+    /// [`Error::Config`] names a missing key, or a wrong value with its key and range. An unknown key is a
+    /// [warning](Self::warnings) with the nearest known one, and kept for [`get`](Self::get).
     pub fn from_properties<K, V>(properties: impl IntoIterator<Item = (K, V)>) -> Result<Self>
     where
         K: Into<String>,
@@ -148,75 +132,43 @@ impl StreamsConfig {
         StreamsConfigBuilder::default().set(APPLICATION_ID, application_id)
     }
 
+    /// The table of all keys; beside these Streams takes those of its clients, with and without their prefixes.
+    pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+        keys::STREAMS.iter().copied().flatten()
+    }
+
+    /// What was accepted though it has no effect. Also logged.
+    #[must_use]
+    pub fn warnings(&self) -> &[ConfigWarning] {
+        self.settings.warnings()
+    }
+
     /// `application.id`.
     #[must_use]
     pub fn application_id(&self) -> &str {
-        self.get(APPLICATION_ID).unwrap_or_default()
+        &self.fields.application_id
     }
 
     /// The value of a key: as given, else Kafka's default, if there is one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(String::as_str).or_else(|| definition(key).and_then(|definition| definition.2))
+        self.settings.text(key)
     }
 
     /// All keys that were given.
     pub fn originals(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.settings.all_given()
     }
 
     /// Whether `processing.guarantee` is `exactly_once_v2`.
     #[must_use]
     pub fn is_exactly_once(&self) -> bool {
-        self.get("processing.guarantee") == Some("exactly_once_v2")
+        self.fields.exactly_once
     }
 
-    /// A numeric key; 0 where it has neither value nor default.
-    #[must_use]
-    pub fn get_long(&self, key: &str) -> i64 {
-        self.get(key).and_then(|value| value.trim().parse().ok()).unwrap_or_default()
-    }
-
-    /// A key in ms that is not negative.
-    pub(crate) fn millis(&self, key: &str) -> Duration {
-        Duration::from_millis(u64::try_from(self.get_long(key)).unwrap_or(0))
-    }
-
-    /// `commit.interval.ms`, whose default depends on the guarantee.
-    pub(crate) fn commit_interval(&self) -> Duration {
-        let default = if self.is_exactly_once() { 100 } else { 30_000 };
-        let set = self.get("commit.interval.ms").and_then(|ms| ms.trim().parse().ok());
-        Duration::from_millis(set.unwrap_or(default))
-    }
-
-    /// One of Kafka's internal intervals, in ms: a second unless it is set.
-    pub(crate) fn internal_interval(&self, key: &str) -> i64 {
-        self.get(key).and_then(|value| value.trim().parse().ok()).unwrap_or(1000)
-    }
-
-    pub(crate) fn cache_max_bytes(&self) -> u64 {
-        u64::try_from(self.get_long(STATESTORE_CACHE_MAX_BYTES)).unwrap_or(0)
-    }
-
-    pub(crate) fn optimizations(&self) -> Optimizations {
-        let list = self.get(TOPOLOGY_OPTIMIZATION).unwrap_or("none");
-        let has = |name: &str| list.split(',').map(str::trim).any(|item| item == name || item == "all");
-        Optimizations {
-            reuse_source_topics: has("reuse.ktable.source.topics"),
-            merge_repartition_topics: has("merge.repartition.topics"),
-            single_store_self_join: has("single.store.self.join"),
-        }
-    }
-
-    /// Whether tables and windows of the DSL keep headers with their values (`dsl.store.format`).
-    pub(crate) fn headers_format(&self) -> bool {
-        self.get("dsl.store.format").is_some_and(|format| format.eq_ignore_ascii_case("HEADERS"))
-    }
-
-    /// Whether stores of the DSL are in memory unless they say otherwise (`dsl.store.suppliers.class`).
-    pub(crate) fn stores_in_memory(&self) -> bool {
-        let class = self.get("dsl.store.suppliers.class").unwrap_or_default();
-        class == "in_memory" || class.ends_with("InMemoryDslStoreSuppliers")
+    /// The settings in the types in which they are used.
+    pub(crate) fn fields(&self) -> &Fields {
+        &self.fields
     }
 
     /// The handler of bytes that cannot be read.
@@ -292,86 +244,30 @@ impl StreamsConfigBuilder {
     /// # Errors
     /// [`Error::Config`] with key, value and range.
     pub fn build(self) -> Result<StreamsConfig> {
-        if self.values.get(APPLICATION_ID).is_none_or(String::is_empty) {
-            return config_error(format!("`{APPLICATION_ID}` is missing"));
-        }
-        for (key, value) in &self.values {
-            match definition(key) {
-                Some(Definition(_, kind, _)) => check(key, value, *kind)?,
-                None if key.contains('.') => tracing::debug!(key, "a setting for the clients, or an unknown one"),
-                None => tracing::warn!(key, "unknown setting"),
-            }
-        }
-        let deserialization_continues = self.continues("deserialization.exception.handler")?;
-        let processing_continues = self.continues("processing.exception.handler")?;
-        let letters = self.values.get("errors.dead.letter.queue.topic.name").cloned();
+        let settings = Settings::parse_with(keys::STREAMS, &self.values, keys::foreign).map_err(wrong)?;
+        settings.log_warnings();
+        let fields = Fields::read(&settings.reader(), self.production.is_some()).map_err(wrong)?;
+        let letters = fields.dead_letter_topic.clone();
         let deserialization = match self.deserialization {
             Some(handler) => handler,
-            None if deserialization_continues => Arc::new(LogAndContinue::with_dead_letter_topic(letters.clone())),
+            None if fields.deserialization_continues => {
+                Arc::new(LogAndContinue::with_dead_letter_topic(letters.clone()))
+            }
             None => Arc::new(LogAndFail::with_dead_letter_topic(letters.clone())),
         };
         let processing = match self.processing {
             Some(handler) => handler,
-            None if processing_continues => Arc::new(LogAndContinue::with_dead_letter_topic(letters.clone())),
+            None if fields.processing_continues => Arc::new(LogAndContinue::with_dead_letter_topic(letters.clone())),
             None => Arc::new(LogAndFail::with_dead_letter_topic(letters.clone())),
         };
-        if let Some(class) = self.values.get("production.exception.handler")
-            && self.production.is_none()
-            && class.rsplit('.').next() != Some("DefaultProductionExceptionHandler")
-        {
-            let only = "must be DefaultProductionExceptionHandler, or be set by the builder";
-            return config_error(format!("invalid `production.exception.handler` {class}: {only}"));
-        }
         let production = self
             .production
             .unwrap_or_else(|| Arc::new(DefaultProductionExceptionHandler::with_dead_letter_topic(letters)));
-        Ok(StreamsConfig { values: self.values, deserialization, processing, production })
-    }
-
-    /// Whether the value names Kafka's handler that goes on; other classes than its two do not exist here.
-    fn continues(&self, key: &str) -> Result<bool> {
-        let Some(value) = self.values.get(key) else { return Ok(false) };
-        let class = value.rsplit('.').next().unwrap_or(value);
-        match class {
-            _ if class.starts_with("LogAndContinue") || class == "continue" => Ok(true),
-            _ if class.starts_with("LogAndFail") || class == "fail" => Ok(false),
-            _ => config_error(format!("invalid `{key}` {value}: must be continue or fail, or be set by the builder")),
-        }
+        let (settings, fields) = (Arc::new(settings), Arc::new(fields));
+        Ok(StreamsConfig { settings, fields, deserialization, processing, production })
     }
 }
 
-fn config_error<T>(message: String) -> Result<T> {
-    Err(Box::new(Error::Config(message)))
-}
-
-fn check(key: &str, value: &str, kind: Kind) -> Result<()> {
-    match kind {
-        Kind::Text => Ok(()),
-        Kind::Long(min) => match value.trim().parse::<i64>() {
-            Ok(number) if number >= min => Ok(()),
-            Ok(_) => config_error(format!("invalid `{key}` {value}: must be >= {min}")),
-            Err(_) => config_error(format!("invalid `{key}` {value}: must be an integer")),
-        },
-        Kind::Bool => match value.trim() {
-            "true" | "false" => Ok(()),
-            _ => config_error(format!("invalid `{key}` {value}: must be true or false")),
-        },
-        Kind::OneOf(allowed) => {
-            if allowed.iter().any(|one| one.eq_ignore_ascii_case(value)) {
-                return Ok(());
-            }
-            config_error(format!("invalid `{key}` {value}: must be one of {}", allowed.join(", ")))
-        }
-        Kind::List(allowed) => {
-            let items: Vec<_> = value.split(',').map(str::trim).collect();
-            if let Some(wrong) = items.iter().find(|item| !allowed.contains(item)) {
-                return config_error(format!("invalid `{key}` {wrong}: must be among {}", allowed.join(", ")));
-            }
-            let exclusive = items.iter().any(|item| matches!(*item, "all" | "none"));
-            if exclusive && items.len() > 1 {
-                return config_error(format!("invalid `{key}` {value}: all and none stand alone"));
-            }
-            Ok(())
-        }
-    }
+fn wrong(error: ConfigError) -> Box<Error> {
+    Box::new(Error::Config(error.to_string()))
 }

@@ -48,9 +48,8 @@ pub(crate) struct Sampling {
 
 impl Sampling {
     fn of(config: &StreamsConfig) -> Self {
-        let (samples, window_ms) =
-            (config.get_long("metrics.num.samples"), config.get_long("metrics.sample.window.ms"));
-        Sampling { samples: samples.max(1), window_ms: window_ms.max(1) }
+        let fields = config.fields();
+        Sampling { samples: fields.metrics_samples.max(1), window_ms: fields.metrics_window_ms.max(1) }
     }
 }
 
@@ -100,12 +99,11 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new(config: &StreamsConfig, thread: &str, task: &str) -> Self {
-        let level = config.get("metrics.recording.level").unwrap_or_default();
         Counters {
             thread: thread.to_owned(),
             task: task.to_owned(),
             sampling: Sampling::of(config),
-            debug: !level.eq_ignore_ascii_case("INFO"),
+            debug: config.fields().debug_metrics,
             dropped: Meter::default(),
             processed_by_all: Meter::default(),
             processed: BTreeMap::new(),

@@ -72,6 +72,12 @@ pub trait Serde<T>: Send + Sync + 'static {
     fn configure(&self, _config: &StreamsConfig, _is_key: bool) -> Option<SerdeRef<T>> {
         None
     }
+
+    /// Whether this one only stands for what [`configure`](Self::configure) gives: where that gives nothing, no task
+    /// begins.
+    fn needs_configuration(&self) -> bool {
+        false
+    }
 }
 
 /// A serde chosen at build time: one dynamic call per record at sources, sinks and stores.
@@ -95,6 +101,9 @@ impl<T: 'static> Serde<T> for SerdeRef<T> {
     }
     fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<T>> {
         (**self).configure(config, is_key)
+    }
+    fn needs_configuration(&self) -> bool {
+        (**self).needs_configuration()
     }
 }
 

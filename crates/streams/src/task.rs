@@ -141,7 +141,7 @@ impl Task {
             open_global_stores(topology, &mut ctx, Sharing::Reader(globals), None)?;
         }
         let Instantiated { sources } = instantiate(topology, &config, &nodes, &mut ctx)?;
-        let max_idle_ms = config.get_long("max.task.idle.ms");
+        let max_idle_ms = config.fields().max_task_idle_ms;
         let mut task = Task {
             ctx,
             sources: Vec::new(),

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::prelude::*;
 use vltava_streams::{
     Consumed, Context, Error, KeyValueStore, Materialized, Processor, PunctuationType, Record, Result, StoreBuilder,
-    StoreInput, StreamsBuilder, TimestampedKeyValueStore, Topology, TopologyTestDriver, ValueAndTimestamp,
-    VersionedKeyValueStore, WindowStore,
+    StoreInput, StreamsBuilder, StreamsConfig, TimestampedKeyValueStore, Topology, TopologyTestDriver,
+    ValueAndTimestamp, VersionedKeyValueStore, WindowStore,
     query::{KeyQuery, StateQueryRequest},
     state::{KeyValueSupplier, WindowSupplier},
     store::StoreHandle,
@@ -148,6 +148,25 @@ fn records_that_cannot_be_read_are_skipped() {
     assert_eq!(answers.global_result().unwrap().result().unwrap(), &Some(7));
     let rows = driver.store::<TimestampedKeyValueStore<String, i64>, _>(name, |store| store.all()).unwrap();
     assert_eq!(rows, [(owned("a"), ValueAndTimestamp::new(7, 3))]);
+}
+
+/// KIP-1270.
+#[test]
+fn failures_of_global_processors_go_to_the_handler_where_the_settings_say_so() {
+    let fails = |enabled: &str| {
+        let mut topology = Topology::new();
+        topology.add_global_store(&kept(), INPUT, &consumed(), Keep).unwrap();
+        let config = StreamsConfig::builder("a")
+            .set("processing.exception.handler", "LogAndContinueProcessingExceptionHandler")
+            .set("processing.exception.handler.global.enabled", enabled)
+            .build()
+            .unwrap();
+        let driver = TopologyTestDriver::with_config(&topology, &config, 0).unwrap();
+        // Nothing can be scheduled there, so that this record fails.
+        driver.pipe_bytes("g", Some(b"k"), Some(b"schedule"), 1, Default::default()).is_err()
+    };
+    assert!(fails("false"));
+    assert!(!fails("true"));
 }
 
 /// Puts values into a store of windows and of versions, by their timestamps.

@@ -64,6 +64,10 @@ pub(crate) fn foreign(name: &str) -> Foreign {
             false => Foreign::Warned("a listener has no settings of its own"),
         };
     }
+    // The settings of Kafka's own authorizer, which do nothing without it there either.
+    if matches!(name, "super.users" | "allow.everyone.if.no.acl.found") {
+        return Foreign::Warned(AUTHORIZER);
+    }
     match PLUGINS.into_iter().find(|(prefix, _)| name.starts_with(prefix)) {
         Some((_, why)) => Foreign::Warned(why),
         None => Foreign::Unknown,

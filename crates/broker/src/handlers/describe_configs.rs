@@ -5,9 +5,8 @@
 //!
 //! Versions: 1 sources and synonyms · 3 types, documentation (KIP-569) · 4 flexible.
 
-use std::collections::BTreeSet;
-
 use vltava_config::{Definition, Update};
+use vltava_log::TOPIC_SETTINGS;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use vltava_protocol::messages::describe_configs_response::{
@@ -80,7 +79,10 @@ fn topic(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, 
     }
     let overrides = image.config(ResourceType::Topic, name);
     let sources = node.sources(&image);
-    Ok(topic_keys().map(|key| topic_entry(&sources, key, overrides.map(AsRef::as_ref))).collect())
+    // Those that are never described are told of a topic that has them.
+    let is_own = |key: &&Definition| overrides.is_some_and(|settings| settings.contains_key(key.key));
+    let hidden = TOPIC_SETTINGS.iter().copied().flatten().filter(|key| key.is_internal).filter(is_own);
+    Ok(topic_keys().chain(hidden).map(|key| topic_entry(&sources, key, overrides.map(AsRef::as_ref))).collect())
 }
 
 /// What is told of one setting of a topic.
@@ -189,11 +191,8 @@ fn broker(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>,
         }
     }
     let known = broker_keys().filter(|key| !key.is_internal).map(|key| key.key);
-    // What nobody knows is told as well, from wherever it comes.
-    let given = node.config.settings().foreign().map(|(key, _)| key);
-    let dynamic = sources.dynamic_broker.into_iter().chain(sources.dynamic_default);
-    let dynamic = dynamic.flat_map(|settings| settings.keys()).map(String::as_str);
-    let unknown: BTreeSet<&str> = given.chain(dynamic).filter(|name| broker_key(name).is_none()).collect();
+    // As in Kafka what nobody knows is told of the file; of dynamic settings only among the defaults of all brokers.
+    let unknown = node.config.settings().foreign().map(|(key, _)| key);
     Ok(known.chain(unknown).map(|name| broker_entry(&sources, name, false)).collect())
 }
 

@@ -417,6 +417,9 @@ impl ProducerConfig {
 }
 
 fn codec(settings: &Reader<'_>) -> Result<Codec, ConfigError> {
+    for key in ["compression.gzip.level", "compression.zstd.level"] {
+        settings.used(key);
+    }
     let (compression, level_key) = match settings.required("compression.type")? {
         "gzip" => (Compression::Gzip, Some("compression.gzip.level")),
         "snappy" => (Compression::Snappy, None),

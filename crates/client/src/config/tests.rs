@@ -91,8 +91,27 @@ fn a_known_key_without_effect_is_a_warning_unless_it_says_what_happens_anyway() 
 
 #[test]
 fn secrets_are_not_shown() {
-    let config = producer(&[("sasl.jaas.config", "password=secret")]).unwrap();
-    assert!(!format!("{config:?}").contains("secret"));
+    let error = producer(&[("sasl.jaas.config", "password=secret")]).unwrap_err().to_string();
+    let why = "connections are PLAINTEXT, TLS and SASL are not there yet";
+    assert_eq!(error, format!("invalid `sasl.jaas.config` ***: {why}"));
+    assert!(!format!("{:?}", ProducerConfig::builder().set("ssl.key.password", "secret")).contains("secret"));
+}
+
+#[test]
+fn a_setting_that_secures_and_has_no_effect_is_refused() {
+    for (key, value) in [
+        ("ssl.truststore.location", "/etc/trust"),
+        ("sasl.mechanism", "PLAIN"),
+        ("ssl.endpoint.identification.algorithm", ""),
+        ("security.providers", "com.example.Provider"),
+    ] {
+        let error = consumer(&[(key, value)]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("invalid `{key}` {value}: connections are PLAINTEXT")), "{error}");
+    }
+    // What an unprotected client says anyway.
+    assert!(
+        consumer(&[("security.protocol", "PLAINTEXT"), ("sasl.mechanism", "GSSAPI")]).unwrap().warnings().is_empty()
+    );
 }
 
 /// A key without a field would be one without effect: the compiler tells of fields that nobody uses.
@@ -162,6 +181,17 @@ fn every_default_is_in_its_range() {
     }
     // 112 + 111 + 93 keys of Kafka 4.3, without two by which the JVM shares its tables.
     assert!(count > 280, "{count}");
+}
+
+/// KIP-580.
+#[test]
+fn pauses_double_up_to_the_longest_with_a_jitter() {
+    let common = AdminConfig::from_properties([BOOT]).unwrap().common().clone();
+    for (attempt, middle) in [(0, 100.0), (1, 200.0), (3, 800.0), (4, 1000.0), (40, 1000.0)] {
+        let pauses: Vec<f64> = (0..50).map(|_| common.retry_pause(attempt).as_secs_f64() * 1000.0).collect();
+        assert!(pauses.iter().all(|pause| (middle * 0.8..=middle * 1.2).contains(pause)), "{attempt}: {pauses:?}");
+        assert!(pauses.iter().any(|pause| (pause - pauses[0]).abs() > 0.001), "no jitter");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use vltava_config::{ConfigError, Definition, Importance, Kind, Range, Reader, Settings, Tables};
 
 use crate::{
     error::{Result, SchemaError},
@@ -10,7 +11,69 @@ use crate::{
 };
 
 const URL: &str = "schema.registry.url";
+const SOURCE: &str = "basic.auth.credentials.source";
 const USER_INFO: &str = "basic.auth.user.info";
+const BY_TOPIC: &str = "io.confluent.kafka.serializers.subject.TopicNameStrategy";
+
+static REGISTRY: Tables = &[&[
+    Definition::new(
+        "auto.register.schemas",
+        Kind::Boolean,
+        Some("true"),
+        Range::Any,
+        "Whether a serializer registers its schema.",
+    ),
+    Definition::new(
+        SOURCE,
+        Kind::String,
+        Some("URL"),
+        Range::OneOf(&["URL", "USER_INFO"]),
+        "Where the login is: in the address (http://user:password@host), or in basic.auth.user.info.",
+    ),
+    Definition::new(USER_INFO, Kind::Password, None, Range::Any, "user:password."),
+    Definition::new(
+        "http.connect.timeout.ms",
+        Kind::Int,
+        Some("60000"),
+        Range::AtLeast(1),
+        "How long a connection may take, in ms.",
+    )
+    .importance(Importance::Low),
+    Definition::new(
+        "http.read.timeout.ms",
+        Kind::Int,
+        Some("60000"),
+        Range::AtLeast(1),
+        "How long an answer may take, in ms.",
+    )
+    .importance(Importance::Low),
+    Definition::new("key.subject.name.strategy", Kind::Class, Some(BY_TOPIC), Range::Any, "The subject of keys."),
+    Definition::new(
+        "normalize.schemas",
+        Kind::Boolean,
+        Some("false"),
+        Range::Any,
+        "Whether schemas are compared without regard to order and spelling.",
+    )
+    .importance(Importance::Low),
+    Definition::new(
+        URL,
+        Kind::List,
+        None,
+        Range::Any,
+        "Addresses with commas between; each is tried until one answers.",
+    )
+    .importance(Importance::High),
+    Definition::new(
+        "use.latest.version",
+        Kind::Boolean,
+        Some("false"),
+        Range::Any,
+        "Whether a serializer writes with the subject's newest schema; only where it does not register.",
+    )
+    .importance(Importance::Low),
+    Definition::new("value.subject.name.strategy", Kind::Class, Some(BY_TOPIC), Range::Any, "The subject of values."),
+]];
 
 /// The settings of a [`SchemaRegistry`](super::SchemaRegistry), checked.
 ///
@@ -91,6 +154,43 @@ impl RegistryConfig {
         builder.build()
     }
 
+    /// The table of all keys.
+    pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+        REGISTRY.iter().copied().flatten()
+    }
+
+    fn read(reader: &Reader<'_>) -> Result<Self> {
+        let (mut urls, mut url_logins) = (Vec::new(), Vec::new());
+        for url in reader.list(URL) {
+            let (url, login) = address(&url)?;
+            urls.push(url);
+            url_logins.push(login);
+        }
+        if urls.is_empty() {
+            return error(format!("`{URL}` is missing"));
+        }
+        let user_info = match (reader.text(SOURCE), reader.non_empty(USER_INFO)) {
+            (Some("USER_INFO"), Some(login)) if login.contains(':') => Some(login.to_owned()),
+            (Some("USER_INFO"), Some(_)) => return error(format!("invalid `{USER_INFO}`: must be user:password")),
+            (Some("USER_INFO"), None) => return error(format!("`{USER_INFO}` is missing")),
+            _ => None,
+        };
+        let strategy = |key| SubjectNameStrategy::parse(key, reader.required(key).map_err(wrong)?);
+        let millis = |key| reader.integer(key).map(i64::unsigned_abs).map_err(wrong);
+        Ok(Self {
+            urls,
+            url_logins,
+            user_info,
+            auto_register_schemas: reader.boolean("auto.register.schemas").map_err(wrong)?,
+            use_latest_version: reader.boolean("use.latest.version").map_err(wrong)?,
+            normalize_schemas: reader.boolean("normalize.schemas").map_err(wrong)?,
+            key_strategy: strategy("key.subject.name.strategy")?,
+            value_strategy: strategy("value.subject.name.strategy")?,
+            connect_timeout_ms: millis("http.connect.timeout.ms")?,
+            read_timeout_ms: millis("http.read.timeout.ms")?,
+        })
+    }
+
     /// A builder, with the registry's address.
     pub fn builder(url: impl Into<String>) -> RegistryConfigBuilder {
         RegistryConfigBuilder::default().set(URL, url)
@@ -150,70 +250,17 @@ impl RegistryConfigBuilder {
     ///
     /// # Errors
     /// [`SchemaError::Config`] names a missing or unknown key, or a wrong value.
-    pub fn build(mut self) -> Result<RegistryConfig> {
-        let (mut urls, mut url_logins) = (Vec::new(), Vec::new());
-        let listed = self.take(URL).unwrap_or_default();
-        for url in listed.split(',').map(str::trim).filter(|url| !url.is_empty()) {
-            let (url, login) = address(url)?;
-            urls.push(url);
-            url_logins.push(login);
-        }
-        if urls.is_empty() {
-            return error(format!("`{URL}` is missing"));
-        }
-        let source = self.take("basic.auth.credentials.source").unwrap_or_else(|| "URL".to_owned());
-        let user_info = self.take(USER_INFO);
-        let user_info = match (source.as_str(), user_info) {
-            ("URL", _) => None,
-            ("USER_INFO", Some(login)) if login.contains(':') => Some(login),
-            ("USER_INFO", Some(_)) => return error(format!("invalid `{USER_INFO}`: must be user:password")),
-            ("USER_INFO", None) => return error(format!("`{USER_INFO}` is missing")),
-            _ => {
-                return error(format!("invalid `basic.auth.credentials.source` {source}: must be URL or USER_INFO"));
-            }
-        };
-        let config = RegistryConfig {
-            urls,
-            url_logins,
-            user_info,
-            auto_register_schemas: self.boolean("auto.register.schemas", true)?,
-            use_latest_version: self.boolean("use.latest.version", false)?,
-            normalize_schemas: self.boolean("normalize.schemas", false)?,
-            key_strategy: self.strategy("key.subject.name.strategy")?,
-            value_strategy: self.strategy("value.subject.name.strategy")?,
-            connect_timeout_ms: self.millis("http.connect.timeout.ms", 60_000)?,
-            read_timeout_ms: self.millis("http.read.timeout.ms", 60_000)?,
-        };
-        match self.values.keys().next() {
-            Some(unknown) => error(format!("unknown setting `{unknown}` of the schema registry's client")),
-            None => Ok(config),
+    pub fn build(self) -> Result<RegistryConfig> {
+        let settings = Settings::parse(REGISTRY, &self.values).map_err(wrong)?;
+        match settings.warnings().first() {
+            Some(unknown) => error(format!("{unknown}, in the settings of the schema registry's client")),
+            None => RegistryConfig::read(&settings.reader()),
         }
     }
+}
 
-    fn take(&mut self, key: &str) -> Option<String> {
-        self.values.remove(key)
-    }
-
-    fn boolean(&mut self, key: &str, default: bool) -> Result<bool> {
-        match self.take(key).as_deref().map(str::trim) {
-            None => Ok(default),
-            Some("true") => Ok(true),
-            Some("false") => Ok(false),
-            Some(other) => error(format!("invalid `{key}` {other}: must be true or false")),
-        }
-    }
-
-    fn millis(&mut self, key: &str, default: u64) -> Result<u64> {
-        let Some(value) = self.take(key) else { return Ok(default) };
-        match value.trim().parse() {
-            Ok(millis @ 1..) => Ok(millis),
-            _ => error(format!("invalid `{key}` {value}: must be an integer >= 1")),
-        }
-    }
-
-    fn strategy(&mut self, key: &str) -> Result<SubjectNameStrategy> {
-        self.take(key).map_or(Ok(SubjectNameStrategy::default()), |name| SubjectNameStrategy::parse(key, &name))
-    }
+fn wrong(error: ConfigError) -> SchemaError {
+    SchemaError::Config(error.to_string())
 }
 
 fn error<T>(message: String) -> Result<T> {
@@ -256,8 +303,18 @@ mod tests {
         assert!(refused(&[url, ("http.read.timeout.ms", "0")]).contains("`http.read.timeout.ms` 0"));
         assert!(refused(&[url, ("basic.auth.credentials.source", "SASL_INHERIT")]).contains("SASL_INHERIT"));
         assert!(refused(&[url, ("basic.auth.credentials.source", "USER_INFO")]).contains("user.info` is missing"));
-        assert!(refused(&[url, ("schema.registry.ulr", "x")]).contains("`schema.registry.ulr`"));
+        let misspelt = refused(&[url, ("schema.registry.ulr", "x")]);
+        assert!(misspelt.contains("`schema.registry.ulr`: did you mean `schema.registry.url`?"), "{misspelt}");
         assert!(refused(&[(URL, "mock://tests")]).ends_with("made by `MockRegistry`"));
+    }
+
+    #[test]
+    fn every_key_is_read_into_a_field() {
+        let settings = Settings::parse(REGISTRY, [(URL, "http://one")]).unwrap();
+        let reader = settings.reader();
+        RegistryConfig::read(&reader).unwrap();
+        assert_eq!(reader.unread(), [""; 0]);
+        assert_eq!(reader.read_without_support(), [""; 0]);
     }
 
     #[test]

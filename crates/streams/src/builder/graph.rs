@@ -355,7 +355,7 @@ fn check_explicit_names(implicit: &ImplicitNames, config: Option<&StreamsConfig>
     let missing = kinds.iter().filter(|(_, names)| !names.is_empty());
     let lines: Vec<_> =
         missing.map(|(kind, names)| format!("Following {kind} has not been named: {}", names.join(", "))).collect();
-    let ensured = config.and_then(|config| config.get("ensure.explicit.internal.resource.naming")) == Some("true");
+    let ensured = config.is_some_and(|config| config.fields().explicit_naming);
     match lines.is_empty() || !ensured {
         true => Ok(()),
         false => Err(Error::topology(lines.join("; "))),

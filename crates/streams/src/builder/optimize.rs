@@ -11,7 +11,7 @@ use crate::{
 /// Merges equal sources, then does what `topology.optimization` asks for.
 pub(super) fn optimize(plan: &mut Plan, config: Option<&StreamsConfig>) -> Result<()> {
     merge_duplicate_sources(plan)?;
-    let wanted = config.map(StreamsConfig::optimizations).unwrap_or_default();
+    let wanted = config.map(|config| config.fields().optimizations).unwrap_or_default();
     if wanted.reuse_source_topics {
         for node in &mut plan.nodes {
             if let Kind::TableSource { reuse_topic } = &mut node.kind {

@@ -18,7 +18,42 @@ use crate::{
 /// Without these a thread could not do its work; a value that the application gives is refused.
 const CONTROLLED: &[&str] = &["enable.auto.commit", "group.id", "group.protocol", "partition.assignment.strategy"];
 
-type Properties = BTreeMap<String, String>;
+/// Settings of Streams' own that clients have under the same name: there they stand for something else, or act already.
+const OF_STREAMS: &[&str] =
+    &["client.id", "group.protocol", "metrics.num.samples", "metrics.recording.level", "metrics.sample.window.ms"];
+
+/// The settings of one client, and the keys that the application gave them by.
+#[derive(Default)]
+struct Properties {
+    values: BTreeMap<String, String>,
+    given_as: BTreeMap<String, String>,
+}
+
+impl Properties {
+    fn insert(&mut self, key: &str, given_as: &str, value: &str) {
+        self.values.insert(key.to_owned(), value.to_owned());
+        self.given_as.insert(key.to_owned(), given_as.to_owned());
+    }
+
+    /// With what the application cannot choose.
+    fn with(mut self, fixed: &[(&str, &str)]) -> Self {
+        self.values.extend(fixed.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        self
+    }
+
+    /// What a client makes of them; its error names the key as the application gave it.
+    fn make<C>(self, make: impl FnOnce(BTreeMap<String, String>) -> Result<C, ClientError>) -> Result<C> {
+        make(self.values).map_err(|error| match error {
+            ClientError::Config(mut error) => {
+                if let Some(given) = self.given_as.get(&error.key) {
+                    error.key.clone_from(given);
+                }
+                Box::new(Error::Config(error.to_string()))
+            }
+            error => Box::new(Error::Config(error.to_string())),
+        })
+    }
+}
 
 fn keys(definitions: impl Iterator<Item = &'static Definition>) -> BTreeSet<&'static str> {
     definitions.map(|definition| definition.key).collect()
@@ -31,19 +66,19 @@ fn collect(
     defaults: &[(&str, &str)],
     prefixes: &[&str],
 ) -> Result<Properties> {
-    let mut properties: Properties = defaults.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let mut properties = Properties::default().with(defaults);
     for (key, value) in config.originals() {
-        // These two are Streams' own settings as well and stand for something else there.
-        if known.contains(key) && !matches!(key, "group.protocol" | "client.id") {
+        if known.contains(key) && !OF_STREAMS.contains(&key) {
             refuse_controlled(key)?;
-            properties.insert(key.to_owned(), value.to_owned());
+            properties.insert(key, key, value);
         }
     }
     for prefix in prefixes {
-        let special = config.originals().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?, value)));
-        for (key, value) in special {
-            refuse_controlled(key)?;
-            properties.insert(key.to_owned(), value.to_owned());
+        for (given, value) in config.originals() {
+            if let Some(key) = given.strip_prefix(prefix) {
+                refuse_controlled(key)?;
+                properties.insert(key, given, value);
+            }
         }
     }
     Ok(properties)
@@ -61,15 +96,6 @@ pub(super) fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
     Error::client(what, error.clone())
 }
 
-fn client_error(error: ClientError) -> Box<Error> {
-    Box::new(Error::Config(error.to_string()))
-}
-
-fn with(mut properties: Properties, fixed: &[(&str, &str)]) -> Properties {
-    properties.extend(fixed.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-    properties
-}
-
 /// The default of a thread's `buffer.memory`. A thread that is faster than the brokers fills any buffer; this one has more
 /// than five requests of `max.request.size` in it, all that can be on their way to a broker.
 const BUFFER_MEMORY: &str = "8388608";
@@ -79,10 +105,11 @@ pub(super) fn producer(config: &StreamsConfig, client_id: &str) -> Result<Produc
     let known = keys(ProducerConfig::definitions());
     let mut properties = collect(config, &known, &[("linger.ms", "100")], &["producer."])?;
     // Larger records and batches than the default ones need what Kafka's producer has for them.
-    if !properties.contains_key("max.request.size") && !properties.contains_key("batch.size") {
-        properties.entry("buffer.memory".to_owned()).or_insert_with(|| BUFFER_MEMORY.to_owned());
+    let values = &mut properties.values;
+    if !values.contains_key("max.request.size") && !values.contains_key("batch.size") {
+        values.entry("buffer.memory".to_owned()).or_insert_with(|| BUFFER_MEMORY.to_owned());
     }
-    ProducerConfig::from_properties(with(properties, &[("client.id", client_id)])).map_err(client_error)
+    properties.with(&[("client.id", client_id)]).make(ProducerConfig::from_properties)
 }
 
 /// Refuses `bootstrap.servers` of which not one name can be resolved, as Kafka does. Asks the resolver.
@@ -119,7 +146,7 @@ pub(super) fn main_consumer(config: &StreamsConfig, client_id: &str, thread: usi
         ("enable.auto.commit", "false"),
         ("allow.auto.create.topics", "false"),
     ];
-    ConsumerConfig::from_properties(with(properties, &fixed)).map_err(client_error)
+    properties.with(&fixed).make(ConsumerConfig::from_properties)
 }
 
 /// The consumer that reads changelogs.
@@ -134,9 +161,9 @@ pub(super) fn restore_consumer(config: &StreamsConfig, client_id: &str) -> Resul
         ("allow.auto.create.topics", "false"),
         ("max.poll.records", "1000"),
     ];
-    let mut properties = with(properties, &fixed);
-    properties.remove("group.instance.id");
-    ConsumerConfig::from_properties(properties).map_err(client_error)
+    let mut properties = properties.with(&fixed);
+    properties.values.remove("group.instance.id");
+    properties.make(ConsumerConfig::from_properties)
 }
 
 /// The consumer that reads the topics of global stores.
@@ -150,21 +177,66 @@ pub(super) fn global_consumer(config: &StreamsConfig, client_id: &str) -> Result
         ("auto.offset.reset", "none"),
         ("allow.auto.create.topics", "false"),
     ];
-    let mut properties = with(properties, &fixed);
-    properties.remove("group.instance.id");
-    ConsumerConfig::from_properties(properties).map_err(client_error)
+    let mut properties = properties.with(&fixed);
+    properties.values.remove("group.instance.id");
+    properties.make(ConsumerConfig::from_properties)
 }
 
 /// The admin client of the application.
 pub(super) fn admin(config: &StreamsConfig, client_id: &str) -> Result<AdminConfig> {
     let known = keys(AdminConfig::definitions());
     let properties = collect(config, &known, &[], &["admin."])?;
-    AdminConfig::from_properties(with(properties, &[("client.id", client_id)])).map_err(client_error)
+    properties.with(&[("client.id", client_id)]).make(AdminConfig::from_properties)
+}
+
+/// Makes the settings of every client once, so that a wrong one is told before anything starts.
+pub(super) fn check(config: &StreamsConfig) -> Result<()> {
+    let name = config.application_id();
+    producer(config, name)?;
+    main_consumer(config, name)?;
+    restore_consumer(config, name)?;
+    global_consumer(config, name)?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn config(given: &[(&str, &str)]) -> StreamsConfig {
+        let required = [("application.id", "a"), ("bootstrap.servers", "localhost:9092")];
+        StreamsConfig::from_properties(required.into_iter().chain(given.iter().copied())).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_setting_of_a_client_is_named_as_it_was_given() {
+        let cases = [
+            (("main.consumer.max.poll.records", "0"), "invalid `main.consumer.max.poll.records` 0: must be >= 1"),
+            (("producer.acks", "2"), "invalid `producer.acks` 2: must be one of all, -1, 0, 1"),
+            (
+                ("restore.consumer.fetch.max.bytes", "x"),
+                "invalid `restore.consumer.fetch.max.bytes` x: must be a 32-bit integer",
+            ),
+            (
+                ("global.consumer.check.crcs", "perhaps"),
+                "invalid `global.consumer.check.crcs` perhaps: must be true or false",
+            ),
+            (("linger.ms", "-1"), "invalid `linger.ms` -1: must be >= 0"),
+            (("consumer.enable.auto.commit", "true"), "invalid `enable.auto.commit`: Kafka Streams sets it by itself"),
+        ];
+        assert!(check(&config(&[])).is_ok());
+        for (setting, expected) in cases {
+            let error = check(&config(&[setting])).unwrap_err().to_string();
+            assert_eq!(error, format!("invalid configuration: {expected}"));
+        }
+    }
+
+    #[test]
+    fn settings_of_metrics_act_in_streams_and_are_not_said_to_have_no_effect() {
+        let config = config(&[("metrics.recording.level", "DEBUG"), ("metrics.num.samples", "5")]);
+        assert!(producer(&config, "c").unwrap().warnings().is_empty());
+        assert!(config.warnings().is_empty());
+    }
 
     #[test]
     fn each_thread_of_a_static_instance_is_a_member_of_its_own() {
@@ -189,11 +261,7 @@ mod tests {
 
     #[test]
     fn the_producers_buffer_is_small_unless_something_large_has_to_fit() {
-        let buffer_memory = |given: &[(&str, &str)]| {
-            let required = [("application.id", "a"), ("bootstrap.servers", "localhost:9092")];
-            let config = StreamsConfig::from_properties(required.into_iter().chain(given.iter().copied())).unwrap();
-            producer(&config, "c").unwrap().buffer_memory()
-        };
+        let buffer_memory = |given: &[(&str, &str)]| producer(&config(given), "c").unwrap().buffer_memory();
         assert_eq!(buffer_memory(&[]), 8 << 20);
         assert_eq!(buffer_memory(&[("producer.max.request.size", "20000000")]), 32 << 20);
         assert_eq!(buffer_memory(&[("batch.size", "1000000")]), 32 << 20);

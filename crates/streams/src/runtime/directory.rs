@@ -38,7 +38,7 @@ impl StateDirectory {
     /// Makes and locks `<state.dir>/<application.id>`.
     pub(super) fn open(config: &StreamsConfig) -> Result<Self> {
         check_application_id(config.application_id())?;
-        let base = config.get("state.dir").map_or_else(|| std::env::temp_dir().join("kafka-streams"), PathBuf::from);
+        let base = config.fields().state_dir.clone().unwrap_or_else(|| std::env::temp_dir().join("kafka-streams"));
         let path = base.join(config.application_id());
         let lock = Mutex::new(Some(lock_directory(&path)?));
         finish_deleting(&path);

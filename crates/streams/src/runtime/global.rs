@@ -207,7 +207,7 @@ impl GlobalThread {
             task,
             partitions,
             last_commit: Instant::now(),
-            poll_time: shared.config.millis("poll.ms"),
+            poll_time: shared.config.fields().poll,
             corrupted: false,
         }
     }
@@ -254,7 +254,7 @@ impl GlobalThread {
 
     /// Processes what comes until the application closes.
     fn follow(&mut self, globals: &Globals) -> Result<()> {
-        let interval = self.shared.config.commit_interval();
+        let interval = self.shared.config.fields().commit_interval;
         let (mut dirty, mut notices) = (false, Notices::default());
         while !self.shared.is_closing() {
             let records = match wait_while_open(self.consumer.poll(self.poll_time)) {

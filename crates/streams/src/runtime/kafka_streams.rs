@@ -227,7 +227,7 @@ impl Shared {
     /// After a commit: what was read of repartition topics is deleted now and then, nobody needs it any more.
     pub(super) fn committed(&self, setup: &Setup, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
         let now = now_ms();
-        let interval = self.config.get_long("repartition.purge.interval.ms");
+        let interval = self.config.fields().repartition_purge_interval_ms;
         let last = self.last_purge.load(Ordering::Relaxed);
         if now - last < interval {
             return;
@@ -342,30 +342,6 @@ impl fmt::Debug for KafkaStreams {
     }
 }
 
-/// What this version does not do yet is refused before anything starts.
-fn refuse_unsupported(config: &StreamsConfig) -> Result<()> {
-    let unsupported = |what: String| Err(Box::new(Error::Unsupported(what)));
-    if config.is_exactly_once() {
-        return unsupported("`processing.guarantee` exactly_once_v2".to_owned());
-    }
-    let only = [("group.protocol", "classic"), ("num.standby.replicas", "0")];
-    for (key, only) in only {
-        if let Some(value) = config.get(key).filter(|value| !value.eq_ignore_ascii_case(only)) {
-            return unsupported(format!("`{key}` {value}"));
-        }
-    }
-    Ok(())
-}
-
-/// Settings that Kafka has and this version does not act on.
-const WITHOUT_EFFECT: &[&str] = &[
-    "acceptable.recovery.lag",
-    "max.warmup.replicas",
-    "probing.rebalance.interval.ms",
-    "window.size.ms",
-    "windowed.inner.class.serde",
-];
-
 impl KafkaStreams {
     /// An application in state `CREATED`. Locks its directory in `state.dir`; connects to nobody yet.
     ///
@@ -373,21 +349,21 @@ impl KafkaStreams {
     /// [`Error::Config`] for wrong settings, [`Error::Unsupported`] for those that this version does not have,
     /// [`Error::Streams`] if another instance uses the directory.
     pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
-        refuse_unsupported(&config)?;
-        for (key, value) in config.originals().filter(|(key, _)| WITHOUT_EFFECT.contains(key)) {
-            tracing::warn!("the setting `{key}` {value} has no effect in this version");
+        let settings = config.fields();
+        if settings.exactly_once {
+            return Err(Box::new(Error::Unsupported("`processing.guarantee` exactly_once_v2".to_owned())));
         }
-        if config.get("bootstrap.servers").is_none_or(str::is_empty) {
+        if settings.bootstrap_servers.is_none() {
             return Err(Box::new(Error::Config("`bootstrap.servers` is missing".to_owned())));
         }
-        clients::refuse_unresolvable(config.get("bootstrap.servers").unwrap_or_default())?;
+        clients::check(&config)?;
+        clients::refuse_unresolvable(settings.bootstrap_servers.as_deref().unwrap_or_default())?;
         let directory = StateDirectory::open(&config)?;
         let engine = LsmEngine::new(LsmOptions::default())?;
-        let host = config.get("application.server").filter(|server| !server.is_empty());
-        let host = host.map(str::parse).transpose()?;
+        let host = settings.application_server.as_deref().map(str::parse).transpose()?;
         let runtime = OwnRuntime::of_clients()?;
-        let client_id = match config.get("client.id").filter(|id| !id.is_empty()) {
-            Some(id) => id.to_owned(),
+        let client_id = match &settings.client_id {
+            Some(id) => id.clone(),
             None => format!("{}-{}", config.application_id(), uuid::Builder::from_u128(random()).into_uuid()),
         };
         let admin = {
@@ -455,7 +431,7 @@ impl KafkaStreams {
             return Err(wrong_state());
         }
         let count = match shared.topology.has_tasks() {
-            true => usize::try_from(shared.config.get_long("num.stream.threads")).unwrap_or(1),
+            true => shared.config.fields().num_stream_threads,
             // As in Kafka, where there are only global stores.
             false if shared.globals.is_some() => 0,
             false => 1,

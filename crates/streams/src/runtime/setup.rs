@@ -173,7 +173,7 @@ async fn create(
     required: &BTreeMap<String, RequiredTopic>,
     existing: &BTreeMap<String, i32>,
 ) -> Result<()> {
-    let replication = i16::try_from(config.get_long("replication.factor")).unwrap_or(-1);
+    let replication = config.fields().replication_factor;
     let missing = required.iter().filter(|(topic, _)| !existing.contains_key(*topic));
     let new = missing.map(|(topic, required)| {
         let new = NewTopic::new(topic).partitions(required.partitions).replication_factor(replication);

@@ -96,7 +96,7 @@ impl TaskManager {
         restorer: Restorer,
     ) -> Self {
         let counters = ThreadCounters::new(&shared.config, &shared.thread_name(thread));
-        let machine = Machine::new(shared.config.millis("task.timeout.ms"));
+        let machine = Machine::new(shared.config.fields().task_timeout);
         TaskManager {
             shared,
             setup,
@@ -196,7 +196,7 @@ impl TaskManager {
                 active.first.insert(partition.clone(), first);
             }
         }
-        let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
+        let limit = self.shared.config.fields().buffered_records_per_partition;
         if limit > 0 && active.task.buffered(queue) > limit && active.full.insert(partition.clone()) {
             let partition = [partition.clone()];
             return self.pause(&partition);

@@ -122,8 +122,8 @@ impl StreamThread {
         shared.set_manager(index, &manager);
         let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned()).collect();
         let thread = StreamThread {
-            poll_time: config.millis("poll.ms"),
-            commit_interval: config.commit_interval(),
+            poll_time: config.fields().poll,
+            commit_interval: config.fields().commit_interval,
             waiting: false,
             topics,
             refusal,
@@ -134,7 +134,7 @@ impl StreamThread {
             other_group: None,
             told: None,
             last_cleanup: Instant::now(),
-            cleanup_delay: config.millis("state.cleanup.delay.ms"),
+            cleanup_delay: config.fields().state_cleanup_delay,
             shared,
             index,
             consumer,

@@ -72,6 +72,10 @@ impl<V: Flow> Serde<Change<V>> for ChangeSerde<V> {
     fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<Change<V>>> {
         self.0.configure(config, is_key).map(|serde| Arc::new(ChangeSerde(serde)) as SerdeRef<Change<V>>)
     }
+
+    fn needs_configuration(&self) -> bool {
+        self.0.needs_configuration()
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{BigEndian, BooleanSerde, BytesSerde, ListSerde, Serde, SerdeRef, StringSerde, UuidSerde, Void, VoidSerde};
 use crate::{
-    config::StreamsConfig,
+    config::{ConfiguredSerde, StreamsConfig, simple},
     data::{Data, DefaultSerde, ErasedSerde},
     error::SerdeError,
 };
@@ -17,7 +17,9 @@ use crate::{
 /// A type's own default comes without being asked for; this one is for applications whose configuration decides. It
 /// knows the classes of Kafka's `Serdes` (`org.apache.kafka.common.serialization.Serdes$LongSerde`, or just
 /// `LongSerde`), and of lists (`ListSerde`) those whose entries `default.list.key.serde.inner` or
-/// `default.list.value.serde.inner` names so; a list is always a `Vec`, whatever `default.list.key.serde.type` says. A class that has another type than `T` is an error at the first record.
+/// `default.list.value.serde.inner` names so; a list is always a `Vec`, whatever `default.list.key.serde.type` says. Without
+/// such a class, with one that is not known, or with one of another type than `T` no task begins: the error names the node and
+/// the type.
 ///
 /// ```
 /// use vltava_streams::{Consumed, StreamsBuilder, StreamsConfig, TopologyTestDriver, serdes::{Configured, StringSerde}};
@@ -51,10 +53,12 @@ impl<T: Data> Serde<T> for Configured {
         Configured::missing::<T, T>()
     }
     fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<T>> {
-        let half = if is_key { "key" } else { "value" };
-        let class = config.get(&format!("default.{half}.serde"))?;
-        let inner = config.get(&format!("default.list.{half}.serde.inner"));
-        named(class, inner)?.iter().find_map(ErasedSerde::get::<T>)
+        let settings = config.fields();
+        let ConfiguredSerde { class, inner } = if is_key { &settings.key_serde } else { &settings.value_serde };
+        named(class.as_deref()?, inner.as_deref())?.iter().find_map(ErasedSerde::get::<T>)
+    }
+    fn needs_configuration(&self) -> bool {
+        true
     }
 }
 
@@ -89,11 +93,6 @@ fn named(class: &str, inner: Option<&str>) -> Option<Vec<ErasedSerde>> {
         }
         _ => None,
     }
-}
-
-/// A class without its package and the class around it.
-fn simple(class: &str) -> &str {
-    class.trim().rsplit(['.', '$']).next().unwrap_or(class)
 }
 
 fn erased<T: 'static>(serde: impl Serde<T>) -> ErasedSerde {

@@ -82,6 +82,31 @@ fn the_configuration_names_a_serde_by_kafkas_class() {
     assert_eq!(unknown, "`default.key.serde` or `default.value.serde` names no serde for i32");
 }
 
+/// What making a driver fails with, where a source asks for the configured serde of values.
+fn without_a_serde<T: DefaultSerde>(settings: &[(&str, &str)]) -> String {
+    let builder = crate::StreamsBuilder::new();
+    builder.stream_with::<String, T>(&["in"], crate::Consumed::with(StringSerde, Configured)).to("out");
+    let settings = [("application.id", "a")].into_iter().chain(settings.iter().copied());
+    let config = StreamsConfig::from_properties(settings).unwrap();
+    crate::TopologyTestDriver::with_config(&builder.build().unwrap(), &config, 0).unwrap_err().to_string()
+}
+
+#[test]
+fn a_configured_serde_without_a_class_or_with_a_wrong_one_fails_before_the_first_record() {
+    let long = [("default.value.serde", "LongSerde")];
+    let unknown = [("default.value.serde", "com.example.OrderSerde")];
+    let list_of_nothing = [("default.value.serde", "ListSerde")];
+    for error in [
+        without_a_serde::<i64>(&[]),
+        without_a_serde::<i64>(&unknown),
+        without_a_serde::<i32>(&long),
+        without_a_serde::<Vec<i64>>(&list_of_nothing),
+        without_a_serde::<i64>(&[("default.key.serde", "LongSerde")]),
+    ] {
+        assert!(error.contains("KSTREAM-SOURCE-0000000000 needs a serde for `"), "{error}");
+    }
+}
+
 #[test]
 fn types_bring_their_serdes() {
     fn round_trip<T: DefaultSerde + PartialEq + std::fmt::Debug>(value: T) {

@@ -1,9 +1,10 @@
 //! Windowed keys as bytes, as they are in topics (not in stores).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Serde, SerdeRef};
 use crate::{
+    config::StreamsConfig,
     error::SerdeError,
     state::millis,
     windowed::{Window, WindowedKey},
@@ -49,6 +50,15 @@ impl<W: WindowedKey> Serde<W> for TimeWindowedSerde<W::Key> {
     fn window_len(&self) -> usize {
         8
     }
+
+    fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<W>> {
+        let inner = self.inner.configure(config, is_key)?;
+        Some(Arc::new(TimeWindowedSerde::of(inner, self.size)))
+    }
+
+    fn needs_configuration(&self) -> bool {
+        self.inner.needs_configuration()
+    }
 }
 
 /// The key's bytes, the session's end and its start in ms (8 bytes each, big endian): Kafka's `SessionWindowedSerde`.
@@ -87,6 +97,15 @@ impl<W: WindowedKey> Serde<W> for SessionWindowedSerde<W::Key> {
 
     fn window_len(&self) -> usize {
         16
+    }
+
+    fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<W>> {
+        let inner = self.0.configure(config, is_key)?;
+        Some(Arc::new(SessionWindowedSerde::of(inner)))
+    }
+
+    fn needs_configuration(&self) -> bool {
+        self.0.needs_configuration()
     }
 }
 

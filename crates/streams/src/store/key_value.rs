@@ -84,7 +84,7 @@ impl<K: Data, V: Data> KeyValueSpec<K, ValueAndTimestamp<V>> {
             name,
             supplier: Arc::new(move |init| match &supplier {
                 Some(supplier) => supplier.clone(),
-                None if in_memory.unwrap_or_else(|| init.config.stores_in_memory()) => {
+                None if in_memory.unwrap_or_else(|| init.config.fields().stores_in_memory) => {
                     KeyValueSupplier::in_memory(store.clone())
                 }
                 None => KeyValueSupplier::persistent_timestamped(store.clone()),
@@ -146,7 +146,7 @@ impl<K: Data, V: Flow> KeyValueSpec<K, V> {
             changelog: Changelog {
                 partition: init.changelog.clone(),
                 format: self.format,
-                headers_format: self.of_dsl && init.config.headers_format(),
+                headers_format: self.of_dsl && init.config.fields().headers_format,
             },
             caching: init.caching,
             prefix: 0,

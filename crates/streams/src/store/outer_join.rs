@@ -81,21 +81,16 @@ pub(crate) struct OuterJoinSpec<K, A, B> {
     pub(crate) types: Types<K, A, B>,
 }
 
-/// Kafka's internal setting that throttles the search for closed windows, in ms of wall-clock time.
-const EMIT_INTERVAL: &str = "__emit.interval.ms.kstreams.outer.join.spurious.results.fix__";
-const DEFAULT_EMIT_INTERVAL_MS: i64 = 1000;
-
 impl<K: Data, A: Data, B: Data> OuterJoinSpec<K, A, B> {
     pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
         let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
         let key_serde = key_value::resolve::<K>(self.key_serde.as_ref(), init, true);
         let left_serde = key_value::resolve::<A>(self.left_serde.as_ref(), init, false);
         let right_serde = key_value::resolve::<B>(self.right_serde.as_ref(), init, false);
-        let supplier = match self.in_memory.unwrap_or_else(|| init.config.stores_in_memory()) {
+        let supplier = match self.in_memory.unwrap_or_else(|| init.config.fields().stores_in_memory) {
             true => KeyValueSupplier::in_memory(self.name.clone()),
             false => KeyValueSupplier::persistent(self.name.clone()),
         };
-        let interval = init.config.get(EMIT_INTERVAL).and_then(|interval| interval.trim().parse().ok());
         let name: Arc<str> = Arc::from(self.name.as_str());
         Ok(Box::new(OuterJoinStore::<K, A, B> {
             topic: init.changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
@@ -105,7 +100,7 @@ impl<K: Data, A: Data, B: Data> OuterJoinSpec<K, A, B> {
             right_serde: right_serde.ok_or_else(|| missing(std::any::type_name::<B>()))?,
             engine: supplier.get(init.engine, KeyFormat::OuterJoin)?,
             changelog: init.changelog.clone(),
-            time: TimeTracker::new(interval.unwrap_or(DEFAULT_EMIT_INTERVAL_MS)),
+            time: TimeTracker::new(init.config.fields().outer_join_emit_interval_ms),
             key_buffer: Vec::new(),
             value_buffer: Vec::new(),
         }))

@@ -107,7 +107,7 @@ impl<K: Data, V: Flow> SessionSpec<K, V> {
             changelog: Changelog {
                 partition: init.changelog.clone(),
                 format: self.format,
-                headers_format: self.of_dsl && init.config.headers_format(),
+                headers_format: self.of_dsl && init.config.fields().headers_format,
             },
             caching: init.caching,
             prefix: prefix(false),

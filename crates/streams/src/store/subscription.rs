@@ -29,9 +29,9 @@ pub(crate) struct SubscriptionStore {
 
 impl SubscriptionStore {
     pub(crate) fn make(name: &str, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
-        let supplier = match init.config.stores_in_memory() {
+        let supplier = match init.config.fields().stores_in_memory {
             true => KeyValueSupplier::in_memory(name),
-            false if init.config.headers_format() => KeyValueSupplier::persistent_timestamped_with_headers(name),
+            false if init.config.fields().headers_format => KeyValueSupplier::persistent_timestamped_with_headers(name),
             false => KeyValueSupplier::persistent_timestamped(name),
         };
         Ok(Box::new(SubscriptionStore {

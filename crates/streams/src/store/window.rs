@@ -117,7 +117,7 @@ impl<K: Data, V: Data> WindowSpec<K, ValueTimestampHeaders<V>> {
     ) -> Self {
         let value_serde: ValueSerde<ValueTimestampHeaders<V>> = Arc::new(move |init| {
             let serde = resolve::<V>(value.as_ref(), init, false)?;
-            Some(match of_dsl && init.config.headers_format() {
+            Some(match of_dsl && init.config.fields().headers_format {
                 true => Arc::new(ValueTimestampHeadersSerde(serde)),
                 false => Arc::new(ValueAloneSerde(serde)),
             })
@@ -157,7 +157,7 @@ impl<K: Data, V: Flow> WindowSpec<K, V> {
         let key_serde = key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?;
         let value_serde = (self.value_serde)(init).ok_or_else(|| missing(std::any::type_name::<V>()))?;
         let supplier = (self.supplier)(init);
-        let headers_format = self.of_dsl && init.config.headers_format();
+        let headers_format = self.of_dsl && init.config.fields().headers_format;
         let format = match self.format {
             Format::Joined if headers_format => Format::TimestampedWithHeaders,
             format => format,

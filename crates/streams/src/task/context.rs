@@ -145,7 +145,7 @@ impl Runtime {
         Runtime {
             task_id,
             handlers: Handlers::of(config),
-            cache: CacheBudget { used: 0, max: config.cache_max_bytes(), caches: 0 },
+            cache: CacheBudget { used: 0, max: config.fields().cache_max_bytes, caches: 0 },
             config: config.clone(),
             collector,
             context: RecordContext::default(),

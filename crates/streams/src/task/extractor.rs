@@ -89,8 +89,8 @@ impl<K, V> TimestampExtractor<K, V> for WallclockTimestampExtractor {
 
 /// `default.timestamp.extractor`, by the name of Kafka's class.
 pub(crate) fn default_extractor<K, V>(config: &StreamsConfig) -> Result<Option<Box<dyn TimestampExtractor<K, V>>>> {
-    let name = config.get("default.timestamp.extractor").unwrap_or_default();
-    Ok(match name.rsplit('.').next().unwrap_or(name) {
+    let name = config.fields().timestamp_extractor.as_str();
+    Ok(match name {
         "FailOnInvalidTimestamp" => None,
         "LogAndSkipOnInvalidTimestamp" => Some(Box::new(LogAndSkipOnInvalidTimestamp)),
         "UsePartitionTimeOnInvalidTimestamp" => Some(Box::new(UsePartitionTimeOnInvalidTimestamp)),

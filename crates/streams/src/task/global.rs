@@ -35,7 +35,7 @@ impl GlobalTaskOptions {
     /// With the handlers of the settings; that of failures of application code only where they say so (KIP-1270).
     pub(crate) fn handlers(config: &StreamsConfig) -> Handlers {
         let mut handlers = Handlers::of(config);
-        if config.get("processing.exception.handler.global.enabled") != Some("true") {
+        if !config.fields().processing_handler_of_globals {
             handlers.processing = None;
         }
         handlers

@@ -120,7 +120,7 @@ impl Instantiation<'_> {
 
     /// Whether a store of this task has a record cache.
     pub(crate) fn is_cached(&self, store: usize) -> bool {
-        self.topology.stores.get(&store).is_some_and(|store| store.caching) && self.config.cache_max_bytes() > 0
+        self.topology.stores.get(&store).is_some_and(|store| store.caching) && self.config.fields().cache_max_bytes > 0
     }
 
     /// The serde that was named or inherited, else the type's own.
@@ -138,7 +138,11 @@ pub(crate) fn resolve_serde<T: Data>(
     is_key: bool,
 ) -> Option<SerdeRef<T>> {
     let serde = named.and_then(ErasedSerde::get::<T>).or_else(T::default_serde)?;
-    Some(serde.configure(config, is_key).unwrap_or(serde))
+    match serde.configure(config, is_key) {
+        Some(configured) => Some(configured),
+        None if serde.needs_configuration() => None,
+        None => Some(serde),
+    }
 }
 
 /// Makes a store. One whose damage shows only when its first rows are read is made a second time, empty.
@@ -182,7 +186,7 @@ pub(super) fn make_stores(
                 config: &config,
                 engine: &engine,
                 changelog: changelog.map(|topic| (Arc::from(topic), ctx.rt.task_id.partition)),
-                caching: factory.caching && config.cache_max_bytes() > 0,
+                caching: factory.caching && config.fields().cache_max_bytes > 0,
                 sharing: Sharing::Own,
             };
             ctx.rt.cache.caches += usize::from(init.caching);

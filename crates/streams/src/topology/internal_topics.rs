@@ -202,7 +202,7 @@ fn repartition_config(partitions: Option<i32>, config: &StreamsConfig) -> Intern
 }
 
 fn changelog_config(store: &StoreFactory, config: &StreamsConfig) -> InternalTopicConfig {
-    let additional = config.get_long("windowstore.changelog.additional.retention.ms");
+    let additional = config.fields().window_changelog_additional_retention_ms;
     let mut topic = InternalTopicConfig::of(&[("message.timestamp.type", "CreateTime")]);
     let mut set = |key: &str, value: String| topic.config.insert(key.to_owned(), value);
     match store.kind {

@@ -5,9 +5,6 @@ use std::sync::Arc;
 use super::super::windows::EmitStrategy;
 use crate::task::Runtime;
 
-/// Kafka's internal setting: how often closed windows are looked for, in ms of wall clock.
-const INTERVAL: &str = "__emit.interval.ms.kstreams.windowed.aggregation__";
-
 /// What a node that emits on window close knows.
 #[derive(Debug)]
 pub(super) struct EmitOnClose {
@@ -37,7 +34,7 @@ impl EmitOnClose {
         if rt.wall_clock < self.next {
             return false;
         }
-        self.next = rt.wall_clock.saturating_add(rt.config.internal_interval(INTERVAL));
+        self.next = rt.wall_clock.saturating_add(rt.config.fields().window_emit_interval_ms);
         let last = self.last_close(rt);
         last == -1 || last < close
     }

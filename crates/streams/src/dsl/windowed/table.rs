@@ -110,7 +110,7 @@ impl<K: Data, A: Data, S: StoreFamily> WindowedTable<K, A, S> {
 
     fn in_memory(&self) -> impl Fn(&StoreInit<'_>) -> bool + Send + Sync + use<K, A, S> {
         let chosen = self.inner.store.rest.store_type.map(|store_type| store_type == StoreType::InMemory);
-        move |init| chosen.unwrap_or_else(|| init.config.stores_in_memory())
+        move |init| chosen.unwrap_or_else(|| init.config.fields().stores_in_memory)
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn ask<T>(
     what: &str,
     mut attempt: impl AsyncFnMut() -> Result<T, ClientError>,
 ) -> Result<T> {
-    let patience = shared.config.millis("task.timeout.ms");
+    let patience = shared.config.fields().task_timeout;
     let asking = async {
         let (mut first, mut notices, mut pause) = (None, Notices::default(), FIRST_PAUSE);
         loop {

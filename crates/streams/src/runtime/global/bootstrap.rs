@@ -89,7 +89,7 @@ impl GlobalThread {
         for partition in reading.keys() {
             self.consumer.seek(partition, self.offset(partition)).map_err(failed)?;
         }
-        let patience = self.shared.config.millis("task.timeout.ms");
+        let patience = self.shared.config.fields().task_timeout;
         let mut last = Instant::now();
         while !reading.is_empty() {
             if self.shared.is_closing() {

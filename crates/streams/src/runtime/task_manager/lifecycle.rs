@@ -224,8 +224,8 @@ impl TaskManager {
     /// the global stores has a part too.
     fn share_cache(&mut self) {
         let config = &self.shared.config;
-        let threads = config.get_long("num.stream.threads") + i64::from(self.shared.globals.is_some());
-        let bytes = config.cache_max_bytes() / threads.max(1).unsigned_abs();
+        let threads = config.fields().num_stream_threads + usize::from(self.shared.globals.is_some());
+        let bytes = config.fields().cache_max_bytes / threads.max(1) as u64;
         let caches: usize = self.tasks.values().map(|active| active.task.caches()).sum();
         for active in self.tasks.values_mut() {
             let share = bytes / caches.max(1) as u64 * active.task.caches() as u64;

@@ -96,7 +96,7 @@ impl TaskManager {
 
     /// Goes on reading partitions whose queues have room again.
     fn resume_drained(&mut self) -> Result<()> {
-        let limit = usize::try_from(self.shared.config.get_long("buffered.records.per.partition")).unwrap_or(0);
+        let limit = self.shared.config.fields().buffered_records_per_partition;
         let mut resumed = Vec::new();
         for id in self.machine.working() {
             let Some(active) = self.tasks.get_mut(&id) else { continue };

@@ -155,7 +155,7 @@ fn window_store<K: Data, V: Data>(
         Some(supplier) => supplier.clone(),
         None => {
             let in_memory = store_type.map(|store_type| store_type == StoreType::InMemory);
-            let in_memory = in_memory.unwrap_or_else(|| init.config.stores_in_memory());
+            let in_memory = in_memory.unwrap_or_else(|| init.config.fields().stores_in_memory);
             WindowSupplier::of_dsl(store.clone(), in_memory, false, retention, size, true)
         }
     };

@@ -129,8 +129,16 @@ impl<K: Flow> Serde<SubscriptionWrapper<K>> for SubscriptionWrapperSerde<K> {
     }
 
     fn configure(&self, config: &StreamsConfig, _is_key: bool) -> Option<SerdeRef<SubscriptionWrapper<K>>> {
-        let key_serde = self.key_serde.configure(config, true).unwrap_or_else(|| self.key_serde.clone());
+        let key_serde = match self.key_serde.configure(config, true) {
+            Some(serde) => serde,
+            None if self.key_serde.needs_configuration() => return None,
+            None => self.key_serde.clone(),
+        };
         Some(Arc::new(SubscriptionWrapperSerde { key_serde, topic: pseudo_topic(config, &self.topic) }))
+    }
+
+    fn needs_configuration(&self) -> bool {
+        self.key_serde.needs_configuration()
     }
 }
 
@@ -188,6 +196,10 @@ impl<V: Flow> Serde<SubscriptionResponseWrapper<V>> for SubscriptionResponseWrap
     fn configure(&self, config: &StreamsConfig, _is_key: bool) -> Option<SerdeRef<SubscriptionResponseWrapper<V>>> {
         let serde = self.0.configure(config, false)?;
         Some(Arc::new(SubscriptionResponseWrapperSerde(serde)))
+    }
+
+    fn needs_configuration(&self) -> bool {
+        self.0.needs_configuration()
     }
 }
 

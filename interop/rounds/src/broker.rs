@@ -55,14 +55,15 @@ pub enum Broker {
 }
 
 impl Broker {
-    /// Starts one on an empty directory. `environment` is for its process, where it is ours to start.
+    /// Starts one on an empty directory. `environment` is for the process of ours: the JVM does not come up on a clock
+    /// that libfaketime gives, so that Apache Kafka's stays right.
     ///
     /// # Errors
     /// It does not come up.
     pub fn start(make: &Make, folder: &Path, data: &Path, environment: Environment) -> Result<Self> {
         match make {
             Make::External(address) => Ok(Broker::External(address.clone())),
-            Make::Apache(script) => Apache::start(script, data, environment).map(Broker::Apache),
+            Make::Apache(script) => Apache::start(script, data).map(Broker::Apache),
             Make::Vltava(program) => {
                 let address = format!("127.0.0.1:{}", free_port()?);
                 let listener = format!("PLAINTEXT://{address}");
@@ -157,21 +158,20 @@ fn not_ours<T>() -> Result<T> {
     bail!("the broker is somebody else's, it is not disturbed")
 }
 
-/// A node that the script has started; stopped and wiped when dropped.
+/// A node that the script has started; killed when dropped.
 #[derive(Debug)]
 pub struct Apache {
     script: PathBuf,
     folder: PathBuf,
     port: u16,
     address: String,
-    environment: Environment,
 }
 
 impl Apache {
-    fn start(script: &Path, folder: &Path, environment: Environment) -> Result<Self> {
+    fn start(script: &Path, folder: &Path) -> Result<Self> {
         let (port, script) = (free_port_for_kafka()?, script.to_owned());
         let address = format!("127.0.0.1:{port}");
-        let apache = Self { script, folder: folder.to_owned(), port, address, environment };
+        let apache = Self { script, folder: folder.to_owned(), port, address };
         apache.launch()?;
         Ok(apache)
     }
@@ -179,8 +179,6 @@ impl Apache {
     fn launch(&self) -> Result<()> {
         let mut start = self.command("start");
         start.args(SETTINGS.iter().flat_map(|setting| ["--set", setting]));
-        // A clock that is faked is for the node, and the tools that format its directory do not mind.
-        start.envs(self.environment.iter().map(|(key, value)| (key, value)));
         let out = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
         if !out.status.success() {
             bail!("starting Apache Kafka: {}", String::from_utf8_lossy(&out.stderr).trim());
@@ -216,7 +214,8 @@ impl Apache {
 
 impl Drop for Apache {
     fn drop(&mut self) {
-        let _ = self.command("stop").args(["--kill", "--wipe"]).stdin(Stdio::null()).status();
+        // Its files go with the round's folder, or stay with it when the round has failed.
+        let _ = self.command("stop").arg("--kill").stdin(Stdio::null()).status();
     }
 }
 

@@ -24,7 +24,8 @@ pub enum Kind {
     /// The broker's or the instances' disk is full for a while: a small tmpfs (which takes the right to mount one) with
     /// a file that fills it. Who ends by that is started again when there is room.
     FullDisk,
-    /// The clock of broker and instances goes back by hours or days, by libfaketime (of Debian's package of that name).
+    /// The clock of instances and broker (not of Apache Kafka's) goes back by hours or days, by libfaketime of Debian's
+    /// package of that name.
     /// Without it the records of what time does not decide about are set back instead, and no process's clock is.
     Clock,
 }
@@ -241,7 +242,7 @@ fn act(kind: Kind, rng: &mut Rng, frame: &Frame, instances: usize, disk: Option<
         Kind::BrokerKill => Act::BrokerKill { away: between(0, 2_000) },
         // Shorter and longer than the instances' sessions.
         Kind::BrokerStop => Act::BrokerStop { away: between(500, 8_000) },
-        Kind::FullDisk => Act::FullDisk { disk: disk?, full: between(1_000, 5_000) },
+        Kind::FullDisk => Act::FullDisk { disk: disk?, full: between(2_000, 7_000) },
         Kind::Clock if frame.fake_clock => Act::ClockBack { by: back },
         Kind::Clock => return None,
     })

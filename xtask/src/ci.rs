@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    codegen, interop, oracle,
+    codegen, interop, oracle, rounds,
     shell::{self, cargo},
     tidy,
 };
@@ -22,6 +22,7 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
         "docs",
         cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    rounds::run(&rounds::Args::short())?;
     oracle::check(&oracle::Args::some())?;
     interop::run(&interop::Args::everything())
 }

@@ -8,6 +8,7 @@ mod codegen;
 mod configuration;
 mod interop;
 mod oracle;
+mod rounds;
 mod shell;
 mod soak;
 mod tidy;
@@ -33,6 +34,8 @@ enum Command {
     Interop(interop::Args),
     /// Random cases computed by the JVM, and our answers to them.
     Oracle(oracle::Args),
+    /// Kills, stops, wipes and full disks over one application, in rounds.
+    Rounds(rounds::Args),
     /// The tests with many cases that are drawn anew.
     Soak(soak::Args),
     /// Other clients' own test suites against our broker, scored.
@@ -49,6 +52,7 @@ fn main() -> Result<()> {
         Command::EngineBench(args) => oracle::bench(&args),
         Command::Oracle(args) => oracle::check(&args),
         Command::Interop(args) => interop::run(&args),
+        Command::Rounds(args) => rounds::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Suites(args) => interop::run_suites(&args),
         Command::Tidy => tidy::run(),

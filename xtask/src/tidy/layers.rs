@@ -47,7 +47,7 @@ impl Metadata {
 }
 
 /// What each crate may depend on among ours; ARCHITECTURE.md draws it. Tests may look upwards.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("vltava-config", &[]),
     ("vltava-protocol", &[]),
     ("vltava-log", &["vltava-config", "vltava-protocol"]),
@@ -59,6 +59,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("vltava-tools", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),
     ("vltava-bench", &["vltava", "vltava-client", "vltava-protocol"]),
+    ("vltava-rounds", &["vltava"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,204 @@
+//! `cargo xtask rounds`: kills, stops, wipes and full disks over one application, and a verdict for each round.
+#![allow(clippy::print_stdout, reason = "a command that tells what it does")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use vltava_rounds::{
+    broker::Make,
+    clock,
+    disk::SmallDisk,
+    failure::Failure,
+    plan::{Frame, Kind, Plan},
+    round::{self, Passed},
+    stage::Programs,
+};
+
+/// Runs an application of six parts (word count, windowed count with suppress, outer join, foreign-key join, join with a
+/// global table, deduplication by a store) in one to three instances, disturbs them and their broker, and checks that no
+/// result is lost, that every table is exact, that no process ends by itself and that none stands still.
+///
+/// Each round is drawn from the seed, its number and the kinds: `--seed S --from N --rounds 1` with the same kinds and
+/// steps is round N again, as far as the machine lets it be. What failed keeps its folder, with the logs of all processes.
+#[derive(Parser)]
+#[command(name = "cargo xtask rounds")]
+struct Options {
+    /// How many rounds.
+    #[arg(long, default_value_t = 10)]
+    rounds: u32,
+    /// The seed; drawn if none is given, and printed first in any case.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The number of the first round.
+    #[arg(long, default_value_t = 0)]
+    from: u32,
+    /// What may happen; the kinds take turns in being the first of a round. All that is possible here by default.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    kinds: Vec<Kind>,
+    /// Steps of a round; each writes about eight records.
+    #[arg(long, default_value_t = 2_000)]
+    steps: u32,
+    /// A broker to use, which is not disturbed; our own otherwise.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "apache")]
+    bootstrap_server: Option<String>,
+    /// Apache Kafka's broker, fresh for each round.
+    #[arg(long)]
+    apache: bool,
+    /// The instances' session time-out, which the broker must allow.
+    #[arg(long, default_value_t = 4_000)]
+    session_timeout_ms: u64,
+    /// How long nothing may move.
+    #[arg(long, default_value_t = 60)]
+    patience_s: u64,
+    /// Goes on with the next round after one that failed, and sums up at the end.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            done = all(&options) => done,
+            // What runs is ended, and what is mounted unmounted, when the round is dropped.
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("terminated"),
+        }
+    })
+}
+
+async fn all(options: &Options) -> Result<ExitCode> {
+    let drawn = || Ok::<_, anyhow::Error>(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
+    let seed = options.seed.map_or_else(drawn, Ok)?;
+    println!("seed {seed}");
+    let programs = programs(options)?;
+    let own_broker = options.bootstrap_server.is_none();
+    let frame = Frame {
+        seed,
+        kinds: kinds(options, own_broker)?,
+        steps: options.steps,
+        session: Duration::from_millis(options.session_timeout_ms),
+        fake_clock: clock::library().is_some(),
+        own_broker,
+    };
+    let mut failed = Vec::new();
+    for number in options.from..options.from.saturating_add(options.rounds) {
+        if let Err(failure) = one(options, &programs, &frame, number).await? {
+            failed.push((number, failure.in_short()));
+            if !options.keep_going {
+                break;
+            }
+        }
+    }
+    let rounds = options.rounds;
+    println!("{} of {rounds} rounds failed (seed {seed})", failed.len());
+    for (number, failure) in &failed {
+        println!("  round {number}: {failure}");
+    }
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One round; the outer error is for what keeps any round from being run.
+async fn one(options: &Options, programs: &Programs, frame: &Frame, number: u32) -> Result<Result<Passed, Failure>> {
+    let plan = Plan::new(frame, number);
+    println!(
+        "round {number}: instances with {:?} threads, {} partitions, stores {}, commit every {} ms, linger {} ms, cache {} bytes",
+        plan.instances,
+        plan.partitions,
+        if plan.on_disk { "on disk" } else { "in memory" },
+        plan.commit_interval_ms,
+        plan.linger_ms,
+        plan.cache_bytes
+    );
+    if let Some(back) = plan.set_back {
+        println!("  records are set back by {} s from step {} on", back.by.as_secs(), back.from_step);
+    }
+    let folder = tempfile::Builder::new().prefix("vltava-rounds-").tempdir()?;
+    let patience = Duration::from_secs(options.patience_s);
+    let started = Instant::now();
+    let outcome = round::run(programs, frame, (number, &plan), folder.path(), patience).await;
+    let seconds = started.elapsed().as_secs_f64();
+    match &outcome {
+        Ok(passed) => println!("  ok: {} records in, {} out, {seconds:.1} s", passed.records, passed.results),
+        Err(failure) => {
+            println!("round {number} failed after {seconds:.1} s: {failure}");
+            println!("  its logs are in {}", folder.keep().display());
+            println!("  again: {}", command(options, frame, number));
+        }
+    }
+    Ok(outcome)
+}
+
+/// The command that runs one round again.
+fn command(options: &Options, frame: &Frame, number: u32) -> String {
+    let names = frame.kinds.iter().filter_map(clap::ValueEnum::to_possible_value);
+    let kinds: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
+    let mut command = format!(
+        "cargo xtask rounds --seed {} --from {number} --rounds 1 --kinds {} --steps {} --session-timeout-ms {}",
+        frame.seed,
+        kinds.join(","),
+        frame.steps,
+        options.session_timeout_ms
+    );
+    if options.apache {
+        command += " --apache";
+    }
+    if let Some(server) = &options.bootstrap_server {
+        command += &format!(" --bootstrap-server {server}");
+    }
+    command
+}
+
+/// The kinds that are asked for, or all that are possible; what was asked for by name and is not possible is an error.
+fn kinds(options: &Options, own_broker: bool) -> Result<Vec<Kind>> {
+    let asked = !options.kinds.is_empty();
+    let mut kinds = if asked { options.kinds.clone() } else { Kind::ALL.to_vec() };
+    if !own_broker && kinds.iter().any(|kind| kind.needs_own_broker()) {
+        if asked {
+            bail!("a broker that is not ours is not killed or stopped");
+        }
+        kinds.retain(|kind| !kind.needs_own_broker());
+    }
+    if kinds.contains(&Kind::FullDisk)
+        && let Err(why) = SmallDisk::is_possible()
+    {
+        if asked {
+            return Err(why.context("no full disk is possible here"));
+        }
+        println!("no full disk here: {why:#}");
+        kinds.retain(|kind| *kind != Kind::FullDisk);
+    }
+    if kinds.contains(&Kind::Clock) && clock::library().is_none() {
+        println!("no clock is set back here, as libfaketime is not installed: records are set back instead");
+    }
+    Ok(kinds)
+}
+
+/// The programs, of the build that this one is of.
+fn programs(options: &Options) -> Result<Programs> {
+    let here = std::env::current_exe()?;
+    let beside = |name: &str| -> Result<PathBuf> {
+        let program = here.with_file_name(name);
+        if !program.exists() {
+            bail!("{} is not built: use `cargo xtask rounds`", program.display());
+        }
+        Ok(program)
+    };
+    let broker = match &options.bootstrap_server {
+        Some(address) => Make::External(address.clone()),
+        None if options.apache => {
+            let interop = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above")?;
+            Make::Apache(interop.join("peers/kafka/broker"))
+        }
+        None => Make::Vltava(beside("vltava")?),
+    };
+    Ok(Programs { broker, application: beside("rounds-application")? })
+}

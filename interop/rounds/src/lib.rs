@@ -1,0 +1,31 @@
+//! One application with six kinds of state, disturbed in rounds, and held against a model.
+//!
+//! A round starts a broker and one to three instances of the application, writes numbered records to its inputs, kills,
+//! stops and wipes what runs meanwhile, and at last waits until all is worked off and compares the outputs with what the
+//! records say. At least once is promised: nothing may be missing, and what is a table must be exact. No process may end
+//! by itself, and none may stand still.
+//!
+//! Reading order: [`names`] and [`topology`] (the application), [`model`] (what goes in, and what must come out),
+//! [`check`] (what came out), [`plan`] (what happens in a round), [`process`], [`broker`], [`disk`] and [`clock`] (what it
+//! happens to), [`feed`], [`outputs`] and [`progress`] (the client's side), [`stage`] (all that runs), [`round`] (all of it, in order).
+//!
+//! Nothing in here is for applications: `cargo xtask rounds` builds and runs it.
+
+pub mod broker;
+pub mod check;
+pub mod clock;
+pub mod disk;
+pub mod failure;
+pub mod feed;
+pub mod ids;
+pub mod instance;
+pub mod journal;
+pub mod model;
+pub mod names;
+pub mod outputs;
+pub mod plan;
+pub mod process;
+pub mod progress;
+pub mod round;
+pub mod stage;
+pub mod topology;

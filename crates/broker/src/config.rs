@@ -14,7 +14,7 @@ mod served;
 mod topic_keys;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use broker_keys::BROKER_KEYS;
@@ -188,6 +188,14 @@ impl BrokerConfig {
         config.fetch_max_bytes = config.int("fetch.max.bytes");
         resolve::check_lags(&config)?;
         Ok(config)
+    }
+
+    /// Where the metadata log is: `metadata.log.dir`, or else the first of `log.dirs`.
+    pub(crate) fn metadata_log_dir(&self) -> &Path {
+        match self.text("metadata.log.dir") {
+            Some(dir) => Path::new(dir),
+            None => self.log_dirs.first().map_or(Path::new(""), PathBuf::as_path),
+        }
     }
 
     fn read_log_dirs(&self) -> Result<Vec<PathBuf>, ConfigError> {

@@ -41,6 +41,7 @@ static SERVED: &[&str] = &[
     "max.connections.per.ip",
     "max.incremental.fetch.session.cache.slots",
     "max.request.partition.size.limit",
+    "metadata.log.dir",
     "node.id",
     "num.io.threads",
     "num.network.threads",

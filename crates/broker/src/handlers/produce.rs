@@ -82,7 +82,7 @@ fn append(
         let text = format!("Cannot append to internal topic {}", topic.name());
         return Err(AppendFailure::new(ErrorCode::InvalidTopicException, text));
     }
-    let partition: &Partition = topic.partition(data.index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition: &Partition = topic.partition(data.index)?;
     let records =
         data.records.as_ref().and_then(Records::memory).filter(|records| !records.is_empty()).ok_or_else(|| {
             let version = context.version;

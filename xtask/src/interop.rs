@@ -13,6 +13,7 @@ use crate::shell;
 
 mod applications;
 mod brokers;
+mod data_directories;
 mod foreign_clients;
 mod foreign_tools;
 mod suites;
@@ -39,7 +40,8 @@ impl Args {
 type Check = (&'static str, fn(&brokers::Both) -> Result<()>);
 
 fn checks() -> Vec<Check> {
-    [foreign_tools::CHECKS, foreign_clients::CHECKS, transcript::CHECKS, applications::CHECKS].concat()
+    [foreign_tools::CHECKS, foreign_clients::CHECKS, transcript::CHECKS, applications::CHECKS, data_directories::CHECKS]
+        .concat()
 }
 
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.

@@ -38,45 +38,46 @@ pub(crate) enum Change {
 }
 
 /// Changes single settings and leaves the others.
-pub(crate) fn change(
+pub(crate) async fn change(
     node: &Arc<Node>,
     resource: &Resource,
     changes: Vec<(String, Change)>,
     validate_only: bool,
 ) -> Result<(), ApiError> {
-    apply(node, resource, &changes, validate_only, false)
+    apply(node, resource, changes, validate_only, false).await
 }
 
 /// Makes the given settings the only ones.
-pub(crate) fn replace(
+pub(crate) async fn replace(
     node: &Arc<Node>,
     resource: &Resource,
     changes: Vec<(String, Change)>,
     validate_only: bool,
 ) -> Result<(), ApiError> {
-    apply(node, resource, &changes, validate_only, true)
+    apply(node, resource, changes, validate_only, true).await
 }
 
-fn apply(
+async fn apply(
     node: &Arc<Node>,
     resource: &Resource,
-    changes: &[(String, Change)],
+    changes: Vec<(String, Change)>,
     validate_only: bool,
     whole: bool,
 ) -> Result<(), ApiError> {
-    let kind = preprocess(node, resource, changes)?;
+    let kind = preprocess(node, resource, &changes)?;
     if kind == ResourceType::BrokerLogger {
         // The older way does not know them.
         return match whole {
             true => Err(unknown_resource(resource)),
-            false => loggers::alter(node.config.node_id, &resource.name, changes),
+            false => loggers::alter(node.config.node_id, &resource.name, &changes),
         };
     }
-    let plan = |image: &MetadataImage| plan(node, image, kind, &resource.name, changes, whole);
+    let (owner, name) = (Arc::clone(node), resource.name.clone());
+    let plan = move |image: &MetadataImage| plan(&owner, image, kind, &name, &changes, whole);
     if validate_only {
         return plan(&node.metadata.image()).map(|_| ());
     }
-    node.update_metadata(|image| Ok((plan(image)?, ())))
+    node.update_metadata(move |image| Ok((plan(image)?, ()))).await
 }
 
 /// What can be refused without a look at the present settings.

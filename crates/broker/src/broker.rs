@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::clock;
 use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
-use crate::log_dirs::LogDirs;
 use crate::network::{self, Bound};
-use crate::node::{Node, wall_clock_ms};
+use crate::node::Node;
 use crate::partitions::Storage;
 
 /// How long a stop waits for what is under way.
@@ -46,7 +46,7 @@ pub struct Broker {
     cluster_id: String,
     addresses: Vec<SocketAddr>,
     command: Option<oneshot::Sender<Stop>>,
-    stopped: Option<oneshot::Receiver<()>>,
+    stopped: Option<oneshot::Receiver<Result<(), BrokerError>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -82,9 +82,8 @@ impl Broker {
         let (command, commands) = oneshot::channel();
         let (done, stopped) = oneshot::channel();
         let body = move || {
-            run(config, &told, commands);
             // Nobody may wait for it any more.
-            done.send(()).ok();
+            done.send(run(config, &told, commands)).ok();
         };
         let thread = std::thread::Builder::new().name("vltava-broker".to_owned()).spawn(body);
         let thread = thread.map_err(BrokerError::Runtime)?;
@@ -129,6 +128,22 @@ impl Broker {
         self.join();
     }
 
+    /// Waits until the broker ends by itself and says why: the directory of its metadata log has failed, or every log
+    /// directory has. Until then it is pending.
+    ///
+    /// Cancel-safe.
+    pub async fn failed(&mut self) -> BrokerError {
+        let ended = match &mut self.stopped {
+            Some(stopped) => stopped.await,
+            None => return std::future::pending().await,
+        };
+        self.stopped = None;
+        match ended {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) | Err(_) => BrokerError::Ended,
+        }
+    }
+
     /// Ends the broker as a kill of its process would: nothing is flushed, nothing is marked. The
     /// next start recovers. For tests of recovery.
     pub fn abort(mut self) {
@@ -157,27 +172,43 @@ impl Drop for Broker {
 }
 
 /// The broker's thread, from the first file to the last.
-fn run(config: BrokerConfig, told: &mpsc::Sender<Result<Ready, BrokerError>>, commands: oneshot::Receiver<Stop>) {
+fn run(
+    config: BrokerConfig,
+    told: &mpsc::Sender<Result<Ready, BrokerError>>,
+    commands: oneshot::Receiver<Stop>,
+) -> Result<(), BrokerError> {
     match start(config) {
-        Ok((runtime, node, listeners)) => {
+        Ok(started) => {
             let ready = Ready {
-                bootstrap_servers: bootstrap_servers(&node),
-                cluster_id: node.cluster_id().to_owned(),
-                addresses: listeners.iter().map(|listener| listener.address).collect(),
+                bootstrap_servers: bootstrap_servers(&started.node),
+                cluster_id: started.node.cluster_id().to_owned(),
+                addresses: started.listeners.iter().map(|listener| listener.address).collect(),
             };
             info!(servers = ready.bootstrap_servers, cluster = ready.cluster_id, "the broker is ready");
             told.send(Ok(ready)).ok();
-            serve(runtime, node, listeners, commands);
+            serve(started, commands)
         }
         Err(error) => {
             told.send(Err(error)).ok();
+            Ok(())
         }
     }
 }
 
-fn start(config: BrokerConfig) -> Result<(Runtime, Arc<Node>, Vec<Bound>), BrokerError> {
-    let storage = Storage::lock(&config, wall_clock_ms())?;
-    let log_dirs = LogDirs::open(&config, storage.paths())?;
+/// A broker whose files are open and whose listeners are bound.
+struct Started {
+    runtime: Runtime,
+    node: Arc<Node>,
+    listeners: Vec<Bound>,
+    /// The log directories that fail from now on, or have failed during the start.
+    failures: DirFailed,
+}
+
+type DirFailed = tokio::sync::mpsc::UnboundedReceiver<std::path::PathBuf>;
+
+fn start(config: BrokerConfig) -> Result<Started, BrokerError> {
+    let (told, failures) = tokio::sync::mpsc::unbounded_channel();
+    let storage = Storage::open(&config, &told, clock::now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads(&config))
         .thread_name("vltava-broker-worker")
@@ -187,9 +218,10 @@ fn start(config: BrokerConfig) -> Result<(Runtime, Arc<Node>, Vec<Bound>), Broke
     let within = runtime.enter();
     let listeners = network::bind(&config)?;
     let endpoints = endpoints(&config, &listeners);
-    let node = Arc::new(Node::open(config, storage, log_dirs, endpoints)?);
+    let node = Arc::new(Node::open(config, storage, endpoints)?);
+    node.controller.start(&node)?;
     drop(within);
-    Ok((runtime, node, listeners))
+    Ok(Started { runtime, node, listeners, failures })
 }
 
 /// Kafka's network and request threads are one pool here, no larger than the machine.
@@ -228,34 +260,53 @@ fn bootstrap_servers(node: &Node) -> String {
     servers.join(",")
 }
 
-fn serve(runtime: Runtime, node: Arc<Node>, listeners: Vec<Bound>, commands: oneshot::Receiver<Stop>) {
+fn serve(started: Started, commands: oneshot::Receiver<Stop>) -> Result<(), BrokerError> {
+    let Started { runtime, node, listeners, failures } = started;
     let (stop, stopping) = watch::channel(false);
-    let how = runtime.block_on(async {
+    let (how, outcome) = runtime.block_on(async {
         let network = tokio::spawn(network::run(Arc::clone(&node), listeners, stopping.clone()));
         let cleaner = tokio::spawn(clean(Arc::clone(&node), stopping.clone()));
         let upkeep = tokio::spawn(upkeep(Arc::clone(&node), stopping));
-        // A broker whose handle is gone stops as well.
-        let how = commands.await.unwrap_or(Stop::Clean);
+        let (how, outcome) = tokio::select! {
+            // A broker whose handle is gone stops as well.
+            how = commands => (how.unwrap_or(Stop::Clean), Ok(())),
+            failure = watch_directories(&node, failures) => {
+                error!(error = %failure, "the broker ends");
+                (Stop::Clean, Err(failure))
+            }
+        };
         stop.send_replace(true);
         if how == Stop::Clean && tokio::time::timeout(STOP_LIMIT, network).await.is_err() {
             warn!("connections did not end in time");
         }
         upkeep.abort();
         cleaner.abort();
-        how
+        (how, outcome)
     });
+    node.controller.stop();
     runtime.shutdown_timeout(STOP_LIMIT);
     if how == Stop::Clean {
         node.close();
     }
     info!("the broker has stopped");
+    outcome
+}
+
+/// Takes the partitions of failed log directories offline; returns when the broker cannot go on.
+async fn watch_directories(node: &Arc<Node>, mut failures: DirFailed) -> BrokerError {
+    while let Some(path) = failures.recv().await {
+        if let Some(fatal) = node.directory_failed(&path).await {
+            return fatal;
+        }
+    }
+    std::future::pending().await
 }
 
 /// The work that comes by time. It waits for the disk, so it runs on threads for that.
 async fn upkeep(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     loop {
         let worker = Arc::clone(&node);
-        let worked = tokio::task::spawn_blocking(move || worker.partitions.storage().run_due(worker.now_ms())).await;
+        let worked = tokio::task::spawn_blocking(move || worker.partitions.storage().run_due(clock::now())).await;
         let pause = worked.unwrap_or_else(|error| {
             warn!(%error, "the upkeep of the logs panicked");
             PAUSE_AFTER_PANIC

@@ -12,7 +12,7 @@ mod read;
 pub(crate) mod resolve;
 mod topic_keys;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use keys::{broker_key, broker_keys};
@@ -43,6 +43,7 @@ pub struct BrokerConfig {
     pub(crate) node_id: i32,
     pub(crate) rack: Option<String>,
     pub(crate) log_dirs: Vec<PathBuf>,
+    metadata_log_dir: Option<PathBuf>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) advertised_listeners: Vec<Listener>,
     /// Where somebody asked for one.
@@ -179,6 +180,12 @@ impl BrokerConfig {
     /// How many replicas an internal topic gets: what was asked for, at most one per broker.
     pub(crate) fn internal_replication_factor(&self) -> i16 {
         1
+    }
+
+    /// Where the metadata log is: `metadata.log.dir`, or else the first of `log.dirs`.
+    pub(crate) fn metadata_log_dir(&self) -> &Path {
+        let first = self.log_dirs.first();
+        self.metadata_log_dir.as_ref().or(first).map_or(Path::new(""), PathBuf::as_path)
     }
 }
 

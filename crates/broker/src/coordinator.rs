@@ -76,9 +76,8 @@ impl TopicMetadata for ClusterTopics {
 impl Node {
     /// The topics as they are now.
     pub(crate) fn cluster_topics(&self) -> ClusterTopics {
-        // In this order a change in between makes the version too old, so that it is looked at again.
-        let version = self.metadata.end_offset();
-        ClusterTopics { version, image: self.metadata.image() }
+        let (image, version) = self.metadata.image_and_offset();
+        ClusterTopics { version, image }
     }
 
     /// Serves the groups if their topic is there; nothing happens if they are served already. To be

@@ -89,19 +89,23 @@ impl Exchange {
             ApiKey::ListOffsets => answer!(self, reader, |request| list_offsets::handle(node, context, &request)),
             ApiKey::Metadata => answer!(self, reader, |request| metadata::handle(node, context, &request)),
             ApiKey::ApiVersions => answer!(self, reader, |request| api_versions::handle(node, context, &request)),
-            ApiKey::CreateTopics => answer!(self, reader, |request| create_topics::handle(node, &request)),
-            ApiKey::DeleteTopics => answer!(self, reader, |request| delete_topics::handle(node, context, &request)),
+            ApiKey::CreateTopics => answer!(self, reader, |request| create_topics::handle(node, &request).await),
+            ApiKey::DeleteTopics => {
+                answer!(self, reader, |request| delete_topics::handle(node, context, &request).await)
+            }
             ApiKey::DeleteRecords => answer!(self, reader, |request| delete_records::handle(node, &request)),
-            ApiKey::InitProducerId => answer!(self, reader, |request| init_producer_id::handle(node, &request)),
+            ApiKey::InitProducerId => answer!(self, reader, |request| init_producer_id::handle(node, &request).await),
             ApiKey::OffsetForLeaderEpoch => {
                 answer!(self, reader, |request| offset_for_leader_epoch::handle(node, &request))
             }
             ApiKey::DescribeConfigs => answer!(self, reader, |request| describe_configs::handle(node, &request)),
-            ApiKey::AlterConfigs => answer!(self, reader, |request| alter_configs::handle(node, &request)),
+            ApiKey::AlterConfigs => answer!(self, reader, |request| alter_configs::handle(node, &request).await),
             ApiKey::DescribeLogDirs => answer!(self, reader, |request| describe_log_dirs::handle(node, &request)),
-            ApiKey::CreatePartitions => answer!(self, reader, |request| create_partitions::handle(node, &request)),
+            ApiKey::CreatePartitions => {
+                answer!(self, reader, |request| create_partitions::handle(node, &request).await)
+            }
             ApiKey::IncrementalAlterConfigs => {
-                answer!(self, reader, |request| incremental_alter_configs::handle(node, &request))
+                answer!(self, reader, |request| incremental_alter_configs::handle(node, &request).await)
             }
             ApiKey::DescribeCluster => {
                 answer!(self, reader, |request| describe_cluster::handle(node, context, &request))
@@ -112,7 +116,7 @@ impl Exchange {
             ApiKey::OffsetCommit => answer!(self, reader, |request| offset_commit::handle(node, context, &request)),
             ApiKey::OffsetFetch => answer!(self, reader, |request| offset_fetch::handle(node, context, &request)),
             ApiKey::FindCoordinator => {
-                answer!(self, reader, |request| find_coordinator::handle(node, context, &request))
+                answer!(self, reader, |request| find_coordinator::handle(node, context, &request).await)
             }
             ApiKey::JoinGroup => answer!(self, reader, |request| join_group::handle(node, context, &request).await),
             ApiKey::Heartbeat => answer!(self, reader, |request| heartbeat::handle(node, &request)),

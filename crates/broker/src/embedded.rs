@@ -102,6 +102,13 @@ impl Broker {
         self.broker.shutdown().await;
     }
 
+    /// Waits until the broker ends by itself, and says why; see [`crate::Broker::failed`].
+    ///
+    /// Cancel-safe.
+    pub async fn failed(&mut self) -> BrokerError {
+        self.broker.failed().await
+    }
+
     /// Ends the broker as a kill of its process would. For tests of recovery.
     pub fn abort(self) {
         self.broker.abort();

@@ -26,6 +26,42 @@ pub enum BrokerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A log directory does not fit the others, or what this broker had before.
+    #[error("log directory `{path}` {reason}")]
+    LogDir {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// The directory of the metadata log failed: a broker cannot go on without it.
+    #[error("log directory `{path}`, which holds the metadata log, has failed: {reason}")]
+    MetadataDirFailed {
+        /// The directory.
+        path: PathBuf,
+        /// The failure.
+        reason: String,
+    },
+    /// No log directory works.
+    #[error("all log directories have failed, the last one `{path}`: {reason}")]
+    AllDirsFailed {
+        /// The last directory that failed.
+        path: PathBuf,
+        /// Its failure.
+        reason: String,
+    },
+    /// A batch of the metadata log is damaged, and valid ones follow: to cut it off would lose topics.
+    #[error("metadata log `{path}` is damaged at position {position}, offset {offset}: {reason}")]
+    MetadataDamaged {
+        /// The segment's file.
+        path: PathBuf,
+        /// Position in it, in bytes.
+        position: u64,
+        /// The offset of the damaged batch.
+        offset: i64,
+        /// What is wrong.
+        reason: String,
+    },
     /// A listener's address cannot be bound.
     #[error("cannot listen on `{listener}`")]
     Bind {

@@ -5,9 +5,10 @@
 
 pub(crate) mod features;
 pub(crate) mod image;
+mod load;
 mod records;
 mod store;
 pub(crate) mod topic_name;
 
 pub(crate) use records::{read_batch, write_batch};
-pub(crate) use store::MetadataStore;
+pub(crate) use store::{Change, Committed, MetadataStore};

@@ -2,26 +2,29 @@
 //! are shared between connections.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use tracing::{error, warn};
-use vltava_log::LogConfig;
-use vltava_protocol::records::metadata::{BrokerRegistrationChangeRecord, MetadataRecord};
+use vltava_log::{LogConfig, LogError, Now};
+use vltava_protocol::records::metadata::{
+    BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
+};
 use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::alter;
+use crate::clock;
 use crate::config::BrokerConfig;
 use crate::config::resolve::{Settings, Sources};
+use crate::controller::Controller;
 use crate::coordinator;
 use crate::coordinator::group::GroupCoordinator;
 use crate::error::BrokerError;
 use crate::fetch_session::FetchSessions;
-use crate::log_dirs::LogDirs;
-use crate::metadata::MetadataStore;
-use crate::metadata::image::{MetadataImage, ResourceType, TopicImage};
+use crate::metadata::image::{MetadataImage, NO_LEADER, ResourceType, TopicImage};
+use crate::metadata::{Committed, MetadataStore};
 use crate::partitions::{Partitions, Storage};
 use crate::producer_ids::ProducerIds;
 use crate::registration;
@@ -31,43 +34,57 @@ use crate::request::ApiError;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) config: BrokerConfig,
-    pub(crate) log_dirs: LogDirs,
     pub(crate) metadata: MetadataStore,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) groups: Arc<GroupCoordinator>,
     pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) controller: Controller,
     /// Topics that are being created because somebody asked for them.
     pub(crate) creating: Mutex<BTreeSet<String>>,
     /// What clients are told, by listener name.
     endpoints: HashMap<String, (String, u16)>,
     broker_epoch: AtomicI64,
+    is_loaded: AtomicBool,
 }
 
 impl Node {
     /// Loads everything in the directories. Waits for the disk; to be called within
-    /// the runtime.
+    /// the runtime. Where it is refused, directories that were left cleanly stay so.
     pub(crate) fn open(
         config: BrokerConfig,
         storage: Storage,
-        log_dirs: LogDirs,
         endpoints: HashMap<String, (String, u16)>,
     ) -> Result<Self, BrokerError> {
-        let now_ms = wall_clock_ms();
-        storage.identify(&log_dirs);
-        let metadata = MetadataStore::load(storage.open_metadata(now_ms)?)?;
+        let storage = Arc::new(storage);
+        let opened = Self::load(config, Arc::clone(&storage), endpoints);
+        if opened.is_err() {
+            storage.abandon();
+        }
+        opened
+    }
+
+    fn load(
+        config: BrokerConfig,
+        storage: Arc<Storage>,
+        endpoints: HashMap<String, (String, u16)>,
+    ) -> Result<Self, BrokerError> {
+        let now = clock::now();
+        let (metadata, removed_topics) = MetadataStore::load(storage.open_metadata(now)?)?;
+        storage.format_new(metadata.image().directories())?;
         let partitions = Arc::new(Partitions::new(storage));
         let slots = config.fetch_session_slots;
         let node = Self {
-            log_dirs,
             metadata,
             groups: coordinator::group_coordinator(&config, &partitions),
             partitions,
             fetch_sessions: Mutex::new(FetchSessions::new(slots)),
             producer_ids: ProducerIds::default(),
             creating: Mutex::default(),
+            controller: Controller::default(),
             endpoints,
             broker_epoch: AtomicI64::new(-1),
+            is_loaded: AtomicBool::new(false),
             config,
         };
         let image = node.metadata.image();
@@ -76,8 +93,9 @@ impl Node {
         }
         drop(image);
         node.warn_of_stored_settings();
-        registration::register(&node)?;
-        node.open_partitions(now_ms)?;
+        let placement = node.partitions.storage().place(&node.metadata.image(), &removed_topics, now)?;
+        registration::register(&node, &placement)?;
+        node.open_partitions(now)?;
         node.unfence()?;
         node.start_groups();
         Ok(node)
@@ -98,11 +116,11 @@ impl Node {
 
     /// Milliseconds since the epoch: what goes into records.
     pub(crate) fn now_ms(&self) -> i64 {
-        wall_clock_ms()
+        clock::wall_clock_ms()
     }
 
     pub(crate) fn cluster_id(&self) -> &str {
-        self.log_dirs.cluster_id()
+        self.partitions.storage().cluster_id()
     }
 
     /// The address that a client of a listener is told, if the listener is advertised.
@@ -137,27 +155,22 @@ impl Node {
         }
     }
 
-    /// Changes the metadata: `decide` sees the newest state and gives the records. When this
-    /// returns, partitions are opened and closed and settings are in force.
-    pub(crate) fn update_metadata<T>(
-        &self,
-        decide: impl FnOnce(&MetadataImage) -> Result<(Vec<MetadataRecord>, T), ApiError>,
-    ) -> Result<T, ApiError> {
-        self.metadata.update(self.now_ms(), decide, |before, after, records| self.act(before, after, records))
-    }
-
     /// Does what follows from new records.
-    fn act(&self, _before: &MetadataImage, after: &MetadataImage, records: &[MetadataRecord]) -> Result<(), ApiError> {
-        let now_ms = self.now_ms();
-        let mut grown: Vec<Uuid> = Vec::new();
+    pub(crate) fn act(&self, committed: &Committed) -> Result<(), ApiError> {
+        let after = &*committed.after;
+        let now = clock::now();
+        let mut changed: Vec<Uuid> = Vec::new();
         let mut all_settings = false;
         let mut settings_of: Vec<&str> = Vec::new();
-        for record in records {
+        for record in &committed.records {
             match record {
-                MetadataRecord::Partition(partition) if !grown.contains(&partition.topic_id) => {
-                    grown.push(partition.topic_id);
+                MetadataRecord::Partition(PartitionRecord { topic_id, .. })
+                | MetadataRecord::PartitionChange(PartitionChangeRecord { topic_id, .. })
+                    if !changed.contains(topic_id) =>
+                {
+                    changed.push(*topic_id);
                 }
-                MetadataRecord::RemoveTopic(removed) => self.partitions.delete(removed.topic_id, now_ms),
+                MetadataRecord::RemoveTopic(removed) => self.partitions.delete(removed.topic_id, now),
                 MetadataRecord::Config(config) if config.resource_type == ResourceType::Broker as i8 => {
                     all_settings = true;
                 }
@@ -172,20 +185,68 @@ impl Node {
             }
         }
         let mut outcome = Ok(());
-        for id in grown {
-            let Some(topic) = after.topic_by_id(id) else { continue };
-            let opened = self.partitions.open(topic, &self.log_config(after, &topic.name), now_ms);
-            if let Err(error) = opened {
-                error!(%error, "a new partition has no log");
+        for id in changed.iter().filter(|_| self.is_loaded()) {
+            let Some(topic) = after.topic_by_id(*id) else { continue };
+            let settings = self.log_config(after, &topic.name);
+            if let Err(error) = self.partitions.open(topic, self.config.node_id, &settings, now.wall_ms) {
+                error!(%error, "a partition has no log");
                 outcome = Err(ApiError::new(ErrorCode::KafkaStorageError, error.to_string()));
             }
         }
-        for partition in self.partitions.all() {
-            if all_settings || settings_of.contains(&partition.topic()) {
-                partition.update_config(self.log_config(after, partition.topic()));
+        if all_settings || !settings_of.is_empty() {
+            for partition in self.partitions.all() {
+                if all_settings || settings_of.contains(&partition.topic()) {
+                    partition.update_config(self.log_config(after, partition.topic()));
+                }
             }
         }
         outcome
+    }
+
+    /// Whether the partitions of the start are open; what is recorded before concerns those.
+    fn is_loaded(&self) -> bool {
+        self.is_loaded.load(Ordering::Acquire)
+    }
+
+    /// Takes partitions offline whose directory has failed, and has all see it. Gives the reason where the broker cannot
+    /// go on without the directory.
+    pub(crate) async fn directory_failed(&self, path: &Path) -> Option<BrokerError> {
+        let storage = self.partitions.storage();
+        if let Some(fatal) = storage.fatal_failure(path) {
+            return Some(fatal);
+        }
+        let failed = storage.views().find(|dir| dir.path == path).and_then(|dir| dir.id)?;
+        let (online, node_id, broker_epoch) = (storage.online(), self.config.node_id, self.broker_epoch());
+        let recorded = self.update_metadata(move |image| {
+            let mut records = Vec::new();
+            if image.directories() != online {
+                records.push(MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
+                    broker_id: node_id,
+                    broker_epoch,
+                    log_dirs: online,
+                    ..BrokerRegistrationChangeRecord::default()
+                }));
+            }
+            for topic in image.topics() {
+                let led = topic.partitions.iter().zip(0..).filter(|(partition, _)| {
+                    partition.leader != NO_LEADER && partition.directory_of(node_id) == failed
+                });
+                records.extend(led.map(|(_, partition_id)| {
+                    MetadataRecord::PartitionChange(PartitionChangeRecord {
+                        partition_id,
+                        topic_id: topic.id,
+                        leader: NO_LEADER,
+                        ..PartitionChangeRecord::default()
+                    })
+                }));
+            }
+            Ok((records, ()))
+        });
+        match recorded.await {
+            Ok(()) => warn!(dir = %path.display(), "the partitions of a failed log directory are offline"),
+            Err(error) => error!(?error, "a failed log directory cannot be recorded"),
+        }
+        None
     }
 
     /// The settings of a topic as its logs take them.
@@ -200,14 +261,21 @@ impl Node {
         })
     }
 
-    fn open_partitions(&self, now_ms: i64) -> Result<(), BrokerError> {
+    fn open_partitions(&self, now: Now) -> Result<(), BrokerError> {
         let image = self.metadata.image();
         let config_of = |topic: &TopicImage| self.log_config(&image, &topic.name);
-        self.partitions.storage().load(&image, config_of, now_ms)?;
+        self.partitions.storage().load(&image, config_of, now)?;
         for topic in image.topics() {
-            let opened = self.partitions.open(topic, &config_of(topic), now_ms);
-            opened.map_err(|e| BrokerError::Log { partition: e.partition, source: e.source })?;
+            match self.partitions.open(topic, self.config.node_id, &config_of(topic), now.wall_ms) {
+                Ok(()) => {}
+                // The directory is offline: that is seen to when the broker runs.
+                Err(e) if matches!(e.source, LogError::Storage { .. } | LogError::Offline { .. }) => {
+                    error!(error = %e, "a partition is offline");
+                }
+                Err(e) => return Err(BrokerError::Log { partition: e.partition, source: e.source }),
+            }
         }
+        self.is_loaded.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -219,17 +287,12 @@ impl Node {
             fenced: -1,
             ..BrokerRegistrationChangeRecord::default()
         };
-        let written = self.update_metadata(|_| Ok((vec![MetadataRecord::BrokerRegistrationChange(change)], ())));
+        let written = self.update_metadata_now(|_| Ok((vec![MetadataRecord::BrokerRegistrationChange(change)], ())));
         written.map_err(registration::failed)
     }
 
-    /// Closes every log. Nothing can be appended any more.
+    /// Closes every log. Nothing can be appended any more. The controller is to be stopped before.
     pub(crate) fn close(&self) {
         self.partitions.storage().close(self.broker_epoch());
     }
-}
-
-pub(crate) fn wall_clock_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,16 +1,20 @@
 //! All partitions of this broker: found by name or id, opened, deleted, looked after.
 
+mod placement;
 mod storage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tracing::error;
+use vltava_log::Now;
 use vltava_protocol::{ErrorCode, Uuid};
 
+pub(crate) use placement::Placement;
 pub(crate) use storage::Storage;
 
-use crate::metadata::image::TopicImage;
+use crate::metadata::image::{PartitionImage, TopicImage};
 use crate::partition::Partition;
 
 /// The partitions of a topic, by number.
@@ -18,7 +22,32 @@ use crate::partition::Partition;
 pub(crate) struct TopicPartitions {
     name: Arc<str>,
     id: Uuid,
-    partitions: Vec<Arc<Partition>>,
+    partitions: Vec<Hosted>,
+}
+
+/// What the partitions of a topic are opened with.
+struct Opening<'a> {
+    topic: &'a TopicImage,
+    node_id: i32,
+    settings: &'a vltava_log::LogConfig,
+    now_ms: i64,
+}
+
+/// A partition of this broker.
+#[derive(Debug, Clone)]
+enum Hosted {
+    Online(Arc<Partition>),
+    /// Its log directory is not there, or has failed.
+    Offline,
+}
+
+impl Hosted {
+    fn online(&self) -> Option<&Arc<Partition>> {
+        match self {
+            Self::Online(partition) => Some(partition),
+            Self::Offline => None,
+        }
+    }
 }
 
 impl TopicPartitions {
@@ -26,8 +55,10 @@ impl TopicPartitions {
         &self.name
     }
 
-    pub(crate) fn partition(&self, index: i32) -> Option<&Arc<Partition>> {
-        self.partitions.get(usize::try_from(index).ok()?)
+    /// A partition by its number. One that is offline answers as Kafka's does.
+    pub(crate) fn partition(&self, index: i32) -> Result<&Arc<Partition>, ErrorCode> {
+        let hosted = usize::try_from(index).ok().and_then(|index| self.partitions.get(index));
+        hosted.ok_or(ErrorCode::UnknownTopicOrPartition)?.online().ok_or(ErrorCode::KafkaStorageError)
     }
 }
 
@@ -41,11 +72,11 @@ struct Tables {
 #[derive(Debug)]
 pub(crate) struct Partitions {
     tables: RwLock<Tables>,
-    storage: Storage,
+    storage: Arc<Storage>,
 }
 
 impl Partitions {
-    pub(crate) fn new(storage: Storage) -> Self {
+    pub(crate) fn new(storage: Arc<Storage>) -> Self {
         Self { tables: RwLock::default(), storage }
     }
 
@@ -60,51 +91,86 @@ impl Partitions {
     /// A partition of a topic given by name.
     pub(crate) fn by_name(&self, topic: &str, index: i32) -> Result<Arc<Partition>, ErrorCode> {
         let tables = self.tables.read();
-        let found = tables.by_name.get(topic).and_then(|topic| topic.partition(index));
-        found.cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+        let topic = tables.by_name.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        topic.partition(index).cloned()
     }
 
     /// A partition of a topic given by id.
     pub(crate) fn by_id(&self, id: Uuid, index: i32) -> Result<Arc<Partition>, ErrorCode> {
         let tables = self.tables.read();
         let topic = tables.by_id.get(&id).ok_or(ErrorCode::UnknownTopicId)?;
-        topic.partition(index).cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+        topic.partition(index).cloned()
     }
 
-    /// All partitions, in no order.
+    /// All partitions that are online, in no order.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
-        self.tables.read().by_id.values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
+        let tables = self.tables.read();
+        tables.by_id.values().flat_map(|topic| topic.partitions.iter().filter_map(Hosted::online).cloned()).collect()
     }
 
-    /// Makes the partitions of `topic` be what the metadata says: opens those that are not open.
+    /// Makes the partitions of `topic` be what the metadata says: opens those that `node_id` leads and that are not open,
+    /// takes those offline that have no leader.
+    ///
+    /// One that cannot be opened is offline; the first error is given when all have been tried.
     pub(crate) fn open(
         &self,
         topic: &TopicImage,
+        node_id: i32,
         settings: &vltava_log::LogConfig,
         now_ms: i64,
     ) -> Result<(), OpenError> {
         let known = self.topic_by_id(topic.id).map(|known| known.partitions.clone()).unwrap_or_default();
-        let mut partitions = known;
-        for (image, index) in topic.partitions.iter().zip(0_i32..).skip(partitions.len()) {
-            let directory = image.directories.first().copied().unwrap_or_default();
-            let opened = self.storage.open(topic, index, directory, settings, now_ms)?;
-            partitions.push(Arc::new(opened));
-        }
-        for (partition, image) in partitions.iter().zip(&topic.partitions) {
-            partition
-                .lead(image.leader_epoch)
-                .map_err(|source| OpenError { partition: format!("{}-{}", topic.name, partition.index()), source })?;
+        let opening = Opening { topic, node_id, settings, now_ms };
+        let mut outcome = Ok(());
+        let mut known = known.into_iter();
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for (image, index) in topic.partitions.iter().zip(0_i32..) {
+            let known = known.next().and_then(|hosted| hosted.online().cloned());
+            let hosted = match self.host(&opening, image, index, known.as_ref()) {
+                Ok(hosted) => hosted,
+                Err(error) => {
+                    error!(%error, "a partition is offline");
+                    outcome = outcome.and(Err(error));
+                    Hosted::Offline
+                }
+            };
+            if let (Some(known), Hosted::Offline) = (known, &hosted) {
+                known.waiters().wake_all();
+            }
+            partitions.push(hosted);
         }
         let opened = Arc::new(TopicPartitions { name: Arc::clone(&topic.name), id: topic.id, partitions });
         let mut tables = self.tables.write();
         tables.by_name.insert(Arc::clone(&topic.name), Arc::clone(&opened));
         tables.by_id.insert(topic.id, opened);
-        Ok(())
+        outcome
+    }
+
+    fn host(
+        &self,
+        opening: &Opening<'_>,
+        image: &PartitionImage,
+        index: i32,
+        known: Option<&Arc<Partition>>,
+    ) -> Result<Hosted, OpenError> {
+        let Opening { topic, node_id, settings, now_ms } = *opening;
+        if image.leader != node_id {
+            return Ok(Hosted::Offline);
+        }
+        let directory = image.directory_of(node_id);
+        let partition = match known.filter(|known| known.directory_id() == directory) {
+            Some(known) => Some(Arc::clone(known)),
+            None => self.storage.open_partition(topic, index, directory, settings, now_ms)?.map(Arc::new),
+        };
+        let Some(partition) = partition else { return Ok(Hosted::Offline) };
+        let failed = |source| OpenError { partition: format!("{}-{index}", topic.name), source };
+        partition.lead(image.leader_epoch).map_err(failed)?;
+        Ok(Hosted::Online(partition))
     }
 
     /// Takes a deleted topic away and lets go who waits for it. Its files are renamed now and
     /// removed later.
-    pub(crate) fn delete(&self, id: Uuid, now_ms: i64) {
+    pub(crate) fn delete(&self, id: Uuid, now: Now) {
         let removed = {
             let mut tables = self.tables.write();
             let removed = tables.by_id.remove(&id);
@@ -115,15 +181,10 @@ impl Partitions {
             }
             removed
         };
-        for partition in removed.iter().flat_map(|topic| &topic.partitions) {
+        for partition in removed.iter().flat_map(|topic| &topic.partitions).filter_map(Hosted::online) {
             partition.set_gone();
-            self.storage.delete(partition, now_ms);
+            self.storage.delete(partition, now);
         }
-    }
-
-    /// The directory that a new partition goes to: one after the other.
-    pub(crate) fn directory_for(&self, index: i32) -> Uuid {
-        self.storage.directory_for(index)
     }
 
     pub(crate) fn storage(&self) -> &Storage {

@@ -1,34 +1,34 @@
-//! How a start of the broker shows in the metadata: features of a new cluster, the registration,
-//! new leader epochs after a crash.
+//! How a start of the broker shows in the metadata: features of a new cluster, the registration, who leads what.
 
 use vltava_protocol::records::metadata::register_broker_record::{BrokerEndpoint, BrokerFeature};
-use vltava_protocol::records::metadata::{
-    ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord, RegisterBrokerRecord,
-};
+use vltava_protocol::records::metadata::{ConfigRecord, FeatureLevelRecord, MetadataRecord, RegisterBrokerRecord};
 
 use crate::error::BrokerError;
 use crate::log_dirs::random_id;
 use crate::metadata::features::SUPPORTED_FEATURES;
-use crate::metadata::image::{MetadataImage, ResourceType};
+use crate::metadata::image::ResourceType;
 use crate::node::Node;
+use crate::partitions::Placement;
 use crate::request::ApiError;
 
 /// Kafka's number for listeners without encryption and authentication.
 const PLAINTEXT: i16 = 0;
 
-/// Registers this run of the broker. The broker's epoch is the offset of its registration.
-pub(crate) fn register(node: &Node) -> Result<(), BrokerError> {
-    let registered = node.update_metadata(|image| {
+/// Registers this run of the broker, and what it found in its directories. The broker's epoch is the offset of its
+/// registration.
+pub(crate) fn register(node: &Node, placement: &Placement) -> Result<(), BrokerError> {
+    let changes = placement.changes(&node.metadata.image(), node.config.node_id);
+    let changes = changes.map_err(|error| BrokerError::Metadata { reason: error.to_string() })?;
+    let next_offset = node.metadata.next_offset();
+    let registered = node.update_metadata_now(|image| {
         let mut records = Vec::new();
         if image.features().is_empty() {
             records.extend(first_records(node));
         }
-        let broker_epoch = node.metadata.end_offset() + i64::try_from(records.len()).unwrap_or(0);
+        let broker_epoch = next_offset + i64::try_from(records.len()).unwrap_or(0);
         node.set_broker_epoch(broker_epoch);
         records.push(registration(node, broker_epoch));
-        if !node.partitions.storage().had_clean_shutdown() {
-            records.extend(new_leader_epochs(node, image));
-        }
+        records.extend(changes);
         Ok((records, ()))
     });
     registered.map_err(failed)
@@ -81,26 +81,9 @@ fn registration(node: &Node, broker_epoch: i64) -> MetadataRecord {
         features: features.collect(),
         rack: node.rack(),
         fenced: true,
-        log_dirs: node.log_dirs.iter().map(|dir| dir.id).collect(),
+        log_dirs: node.partitions.storage().online(),
         ..RegisterBrokerRecord::default()
     })
-}
-
-/// After a crash the end of a log may be gone, and what comes in its place must not be taken for
-/// it: every partition gets a new leader epoch (KIP-320).
-fn new_leader_epochs(node: &Node, image: &MetadataImage) -> Vec<MetadataRecord> {
-    let mut records = Vec::new();
-    for topic in image.topics() {
-        for (_, partition_id) in topic.partitions.iter().zip(0..) {
-            records.push(MetadataRecord::PartitionChange(PartitionChangeRecord {
-                partition_id,
-                topic_id: topic.id,
-                leader: node.config.node_id,
-                ..PartitionChangeRecord::default()
-            }));
-        }
-    }
-    records
 }
 
 pub(crate) fn failed(error: ApiError) -> BrokerError {

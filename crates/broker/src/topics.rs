@@ -67,7 +67,8 @@ pub(crate) fn plan(node: &Node, image: &MetadataImage, topic: &NewTopic) -> Resu
             ..ConfigRecord::default()
         })
     }));
-    records.extend((0..num_partitions).map(|index| partition_record(node, id, index)));
+    let directories = directories_for_new(node)?;
+    records.extend((0..num_partitions).map(|index| partition_record(node, id, index, &directories)));
     Ok(PlannedTopic { id, num_partitions, replication_factor: 1, records })
 }
 
@@ -156,9 +157,20 @@ pub(crate) fn check_replicas(node: &Node, replicas: &[i32]) -> Result<(), ApiErr
     Ok(())
 }
 
+/// The directories that new partitions go to, in turn.
+pub(crate) fn directories_for_new(node: &Node) -> Result<Vec<Uuid>, ApiError> {
+    let directories = node.partitions.storage().directories_for_new();
+    match directories.is_empty() {
+        true => Err(ApiError::new(ErrorCode::KafkaStorageError, "No log directories available.")),
+        false => Ok(directories),
+    }
+}
+
 /// The record of a new partition with its one replica here.
-pub(crate) fn partition_record(node: &Node, topic_id: Uuid, index: i32) -> MetadataRecord {
+pub(crate) fn partition_record(node: &Node, topic_id: Uuid, index: i32, directories: &[Uuid]) -> MetadataRecord {
     let broker = node.config.node_id;
+    let at = usize::try_from(index).unwrap_or(0).checked_rem(directories.len());
+    let directory = at.and_then(|at| directories.get(at)).copied();
     MetadataRecord::Partition(PartitionRecord {
         partition_id: index,
         topic_id,
@@ -167,18 +179,18 @@ pub(crate) fn partition_record(node: &Node, topic_id: Uuid, index: i32) -> Metad
         leader: broker,
         leader_epoch: 0,
         partition_epoch: 0,
-        directories: vec![node.partitions.directory_for(index)],
+        directories: directory.into_iter().collect(),
         ..PartitionRecord::default()
     })
 }
 
 /// Creates those of `names` that can be created, with the broker's defaults; tells what keeps the
 /// others from being.
-pub(crate) fn auto_create(node: &Arc<Node>, names: &[&str]) -> BTreeMap<String, ErrorCode> {
+pub(crate) async fn auto_create(node: &Arc<Node>, names: &[&str]) -> BTreeMap<String, ErrorCode> {
     let mut failures = BTreeMap::new();
     for name in names {
         let topic = if topic_name::is_internal(name) { internal(node, name) } else { by_default(name) };
-        if let Err(error) = create(node, &topic)
+        if let Err(error) = create(node, topic).await
             && error.code != ErrorCode::TopicAlreadyExists
         {
             failures.insert((*name).to_owned(), error.code);
@@ -198,9 +210,9 @@ pub(crate) fn begin_auto_create(node: &Arc<Node>, names: Vec<String>) {
         return;
     }
     let node = Arc::clone(node);
-    tokio::task::spawn_blocking(move || {
+    tokio::spawn(async move {
         let names: Vec<&str> = begun.iter().map(String::as_str).collect();
-        for (name, code) in auto_create(&node, &names) {
+        for (name, code) in auto_create(&node, &names).await {
             tracing::warn!(topic = name, error = code.name(), "a topic could not be created");
         }
         let mut creating = node.creating.lock();
@@ -211,8 +223,9 @@ pub(crate) fn begin_auto_create(node: &Arc<Node>, names: Vec<String>) {
 }
 
 /// Creates one topic.
-pub(crate) fn create(node: &Arc<Node>, topic: &NewTopic) -> Result<(), ApiError> {
-    node.update_metadata(|image| plan(node, image, topic).map(|planned| (planned.records, ())))
+pub(crate) async fn create(node: &Arc<Node>, topic: NewTopic) -> Result<(), ApiError> {
+    let owner = Arc::clone(node);
+    node.update_metadata(move |image| plan(&owner, image, &topic).map(|planned| (planned.records, ()))).await
 }
 
 fn by_default(name: &str) -> NewTopic {

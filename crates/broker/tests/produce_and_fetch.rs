@@ -1,9 +1,12 @@
 //! Records go in and come out, with the errors that Kafka answers.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failure of a helper fails its test")]
+
 mod support;
 
 use support::{Client, batch_of, code, fetch_request, produce_request, records, start};
 use vltava_protocol::messages::{FetchRequest, InitProducerIdRequest, ProduceRequest};
+use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::{Compression, ProducerState};
 use vltava_protocol::wire::Message;
 use vltava_protocol::{ErrorCode, Uuid};
@@ -205,4 +208,74 @@ fn offsets_are_listed_in_every_version() {
             assert_eq!(answer.leader_epoch, if version < 4 { -1 } else { 0 });
         }
     }
+}
+
+/// Kafka verifies such a batch with its transaction coordinator before it appends it, and refuses it without a
+/// transactional id.
+#[test]
+fn a_transactional_batch_without_a_transaction_is_refused_and_stops_nobody() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    let id = client.create_topic("t", 2, &[]);
+    client.produce("t", 0, &["a"]);
+    let batch = || batch_of(&["x"], Some(ProducerState::transactional(7, 0, 0)), Compression::None);
+    for version in ProduceRequest::MIN_VERSION..=ProduceRequest::MAX_VERSION {
+        let cases = [
+            (None, ErrorCode::TransactionalIdAuthorizationFailed),
+            (Some("txn".to_owned()), ErrorCode::InvalidProducerIdMapping),
+        ];
+        for (transactional_id, expected) in cases {
+            let mut request = produce_request("t", 0, batch(), -1);
+            request.topic_data[0].topic_id = id;
+            request.transactional_id = transactional_id;
+            let answer = client.call(version, &request).responses.remove(0).partition_responses.remove(0);
+            assert_eq!((answer.error_code, answer.base_offset), (code(expected), -1), "version {version}");
+        }
+    }
+    // One transactional batch refuses the whole of a request that names no transaction.
+    let mut request = produce_request("t", 0, batch_of(&["b"], None, Compression::None), -1);
+    request.topic_data[0]
+        .partition_data
+        .extend(produce_request("t", 1, batch(), -1).topic_data.remove(0).partition_data);
+    let answers = client.call(12, &request).responses.remove(0).partition_responses;
+    let codes: Vec<i16> = answers.iter().map(|answer| answer.error_code).collect();
+    assert_eq!(codes, [code(ErrorCode::TransactionalIdAuthorizationFailed); 2]);
+    // The last stable offset goes on with the high watermark.
+    assert_eq!(client.produce("t", 0, &["c"]).base_offset, 1);
+    let data = client.fetch("t", 0, 0);
+    assert_eq!((data.high_watermark, data.last_stable_offset), (2, 2));
+}
+
+#[test]
+fn control_batches_of_clients_are_refused() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    let marker = EndTransactionMarker { committed: true, coordinator_epoch: 0 };
+    let answer = client.produce_batch("t", 0, marker.to_batch(1000, 7, 0).unwrap());
+    // A marker is a transactional batch too, and refused as one first, as in Kafka.
+    assert_eq!(answer.error_code, code(ErrorCode::TransactionalIdAuthorizationFailed));
+    let mut request = produce_request("t", 0, control_batch(), -1);
+    request.transactional_id = None;
+    let answer = client.call(12, &request).responses.remove(0).partition_responses.remove(0);
+    assert_eq!(answer.error_code, code(ErrorCode::InvalidRecord));
+    assert_eq!(client.fetch("t", 0, 0).high_watermark, 0);
+}
+
+/// A control batch outside of any transaction, as the metadata log has them.
+fn control_batch() -> bytes::Bytes {
+    let marker = EndTransactionMarker { committed: true, coordinator_epoch: 0 }.to_batch(1000, 7, 0).unwrap();
+    let mut bytes = marker.to_vec();
+    // Attributes: the transactional bit goes, the control bit stays.
+    bytes[22] &= !0x10;
+    let crc = crc_of(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes.into()
+}
+
+/// CRC-32C, bit by bit.
+fn crc_of(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 })
+    })
 }

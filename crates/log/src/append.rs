@@ -1,6 +1,7 @@
 //! Checking records before they are appended: everything that needs neither the log nor its lock.
 
 use bytes::Bytes;
+use vltava_protocol::ErrorCode;
 use vltava_protocol::record::validate::{self, AppendRules, BatchValidator, ValidationError};
 use vltava_protocol::record::{
     Codec, Compression, NO_TIMESTAMP, RecordBatch, RecordBatchHeader, RecordBatches, RecordError as BatchError,
@@ -121,8 +122,10 @@ impl Appender {
             size: 0,
         };
         let mut last_offset = -1;
-        for batch in RecordBatches::new(records) {
-            let batch = batch.map_err(refuse_batch)?;
+        let mut position = 0;
+        for batch in RecordBatches::new(records.clone()) {
+            let batch = batch.map_err(|error| refuse_unparsed(error, records.get(position..).unwrap_or_default()))?;
+            position += batch.size();
             if context.origin == AppendOrigin::Replication && batch.partition_leader_epoch() > context.leader_epoch {
                 // The leader went on in a later epoch than this replica knows of: it will be fetched again.
                 break;
@@ -260,16 +263,30 @@ fn refuse(error: ValidationError) -> LogError {
     }
 }
 
+/// A batch of which the header cannot be read. The checksum tells damage on the way, which is worth another try, from
+/// what the producer made.
+fn refuse_unparsed(error: BatchError, bytes: &[u8]) -> LogError {
+    const CRC: usize = 17;
+    const COVERED: usize = 21;
+    let size = bytes.get(8..12).and_then(|length| length.try_into().ok()).map_or(0, u32::from_be_bytes) as usize + 12;
+    let covered = bytes.get(COVERED..size).unwrap_or_default();
+    let is_damaged = bytes.get(CRC..COVERED) != Some(&crc_fast::crc32_iscsi(covered).to_be_bytes());
+    match error {
+        BatchError::UnknownCompression { .. } if is_damaged => LogError::CorruptRecord(error.to_string()),
+        error => refuse_batch(error),
+    }
+}
+
 fn refuse_batch(error: BatchError) -> LogError {
     match error {
         BatchError::UnsupportedMagic { magic } => LogError::invalid_record(format!(
             "Only record batches with magic version 2 are allowed, not message sets with magic {magic}"
         )),
-        BatchError::CrcMismatch { .. } | BatchError::Truncated { .. } | BatchError::BatchTooSmall { .. } => {
-            LogError::CorruptRecord(error.to_string())
-        }
-        BatchError::Compression { .. } => LogError::Compression(error.to_string()),
-        error if error.is_corrupt() => LogError::CorruptRecord(error.to_string()),
-        error => LogError::invalid_record(error.to_string()),
+        error => match error.error_code() {
+            ErrorCode::CorruptMessage => LogError::CorruptRecord(error.to_string()),
+            ErrorCode::MessageTooLarge => LogError::RecordTooLarge(error.to_string()),
+            ErrorCode::UnknownServerError => LogError::Compression(error.to_string()),
+            _ => LogError::invalid_record(error.to_string()),
+        },
     }
 }

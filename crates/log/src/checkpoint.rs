@@ -25,11 +25,20 @@ const VERSION: &str = "0";
 
 /// Writes version, number of entries, and an entry per line; whole or not at all.
 pub(crate) fn write<T: Display>(path: &Path, entries: impl ExactSizeIterator<Item = T>) -> Result<()> {
+    Ok(file::write_atomically(path, text(entries).as_bytes())?)
+}
+
+/// As [`write`], without waiting for the disk: a loss of power may leave an empty file, which has no entries.
+pub(crate) fn write_unsynced<T: Display>(path: &Path, entries: impl ExactSizeIterator<Item = T>) -> Result<()> {
+    Ok(file::write_unsynced(path, text(entries).as_bytes())?)
+}
+
+fn text<T: Display>(entries: impl ExactSizeIterator<Item = T>) -> String {
     let mut text = format!("{VERSION}\n{}\n", entries.len());
     for entry in entries {
         text += &format!("{entry}\n");
     }
-    Ok(file::write_atomically(path, text.as_bytes())?)
+    text
 }
 
 /// Reads what [`write`] wrote. A missing or empty file has no entries.

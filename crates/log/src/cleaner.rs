@@ -149,7 +149,7 @@ impl Cleaner {
             }
             let Some(cleaned) = unless_changed(cleaned, log, group)? else { return Ok(None) };
             stats.bytes_written += cleaned.size();
-            if !log.lock().replace_segments(cleaned, group, now_ms)? {
+            if !log.lock().replace_segments(cleaned, group)? {
                 return Ok(None);
             }
         }
@@ -222,6 +222,7 @@ impl Cleaner {
         output.write_to(&mut cleaned)?;
         // On disk before the old ones go.
         cleaned.on_become_inactive()?;
+        cleaned.mark_unsynced();
         cleaned.flush()?;
         let modified_ms = group.last().map_or(0, |segment| segment.last_modified_ms);
         set_last_modified(&cleaned, modified_ms)?;

@@ -31,6 +31,16 @@ pub enum LogError {
         #[source]
         source: io::Error,
     },
+    /// The process or the system has no file descriptor left. The log directory stays online: the same operation
+    /// succeeds once other files or connections are closed.
+    #[error("{context}: {source}")]
+    OutOfDescriptors {
+        /// What was being done, to which file or partition.
+        context: String,
+        /// The operating system's error.
+        #[source]
+        source: io::Error,
+    },
     /// The log directory went offline because of an earlier failure.
     #[error("the log dir {} is already offline due to a previous i/o error: {reason}", dir.display())]
     Offline {
@@ -128,7 +138,8 @@ pub enum LogError {
     /// A call that its own preconditions forbid.
     #[error("{0}")]
     InvalidArgument(String),
-    /// The compressed part of a batch cannot be read or written.
+    /// The compressed part of a batch cannot be read or written. Kafka has no code for that, and a producer that made
+    /// such a batch would send the same one again: the answer is one that is not tried again.
     #[error("{0}")]
     Compression(String),
 }
@@ -138,12 +149,13 @@ impl LogError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Storage { .. }
+            | Self::OutOfDescriptors { .. }
             | Self::Offline { .. }
             | Self::Closed(_)
             | Self::OldMessageFormat { .. }
             | Self::Malformed { .. }
             | Self::DirectoryInUse { .. } => ErrorCode::KafkaStorageError,
-            Self::CorruptRecord(_) | Self::Compression(_) => ErrorCode::CorruptMessage,
+            Self::CorruptRecord(_) => ErrorCode::CorruptMessage,
             Self::InvalidRecord { .. } => ErrorCode::InvalidRecord,
             Self::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
             Self::RecordTooLarge(_) => ErrorCode::MessageTooLarge,
@@ -155,7 +167,9 @@ impl LogError {
             Self::TransactionCoordinatorFenced(_) => ErrorCode::TransactionCoordinatorFenced,
             Self::InconsistentTopicId(_) => ErrorCode::InconsistentTopicId,
             Self::InvalidConfig(_) => ErrorCode::InvalidConfig,
-            Self::UnexpectedAppendOffset { .. } | Self::InvalidArgument(_) => ErrorCode::UnknownServerError,
+            Self::UnexpectedAppendOffset { .. } | Self::InvalidArgument(_) | Self::Compression(_) => {
+                ErrorCode::UnknownServerError
+            }
         }
     }
 
@@ -167,10 +181,17 @@ impl LogError {
         }
     }
 
-    /// Whether the same request may succeed later or elsewhere: the log's directory failed, or the batch was damaged
-    /// on its way.
+    /// Whether the same request may succeed later or elsewhere: the log's directory failed, descriptors are used up, or
+    /// the batch was damaged on its way.
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Storage { .. } | Self::Offline { .. } | Self::Closed(_) | Self::CorruptRecord(_))
+        matches!(
+            self,
+            Self::Storage { .. }
+                | Self::OutOfDescriptors { .. }
+                | Self::Offline { .. }
+                | Self::Closed(_)
+                | Self::CorruptRecord(_)
+        )
     }
 
     /// Whether the transaction that the append belonged to must be aborted.

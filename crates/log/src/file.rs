@@ -95,22 +95,45 @@ pub(crate) fn sync_data(file: &File) -> io::Result<()> {
 
 /// Makes renames, creations and deletions inside `dir` durable.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    faults::check_sync()?;
     File::open(dir)?.sync_all()
 }
 
 /// Writes `contents` to `path` so that after a crash there is either the old or the new file, whole.
 pub(crate) fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace(path, contents, true)?;
+    match path.parent() {
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
+/// As [`write_atomically`] for the reader and for a kill of the process, without waiting for the disk: after a loss of
+/// power the file may be the old one or empty.
+pub(crate) fn write_unsynced(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace(path, contents, false)
+}
+
+fn replace(path: &Path, contents: &[u8], sync: bool) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let temporary = Path::new(&name);
     let file = File::create(temporary)?;
     write_all_at(&file, contents, 0)?;
-    sync_data(&file)?;
+    if sync {
+        sync_data(&file)?;
+    }
     drop(file);
-    std::fs::rename(temporary, path)?;
-    match path.parent() {
-        Some(parent) => sync_dir(parent),
-        None => Ok(()),
+    std::fs::rename(temporary, path)
+}
+
+/// Brings a file that was written earlier to the disk; one that is gone needs nothing.
+pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
+    match File::open(path) {
+        Ok(file) => sync_data(&file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
     }
 }
 
@@ -139,6 +162,7 @@ pub(crate) mod faults {
     use std::io;
 
     thread_local! {
+        static SYNCS: Cell<usize> = const { Cell::new(0) };
         static WRITABLE_BYTES: Cell<Option<usize>> = const { Cell::new(None) };
         static FAIL_READS: Cell<bool> = const { Cell::new(false) };
         static FAIL_SYNC: Cell<bool> = const { Cell::new(false) };
@@ -180,7 +204,13 @@ pub(crate) mod faults {
         if FAIL_READS.get() { Err(io::Error::other("injected read error")) } else { Ok(()) }
     }
 
+    /// How often this thread has waited for the disk.
+    pub(crate) fn syncs() -> usize {
+        SYNCS.get()
+    }
+
     pub(super) fn check_sync() -> io::Result<()> {
+        SYNCS.set(SYNCS.get() + 1);
         if FAIL_SYNC.get() { Err(io::Error::other("injected sync error")) } else { Ok(()) }
     }
 }

@@ -71,10 +71,10 @@ fn parse_topic_partition(name: &str) -> Option<TopicPartition> {
     Some(TopicPartition::new(topic, partition.parse().ok()?))
 }
 
-/// The name that a partition's directory gets when the partition is deleted. Within the 255 bytes of a file name:
+/// The name that a partition's directory gets when the partition is deleted or set aside. Within the 255 bytes of a file name:
 /// a long topic is cut.
-pub(crate) fn delete_dir_name(partition: &TopicPartition, unique: u128) -> String {
-    let suffix = format!("-{}.{unique:032x}{DELETE_DIR}", partition.partition);
+pub(crate) fn renamed_dir(partition: &TopicPartition, unique: u128, suffix: &str) -> String {
+    let suffix = format!("-{}.{unique:032x}{suffix}", partition.partition);
     let topic: String = partition.topic.chars().take(255 - suffix.len()).collect();
     topic + &suffix
 }
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn deleted_directories_fit_into_a_file_name_and_parse_again() {
         let long = "t".repeat(249);
-        let name = delete_dir_name(&TopicPartition::new(long.as_str(), 7), 5);
+        let name = renamed_dir(&TopicPartition::new(long.as_str(), 7), 5, DELETE_DIR);
         assert_eq!(name.len(), 255);
         assert!(matches!(PartitionDir::parse(&name), Some(PartitionDir::Deleted(tp)) if tp.partition == 7));
     }

@@ -21,6 +21,8 @@ pub struct EpochEntry {
 pub struct LeaderEpochCache {
     path: PathBuf,
     epochs: Vec<EpochEntry>,
+    /// The file was written and is not known to be on disk.
+    is_unsynced: bool,
 }
 
 impl LeaderEpochCache {
@@ -31,7 +33,7 @@ impl LeaderEpochCache {
             let (epoch, offset) = line.split_once(' ')?;
             Some(EpochEntry { epoch: epoch.parse().ok()?, start_offset: offset.trim().parse().ok()? })
         })?;
-        let mut cache = Self { path, epochs: Vec::with_capacity(entries.len()) };
+        let mut cache = Self { path, epochs: Vec::with_capacity(entries.len()), is_unsynced: false };
         for entry in entries {
             cache.insert(entry)?;
         }
@@ -127,8 +129,22 @@ impl LeaderEpochCache {
         Ok(true)
     }
 
-    fn write(&self) -> Result<()> {
-        checkpoint::write(&self.path, self.epochs.iter().map(|e| format!("{} {}", e.epoch, e.start_offset)))
+    /// The file, where it waits to be brought to the disk.
+    pub(crate) fn unsynced_file(&self) -> Option<&Path> {
+        self.is_unsynced.then_some(self.path.as_path())
+    }
+
+    /// Says that the file is on disk.
+    pub(crate) fn mark_synced(&mut self) {
+        self.is_unsynced = false;
+    }
+
+    /// The epochs are in the batches too, so the disk is not waited for here but when the batches are flushed.
+    fn write(&mut self) -> Result<()> {
+        let lines = self.epochs.iter().map(|e| format!("{} {}", e.epoch, e.start_offset));
+        checkpoint::write_unsynced(&self.path, lines)?;
+        self.is_unsynced = true;
+        Ok(())
     }
 }
 

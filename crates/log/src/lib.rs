@@ -26,6 +26,7 @@ mod log;
 mod log_dir;
 mod log_offset;
 pub mod manager;
+mod now;
 mod offset_index;
 mod producer_state;
 mod segment;
@@ -34,6 +35,7 @@ mod testing;
 mod time_index;
 mod topic_partition;
 mod transaction_index;
+mod verify;
 
 pub use append::{AppendContext, AppendOrigin, Appender, PreparedAppend};
 pub use cleaner::CleanerStats;
@@ -44,8 +46,10 @@ pub use log::{
     AppendInfo, FetchIsolation, FlushPlan, Log, LogOptions, LogStartOffsetIncrementReason, ReadPlan, RecoveryReport,
     TimestampAndOffset, TimestampQuery,
 };
-pub use log_dir::LogDir;
+pub use log_dir::{FailureListener, LogDir};
 pub use log_offset::LogOffsetMetadata;
+pub use now::Now;
 pub use producer_state::ProducerStateEntry;
 pub use topic_partition::TopicPartition;
 pub use transaction_index::AbortedTransaction;
+pub use verify::{Damage, find_damage};

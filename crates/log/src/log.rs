@@ -29,8 +29,7 @@ pub use watermark::LogStartOffsetIncrementReason;
 use crate::checkpoint::PartitionMetadata;
 use crate::config::LogConfig;
 use crate::error::{LogError, Result};
-use crate::file;
-use crate::file_names;
+use crate::file_names::{self, DELETE_DIR};
 use crate::leader_epoch::LeaderEpochCache;
 use crate::log_dir::LogDir;
 use crate::log_offset::LogOffsetMetadata;
@@ -47,8 +46,10 @@ pub struct Log {
     dir: PathBuf,
     topic_partition: TopicPartition,
     topic_id: Option<Uuid>,
-    /// The topic id is not yet in `partition.metadata`.
-    topic_id_is_dirty: bool,
+    /// `partition.metadata` is not known to be on disk.
+    topic_id_is_unsynced: bool,
+    /// The log directory does not durably hold the partition's directory yet.
+    dir_is_unsynced: bool,
     config: Arc<LogConfig>,
     /// By base offset; never empty, the last one is appended to.
     segments: BTreeMap<i64, LogSegment>,
@@ -61,7 +62,8 @@ pub struct Log {
     producers: ProducerStateManager,
     /// Below this everything is on disk.
     recovery_point: i64,
-    last_flushed_ms: i64,
+    /// On a clock that never goes back; `None` until the first look after a flush.
+    last_flushed_ms: Option<i64>,
     /// Segments below this were rolled and wait for a flush.
     flush_wanted: Option<i64>,
     /// Files that were taken out of the log, and when to remove them.
@@ -73,7 +75,8 @@ pub struct Log {
 
 #[derive(Debug)]
 struct PendingDelete {
-    due_ms: i64,
+    /// On a clock that never goes back; `None` until the first look, from which `file.delete.delay.ms` counts.
+    due_ms: Option<i64>,
     paths: Vec<PathBuf>,
 }
 
@@ -185,10 +188,10 @@ impl Log {
         self.guarded("assigning a leader epoch", |log| log.leader_epochs.assign(epoch, end))
     }
 
-    /// Notes the topic's id; it is written with the next append or by [`Log::flush_partition_metadata`].
+    /// Notes the topic's id in `partition.metadata`.
     ///
     /// # Errors
-    /// [`LogError::InconsistentTopicId`] where the log has another one.
+    /// [`LogError::InconsistentTopicId`] where the log has another one; [`LogError::Storage`].
     pub fn assign_topic_id(&mut self, topic_id: Uuid) -> Result<()> {
         match self.topic_id {
             Some(current) if current != topic_id => Err(LogError::InconsistentTopicId(format!(
@@ -197,29 +200,13 @@ impl Log {
                 self.topic_partition
             ))),
             Some(_) => Ok(()),
-            None => {
-                self.topic_id = Some(topic_id);
-                self.topic_id_is_dirty = true;
-                Ok(())
-            }
-        }
-    }
-
-    /// Writes `partition.metadata` where the topic's id is not yet in it. Waits for the disk.
-    ///
-    /// # Errors
-    /// [`LogError::Storage`], [`LogError::Offline`].
-    pub fn flush_partition_metadata(&mut self) -> Result<()> {
-        if !self.topic_id_is_dirty {
-            return Ok(());
-        }
-        self.guarded("writing partition.metadata", |log| {
-            if let Some(topic_id) = log.topic_id {
+            None => self.guarded("writing partition.metadata", |log| {
                 PartitionMetadata { topic_id }.write(&log.dir)?;
-            }
-            log.topic_id_is_dirty = false;
-            Ok(())
-        })
+                log.topic_id = Some(topic_id);
+                log.topic_id_is_unsynced = true;
+                Ok(())
+            }),
+        }
     }
 
     /// Writes all that is only in memory and flushes it to disk; nothing can be done with the log after this.
@@ -230,30 +217,39 @@ impl Log {
         if self.is_closed {
             return Ok(());
         }
-        self.flush_partition_metadata()?;
-        self.flush_all()?;
-        self.guarded("closing the log", |log| {
-            log.producers.take_snapshot(true)?;
-            for segment in log.segments.values_mut() {
-                segment.close()?;
-                // The entry that closes the time index was added after the flush.
-            }
-            if let Some(active) = log.segments.values_mut().next_back() {
-                active.flush()?;
-            }
-            Ok(())
-        })?;
+        self.write_out()?;
+        self.guarded("closing the log", Self::sync_everything)?;
         self.is_closed = true;
         Ok(())
+    }
+
+    /// Writes all that is only in memory into the files, without a wait for the disk. Whether there is something to wait
+    /// for: then either [`Log::close`] waits for this log alone, or the caller for a whole file system and calls
+    /// [`Log::close_synced`].
+    pub(crate) fn write_out(&mut self) -> Result<bool> {
+        self.guarded("closing the log", |log| {
+            log.producers.take_snapshot()?;
+            for segment in log.segments.values_mut() {
+                segment.close()?;
+            }
+            Ok(log.is_unsynced())
+        })
+    }
+
+    /// Closes a log of which the caller knows that all that [`Log::write_out`] wrote is on disk.
+    pub(crate) fn close_synced(&mut self) {
+        self.mark_flushed(self.log_end_offset());
+        self.mark_small_files_synced();
+        self.is_closed = true;
     }
 
     /// Closes the log and renames its directory to what is removed later; gives the new directory. Reads that are
     /// planned already still succeed.
     pub(crate) fn rename_for_deletion(&mut self, unique: u128) -> Result<PathBuf> {
         self.guarded("renaming the directory", |log| {
-            let renamed = log.log_dir.path().join(file_names::delete_dir_name(&log.topic_partition, unique));
+            let renamed = log.log_dir.path().join(file_names::renamed_dir(&log.topic_partition, unique, DELETE_DIR));
+            // Not waited for: the metadata tells that the topic is gone, and a start finishes what a loss of power undid.
             std::fs::rename(&log.dir, &renamed)?;
-            file::sync_dir(log.log_dir.path())?;
             log.is_closed = true;
             Ok(renamed)
         })

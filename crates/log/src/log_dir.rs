@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -18,12 +19,23 @@ pub struct LogDir {
     path: PathBuf,
     offline: AtomicBool,
     reason: Mutex<String>,
+    on_failure: Option<FailureListener>,
 }
+
+/// Told once, on the thread that met the failure, when a log directory goes offline. It must not wait for anything.
+pub type FailureListener = Arc<dyn Fn(&Path) + Send + Sync>;
 
 impl LogDir {
     /// A directory that works so far.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), offline: AtomicBool::new(false), reason: Mutex::new(String::new()) }
+        Self { path: path.into(), offline: AtomicBool::new(false), reason: Mutex::new(String::new()), on_failure: None }
+    }
+
+    /// Has `listener` told when the directory goes offline.
+    #[must_use]
+    pub fn with_failure_listener(mut self, listener: Option<FailureListener>) -> Self {
+        self.on_failure = listener;
+        self
     }
 
     /// The directory that the partitions' directories lie in.
@@ -50,20 +62,35 @@ impl LogDir {
 
     /// Takes the directory offline because of `error`; gives the error with its context back.
     pub(crate) fn fail(&self, context: String, source: io::Error) -> LogError {
-        if !self.is_offline() {
-            *self.reason.lock() = format!("{context}: {source}");
-            self.offline.store(true, Ordering::Release);
+        let is_first = {
+            let mut reason = self.reason.lock();
+            let is_first = !self.is_offline();
+            if is_first {
+                *reason = format!("{context}: {source}");
+                self.offline.store(true, Ordering::Release);
+            }
+            is_first
+        };
+        if is_first {
             tracing::error!(dir = %self.path.display(), %source, "{context}; the log dir goes offline");
+            if let Some(listener) = &self.on_failure {
+                listener(&self.path);
+            }
         }
         LogError::Storage { context, source }
     }
 
-    /// Adds `context` to a storage error and takes the directory offline; other errors pass.
+    /// Adds `context` to a storage error and takes the directory offline; other errors pass. So does a lack of file
+    /// descriptors, which is the process's and not the disk's: the same call succeeds once others are closed.
     pub(crate) fn guard<T>(&self, result: Result<T>, context: impl FnOnce() -> String) -> Result<T> {
         match result {
             Err(LogError::Storage { context: inner, source }) => {
                 let outer = context();
                 let context = if inner.is_empty() { outer } else { format!("{outer}: {inner}") };
+                if is_out_of_descriptors(&source) {
+                    tracing::warn!(dir = %self.path.display(), %source, "{context}");
+                    return Err(LogError::OutOfDescriptors { context, source });
+                }
                 Err(self.fail(context, source))
             }
             other => other,
@@ -71,8 +98,56 @@ impl LogDir {
     }
 }
 
+/// `EMFILE` and `ENFILE`: the process, or the system, has no descriptor left.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let codes = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(rustix::io::Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
 impl fmt::Debug for LogDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogDir").field("path", &self.path).field("offline", &self.is_offline()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    fn storage(code: rustix::io::Errno) -> Result<()> {
+        Err(code.into())
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_no_failure_of_the_disk() {
+        let dir = LogDir::new("d");
+        for code in [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE] {
+            let error = dir.guard(storage(code), || "opening a segment".to_owned()).unwrap_err();
+            assert!(matches!(error, LogError::OutOfDescriptors { .. }), "{error:?}");
+            assert!(error.is_retriable() && !error.is_fatal());
+            assert_eq!(error.code(), vltava_protocol::ErrorCode::KafkaStorageError);
+            dir.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_disk_or_a_failed_one_takes_the_directory_offline_and_is_told_once() {
+        for code in [rustix::io::Errno::NOSPC, rustix::io::Errno::IO, rustix::io::Errno::ROFS] {
+            let told = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&told);
+            let listener: FailureListener = Arc::new(move |path: &Path| {
+                assert_eq!(path, Path::new("d"));
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            let dir = LogDir::new("d").with_failure_listener(Some(listener));
+            for _ in 0..2 {
+                let error = dir.guard(storage(code), || "writing".to_owned()).unwrap_err();
+                assert!(matches!(error, LogError::Storage { .. }), "{error:?}");
+                assert!(dir.is_offline());
+            }
+            assert_eq!(told.load(Ordering::Relaxed), 1);
+        }
     }
 }

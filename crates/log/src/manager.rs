@@ -2,6 +2,8 @@
 
 mod cleaning;
 mod lock;
+mod on_disk;
+mod stop;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -9,11 +11,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::{fmt, fs};
 
 use cleaning::Cleaning;
 use lock::DirectoryLock;
+pub use on_disk::{DirKind, PartitionOnDisk};
 use parking_lot::Mutex;
 use tasks::Tasks;
 use vltava_protocol::Uuid;
@@ -25,10 +28,10 @@ use crate::checkpoint::{
 use crate::cleaner::Cleaner;
 use crate::config::LogConfig;
 use crate::error::{LogError, Result};
-use crate::file;
 use crate::file_names::PartitionDir;
 use crate::log::{Log, LogOptions};
-use crate::log_dir::LogDir;
+use crate::log_dir::{FailureListener, LogDir};
+use crate::now::Now;
 use crate::topic_partition::TopicPartition;
 
 /// A log behind its lock.
@@ -102,6 +105,10 @@ pub struct LogManager {
     config: LogManagerConfig,
     log_dir: Arc<LogDir>,
     had_clean_shutdown: bool,
+    /// The broker epoch that the marker of a clean stop names.
+    previous_broker_epoch: i64,
+    /// Whether the marker of a clean stop is still to be taken away.
+    is_untouched: Mutex<bool>,
     recovery_points: BTreeMap<TopicPartition, i64>,
     log_start_offsets: BTreeMap<TopicPartition, i64>,
     high_watermarks: BTreeMap<TopicPartition, i64>,
@@ -118,12 +125,13 @@ pub struct LogManager {
 }
 
 impl LogManager {
-    /// Locks the directory and reads its checkpoints. No log is opened yet.
+    /// Locks the directory and reads its checkpoints. No log is opened yet, and nothing is changed: until the first one
+    /// is, the stop before this counts as it was. `on_failure` is told when the directory goes offline.
     ///
     /// # Errors
     /// [`LogError::DirectoryInUse`] where another broker uses the directory; [`LogError::Storage`].
-    pub fn open(config: LogManagerConfig, now_ms: i64) -> Result<Self> {
-        let log_dir = Arc::new(LogDir::new(&config.dir));
+    pub fn open(config: LogManagerConfig, on_failure: Option<FailureListener>, now: Now) -> Result<Self> {
+        let log_dir = Arc::new(LogDir::new(&config.dir).with_failure_listener(on_failure));
         let opened = Self::open_dir(&config);
         let context = || format!("failed to open log directory {}", config.dir.display());
         let (lock, had_clean_shutdown) = log_dir.guard(opened, context)?;
@@ -140,10 +148,12 @@ impl LogManager {
             high_watermarks: checkpoint(REPLICATION_OFFSET_CHECKPOINT),
             log_dir,
             had_clean_shutdown,
+            previous_broker_epoch: CleanShutdownFile::new(&config.dir).read().unwrap_or(-1),
+            is_untouched: Mutex::new(true),
             logs: Mutex::new(BTreeMap::new()),
             forgotten: Mutex::new(BTreeSet::new()),
             creation: Mutex::new(fastrand::Rng::with_seed(config.seed)),
-            tasks: Mutex::new(Tasks::new(&config, now_ms)),
+            tasks: Mutex::new(Tasks::new(&config, now.uptime_ms)),
             cleaning: Mutex::new(Cleaning::new(
                 Cleaner::new(
                     config.cleaner_dedupe_buffer_size,
@@ -161,11 +171,18 @@ impl LogManager {
     fn open_dir(config: &LogManagerConfig) -> Result<(DirectoryLock, bool)> {
         fs::create_dir_all(&config.dir)?;
         let lock = DirectoryLock::acquire(&config.dir)?;
-        let marker = CleanShutdownFile::new(&config.dir);
-        let had_clean_shutdown = marker.exists();
-        // A crash from here on, while logs are opened too, is an unclean stop.
-        marker.delete()?;
-        Ok((lock, had_clean_shutdown))
+        Ok((lock, CleanShutdownFile::new(&config.dir).exists()))
+    }
+
+    /// Takes the marker of a clean stop away before the first change: a crash from here on, while logs are opened too,
+    /// is an unclean stop.
+    fn begin(&self) -> Result<()> {
+        let mut is_untouched = self.is_untouched.lock();
+        if *is_untouched {
+            CleanShutdownFile::new(&self.config.dir).delete()?;
+            *is_untouched = false;
+        }
+        Ok(())
     }
 
     /// The directory and whether it works.
@@ -178,9 +195,19 @@ impl LogManager {
         self.had_clean_shutdown
     }
 
+    /// The broker epoch of the last clean stop, -1 where there was none.
+    pub fn previous_broker_epoch(&self) -> i64 {
+        self.previous_broker_epoch
+    }
+
     /// The log of a partition, if it is open.
     pub fn log(&self, topic_partition: &TopicPartition) -> Option<SharedLog> {
         self.logs.lock().get(topic_partition).cloned()
+    }
+
+    /// Number of open logs.
+    pub fn log_count(&self) -> usize {
+        self.logs.lock().len()
     }
 
     /// All open logs, in order of topic and partition.
@@ -188,27 +215,13 @@ impl LogManager {
         self.logs.lock().iter().map(|(tp, log)| (tp.clone(), Arc::clone(log))).collect()
     }
 
-    /// The partitions that have a directory here, open or not.
-    ///
-    /// # Errors
-    /// [`LogError::Storage`], and [`LogError::Malformed`] for a directory that is none of a partition.
-    pub fn partitions_on_disk(&self) -> Result<Vec<TopicPartition>> {
-        let mut partitions = Vec::new();
-        for (_, dir) in self.partition_dirs()? {
-            if let PartitionDir::Current(tp) = dir {
-                partitions.push(tp);
-            }
-        }
-        partitions.sort();
-        Ok(partitions)
-    }
-
     /// Opens all logs of the directory that are not open yet, with the settings that `config_of` gives; those it gives
     /// none for are left alone. Recovers them where the last stop was not clean, several at a time.
     ///
     /// # Errors
     /// The first that opening a log gives; [`LogError::Malformed`] for a directory that is none of a partition.
-    pub fn load_logs(&self, config_of: impl Fn(&TopicPartition) -> Option<LoadedLogConfig>, now_ms: i64) -> Result<()> {
+    pub fn load_logs(&self, config_of: impl Fn(&TopicPartition) -> Option<LoadedLogConfig>, now: Now) -> Result<()> {
+        self.log_dir.guard(self.begin(), || format!("failed to begin with {}", self.config.dir.display()))?;
         let mut to_load = Vec::new();
         for (path, dir) in self.partition_dirs()? {
             match dir {
@@ -218,10 +231,7 @@ impl LogManager {
                         to_load.push((tp, loaded));
                     }
                 }
-                PartitionDir::Deleted(_) => {
-                    let delay_ms = LogConfig::default().file_delete_delay_ms;
-                    self.tasks.lock().delete_dir(path, now_ms.saturating_add(delay_ms));
-                }
+                PartitionDir::Deleted(_) => self.delete_dir_later(path, now),
                 PartitionDir::Future(tp) | PartitionDir::Stray(tp) => {
                     tracing::warn!(dir = %path.display(), "a future or stray directory of {tp} is left alone");
                 }
@@ -231,24 +241,15 @@ impl LogManager {
             let dir = self.config.dir.display();
             tracing::info!("recovering {} logs from {dir} since no clean shutdown file was found", to_load.len());
         }
-        let work = Mutex::new(to_load.into_iter());
-        let failed: Mutex<Option<LogError>> = Mutex::new(None);
-        std::thread::scope(|scope| {
-            let load = || {
-                while let Some((tp, loaded)) = next_of(&work) {
-                    let seed = self.creation.lock().u64(..);
-                    if let Err(e) = self.open_log(tp, loaded.topic_id, loaded.config, seed, now_ms) {
-                        failed.lock().get_or_insert(e);
-                        return;
-                    }
-                }
-            };
-            for _ in 1..self.config.recovery_threads.max(1) {
-                scope.spawn(load);
-            }
-            load();
-        });
-        failed.into_inner().map_or(Ok(()), Err)
+        self.for_each(to_load, |(tp, loaded)| {
+            let seed = self.creation.lock().u64(..);
+            self.open_log(tp, loaded.topic_id, loaded.config, seed, now.wall_ms).map(|_| ())
+        })
+    }
+
+    fn delete_dir_later(&self, path: PathBuf, now: Now) {
+        let delay_ms = LogConfig::default().file_delete_delay_ms;
+        self.tasks.lock().delete_dir(path, now.uptime_ms.saturating_add(delay_ms));
     }
 
     /// The log of a partition, opened or created where it is not open yet.
@@ -273,6 +274,27 @@ impl LogManager {
         self.open_log(topic_partition.clone(), topic_id, config.into(), seed, now_ms)
     }
 
+    /// Opens a log as after a crash, whatever the last stop was: every batch is checked, and the log is cut where one is
+    /// not valid.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn recover_log(
+        &self,
+        topic_partition: &TopicPartition,
+        topic_id: Option<Uuid>,
+        config: impl Into<Arc<LogConfig>>,
+        now_ms: i64,
+    ) -> Result<SharedLog> {
+        let seed = self.creation.lock().u64(..);
+        let options = LogOptions {
+            had_clean_shutdown: false,
+            recovery_point: 0,
+            ..self.options_of(topic_partition, topic_id, config.into(), seed)
+        };
+        self.open_with(topic_partition.clone(), options, now_ms)
+    }
+
     fn open_log(
         &self,
         tp: TopicPartition,
@@ -281,19 +303,31 @@ impl LogManager {
         seed: u64,
         now_ms: i64,
     ) -> Result<SharedLog> {
-        let is_known = !self.forgotten.lock().contains(&tp);
-        let checkpointed = |offsets: &BTreeMap<TopicPartition, i64>| offsets.get(&tp).copied().filter(|_| is_known);
-        let options = LogOptions {
+        let options = self.options_of(&tp, topic_id, config, seed);
+        self.open_with(tp, options, now_ms)
+    }
+
+    fn options_of(&self, tp: &TopicPartition, topic_id: Option<Uuid>, config: Arc<LogConfig>, seed: u64) -> LogOptions {
+        LogOptions {
             config,
             topic_id,
-            log_start_offset: checkpointed(&self.log_start_offsets).unwrap_or(0),
-            recovery_point: checkpointed(&self.recovery_points).unwrap_or(0),
+            log_start_offset: self.checkpointed(&self.log_start_offsets, tp).unwrap_or(0),
+            recovery_point: self.checkpointed(&self.recovery_points, tp).unwrap_or(0),
             had_clean_shutdown: self.had_clean_shutdown,
             producer_id_expiration_ms: self.config.producer_id_expiration_ms,
             seed,
-        };
+        }
+    }
+
+    /// What a checkpoint says of a partition, unless it is of one that was deleted.
+    fn checkpointed(&self, offsets: &BTreeMap<TopicPartition, i64>, tp: &TopicPartition) -> Option<i64> {
+        offsets.get(tp).copied().filter(|_| !self.forgotten.lock().contains(tp))
+    }
+
+    fn open_with(&self, tp: TopicPartition, options: LogOptions, now_ms: i64) -> Result<SharedLog> {
+        self.log_dir.guard(self.begin(), || format!("failed to begin with {}", self.config.dir.display()))?;
         let mut log = Log::open(&self.log_dir, tp.clone(), options, now_ms)?;
-        if let Some(high_watermark) = checkpointed(&self.high_watermarks) {
+        if let Some(high_watermark) = self.checkpointed(&self.high_watermarks, &tp) {
             log.update_high_watermark(high_watermark);
         }
         let log = Arc::new(Mutex::new(log));
@@ -306,45 +340,16 @@ impl LogManager {
     ///
     /// # Errors
     /// [`LogError::Storage`], [`LogError::Offline`].
-    pub fn delete_log(&self, topic_partition: &TopicPartition, now_ms: i64) -> Result<bool> {
+    pub fn delete_log(&self, topic_partition: &TopicPartition, now: Now) -> Result<bool> {
         let mut random = self.creation.lock();
         let Some(log) = self.log(topic_partition) else { return Ok(false) };
         let mut log = log.lock();
         let dir = log.rename_for_deletion(random.u128(..))?;
         self.logs.lock().remove(topic_partition);
         self.forgotten.lock().insert(topic_partition.clone());
-        self.tasks.lock().delete_dir(dir, now_ms.saturating_add(log.config().file_delete_delay_ms));
+        let due_ms = now.uptime_ms.saturating_add(log.config().file_delete_delay_ms);
+        self.tasks.lock().delete_dir(dir, due_ms);
         Ok(true)
-    }
-
-    /// Flushes and closes all logs, writes the checkpoints and the marker of a clean stop, and unlocks the directory.
-    /// A directory that is offline gets no marker.
-    ///
-    /// # Errors
-    /// The first that closing a log gives; the others are closed nevertheless.
-    pub fn shutdown(&self, broker_epoch: i64) -> Result<()> {
-        // Waits until a compaction under way has given up: the files are not to be touched after this.
-        self.stop_cleaning.store(true, Ordering::Relaxed);
-        let _cleaning = self.cleaning.lock();
-        let _creation = self.creation.lock();
-        let logs = self.logs();
-        let mut result = Ok(());
-        for (_, log) in &logs {
-            let closed = log.lock().close();
-            result = result.and(closed);
-        }
-        let checkpoints = || -> Result<()> {
-            self.checkpoint_recovery_points()?;
-            self.checkpoint_log_start_offsets()?;
-            self.checkpoint_high_watermarks()?;
-            CleanShutdownFile::new(&self.config.dir).write(broker_epoch)
-        };
-        let context = || format!("error while stopping log directory {}", self.config.dir.display());
-        let result = result.and_then(|()| self.log_dir.check()).and_then(|()| checkpoints());
-        let result = self.log_dir.guard(result, context);
-        self.logs.lock().clear();
-        self.lock.lock().take();
-        result
     }
 
     fn partition_dirs(&self) -> Result<Vec<(PathBuf, PartitionDir)>> {
@@ -395,10 +400,7 @@ fn next_of<T>(work: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
 fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
-        _ => match path.parent() {
-            Some(parent) => Ok(file::sync_dir(parent)?),
-            None => Ok(()),
-        },
+        _ => Ok(()),
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct ProducerStateManager {
     /// Up to where the log is contained in this state.
     last_map_offset: i64,
     last_snap_offset: i64,
+    /// The newest snapshot, where it was written and is not known to be on disk.
+    unsynced: Option<i64>,
 }
 
 impl ProducerStateManager {
@@ -55,6 +57,7 @@ impl ProducerStateManager {
             snapshots: list_snapshots(dir)?,
             last_map_offset: 0,
             last_snap_offset: 0,
+            unsynced: None,
         })
     }
 
@@ -228,16 +231,28 @@ impl ProducerStateManager {
         Ok(())
     }
 
-    /// Writes a snapshot where something happened since the last one; gives its path then.
-    pub(crate) fn take_snapshot(&mut self, sync: bool) -> Result<Option<PathBuf>> {
+    /// Writes a snapshot where something happened since the last one; gives its path then. It is in the page cache: one
+    /// that a loss of power damages is seen by its checksum, and the one before it is used.
+    pub(crate) fn take_snapshot(&mut self) -> Result<Option<PathBuf>> {
         if self.last_map_offset <= self.last_snap_offset {
             return Ok(None);
         }
         let path = self.snapshot_path(self.last_map_offset);
-        snapshot::write(&path, self.producers.values(), sync)?;
+        snapshot::write(&path, self.producers.values())?;
+        self.unsynced = Some(self.last_map_offset);
         self.snapshots.insert(self.last_map_offset);
         self.last_snap_offset = self.last_map_offset;
         Ok(Some(path))
+    }
+
+    /// The newest snapshot's file, where it waits to be brought to the disk.
+    pub(crate) fn unsynced_file(&self) -> Option<PathBuf> {
+        self.unsynced.map(|offset| self.snapshot_path(offset))
+    }
+
+    /// Says that the newest snapshot is on disk.
+    pub(crate) fn mark_synced(&mut self) {
+        self.unsynced = None;
     }
 
     /// Removes snapshots that belong to no segment; the latest one may stay, it is of a clean shutdown.

@@ -63,6 +63,8 @@ pub(crate) struct LogSegment {
     bytes_since_last_index_entry: u64,
     /// Whether the file is longer than its batches.
     is_preallocated: bool,
+    /// Something was written that is not known to be on disk.
+    is_unsynced: bool,
 }
 
 impl LogSegment {
@@ -97,6 +99,7 @@ impl LogSegment {
             max_timestamp_so_far: TimestampOffset { timestamp: NO_TIMESTAMP, offset: base_offset },
             bytes_since_last_index_entry: 0,
             is_preallocated: config.preallocate,
+            is_unsynced: false,
         })
     }
 
@@ -143,6 +146,7 @@ impl LogSegment {
             rolling_based_timestamp: None,
             bytes_since_last_index_entry: 0,
             is_preallocated: false,
+            is_unsynced: is_damaged,
         };
         Ok((segment, is_damaged))
     }
@@ -256,6 +260,7 @@ impl LogSegment {
             )));
         }
         let file = self.file()?;
+        self.is_unsynced = true;
         file::write_vectored_all_at(&file, buffers, self.size)?;
         for header in batches {
             if header.max_timestamp() > self.max_timestamp_so_far.timestamp {
@@ -369,6 +374,7 @@ impl LogSegment {
     fn truncate_file(&mut self, size: u64) -> Result<()> {
         self.file()?.set_len(size)?;
         self.size = size;
+        self.is_unsynced = true;
         Ok(())
     }
 
@@ -400,7 +406,9 @@ impl LogSegment {
 
     /// Closes the indexes for reading only: nothing will be appended any more.
     pub(crate) fn on_become_inactive(&mut self) -> Result<()> {
+        let entries = self.time_index.entries();
         self.time_index.maybe_append(self.max_timestamp_so_far)?;
+        self.is_unsynced |= self.time_index.entries() > entries;
         self.offset_index.seal()?;
         self.time_index.seal()?;
         if self.is_preallocated {
@@ -417,6 +425,9 @@ impl LogSegment {
 
     /// The open files, for a flush outside of the log's lock. Index entries are written first.
     pub(crate) fn files_to_flush(&mut self) -> Result<Vec<Arc<File>>> {
+        if !self.is_unsynced {
+            return Ok(Vec::new());
+        }
         self.offset_index.write_tail()?;
         self.time_index.write_tail()?;
         let mut files = vec![self.file()?, self.offset_index.shared_file()?, self.time_index.shared_file()?];
@@ -429,7 +440,23 @@ impl LogSegment {
         for file in self.files_to_flush()? {
             file::sync_data(&file)?;
         }
+        self.is_unsynced = false;
         Ok(())
+    }
+
+    /// Whether something was written that is not known to be on disk.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.is_unsynced
+    }
+
+    /// Says that what [`LogSegment::files_to_flush`] gave is on disk, or about to be.
+    pub(crate) fn mark_synced(&mut self) {
+        self.is_unsynced = false;
+    }
+
+    /// Says that the files may not be on disk, although nothing was written to them by this process.
+    pub(crate) fn mark_unsynced(&mut self) {
+        self.is_unsynced = true;
     }
 
     /// Timestamp of the latest record, or when the file was last written where records have none.

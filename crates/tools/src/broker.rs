@@ -53,7 +53,7 @@ fn serve(args: Args, started: Instant) -> Result<ExitCode> {
     let config = configuration(&args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let mut signals = runtime.block_on(async { Signals::listen() })?;
-    let broker = Broker::start(config)?;
+    let mut broker = Broker::start(config)?;
     let mut stdout = io::stdout().lock();
     writeln!(
         stdout,
@@ -64,7 +64,12 @@ fn serve(args: Args, started: Instant) -> Result<ExitCode> {
     )?;
     stdout.flush()?;
     runtime.block_on(async {
-        info!("stopping by {}", signals.next().await);
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            // Kafka's broker ends, too, when it cannot go on without a log directory.
+            failure = broker.failed() => return Err(failure.into()),
+        };
+        info!("stopping by {signal}");
         tokio::select! {
             () = broker.shutdown() => Ok(ExitCode::SUCCESS),
             _ = signals.next() => std::process::exit(i32::from(INTERRUPTED)),

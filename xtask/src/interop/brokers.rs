@@ -50,7 +50,8 @@ impl Ours {
 
     /// The same at a given address.
     pub(crate) fn start_at(address: &str, settings: &[&str]) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("vltava-interop-{}", std::process::id()));
+        let port = address.rsplit(':').next().unwrap_or_default();
+        let folder = std::env::temp_dir().join(format!("vltava-interop-{}-{port}", std::process::id()));
         let data = folder.join("data");
         fs::create_dir_all(&folder)?;
         let bootstrap = address.to_owned();
@@ -71,6 +72,16 @@ impl Ours {
         let mut ours = Ours { bootstrap, data, process, folder };
         ours.wait_until_ready()?;
         Ok(ours)
+    }
+
+    /// Stops it as SIGTERM does, and waits until it has.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        shell::run("stop of vltava", Command::new("kill").arg(self.process.id().to_string()))?;
+        let status = self.process.wait()?;
+        if !status.success() {
+            bail!("vltava broker ended: {status}: {}", fs::read_to_string(self.folder.join("stderr"))?);
+        }
+        Ok(())
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -135,12 +146,12 @@ pub(crate) fn release(name: &str) -> PathBuf {
     Path::new(&target).join("release").join(name)
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Apache Kafka's controller listens ten ports above its clients.
-fn free_port_for_kafka() -> Result<u16> {
+pub(crate) fn free_port_for_kafka() -> Result<u16> {
     for _ in 0..20 {
         let port = free_port()?;
         if port < u16::MAX - 10 && TcpListener::bind(("127.0.0.1", port + 10)).is_ok() {

@@ -1,5 +1,7 @@
 //! From checked settings to typed fields.
 
+use std::path::PathBuf;
+
 use vltava_config::{ConfigError, Reader, Settings, split_list};
 use vltava_protocol::record::Compression;
 
@@ -32,6 +34,7 @@ impl BrokerConfig {
             node_id,
             rack: reader.text("broker.rack").map(str::to_owned),
             log_dirs: log_dirs(reader)?,
+            metadata_log_dir: reader.text("metadata.log.dir").map(PathBuf::from),
             listeners,
             advertised_listeners,
             backlog: reader.is_given(BACKLOG).then_some(backlog),

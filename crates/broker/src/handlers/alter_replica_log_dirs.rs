@@ -36,10 +36,10 @@ pub(crate) fn handle(node: &Node, request: &AlterReplicaLogDirsRequest) -> Alter
 }
 
 fn alter(node: &Node, path: &str, topic: &str, index: i32) -> Result<(), ErrorCode> {
-    let wanted = node.log_dirs.iter().find(|dir| dir.path.display().to_string() == path);
+    let wanted = node.partitions.storage().views().find(|dir| dir.is_online && dir.path.display().to_string() == path);
     let wanted = wanted.ok_or(ErrorCode::LogDirNotFound)?;
     let partition = node.partitions.by_name(topic, index)?;
-    match partition.directory_id() == wanted.id {
+    match Some(partition.directory_id()) == wanted.id {
         true => Ok(()),
         false => {
             tracing::warn!(topic, partition = index, to = path, "moving a replica is not supported yet");

@@ -19,7 +19,7 @@ use crate::node::Node;
 use crate::request::ApiError;
 use crate::topics::{self, MAX_PARTITIONS_PER_BATCH};
 
-pub(crate) fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) -> CreatePartitionsResponse {
+pub(crate) async fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) -> CreatePartitionsResponse {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
         *seen.entry(&topic.name).or_default() += 1;
@@ -27,7 +27,7 @@ pub(crate) fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) -> Cre
     let mut response = CreatePartitionsResponse::default();
     for topic in &request.topics {
         let grown = match seen.get(topic.name.as_str()) {
-            Some(1) => grow(node, topic, request.validate_only),
+            Some(1) => grow(node, topic, request.validate_only).await,
             Some(_) => {
                 seen.remove(topic.name.as_str());
                 Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
@@ -44,11 +44,12 @@ pub(crate) fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) -> Cre
     response
 }
 
-fn grow(node: &Arc<Node>, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<(), ApiError> {
+async fn grow(node: &Arc<Node>, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<(), ApiError> {
     if validate_only {
         return plan(node, &node.metadata.image(), topic).map(|_| ());
     }
-    node.update_metadata(|image| Ok((plan(node, image, topic)?, ())))
+    let (owner, topic) = (Arc::clone(node), topic.clone());
+    node.update_metadata(move |image| Ok((plan(&owner, image, &topic)?, ()))).await
 }
 
 fn plan(node: &Node, image: &MetadataImage, wanted: &CreatePartitionsTopic) -> Result<Vec<MetadataRecord>, ApiError> {
@@ -82,5 +83,6 @@ fn plan(node: &Node, image: &MetadataImage, wanted: &CreatePartitionsTopic) -> R
             topics::check_replicas(node, &assignment.broker_ids)?;
         }
     }
-    Ok((current..wanted.count).map(|index| topics::partition_record(node, topic.id, index)).collect())
+    let directories = topics::directories_for_new(node)?;
+    Ok((current..wanted.count).map(|index| topics::partition_record(node, topic.id, index, &directories)).collect())
 }

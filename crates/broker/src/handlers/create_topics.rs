@@ -8,6 +8,7 @@
 //! settings of the topic (KIP-525) · 7 topic ids (KIP-516).
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use vltava_protocol::ErrorCode;
@@ -23,30 +24,35 @@ use crate::node::Node;
 use crate::request::ApiError;
 use crate::topics::{self, MAX_PARTITIONS_PER_BATCH, NewTopic, PlannedTopic};
 
-pub(crate) fn handle(node: &Arc<Node>, request: &CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) async fn handle(node: &Arc<Node>, request: &CreateTopicsRequest) -> CreateTopicsResponse {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
         *seen.entry(&topic.name).or_default() += 1;
     }
     let too_many = partitions_asked_for(node, request) > MAX_PARTITIONS_PER_BATCH;
-    let mut response = CreateTopicsResponse::default();
+    // All are asked for before the first is waited for: they are written together.
+    let mut asked = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        let result = match seen.get(topic.name.as_str()) {
+        let creation = match seen.get(topic.name.as_str()) {
             Some(1) if too_many => {
-                Err(ApiError::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."))
+                refuse(ApiError::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."))
             }
             Some(1) => create(node, topic, request.validate_only),
             Some(_) => {
                 // Told once, whatever number of times it is there.
                 seen.remove(topic.name.as_str());
-                Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+                refuse(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
             }
             None => continue,
         };
-        response.topics.push(match result {
+        asked.push((topic.name.clone(), creation));
+    }
+    let mut response = CreateTopicsResponse::default();
+    for (name, creation) in asked {
+        response.topics.push(match creation.await {
             Ok(created) => created,
             Err(error) => CreatableTopicResult {
-                name: topic.name.clone(),
+                name,
                 error_code: error.code.code(),
                 error_message: error.text(),
                 configs: Some(Vec::new()),
@@ -66,7 +72,32 @@ fn partitions_asked_for(node: &Node, request: &CreateTopicsRequest) -> usize {
     request.topics.iter().map(of_topic).fold(0, usize::saturating_add)
 }
 
-fn create(node: &Arc<Node>, topic: &CreatableTopic, validate_only: bool) -> Result<CreatableTopicResult, ApiError> {
+/// A creation that was asked for.
+type Creation = Pin<Box<dyn Future<Output = Result<CreatableTopicResult, ApiError>> + Send>>;
+
+fn refuse(error: ApiError) -> Creation {
+    Box::pin(std::future::ready(Err(error)))
+}
+
+fn create(node: &Arc<Node>, topic: &CreatableTopic, validate_only: bool) -> Creation {
+    let wanted = match wanted(topic) {
+        Ok(wanted) => wanted,
+        Err(error) => return refuse(error),
+    };
+    if validate_only {
+        let image = node.metadata.image();
+        let planned = topics::plan(node, &image, &wanted);
+        return Box::pin(std::future::ready(planned.map(|planned| result(node, &image, &wanted, &planned))));
+    }
+    let owner = Arc::clone(node);
+    Box::pin(node.update_metadata(move |image| {
+        let mut planned = topics::plan(&owner, image, &wanted)?;
+        let result = result(&owner, image, &wanted, &planned);
+        Ok((std::mem::take(&mut planned.records), result))
+    }))
+}
+
+fn wanted(topic: &CreatableTopic) -> Result<NewTopic, ApiError> {
     if topic.name == CLUSTER_METADATA {
         let text = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
         return Err(ApiError::new(ErrorCode::InvalidRequest, text));
@@ -77,22 +108,12 @@ fn create(node: &Arc<Node>, topic: &CreatableTopic, validate_only: bool) -> Resu
         let text = format!("Null value not supported for topic configs: {}", nulls.join(","));
         return Err(ApiError::new(ErrorCode::InvalidConfig, text));
     }
-    let wanted = NewTopic {
+    Ok(NewTopic {
         name: topic.name.clone(),
         num_partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
         assignments: topic.assignments.iter().map(|a| (a.partition_index, a.broker_ids.clone())).collect(),
         configs: topic.configs.iter().filter_map(|config| Some((config.name.clone(), config.value.clone()?))).collect(),
-    };
-    if validate_only {
-        let image = node.metadata.image();
-        let planned = topics::plan(node, &image, &wanted)?;
-        return Ok(result(node, &image, &wanted, &planned));
-    }
-    node.update_metadata(|image| {
-        let mut planned = topics::plan(node, image, &wanted)?;
-        let result = result(node, image, &wanted, &planned);
-        Ok((std::mem::take(&mut planned.records), result))
     })
 }
 

@@ -23,7 +23,7 @@ enum Named {
     ById(Uuid),
 }
 
-pub(crate) fn handle(
+pub(crate) async fn handle(
     node: &Arc<Node>,
     context: &RequestContext,
     request: &DeleteTopicsRequest,
@@ -58,12 +58,12 @@ pub(crate) fn handle(
     }
     for named in order {
         let repeated = counts.get(&named).is_some_and(|count| *count > 1);
-        response.responses.push(delete(node, context, named, repeated));
+        response.responses.push(delete(node, context, named, repeated).await);
     }
     response
 }
 
-fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeated: bool) -> DeletableTopicResult {
+async fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeated: bool) -> DeletableTopicResult {
     let (name, id) = match &named {
         Named::ByName(name) => (Some(name.clone()), Uuid::default()),
         Named::ById(id) => (None, *id),
@@ -82,7 +82,7 @@ fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeated: bo
     if let Some(error) = refusal {
         return failed(name, id, &error);
     }
-    let deleted = node.update_metadata(|image| {
+    let deleted = node.update_metadata(move |image| {
         let topic = match &named {
             Named::ByName(name) => image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?,
             Named::ById(id) => image.topic_by_id(*id).ok_or(ErrorCode::UnknownTopicId)?,
@@ -90,7 +90,7 @@ fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeated: bo
         let removal = RemoveTopicRecord { topic_id: topic.id, ..RemoveTopicRecord::default() };
         Ok((vec![MetadataRecord::RemoveTopic(removal)], (topic.name.to_string(), topic.id)))
     });
-    match deleted {
+    match deleted.await {
         Ok((name, topic_id)) => {
             node.forget_offsets_of(&[(name.clone(), topic_id)]);
             DeletableTopicResult { name: Some(name), topic_id, ..DeletableTopicResult::default() }

@@ -1,7 +1,7 @@
 //! DescribeLogDirs (35), versions 1–5 (KIP-113).
 //!
-//! Tells each log directory, the size of each partition in it, and the size of its volume. A
-//! single replica has no lag and no future copy.
+//! Tells each log directory, the size of each partition in it, and the size of its volume; of one
+//! that is offline, that it is. A single replica has no lag and no future copy.
 //!
 //! Versions: 2 flexible · 3 an error for the whole answer · 4 size of the volume (KIP-827) · 5
 //! cordoned directories (KIP-1066), of which there are none here.
@@ -22,11 +22,20 @@ pub(crate) fn handle(node: &Node, request: &DescribeLogDirsRequest) -> DescribeL
         let pairs = |topic| partitions_of(topic);
         topics.iter().flat_map(pairs).collect()
     });
-    let results = node.log_dirs.iter().map(|dir| {
+    let results = node.partitions.storage().views().map(|dir| {
+        if !dir.is_online {
+            return DescribeLogDirsResult {
+                error_code: ErrorCode::KafkaStorageError.code(),
+                log_dir: dir.path.display().to_string(),
+                total_bytes: -1,
+                usable_bytes: -1,
+                ..DescribeLogDirsResult::default()
+            };
+        }
         let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
         for partition in node.partitions.all() {
             let asked = wanted.as_ref().is_none_or(|w| w.contains(&(partition.topic(), partition.index())));
-            if asked && partition.directory_id() == dir.id {
+            if asked && Some(partition.directory_id()) == dir.id {
                 topics.entry(partition.topic().to_owned()).or_default().push(DescribeLogDirsPartition {
                     partition_index: partition.index(),
                     partition_size: i64::try_from(partition.size_bytes()).unwrap_or(i64::MAX),
@@ -34,7 +43,7 @@ pub(crate) fn handle(node: &Node, request: &DescribeLogDirsRequest) -> DescribeL
                 });
             }
         }
-        let (total_bytes, usable_bytes) = volume(&dir.path);
+        let (total_bytes, usable_bytes) = volume(dir.path);
         DescribeLogDirsResult {
             error_code: ErrorCode::None.code(),
             log_dir: dir.path.display().to_string(),

@@ -17,8 +17,6 @@ use crate::request::RequestContext;
 
 /// The first version that tells endpoints and directories.
 const FIRST_WITH_NODES: i16 = 2;
-/// The epoch of a leader that has been one since the log was made.
-const LEADER_EPOCH: i32 = 0;
 
 pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
     let has_nodes = context.version >= FIRST_WITH_NODES;
@@ -46,12 +44,12 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeQu
 }
 
 fn quorum(node: &Node, has_directory: bool) -> PartitionData {
-    let directory = node.log_dirs.iter().next().filter(|_| has_directory).map(|dir| dir.id);
+    let directory = node.partitions.storage().metadata_directory().filter(|_| has_directory);
     let end_offset = node.metadata.end_offset();
     let now_ms = node.now_ms();
     PartitionData {
         leader_id: node.config.node_id,
-        leader_epoch: LEADER_EPOCH,
+        leader_epoch: node.metadata.epoch(),
         // Every record of the one voter is committed.
         high_watermark: end_offset,
         current_voters: vec![ReplicaState {

@@ -39,7 +39,7 @@ pub(crate) fn handle(node: &Node, request: &DescribeTopicPartitionsRequest) -> D
         };
         let first = if name == from_topic { from_partition } else { 0 };
         let last = topic.partitions.len().min(first.saturating_add(left));
-        response.topics.push(describe(topic, first, last));
+        response.topics.push(describe(node, &image, topic, first, last));
         left -= last.saturating_sub(first);
         if last < topic.partitions.len() {
             response.next_cursor = Some(cursor(&name, last));
@@ -79,13 +79,23 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     }
 }
 
-fn describe(topic: &TopicImage, first: usize, last: usize) -> DescribeTopicPartitionsResponseTopic {
+fn describe(
+    node: &Node,
+    image: &MetadataImage,
+    topic: &TopicImage,
+    first: usize,
+    last: usize,
+) -> DescribeTopicPartitionsResponseTopic {
     let all = topic.partitions.iter().zip(0_i32..);
+    let describe = |(partition, index)| DescribeTopicPartitionsResponsePartition {
+        offline_replicas: image.offline_replicas(partition, node.config.node_id),
+        ..describe_partition(partition, index)
+    };
     DescribeTopicPartitionsResponseTopic {
         name: Some(topic.name.to_string()),
         topic_id: topic.id,
         is_internal: topic_name::is_internal(&topic.name),
-        partitions: all.take(last).skip(first).map(|(p, index)| describe_partition(p, index)).collect(),
+        partitions: all.take(last).skip(first).map(describe).collect(),
         topic_authorized_operations: authorized::TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }

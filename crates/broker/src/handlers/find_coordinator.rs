@@ -26,12 +26,12 @@ const SEVERAL_KEYS_VERSION: i16 = 4;
 /// The first version that knows share groups.
 const SHARE_VERSION: i16 = 6;
 
-pub(crate) fn handle(
+pub(crate) async fn handle(
     node: &Arc<Node>,
     context: &RequestContext,
     request: &FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let found = find(node, context, request.key_type);
+    let found = find(node, context, request.key_type).await;
     if context.version >= SEVERAL_KEYS_VERSION {
         let coordinators = request.coordinator_keys.iter().map(|key| coordinator(key, &found)).collect();
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
@@ -54,7 +54,7 @@ struct Found {
     port: u16,
 }
 
-fn find(node: &Arc<Node>, context: &RequestContext, key_type: i8) -> Result<Found, ApiError> {
+async fn find(node: &Arc<Node>, context: &RequestContext, key_type: i8) -> Result<Found, ApiError> {
     match key_type {
         GROUP => {}
         TRANSACTION => {
@@ -67,15 +67,15 @@ fn find(node: &Arc<Node>, context: &RequestContext, key_type: i8) -> Result<Foun
             return Err(ApiError::new(ErrorCode::InvalidRequest, format!("There is no coordinator of type {other}.")));
         }
     }
-    start_groups(node)?;
+    start_groups(node).await?;
     let (host, port) = node.endpoint(&context.peer.listener).ok_or(ErrorCode::CoordinatorNotAvailable)?;
     Ok(Found { node_id: node.config.node_id, host, port })
 }
 
 /// Sees to it that the topic of the groups is there, and served.
-fn start_groups(node: &Arc<Node>) -> Result<(), ApiError> {
+async fn start_groups(node: &Arc<Node>) -> Result<(), ApiError> {
     if node.metadata.image().topic(topic_name::CONSUMER_OFFSETS).is_none() {
-        let failures = topics::auto_create(node, &[topic_name::CONSUMER_OFFSETS]);
+        let failures = topics::auto_create(node, &[topic_name::CONSUMER_OFFSETS]).await;
         if let Some(error) = failures.get(topic_name::CONSUMER_OFFSETS) {
             tracing::error!(?error, "the topic of the group coordinator cannot be created");
             return Err(ErrorCode::CoordinatorNotAvailable.into());

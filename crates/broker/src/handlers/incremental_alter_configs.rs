@@ -12,12 +12,16 @@ use vltava_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlter
 use crate::alter::{self, Change, Resource};
 use crate::node::Node;
 
-pub(crate) fn handle(node: &Arc<Node>, request: &IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
+pub(crate) async fn handle(
+    node: &Arc<Node>,
+    request: &IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
     let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
     for resource in &request.resources {
         *counts.entry((resource.resource_type, &resource.resource_name)).or_default() += 1;
     }
-    let responses = request.resources.iter().map(|resource| {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
         let asked = Resource {
             kind: resource.resource_type,
             name: resource.resource_name.clone(),
@@ -34,14 +38,14 @@ pub(crate) fn handle(node: &Arc<Node>, request: &IncrementalAlterConfigsRequest)
             };
             (config.name.clone(), change)
         });
-        let error = alter::change(node, &asked, changes.collect(), request.validate_only).err();
-        AlterConfigsResourceResponse {
+        let error = alter::change(node, &asked, changes.collect(), request.validate_only).await.err();
+        responses.push(AlterConfigsResourceResponse {
             error_code: error.as_ref().map_or(0, |error| error.code.code()),
             error_message: error.and_then(|error| error.text()),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..AlterConfigsResourceResponse::default()
-        }
-    });
-    IncrementalAlterConfigsResponse { responses: responses.collect(), ..IncrementalAlterConfigsResponse::default() }
+        });
+    }
+    IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() }
 }

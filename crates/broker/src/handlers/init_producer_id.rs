@@ -7,16 +7,14 @@
 //!
 //! Versions: 2 flexible · 3 own id and epoch (KIP-360) · 4 fencing (KIP-588) · 5 KIP-890.
 
-use std::sync::Arc;
-
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
 use crate::node::Node;
 
-pub(crate) fn handle(node: &Arc<Node>, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+pub(crate) async fn handle(node: &Node, request: &InitProducerIdRequest) -> InitProducerIdResponse {
     let given = match request.transactional_id.as_deref() {
-        None => node.producer_ids.next(node),
+        None => node.producer_ids.next(node).await,
         Some("") => Err(ErrorCode::InvalidRequest),
         Some(_) => Err(ErrorCode::UnsupportedVersion),
     };

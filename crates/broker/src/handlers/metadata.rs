@@ -1,6 +1,7 @@
 //! Metadata (3), versions 0–13.
 //!
-//! Tells the brokers and, of the topics asked for, the partitions and their leaders. A topic that
+//! Tells the brokers and, of the topics asked for, the partitions and their leaders. A partition whose
+//! log directory is not there has no leader, and its replica is told to be offline. A topic that
 //! does not exist begins to be created when the request allows it and `auto.create.topics.enable`
 //! is true; the answer does not wait for it and says that the topic is unknown, and the client
 //! asks again.
@@ -19,7 +20,7 @@ use vltava_protocol::messages::{MetadataRequest, MetadataResponse};
 use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::authorized;
-use crate::metadata::image::{MetadataImage, PartitionImage, TopicImage};
+use crate::metadata::image::{MetadataImage, NO_LEADER, PartitionImage, TopicImage};
 use crate::metadata::topic_name;
 use crate::node::Node;
 use crate::request::RequestContext;
@@ -49,10 +50,13 @@ pub(crate) fn handle(node: &Arc<Node>, context: &RequestContext, request: &Metad
                 by_name(node, &names, request.allow_auto_topic_creation)
             } else {
                 let image = node.metadata.image();
-                ids.into_iter().map(|id| by_id(&image, Uuid::from_bytes(id))).collect()
+                ids.into_iter().map(|id| by_id(node, &image, Uuid::from_bytes(id))).collect()
             }
         }
-        _ => node.metadata.image().topics().map(|topic| describe(topic)).collect(),
+        _ => {
+            let image = node.metadata.image();
+            image.topics().map(|topic| describe(node, &image, topic)).collect()
+        }
     };
     if request.include_topic_authorized_operations {
         for topic in &mut response.topics {
@@ -69,7 +73,7 @@ fn by_name(node: &Arc<Node>, names: &BTreeSet<&str>, may_create: bool) -> Vec<Me
     let image = node.metadata.image();
     let mut missing = Vec::new();
     let answers = names.iter().map(|name| match image.topic(name) {
-        Some(topic) => describe(topic),
+        Some(topic) => describe(node, &image, topic),
         None if topic_name::invalid(name).is_some() => failed(name, ErrorCode::InvalidTopicException),
         None => {
             missing.push((*name).to_owned());
@@ -83,9 +87,9 @@ fn by_name(node: &Arc<Node>, names: &BTreeSet<&str>, may_create: bool) -> Vec<Me
     answers
 }
 
-fn by_id(image: &MetadataImage, id: Uuid) -> MetadataResponseTopic {
+fn by_id(node: &Node, image: &MetadataImage, id: Uuid) -> MetadataResponseTopic {
     match image.topic_by_id(id) {
-        Some(topic) => describe(topic),
+        Some(topic) => describe(node, image, topic),
         None => MetadataResponseTopic {
             error_code: ErrorCode::UnknownTopicId.code(),
             topic_id: id,
@@ -103,18 +107,27 @@ fn failed(name: &str, error: ErrorCode) -> MetadataResponseTopic {
     }
 }
 
-fn describe(topic: &TopicImage) -> MetadataResponseTopic {
+fn describe(node: &Node, image: &MetadataImage, topic: &TopicImage) -> MetadataResponseTopic {
+    let partitions = topic.partitions.iter().zip(0..);
     MetadataResponseTopic {
         name: Some(topic.name.to_string()),
         topic_id: topic.id,
         is_internal: topic_name::is_internal(&topic.name),
-        partitions: topic.partitions.iter().zip(0..).map(|(p, index)| describe_partition(p, index)).collect(),
+        partitions: partitions.map(|(p, index)| describe_partition(node, image, p, index)).collect(),
         ..MetadataResponseTopic::default()
     }
 }
 
-fn describe_partition(partition: &PartitionImage, index: i32) -> MetadataResponsePartition {
+fn describe_partition(
+    node: &Node,
+    image: &MetadataImage,
+    partition: &PartitionImage,
+    index: i32,
+) -> MetadataResponsePartition {
+    let error = if partition.leader == NO_LEADER { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
     MetadataResponsePartition {
+        error_code: error.code(),
+        offline_replicas: image.offline_replicas(partition, node.config.node_id),
         partition_index: index,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,

@@ -3,8 +3,12 @@
 //! Appends one record batch to each partition named. The batch is checked by the log: checksum,
 //! size, sequence numbers, timestamps. An answer with `acks` 1 or all goes out when the records are
 //! in the log; there is one replica, so both mean the same. With `acks=0` there is no answer: a
-//! failure ends the connection. Transactional batches are refused, there is no transaction
-//! coordinator yet.
+//! failure ends the connection.
+//!
+//! There is no transaction coordinator yet, so there is no transaction that a batch could belong to:
+//! transactional batches are refused as Kafka refuses them, all of the request where it names no
+//! transaction, else where the coordinator knows none of that name. Were one appended, the last
+//! stable offset would never pass it.
 //!
 //! The batch is not copied: what came off the socket is written to the segment's file. The write
 //! goes to the page cache and is short, so it is done on the thread that serves the connection.
@@ -12,12 +16,14 @@
 //! Versions: 5 log start offset · 8 errors by record (KIP-467) · 9 flexible · 10 current leader
 //! (KIP-951) · 13 topic ids (KIP-516).
 
+use bytes::Bytes;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::produce_request::PartitionProduceData;
 use vltava_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use vltava_protocol::messages::{ProduceRequest, ProduceResponse};
+use vltava_protocol::record::RecordBatchHeader;
 use vltava_protocol::wire::Records;
 
 use crate::metadata::topic_name;
@@ -36,6 +42,9 @@ pub(crate) enum Outcome {
 }
 
 pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ProduceRequest) -> Outcome {
+    if request.transactional_id.is_none() && is_transactional(request) {
+        return refuse_all(request, ErrorCode::TransactionalIdAuthorizationFailed);
+    }
     let mut failed = false;
     let mut response = ProduceResponse::default();
     for topic in &request.topic_data {
@@ -67,6 +76,35 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ProduceReq
     }
 }
 
+/// Whether any of the batches belongs to a transaction, as their headers say.
+fn is_transactional(request: &ProduceRequest) -> bool {
+    let data = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut records = data.filter_map(|data| data.records.as_ref().and_then(Records::memory));
+    records.any(is_transactional_batch)
+}
+
+fn is_transactional_batch(records: &Bytes) -> bool {
+    RecordBatchHeader::parse(records).is_ok_and(|header| header.is_transactional())
+}
+
+/// One answer for everything in the request.
+fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> Outcome {
+    if request.acks == 0 {
+        return Outcome::Disconnect;
+    }
+    let mut response = ProduceResponse::default();
+    for topic in &request.topic_data {
+        let refused = |data: &PartitionProduceData| refused(data.index, AppendFailure::new(code, code.message()));
+        response.responses.push(TopicProduceResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partition_responses: topic.partition_data.iter().map(refused).collect(),
+            ..TopicProduceResponse::default()
+        });
+    }
+    Outcome::Answer(response)
+}
+
 fn append(
     node: &Node,
     context: &RequestContext,
@@ -82,7 +120,7 @@ fn append(
         let text = format!("Cannot append to internal topic {}", topic.name());
         return Err(AppendFailure::new(ErrorCode::InvalidTopicException, text));
     }
-    let partition: &Partition = topic.partition(data.index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition: &Partition = topic.partition(data.index)?;
     let records =
         data.records.as_ref().and_then(Records::memory).filter(|records| !records.is_empty()).ok_or_else(|| {
             let version = context.version;
@@ -90,6 +128,10 @@ fn append(
                 format!("Produce requests with version {version} must have at least one record batch per partition");
             AppendFailure::new(ErrorCode::InvalidRecord, text)
         })?;
+    if is_transactional_batch(records) {
+        // What Kafka's transaction coordinator says of a transactional id that it has not seen.
+        return Err(ErrorCode::InvalidProducerIdMapping.into());
+    }
     let appended = partition.append_from_client(records, node.now_ms())?;
     Ok(PartitionProduceResponse {
         index: data.index,

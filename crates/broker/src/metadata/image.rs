@@ -9,6 +9,7 @@ use vltava_protocol::records::metadata::{
 };
 
 use crate::config::resolve::Settings;
+use crate::log_dirs::{MIGRATING, UNASSIGNED};
 
 /// The kinds of resources that have configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,8 @@ pub(crate) struct MetadataImage {
     configs: BTreeMap<(ResourceType, String), Arc<Settings>>,
     features: BTreeMap<String, i16>,
     next_producer_id: i64,
+    /// The log directories of the one broker that work, by its registration; empty where it has not told them.
+    directories: Vec<Uuid>,
 }
 
 /// A topic and its partitions, which are numbered from 0 without gaps.
@@ -55,6 +58,14 @@ pub(crate) struct PartitionImage {
     pub(crate) leader_epoch: i32,
     pub(crate) partition_epoch: i32,
     pub(crate) directories: Vec<Uuid>,
+}
+
+impl PartitionImage {
+    /// The directory of a broker's replica.
+    pub(crate) fn directory_of(&self, broker: i32) -> Uuid {
+        let at = self.replicas.iter().position(|replica| *replica == broker);
+        at.and_then(|at| self.directories.get(at)).copied().unwrap_or(MIGRATING)
+    }
 }
 
 /// A record that does not fit the state it comes upon.
@@ -93,6 +104,23 @@ impl MetadataImage {
         &self.features
     }
 
+    /// The log directories of the broker that work, as it last told; empty where it never did.
+    pub(crate) fn directories(&self) -> &[Uuid] {
+        &self.directories
+    }
+
+    /// Whether a replica's directory works, as far as the metadata tells.
+    pub(crate) fn is_online(&self, directory: Uuid) -> bool {
+        let is_unassigned = directory == UNASSIGNED || directory == MIGRATING;
+        is_unassigned || self.directories.is_empty() || self.directories.contains(&directory)
+    }
+
+    /// The replicas of a partition that are offline, as far as this broker, the only one, is among them.
+    pub(crate) fn offline_replicas(&self, partition: &PartitionImage, broker: i32) -> Vec<i32> {
+        let is_offline = partition.replicas.contains(&broker) && !self.is_online(partition.directory_of(broker));
+        if is_offline { vec![broker] } else { Vec::new() }
+    }
+
     /// The first producer id that was not given to any broker.
     pub(crate) fn next_producer_id(&self) -> i64 {
         self.next_producer_id
@@ -109,6 +137,16 @@ impl MetadataImage {
             MetadataRecord::FeatureLevel(feature) => self.set_feature(feature),
             MetadataRecord::ProducerIds(ids) => {
                 self.next_producer_id = ids.next_producer_id;
+                Ok(())
+            }
+            MetadataRecord::RegisterBroker(broker) => {
+                self.directories.clone_from(&broker.log_dirs);
+                Ok(())
+            }
+            MetadataRecord::BrokerRegistrationChange(change) => {
+                if !change.log_dirs.is_empty() {
+                    self.directories.clone_from(&change.log_dirs);
+                }
                 Ok(())
             }
             // Brokers: there is this one. Others: kept in the log, of no use here yet.
@@ -215,6 +253,9 @@ impl MetadataImage {
         Ok(())
     }
 }
+
+/// The leader of a partition that has none.
+pub(crate) const NO_LEADER: i32 = -1;
 
 /// The leader in a change record that leaves the leader as it is.
 const LEADER_UNCHANGED: i32 = -2;

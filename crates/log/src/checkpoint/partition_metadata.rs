@@ -1,6 +1,6 @@
 //! `partition.metadata`: the id of the topic that a partition's directory belongs to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use vltava_protocol::Uuid;
@@ -18,13 +18,15 @@ pub struct PartitionMetadata {
 }
 
 impl PartitionMetadata {
-    /// Reads the file of a partition's directory; `None` where there is none.
+    /// Reads the file of a partition's directory; `None` where there is none, or an empty one, which is what a loss of
+    /// power leaves of a file that was not flushed yet.
     ///
     /// # Errors
     /// [`LogError::Malformed`], [`LogError::Storage`].
     pub fn read(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join(FILE_NAME);
+        let path = Self::path(dir);
         let text = match fs::read_to_string(&path) {
+            Ok(text) if text.is_empty() => return Ok(None),
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
@@ -46,13 +48,18 @@ impl PartitionMetadata {
         }
     }
 
-    /// Writes the file, on disk when this returns.
+    /// Writes the file. It is in the page cache when this returns; the log's next flush brings it to the disk.
     ///
     /// # Errors
     /// [`LogError::Storage`].
     pub fn write(&self, dir: &Path) -> Result<()> {
         let text = format!("version: 0\ntopic_id: {}", self.topic_id);
-        Ok(file::write_atomically(&dir.join(FILE_NAME), text.as_bytes())?)
+        Ok(file::write_unsynced(&Self::path(dir), text.as_bytes())?)
+    }
+
+    /// The file of a partition's directory.
+    pub(crate) fn path(dir: &Path) -> PathBuf {
+        dir.join(FILE_NAME)
     }
 }
 
@@ -74,8 +81,9 @@ mod tests {
     #[test]
     fn refuses_what_it_does_not_understand() {
         let dir = tempfile::tempdir().unwrap();
-        for text in ["", "version: x\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ", "version: 0\n", "version: 0\ntopic_id: short"]
-        {
+        fs::write(dir.path().join(FILE_NAME), "").unwrap();
+        assert_eq!(PartitionMetadata::read(dir.path()).unwrap(), None);
+        for text in ["version: x\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ", "version: 0\n", "version: 0\ntopic_id: short"] {
             fs::write(dir.path().join(FILE_NAME), text).unwrap();
             assert!(matches!(PartitionMetadata::read(dir.path()), Err(LogError::Malformed { .. })), "{text:?}");
         }

@@ -79,7 +79,6 @@ impl Log {
     /// [`LogError::TransactionCoordinatorFenced`], [`LogError::RecordBatchTooLarge`]; nothing was appended then.
     /// [`LogError::Storage`] where the disk is full or fails: the log is offline then.
     pub fn append_prepared(&mut self, prepared: PreparedAppend) -> Result<AppendInfo> {
-        self.flush_partition_metadata()?;
         self.guarded("appending records", |log| log.append_unguarded(prepared))
     }
 
@@ -117,7 +116,7 @@ impl Log {
         self.producers.update_map_end_offset(last_offset + 1);
         self.maybe_increment_first_unstable_offset()?;
         if self.log_end_offset() - self.recovery_point >= self.config.flush_messages {
-            self.flush_to(self.log_end_offset(), prepared.context.now_ms)?;
+            self.flush_to(self.log_end_offset())?;
         }
         Ok(self.append_info(&prepared, first_offset, last_offset))
     }

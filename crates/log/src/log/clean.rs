@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Log, PendingDelete};
+use super::Log;
 use crate::cleaner::{CleaningPlan, LastRecord, SourceSegment};
 use crate::error::{LogError, Result};
 use crate::file;
@@ -94,12 +94,7 @@ impl Log {
 
     /// Puts a cleaned segment in the place of `old`. False where the log was changed meanwhile: the cleaned segment's
     /// files are removed then.
-    pub(crate) fn replace_segments(
-        &mut self,
-        mut cleaned: LogSegment,
-        old: &[SourceSegment],
-        now_ms: i64,
-    ) -> Result<bool> {
+    pub(crate) fn replace_segments(&mut self, mut cleaned: LogSegment, old: &[SourceSegment]) -> Result<bool> {
         if !self.are_unchanged(old) {
             for path in cleaned.paths() {
                 file::remove_if_exists(&path)?;
@@ -121,8 +116,7 @@ impl Log {
             let base = cleaned.base_offset();
             log.segments.insert(base, cleaned);
             file::sync_dir(&log.dir)?;
-            let due_ms = now_ms.saturating_add(log.config.file_delete_delay_ms);
-            log.pending_deletes.push(PendingDelete { due_ms, paths });
+            log.delete_files_later(paths);
             Ok(true)
         })
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Log;
+use crate::checkpoint::PartitionMetadata;
 use crate::error::Result;
 use crate::file;
 use crate::log_dir::LogDir;
@@ -13,7 +14,8 @@ use crate::log_dir::LogDir;
 #[derive(Debug)]
 pub struct FlushPlan {
     files: Vec<Arc<File>>,
-    dir: PathBuf,
+    /// Directories in which files came into being, the inner one first.
+    dirs: Vec<PathBuf>,
     log_dir: Arc<LogDir>,
     offset: i64,
 }
@@ -28,9 +30,13 @@ impl FlushPlan {
             for file in &self.files {
                 file::sync_data(file)?;
             }
-            Ok(file::sync_dir(&self.dir)?)
+            for dir in &self.dirs {
+                file::sync_dir(dir)?;
+            }
+            Ok(())
         };
-        self.log_dir.guard(flush(), || format!("error while flushing {}", self.dir.display()))?;
+        let context = || format!("error while flushing {}", self.dirs.first().cloned().unwrap_or_default().display());
+        self.log_dir.guard(flush(), context)?;
         Ok(self.offset)
     }
 }
@@ -47,12 +53,14 @@ impl Log {
         }
     }
 
-    /// All that is not on disk yet, for `flush.ms`; `None` where nothing is due at `now_ms`.
+    /// All that is not on disk yet, for `flush.ms`; `None` where nothing is due. `uptime_ms` is of a clock that never
+    /// goes back; the time since a flush by another cause counts from the first call after it.
     ///
     /// # Errors
     /// As [`Log::flush_plan`].
-    pub fn flush_plan_by_time(&mut self, now_ms: i64) -> Result<Option<FlushPlan>> {
-        let is_due = now_ms.saturating_sub(self.last_flushed_ms) >= self.config.flush_ms;
+    pub fn flush_plan_by_time(&mut self, uptime_ms: i64) -> Result<Option<FlushPlan>> {
+        let last_flushed_ms = *self.last_flushed_ms.get_or_insert(uptime_ms);
+        let is_due = uptime_ms.saturating_sub(last_flushed_ms) >= self.config.flush_ms;
         if !is_due || self.log_end_offset() <= self.recovery_point {
             return Ok(None);
         }
@@ -66,15 +74,23 @@ impl Log {
             for (_, segment) in log.segments.range_mut(from..offset.max(from)) {
                 files.extend(segment.files_to_flush()?);
             }
-            Ok(FlushPlan { files, dir: log.dir.clone(), log_dir: Arc::clone(&log.log_dir), offset })
+            for path in log.unsynced_files() {
+                files.push(Arc::new(File::open(path)?));
+            }
+            let dirs = log.unsynced_dirs();
+            log.mark_small_files_synced();
+            for (_, segment) in log.segments.range_mut(from..offset.max(from)) {
+                segment.mark_synced();
+            }
+            Ok(FlushPlan { files, dirs, log_dir: Arc::clone(&log.log_dir), offset })
         })
     }
 
     /// Says that everything below `offset` is on disk.
-    pub fn mark_flushed(&mut self, offset: i64, now_ms: i64) {
+    pub fn mark_flushed(&mut self, offset: i64) {
         if offset > self.recovery_point {
             self.recovery_point = offset;
-            self.last_flushed_ms = now_ms;
+            self.last_flushed_ms = None;
         }
     }
 
@@ -82,17 +98,11 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Storage`](crate::LogError::Storage), [`LogError::Offline`](crate::LogError::Offline).
-    pub fn flush(&mut self, now_ms: i64) -> Result<()> {
-        self.guarded("flushing the log", |log| log.flush_to(log.log_end_offset(), now_ms))
+    pub fn flush(&mut self) -> Result<()> {
+        self.guarded("flushing the log", |log| log.flush_to(log.log_end_offset()))
     }
 
-    /// As [`Log::flush`], also where there is nothing below the log end offset to flush.
-    pub(super) fn flush_all(&mut self) -> Result<()> {
-        let last_flushed_ms = self.last_flushed_ms;
-        self.guarded("flushing the log", |log| log.flush_to(log.log_end_offset(), last_flushed_ms))
-    }
-
-    pub(super) fn flush_to(&mut self, offset: i64, now_ms: i64) -> Result<()> {
+    pub(super) fn flush_to(&mut self, offset: i64) -> Result<()> {
         if offset <= self.recovery_point {
             return Ok(());
         }
@@ -100,9 +110,67 @@ impl Log {
         for (_, segment) in self.segments.range_mut(from..) {
             segment.flush()?;
         }
-        file::sync_dir(&self.dir)?;
-        self.mark_flushed(offset, now_ms);
+        self.sync_small_files()?;
+        self.mark_flushed(offset);
         Ok(())
+    }
+
+    /// Waits until all that was written is on disk, also where there is nothing below the log end offset to flush.
+    pub(super) fn sync_everything(&mut self) -> Result<()> {
+        if !self.is_unsynced() {
+            return Ok(());
+        }
+        for segment in self.segments.values_mut() {
+            segment.flush()?;
+        }
+        self.sync_small_files()?;
+        self.mark_flushed(self.log_end_offset());
+        Ok(())
+    }
+
+    /// Whether something was written that is not known to be on disk. What an empty log consists of is not worth a
+    /// wait: it is made again from the metadata.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.log_end_offset() > self.recovery_point
+            || self.producers.unsynced_file().is_some()
+            || self.segments.values().any(|segment| segment.is_unsynced())
+            || (self.log_end_offset() > 0 && self.leader_epochs.unsynced_file().is_some())
+    }
+
+    fn sync_small_files(&mut self) -> Result<()> {
+        for path in self.unsynced_files() {
+            file::sync_path(&path)?;
+        }
+        for dir in self.unsynced_dirs() {
+            file::sync_dir(&dir)?;
+        }
+        self.mark_small_files_synced();
+        Ok(())
+    }
+
+    fn unsynced_files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.leader_epochs.unsynced_file().map(PathBuf::from).into_iter().collect();
+        files.extend(self.producers.unsynced_file());
+        if self.topic_id_is_unsynced {
+            files.push(PartitionMetadata::path(&self.dir));
+        }
+        files.retain(|path| path.exists());
+        files
+    }
+
+    fn unsynced_dirs(&self) -> Vec<PathBuf> {
+        let mut dirs = vec![self.dir.clone()];
+        if self.dir_is_unsynced {
+            dirs.push(self.log_dir.path().to_owned());
+        }
+        dirs
+    }
+
+    pub(super) fn mark_small_files_synced(&mut self) {
+        self.leader_epochs.mark_synced();
+        self.producers.mark_synced();
+        self.topic_id_is_unsynced = false;
+        self.dir_is_unsynced = false;
     }
 
     /// Base offset of the segment that holds `offset`, or of the first one.

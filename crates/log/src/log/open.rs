@@ -103,7 +103,8 @@ impl Log {
         let mut log = Self {
             log_dir: Arc::clone(log_dir),
             topic_id,
-            topic_id_is_dirty: false,
+            topic_id_is_unsynced: false,
+            dir_is_unsynced: is_new,
             segments: BTreeMap::new(),
             next_offset: LogOffsetMetadata::only(0),
             log_start_offset: options.log_start_offset,
@@ -112,7 +113,7 @@ impl Log {
             leader_epochs: LeaderEpochCache::open(&dir)?,
             producers: ProducerStateManager::open(&dir, options.producer_id_expiration_ms)?,
             recovery_point: options.recovery_point,
-            last_flushed_ms: now_ms,
+            last_flushed_ms: None,
             flush_wanted: None,
             pending_deletes: Vec::new(),
             random: fastrand::Rng::with_seed(options.seed),
@@ -144,6 +145,10 @@ impl Log {
         // The high watermark is not known yet: it comes from its checkpoint or from the leader.
         log.high_watermark = LogOffsetMetadata::only(log.log_start_offset);
         log.maybe_increment_first_unstable_offset()?;
+        if !options.had_clean_shutdown {
+            let from = log.floor_base_offset(log.recovery_point);
+            log.segments.range_mut(from..).for_each(|(_, segment)| segment.mark_unsynced());
+        }
         Ok(log)
     }
 
@@ -185,7 +190,7 @@ impl Log {
             );
             let all = std::mem::take(&mut self.segments);
             self.recovery.deleted_segments.extend(all.keys());
-            self.delete_segments(all.into_values().collect(), now_ms)?;
+            self.delete_segments(all.into_values().collect())?;
             self.leader_epochs.clear_and_write()?;
             self.producers.truncate_fully_and_start_at(options.log_start_offset)?;
             next_offset = None;
@@ -218,7 +223,7 @@ impl Log {
                     "corruption found in segment {base}, {recovered} bytes truncated"
                 );
                 self.recovery.deleted_segments.extend(later.keys());
-                self.delete_segments(later.into_values().collect(), now_ms)?;
+                self.delete_segments(later.into_values().collect())?;
                 return Ok(());
             }
             self.segments.append(&mut later);
@@ -259,7 +264,7 @@ impl Log {
                 size
             }
         };
-        self.producers.take_snapshot(true)?;
+        self.producers.take_snapshot()?;
         self.recovery.recovered_segments.push(base);
         self.recovery.truncated_bytes += truncated;
         Ok(truncated)
@@ -284,7 +289,7 @@ impl Log {
             // A clean stop leaves a snapshot where there were producers: there were none.
             for offset in to_snapshot {
                 self.producers.update_map_end_offset(offset);
-                self.producers.take_snapshot(true)?;
+                self.producers.take_snapshot()?;
             }
             return Ok(());
         }
@@ -296,13 +301,13 @@ impl Log {
                 let start = (*base).max(self.producers.map_end_offset()).max(log_start_offset);
                 self.producers.update_map_end_offset(start);
                 if to_snapshot.contains(base) {
-                    self.producers.take_snapshot(true)?;
+                    self.producers.take_snapshot()?;
                 }
                 load_producers(&mut self.producers, segment, start, last_offset)?;
             }
         }
         self.producers.update_map_end_offset(last_offset);
-        self.producers.take_snapshot(true)?;
+        self.producers.take_snapshot()?;
         Ok(())
     }
 }

@@ -84,7 +84,7 @@ impl Log {
         }
         tracing::info!(partition = %self.topic_partition, segments = ?deletable, "deleting segments due to {reason}");
         let segments = deletable.iter().filter_map(|base| self.segments.remove(base)).collect();
-        self.delete_segments(segments, now_ms)?;
+        self.delete_segments(segments)?;
         Ok(deletable.len())
     }
 

@@ -50,14 +50,14 @@ impl Log {
             // producers' snapshot at its start tells of the segments before it and stays.
             if let Some(mut old) = self.segments.remove(&active_base) {
                 let paths = old.change_suffix("", DELETED)?;
-                self.delete_files_later(paths, now_ms);
+                self.delete_files_later(paths);
             }
         } else {
             self.active_segment()?.on_become_inactive()?;
         }
         self.add_segment(new_offset, now_ms)?;
         self.producers.update_map_end_offset(new_offset);
-        self.producers.take_snapshot(false)?;
+        self.producers.take_snapshot()?;
         self.update_log_end_offset(self.log_end_offset());
         self.update_high_watermark_with_log_end_offset();
         self.flush_wanted = Some(new_offset);
@@ -74,33 +74,39 @@ impl Log {
 
     /// Renames the files of segments that were taken out of the log, and the producers' snapshots at their starts, to be
     /// removed `file.delete.delay.ms` later.
-    pub(super) fn delete_segments(&mut self, segments: Vec<LogSegment>, now_ms: i64) -> Result<()> {
+    pub(super) fn delete_segments(&mut self, segments: Vec<LogSegment>) -> Result<()> {
         let mut paths: Vec<PathBuf> = Vec::with_capacity(5 * segments.len());
         for mut segment in segments {
             paths.extend(segment.change_suffix("", DELETED)?);
             paths.extend(self.producers.mark_snapshot_for_deletion(segment.base_offset())?);
         }
-        self.delete_files_later(paths, now_ms);
+        self.delete_files_later(paths);
         Ok(())
     }
 
-    fn delete_files_later(&mut self, paths: Vec<PathBuf>, now_ms: i64) {
+    pub(super) fn delete_files_later(&mut self, paths: Vec<PathBuf>) {
         if !paths.is_empty() {
-            let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
-            self.pending_deletes.push(PendingDelete { due_ms, paths });
+            self.pending_deletes.push(PendingDelete { due_ms: None, paths });
         }
     }
 
-    /// Removes files whose `file.delete.delay.ms` is over.
+    /// Removes files whose `file.delete.delay.ms` is over, counted from the first call that saw them. `uptime_ms` is of a
+    /// clock that never goes back.
     ///
     /// # Errors
     /// [`LogError::Storage`], [`LogError::Offline`].
-    pub fn delete_due_files(&mut self, now_ms: i64) -> Result<()> {
-        if self.pending_deletes.iter().all(|delete| delete.due_ms > now_ms) {
+    pub fn delete_due_files(&mut self, uptime_ms: i64) -> Result<()> {
+        let due_ms = uptime_ms.saturating_add(self.config.file_delete_delay_ms);
+        let mut is_any_due = false;
+        for delete in &mut self.pending_deletes {
+            is_any_due |= *delete.due_ms.get_or_insert(due_ms) <= uptime_ms;
+        }
+        if !is_any_due {
             return Ok(());
         }
         self.guarded("removing the files of deleted segments", |log| {
-            let due = log.pending_deletes.extract_if(.., |delete| delete.due_ms <= now_ms);
+            let is_due = |delete: &mut PendingDelete| delete.due_ms.is_some_and(|due_ms| due_ms <= uptime_ms);
+            let due = log.pending_deletes.extract_if(.., is_due);
             for path in due.flat_map(|delete| delete.paths) {
                 file::remove_if_exists(&path)?;
             }

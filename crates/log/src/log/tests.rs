@@ -1,4 +1,5 @@
 mod append;
+mod damage;
 mod failures;
 mod model;
 mod producers;

@@ -33,7 +33,7 @@ impl Log {
                 return Ok(true);
             }
             let above = log.segments.split_off(&(target_offset + 1));
-            log.delete_segments(above.into_values().collect(), now_ms)?;
+            log.delete_segments(above.into_values().collect())?;
             log.active_segment()?.truncate_to(target_offset, now_ms)?;
             // A batch that began below the target went as a whole: offsets are not used twice, there is a gap.
             log.update_log_end_offset(target_offset);
@@ -62,7 +62,7 @@ impl Log {
 
     fn restart_at(&mut self, new_offset: i64, log_start_offset: Option<i64>, now_ms: i64) -> Result<()> {
         let all = std::mem::take(&mut self.segments);
-        self.delete_segments(all.into_values().collect(), now_ms)?;
+        self.delete_segments(all.into_values().collect())?;
         self.add_segment(new_offset, now_ms)?;
         self.update_log_end_offset(new_offset);
         self.leader_epochs.clear_and_write()?;

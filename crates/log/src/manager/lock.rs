@@ -13,10 +13,15 @@ use crate::file;
 /// The lock on `.lock`, held while this lives.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
+    /// The locked file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Takes the lock, or fails at once.
     ///
     /// Two locks are taken: one by `flock`, which holds between two brokers of this kind in one process too, and a
@@ -30,7 +35,7 @@ impl DirectoryLock {
             Err(TryLockError::Error(e)) => return Err(e.into()),
         }
         match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(Errno::ACCESS | Errno::AGAIN) => Err(in_use()),
             Err(e) => Err(io::Error::from(e).into()),
         }

@@ -11,6 +11,7 @@ use crate::checkpoint::{
 };
 use crate::error::{LogError, Result};
 use crate::log::Log;
+use crate::now::Now;
 use crate::topic_partition::TopicPartition;
 
 /// How often removals of files and flushes after a roll are looked at.
@@ -51,6 +52,7 @@ impl Periodic {
 }
 
 impl Tasks {
+    /// All times are of the clock that never goes back.
     pub(super) fn new(config: &LogManagerConfig, now_ms: i64) -> Self {
         let first_ms = now_ms.saturating_add(config.initial_task_delay_ms);
         let periodic = |interval_ms| Periodic::new(interval_ms, first_ms);
@@ -95,11 +97,14 @@ impl Tasks {
 
 impl LogManager {
     /// Does what is due: retention, flushes by time and after rolls, checkpoints, expiry of producers, removal of
-    /// deleted files. Waits for the disk. Gives the time, in milliseconds, when it wants to be called again.
+    /// deleted files. Waits for the disk. Gives [`Now::uptime_ms`] of when it wants to be called again.
+    ///
+    /// What is due is told by `uptime_ms` alone; how old records are, by the wall clock.
     ///
     /// # Errors
     /// The first failure. The other logs are looked at nevertheless, unless the directory went offline.
-    pub fn run(&self, now_ms: i64) -> Result<i64> {
+    pub fn run(&self, now: Now) -> Result<i64> {
+        let now_ms = now.uptime_ms;
         self.log_dir.check()?;
         let mut tasks = self.tasks.lock();
         let is_retention = tasks.retention.is_due(now_ms);
@@ -115,11 +120,11 @@ impl LogManager {
 
         let mut result = Ok(());
         if is_retention {
-            result = result.and(self.each(|log| log.lock().delete_old_segments(now_ms).map(|_| ())));
+            result = result.and(self.each(|log| log.lock().delete_old_segments(now.wall_ms).map(|_| ())));
         }
         if is_expiration {
             result = result.and(self.each(|log| {
-                log.lock().remove_expired_producers(now_ms);
+                log.lock().remove_expired_producers(now.wall_ms);
                 Ok(())
             }));
         }
@@ -129,9 +134,7 @@ impl LogManager {
         if is_housekeeping || is_recovery_points {
             result = result.and(self.each(|log| {
                 flush(log, now_ms, false)?;
-                let mut log = log.lock();
-                log.flush_partition_metadata()?;
-                log.delete_due_files(now_ms)
+                log.lock().delete_due_files(now_ms)
             }));
         }
         let on_dir = || -> Result<()> {
@@ -216,14 +219,14 @@ impl LogManager {
 }
 
 /// Flushes a log outside of its lock.
-fn flush(log: &Mutex<Log>, now_ms: i64, by_time: bool) -> Result<()> {
+fn flush(log: &Mutex<Log>, uptime_ms: i64, by_time: bool) -> Result<()> {
     let plan = {
         let mut log = log.lock();
-        if by_time { log.flush_plan_by_time(now_ms)? } else { log.flush_plan()? }
+        if by_time { log.flush_plan_by_time(uptime_ms)? } else { log.flush_plan()? }
     };
     if let Some(plan) = plan {
         let offset = plan.run()?;
-        log.lock().mark_flushed(offset, now_ms);
+        log.lock().mark_flushed(offset);
     }
     Ok(())
 }

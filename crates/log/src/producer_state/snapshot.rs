@@ -13,12 +13,8 @@ const CRC_COVERED_FROM: usize = 6;
 const HEADER: usize = 10;
 const ENTRY: usize = 46;
 
-/// Writes a snapshot, on disk when this returns where `sync`.
-pub(super) fn write<'a>(
-    path: &Path,
-    entries: impl ExactSizeIterator<Item = &'a ProducerStateEntry>,
-    sync: bool,
-) -> Result<()> {
+/// Writes a snapshot, without waiting for the disk.
+pub(super) fn write<'a>(path: &Path, entries: impl ExactSizeIterator<Item = &'a ProducerStateEntry>) -> Result<()> {
     let mut bytes = Vec::with_capacity(HEADER + entries.len() * ENTRY);
     bytes.extend(VERSION.to_be_bytes());
     bytes.extend([0; 4]);
@@ -38,11 +34,7 @@ pub(super) fn write<'a>(
         place.copy_from_slice(&crc.to_be_bytes());
     }
     let file = File::create(path)?;
-    file::write_all_at(&file, &bytes, 0)?;
-    if sync {
-        file::sync_data(&file)?;
-    }
-    Ok(())
+    Ok(file::write_all_at(&file, &bytes, 0)?)
 }
 
 /// Reads a snapshot.

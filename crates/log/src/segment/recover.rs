@@ -31,6 +31,7 @@ impl LogSegment {
         producers: &mut ProducerStateManager,
         leader_epochs: &mut LeaderEpochCache,
     ) -> Result<Recovered> {
+        self.is_unsynced = true;
         self.offset_index.reset()?;
         self.time_index.reset()?;
         self.txn_index.reset()?;

@@ -172,20 +172,24 @@ impl RecordError {
         )
     }
 
-    /// The code with which a broker answers a request that has such a batch.
+    /// The code with which Kafka's broker answers a request that has such a batch.
+    ///
+    /// Only what can have happened on the way is CORRUPT_MESSAGE: a producer sends that again until its delivery
+    /// time-out. What the producer made wrong itself, and would send the same again, is final. Kafka has no code of its
+    /// own for compressed data that does not decompress, and answers UNKNOWN_SERVER_ERROR.
     pub fn error_code(&self) -> ErrorCode {
         match self {
             Self::Truncated { .. }
             | Self::BatchTooSmall { .. }
             | Self::InvalidMagic { .. }
-            | Self::CrcMismatch { .. }
-            | Self::Decompression { .. } => ErrorCode::CorruptMessage,
+            | Self::CrcMismatch { .. } => ErrorCode::CorruptMessage,
+            Self::Decompression { .. } | Self::UnknownCompression { .. } => ErrorCode::UnknownServerError,
             Self::DecompressedTooLarge { .. } | Self::RecordTooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
             Self::UnsupportedMagic { .. } => ErrorCode::UnsupportedForMessageFormat,
-            Self::UnknownCompression { .. }
-            | Self::UnknownCompressionName { .. }
-            | Self::InvalidCompressionLevel { .. } => ErrorCode::UnsupportedCompressionType,
+            Self::UnknownCompressionName { .. } | Self::InvalidCompressionLevel { .. } => {
+                ErrorCode::UnsupportedCompressionType
+            }
             Self::InvalidRecordCount { .. }
             | Self::InvalidRecord { .. }
             | Self::TrailingBytes { .. }

@@ -301,8 +301,9 @@ fn check_record(batch: &RecordBatch, record: &RecordView<'_>, rules: &AppendRule
     }
     let timestamp = record.timestamp();
     if rules.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
-        let age = now_ms.saturating_sub(timestamp);
-        if age > rules.timestamp_before_max_ms || age.saturating_neg() > rules.timestamp_after_max_ms {
+        // Java's arithmetic: a timestamp of -2^63 overflows into the future, and is refused.
+        let age = now_ms.wrapping_sub(timestamp);
+        if age > rules.timestamp_before_max_ms || age.wrapping_neg() > rules.timestamp_after_max_ms {
             return Err(Refusal::TimestampOutOfRange);
         }
     } else if batch.timestamp_type() == TimestampType::LogAppendTime {

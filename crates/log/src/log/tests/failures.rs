@@ -84,7 +84,7 @@ fn a_failed_fsync_refuses_the_append() {
     faults::clear();
     assert_eq!(error.code(), ErrorCode::KafkaStorageError);
     assert!(error.is_fatal() && error.is_retriable());
-    assert!(matches!(t.log.flush(NOW), Err(LogError::Offline { .. })));
+    assert!(matches!(t.log.flush(), Err(LogError::Offline { .. })));
 }
 
 #[test]

@@ -174,7 +174,7 @@ impl Harness {
                 self.t.log.roll(self.t.now).unwrap();
             }
             Operation::Flush => {
-                self.t.log.flush(self.t.now).unwrap();
+                self.t.log.flush().unwrap();
                 assert_eq!(self.t.log.recovery_point(), self.model.end());
             }
             Operation::TruncateTo(at) => {
@@ -197,7 +197,9 @@ impl Harness {
                 assert!(start >= self.model.log_start_offset);
                 self.model.log_start_offset = start;
             }
-            Operation::RemoveFiles => self.t.log.delete_due_files(i64::MAX).unwrap(),
+            Operation::RemoveFiles => {
+                self.t.log.delete_due_files(0).and_then(|()| self.t.log.delete_due_files(i64::MAX)).unwrap()
+            }
             Operation::Stop => {
                 self.t.reopen_cleanly();
                 assert_eq!(self.t.log.recovery_report().truncated_bytes, 0);

@@ -234,6 +234,8 @@ impl Machine {
             Event::Revoked { in_session } => {
                 self.assigned = false;
                 self.in_session = in_session;
+                // What was not made by now may be another's next.
+                self.pending.clear();
                 self.begin_commit(Then::Suspend, now);
             }
             Event::Lost => self.lose(),

@@ -102,6 +102,15 @@ fn a_directory_of_another_thread_is_waited_for() {
 }
 
 #[test]
+fn a_task_that_was_not_made_before_its_partitions_were_revoked_is_not_made_after_that() {
+    let mut bench = Bench::new();
+    bench.on(Event::Assigned(assignment(&[0])));
+    bench.on(Event::Busy);
+    bench.on(Event::Revoked { in_session: true });
+    assert_eq!(bench.on(Event::MakePending), []);
+}
+
+#[test]
 fn a_commit_is_flushed_delivered_committed_and_kept_in_this_order() {
     let mut bench = Bench::running(&[0, 1]);
     let both = vec![task(0), task(1)];

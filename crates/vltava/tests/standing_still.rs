@@ -36,6 +36,7 @@ fn broker() -> embedded::Config {
     embedded::Config::default()
         .property("auto.create.topics.enable", "false")
         .property("group.min.session.timeout.ms", "100")
+        .property("group.max.session.timeout.ms", "200000")
         .property("group.initial.rebalance.delay.ms", "0")
 }
 
@@ -141,8 +142,14 @@ async fn state(streams: &Arc<KafkaStreams>, wanted: State) {
 }
 
 async fn close(streams: Arc<KafkaStreams>) {
-    let closed = tokio::task::spawn_blocking(move || (streams.close(PATIENCE), streams.failure()));
-    assert_eq!(closed.await.unwrap(), (true, None));
+    if let Err(left) = streams.close_async(PATIENCE).await {
+        panic!("{left}");
+    }
+    assert_eq!(failure(&streams), None);
+}
+
+fn failure(streams: &KafkaStreams) -> Option<String> {
+    streams.failure().map(|error| error.to_string())
 }
 
 /// What the uncaught-exception handler is told.
@@ -169,11 +176,11 @@ async fn a_slow_processor_with_a_backlog_commits_as_it_goes() {
     let see = seen.clone();
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>("in").for_each(move |_, value| {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(100));
         see.lock().unwrap().push(value);
     });
-    // All of them together take three times as long as a member may go without polling.
-    let streams = Arc::new(cluster.streams(&builder, &[("max.poll.interval.ms", "1000")]));
+    // All of them together take twice as long as a member may go without polling.
+    let streams = Arc::new(cluster.streams(&builder, &[("max.poll.interval.ms", "3000")]));
     streams.start().unwrap();
     let (end, mut steps) = (Instant::now() + PATIENCE, Vec::new());
     while steps.last() != Some(&60) {
@@ -205,14 +212,35 @@ async fn a_processor_that_was_once_too_slow_joins_again_and_goes_on() {
     slow.to("out");
     let streams = Arc::new(cluster.streams(&builder, &[("max.poll.interval.ms", "1000")]));
     streams.start().unwrap();
-    let mut values = cluster.read("out", 20).await;
-    values.dedup();
+    cluster.read("out", 20).await;
     let end = Instant::now() + PATIENCE;
     while cluster.committed().await < 20 {
         assert!(Instant::now() < end, "{:?}", streams.failure());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(*slept.lock().unwrap());
+    close(streams).await;
+}
+
+/// A commit is the first that hears of it: the next heartbeat is far away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_was_taken_out_of_its_group_joins_again_and_goes_on() {
+    let cluster = Cluster::start(["in", "out"].map(NewTopic::new)).await;
+    let settings = [("heartbeat.interval.ms", "60000"), ("session.timeout.ms", "180000")];
+    let streams = Arc::new(cluster.streams(&copy(), &settings));
+    streams.start().unwrap();
+    state(&streams, State::Running).await;
+    cluster.send(0..3).await;
+    cluster.read("out", 3).await;
+    let members = cluster.admin.remove_members_from_group("app", &[], None).await.unwrap();
+    assert_eq!(members.len(), 1);
+    cluster.send(3..6).await;
+    let end = Instant::now() + PATIENCE;
+    while cluster.committed().await < 6 {
+        assert!(Instant::now() < end, "{:?}, {:?}", streams.state(), streams.failure());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    state(&streams, State::Running).await;
     close(streams).await;
 }
 
@@ -244,7 +272,7 @@ async fn a_missing_output_topic_ends_the_thread_after_the_tasks_time_and_is_name
     state(&streams, State::Error).await;
     let told = told.lock().unwrap().clone();
     assert!(told.len() == 1 && told[0].starts_with("timeout 0_0"), "{told:?}");
-    assert!(streams.failure().unwrap().contains("task.timeout.ms"), "{:?}", streams.failure());
+    assert!(failure(&streams).unwrap().contains("task.timeout.ms"), "{:?}", failure(&streams));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -322,7 +350,7 @@ async fn an_application_waits_for_its_broker_and_can_be_closed_meanwhile() {
     let streams = Arc::new(application(&copy(), &address, folder.path(), &[]));
     streams.start().unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!((streams.state(), streams.failure()), (State::Rebalancing, None));
+    assert_eq!((streams.state(), failure(&streams)), (State::Rebalancing, None));
     let begun = Instant::now();
     close(streams).await;
     assert!(begun.elapsed() < PATIENCE / 2, "closing took {:?}", begun.elapsed());
@@ -333,7 +361,7 @@ async fn an_application_waits_for_its_broker_and_can_be_closed_meanwhile() {
     let _broker = embedded::Broker::start(config).unwrap();
     // Its topics are not there, and now it is they that are named.
     state(&streams, State::Error).await;
-    assert!(streams.failure().unwrap().contains("missing source topics: in"), "{:?}", streams.failure());
+    assert_eq!(failure(&streams).unwrap(), "missing source topics: in");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,7 +93,7 @@ impl Ground {
     fn count(&self, supplier: KeyValueSupplier, key: &str, wanted: i64) {
         let streams = self.counting(supplier);
         wait_for_count(&streams, key, wanted);
-        assert!(streams.close(PATIENCE), "{:?}", streams.failure());
+        streams.close(PATIENCE).unwrap();
     }
 }
 
@@ -156,7 +156,7 @@ fn a_store_older_than_the_beginning_of_its_changelog_is_restored_anew() {
     let streams = ground.counting(timestamped());
     wait_for_count(&streams, "new", 7);
     wait_for_count(&streams, "old", 1);
-    assert!(streams.close(PATIENCE));
+    streams.close(PATIENCE).unwrap();
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_store_that_is_damaged_at_work_is_restored_without_anybodys_help() {
     ground.send(["done"]);
     wait_for_count(&streams, "done", 1);
     assert!(streams.failure().is_none());
-    assert!(streams.close(PATIENCE));
+    streams.close(PATIENCE).unwrap();
     assert!(!ground.task().join("counts/damaged").exists(), "it is a new one");
     // And so it is between two lives.
     damage(&ground.task().join("counts"));

@@ -172,6 +172,7 @@ impl Sender {
         if let Some(error) = self.fatal.clone() {
             self.fail_all(&error);
         }
+        self.note_released(now);
         self.expire(now);
         self.settle_sequences();
         self.give_up_held();
@@ -325,6 +326,22 @@ impl Sender {
         let is_done = tracker.entries.is_empty() && tracker.queue.is_done();
         tracker.is_listed = !is_done;
         is_done
+    }
+
+    /// The time of what was held back begins when it may go, whether or not there is a broker to send it to.
+    fn note_released(&mut self, now: Instant) {
+        let pending = &self.accumulator.pending;
+        if !pending.is_used() {
+            return;
+        }
+        let released = pending.released_below();
+        for id in &self.active {
+            let Some(tracker) = self.trackers.get_mut(id) else { continue };
+            let epoch = tracker.queue.peek().and_then(|head| head.held_epoch);
+            if epoch.is_some_and(|epoch| epoch < released) {
+                tracker.released_at.get_or_insert(now);
+            }
+        }
     }
 
     /// Gives up batches that were not acknowledged in `delivery.timeout.ms`.

@@ -231,8 +231,8 @@ impl StreamThread {
             manager.punctuate(now_ms())?;
             manager.look_after_failures()?;
             if Instant::now() >= self.commit_at(processed == 0) || manager.commit_requested() {
-                self.committed = Instant::now();
                 self.owes_commit = !manager.commit()?;
+                self.committed = Instant::now();
             }
             // Queries have their turn.
             MutexGuard::bump(&mut manager);

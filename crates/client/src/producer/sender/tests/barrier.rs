@@ -151,6 +151,21 @@ fn time_to_deliver_counts_from_when_it_may_go() {
     assert!(result(&mut state).is_ok());
 }
 
+/// As when its topic was deleted: a flush would wait for it for ever.
+#[test]
+fn what_may_go_and_has_nobody_to_go_to_is_given_up_in_time() {
+    let mut world = world();
+    world.brokers.leaders[2] = Leader::Unknown;
+    let mut state = world.append_to(STATE, 0, b"state");
+    world.accumulator.barrier();
+    world.poll();
+    world.advance(Duration::from_secs(119));
+    assert!(try_result(&mut state).is_none());
+    world.advance(Duration::from_secs(2));
+    assert!(matches!(result(&mut state), Err(ClientError::Timeout { .. })));
+    assert!(world.sender.is_idle());
+}
+
 #[test]
 fn closing_gives_up_what_no_barrier_lets_go() {
     let mut world = world();

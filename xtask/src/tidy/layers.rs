@@ -54,7 +54,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("vltava-broker", &["vltava-protocol", "vltava-log"]),
     ("vltava-streams", &["vltava-protocol", "vltava-client"]),
     ("vltava-schema", &["vltava-streams"]),
-    ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams"]),
+    ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams", "vltava-schema"]),
     ("vltava-tools", &["vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),
     ("vltava-bench", &["vltava", "vltava-client", "vltava-protocol"]),

@@ -2,8 +2,8 @@
 
 use tempfile::TempDir;
 
-use crate::config::{BrokerConfig, ConfigError};
-use crate::error::BrokerError;
+use crate::config::BrokerConfig;
+pub use crate::{BrokerError, ConfigError};
 
 /// A broker on a free port of this machine, ready in milliseconds, stopped when dropped.
 ///
@@ -25,6 +25,12 @@ pub struct Broker {
 
 /// What an embedded broker is to be like; by default it listens on 127.0.0.1 at a free port and
 /// keeps its data in a temporary directory.
+///
+/// Three defaults are not Kafka's. Groups form without waiting for more members
+/// (`group.initial.rebalance.delay.ms` and `group.consumer.assignment.interval.ms` are 0), and
+/// nothing is deleted because of its age (`log.retention.ms` is -1, not seven days): records of
+/// tests and examples often bear timestamps of long ago. A topic's own `retention.ms` and the
+/// broker's keys, where they are given, act as in Kafka.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct Config {
@@ -54,12 +60,16 @@ impl Config {
 
     fn broker_config(&self, dir: &std::path::Path) -> Result<BrokerConfig, ConfigError> {
         // A group of one process need not wait for others to join.
-        let defaults = [
+        let mut defaults = vec![
             ("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned()),
             ("log.dirs".to_owned(), dir.display().to_string()),
             ("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
             ("group.consumer.assignment.interval.ms".to_owned(), "0".to_owned()),
         ];
+        let retention = ["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
+        if !self.properties.iter().any(|(key, _)| retention.contains(&key.as_str())) {
+            defaults.push(("log.retention.ms".to_owned(), "-1".to_owned()));
+        }
         let config = BrokerConfig::from_properties(defaults.into_iter().chain(self.properties.iter().cloned()))?;
         Ok(match &self.cluster_id {
             Some(id) => config.with_cluster_id(id),
@@ -112,5 +122,25 @@ impl Broker {
     /// Ends the broker as a kill of its process would. For tests of recovery.
     pub fn abort(self) {
         self.broker.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Config;
+    use crate::config::resolve::Sources;
+
+    #[test]
+    fn old_records_stay_unless_somebody_asks_for_retention() {
+        let retention = |config: Config| {
+            let config = config.broker_config(Path::new("data")).unwrap();
+            Sources::static_only(&config).topic_settings(None)["retention.ms"].clone()
+        };
+        assert_eq!(retention(Config::default()), "-1");
+        assert_eq!(retention(Config::default().property("log.retention.ms", "5")), "5");
+        assert_eq!(retention(Config::default().property("log.retention.minutes", "2")), "120000");
+        assert_eq!(retention(Config::default().property("log.retention.hours", "1")), "3600000");
     }
 }

@@ -22,3 +22,4 @@ pub use error::{ClientError, ConfigError};
 pub use offset_and_metadata::OffsetAndMetadata;
 pub use producer::Producer;
 pub use topic_partition::TopicPartition;
+pub use vltava_protocol::{ApiKey, ErrorCode};

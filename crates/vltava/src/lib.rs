@@ -2,9 +2,16 @@
 //!
 //! - [`streams`]: the DSL, the Processor API, state stores, the test driver and the runtime.
 //! - [`client`]: producer, consumer and admin, for any Kafka broker.
-//! - [`embedded`]: a broker in this process, for a laptop and for tests.
+//! - `embedded`: a broker in this process, for a laptop and for tests. The feature `broker`, on by default: with
+//!   `default-features = false` no broker is built.
+//! - `schema`: JSON serdes with schemas and the client of the schema registry, with the feature `schema`; `avro` and
+//!   `protobuf` add these formats, and `schema-tls` registries behind HTTPS.
 //!
-//! ```no_run
+//! Each of them has its one error type: [`streams::Error`], [`client::ClientError`], `embedded::BrokerError`,
+//! `schema::SchemaError`.
+//!
+#![cfg_attr(feature = "broker", doc = "```no_run")]
+#![cfg_attr(not(feature = "broker"), doc = "```ignore")]
 //! use vltava::{embedded, streams::{KafkaStreams, StreamsBuilder, StreamsConfig}};
 //!
 //! let broker = embedded::Broker::start(embedded::Config::default())?;
@@ -19,12 +26,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "broker")]
 pub use vltava_broker::embedded;
 pub use vltava_client as client;
+#[cfg(feature = "schema")]
+pub use vltava_schema as schema;
 pub use vltava_streams as streams;
 
 /// The guides' code is compiled and run with the tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "broker"))]
 mod guides {
     #[doc = include_str!("../../../README.md")]
     mod readme {}

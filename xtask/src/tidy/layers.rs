@@ -55,7 +55,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("vltava-broker", &["vltava-config", "vltava-protocol", "vltava-log"]),
     ("vltava-streams", &["vltava-config", "vltava-protocol", "vltava-client"]),
     ("vltava-schema", &["vltava-config", "vltava-streams"]),
-    ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams"]),
+    ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams", "vltava-schema"]),
     ("vltava-tools", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),
     ("vltava-bench", &["vltava", "vltava-client", "vltava-protocol"]),

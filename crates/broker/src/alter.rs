@@ -156,7 +156,7 @@ fn plan(
         ResourceType::ClientMetrics => validate_client_metrics(name, &next)?,
         ResourceType::Broker | ResourceType::BrokerLogger => validate_broker(node, image, name, changes, &next)?,
     }
-    warn_without_effect(kind, name, changes);
+    warn_without_effect(kind, name, next.iter().filter(|(key, value)| current.get(*key) != Some(value)));
     let keys: BTreeSet<&String> = current.keys().chain(next.keys()).collect();
     let differing = keys.into_iter().filter(|key| current.get(*key) != next.get(*key));
     Ok(differing
@@ -229,30 +229,28 @@ pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
 }
 
 /// Settings that Kafka stores as well and that nothing here acts on are told in the log.
-fn warn_without_effect(kind: ResourceType, name: &str, changes: &[(String, Change)]) {
-    for (key, change) in changes {
-        if *change == Change::Delete {
-            continue;
-        }
-        match kind {
-            ResourceType::Broker if broker_key(without_listener(key).unwrap_or(key)).is_none() => {
-                let known = broker_keys().map(|row| row.key);
-                match nearest(key, known) {
-                    Some(near) => warn!("unknown dynamic setting `{key}`: did you mean `{near}`?"),
-                    None => warn!("unknown dynamic setting `{key}`"),
-                }
-            }
-            _ => {
-                let row = match kind {
-                    ResourceType::Topic => topic_key(key),
-                    ResourceType::Group => find(GROUP_SETTINGS, key),
-                    ResourceType::ClientMetrics => find(CLIENT_METRICS_SETTINGS, key),
-                    _ => broker_key(key),
-                };
-                if let Some(why) = row.and_then(|row| row.support.why()) {
+pub(crate) fn warn_without_effect<'a>(
+    kind: ResourceType,
+    name: &str,
+    settings: impl IntoIterator<Item = (&'a String, &'a String)>,
+) {
+    for (key, value) in settings {
+        let row = match kind {
+            ResourceType::Topic => topic_key(key),
+            ResourceType::Group => find(GROUP_SETTINGS, key),
+            ResourceType::ClientMetrics => find(CLIENT_METRICS_SETTINGS, key),
+            ResourceType::Broker | ResourceType::BrokerLogger => broker_key(without_listener(key).unwrap_or(key)),
+        };
+        match row {
+            Some(row) => {
+                if let Some(why) = row.without_effect(value) {
                     warn!(resource = name, "`{key}` has no effect: {why}");
                 }
             }
+            None => match nearest(key, broker_keys().map(|row| row.key)) {
+                Some(near) => warn!("unknown dynamic setting `{key}`: did you mean `{near}`?"),
+                None => warn!("unknown dynamic setting `{key}`"),
+            },
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord, PartitionRecord, TopicRecord};
 use vltava_protocol::{ErrorCode, Uuid};
 
+use crate::alter;
 use crate::config::resolve::{self, Settings};
 use crate::log_dirs::random_id;
 use crate::metadata::image::{MetadataImage, ResourceType};
@@ -53,6 +54,7 @@ pub(crate) fn plan(node: &Node, image: &MetadataImage, topic: &NewTopic) -> Resu
     }
     resolve::validate_topic(node.sources(image), &topic.configs)
         .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.kafka_message()))?;
+    alter::warn_without_effect(ResourceType::Topic, name, &topic.configs);
     let num_partitions = partitions(node, topic)?;
 
     let id = random_id();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use support::Client;
 use vltava_broker::embedded;
 use vltava_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
+use vltava_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use vltava_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use vltava_protocol::messages::leave_group_request::MemberIdentity;
 use vltava_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -18,9 +19,9 @@ use vltava_protocol::messages::offset_fetch_request::{
 use vltava_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use vltava_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DeleteTopicsRequest,
-    DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    SyncGroupRequest,
+    DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, SyncGroupRequest,
 };
 use vltava_protocol::{ErrorCode, Uuid};
 
@@ -383,4 +384,40 @@ fn a_member_of_the_consumer_protocol_joins_is_described_and_leaves() {
         assert_eq!(code(refused.error_code), ErrorCode::UnknownMemberId);
         assert!(refused.error_message.unwrap().contains("is not a member of group group"));
     }
+}
+
+/// KIP-848: a group's own setting goes before the broker's.
+#[test]
+fn a_group_with_settings_of_its_own_follows_them() {
+    const GROUP_RESOURCE: i8 = 32;
+    let broker = support::start();
+    let mut client = Client::connect(&broker);
+    let topic_id = client.create_topic("t", 1, &[]);
+    Member::new(&mut client, 9, topic_id).find_coordinator();
+    let heartbeat_interval = |client: &mut Client, group: &str| {
+        let join = ConsumerGroupHeartbeatRequest {
+            group_id: group.into(),
+            member_id: "m".into(),
+            rebalance_timeout_ms: 5_000,
+            subscribed_topic_names: Some(vec!["t".into()]),
+            topic_partitions: Some(Vec::new()),
+            ..Default::default()
+        };
+        client.call(1, &join).heartbeat_interval_ms
+    };
+    let configs = vec![AlterableConfig {
+        name: "consumer.heartbeat.interval.ms".into(),
+        value: Some("7000".into()),
+        ..Default::default()
+    }];
+    let resource = AlterConfigsResource {
+        resource_type: GROUP_RESOURCE,
+        resource_name: "own".into(),
+        configs,
+        ..Default::default()
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    assert_eq!(client.call(1, &request).responses[0].error_code, 0);
+    assert_eq!(heartbeat_interval(&mut client, "own"), 7_000);
+    assert_eq!(heartbeat_interval(&mut client, "other"), 5_000);
 }

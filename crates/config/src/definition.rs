@@ -259,6 +259,17 @@ impl Definition {
         Self { is_internal: true, ..self }
     }
 
+    /// Why this value has no effect here; none if it acts, or if it says what happens anyway.
+    #[must_use]
+    pub fn without_effect(&self, value: &str) -> Option<&'static str> {
+        let (harmless, why) = match self.support {
+            Support::Acts => return None,
+            Support::Refused(why) | Support::Warned(why) => (self.default.unwrap_or_default(), why),
+            Support::RefusedUnless(only, why) | Support::WarnedUnless(only, why) => (only, why),
+        };
+        (!value.eq_ignore_ascii_case(harmless)).then_some(why)
+    }
+
     /// Whether its value is a secret.
     #[must_use]
     pub const fn is_secret(&self) -> bool {

@@ -181,17 +181,12 @@ impl Settings {
 
 /// What a checked value that was given for a key comes to.
 fn admit(definition: &'static Definition, value: &str) -> Result<Option<ConfigWarning>, ConfigError> {
-    let default = definition.default.unwrap_or_default();
-    let refuse = |why| Err(ConfigError::new(definition.key, definition.shown(value), why));
-    let warn = |why| Ok(Some(ConfigWarning::NoEffect { key: definition.key.to_owned(), why }));
+    let Some(why) = definition.without_effect(value) else { return Ok(None) };
     match definition.support {
-        Support::Acts => Ok(None),
-        Support::Refused(_) | Support::Warned(_) if value.eq_ignore_ascii_case(default) => Ok(None),
-        Support::RefusedUnless(only, _) | Support::WarnedUnless(only, _) if value.eq_ignore_ascii_case(only) => {
-            Ok(None)
+        Support::Refused(_) | Support::RefusedUnless(..) => {
+            Err(ConfigError::new(definition.key, definition.shown(value), why))
         }
-        Support::Refused(why) | Support::RefusedUnless(_, why) => refuse(why),
-        Support::Warned(why) | Support::WarnedUnless(_, why) => warn(why),
+        _ => Ok(Some(ConfigWarning::NoEffect { key: definition.key.to_owned(), why })),
     }
 }
 

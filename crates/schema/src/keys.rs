@@ -5,7 +5,7 @@
 /// Whether a serializer registers its schema.
 pub const AUTO_REGISTER_SCHEMAS: &str = "auto.register.schemas";
 
-/// Where the login is: in the address (http://user:password@host), or in basic.auth.user.info.
+/// Where the login is: in the address (`http://user:password@host`), or in basic.auth.user.info.
 pub const BASIC_AUTH_CREDENTIALS_SOURCE: &str = "basic.auth.credentials.source";
 
 /// user:password.

@@ -10,7 +10,10 @@ mod logs;
 mod security;
 mod server;
 
-use vltava_config::{Definition, Foreign, Tables, find};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use vltava_config::{Definition, Foreign, Tables};
 
 /// The keys of the broker.
 pub(crate) static BROKER: Tables =
@@ -33,9 +36,13 @@ const TOKENS: &str = "delegation tokens are not supported yet";
 const TRANSACTIONS: &str = "transactions are not supported yet";
 const WAITING: &str = "what does not wait any more is cleaned up at once";
 
+/// The keys by name: the settings of every topic are put together from many of them.
+static BY_NAME: LazyLock<HashMap<&'static str, &'static Definition>> =
+    LazyLock::new(|| broker_keys().map(|definition| (definition.key, definition)).collect());
+
 /// The definition of a key of the broker.
 pub(crate) fn broker_key(name: &str) -> Option<&'static Definition> {
-    find(BROKER, name)
+    BY_NAME.get(name).copied()
 }
 
 /// The keys of the broker.

@@ -28,7 +28,7 @@ static REGISTRY: Tables = &[&[
         Kind::String,
         Some("URL"),
         Range::OneOf(&["URL", "USER_INFO"]),
-        "Where the login is: in the address (http://user:password@host), or in basic.auth.user.info.",
+        "Where the login is: in the address (`http://user:password@host`), or in basic.auth.user.info.",
     ),
     Definition::new(USER_INFO, Kind::Password, None, Range::Any, "user:password."),
     Definition::new(

@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn a_partition_is_led_where_its_directory_is_and_offline_where_it_is_not() {
         let both = [A, B];
-        let cases: [(&str, &[Uuid], bool, Option<Uuid>, &[Uuid], i32, (i32, Uuid, i32)); 11] = [
+        // Name, directories online, whether these are all, where the log was found, what is recorded, leader; then leader,
+        // directory and leader epoch afterwards.
+        type Case<'a> = (&'a str, &'a [Uuid], bool, Option<Uuid>, &'a [Uuid], i32, (i32, Uuid, i32));
+        let cases: [Case<'_>; 11] = [
             ("as it was", &both, true, Some(B), &[B], 1, (1, B, 0)),
             ("its log was made away with by hand, as in Kafka", &both, true, None, &[B], 1, (1, B, 0)),
             ("its directory is gone", &[A], false, None, &[B], 1, (-1, B, 1)),

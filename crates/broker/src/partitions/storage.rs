@@ -141,8 +141,11 @@ impl Storage {
     /// first.
     pub(crate) fn directories_for_new(&self) -> Vec<Uuid> {
         let online = self.dirs.iter().filter(|dir| dir.is_data && dir.is_online());
-        let mut dirs: Vec<(usize, Uuid)> =
-            online.filter_map(|dir| Some((dir.manager()?.log_count().saturating_sub(usize::from(dir.is_metadata)), dir.id()?))).collect();
+        let mut dirs: Vec<(usize, Uuid)> = online
+            .filter_map(|dir| {
+                Some((dir.manager()?.log_count().saturating_sub(usize::from(dir.is_metadata)), dir.id()?))
+            })
+            .collect();
         dirs.sort_by_key(|(logs, _)| *logs);
         dirs.into_iter().map(|(_, id)| id).collect()
     }

@@ -47,7 +47,7 @@ impl Metadata {
 }
 
 /// What each crate may depend on among ours; ARCHITECTURE.md draws it. Tests may look upwards.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("vltava-protocol", &[]),
     ("vltava-log", &["vltava-protocol"]),
     ("vltava-client", &["vltava-protocol"]),
@@ -57,6 +57,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams", "vltava-schema"]),
     ("vltava-tools", &["vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),
+    ("vltava-example-service", &["vltava"]),
     ("vltava-bench", &["vltava", "vltava-client", "vltava-protocol"]),
     ("xtask", &[]),
 ];

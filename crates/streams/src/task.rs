@@ -266,7 +266,7 @@ impl Task {
     /// # Errors
     /// If application code fails and the processing handler chooses to fail; the task is of no further use then.
     pub fn process(&mut self, now: i64) -> Result<bool> {
-        self.ctx.rt.wall_clock = now;
+        self.ctx.rt.set_wall_clock(now);
         if !self.group.ready(now, self.max_idle_ms) {
             return Ok(false);
         }
@@ -296,7 +296,7 @@ impl Task {
     /// # Errors
     /// As [`process`](Self::process).
     pub fn maybe_punctuate_system_time(&mut self, now: i64) -> Result<bool> {
-        self.ctx.rt.wall_clock = now;
+        self.ctx.rt.set_wall_clock(now);
         self.ctx.rt.tell_skipped(now);
         self.punctuate(PunctuationType::WallClockTime, now)
     }

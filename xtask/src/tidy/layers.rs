@@ -47,7 +47,7 @@ impl Metadata {
 }
 
 /// What each crate may depend on among ours; ARCHITECTURE.md draws it. Tests may look upwards.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("vltava-config", &[]),
     ("vltava-protocol", &[]),
     ("vltava-log", &["vltava-config", "vltava-protocol"]),
@@ -58,6 +58,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams", "vltava-schema"]),
     ("vltava-tools", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),
+    ("vltava-example-service", &["vltava"]),
     ("vltava-bench", &["vltava", "vltava-client", "vltava-protocol"]),
     ("vltava-rounds", &["vltava"]),
     ("xtask", &[]),

@@ -137,7 +137,7 @@ pub(super) fn main_consumer(config: &StreamsConfig, client_id: &str, thread: usi
     let known = keys(ConsumerConfig::definitions());
     let defaults = [("auto.offset.reset", "earliest"), ("max.poll.records", "1000")];
     let mut properties = collect(config, &known, &defaults, &["consumer.", "main.consumer."])?;
-    if let Some(instance) = properties.get_mut("group.instance.id") {
+    if let Some(instance) = properties.values.get_mut("group.instance.id") {
         *instance = format!("{instance}-{}", thread + 1);
     }
     let fixed = [
@@ -193,7 +193,7 @@ pub(super) fn admin(config: &StreamsConfig, client_id: &str) -> Result<AdminConf
 pub(super) fn check(config: &StreamsConfig) -> Result<()> {
     let name = config.application_id();
     producer(config, name)?;
-    main_consumer(config, name)?;
+    main_consumer(config, name, 0)?;
     restore_consumer(config, name)?;
     global_consumer(config, name)?;
     Ok(())

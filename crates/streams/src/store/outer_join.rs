@@ -59,8 +59,10 @@ impl TimeTracker {
     /// Whether a window may have closed whose end lies `after` behind its record's timestamp, grace included; at most
     /// once per interval of wall-clock time.
     pub(crate) fn due(&mut self, after: i64, now: i64) -> bool {
+        // A clock that was set back is not waited for until it has caught up.
+        let early = now < self.next_emit && self.next_emit.saturating_sub(now) <= self.emit_interval;
         // As the JVM does it, an unknown minimum wraps around and is worth a look.
-        if self.min_time.wrapping_add(after) >= self.stream_time || now < self.next_emit {
+        if self.min_time.wrapping_add(after) >= self.stream_time || early {
             return false;
         }
         self.next_emit = now.saturating_add(self.emit_interval);

@@ -193,6 +193,16 @@ impl Runtime {
         }
     }
 
+    /// The clock on the wall is read again. Where it was set back, the timers it drives are due as much earlier: they would
+    /// stand still until it has caught up.
+    #[inline]
+    pub(crate) fn set_wall_clock(&mut self, now: i64) {
+        if now < self.wall_clock {
+            self.punctuations.wall_clock_went_back(self.wall_clock - now);
+        }
+        self.wall_clock = now;
+    }
+
     /// From here on the context is that of `record`, as this node got it.
     #[inline]
     pub(crate) fn enter<K, V>(&mut self, record: &Record<K, V>) {

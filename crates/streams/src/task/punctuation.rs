@@ -74,6 +74,12 @@ impl Punctuations {
         self.queue(kind).offer(next_punctuation(time, timer.interval, now), id);
     }
 
+    /// All wall-clock timers are due that much earlier, in ms.
+    #[cold]
+    pub(crate) fn wall_clock_went_back(&mut self, by: i64) {
+        self.wall.shift_back(by);
+    }
+
     fn queue(&mut self, kind: PunctuationType) -> &mut JavaHeap {
         match kind {
             PunctuationType::StreamTime => &mut self.stream,
@@ -107,6 +113,13 @@ impl JavaHeap {
 
     fn time(&self, at: usize) -> Option<i64> {
         self.0.get(at).map(|entry| entry.0)
+    }
+
+    /// Takes `by` from every time, which changes no order.
+    fn shift_back(&mut self, by: i64) {
+        for (time, _) in &mut self.0 {
+            *time = time.saturating_sub(by);
+        }
     }
 
     /// Enters at the end and moves up while strictly smaller than its parent.
@@ -171,5 +184,17 @@ mod tests {
         p.again(PunctuationType::StreamTime, id, time, 37);
         assert!(p.due(PunctuationType::StreamTime, 39).is_none());
         assert_eq!(p.due(PunctuationType::StreamTime, 40).unwrap().1, 40);
+    }
+    #[test]
+    fn a_clock_set_back_by_a_day_keeps_no_timer_waiting_for_a_day() {
+        let mut p = Punctuations::default();
+        let timer = Timer { interval: 10, slot: 0, callback: 0, cancelled: false };
+        let day = 24 * 60 * 60 * 1000;
+        p.schedule(PunctuationType::WallClockTime, day + 10, timer);
+        p.schedule(PunctuationType::StreamTime, day + 10, timer);
+        p.wall_clock_went_back(day);
+        assert!(p.due(PunctuationType::WallClockTime, 9).is_none());
+        assert_eq!(p.due(PunctuationType::WallClockTime, 10).unwrap().1, 10);
+        assert!(p.due(PunctuationType::StreamTime, 10).is_none(), "records drive these, and no clock");
     }
 }

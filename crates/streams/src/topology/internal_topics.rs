@@ -127,7 +127,7 @@ impl Topology {
         let nodes = self.node_groups().into_iter().nth(task.subtopology as usize).unwrap_or_default();
         for (rank, node) in nodes.into_iter().enumerate() {
             for store in self.stores_of(node).into_iter().filter_map(|id| self.stores.get(&id)) {
-                if store.kind == StoreKind::Buffer || store.caching && config.cache_max_bytes() > 0 {
+                if store.kind == StoreKind::Buffer || store.caching && config.fields().cache_max_bytes > 0 {
                     last_in_memory = Some(rank);
                 }
                 let topic = self.changelog_topic(store, application).filter(|_| store.logging);

@@ -25,5 +25,5 @@ fn run(instance: &Instance) -> Result<Option<String>> {
     let streams = KafkaStreams::new(topology, instance.config()?)?;
     streams.start()?;
     streams.wait_for_state(State::has_completed_shutdown, Duration::MAX);
-    Ok(streams.failure())
+    Ok(streams.failure().map(|failure| failure.to_string()))
 }

@@ -31,10 +31,12 @@ impl EmitOnClose {
 
     /// Whether it is time to look for windows that closed before `close`.
     pub(super) fn is_due(&mut self, close: i64, rt: &Runtime) -> bool {
-        if rt.wall_clock < self.next {
+        let interval = rt.config.fields().window_emit_interval_ms;
+        // A clock that was set back is not waited for until it has caught up.
+        if rt.wall_clock < self.next && self.next.saturating_sub(rt.wall_clock) <= interval {
             return false;
         }
-        self.next = rt.wall_clock.saturating_add(rt.config.fields().window_emit_interval_ms);
+        self.next = rt.wall_clock.saturating_add(interval);
         let last = self.last_close(rt);
         last == -1 || last < close
     }

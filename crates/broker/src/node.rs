@@ -16,6 +16,7 @@ use crate::config::BrokerConfig;
 use crate::config::resolve::{Settings, Sources};
 use crate::coordinator;
 use crate::coordinator::group::GroupCoordinator;
+use crate::descriptors::Descriptors;
 use crate::error::BrokerError;
 use crate::fetch_session::FetchSessions;
 use crate::log_dirs::LogDirs;
@@ -36,6 +37,7 @@ pub(crate) struct Node {
     pub(crate) groups: Arc<GroupCoordinator>,
     pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) descriptors: Arc<Descriptors>,
     /// Topics that are being created because somebody asked for them.
     pub(crate) creating: Mutex<BTreeSet<String>>,
     /// What clients are told, by listener name.
@@ -64,6 +66,7 @@ impl Node {
             partitions,
             fetch_sessions: Mutex::new(FetchSessions::new(slots)),
             producer_ids: ProducerIds::default(),
+            descriptors: Arc::new(Descriptors::of_process()),
             creating: Mutex::default(),
             endpoints,
             broker_epoch: AtomicI64::new(-1),
@@ -178,6 +181,7 @@ impl Node {
 
     fn open_partitions(&self, now_ms: i64) -> Result<(), BrokerError> {
         let image = self.metadata.image();
+        self.descriptors.check(image.partition_count()).map_err(BrokerError::Descriptors)?;
         let config_of = |topic: &TopicImage| self.log_config(&image, &topic.name);
         self.partitions.storage().load(&image, config_of, now_ms)?;
         for topic in image.topics() {

@@ -76,6 +76,11 @@ impl Partitions {
         self.tables.read().by_id.values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
     }
 
+    /// How many partitions there are.
+    pub(crate) fn count(&self) -> usize {
+        self.tables.read().by_id.values().map(|topic| topic.partitions.len()).sum()
+    }
+
     /// Makes the partitions of `topic` be what the metadata says: opens those that are not open.
     pub(crate) fn open(
         &self,

@@ -13,7 +13,7 @@ use crate::config::BrokerConfig;
 use crate::coordinator::group::{
     Caller, ConsumerGroupConfig, GroupCoordinator, GroupCoordinatorConfig, OffsetsLog, TopicMetadata,
 };
-use crate::metadata::image::MetadataImage;
+use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::node::Node;
 use crate::partition::Isolation;
@@ -113,20 +113,24 @@ impl Node {
         ClusterTopics { version, image: self.metadata.image() }
     }
 
-    /// Serves the groups if their topic is there; nothing happens if they are served already. To be
-    /// called within the runtime.
+    /// Serves the groups if their topic is there; nothing happens if they are served already.
     pub(crate) fn start_groups(&self) {
         let image = self.metadata.image();
-        if let Some(topic) = image.topic(CONSUMER_OFFSETS) {
+        self.follow_offsets_topic(None, image.topic(CONSUMER_OFFSETS));
+    }
+
+    /// The groups are served as long as their topic is there, whoever made it, and forgotten with it.
+    pub(crate) fn follow_offsets_topic(&self, before: Option<&Arc<TopicImage>>, after: Option<&Arc<TopicImage>>) {
+        if before.is_some() && before.map(|topic| topic.id) != after.map(|topic| topic.id) {
+            self.groups.stop();
+        }
+        if let Some(topic) = after {
             self.groups.start(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
         }
     }
 
     /// Lets the groups forget the offsets of deleted topics.
     pub(crate) fn forget_offsets_of(&self, topics: &[(String, Uuid)]) {
-        if topics.iter().any(|(name, _)| name == CONSUMER_OFFSETS) {
-            return self.groups.stop();
-        }
         let forgotten = self.groups.with_all_shards(|shard, now| shard.topics_deleted(now, topics));
         if let Err(error) = forgotten {
             // What is left is found by the next look for old offsets.

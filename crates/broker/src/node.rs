@@ -22,6 +22,7 @@ use crate::fetch_session::FetchSessions;
 use crate::log_dirs::LogDirs;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::{MetadataImage, ResourceType, TopicImage};
+use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::partitions::{Partitions, Storage};
 use crate::producer_ids::ProducerIds;
 use crate::registration;
@@ -130,7 +131,7 @@ impl Node {
     }
 
     /// Does what follows from new records.
-    fn act(&self, _before: &MetadataImage, after: &MetadataImage, records: &[MetadataRecord]) -> Result<(), ApiError> {
+    fn act(&self, before: &MetadataImage, after: &MetadataImage, records: &[MetadataRecord]) -> Result<(), ApiError> {
         let now_ms = self.now_ms();
         let mut grown: Vec<Uuid> = Vec::new();
         let mut all_settings = false;
@@ -151,6 +152,8 @@ impl Node {
             }
         }
         let mut outcome = Ok(());
+        let follows_offsets =
+            before.topic(CONSUMER_OFFSETS).map(|topic| topic.id) != after.topic(CONSUMER_OFFSETS).map(|topic| topic.id);
         for id in grown {
             let Some(topic) = after.topic_by_id(id) else { continue };
             let opened = self.partitions.open(topic, &self.log_config(after, &topic.name), now_ms);
@@ -158,6 +161,9 @@ impl Node {
                 error!(%error, "a new partition has no log");
                 outcome = Err(ApiError::new(ErrorCode::KafkaStorageError, error.to_string()));
             }
+        }
+        if follows_offsets {
+            self.follow_offsets_topic(before.topic(CONSUMER_OFFSETS), after.topic(CONSUMER_OFFSETS));
         }
         for partition in self.partitions.all() {
             if all_settings || settings_of.contains(&partition.topic()) {

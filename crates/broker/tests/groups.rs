@@ -8,6 +8,7 @@ use bytes::Bytes;
 use support::Client;
 use vltava_broker::embedded;
 use vltava_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
+use vltava_protocol::messages::delete_topics_request::DeleteTopicState;
 use vltava_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use vltava_protocol::messages::leave_group_request::MemberIdentity;
 use vltava_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -382,5 +383,49 @@ fn a_member_of_the_consumer_protocol_joins_is_described_and_leaves() {
         let refused = client.call(version, &leave);
         assert_eq!(code(refused.error_code), ErrorCode::UnknownMemberId);
         assert!(refused.error_message.unwrap().contains("is not a member of group group"));
+    }
+}
+
+/// The coordinator's answer to a commit: whether its topic is served.
+fn commit_error(client: &mut Client, offset: i64) -> i16 {
+    let partition =
+        OffsetCommitRequestPartition { committed_offset: offset, committed_leader_epoch: -1, ..Default::default() };
+    let topic = OffsetCommitRequestTopic { name: "t".to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = OffsetCommitRequest {
+        group_id: "g".to_owned(),
+        generation_id_or_member_epoch: -1,
+        retention_time_ms: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    client.call(9, &request).topics[0].partitions[0].error_code
+}
+
+#[test]
+fn groups_are_served_as_long_as_their_topic_is_there_whoever_made_it() {
+    let broker = support::start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    assert_eq!(commit_error(&mut client, 1), ErrorCode::NotCoordinator.code());
+    // Nobody asks for the coordinator: the topic is made, deleted and made again by name.
+    for offset in [5, 6] {
+        client.create_topic("__consumer_offsets", 3, &[("cleanup.policy", "compact")]);
+        let fetch = OffsetFetchRequest {
+            groups: vec![OffsetFetchRequestGroup {
+                group_id: "g".to_owned(),
+                member_epoch: -1,
+                topics: None,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        assert_eq!(client.call(9, &fetch).groups[0].topics, [], "what another topic held is gone");
+        assert_eq!(commit_error(&mut client, offset), 0);
+        let found = client.call(9, &fetch).groups.remove(0).topics.remove(0);
+        assert_eq!(found.partitions[0].committed_offset, offset);
+        let state = DeleteTopicState { name: Some("__consumer_offsets".to_owned()), ..Default::default() };
+        let request = DeleteTopicsRequest { topics: vec![state], timeout_ms: 5000, ..Default::default() };
+        assert_eq!(client.call(6, &request).responses[0].error_code, 0);
+        assert_eq!(commit_error(&mut client, 1), ErrorCode::NotCoordinator.code());
     }
 }

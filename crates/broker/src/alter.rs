@@ -186,16 +186,48 @@ fn changed(
     Ok(Some(entries.join(",")))
 }
 
+/// What is changed of one listener only, by its prefix.
+static ONLY_OF_LISTENERS: &[&str] = &[
+    "ssl.key.password",
+    "ssl.keystore.certificate.chain",
+    "ssl.keystore.key",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.keystore.type",
+    "ssl.truststore.certificates",
+    "ssl.truststore.location",
+    "ssl.truststore.password",
+    "ssl.truststore.type",
+];
+
+/// The key that a setting of one listener (`listener.name.external.ssl.keystore.location`) is of.
+fn of_any_listener(key: &str) -> &str {
+    let of_listener = key.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.'));
+    of_listener.map_or(key, |(_, key)| key)
+}
+
 /// Checks the dynamic settings of the broker, or of all brokers where `name` is empty.
 fn validate_broker(node: &Node, image: &MetadataImage, name: &str, next: &Settings) -> Result<(), ApiError> {
     let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
     let named = |wanted: fn(Update) -> bool| -> Vec<&str> {
-        let rows = next.keys().filter_map(|key| find(BROKER_KEYS, key));
-        rows.filter(|row| wanted(row.update)).map(|row| row.name).collect()
+        let rows = next.keys().filter_map(|key| Some((key.as_str(), find(BROKER_KEYS, of_any_listener(key))?)));
+        rows.filter(|(_, row)| wanted(row.update)).map(|(key, _)| key).collect()
     };
     let fixed = named(|update| update == Update::ReadOnly);
     if !fixed.is_empty() {
         return refuse(format!("Cannot update these configs dynamically: [{}]", fixed.join(", ")));
+    }
+    let of_listeners: Vec<&str> =
+        next.keys().map(String::as_str).filter(|key| ONLY_OF_LISTENERS.contains(key)).collect();
+    if !of_listeners.is_empty() {
+        return refuse(format!(
+            "These security configs can be dynamically updated only per-listener using the listener prefix: [{}]",
+            of_listeners.join(", ")
+        ));
+    }
+    let has_elr = image.features().get("eligible.leader.replicas.version").is_some_and(|level| *level > 0);
+    if !name.is_empty() && has_elr && next.contains_key("min.insync.replicas") {
+        return refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled.".to_owned());
     }
     let own = named(|update| update == Update::PerBroker);
     if name.is_empty() && !own.is_empty() {

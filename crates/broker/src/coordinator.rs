@@ -9,7 +9,7 @@ use bytes::Bytes;
 use vltava_protocol::record::Compression;
 use vltava_protocol::{ErrorCode, Uuid};
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, split_list};
 use crate::coordinator::group::{
     Caller, ConsumerGroupConfig, GroupCoordinator, GroupCoordinatorConfig, OffsetsLog, TopicMetadata,
 };
@@ -136,6 +136,16 @@ impl Node {
             // What is left is found by the next look for old offsets.
             tracing::warn!(?error, "the offsets of a deleted topic are not removed yet");
         }
+    }
+}
+
+impl Node {
+    /// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
+    /// cluster's `group.version` is high enough.
+    pub(crate) fn serves_consumer_groups(&self) -> bool {
+        let protocols = self.config.text("group.coordinator.rebalance.protocols").unwrap_or_default();
+        let is_named = split_list(protocols).iter().any(|name| name.eq_ignore_ascii_case("consumer"));
+        is_named && self.metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
     }
 }
 

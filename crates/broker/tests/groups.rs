@@ -327,7 +327,7 @@ fn coordinators_that_are_not_there_are_refused_by_name() {
     for (key_type, error, text) in [
         (1, ErrorCode::UnsupportedVersion, "This broker does not support transactions."),
         (2, ErrorCode::UnsupportedVersion, "This broker does not support share groups."),
-        (7, ErrorCode::InvalidRequest, "There is no coordinator of type 7."),
+        (7, ErrorCode::InvalidRequest, ErrorCode::InvalidRequest.message()),
     ] {
         let request = FindCoordinatorRequest { key_type, coordinator_keys: vec!["x".into()], ..Default::default() };
         let coordinator = client.call(6, &request).coordinators.remove(0);
@@ -428,4 +428,26 @@ fn groups_are_served_as_long_as_their_topic_is_there_whoever_made_it() {
         assert_eq!(client.call(6, &request).responses[0].error_code, 0);
         assert_eq!(commit_error(&mut client, 1), ErrorCode::NotCoordinator.code());
     }
+}
+
+#[test]
+fn a_protocol_that_is_turned_off_is_refused_as_a_version_that_is_not_known() {
+    let config = embedded::Config::default().property("group.coordinator.rebalance.protocols", "classic");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut client = Client::connect(&broker);
+    let topic_id = client.create_topic("t", 1, &[]);
+    let mut member = Member::new(&mut client, 9, topic_id);
+    member.find_coordinator();
+    member.join();
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: "g".to_owned(),
+        member_id: "m".to_owned(),
+        subscribed_topic_names: Some(vec!["t".to_owned()]),
+        topic_partitions: Some(Vec::new()),
+        rebalance_timeout_ms: 1000,
+        ..Default::default()
+    };
+    assert_eq!(code(client.call(1, &request).error_code), ErrorCode::UnsupportedVersion);
+    let request = ConsumerGroupDescribeRequest { group_ids: vec!["g".to_owned()], ..Default::default() };
+    assert_eq!(code(client.call(1, &request).groups[0].error_code), ErrorCode::UnsupportedVersion);
 }

@@ -173,8 +173,11 @@ fn what_a_group_keeps_of_a_request_does_not_hold_its_memory() {
     let find = FindCoordinatorRequest { coordinator_keys: vec!["g".to_owned()], ..Default::default() };
     assert_eq!(client.call(6, &find).coordinators[0].error_code, 0);
     for index in 0..5 {
-        let protocol =
-            JoinGroupRequestProtocol { name: "range".to_owned(), metadata: vec![0; 900].into(), ..Default::default() };
+        let protocol = JoinGroupRequestProtocol {
+            name: "range".to_owned(),
+            metadata: vec![0_u8; 900].into(),
+            ..Default::default()
+        };
         let request = JoinGroupRequest {
             group_id: format!("g{index}"),
             session_timeout_ms: 30_000,

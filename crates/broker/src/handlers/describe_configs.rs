@@ -5,6 +5,8 @@
 //!
 //! Versions: 1 sources and synonyms · 3 types, documentation (KIP-569) · 4 flexible.
 
+use std::collections::BTreeSet;
+
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use vltava_protocol::messages::describe_configs_response::{
@@ -30,7 +32,7 @@ pub(crate) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeC
             Ok(entries) => result.configs = entries,
             Err(error) => {
                 result.error_code = error.code.code();
-                result.error_message = error.message;
+                result.error_message = Some(error.message.unwrap_or_default());
             }
         }
         if !request.include_synonyms {
@@ -45,16 +47,13 @@ pub(crate) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeC
 
 fn describe(node: &Node, resource: &DescribeConfigsResource) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
     let wanted = |name: &str| match &resource.configuration_keys {
-        Some(keys) => keys.iter().any(|key| key == name),
-        None => true,
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == name),
+        _ => true,
     };
     let entries = match ResourceType::from_wire(resource.resource_type) {
         Some(ResourceType::Topic) => topic(node, &resource.resource_name)?,
         Some(ResourceType::Broker) => broker(node, &resource.resource_name)?,
-        _ => {
-            let text = format!("Unsupported resource type: {}", resource.resource_type);
-            return Err(ApiError::new(ErrorCode::InvalidRequest, text));
-        }
+        _ => return Err(ApiError::new(ErrorCode::InvalidRequest, ErrorCode::InvalidRequest.message())),
     };
     Ok(entries.into_iter().filter(|entry| wanted(&entry.name)).collect())
 }
@@ -110,8 +109,10 @@ fn broker(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>,
         }
     }
     let known = BROKER_KEYS.iter().map(|key| key.name).filter(|name| !is_internal(name));
-    let given = node.config.given().keys().map(String::as_str);
-    let unknown = given.filter(|name| find(BROKER_KEYS, name).is_none());
+    let given = node.config.given().keys();
+    let dynamic = [sources.dynamic_broker, sources.dynamic_default].into_iter().flatten().flat_map(Settings::keys);
+    let unknown: BTreeSet<&str> =
+        given.chain(dynamic).map(String::as_str).filter(|name| find(BROKER_KEYS, name).is_none()).collect();
     Ok(known.chain(unknown).map(|name| broker_entry(&sources, name, false)).collect())
 }
 
@@ -159,6 +160,7 @@ fn entry(
             })
             .collect(),
         config_type: kind.wire(),
+        documentation: None,
         ..DescribeConfigsResourceResult::default()
     }
 }

@@ -102,7 +102,7 @@ fn raise_limit() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: before.maximum, maximum: before.maximum };
-    let after = match setrlimit(Resource::Nofile, wanted.clone()) {
+    let after = match setrlimit(Resource::Nofile, wanted) {
         Ok(()) if before.current != before.maximum => {
             tracing::info!(from = ?before.current, to = ?wanted.current, "raised the limit of file descriptors");
             wanted

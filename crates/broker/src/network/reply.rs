@@ -48,9 +48,8 @@ impl Reply {
 
 async fn write_chunks(stream: &mut TcpStream, chunks: &mut Chunks, idle: Option<Duration>) -> io::Result<()> {
     while chunks.has_remaining() {
-        match progress(idle, stream.write_buf(chunks)).await? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            _ => {}
+        if progress(idle, stream.write_buf(chunks)).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
         }
     }
     Ok(())

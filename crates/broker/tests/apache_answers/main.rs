@@ -5,7 +5,7 @@
 //! group.consumer.assignment.interval.ms=0`, and run these tests with `APACHE_KAFKA=127.0.0.1:P` and
 //! `--test-threads 1`. What differs on purpose stands in `deviations.txt`.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failure of a helper fails its test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failure of a helper fails its test")]
 
 mod cluster;
 mod consumer_groups;

@@ -223,7 +223,7 @@ pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
     let row = broker_key(without_listener(key).unwrap_or(key))?;
     match row.support.why() {
         Some(why) => Some(why),
-        None if gives_a_topic_default(key) => None,
+        None if gives_a_topic_default(key) || ACTS_AT_RUN_TIME.contains(&row.key) => None,
         None => Some("this broker reads it once, when it starts"),
     }
 }
@@ -254,6 +254,9 @@ pub(crate) fn warn_without_effect<'a>(
         }
     }
 }
+
+/// Settings that are looked at whenever they matter; those that give topics their defaults act as well.
+const ACTS_AT_RUN_TIME: [&str; 3] = ["max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"];
 
 /// The settings of TLS that Kafka alters for a single listener only.
 const PER_LISTENER: [&str; 10] = [
@@ -288,6 +291,10 @@ fn validate_broker(
         "These security configs can be dynamically updated only per-listener using the listener prefix",
         &|key| PER_LISTENER.contains(&key),
     )?;
+    let has_elr = image.features().get("eligible.leader.replicas.version").is_some_and(|level| *level > 0);
+    if !name.is_empty() && has_elr && next.contains_key("min.insync.replicas") {
+        return refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled.".to_owned());
+    }
     for (key, value) in next {
         if let Some(row) = broker_key(without_listener(key).unwrap_or(key)) {
             row.parse(value).map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))?;

@@ -52,8 +52,10 @@ pub struct BrokerConfig {
     pub(crate) receive_buffer: Option<usize>,
     /// `None` leaves it to the operating system.
     pub(crate) send_buffer: Option<usize>,
-    pub(crate) max_connections: usize,
-    pub(crate) max_connections_per_ip: usize,
+    /// The memory that requests may take together, in bytes; none of 0 and below limits it.
+    pub(crate) queued_max_request_bytes: i64,
+    /// Whether `group.coordinator.rebalance.protocols` names it.
+    pub(crate) serves_consumer_protocol: bool,
     pub(crate) request_max_bytes: usize,
     pub(crate) connections_max_idle: Option<Duration>,
     /// `num.network.threads` and `num.io.threads` together.

@@ -10,7 +10,7 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::config::BrokerConfig;
 use crate::coordinator::group::{Caller, GroupCoordinator, OffsetsLog, TopicMetadata};
-use crate::metadata::image::MetadataImage;
+use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::node::Node;
 use crate::partition::Isolation;
@@ -80,25 +80,37 @@ impl Node {
         ClusterTopics { version, image }
     }
 
-    /// Serves the groups if their topic is there; nothing happens if they are served already. To be
-    /// called within the runtime.
+    /// Serves the groups if their topic is there; nothing happens if they are served already.
     pub(crate) fn start_groups(&self) {
         let image = self.metadata.image();
-        if let Some(topic) = image.topic(CONSUMER_OFFSETS) {
+        self.follow_offsets_topic(None, image.topic(CONSUMER_OFFSETS));
+    }
+
+    /// The groups are served as long as their topic is there, whoever made it, and forgotten with it.
+    pub(crate) fn follow_offsets_topic(&self, before: Option<&Arc<TopicImage>>, after: Option<&Arc<TopicImage>>) {
+        if before.is_some() && before.map(|topic| topic.id) != after.map(|topic| topic.id) {
+            self.groups.stop();
+        }
+        if let Some(topic) = after {
             self.groups.start(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
         }
     }
 
     /// Lets the groups forget the offsets of deleted topics.
     pub(crate) fn forget_offsets_of(&self, topics: &[(String, Uuid)]) {
-        if topics.iter().any(|(name, _)| name == CONSUMER_OFFSETS) {
-            return self.groups.stop();
-        }
         let forgotten = self.groups.with_all_shards(|shard, now| shard.topics_deleted(now, topics));
         if let Err(error) = forgotten {
             // What is left is found by the next look for old offsets.
             tracing::warn!(?error, "the offsets of a deleted topic are not removed yet");
         }
+    }
+}
+
+impl Node {
+    /// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
+    /// cluster's `group.version` is high enough.
+    pub(crate) fn serves_consumer_groups(&self) -> bool {
+        self.config.serves_consumer_protocol && self.metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
     }
 }
 

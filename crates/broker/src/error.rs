@@ -97,6 +97,9 @@ pub enum BrokerError {
     /// The threads of the broker cannot be started.
     #[error("cannot start the broker's threads")]
     Runtime(#[source] io::Error),
+    /// The logs that there are need more files than the process may have open.
+    #[error(transparent)]
+    Descriptors(crate::TooFewDescriptors),
     /// The broker's own thread ended before it was ready.
     #[error("the broker ended before it was ready")]
     Ended,

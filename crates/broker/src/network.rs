@@ -1,27 +1,30 @@
 //! The server: listens, counts connections, and gives each a task of its own.
 
 mod connection;
-mod frame;
+mod limits;
+mod memory;
 mod reply;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 pub(crate) use reply::Reply;
 
+use self::limits::{Limits, TooManyOfAddress};
+use self::memory::RequestMemory;
 use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
 use crate::node::Node;
 use crate::request::Peer;
+use crate::seldom::Seldom;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -74,22 +77,41 @@ fn bind_address(config: &BrokerConfig, address: SocketAddr) -> std::io::Result<T
 /// The system cuts it to its own limit.
 const DEFAULT_BACKLOG: i32 = 4096;
 
+/// Until it is tried again to accept a connection.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+
 /// Accepts connections until `stop` says so, then waits until every connection has ended.
 pub(crate) async fn run(node: Arc<Node>, listeners: Vec<Bound>, stop: watch::Receiver<bool>) {
-    let limits = Arc::new(Limits::new(&node.config));
+    let shared = Shared {
+        limits: Arc::default(),
+        memory: Arc::new(RequestMemory::new(node.config.queued_max_request_bytes)),
+        failures: Arc::default(),
+        node,
+        stop,
+    };
     let mut acceptors = JoinSet::new();
     for listener in listeners {
-        acceptors.spawn(accept(Arc::clone(&node), listener, Arc::clone(&limits), stop.clone()));
+        acceptors.spawn(accept(shared.clone(), listener));
     }
     while acceptors.join_next().await.is_some() {}
 }
 
-async fn accept(node: Arc<Node>, listener: Bound, limits: Arc<Limits>, mut stop: watch::Receiver<bool>) {
+/// What all listeners have in common.
+#[derive(Clone)]
+struct Shared {
+    node: Arc<Node>,
+    limits: Arc<Limits>,
+    memory: Arc<RequestMemory>,
+    failures: Arc<Mutex<Seldom>>,
+    stop: watch::Receiver<bool>,
+}
+
+async fn accept(mut shared: Shared, listener: Bound) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = shared.stop.wait_for(|stop| *stop) => break,
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     warn!(%error, "a connection's task failed");
@@ -99,21 +121,17 @@ async fn accept(node: Arc<Node>, listener: Bound, limits: Arc<Limits>, mut stop:
         };
         match accepted {
             Ok((stream, address)) => {
-                let Some(place) = limits.take(address.ip()) else {
-                    debug!(%address, "refused: too many connections");
-                    continue;
-                };
                 let peer = Peer { address, listener: Arc::clone(&listener.name) };
-                let serving = serve(Arc::clone(&node), stream, peer, stop.clone());
-                connections.spawn(async move {
-                    serving.await;
-                    drop(place);
-                });
+                if !admit(&mut shared, &mut connections, stream, peer).await {
+                    break;
+                }
             }
-            // Out of descriptors, most likely: to try at once again would only burn the processor.
+            // To try at once again would only burn the processor, where descriptors are used up.
             Err(error) => {
-                warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                if let Some(times) = shared.failures.lock().count(Instant::now()) {
+                    warn!(%error, times, listener = %listener.name, "cannot accept connections");
+                }
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
             }
         }
     }
@@ -121,63 +139,38 @@ async fn accept(node: Arc<Node>, listener: Bound, limits: Arc<Limits>, mut stop:
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(node: Arc<Node>, stream: TcpStream, peer: Peer, stop: watch::Receiver<bool>) {
+/// Serves a new connection when and if there may be one more; false when the broker stops.
+async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpStream, peer: Peer) -> bool {
+    let Shared { node, limits, memory, stop, .. } = shared;
+    let (listener, address) = (&peer.listener, peer.address.ip());
+    let place = tokio::select! {
+        biased;
+        place = limits.place(node, listener, address) => place,
+        _ = stop.wait_for(|stop| *stop) => return false,
+    };
+    let place = match place {
+        Ok(place) => place,
+        Err(TooManyOfAddress { limit }) => {
+            info!(%address, limit, "rejected a connection: the address has as many as it may have");
+            return true;
+        }
+    };
+    let descriptor = match node.descriptors.connect(node.partitions.count()) {
+        Ok(descriptor) => descriptor,
+        Err(error) => {
+            if let Some(times) = node.descriptors.refusals.lock().count(Instant::now()) {
+                warn!(%error, times, "new connections are closed");
+            }
+            return true;
+        }
+    };
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
-    connection::serve(node, stream, peer, stop).await;
-}
-
-/// `max.connections` and `max.connections.per.ip`.
-#[derive(Debug)]
-struct Limits {
-    open: AtomicUsize,
-    most: usize,
-    per_address: Mutex<HashMap<IpAddr, usize>>,
-    most_per_address: usize,
-}
-
-/// A connection's place among those allowed, given back when dropped.
-#[derive(Debug)]
-struct Place {
-    limits: Arc<Limits>,
-    address: IpAddr,
-}
-
-impl Limits {
-    fn new(config: &BrokerConfig) -> Self {
-        Self {
-            open: AtomicUsize::new(0),
-            most: config.max_connections,
-            per_address: Mutex::new(HashMap::new()),
-            most_per_address: config.max_connections_per_ip,
-        }
-    }
-
-    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        if self.open.load(Ordering::Relaxed) >= self.most {
-            return None;
-        }
-        let mut per_address = self.per_address.lock();
-        let count = per_address.entry(address).or_insert(0);
-        if *count >= self.most_per_address {
-            return None;
-        }
-        *count += 1;
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Some(Place { limits: Arc::clone(self), address })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.limits.open.fetch_sub(1, Ordering::Relaxed);
-        let mut per_address = self.limits.per_address.lock();
-        if let Some(count) = per_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                per_address.remove(&self.address);
-            }
-        }
-    }
+    let serving = connection::serve(Arc::clone(node), stream, peer, Arc::clone(memory), stop.clone());
+    connections.spawn(async move {
+        serving.await;
+        drop((place, descriptor));
+    });
+    true
 }

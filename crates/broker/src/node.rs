@@ -21,9 +21,11 @@ use crate::config::resolve::{Settings, Sources};
 use crate::controller::Controller;
 use crate::coordinator;
 use crate::coordinator::group::GroupCoordinator;
+use crate::descriptors::Descriptors;
 use crate::error::BrokerError;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::image::{MetadataImage, NO_LEADER, ResourceType, TopicImage};
+use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::metadata::{Committed, MetadataStore};
 use crate::partitions::{Partitions, Storage};
 use crate::producer_ids::ProducerIds;
@@ -40,6 +42,7 @@ pub(crate) struct Node {
     pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) controller: Controller,
+    pub(crate) descriptors: Arc<Descriptors>,
     /// Topics that are being created because somebody asked for them.
     pub(crate) creating: Mutex<BTreeSet<String>>,
     /// What clients are told, by listener name.
@@ -80,6 +83,7 @@ impl Node {
             partitions,
             fetch_sessions: Mutex::new(FetchSessions::new(slots)),
             producer_ids: ProducerIds::default(),
+            descriptors: Arc::new(Descriptors::of_process()),
             creating: Mutex::default(),
             controller: Controller::default(),
             endpoints,
@@ -157,7 +161,7 @@ impl Node {
 
     /// Does what follows from new records.
     pub(crate) fn act(&self, committed: &Committed) -> Result<(), ApiError> {
-        let after = &*committed.after;
+        let (before, after) = (&*committed.before, &*committed.after);
         let now = clock::now();
         let mut changed: Vec<Uuid> = Vec::new();
         let mut all_settings = false;
@@ -192,6 +196,10 @@ impl Node {
                 error!(%error, "a partition has no log");
                 outcome = Err(ApiError::new(ErrorCode::KafkaStorageError, error.to_string()));
             }
+        }
+        let (was, is) = (before.topic(CONSUMER_OFFSETS), after.topic(CONSUMER_OFFSETS));
+        if self.is_loaded() && was.map(|topic| topic.id) != is.map(|topic| topic.id) {
+            self.follow_offsets_topic(was, is);
         }
         if all_settings || !settings_of.is_empty() {
             for partition in self.partitions.all() {
@@ -263,6 +271,7 @@ impl Node {
 
     fn open_partitions(&self, now: Now) -> Result<(), BrokerError> {
         let image = self.metadata.image();
+        self.descriptors.check(image.partition_count()).map_err(BrokerError::Descriptors)?;
         let config_of = |topic: &TopicImage| self.log_config(&image, &topic.name);
         self.partitions.storage().load(&image, config_of, now)?;
         for topic in image.topics() {

@@ -108,6 +108,11 @@ impl Partitions {
         tables.by_id.values().flat_map(|topic| topic.partitions.iter().filter_map(Hosted::online).cloned()).collect()
     }
 
+    /// How many partitions there are.
+    pub(crate) fn count(&self) -> usize {
+        self.tables.read().by_id.values().map(|topic| topic.partitions.len()).sum()
+    }
+
     /// Makes the partitions of `topic` be what the metadata says: opens those that `node_id` leads and that are not open,
     /// takes those offline that have no leader.
     ///

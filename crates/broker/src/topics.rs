@@ -56,6 +56,7 @@ pub(crate) fn plan(node: &Node, image: &MetadataImage, topic: &NewTopic) -> Resu
         .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.kafka_message()))?;
     alter::warn_without_effect(ResourceType::Topic, name, &topic.configs);
     let num_partitions = partitions(node, topic)?;
+    check_descriptors(node, image, usize::try_from(num_partitions).unwrap_or(0))?;
 
     let id = random_id();
     let mut records =
@@ -72,6 +73,12 @@ pub(crate) fn plan(node: &Node, image: &MetadataImage, topic: &NewTopic) -> Resu
     let directories = directories_for_new(node)?;
     records.extend((0..num_partitions).map(|index| partition_record(node, id, index, &directories)));
     Ok(PlannedTopic { id, num_partitions, replication_factor: 1, records })
+}
+
+/// Refuses partitions whose files could not all be open.
+pub(crate) fn check_descriptors(node: &Node, image: &MetadataImage, additional: usize) -> Result<(), ApiError> {
+    let checked = node.descriptors.check(image.partition_count().saturating_add(additional));
+    checked.map_err(|error| ApiError::new(ErrorCode::PolicyViolation, format!("Too many partitions: {error}.")))
 }
 
 /// How many partitions, after the assignment or the numbers are found to be possible here.

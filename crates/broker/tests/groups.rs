@@ -9,6 +9,7 @@ use support::Client;
 use vltava_broker::embedded;
 use vltava_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use vltava_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use vltava_protocol::messages::delete_topics_request::DeleteTopicState;
 use vltava_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use vltava_protocol::messages::leave_group_request::MemberIdentity;
 use vltava_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -327,7 +328,7 @@ fn coordinators_that_are_not_there_are_refused_by_name() {
     for (key_type, error, text) in [
         (1, ErrorCode::UnsupportedVersion, "This broker does not support transactions."),
         (2, ErrorCode::UnsupportedVersion, "This broker does not support share groups."),
-        (7, ErrorCode::InvalidRequest, "There is no coordinator of type 7."),
+        (7, ErrorCode::InvalidRequest, ErrorCode::InvalidRequest.message()),
     ] {
         let request = FindCoordinatorRequest { key_type, coordinator_keys: vec!["x".into()], ..Default::default() };
         let coordinator = client.call(6, &request).coordinators.remove(0);
@@ -420,4 +421,70 @@ fn a_group_with_settings_of_its_own_follows_them() {
     assert_eq!(client.call(1, &request).responses[0].error_code, 0);
     assert_eq!(heartbeat_interval(&mut client, "own"), 7_000);
     assert_eq!(heartbeat_interval(&mut client, "other"), 5_000);
+}
+
+/// The coordinator's answer to a commit: whether its topic is served.
+fn commit_error(client: &mut Client, offset: i64) -> i16 {
+    let partition =
+        OffsetCommitRequestPartition { committed_offset: offset, committed_leader_epoch: -1, ..Default::default() };
+    let topic = OffsetCommitRequestTopic { name: "t".to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = OffsetCommitRequest {
+        group_id: "g".to_owned(),
+        generation_id_or_member_epoch: -1,
+        retention_time_ms: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    client.call(9, &request).topics[0].partitions[0].error_code
+}
+
+#[test]
+fn groups_are_served_as_long_as_their_topic_is_there_whoever_made_it() {
+    let broker = support::start();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    assert_eq!(commit_error(&mut client, 1), ErrorCode::NotCoordinator.code());
+    // Nobody asks for the coordinator: the topic is made, deleted and made again by name.
+    for offset in [5, 6] {
+        client.create_topic("__consumer_offsets", 3, &[("cleanup.policy", "compact")]);
+        let fetch = OffsetFetchRequest {
+            groups: vec![OffsetFetchRequestGroup {
+                group_id: "g".to_owned(),
+                member_epoch: -1,
+                topics: None,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        assert_eq!(client.call(9, &fetch).groups[0].topics, [], "what another topic held is gone");
+        assert_eq!(commit_error(&mut client, offset), 0);
+        let found = client.call(9, &fetch).groups.remove(0).topics.remove(0);
+        assert_eq!(found.partitions[0].committed_offset, offset);
+        let state = DeleteTopicState { name: Some("__consumer_offsets".to_owned()), ..Default::default() };
+        let request = DeleteTopicsRequest { topics: vec![state], timeout_ms: 5000, ..Default::default() };
+        assert_eq!(client.call(6, &request).responses[0].error_code, 0);
+        assert_eq!(commit_error(&mut client, 1), ErrorCode::NotCoordinator.code());
+    }
+}
+
+#[test]
+fn a_protocol_that_is_turned_off_is_refused_as_a_version_that_is_not_known() {
+    let config = embedded::Config::default().property("group.coordinator.rebalance.protocols", "classic");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut client = Client::connect(&broker);
+    let topic_id = client.create_topic("t", 1, &[]);
+    let mut member = Member::new(&mut client, 9, topic_id);
+    member.find_coordinator();
+    member.join();
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: "g".to_owned(),
+        member_id: "m".to_owned(),
+        subscribed_topic_names: Some(vec!["t".to_owned()]),
+        topic_partitions: Some(Vec::new()),
+        rebalance_timeout_ms: 1000,
+        ..Default::default()
+    };
+    assert_eq!(code(client.call(1, &request).error_code), ErrorCode::UnsupportedVersion);
+    let request = ConsumerGroupDescribeRequest { group_ids: vec!["g".to_owned()], ..Default::default() };
+    assert_eq!(code(client.call(1, &request).groups[0].error_code), ErrorCode::UnsupportedVersion);
 }

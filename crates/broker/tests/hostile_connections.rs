@@ -4,13 +4,16 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use support::{Client, encode, start};
 use vltava_broker::embedded;
-use vltava_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, ResponseHeader};
+use vltava_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use vltava_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, FindCoordinatorRequest, JoinGroupRequest, MetadataRequest, ResponseHeader,
+};
 use vltava_protocol::wire::{Message, Reader};
 use vltava_protocol::{ApiKey, ErrorCode};
 
@@ -112,6 +115,146 @@ fn silent_connections_cost_no_more_than_what_they_sent() {
     let grown = resident_bytes().saturating_sub(before);
     // They announced 30 GB.
     assert!(grown < 64 << 20, "{grown} bytes for {SILENT_CONNECTIONS} connections");
+}
+
+#[test]
+fn half_sent_requests_cost_no_more_than_what_they_sent() {
+    const CONNECTIONS: usize = 20;
+    const SENT: usize = 20 << 20;
+    let broker = start();
+    is_up(&broker);
+    let before = resident_bytes();
+    let half = vec![1; SENT];
+    // What the first took is there for the second.
+    for round in 1..=2 {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut stream = TcpStream::connect(broker.bootstrap_servers()).unwrap();
+            stream.write_all(&(40_i32 << 20).to_be_bytes()).unwrap();
+            stream.write_all(&half).unwrap();
+            connections.push(stream);
+        }
+        is_up(&broker);
+        let grown = resident_bytes().saturating_sub(before);
+        // They announced 800 MB. A buffer on its way to another twice as long is there twice.
+        assert!(grown < CONNECTIONS * SENT + 6 * SENT, "{} MB in round {round}", grown >> 20);
+    }
+}
+
+#[test]
+fn requests_wait_for_the_memory_that_is_allowed() {
+    let config = embedded::Config::default().property("queued.max.request.bytes", "1000");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut waiting = Client::connect(&broker);
+    let mut silent = TcpStream::connect(broker.bootstrap_servers()).unwrap();
+    silent.write_all(&(1_i32 << 20).to_be_bytes()).unwrap();
+    // When the announcement has come, nobody else is read.
+    waiting.stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        waiting.send(12, &MetadataRequest { topics: None, ..Default::default() });
+        if waiting.receive_frame().is_none() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "a request passes by the limit");
+    }
+    // The memory is free again with the connection that held it.
+    drop(silent);
+    waiting.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(waiting.receive_frame().is_some());
+    is_up(&broker);
+}
+
+#[test]
+fn what_a_group_keeps_of_a_request_does_not_hold_its_memory() {
+    let config = embedded::Config::default().property("queued.max.request.bytes", "1000");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut client = Client::connect(&broker);
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["g".to_owned()], ..Default::default() };
+    assert_eq!(client.call(6, &find).coordinators[0].error_code, 0);
+    for index in 0..5 {
+        let protocol = JoinGroupRequestProtocol {
+            name: "range".to_owned(),
+            metadata: vec![0_u8; 900].into(),
+            ..Default::default()
+        };
+        let request = JoinGroupRequest {
+            group_id: format!("g{index}"),
+            session_timeout_ms: 30_000,
+            rebalance_timeout_ms: 30_000,
+            protocol_type: "consumer".to_owned(),
+            protocols: vec![protocol],
+            ..Default::default()
+        };
+        // An old version, in which a member is let in at once.
+        assert_eq!(client.call(3, &request).error_code, 0);
+    }
+    is_up(&broker);
+}
+
+#[test]
+fn a_client_that_reads_steadily_is_not_idle() {
+    let config = embedded::Config::default().property("connections.max.idle.ms", "400");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut client = Client::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    let value = "x".repeat(900_000);
+    for _ in 0..40 {
+        assert_eq!(client.produce("t", 0, &[&value]).error_code, 0);
+    }
+    let mut request = support::fetch_request("t", &[(0, 0)], 0);
+    request.topics[0].partitions[0].partition_max_bytes = 50 << 20;
+    client.send(12, &request);
+    let mut length = [0; 4];
+    client.stream.read_exact(&mut length).unwrap();
+    let mut left = usize::try_from(i32::from_be_bytes(length)).unwrap();
+    assert!(left > 30 << 20, "{left}");
+    // Reads for several times as long as a connection may be idle; what the sockets hold is a few MB.
+    let begun = Instant::now();
+    let piece = left / 30;
+    let mut buffer = vec![0; piece];
+    while left > 0 {
+        let taken = left.min(piece);
+        client.stream.read_exact(&mut buffer[..taken]).unwrap();
+        left -= taken;
+        while left > 0 && begun.elapsed() < Duration::from_millis(1500) * u32::try_from(30 - left / piece).unwrap() / 30
+        {
+            std::thread::yield_now();
+        }
+    }
+    assert!(begun.elapsed() > Duration::from_millis(1200));
+    assert_eq!(client.metadata(&["t"], false).topics[0].error_code, 0);
+}
+
+#[test]
+fn connections_beyond_the_most_wait_for_a_place() {
+    let config = embedded::Config::default().property("max.connections", "2");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut first = Client::connect(&broker);
+    first.metadata(&[], false);
+    let mut second = Client::connect(&broker);
+    second.metadata(&[], false);
+    let mut third = Client::connect(&broker);
+    third.send(12, &MetadataRequest { topics: None, ..Default::default() });
+    third.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut byte = [0];
+    assert_eq!(third.stream.peek(&mut byte).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    first.metadata(&[], false);
+    drop(first);
+    third.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(third.receive_frame().is_some());
+}
+
+#[test]
+fn a_limit_of_one_address_may_differ() {
+    let config = embedded::Config::default()
+        .property("max.connections.per.ip", "0")
+        .property("max.connections.per.ip.overrides", "10.1.1.1:5,localhost:1");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut first = Client::connect(&broker);
+    first.metadata(&[], false);
+    assert_eq!(Client::connect(&broker).receive_frame(), None);
+    first.metadata(&[], false);
 }
 
 #[test]

@@ -14,7 +14,8 @@ use crate::error::{LogError, Result};
 ///
 /// The first failed read or write of any of its logs takes the whole directory offline, as in Kafka: from then on
 /// every operation answers [`LogError::Offline`], so that nothing is served of which it is not known whether it is
-/// on disk.
+/// on disk. A file that is not opened because process or system have no descriptor left says nothing about the disk:
+/// that operation fails, and a later one may succeed.
 pub struct LogDir {
     path: PathBuf,
     offline: AtomicBool,

@@ -1,9 +1,14 @@
 //! Requests and answers as they travel over a connection: a length in four bytes, a header, a body.
 //!
-//! Writing gives chunks for a vectored write, so that record batches are not copied. Reading takes a
-//! buffer that the caller fills from its socket and gives whole frames, as slices of that buffer.
+//! Writing gives chunks for a vectored write, so that record batches are not copied. [`FrameReader`] has
+//! a buffer that the caller fills from its socket, and gives whole frames as slices of it: broker and
+//! client read by it.
 
-use bytes::{Buf, Bytes, BytesMut};
+mod reader;
+
+use bytes::Bytes;
+
+pub use reader::FrameReader;
 
 use crate::messages::{RequestHeader, ResponseHeader};
 use crate::wire::{Message, Reader, Request, Writer};
@@ -13,46 +18,6 @@ use crate::{ApiKey, Error};
 pub const LENGTH_SIZE: usize = 4;
 /// Kafka's default of `socket.request.max.bytes`: the largest request that a broker takes.
 pub const DEFAULT_MAX_REQUEST_SIZE: usize = 100 * 1024 * 1024;
-
-/// How much is reserved ahead for a frame: its stated length is not believed before it arrives.
-const MAX_RESERVE: usize = 256 * 1024;
-
-/// Cuts a stream of bytes into frames.
-#[derive(Debug, Clone)]
-pub struct FrameDecoder {
-    max_size: usize,
-}
-
-impl FrameDecoder {
-    /// Creates a decoder that refuses frames of more than `max_size` bytes, their length not counted.
-    pub fn new(max_size: usize) -> Self {
-        Self { max_size }
-    }
-
-    /// Takes the next whole frame out of the buffer, without its length; `None` when more bytes are
-    /// needed, for which some room is then reserved in the buffer.
-    ///
-    /// # Errors
-    /// [`Error::FrameTooLarge`] or [`Error::InvalidFrameSize`] as soon as the length is there. The
-    /// stream has lost its sense then: the connection is to be closed.
-    pub fn decode(&self, buf: &mut BytesMut) -> Result<Option<Bytes>, Error> {
-        let Some(length) = buf.first_chunk::<LENGTH_SIZE>() else {
-            return Ok(None);
-        };
-        let length = i32::from_be_bytes(*length);
-        let size = usize::try_from(length).map_err(|_| Error::InvalidFrameSize(length))?;
-        if size > self.max_size {
-            return Err(Error::FrameTooLarge { size, limit: self.max_size });
-        }
-        let missing = (LENGTH_SIZE + size).saturating_sub(buf.len());
-        if missing > 0 {
-            buf.reserve(missing.min(MAX_RESERVE));
-            return Ok(None);
-        }
-        buf.advance(LENGTH_SIZE);
-        Ok(Some(buf.split_to(size).freeze()))
-    }
-}
 
 /// Returns a request as a frame: length, header and body, in chunks to be sent in this order.
 ///

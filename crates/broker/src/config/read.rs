@@ -28,6 +28,10 @@ impl BrokerConfig {
                 key.into_iter().for_each(|key| reader.used(key.key));
             }
         }
+        // Read whenever somebody connects: they may change while the broker runs.
+        for key in ["max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"] {
+            reader.used(key);
+        }
         let backlog = reader.int(BACKLOG)?;
         Ok(Self {
             cluster_id: None,
@@ -40,8 +44,11 @@ impl BrokerConfig {
             backlog: reader.is_given(BACKLOG).then_some(backlog),
             receive_buffer: usize::try_from(reader.int("socket.receive.buffer.bytes")?).ok(),
             send_buffer: usize::try_from(reader.int("socket.send.buffer.bytes")?).ok(),
-            max_connections: reader.size("max.connections")?,
-            max_connections_per_ip: reader.size("max.connections.per.ip")?,
+            queued_max_request_bytes: reader.integer("queued.max.request.bytes")?,
+            serves_consumer_protocol: reader
+                .list("group.coordinator.rebalance.protocols")
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case("consumer")),
             request_max_bytes: reader.size("socket.request.max.bytes")?,
             connections_max_idle: reader.duration_or_none("connections.max.idle.ms")?,
             threads: reader.size("num.network.threads")?.saturating_add(reader.size("num.io.threads")?),

@@ -127,6 +127,10 @@ fn related(name: &str) -> Vec<&str> {
     if name == "log.flush.scheduler.interval.ms" {
         return vec![name];
     }
+    // A setting of one listener falls to that of all.
+    if let Some((_, of_all)) = name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.')) {
+        return vec![name, of_all];
+    }
     let family = families.into_iter().find(|family| family.contains(&name));
     family.map_or_else(|| vec![name], <[&str]>::to_vec)
 }

@@ -28,7 +28,7 @@ pub(crate) fn handle(
             ReassignablePartitionResponse {
                 partition_index: wanted.partition_index,
                 error_code: error.as_ref().map_or(0, |error| error.code.code()),
-                error_message: error.and_then(|error| error.text()),
+                error_message: error.and_then(|error| error.message),
                 ..ReassignablePartitionResponse::default()
             }
         });
@@ -40,6 +40,7 @@ pub(crate) fn handle(
     });
     AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: request.allow_replication_factor_change,
+        error_message: None,
         responses: responses.collect(),
         ..AlterPartitionReassignmentsResponse::default()
     }
@@ -56,9 +57,6 @@ fn reassign(node: &Node, topic: &str, wanted: &ReassignablePartition) -> Result<
     }
     match &wanted.replicas {
         Some(replicas) => topics::check_replicas(node, replicas),
-        None => {
-            let code = ErrorCode::NoReassignmentInProgress;
-            Err(ApiError::new(code, code.message()))
-        }
+        None => Err(ErrorCode::NoReassignmentInProgress.into()),
     }
 }

@@ -5,6 +5,11 @@
 //! client tries again (KIP-511). From version 3 the client names its software, which has to look
 //! like a name.
 //!
+//! Kafka 4.3 names more: SASL, transactions, access control, delegation tokens, quotas, changes of features and of the
+//! quorum, share groups and streams groups, with the features `transaction.version`, `share.version`, `streams.version`
+//! and `kraft.version`. None of them is served, so none is named: a client that asks first does without or says what it
+//! lacks. Whoever sends one all the same has the connection closed, as Kafka does with what it does not serve.
+//!
 //! Versions: 1 throttle time · 3 flexible, software name, features (KIP-511, KIP-584) · 4 features
 //! whose lowest version is 0.
 

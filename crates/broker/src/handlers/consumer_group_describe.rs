@@ -4,6 +4,7 @@
 //!
 //! Versions: 1 the protocol that a member speaks (KIP-1099).
 
+use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use vltava_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 
@@ -12,7 +13,19 @@ use crate::node::Node;
 
 pub(crate) fn handle(node: &Node, request: &ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
     let topics = node.cluster_topics();
+    let is_served = node.serves_consumer_groups();
     let describe = |group_id: &String| {
+        if !is_served {
+            return DescribedGroup {
+                group_id: group_id.clone(),
+                error_code: ErrorCode::UnsupportedVersion.code(),
+                ..DescribedGroup::default()
+            };
+        }
+        if group_id.is_empty() {
+            let error_code = ErrorCode::InvalidGroupId.code();
+            return DescribedGroup { error_code, ..DescribedGroup::default() };
+        }
         let described = node.groups.with_shard(group_id, |shard, _| shard.describe_consumer_group(&topics, group_id));
         let mut group = described.unwrap_or_else(|error| DescribedGroup {
             group_id: group_id.clone(),

@@ -5,6 +5,7 @@
 //!
 //! Versions: 1 subscription by regular expression, member ids made by the member (KIP-1082).
 
+use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
 use crate::node::Node;
@@ -15,6 +16,9 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: &ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
+    if !node.serves_consumer_groups() {
+        return refused(ErrorCode::UnsupportedVersion, None);
+    }
     let topics = node.cluster_topics();
     let caller = context.caller();
     let result = node
@@ -22,10 +26,14 @@ pub(crate) fn handle(
         .with_shard(&request.group_id, |shard, now| shard.consumer_group_heartbeat(now, &caller, &topics, request));
     match result.map_err(Into::into).and_then(|result| result) {
         Ok(response) => response,
-        Err(refused) => ConsumerGroupHeartbeatResponse {
-            error_code: refused.error.code(),
-            error_message: refused.message.or_else(|| Some(refused.error.message().to_owned())),
-            ..ConsumerGroupHeartbeatResponse::default()
-        },
+        Err(failure) => refused(failure.error, failure.message),
+    }
+}
+
+fn refused(error: ErrorCode, text: Option<String>) -> ConsumerGroupHeartbeatResponse {
+    ConsumerGroupHeartbeatResponse {
+        error_code: error.code(),
+        error_message: text.or_else(|| Some(error.message().to_owned())),
+        ..ConsumerGroupHeartbeatResponse::default()
     }
 }

@@ -37,7 +37,8 @@ pub(crate) async fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) 
         let mut result = CreatePartitionsTopicResult { name: topic.name.clone(), ..Default::default() };
         if let Err(error) = grown {
             result.error_code = error.code.code();
-            result.error_message = error.text();
+            // Kafka has no text of its own for a code here.
+            result.error_message = error.message;
         }
         response.results.push(result);
     }
@@ -83,6 +84,7 @@ fn plan(node: &Node, image: &MetadataImage, wanted: &CreatePartitionsTopic) -> R
             topics::check_replicas(node, &assignment.broker_ids)?;
         }
     }
+    topics::check_descriptors(node, image, additional)?;
     let directories = topics::directories_for_new(node)?;
     Ok((current..wanted.count).map(|index| topics::partition_record(node, topic.id, index, &directories)).collect())
 }

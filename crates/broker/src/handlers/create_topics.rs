@@ -133,6 +133,7 @@ fn result(node: &Node, image: &MetadataImage, wanted: &NewTopic, planned: &Plann
     CreatableTopicResult {
         name: wanted.name.clone(),
         topic_id: planned.id,
+        error_message: None,
         num_partitions: planned.num_partitions,
         replication_factor: planned.replication_factor,
         configs: Some(configs.collect()),

@@ -5,6 +5,8 @@
 //!
 //! Versions: 1 sources and synonyms · 3 types, documentation (KIP-569) · 4 flexible.
 
+use std::collections::BTreeSet;
+
 use vltava_config::{Definition, Update};
 use vltava_log::TOPIC_SETTINGS;
 use vltava_protocol::ErrorCode;
@@ -34,7 +36,7 @@ pub(crate) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeC
             Ok(entries) => result.configs = entries,
             Err(error) => {
                 result.error_code = error.code.code();
-                result.error_message = error.message;
+                result.error_message = Some(error.message.unwrap_or_default());
             }
         }
         for entry in &mut result.configs {
@@ -52,8 +54,8 @@ pub(crate) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeC
 
 fn describe(node: &Node, resource: &DescribeConfigsResource) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
     let wanted = |name: &str| match &resource.configuration_keys {
-        Some(keys) => keys.iter().any(|key| key == name),
-        None => true,
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == name),
+        _ => true,
     };
     let entries = match ResourceType::from_wire(resource.resource_type) {
         Some(ResourceType::Topic) => topic(node, &resource.resource_name)?,
@@ -61,10 +63,7 @@ fn describe(node: &Node, resource: &DescribeConfigsResource) -> Result<Vec<Descr
         Some(ResourceType::Group) => group(node, &resource.resource_name)?,
         Some(ResourceType::ClientMetrics) => client_metrics(node, &resource.resource_name)?,
         Some(ResourceType::BrokerLogger) => loggers_of(node, &resource.resource_name)?,
-        None => {
-            let text = format!("Unsupported resource type: {}", resource.resource_type);
-            return Err(ApiError::new(ErrorCode::InvalidRequest, text));
-        }
+        None => return Err(ApiError::new(ErrorCode::InvalidRequest, ErrorCode::InvalidRequest.message())),
     };
     Ok(entries.into_iter().filter(|entry| wanted(&entry.name)).collect())
 }
@@ -191,8 +190,10 @@ fn broker(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>,
         }
     }
     let known = broker_keys().filter(|key| !key.is_internal).map(|key| key.key);
-    // As in Kafka what nobody knows is told of the file; of dynamic settings only among the defaults of all brokers.
-    let unknown = node.config.settings().foreign().map(|(key, _)| key);
+    let given = node.config.settings().foreign().map(|(key, _)| key);
+    let dynamic = [sources.dynamic_broker, sources.dynamic_default].into_iter().flatten().flat_map(Settings::keys);
+    let unknown: BTreeSet<&str> =
+        given.chain(dynamic.map(String::as_str)).filter(|name| broker_key(name).is_none()).collect();
     Ok(known.chain(unknown).map(|name| broker_entry(&sources, name, false)).collect())
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeQu
         let is_quorum = topic.topic_name == CLUSTER_METADATA;
         let partitions = topic.partitions.iter().map(|asked| match is_quorum && asked.partition_index == 0 {
             true => quorum(node, has_nodes),
-            false => unknown(asked),
+            false => unknown(asked, has_nodes),
         });
         TopicData { topic_name: topic.topic_name.clone(), partitions: partitions.collect(), ..TopicData::default() }
     });
@@ -36,9 +36,11 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeQu
     });
     let this_node =
         QuorumNode { node_id: node.config.node_id, listeners: listeners.collect(), ..QuorumNode::default() };
+    let topics: Vec<TopicData> = topics.collect();
+    let is_asked = topics.iter().flat_map(|topic| &topic.partitions).any(|partition| partition.error_code == 0);
     DescribeQuorumResponse {
-        topics: topics.collect(),
-        nodes: if has_nodes { vec![this_node] } else { Vec::new() },
+        topics,
+        nodes: if has_nodes && is_asked { vec![this_node] } else { Vec::new() },
         ..DescribeQuorumResponse::default()
     }
 }
@@ -64,9 +66,11 @@ fn quorum(node: &Node, has_directory: bool) -> PartitionData {
     }
 }
 
-fn unknown(asked: &Asked) -> PartitionData {
+fn unknown(asked: &Asked, has_text: bool) -> PartitionData {
+    let text = ErrorCode::UnknownTopicOrPartition.message().to_owned();
     PartitionData {
         partition_index: asked.partition_index,
+        error_message: Some(if has_text { text } else { String::new() }),
         error_code: ErrorCode::UnknownTopicOrPartition.code(),
         ..PartitionData::default()
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use vltava_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -23,6 +24,9 @@ pub(crate) fn handle(node: &Node, request: &DescribeTopicPartitionsRequest) -> D
         Some(cursor) => (cursor.topic_name.as_str(), usize::try_from(cursor.partition_index).unwrap_or(0)),
         None => ("", 0),
     };
+    if !is_within(request) {
+        return refused(request);
+    }
     let names = names(&image, request, from_topic);
     let limit = node.config.max_request_partition_size_limit.min(request.response_partition_limit);
     let mut left = usize::try_from(limit).unwrap_or(0).max(1);
@@ -47,6 +51,23 @@ pub(crate) fn handle(node: &Node, request: &DescribeTopicPartitionsRequest) -> D
         }
     }
     response
+}
+
+/// Whether the cursor is at a partition of a topic that the request asks for.
+fn is_within(request: &DescribeTopicPartitionsRequest) -> bool {
+    request.cursor.as_ref().is_none_or(|cursor| {
+        let is_asked = request.topics.is_empty() || request.topics.iter().any(|topic| topic.name == cursor.topic_name);
+        is_asked && cursor.partition_index >= 0
+    })
+}
+
+fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topic = |topic: &TopicRequest| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.clone()),
+        ..DescribeTopicPartitionsResponseTopic::default()
+    };
+    DescribeTopicPartitionsResponse { topics: request.topics.iter().map(topic).collect(), ..Default::default() }
 }
 
 /// The topics to tell of, sorted, from the cursor on.
@@ -75,6 +96,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(name.to_owned()),
         is_internal: topic_name::is_internal(name),
+        topic_authorized_operations: authorized::TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

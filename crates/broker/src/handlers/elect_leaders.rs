@@ -17,10 +17,7 @@ const ELECTION_TYPES: [i8; 2] = [0, 1];
 
 pub(crate) fn handle(node: &Node, request: &ElectLeadersRequest) -> ElectLeadersResponse {
     if !ELECTION_TYPES.contains(&request.election_type) {
-        return ElectLeadersResponse {
-            error_code: ErrorCode::InvalidRequest.code(),
-            ..ElectLeadersResponse::default()
-        };
+        return refused(request);
     }
     let image = node.metadata.image();
     let results = match &request.topic_partitions {
@@ -35,6 +32,22 @@ pub(crate) fn handle(node: &Node, request: &ElectLeadersRequest) -> ElectLeaders
         }
     };
     ElectLeadersResponse { replica_election_results: results, ..ElectLeadersResponse::default() }
+}
+
+/// The answer to a kind of election that there is not.
+fn refused(request: &ElectLeadersRequest) -> ElectLeadersResponse {
+    let error_code = ErrorCode::InvalidRequest.code();
+    let text = format!("Unknown election type {}", request.election_type);
+    let results = request.topic_partitions.iter().flatten().map(|topic| {
+        let partition = |index: &i32| PartitionResult {
+            partition_id: *index,
+            error_code,
+            error_message: Some(text.clone()),
+            ..PartitionResult::default()
+        };
+        result(&topic.topic, topic.partitions.iter().map(partition).collect())
+    });
+    ElectLeadersResponse { error_code, replica_election_results: results.collect(), ..ElectLeadersResponse::default() }
 }
 
 fn result(topic: &str, partition_result: Vec<PartitionResult>) -> ReplicaElectionResult {

@@ -11,16 +11,17 @@
 //! (KIP-903) · 16 leaders' end points (KIP-951) · 17 directory ids (KIP-853) · 18 a follower's high
 //! watermark (KIP-1166).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
 };
 use vltava_protocol::messages::{FetchRequest, FetchResponse};
 use vltava_protocol::wire::Records;
+use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::fetch_session::{Answered, FetchKey, FetchTarget, Opened, SessionRef};
 use crate::node::Node;
@@ -43,10 +44,12 @@ pub(crate) async fn handle(node: &Arc<Node>, context: &RequestContext, request: 
     answer(node, opened, uses_topic_ids, reads)
 }
 
-/// What the request says of partitions, those it names.
+/// What the request says of partitions, those it names: of one that it names twice, what it says last.
 fn targets(request: &FetchRequest) -> Vec<(FetchKey, FetchTarget)> {
-    let partitions = request.topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|partition| {
+    let mut places: HashMap<(&str, Uuid, i32), usize> = HashMap::new();
+    let mut targets: Vec<(FetchKey, FetchTarget)> = Vec::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
             let key = FetchKey { topic: topic.topic.clone(), topic_id: topic.topic_id, partition: partition.partition };
             let target = FetchTarget {
                 fetch_offset: partition.fetch_offset,
@@ -54,10 +57,15 @@ fn targets(request: &FetchRequest) -> Vec<(FetchKey, FetchTarget)> {
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
             };
-            (key, target)
-        })
-    });
-    partitions.collect()
+            let place =
+                *places.entry((topic.topic.as_str(), topic.topic_id, partition.partition)).or_insert(targets.len());
+            match targets.get_mut(place) {
+                Some(known) => known.1 = target,
+                None => targets.push((key, target)),
+            }
+        }
+    }
+    targets
 }
 
 fn forgotten(request: &FetchRequest) -> Vec<FetchKey> {
@@ -200,6 +208,9 @@ impl Fetch {
                 Err(failure) => {
                     data.error_code = self.told(failure).code();
                     data.high_watermark = -1;
+                    if wanted.partition.is_ok() {
+                        data.aborted_transactions = None;
+                    }
                     data.records = Some(Records::default());
                 }
             }

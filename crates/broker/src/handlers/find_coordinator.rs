@@ -36,7 +36,10 @@ pub(crate) async fn handle(
         let coordinators = request.coordinator_keys.iter().map(|key| coordinator(key, &found)).collect();
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
     }
-    let coordinator = coordinator(&request.key, &found);
+    let mut coordinator = coordinator(&request.key, &found);
+    if coordinator.error_code == 0 {
+        coordinator.error_message = Some(ErrorCode::None.name().to_owned());
+    }
     FindCoordinatorResponse {
         error_code: coordinator.error_code,
         error_message: coordinator.error_message,
@@ -63,9 +66,9 @@ async fn find(node: &Arc<Node>, context: &RequestContext, key_type: i8) -> Resul
         SHARE if context.version >= SHARE_VERSION => {
             return Err(ApiError::new(ErrorCode::UnsupportedVersion, "This broker does not support share groups."));
         }
-        other => {
-            return Err(ApiError::new(ErrorCode::InvalidRequest, format!("There is no coordinator of type {other}.")));
-        }
+        // As Kafka: it tells nothing about a kind that came with a later version.
+        SHARE => return Err(ApiError::new(ErrorCode::InvalidRequest, "")),
+        _ => return Err(ErrorCode::InvalidRequest.into()),
     }
     start_groups(node).await?;
     let (host, port) = node.endpoint(&context.peer.listener).ok_or(ErrorCode::CoordinatorNotAvailable)?;
@@ -93,7 +96,7 @@ fn coordinator(key: &str, found: &Result<Found, ApiError>) -> Coordinator {
             node_id: found.node_id,
             host: found.host.clone(),
             port: i32::from(found.port),
-            error_message: None,
+            error_message: Some(String::new()),
             ..Coordinator::default()
         },
         Err(error) => Coordinator {

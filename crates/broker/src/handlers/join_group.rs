@@ -8,6 +8,7 @@
 //! (KIP-345) · 6 flexible · 7 protocol type in the answer, null protocol (KIP-559) · 8 reason (KIP-800) · 9 a leader
 //! that assigns nothing (KIP-814).
 
+use bytes::Bytes;
 use vltava_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
 use crate::node::Node;
@@ -17,7 +18,12 @@ use crate::request::RequestContext;
 const NULL_PROTOCOL_VERSION: i16 = 7;
 
 pub(crate) async fn handle(node: &Node, context: &RequestContext, request: &JoinGroupRequest) -> JoinGroupResponse {
-    let mut response = node.groups.join_group(&context.caller(), request.clone()).await;
+    let mut request = request.clone();
+    for protocol in &mut request.protocols {
+        // The group keeps it for as long as the member stays: not the whole request with it.
+        protocol.metadata = Bytes::copy_from_slice(&protocol.metadata);
+    }
+    let mut response = node.groups.join_group(&context.caller(), request).await;
     let name = response.protocol_name.take().filter(|name| !name.is_empty());
     response.protocol_name =
         if context.version < NULL_PROTOCOL_VERSION { Some(name.unwrap_or_default()) } else { name };

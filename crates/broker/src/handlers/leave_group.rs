@@ -20,7 +20,11 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &LeaveGroup
         request.members = vec![MemberIdentity { member_id, ..MemberIdentity::default() }];
     }
     let group_id = request.group_id.clone();
-    let result = node.groups.with_shard(&group_id, |shard, now| shard.leave_group(now, request));
+    let topics = node.cluster_topics();
+    let result = node.groups.with_shard(&group_id, |shard, now| {
+        let left = shard.leave_consumer_group(now, &topics, &request);
+        left.map_or_else(|| shard.leave_group(now, request), Ok)
+    });
     match result.and_then(|result| result) {
         Err(error) => LeaveGroupResponse { error_code: error.code(), ..LeaveGroupResponse::default() },
         Ok(members) if context.version < SEVERAL_MEMBERS_VERSION => {

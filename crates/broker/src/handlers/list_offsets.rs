@@ -38,7 +38,9 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ListOffset
         }
     }
     let topics = request.topics.iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|asked| {
+        // What is asked for twice is refused once.
+        let once = topic.partitions.iter().filter(|asked| seen.remove(&(topic.name.as_str(), asked.partition_index)));
+        let partitions = once.map(|asked| {
             let found = if repeated.contains(&(topic.name.as_str(), asked.partition_index)) {
                 Err(ErrorCode::InvalidRequest)
             } else {

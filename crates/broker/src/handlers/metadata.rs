@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use vltava_protocol::messages::metadata_request::MetadataRequestTopic;
 use vltava_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -26,7 +27,14 @@ use crate::node::Node;
 use crate::request::RequestContext;
 use crate::topics;
 
+/// The first version in which a topic is asked for by its id.
+const TOPIC_IDS_VERSION: i16 = 12;
+
 pub(crate) fn handle(node: &Arc<Node>, context: &RequestContext, request: &MetadataRequest) -> MetadataResponse {
+    let asked = request.topics.as_deref().unwrap_or_default();
+    if context.version < TOPIC_IDS_VERSION && asked.iter().any(|topic| topic.name.is_none()) {
+        return refused(asked);
+    }
     let mut response = MetadataResponse {
         cluster_id: Some(node.cluster_id().to_owned()),
         controller_id: node.config.node_id,
@@ -69,6 +77,17 @@ pub(crate) fn handle(node: &Arc<Node>, context: &RequestContext, request: &Metad
     response
 }
 
+/// The answer to a request that has no sense in its version.
+fn refused(asked: &[MetadataRequestTopic]) -> MetadataResponse {
+    let topic = |topic: &MetadataRequestTopic| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..MetadataResponseTopic::default()
+    };
+    MetadataResponse { topics: asked.iter().map(topic).collect(), ..MetadataResponse::default() }
+}
+
 fn by_name(node: &Arc<Node>, names: &BTreeSet<&str>, may_create: bool) -> Vec<MetadataResponseTopic> {
     let image = node.metadata.image();
     let mut missing = Vec::new();
@@ -92,6 +111,7 @@ fn by_id(node: &Node, image: &MetadataImage, id: Uuid) -> MetadataResponseTopic 
         Some(topic) => describe(node, image, topic),
         None => MetadataResponseTopic {
             error_code: ErrorCode::UnknownTopicId.code(),
+            name: None,
             topic_id: id,
             ..MetadataResponseTopic::default()
         },

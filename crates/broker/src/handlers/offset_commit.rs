@@ -34,6 +34,8 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &OffsetComm
     let result =
         node.groups.with_shard(&request.group_id, |shard, now| shard.commit_offsets(now, &context.caller(), commit));
     match result.and_then(|result| result) {
+        // As Kafka: a topic that is named twice is answered twice, unless something of the request was refused.
+        Ok(topics) if answers.0.is_empty() => answers.0 = topics,
         Ok(topics) => {
             for topic in topics {
                 for partition in topic.partitions {

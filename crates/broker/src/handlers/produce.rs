@@ -132,7 +132,12 @@ fn append(
         // What Kafka's transaction coordinator says of a transactional id that it has not seen.
         return Err(ErrorCode::InvalidProducerIdMapping.into());
     }
-    let appended = partition.append_from_client(records, node.now_ms())?;
+    let appended =
+        partition.append_from_client(records, node.now_ms()).map_err(|failure| match is_one_batch(records) {
+            true => failure,
+            // Kafka refuses these before it looks at the log.
+            false => AppendFailure { log_start_offset: -1, ..failure },
+        })?;
     Ok(PartitionProduceResponse {
         index: data.index,
         base_offset: appended.base_offset,
@@ -140,6 +145,15 @@ fn append(
         log_start_offset: appended.log_start_offset,
         ..PartitionProduceResponse::default()
     })
+}
+
+/// Whether the bytes look like one whole batch of the format that there is.
+fn is_one_batch(records: &[u8]) -> bool {
+    const LENGTH_AT: usize = 8;
+    const MAGIC_AT: usize = 16;
+    let length = records.get(LENGTH_AT..).and_then(|rest| rest.first_chunk::<4>()).copied().map(i32::from_be_bytes);
+    let whole = length.and_then(|length| usize::try_from(length).ok()).map(|length| length + LENGTH_AT + 4);
+    records.get(MAGIC_AT) == Some(&2) && whole == Some(records.len())
 }
 
 fn refused(index: i32, failure: AppendFailure) -> PartitionProduceResponse {

@@ -5,6 +5,7 @@
 //!
 //! Versions: 1 throttle time · 3 static members (KIP-345) · 4 flexible · 5 what was agreed on is said (KIP-559).
 
+use bytes::Bytes;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
@@ -20,5 +21,10 @@ pub(crate) async fn handle(node: &Node, context: &RequestContext, request: &Sync
         let error_code = ErrorCode::InconsistentGroupProtocol.code();
         return SyncGroupResponse { error_code, ..SyncGroupResponse::default() };
     }
-    node.groups.sync_group(request.clone()).await
+    let mut request = request.clone();
+    for assignment in &mut request.assignments {
+        // The group keeps it for a generation: not the whole request with it.
+        assignment.assignment = Bytes::copy_from_slice(&assignment.assignment);
+    }
+    node.groups.sync_group(request).await
 }

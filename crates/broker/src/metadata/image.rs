@@ -78,6 +78,11 @@ impl MetadataImage {
         self.topics.values()
     }
 
+    /// How many partitions all topics have.
+    pub(crate) fn partition_count(&self) -> usize {
+        self.topics.values().map(|topic| topic.partitions.len()).sum()
+    }
+
     /// The topics whose names are at or after `name`, in the order of their names.
     pub(crate) fn topics_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<TopicImage>> {
         self.topics.range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded)).map(|(_, t)| t)

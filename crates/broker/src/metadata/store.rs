@@ -47,6 +47,7 @@ struct Writer {
 /// A change that is in the log, on its way to be acted on and made known.
 #[derive(Debug)]
 pub(crate) struct Committed {
+    pub(crate) before: Arc<MetadataImage>,
     pub(crate) after: Arc<MetadataImage>,
     pub(crate) records: Vec<MetadataRecord>,
     end_offset: i64,
@@ -150,9 +151,9 @@ impl Writer {
             .and_then(|()| self.append(&records, now_ms));
         match appended {
             Ok(end_offset) => {
-                self.image = Arc::new(next);
+                let before = std::mem::replace(&mut self.image, Arc::new(next));
                 self.end_offset = end_offset;
-                Some(Committed { after: Arc::clone(&self.image), records, end_offset })
+                Some(Committed { before, after: Arc::clone(&self.image), records, end_offset })
             }
             Err(error) => {
                 error!(error = ?error, "cannot write the metadata log");

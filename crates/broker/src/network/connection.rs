@@ -5,15 +5,19 @@
 //! request waits (a fetch for data, a join for its group), bytes are still taken, up to one
 //! request ahead: that is how a client that went away is noticed.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
+use vltava_protocol::frame::FrameReader;
 
-use super::frame::{FrameError, FrameReader};
+use super::memory::{self, Charge, RequestMemory};
 use super::reply::Reply;
 use crate::dispatch::{self, Refusal};
 use crate::node::Node;
@@ -29,21 +33,31 @@ pub(crate) enum End {
     Closed,
     #[error("the broker stops")]
     Stopping,
-    #[error("nothing came for longer than `connections.max.idle.ms`")]
+    #[error("nothing moved for longer than `connections.max.idle.ms`")]
     Idle,
-    #[error(transparent)]
-    Frame(#[from] FrameError),
+    #[error("the connection ended within a request")]
+    Truncated,
+    #[error("not a request: {0}")]
+    Frame(vltava_protocol::Error),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("cannot read: {0}")]
+    Read(io::Error),
     #[error("cannot write: {0}")]
-    Write(std::io::Error),
+    Write(io::Error),
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(node: Arc<Node>, stream: TcpStream, peer: Peer, stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    node: Arc<Node>,
+    stream: TcpStream,
+    peer: Peer,
+    memory: Arc<RequestMemory>,
+    stop: watch::Receiver<bool>,
+) {
     let frames = FrameReader::new(node.config.request_max_bytes);
     let idle = node.config.connections_max_idle;
-    let mut connection = Connection { node, stream, peer, frames, stop, idle };
+    let mut connection = Connection { node, stream, peer, frames, memory, charge: None, stop, idle };
     let end = connection.run().await;
     debug!(peer = %connection.peer.address, %end, "connection ends");
 }
@@ -53,6 +67,9 @@ struct Connection {
     stream: TcpStream,
     peer: Peer,
     frames: FrameReader,
+    memory: Arc<RequestMemory>,
+    /// The memory of the request that is read.
+    charge: Option<Charge>,
     stop: watch::Receiver<bool>,
     idle: Option<Duration>,
 }
@@ -69,36 +86,47 @@ impl Connection {
 
     /// One request and its answer.
     async fn turn(&mut self) -> Result<(), End> {
-        let request = loop {
-            if let Some(request) = self.frames.buffered()? {
-                break request;
-            }
-            self.frames.trim();
-            let more = tokio::select! {
-                biased;
-                more = within(self.idle, self.frames.fill(&mut self.stream)) => more.ok_or(End::Idle)??,
-                _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
-            };
-            if !more {
-                return Err(End::Closed);
-            }
-        };
+        let request = self.request().await?;
         match self.answer(request).await? {
             Some(reply) => self.send(reply).await,
             None => Ok(()),
         }
     }
 
-    async fn answer(&mut self, request: bytes::Bytes) -> Result<Option<Reply>, End> {
+    async fn request(&mut self) -> Result<Bytes, End> {
+        loop {
+            if let (Some(size), None) = (self.frames.announced().map_err(End::Frame)?, &self.charge) {
+                // Nothing is read while there is no memory: what the client sends stays with it.
+                self.charge = tokio::select! {
+                    biased;
+                    charge = self.memory.charge(size) => charge,
+                    _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
+                };
+            }
+            if let Some(request) = self.frames.next_frame().map_err(End::Frame)? {
+                return Ok(memory::charged(request, self.charge.take()));
+            }
+            let more = tokio::select! {
+                biased;
+                more = within(self.idle, fill(&mut self.frames, &mut self.stream)) => more.ok_or(End::Idle)??,
+                _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
+            };
+            if !more {
+                return Err(End::Closed);
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Bytes) -> Result<Option<Reply>, End> {
         let handling = dispatch::handle(&self.node, &self.peer, request);
         tokio::pin!(handling);
         loop {
-            let may_read = self.frames.buffered_bytes() < READ_AHEAD_BYTES;
+            let may_read = self.frames.buffered() < READ_AHEAD_BYTES;
             let more = tokio::select! {
                 biased;
                 reply = &mut handling => return Ok(reply?),
                 _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
-                more = self.frames.fill(&mut self.stream), if may_read => more?,
+                more = fill(&mut self.frames, &mut self.stream), if may_read => more?,
             };
             if !more {
                 return Err(End::Closed);
@@ -107,17 +135,28 @@ impl Connection {
     }
 
     async fn send(&mut self, reply: Reply) -> Result<(), End> {
-        let writing = within(self.idle, reply.write_to(&mut self.stream));
         tokio::select! {
             biased;
-            written = writing => written.ok_or(End::Idle)?.map_err(End::Write),
+            written = reply.write_to(&mut self.stream, self.idle) => written.map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => End::Idle,
+                _ => End::Write(error),
+            }),
             _ = self.stop.wait_for(|stop| *stop) => Err(End::Stopping),
         }
     }
 }
 
+/// Reads once; false at the end of the stream. Cancel-safe.
+async fn fill(frames: &mut FrameReader, stream: &mut TcpStream) -> Result<bool, End> {
+    match stream.read_buf(&mut frames.room()).await.map_err(End::Read)? {
+        0 if frames.buffered() == 0 => Ok(false),
+        0 => Err(End::Truncated),
+        _ => Ok(true),
+    }
+}
+
 /// The value of `future`, or nothing when `limit` is over first.
-async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
     match limit {
         Some(limit) => timeout(limit, future).await.ok(),
         None => Some(future.await),

@@ -3,11 +3,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use vltava_protocol::wire::{FileRecords, Records};
+
+use super::connection::within;
 
 /// The bytes of one answer.
 #[derive(Debug)]
@@ -20,12 +23,13 @@ impl Reply {
         Self { parts }
     }
 
-    /// Writes the length and all parts.
+    /// Writes the length and all parts. A client may read as slowly as it likes, as long as it reads something every
+    /// `idle`.
     ///
     /// # Errors
-    /// Those of the socket, and of files that cannot be read or end too early. The connection has to be closed then: the
-    /// client waits for the rest.
-    pub(crate) async fn write_to(self, stream: &mut TcpStream) -> io::Result<()> {
+    /// Those of the socket, of files that cannot be read or end too early, and [`io::ErrorKind::TimedOut`] when the
+    /// client took nothing for `idle`. The connection has to be closed then: the client waits for the rest.
+    pub(crate) async fn write_to(self, stream: &mut TcpStream, idle: Option<Duration>) -> io::Result<()> {
         let length: usize = self.parts.iter().map(Records::len).sum();
         let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
         let mut chunks = Chunks::new(length);
@@ -33,13 +37,27 @@ impl Reply {
             match part {
                 Records::Memory(bytes) => chunks.push(bytes),
                 Records::File(records) => {
-                    stream.write_all_buf(&mut chunks).await?;
-                    send_file(stream, &records).await?;
+                    write_chunks(stream, &mut chunks, idle).await?;
+                    send_file(stream, &records, idle).await?;
                 }
             }
         }
-        stream.write_all_buf(&mut chunks).await
+        write_chunks(stream, &mut chunks, idle).await
     }
+}
+
+async fn write_chunks(stream: &mut TcpStream, chunks: &mut Chunks, idle: Option<Duration>) -> io::Result<()> {
+    while chunks.has_remaining() {
+        if progress(idle, stream.write_buf(chunks)).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    Ok(())
+}
+
+/// One step of the client's reading, if it comes in time.
+async fn progress<T>(idle: Option<Duration>, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    within(idle, step).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// How much of a file goes into the socket before other connections have their turn.
@@ -47,7 +65,7 @@ const TURN_BYTES: usize = 1024 * 1024;
 
 /// `sendfile`: from the page cache into the socket.
 #[cfg(target_os = "linux")]
-async fn send_file(stream: &TcpStream, records: &FileRecords) -> io::Result<()> {
+async fn send_file(stream: &TcpStream, records: &FileRecords, idle: Option<Duration>) -> io::Result<()> {
     let (mut position, end) = (records.position, records.position + records.len as u64);
     while position < end {
         let wanted = usize::try_from(end - position).unwrap_or(TURN_BYTES).min(TURN_BYTES);
@@ -55,7 +73,7 @@ async fn send_file(stream: &TcpStream, records: &FileRecords) -> io::Result<()> 
             let mut from = position;
             Ok(rustix::fs::sendfile(stream, &*records.file, Some(&mut from), wanted)?)
         });
-        match sending.await {
+        match progress(idle, sending).await {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(sent) => position += sent as u64,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -68,7 +86,7 @@ async fn send_file(stream: &TcpStream, records: &FileRecords) -> io::Result<()> 
 
 /// Reads and writes, piece by piece.
 #[cfg(not(target_os = "linux"))]
-async fn send_file(stream: &mut TcpStream, records: &FileRecords) -> io::Result<()> {
+async fn send_file(stream: &mut TcpStream, records: &FileRecords, idle: Option<Duration>) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     let (mut position, end) = (records.position, records.position + records.len as u64);
     let mut piece = vec![0; records.len.min(TURN_BYTES / 8)];
@@ -76,7 +94,11 @@ async fn send_file(stream: &mut TcpStream, records: &FileRecords) -> io::Result<
         let wanted = usize::try_from(end - position).unwrap_or(piece.len()).min(piece.len());
         let read = piece.get_mut(..wanted).unwrap_or_default();
         records.file.read_exact_at(read, position)?;
-        stream.write_all(read).await?;
+        let mut unsent: &[u8] = read;
+        while !unsent.is_empty() {
+            let sent = progress(idle, stream.write(unsent)).await?;
+            unsent = unsent.get(sent..).unwrap_or_default();
+        }
         position += wanted as u64;
     }
     Ok(())
@@ -203,17 +225,47 @@ mod tests {
         }
         let (mut writer, mut reader) = pair().await;
         let mut read = Vec::new();
-        let writing = async move { reply.write_to(&mut writer).await.unwrap() };
+        let writing = async move { reply.write_to(&mut writer, None).await.unwrap() };
         let (_, done) = tokio::join!(writing, reader.read_to_end(&mut read));
         done.unwrap();
         assert!(read == expected, "{} bytes of {}", read.len(), expected.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idleness_is_what_counts_and_not_the_length_of_the_writing() {
+        const SIZE: usize = 8 << 20;
+        let file = file(&vec![1; SIZE]);
+        for records in [
+            Records::Memory(Bytes::from(vec![1; SIZE])),
+            Records::File(FileRecords { file: Arc::clone(&file), position: 0, len: SIZE }),
+        ] {
+            let idle = Duration::from_secs(10);
+            let (mut writer, mut reader) = pair().await;
+            let reply = Reply::new(vec![records.clone()]);
+            let writing = tokio::spawn(async move { reply.write_to(&mut writer, Some(idle)).await });
+            let begun = tokio::time::Instant::now();
+            let mut read = 0;
+            while read < SIZE + 4 {
+                // What the sockets hold between two turns is less than a turn reads.
+                let mut buffer = vec![0; SIZE / 4];
+                tokio::time::sleep(idle * 9 / 10).await;
+                let turn = buffer.len().min(SIZE + 4 - read);
+                read += reader.read_exact(&mut buffer[..turn]).await.unwrap();
+            }
+            writing.await.unwrap().unwrap();
+            assert!(begun.elapsed() > 3 * idle);
+
+            let (mut writer, _silent) = pair().await;
+            let error = Reply::new(vec![records]).write_to(&mut writer, Some(idle)).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        }
     }
 
     #[tokio::test]
     async fn a_file_that_ends_too_early_is_an_error() {
         let records = Records::File(FileRecords { file: file(b"abc"), position: 1, len: 3 });
         let (mut writer, _reader) = pair().await;
-        let error = Reply::new(vec![records]).write_to(&mut writer).await.unwrap_err();
+        let error = Reply::new(vec![records]).write_to(&mut writer, None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -69,7 +69,17 @@ impl Client {
     }
 
     pub(crate) fn receive_as<R: Request>(&mut self, correlation_id: i32, version: i16) -> R::Response {
-        let mut reader = Reader::new(self.receive_frame().expect("an answer"));
+        Self::decode::<R>(self.receive_frame().expect("an answer"), correlation_id, version)
+    }
+
+    /// As [`Self::receive`]; nothing if the broker closed the connection.
+    pub(crate) fn receive_if_open<R: Request>(&mut self, version: i16) -> Option<R::Response> {
+        let frame = self.receive_frame()?;
+        Some(Self::decode::<R>(frame, self.correlation_id, version))
+    }
+
+    fn decode<R: Request>(frame: Bytes, correlation_id: i32, version: i16) -> R::Response {
+        let mut reader = Reader::new(frame);
         let header = ResponseHeader::decode(&mut reader, R::API_KEY.response_header_version(version)).unwrap();
         assert_eq!(header.correlation_id, correlation_id);
         let response = R::Response::decode(&mut reader, version).unwrap();

@@ -15,7 +15,7 @@ use vltava_protocol::ApiKey;
 use vltava_protocol::wire::Request;
 
 use super::api_versions::ApiVersions;
-use super::frame_reader::FrameReader;
+use super::frame_reader::Answers;
 use super::frames;
 use crate::error::ClientError;
 
@@ -410,7 +410,7 @@ async fn write_all<W: AsyncWrite + Unpin>(write: &mut W, chunks: &mut VecDeque<B
 }
 
 async fn read_answers<R: AsyncRead + Unpin>(read: R, state: &State) -> Failure {
-    let mut frames = FrameReader::new(read);
+    let mut frames = Answers::new(read);
     loop {
         let frame = match frames.next().await {
             Ok(frame) => frame,

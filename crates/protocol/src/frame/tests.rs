@@ -1,22 +1,22 @@
-use proptest::prelude::*;
+use bytes::BufMut;
 
 use super::*;
 use crate::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, ProduceRequest, produce_request};
 use crate::wire::{DecodeError, EncodeError};
 
-fn joined(chunks: &[Bytes]) -> BytesMut {
-    let mut all = BytesMut::new();
-    for chunk in chunks {
-        all.extend_from_slice(chunk);
-    }
-    all
-}
-
 fn unframed(chunks: &[Bytes]) -> Bytes {
-    let mut buf = joined(chunks);
-    let frame = FrameDecoder::new(1 << 20).decode(&mut buf).unwrap().unwrap();
-    assert!(buf.is_empty());
-    frame
+    let mut stream = Bytes::from(chunks.concat());
+    let mut reader = FrameReader::new(1 << 20);
+    loop {
+        if let Some(frame) = reader.next_frame().unwrap() {
+            assert!(stream.is_empty() && reader.buffered() == 0);
+            return frame;
+        }
+        let mut room = reader.room();
+        let length = room.chunk_mut().len().min(stream.len());
+        assert_ne!(length, 0, "the frame is cut off");
+        room.put(stream.split_to(length));
+    }
 }
 
 #[test]
@@ -88,50 +88,4 @@ fn a_version_that_cannot_say_it_is_refused() {
     assert!(!error.is_fatal());
     let error = encode_request(&request, 99, 1, None).unwrap_err();
     assert!(matches!(error, Error::Encode(EncodeError::UnsupportedVersion { version: 99, .. })));
-}
-
-#[test]
-fn absurd_lengths_are_refused_at_once() {
-    let decoder = FrameDecoder::new(1000);
-    let mut buf = BytesMut::from(&1001i32.to_be_bytes()[..]);
-    assert_eq!(decoder.decode(&mut buf), Err(Error::FrameTooLarge { size: 1001, limit: 1000 }));
-    let mut buf = BytesMut::from(&[0xff; 4][..]);
-    assert_eq!(decoder.decode(&mut buf), Err(Error::InvalidFrameSize(-1)));
-}
-
-#[test]
-fn a_stated_length_is_not_reserved_before_its_bytes_arrive() {
-    let decoder = FrameDecoder::new(DEFAULT_MAX_REQUEST_SIZE);
-    let mut buf = BytesMut::from(&(90i32 << 20).to_be_bytes()[..]);
-    assert_eq!(decoder.decode(&mut buf), Ok(None));
-    assert!(buf.capacity() <= 2 * MAX_RESERVE, "{}", buf.capacity());
-}
-
-proptest! {
-    #[test]
-    fn frames_are_found_wherever_the_stream_is_cut(
-        frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..10),
-        cuts in prop::collection::vec(1usize..20, 1..20),
-    ) {
-        let mut stream = Vec::new();
-        for frame in &frames {
-            stream.extend_from_slice(&(frame.len() as i32).to_be_bytes());
-            stream.extend_from_slice(frame);
-        }
-        let decoder = FrameDecoder::new(50);
-        let (mut buf, mut found, mut rest) = (BytesMut::new(), Vec::new(), stream.as_slice());
-        for cut in cuts.iter().cycle() {
-            while let Some(frame) = decoder.decode(&mut buf).unwrap() {
-                found.push(frame.to_vec());
-            }
-            if rest.is_empty() {
-                break;
-            }
-            let (now, later) = rest.split_at((*cut).min(rest.len()));
-            buf.extend_from_slice(now);
-            rest = later;
-        }
-        prop_assert_eq!(found, frames);
-        prop_assert!(buf.is_empty());
-    }
 }

@@ -26,7 +26,7 @@ pub(super) static GROUPS: &[Definition] = &[
     Definition::new("group.coordinator.append.linger.ms", Int, Some("-1"), AtLeast(-1), "How long the group coordinator gathers records before it writes them, in ms; -1 adapts.").warned("the group coordinator has buffers of its own"),
     Definition::new("group.coordinator.background.threads", Int, Some("2"), AtLeast(1), "Threads on which the group coordinator matches patterns.").importance(High).warned(POOL),
     Definition::new("group.coordinator.cached.buffer.max.bytes", Int, Some("1048588"), AtLeast(524_288), "Upper size of a buffer that the group coordinator keeps for its next write, in bytes.").update(ClusterWide).warned("the group coordinator has buffers of its own"),
-    Definition::new("group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"), EachOf(&["consumer", "classic", "share", "streams"]), "The protocols of groups that are served.").warned("classic and consumer groups are served"),
+    Definition::new("group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"), EachOf(&["consumer", "classic", "share", "streams"]), "The protocols of groups that are served."),
     Definition::new("group.coordinator.threads", Int, Some("4"), AtLeast(1), "Threads of the group coordinator.").importance(High).warned(POOL),
     Definition::new("group.initial.rebalance.delay.ms", Int, Some("3000"), Any, "How long an empty group waits for more members before its first assignment, in ms."),
     Definition::new("group.max.session.timeout.ms", Int, Some("1800000"), Any, "The longest session that a member of a classic group may ask for, in ms."),

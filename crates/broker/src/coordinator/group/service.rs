@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{JoinGroupRequest, JoinGroupResponse, SyncGroupRequest, SyncGroupResponse};
@@ -36,6 +37,7 @@ pub(crate) trait OffsetsLog: Send + Sync + 'static {
 pub(crate) struct GroupCoordinator {
     config: Arc<GroupCoordinatorConfig>,
     log: Arc<dyn OffsetsLog>,
+    runtime: Handle,
     started: Instant,
     /// By partition of the offsets topic; none as long as the topic is not there.
     slots: RwLock<Vec<Arc<Slot>>>,
@@ -75,13 +77,20 @@ impl std::fmt::Debug for GroupCoordinator {
 }
 
 impl GroupCoordinator {
-    /// Makes a coordinator without partitions: it answers `NOT_COORDINATOR` until [`GroupCoordinator::start`].
+    /// Makes a coordinator without partitions: it answers `NOT_COORDINATOR` until [`GroupCoordinator::start`]. To be
+    /// called within the runtime that it is to run in.
     pub(crate) fn new(config: GroupCoordinatorConfig, log: Arc<dyn OffsetsLog>) -> Self {
-        Self { config: Arc::new(config), log, started: Instant::now(), slots: RwLock::default() }
+        Self {
+            config: Arc::new(config),
+            log,
+            runtime: Handle::current(),
+            started: Instant::now(),
+            slots: RwLock::default(),
+        }
     }
 
-    /// Begins to serve the partitions of the offsets topic, from a tokio runtime. Empty ones are there at once, the
-    /// others are loaded aside. Nothing happens if they are served already.
+    /// Begins to serve the partitions of the offsets topic. Empty ones are there at once, the others are loaded aside.
+    /// Nothing happens if they are served already.
     pub(crate) fn start(self: &Arc<Self>, num_partitions: i32) {
         let mut slots = self.slots.write();
         if !slots.is_empty() {
@@ -98,12 +107,12 @@ impl GroupCoordinator {
                 Ok((start, end)) if start == end => self.load(slot),
                 _ => behind.push(slot.clone()),
             }
-            tokio::spawn(keep_deadlines(Arc::downgrade(self), slot.clone()));
+            self.runtime.spawn(keep_deadlines(Arc::downgrade(self), slot.clone()));
         }
         drop(slots);
         if !behind.is_empty() {
             let coordinator = self.clone();
-            tokio::task::spawn_blocking(move || behind.iter().for_each(|slot| coordinator.load(slot)));
+            self.runtime.spawn_blocking(move || behind.iter().for_each(|slot| coordinator.load(slot)));
         }
     }
 

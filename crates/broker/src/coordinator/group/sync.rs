@@ -181,7 +181,7 @@ impl ClassicGroup {
     }
 }
 
-fn leave_response(member: MemberIdentity, result: Result<(), ErrorCode>) -> MemberResponse {
+pub(super) fn leave_response(member: MemberIdentity, result: Result<(), ErrorCode>) -> MemberResponse {
     MemberResponse {
         member_id: member.member_id,
         group_instance_id: member.group_instance_id,

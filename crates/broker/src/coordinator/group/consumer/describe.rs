@@ -58,7 +58,7 @@ impl ConsumerGroup {
             client_id: member.client_id.clone(),
             client_host: member.client_host.clone(),
             subscribed_topic_names: member.topics.iter().cloned().collect(),
-            subscribed_topic_regex: member.regex.clone(),
+            subscribed_topic_regex: Some(member.regex.clone().unwrap_or_default()),
             assignment: assignment(current, topics),
             target_assignment: assignment(target, topics),
             member_type: CONSUMER_MEMBER,

@@ -39,8 +39,9 @@ impl GroupCoordinatorShard {
             return self.consumer_group_leave(topics, request);
         }
         if let Some(regex) = request.subscribed_topic_regex.as_deref().filter(|regex| !regex.is_empty()) {
-            compile(regex)
-                .map_err(|error| Refused::new(error, format!("The regular expression {regex} is invalid.")))?;
+            compile(regex).map_err(|error| {
+                Refused::new(error, format!("SubscribedTopicRegex `{regex}` is not a valid regular expression."))
+            })?;
         }
         let group_id: Arc<str> = request.group_id.as_str().into();
         let member_id = self.admit(&group_id, request)?;

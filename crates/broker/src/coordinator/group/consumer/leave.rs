@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use vltava_protocol::ErrorCode;
-use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+use vltava_protocol::messages::leave_group_request::MemberIdentity;
+use vltava_protocol::messages::leave_group_response::MemberResponse;
+use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, LeaveGroupRequest};
 
 use super::fold::{Change, current_value};
 use super::heartbeat::unknown_member;
@@ -11,7 +13,8 @@ use super::topics::{TopicMetadata, metadata_hash};
 use super::{ConsumerGroup, ConsumerMember, Owned, STATIC_LEAVE_EPOCH};
 use crate::coordinator::group::kind::Group;
 use crate::coordinator::group::records::CoordinatorRecord;
-use crate::coordinator::group::shard::{GroupCoordinatorShard, Refused};
+use crate::coordinator::group::shard::{GroupCoordinatorShard, Now, Refused};
+use crate::coordinator::group::sync::leave_response;
 use crate::coordinator::group::timers::TimerKey;
 
 impl GroupCoordinatorShard {
@@ -96,6 +99,27 @@ impl GroupCoordinatorShard {
         })
     }
 
+    /// Lets members go by the classic protocol's request, which is how an operator removes them; `None` if it is no
+    /// consumer group.
+    pub(crate) fn leave_consumer_group(
+        &mut self,
+        now: Now,
+        topics: &dyn TopicMetadata,
+        request: &LeaveGroupRequest,
+    ) -> Option<Vec<MemberResponse>> {
+        let group = self.consumer_group(&request.group_id)?;
+        let group_id = group.id.clone();
+        let mut leaving: Vec<Arc<str>> = Vec::new();
+        let mut leave = |identity: &MemberIdentity| {
+            let found = group.leaving_member(identity).map(|member| leaving.push(member.id.clone()));
+            leave_response(identity.clone(), found)
+        };
+        let responses = request.members.iter().map(&mut leave).collect();
+        self.core.now = now;
+        self.fence_consumer_members(&group_id, &leaving, Some(topics));
+        Some(responses)
+    }
+
     /// Keeps a static member's partitions for it until its session ends.
     fn leave_for_a_while(&mut self, group: &Arc<str>, mut member: ConsumerMember) {
         member.epoch = STATIC_LEAVE_EPOCH;
@@ -115,13 +139,31 @@ impl GroupCoordinatorShard {
         member_id: &Arc<str>,
         topics: Option<&dyn TopicMetadata>,
     ) {
-        let Some(regex) = self.consumer_member(group_id, member_id).map(|member| member.regex.clone()) else { return };
-        self.core.cancel_session(group_id, member_id);
-        let timer = TimerKey::Rebalance { group: group_id.clone(), member: member_id.clone() };
-        self.core.timers.cancel(&timer);
-        self.remove_consumer_member(group_id, member_id);
-        if let Some(regex) = regex {
-            self.forget_regex(group_id, &regex);
+        self.fence_consumer_members(group_id, std::slice::from_ref(member_id), topics);
+    }
+
+    /// As [`Self::fence_consumer_member`], of several members in one step.
+    fn fence_consumer_members(
+        &mut self,
+        group_id: &Arc<str>,
+        member_ids: &[Arc<str>],
+        topics: Option<&dyn TopicMetadata>,
+    ) {
+        let mut any = false;
+        for member_id in member_ids {
+            let Some(member) = self.consumer_member(group_id, member_id) else { continue };
+            let regex = member.regex.clone();
+            any = true;
+            self.core.cancel_session(group_id, member_id);
+            let timer = TimerKey::Rebalance { group: group_id.clone(), member: member_id.clone() };
+            self.core.timers.cancel(&timer);
+            self.remove_consumer_member(group_id, member_id);
+            if let Some(regex) = regex {
+                self.forget_regex(group_id, &regex);
+            }
+        }
+        if !any {
+            return;
         }
         let Some(group) = self.consumer_group(group_id) else { return };
         let hash = match topics {
@@ -154,6 +196,18 @@ impl GroupCoordinatorShard {
             tracing::info!(%group, %member, "member did not give up its partitions in time");
             self.fence_consumer_member(group, member, None);
         }
+    }
+}
+
+impl ConsumerGroup {
+    /// The member that a leave request means: by its id, or by its instance with or without the id.
+    fn leaving_member(&self, identity: &MemberIdentity) -> Result<&ConsumerMember, ErrorCode> {
+        let id = identity.member_id.as_str();
+        let Some(instance) = &identity.group_instance_id else {
+            return self.members.get(id).ok_or(ErrorCode::UnknownMemberId);
+        };
+        let member = self.static_member(instance).ok_or(ErrorCode::UnknownMemberId)?;
+        if id.is_empty() || &*member.id == id { Ok(member) } else { Err(ErrorCode::FencedInstanceId) }
     }
 }
 

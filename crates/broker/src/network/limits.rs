@@ -1,0 +1,208 @@
+//! `max.connections`, for the broker and for one listener, `max.connections.per.ip` and its overrides.
+//!
+//! As in Kafka, what is connected beyond `max.connections` waits until another connection ends, and a client beyond its
+//! address's part is closed at once. The limits may change while the broker runs.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::node::Node;
+
+/// How often an acceptor that waits looks whether the limits have changed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The connections there are.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    open: Mutex<Open>,
+    freed: Notify,
+    overrides: tokio::sync::Mutex<Overrides>,
+}
+
+/// `max.connections.per.ip.overrides`, with its names resolved.
+#[derive(Debug, Default)]
+struct Overrides {
+    text: String,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_listener: HashMap<Arc<str>, usize>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// What the settings allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Allowed {
+    all: usize,
+    of_listener: usize,
+    of_address: usize,
+}
+
+/// A connection's place among those allowed, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    limits: Arc<Limits>,
+    listener: Arc<str>,
+    address: IpAddr,
+}
+
+/// An address has as many connections as it may have.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooManyOfAddress {
+    pub(crate) limit: usize,
+}
+
+impl Limits {
+    /// Waits until the broker and the listener may have one more connection, then takes the place, if the address may.
+    /// Cancel-safe.
+    pub(crate) async fn place(
+        self: &Arc<Self>,
+        node: &Node,
+        listener: &Arc<str>,
+        address: IpAddr,
+    ) -> Result<Place, TooManyOfAddress> {
+        let mut told = false;
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let allowed = self.allowed(node, listener, address).await;
+            if let Some(place) = self.take(&allowed, listener, address) {
+                return place;
+            }
+            if !told {
+                told = true;
+                warn!(%listener, all = allowed.all, of_listener = allowed.of_listener, "new connections wait: `max.connections` is reached");
+            }
+            tokio::time::timeout(LOOK, freed).await.ok();
+        }
+    }
+
+    async fn allowed(&self, node: &Node, listener: &str, address: IpAddr) -> Allowed {
+        let image = node.metadata.image();
+        let sources = node.sources(&image);
+        let limit = |key: &str| sources.broker(key).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+        let text = sources.broker("max.connections.per.ip.overrides").unwrap_or_default();
+        let of_listener = limit(&format!("listener.name.{}.max.connections", listener.to_lowercase()));
+        let (all, of_address) = (limit("max.connections"), limit("max.connections.per.ip"));
+        let mut overrides = self.overrides.lock().await;
+        if overrides.text != text {
+            *overrides = Overrides::resolve(text).await;
+        }
+        let of_address = overrides.by_address.get(&address.to_canonical()).copied().unwrap_or(of_address);
+        Allowed { all, of_listener, of_address }
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        allowed: &Allowed,
+        listener: &Arc<str>,
+        address: IpAddr,
+    ) -> Option<Result<Place, TooManyOfAddress>> {
+        let mut open = self.open.lock();
+        let of_listener = open.by_listener.get(listener).copied().unwrap_or(0);
+        if open.all >= allowed.all || of_listener >= allowed.of_listener {
+            return None;
+        }
+        let of_address = open.by_address.get(&address).copied().unwrap_or(0);
+        if of_address >= allowed.of_address {
+            return Some(Err(TooManyOfAddress { limit: allowed.of_address }));
+        }
+        open.all += 1;
+        *open.by_listener.entry(Arc::clone(listener)).or_default() += 1;
+        *open.by_address.entry(address).or_default() += 1;
+        Some(Ok(Place { limits: Arc::clone(self), listener: Arc::clone(listener), address }))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.limits.open.lock();
+        open.all -= 1;
+        if let Some(count) = open.by_listener.get_mut(&self.listener) {
+            *count -= 1;
+        }
+        if let Some(count) = open.by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_address.remove(&self.address);
+            }
+        }
+        drop(open);
+        self.limits.freed.notify_waiters();
+    }
+}
+
+/// `host:count` pairs, where a host is an address or a name.
+fn parse_overrides(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    text.split(',').filter_map(|pair| {
+        let (host, count) = pair.trim().rsplit_once(':')?;
+        Some((host.trim().trim_start_matches('[').trim_end_matches(']'), count.trim().parse().ok()?))
+    })
+}
+
+impl Overrides {
+    async fn resolve(text: &str) -> Self {
+        let mut by_address = HashMap::new();
+        for (host, count) in parse_overrides(text) {
+            match tokio::net::lookup_host((host, 0)).await {
+                Ok(found) => by_address.extend(found.map(|address| (address.ip().to_canonical(), count))),
+                Err(error) => warn!(host, %error, "`max.connections.per.ip.overrides` names a host that is not found"),
+            }
+        }
+        Self { text: text.to_owned(), by_address }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(all: usize, of_listener: usize, of_address: usize) -> Allowed {
+        Allowed { all, of_listener, of_address }
+    }
+
+    #[test]
+    fn each_limit_holds_by_itself() {
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let (plain, extra): (Arc<str>, Arc<str>) = ("PLAINTEXT".into(), "EXTRA".into());
+        let limits = Arc::new(Limits::default());
+        let allow = allowed(3, 2, 1);
+        let first = limits.take(&allow, &plain, one).unwrap().unwrap();
+        assert_eq!(limits.take(&allow, &plain, one).unwrap().unwrap_err(), TooManyOfAddress { limit: 1 });
+        let second = limits.take(&allow, &plain, other).unwrap().unwrap();
+        let allow = allowed(3, 2, 9);
+        assert!(limits.take(&allow, &plain, one).is_none(), "the listener is full");
+        let third = limits.take(&allow, &extra, one).unwrap().unwrap();
+        assert!(limits.take(&allow, &extra, one).is_none(), "the broker is full");
+        drop((first, second, third));
+        assert_eq!(limits.open.lock().all, 0);
+        assert!(limits.open.lock().by_address.is_empty());
+    }
+
+    #[tokio::test]
+    async fn overrides_are_by_address_or_name() {
+        let local = IpAddr::from([127, 0, 0, 1]);
+        for (text, expected) in [
+            ("127.0.0.1:5", Some(5)),
+            ("10.1.1.1:3, localhost:7", Some(7)),
+            ("[::1]:4", None),
+            ("10.1.1.1:3", None),
+            ("no.such.host.invalid:2,127.0.0.1:1", Some(1)),
+            ("", None),
+        ] {
+            assert_eq!(Overrides::resolve(text).await.by_address.get(&local).copied(), expected, "{text}");
+        }
+        let v6 = Overrides::resolve("[::1]:4").await;
+        assert_eq!(v6.by_address.get(&IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])), Some(&4));
+    }
+}

@@ -1,0 +1,79 @@
+//! The same requests as Apache Kafka 4.3.1 was sent, and its answers, field by field.
+//!
+//! `recorded/` holds what Apache Kafka answered, with names in place of ids and addresses. To have it answer again, and
+//! to record a new case, start one by `interop/peers/kafka/broker start --port P --fresh --set
+//! group.consumer.assignment.interval.ms=0`, and run these tests with `APACHE_KAFKA=127.0.0.1:P` and
+//! `--test-threads 1`. What differs on purpose stands in `deviations.txt`.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failure of a helper fails its test")]
+
+mod cluster;
+mod consumer_groups;
+mod groups;
+mod partitions;
+#[path = "../support/mod.rs"]
+mod support;
+mod topics;
+mod transcript;
+
+use transcript::check;
+
+#[test]
+fn classic_groups_and_their_wrong_requests() {
+    check("classic_groups", groups::classic);
+}
+
+#[test]
+fn offsets_of_groups_and_their_wrong_requests() {
+    check("group_offsets", groups::offsets);
+}
+
+#[test]
+fn consumer_groups_from_join_to_leave() {
+    check("consumer_groups", consumer_groups::life);
+}
+
+#[test]
+fn consumer_groups_by_regular_expression() {
+    check("consumer_groups_by_regex", consumer_groups::by_regex);
+}
+
+#[test]
+fn wrong_requests_of_consumer_groups() {
+    check("consumer_group_errors", consumer_groups::errors);
+}
+
+#[test]
+fn members_that_give_partitions_up() {
+    check("consumer_group_rebalance", consumer_groups::rebalance);
+}
+
+#[test]
+fn topics_and_their_wrong_requests() {
+    check("topics", topics::life);
+}
+
+#[test]
+fn settings_and_their_wrong_requests() {
+    check("settings", topics::settings);
+}
+
+#[test]
+fn settings_that_may_be_changed_of_one_broker_and_of_all() {
+    check("dynamic_keys", topics::dynamic_keys);
+}
+
+#[test]
+fn partitions_and_their_wrong_requests() {
+    check("partitions", partitions::wrong);
+}
+
+#[test]
+fn the_cluster_and_its_wrong_requests() {
+    check("cluster", cluster::questions);
+}
+
+#[test]
+fn what_is_not_served() {
+    check("not_served", cluster::not_served);
+}

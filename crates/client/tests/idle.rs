@@ -42,7 +42,7 @@ where
     let clients = runtime.block_on(prepare());
     // What was begun settles.
     let clients = runtime.block_on(async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        passes(Duration::from_millis(500)).await;
         clients
     });
     let (before, began) = (parks.load(Ordering::Relaxed), worked());
@@ -55,8 +55,14 @@ where
     drop(clients);
 }
 
+/// Lets time pass in which nothing is done: what is observed is that nothing happens.
+async fn passes(time: Duration) {
+    let nothing = tokio::time::timeout(time, std::future::pending::<()>()).await;
+    assert!(nothing.is_err());
+}
+
 async fn watched<C>(clients: C) -> C {
-    tokio::time::sleep(WATCHED).await;
+    passes(WATCHED).await;
     clients
 }
 

@@ -110,7 +110,8 @@ impl Node {
     /// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
     /// cluster's `group.version` is high enough.
     pub(crate) fn serves_consumer_groups(&self) -> bool {
-        self.config.serves_consumer_protocol && self.metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
+        self.config.serves_consumer_protocol
+            && self.metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
     }
 }
 

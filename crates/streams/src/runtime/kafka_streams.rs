@@ -267,8 +267,10 @@ impl Shared {
 
     pub(super) fn fail(&self, error: Box<Error>) {
         self.failure.lock().get_or_insert_with(|| Arc::from(error));
+        // The state first: whoever is the last to end leads on from it.
+        self.change_state(State::PendingError);
         self.closing.request_in_background();
-        self.set_state(State::PendingError);
+        self.tell_states();
     }
 
     /// Waits on this thread until all stream threads have ended.

@@ -2,7 +2,7 @@
 //!
 //! | call | error | here | Kafka Streams |
 //! |---|---|---|---|
-//! | any | may pass (time-out, no broker, not the leader …) | again, up to `task.timeout.ms` for a task | the same (KIP-572) |
+//! | any | may pass (time-out, no broker, not the leader …) | again, up to `task.timeout.ms` for a task | the same |
 //! | commit | the group has given the partitions to others | tasks lost, the thread joins again | `TaskMigratedException` |
 //! | commit | a rebalance goes on | given up; `poll` tells what comes of it | not committed, goes on |
 //! | commit, poll | `FENCED_INSTANCE_ID` | the thread fails | `StreamsException` |

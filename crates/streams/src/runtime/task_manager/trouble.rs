@@ -1,4 +1,4 @@
-//! Tasks that make no progress: since when, why, and when to try again. Kafka's `task.timeout.ms` (KIP-572).
+//! Tasks that make no progress: since when, why, and when to try again. Kafka's `task.timeout.ms`.
 
 use std::{
     collections::BTreeMap,

@@ -174,7 +174,7 @@ pub enum Update {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Definition {
-    /// Kafka's key.
+    /// Kafka's key; ours where [`is_ours`](Self::is_ours) says so.
     pub key: &'static str,
     /// The type of its value.
     pub kind: Kind,
@@ -190,6 +190,8 @@ pub struct Definition {
     pub update: Update,
     /// Whether it is accepted and never described: Kafka's own, or for tests.
     pub is_internal: bool,
+    /// Whether Kafka has no such key.
+    pub is_ours: bool,
     /// What it does.
     pub doc: &'static str,
 }
@@ -213,6 +215,7 @@ impl Definition {
             support: Support::Acts,
             update: Update::ReadOnly,
             is_internal: false,
+            is_ours: false,
             doc,
         }
     }
@@ -257,6 +260,12 @@ impl Definition {
     #[must_use]
     pub const fn internal(self) -> Self {
         Self { is_internal: true, ..self }
+    }
+
+    /// The same key, which Kafka has not.
+    #[must_use]
+    pub const fn ours(self) -> Self {
+        Self { is_ours: true, ..self }
     }
 
     /// Why this value has no effect here; none if it acts, or if it says what happens anyway.

@@ -64,6 +64,7 @@ fn allowed(row: &Definition) -> String {
 
 fn here(row: &Definition) -> String {
     match row.support {
+        Support::Acts if row.is_ours => "acts; not a key of Kafka".to_owned(),
         Support::Acts => "acts".to_owned(),
         Support::Refused(why) => format!("refused: {}", cell(why)),
         Support::RefusedUnless(only, why) => format!("refused unless `{only}`: {}", cell(why)),

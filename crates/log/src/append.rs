@@ -4,8 +4,8 @@ use bytes::Bytes;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::record::validate::{self, AppendRules, BatchValidator, ValidationError};
 use vltava_protocol::record::{
-    Codec, Compression, NO_TIMESTAMP, RecordBatch, RecordBatchHeader, RecordBatches, RecordError as BatchError,
-    TimestampType,
+    Codec, Compression, Decompressor, NO_TIMESTAMP, RecordBatch, RecordBatchHeader, RecordBatches,
+    RecordError as BatchError, TimestampType,
 };
 
 use crate::batch::end_txn_marker_of;
@@ -38,12 +38,20 @@ pub struct AppendContext {
     pub transaction_version: i16,
     /// The clock, in milliseconds since the epoch.
     pub now_ms: i64,
+    /// The most bytes that the records of a client's or coordinator's batch may decompress to.
+    pub max_decompressed_bytes: usize,
 }
 
 impl AppendContext {
-    /// An append of a client's records.
+    /// An append of a client's records, which decompress to no more than 128 MiB per batch.
     pub fn client(leader_epoch: i32, now_ms: i64) -> Self {
-        Self { origin: AppendOrigin::Client, leader_epoch, transaction_version: 0, now_ms }
+        Self {
+            origin: AppendOrigin::Client,
+            leader_epoch,
+            transaction_version: 0,
+            now_ms,
+            max_decompressed_bytes: Decompressor::DEFAULT_LIMIT,
+        }
     }
 
     /// An append of a coordinator's own records.
@@ -113,7 +121,7 @@ impl Appender {
     /// [`LogError::InvalidRecord`], [`LogError::InvalidTimestamp`], [`LogError::CorruptRecord`],
     /// [`LogError::RecordTooLarge`].
     pub fn prepare(&mut self, records: Bytes, context: AppendContext, config: &LogConfig) -> Result<PreparedAppend> {
-        let rules = rules(config, context.origin)?;
+        let rules = rules(config, &context)?;
         let mut prepared = PreparedAppend {
             batches: Vec::with_capacity(1),
             context,
@@ -215,8 +223,8 @@ fn check_size(size: usize, config: &LogConfig) -> Result<()> {
 }
 
 /// The rules for records that get their offsets here; `None` for those that have them.
-fn rules(config: &LogConfig, origin: AppendOrigin) -> Result<Option<AppendRules>> {
-    let origin = match origin {
+fn rules(config: &LogConfig, context: &AppendContext) -> Result<Option<AppendRules>> {
+    let origin = match context.origin {
         AppendOrigin::Client => validate::AppendOrigin::Client,
         AppendOrigin::Coordinator => validate::AppendOrigin::Coordinator,
         AppendOrigin::RaftLeader | AppendOrigin::Replication => return Ok(None),
@@ -231,6 +239,7 @@ fn rules(config: &LogConfig, origin: AppendOrigin) -> Result<Option<AppendRules>
         timestamp_before_max_ms: config.message_timestamp_before_max_ms,
         timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         origin,
+        max_decompressed_bytes: context.max_decompressed_bytes,
     }))
 }
 
@@ -281,6 +290,11 @@ fn refuse_batch(error: BatchError) -> LogError {
     match error {
         BatchError::UnsupportedMagic { magic } => LogError::invalid_record(format!(
             "Only record batches with magic version 2 are allowed, not message sets with magic {magic}"
+        )),
+        // A producer splits a batch that is answered so, and each part may be within the limit.
+        BatchError::DecompressedTooLarge { limit } => LogError::RecordTooLarge(format!(
+            "The records of the batch in the append decompress to more than the {limit} bytes that the broker's \
+             max.decompressed.batch.bytes allows"
         )),
         error => match error.error_code() {
             ErrorCode::CorruptMessage => LogError::CorruptRecord(error.to_string()),

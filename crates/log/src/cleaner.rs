@@ -125,6 +125,13 @@ impl Cleaner {
         Self { max_keys: max_keys.max(1), decompressor: Decompressor::default(), stop }
     }
 
+    /// The same, which decompresses up to `limit` bytes per batch; never less than the default of 128 MiB, which what is
+    /// in a log may have been appended under.
+    pub(crate) fn with_max_decompressed_bytes(mut self, limit: usize) -> Self {
+        self.decompressor.set_limit(limit.max(Decompressor::DEFAULT_LIMIT));
+        self
+    }
+
     fn check_stop(&self, plan: &CleaningPlan) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(LogError::Closed(plan.topic_partition.clone())) } else { Ok(()) }
     }

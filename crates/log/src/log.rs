@@ -51,6 +51,7 @@ pub struct Log {
     /// The log directory does not durably hold the partition's directory yet.
     dir_is_unsynced: bool,
     config: Arc<LogConfig>,
+    max_decompressed_batch_bytes: usize,
     /// By base offset; never empty, the last one is appended to.
     segments: BTreeMap<i64, LogSegment>,
     /// The offset of the next record.
@@ -104,6 +105,11 @@ impl Log {
     /// The settings.
     pub fn config(&self) -> &Arc<LogConfig> {
         &self.config
+    }
+
+    /// The most bytes that the records of one appended batch may decompress to.
+    pub fn max_decompressed_batch_bytes(&self) -> usize {
+        self.max_decompressed_batch_bytes
     }
 
     /// Replaces the settings.

@@ -20,6 +20,7 @@ pub use on_disk::{DirKind, PartitionOnDisk};
 use parking_lot::Mutex;
 use tasks::Tasks;
 use vltava_protocol::Uuid;
+use vltava_protocol::record::Decompressor;
 
 use crate::checkpoint::{
     CLEANER_OFFSET_CHECKPOINT, CleanShutdownFile, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
@@ -65,6 +66,8 @@ pub struct LogManagerConfig {
     pub cleaner_dedupe_buffer_size: u64,
     /// `log.cleaner.io.buffer.load.factor`: part of that memory that may be filled. Default 0.9.
     pub cleaner_io_buffer_load_factor: f64,
+    /// The most bytes that the records of one batch decompress to, in appends and for compaction. Default 128 MiB.
+    pub max_decompressed_batch_bytes: usize,
     /// Seed of what is drawn by chance: jitter and the names of deleted directories.
     pub seed: u64,
 }
@@ -85,6 +88,7 @@ impl LogManagerConfig {
             recovery_threads: 2,
             cleaner_dedupe_buffer_size: 128 * 1024 * 1024,
             cleaner_io_buffer_load_factor: 0.9,
+            max_decompressed_batch_bytes: Decompressor::DEFAULT_LIMIT,
             seed,
         }
     }
@@ -159,7 +163,8 @@ impl LogManager {
                     config.cleaner_dedupe_buffer_size,
                     config.cleaner_io_buffer_load_factor,
                     Arc::clone(&stop_cleaning),
-                ),
+                )
+                .with_max_decompressed_bytes(config.max_decompressed_batch_bytes),
                 checkpoint(CLEANER_OFFSET_CHECKPOINT),
             )),
             stop_cleaning,
@@ -315,6 +320,7 @@ impl LogManager {
             recovery_point: self.checkpointed(&self.recovery_points, tp).unwrap_or(0),
             had_clean_shutdown: self.had_clean_shutdown,
             producer_id_expiration_ms: self.config.producer_id_expiration_ms,
+            max_decompressed_batch_bytes: self.config.max_decompressed_batch_bytes,
             seed,
         }
     }

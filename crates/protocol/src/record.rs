@@ -9,6 +9,8 @@
 //! - [`RecordBatch::records`] gives [`RecordView`]s that borrow from the batch, or from the scratch
 //!   buffer of a [`Decompressor`]; [`RecordBatch::decode`] gives a [`DecodedBatch`] that owns its
 //!   decompressed bytes, whose records can outlive it as [`OwnedRecord`]s without a copy.
+//! - [`RecordBatch::outlines`] gives [`RecordOutline`]s, without keys and values, and holds little of
+//!   a large batch in memory.
 //! - [`RecordBatchBuilder`] writes records in place into one buffer and closes it as a batch.
 //! - [`BatchPatch`] changes the header fields that a broker or a producer sets after the fact.
 //! - [`validate`] is what a leader does with a produced batch before it appends it.
@@ -31,6 +33,7 @@ mod error;
 mod estimator;
 mod header;
 mod murmur2;
+mod outline;
 mod patch;
 mod producer_state;
 mod records;
@@ -49,6 +52,7 @@ pub use error::RecordError;
 pub use estimator::CompressionRatioEstimator;
 pub use header::RecordBatchHeader;
 pub use murmur2::{murmur2, partition_for_key};
+pub use outline::{RecordOutline, RecordOutlines};
 pub use patch::BatchPatch;
 pub use producer_state::{ProducerState, decrement_sequence, increment_sequence};
 pub use records::Records;

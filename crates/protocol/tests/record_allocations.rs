@@ -118,3 +118,22 @@ fn building_compressed_allocates_the_batch_twice() {
         assert_eq!(allocations(build), 2, "{compression}");
     }
 }
+
+#[test]
+fn validating_a_bomb_holds_little_of_it_in_memory() {
+    for compression in Compression::ALL.into_iter().filter(|compression| *compression != Compression::None) {
+        let mut builder = RecordBatchBuilder::new(compression);
+        for index in 0..32_i64 {
+            builder.append(TIME + index, Some(b"k"), Some(&vec![0; 1 << 20]), []).unwrap();
+        }
+        let bomb = RecordBatch::parse(builder.build().unwrap()).unwrap();
+        let mut validator = BatchValidator::default();
+        let measured = allocation_counter::measure(|| {
+            let validated = validator.validate(&bomb, &AppendRules::default(), 500, 3, TIME).unwrap();
+            assert_eq!(validated.header().max_timestamp(), TIME + 31);
+        });
+        // What is tried as a whole, before it is known to be large, is 4 MiB in a buffer that doubles: up to 8 MiB, and
+        // what it was before while it is copied.
+        assert!(measured.bytes_max < 13 << 20, "{compression}: {} bytes", measured.bytes_max);
+    }
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use vltava_protocol::Uuid;
+use vltava_protocol::record::Decompressor;
 
 use super::Log;
 use crate::batch::{Scanned, Scanner, end_txn_marker};
@@ -36,6 +37,8 @@ pub struct LogOptions {
     pub had_clean_shutdown: bool,
     /// `producer.id.expiration.ms`, default 1 day.
     pub producer_id_expiration_ms: i64,
+    /// The most bytes that the records of one appended batch may decompress to; default 128 MiB.
+    pub max_decompressed_batch_bytes: usize,
     /// Seed of what is drawn by chance: `segment.jitter.ms`.
     pub seed: u64,
 }
@@ -49,6 +52,7 @@ impl Default for LogOptions {
             recovery_point: 0,
             had_clean_shutdown: false,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
+            max_decompressed_batch_bytes: Decompressor::DEFAULT_LIMIT,
             seed: 0,
         }
     }
@@ -120,6 +124,7 @@ impl Log {
             is_closed: false,
             recovery: RecoveryReport::default(),
             config: Arc::clone(&options.config),
+            max_decompressed_batch_bytes: options.max_decompressed_batch_bytes,
             dir,
             topic_partition,
         };

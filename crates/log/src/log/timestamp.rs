@@ -127,11 +127,12 @@ fn find_in_batch(
         let offset = batch.base_offset();
         return Ok(Some(TimestampAndOffset { timestamp: batch.max_timestamp(), offset, leader_epoch }));
     }
-    let mut decompressor = Decompressor::default();
-    for record in batch.records(&mut decompressor).map_err(corrupt)? {
+    // What was appended is looked through whatever limit holds now: as outlines it takes time, and no memory.
+    let mut decompressor = Decompressor::with_limit(usize::MAX);
+    for record in batch.outlines(&mut decompressor).map_err(corrupt)? {
         let record = record.map_err(corrupt)?;
-        if record.timestamp() >= timestamp && record.offset() >= start {
-            let (timestamp, offset) = (record.timestamp(), record.offset());
+        if record.timestamp >= timestamp && record.offset >= start {
+            let (timestamp, offset) = (record.timestamp, record.offset);
             return Ok(Some(TimestampAndOffset { timestamp, offset, leader_epoch }));
         }
     }

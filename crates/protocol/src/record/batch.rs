@@ -2,9 +2,12 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
+use super::compression::Walk;
 use super::crc::crc32c;
 use super::header::CRC_COVERS_FROM;
-use super::{BATCH_OVERHEAD, Compression, DecodedBatch, Decompressor, RecordBatchHeader, RecordError, Records};
+use super::{
+    BATCH_OVERHEAD, Compression, DecodedBatch, Decompressor, RecordBatchHeader, RecordError, RecordOutlines, Records,
+};
 
 /// One record batch: its parsed header (to which it dereferences) and a view of its bytes.
 ///
@@ -88,6 +91,23 @@ impl RecordBatch {
             compression => decompressor.decompress(compression, stored)?,
         };
         Ok(Records::new(&self.header, records))
+    }
+
+    /// Offset and timestamp of the records, whose form is checked, without what is in them. A compressed batch is not
+    /// decompressed as a whole if it is large: beyond 4 MiB piece by piece, so that a bomb takes time up to the limit
+    /// of `decompressor` and no memory. The CRC is not verified.
+    ///
+    /// # Errors
+    ///
+    /// As [`records`](Self::records); behind the first 4 MiB from the iterator.
+    pub fn outlines<'a>(&'a self, decompressor: &'a mut Decompressor) -> Result<RecordOutlines<'a>, RecordError> {
+        let stored = self.raw_records();
+        let walk = match self.header.compression() {
+            Compression::None => Walk::Whole(stored),
+            _ if stored.is_empty() => Walk::Whole(stored),
+            compression => decompressor.walk(compression, stored)?,
+        };
+        Ok(RecordOutlines::new(&self.header, walk))
     }
 
     /// The batch with its records decompressed into a buffer of their own (or shared with the

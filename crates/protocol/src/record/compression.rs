@@ -8,11 +8,14 @@ mod decompressor;
 mod gzip;
 mod lz4;
 mod snappy;
+mod stream;
 mod xxhash32;
 mod zstd;
 
 pub use compressor::Compressor;
 pub use decompressor::Decompressor;
+pub(crate) use decompressor::Walk;
+pub(crate) use stream::DecompressedStream;
 
 /// What the records of a batch are compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

@@ -104,12 +104,37 @@ impl RecordCursor {
             [0] => Headers::EMPTY,
             _ => Headers::read_to_end(body)?,
         };
-        let timestamp = match self.log_append_time {
-            Some(timestamp) => timestamp,
-            None => self.base_timestamp.wrapping_add(timestamp_delta),
-        };
-        let offset = self.base_offset.wrapping_add(i64::from(offset_delta));
+        let (offset, timestamp) = (self.offset(offset_delta), self.timestamp(timestamp_delta));
         Some(RecordView { offset, timestamp, key, value, headers })
+    }
+
+    /// The offset of a record in the batch.
+    #[inline]
+    pub(crate) fn offset(&self, delta: i32) -> i64 {
+        self.base_offset.wrapping_add(i64::from(delta))
+    }
+
+    /// The timestamp of a record in the batch.
+    #[inline]
+    pub(crate) fn timestamp(&self, delta: i64) -> i64 {
+        self.log_append_time.unwrap_or_else(|| self.base_timestamp.wrapping_add(delta))
+    }
+
+    /// The position of the next record, from 0; `None` behind the last.
+    #[inline]
+    pub(crate) fn next_index(&self) -> Option<i32> {
+        (self.index < self.count).then_some(self.index)
+    }
+
+    /// The next record was read.
+    #[inline]
+    pub(crate) fn advance(&mut self) {
+        self.index += 1;
+    }
+
+    /// What is wrong if `remaining` bytes are left behind the last record.
+    pub(crate) fn error_at_end(&self, remaining: usize) -> Option<RecordError> {
+        error_at_end(remaining, self.count)
     }
 }
 

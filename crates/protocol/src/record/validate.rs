@@ -7,7 +7,7 @@ use crate::ErrorCode;
 
 use super::{
     BATCH_OVERHEAD, Codec, Compression, Compressor, Decompressor, NO_TIMESTAMP, RecordBatch, RecordBatchBuilder,
-    RecordBatchHeader, RecordError, RecordView, TimestampType,
+    RecordBatchHeader, RecordError, RecordOutline, TimestampType,
 };
 
 /// Who appends.
@@ -36,6 +36,8 @@ pub struct AppendRules {
     pub timestamp_after_max_ms: i64,
     /// Who appends.
     pub origin: AppendOrigin,
+    /// The most bytes that the records of a batch may decompress to.
+    pub max_decompressed_bytes: usize,
 }
 
 impl Default for AppendRules {
@@ -48,6 +50,7 @@ impl Default for AppendRules {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 60 * 60 * 1000,
             origin: AppendOrigin::Client,
+            max_decompressed_bytes: Decompressor::DEFAULT_LIMIT,
         }
     }
 }
@@ -66,7 +69,7 @@ pub enum ValidationError {
         is_timestamp: bool,
         /// What the answer says as a whole.
         message: String,
-        /// The records refused, for the answer's `record_errors`.
+        /// The records refused, for the answer's `record_errors`; no more than the first 10,000.
         records: Vec<InvalidRecord>,
     },
     /// The batch does not parse or decompress.
@@ -156,15 +159,11 @@ pub struct BatchValidator {
 }
 
 impl BatchValidator {
-    /// A validator that decompresses at most `limit` bytes per batch.
-    pub fn with_limit(limit: usize) -> Self {
-        Self { decompressor: Decompressor::with_limit(limit), compressor: Compressor::new() }
-    }
-
     /// Checks a batch, whose CRC has been [verified](RecordBatch::verify_crc), and gives it
     /// `first_offset`, the leader's epoch, and at `now_ms` the timestamp of its append, if the
     /// topic has those. Records are parsed, and decompressed into a kept buffer; nothing is
-    /// allocated for a batch that needs no rebuilding.
+    /// allocated for a batch that needs no rebuilding, unless its records are larger than
+    /// 4 MiB: those are decompressed piece by piece, and no more of them is in memory.
     ///
     /// # Errors
     ///
@@ -178,6 +177,7 @@ impl BatchValidator {
         now_ms: i64,
     ) -> Result<ValidatedBatch, ValidationError> {
         check_batch(batch, rules)?;
+        self.decompressor.set_limit(rules.max_decompressed_bytes);
         let found = self.check_records(batch, rules, now_ms)?;
         let source = batch.compression();
         let codec = rules.codec.unwrap_or_else(|| Codec::from(source));
@@ -210,14 +210,14 @@ impl BatchValidator {
     ) -> Result<Found, ValidationError> {
         let mut found = Found { max_timestamp: NO_TIMESTAMP, offsets_are_consecutive: true };
         let mut refused = Refused::default();
-        let records = batch.records(&mut self.decompressor)?;
+        let records = batch.outlines(&mut self.decompressor)?;
         for (index, record) in (0_i32..).zip(records) {
             let record = record?;
             if let Err(refusal) = check_record(batch, &record, rules, now_ms) {
                 refused.add(index, refusal, &record, rules, now_ms);
             }
-            found.max_timestamp = found.max_timestamp.max(record.timestamp());
-            let delta = record.offset().wrapping_sub(batch.base_offset());
+            found.max_timestamp = found.max_timestamp.max(record.timestamp);
+            let delta = record.offset.wrapping_sub(batch.base_offset());
             found.offsets_are_consecutive &= delta == i64::from(index);
         }
         refused.into_result().map(|()| found)
@@ -295,11 +295,11 @@ enum Refusal {
 }
 
 #[inline]
-fn check_record(batch: &RecordBatch, record: &RecordView<'_>, rules: &AppendRules, now_ms: i64) -> Result<(), Refusal> {
-    if rules.is_compacted && record.key().is_none() {
+fn check_record(batch: &RecordBatch, record: &RecordOutline, rules: &AppendRules, now_ms: i64) -> Result<(), Refusal> {
+    if rules.is_compacted && !record.has_key {
         return Err(Refusal::NoKey);
     }
-    let timestamp = record.timestamp();
+    let timestamp = record.timestamp;
     if rules.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
         // Java's arithmetic: a timestamp of -2^63 overflows into the future, and is refused.
         let age = now_ms.wrapping_sub(timestamp);
@@ -316,20 +316,28 @@ fn check_record(batch: &RecordBatch, record: &RecordView<'_>, rules: &AppendRule
 #[derive(Default)]
 struct Refused {
     records: Vec<InvalidRecord>,
+    count: usize,
     is_timestamp: bool,
 }
 
 impl Refused {
+    /// How many are named one by one: a small batch can hold millions, each of which would get a text.
+    const MAX_NAMED: usize = 10_000;
+
     #[cold]
-    fn add(&mut self, index: i32, refusal: Refusal, record: &RecordView<'_>, rules: &AppendRules, now_ms: i64) {
+    fn add(&mut self, index: i32, refusal: Refusal, record: &RecordOutline, rules: &AppendRules, now_ms: i64) {
         self.is_timestamp |= !matches!(refusal, Refusal::NoKey);
+        self.count += 1;
+        if self.records.len() >= Self::MAX_NAMED {
+            return;
+        }
         let message = match refusal {
             Refusal::NoKey => "Compacted topic cannot accept message without key".to_owned(),
             Refusal::TimestampOutOfRange => format!(
                 "Timestamp {} of message with offset {} is out of range. \
                  The timestamp should be within [{}, {}]",
-                record.timestamp(),
-                record.offset(),
+                record.timestamp,
+                record.offset,
                 // Java's arithmetic, whose overflow the defaults show.
                 now_ms.wrapping_sub(rules.timestamp_before_max_ms),
                 now_ms.wrapping_add(rules.timestamp_after_max_ms),
@@ -337,7 +345,7 @@ impl Refused {
             Refusal::LogAppendTimeByProducer => format!(
                 "Invalid timestamp type in message with offset {}. \
                  Producer should not set timestamp type to LogAppendTime.",
-                record.offset()
+                record.offset
             ),
         };
         self.records.push(InvalidRecord { index, message });
@@ -350,7 +358,7 @@ impl Refused {
         let message = if self.is_timestamp {
             "One or more records have been rejected due to invalid timestamp".to_owned()
         } else {
-            format!("One or more records have been rejected due to {} record errors in total", self.records.len())
+            format!("One or more records have been rejected due to {} record errors in total", self.count)
         };
         Err(ValidationError::InvalidRecords { is_timestamp: self.is_timestamp, message, records: self.records })
     }

@@ -150,3 +150,18 @@ fn several_batches_of_a_coordinator_go_in_with_one_append() {
     let offsets: Vec<_> = batch.records(&mut decompressor).unwrap().map(|r| r.unwrap().offset()).collect();
     assert_eq!(offsets, [2]);
 }
+
+#[test]
+fn a_batch_that_decompresses_to_more_than_the_limit_is_too_large() {
+    let mut t = TestLog::new(&[]);
+    let zeros = "0".repeat(6_000_000);
+    let bomb = || batch_with(Compression::Zstd, ProducerState::NONE, NOW, &[&zeros]);
+    let context = |limit| AppendContext { max_decompressed_bytes: limit, ..AppendContext::client(0, NOW) };
+    let refused = t.log.append_as_leader(&mut t.appender, bomb(), context(11_000_000)).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::MessageTooLarge);
+    assert!(refused.to_string().contains("max.decompressed.batch.bytes"), "{refused}");
+    t.log.append_as_leader(&mut t.appender, bomb(), context(13_000_000)).unwrap();
+    // What is in the log is found by its timestamp under any limit.
+    let found = t.log.fetch_offset_by_timestamp(TimestampQuery::At(NOW)).unwrap();
+    assert_eq!(found.map(|found| found.offset), Some(0));
+}

@@ -1,7 +1,14 @@
 use super::compressor::MAX_KEPT_SCRATCH;
 use super::gzip::GzipDecompressor;
 use super::zstd::ZstdDecompressor;
-use super::{Compression, RecordError, lz4, snappy};
+use super::{Compression, DecompressedStream, RecordError, lz4, snappy};
+
+/// Decompressed records to be read once, from the first to the last.
+#[derive(Debug)]
+pub(crate) enum Walk<'a> {
+    Whole(&'a [u8]),
+    Stream(DecompressedStream<'a>),
+}
 
 /// Decompresses records, and keeps the codecs' state and a scratch buffer between batches.
 ///
@@ -30,6 +37,11 @@ impl Decompressor {
         Self { limit, scratch: Vec::new(), gzip: None, zstd: None }
     }
 
+    /// Sets the most bytes that it gives per batch from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Decompresses the records of a batch into the scratch buffer. The result is valid until the
     /// next call.
     ///
@@ -45,6 +57,21 @@ impl Decompressor {
         self.scratch = scratch;
         decompressed?;
         Ok(&self.scratch)
+    }
+
+    /// Decompresses the records of a batch into the scratch buffer if they are few, and else as they are read.
+    pub(crate) fn walk<'a>(&'a mut self, compression: Compression, input: &'a [u8]) -> Result<Walk<'a>, RecordError> {
+        let limit = self.limit;
+        self.limit = limit.min(MAX_KEPT_SCRATCH);
+        let whole = self.decompress(compression, input).map(|_| ());
+        self.limit = limit;
+        match whole {
+            Ok(()) => Ok(Walk::Whole(&self.scratch)),
+            Err(RecordError::DecompressedTooLarge { .. }) if limit > MAX_KEPT_SCRATCH => {
+                Ok(Walk::Stream(DecompressedStream::new(compression, input, limit)?))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Decompresses the records of a batch into `output`, whose contents are replaced.

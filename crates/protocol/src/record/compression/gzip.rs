@@ -2,6 +2,7 @@
 
 use flate2::{Compress, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
+use super::stream::CHUNK;
 use super::{Compression, RecordError, corrupt, sized};
 use crate::record::varint::SliceReader;
 
@@ -70,11 +71,7 @@ impl GzipDecompressor {
             let member = output.get(start..).unwrap_or_default();
             let mut crc = Crc::new();
             crc.update(member);
-            let stored_crc = reader.array().map(u32::from_le_bytes);
-            let stored_size = reader.array().map(u32::from_le_bytes);
-            if stored_crc != Some(crc.sum()) || stored_size != Some(crc.amount()) {
-                return Err(corrupt(Compression::Gzip, "invalid member trailer"));
-            }
+            check_member_trailer(&mut reader, &crc)?;
             if reader.len() == 0 {
                 return Ok(());
             }
@@ -133,6 +130,62 @@ impl GzipDecompressor {
             Status::StreamEnd => Ok(()),
             _ => Err(corrupt(Compression::Gzip, "the data is cut off")),
         }
+    }
+}
+
+/// Members inflated piece by piece.
+pub(super) struct GzipStream<'a> {
+    reader: SliceReader<'a>,
+    inflate: Decompress,
+    /// Of the member that is being read; `None` between two.
+    crc: Option<Crc>,
+    any_member: bool,
+}
+
+impl<'a> GzipStream<'a> {
+    pub(super) fn new(input: &'a [u8]) -> Self {
+        Self { reader: SliceReader::new(input), inflate: Decompress::new(false), crc: None, any_member: false }
+    }
+
+    /// Inflates what fits into `chunk`, which is empty. Whether it was not the end.
+    pub(super) fn fill(&mut self, chunk: &mut Vec<u8>) -> Result<bool, RecordError> {
+        let mut crc = match self.crc.take() {
+            Some(crc) => crc,
+            None if self.any_member && self.reader.len() == 0 => return Ok(false),
+            None => {
+                skip_member_header(&mut self.reader)
+                    .ok_or_else(|| corrupt(Compression::Gzip, "invalid member header"))?;
+                self.inflate.reset(false);
+                self.any_member = true;
+                Crc::new()
+            }
+        };
+        chunk.reserve_exact(CHUNK);
+        let before = self.inflate.total_in();
+        let status = self
+            .inflate
+            .decompress_vec(self.reader.rest(), chunk, FlushDecompress::None)
+            .map_err(|error| corrupt(Compression::Gzip, error))?;
+        let consumed = (self.inflate.total_in() - before) as usize;
+        self.reader.take(consumed);
+        crc.update(chunk);
+        match status {
+            Status::StreamEnd => check_member_trailer(&mut self.reader, &crc)?,
+            _ if consumed == 0 && chunk.is_empty() => return Err(corrupt(Compression::Gzip, "the data is cut off")),
+            _ => self.crc = Some(crc),
+        }
+        Ok(true)
+    }
+}
+
+/// Reads a member's trailer, and compares it with what was inflated.
+fn check_member_trailer(reader: &mut SliceReader<'_>, crc: &Crc) -> Result<(), RecordError> {
+    let stored_crc = reader.array().map(u32::from_le_bytes);
+    let stored_size = reader.array().map(u32::from_le_bytes);
+    if stored_crc == Some(crc.sum()) && stored_size == Some(crc.amount()) {
+        Ok(())
+    } else {
+        Err(corrupt(Compression::Gzip, "invalid member trailer"))
     }
 }
 

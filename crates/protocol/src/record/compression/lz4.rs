@@ -71,16 +71,38 @@ impl Lz4Compressor {
 }
 
 pub(super) fn decompress(input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), RecordError> {
-    let failed = |reason: &'static str| corrupt(Compression::Lz4, reason);
-    let mut reader = SliceReader::new(input);
-    let frame = FrameDescriptor::read(&mut reader).map_err(failed)?;
-    loop {
+    let mut blocks = Lz4Blocks::open(input)?;
+    while blocks.append_next(output, limit)? {}
+    Ok(())
+}
+
+fn failed(reason: &'static str) -> RecordError {
+    corrupt(Compression::Lz4, reason)
+}
+
+/// The blocks of a frame, one after the other.
+pub(super) struct Lz4Blocks<'a> {
+    reader: SliceReader<'a>,
+    frame: FrameDescriptor,
+}
+
+impl<'a> Lz4Blocks<'a> {
+    pub(super) fn open(input: &'a [u8]) -> Result<Self, RecordError> {
+        let mut reader = SliceReader::new(input);
+        let frame = FrameDescriptor::read(&mut reader).map_err(failed)?;
+        Ok(Self { reader, frame })
+    }
+
+    /// Decompresses the next block onto the end of `output`, which it lets grow to `limit` bytes. Whether there was
+    /// one; it is not to be called again if there was none.
+    pub(super) fn append_next(&mut self, output: &mut Vec<u8>, limit: usize) -> Result<bool, RecordError> {
+        let Self { reader, frame } = self;
         let length = reader.array().map(u32::from_le_bytes).ok_or_else(|| failed("a block length is cut off"))?;
         let stored = length & STORED != 0;
         let length = (length & !STORED) as usize;
         if length == 0 {
             // A content checksum may follow; Kafka does not look at it, the batch has its CRC.
-            return Ok(());
+            return Ok(false);
         }
         if length > frame.max_block_size {
             return Err(failed("a block is larger than the frame allows"));
@@ -99,6 +121,7 @@ pub(super) fn decompress(input: &[u8], output: &mut Vec<u8>, limit: usize) -> Re
         } else {
             output.extend_from_slice(block);
         }
+        Ok(true)
     }
 }
 

@@ -53,16 +53,42 @@ impl SnappyCompressor {
 }
 
 pub(super) fn decompress(input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), RecordError> {
-    let mut reader = SliceReader::new(input);
-    if !input.starts_with(&MAGIC) {
-        return append_block(input, output, limit);
+    let mut blocks = SnappyBlocks::open(input)?;
+    while blocks.append_next(output, limit)? {}
+    Ok(())
+}
+
+/// The blocks of compressed records, one after the other.
+pub(super) struct SnappyBlocks<'a> {
+    reader: SliceReader<'a>,
+    /// One block without a frame, which has not been read.
+    raw: Option<&'a [u8]>,
+}
+
+impl<'a> SnappyBlocks<'a> {
+    pub(super) fn open(input: &'a [u8]) -> Result<Self, RecordError> {
+        if !input.starts_with(&MAGIC) {
+            return Ok(Self { reader: SliceReader::new(&[]), raw: Some(input) });
+        }
+        let mut reader = SliceReader::new(input);
+        skip_header(&mut reader)?;
+        Ok(Self { reader, raw: None })
     }
-    skip_header(&mut reader)?;
-    while reader.len() > 0 {
+
+    /// Decompresses the next block onto the end of `output`, which it lets grow to `limit` bytes. Whether there was
+    /// one.
+    pub(super) fn append_next(&mut self, output: &mut Vec<u8>, limit: usize) -> Result<bool, RecordError> {
+        if let Some(block) = self.raw.take() {
+            append_block(block, output, limit)?;
+            return Ok(true);
+        }
+        let reader = &mut self.reader;
         // Streams may follow one another.
-        if reader.rest().starts_with(&MAGIC_AS_LENGTH) {
-            skip_header(&mut reader)?;
-            continue;
+        while reader.rest().starts_with(&MAGIC_AS_LENGTH) {
+            skip_header(reader)?;
+        }
+        if reader.len() == 0 {
+            return Ok(false);
         }
         let block = reader
             .array()
@@ -70,8 +96,8 @@ pub(super) fn decompress(input: &[u8], output: &mut Vec<u8>, limit: usize) -> Re
             .and_then(|length| reader.take(length as usize))
             .ok_or_else(|| corrupt(Compression::Snappy, "a block is cut off"))?;
         append_block(block, output, limit)?;
+        Ok(true)
     }
-    Ok(())
 }
 
 fn skip_header(reader: &mut SliceReader<'_>) -> Result<(), RecordError> {

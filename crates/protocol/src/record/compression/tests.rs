@@ -288,3 +288,32 @@ proptest! {
         prop_assert!(output.capacity() <= 200_000);
     }
 }
+
+#[test]
+fn a_bomb_of_zstd_takes_the_memory_of_its_window() {
+    // The default level announces 2 MiB, whatever is behind it.
+    let bomb = compress(Compression::Zstd, &vec![0; 32 << 20]);
+    let mut stream = super::zstd::ZstdStream::new(&bomb).unwrap();
+    let (mut chunk, mut given) = (Vec::new(), 0);
+    while stream.fill(&mut chunk).unwrap() {
+        given += chunk.len();
+        assert!(chunk.capacity() < 1 << 20);
+        chunk.clear();
+    }
+    assert_eq!(given, 32 << 20);
+    assert!(stream.state_size() < 4 << 20, "{}", stream.state_size());
+}
+
+#[test]
+fn a_frame_that_announces_a_large_window_is_read_as_a_stream() {
+    use std::io::Write;
+
+    // Level 22 announces a window of 128 MiB.
+    let input = text(100_000);
+    let mut encoder = ::zstd::stream::Encoder::new(Vec::new(), 22).unwrap();
+    encoder.include_contentsize(false).unwrap();
+    encoder.write_all(&input).unwrap();
+    let compressed = encoder.finish().unwrap();
+    let mut stream = super::DecompressedStream::new(Compression::Zstd, &compressed, 1 << 20).unwrap();
+    assert_eq!(stream.skip(usize::MAX), Ok(input.len()));
+}

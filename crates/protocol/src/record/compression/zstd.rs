@@ -1,8 +1,11 @@
-//! Zstandard frames, decompressed in one pass: so that no window has to be allocated, however
-//! large a frame announces it. What may be allocated follows from the blocks that are there.
+//! Zstandard frames. Decompressed in one pass no window has to be allocated, however large a frame
+//! announces it: what may be allocated follows from the blocks that are there. Decompressed as a
+//! stream a window has to be, and has zstd's limit.
 
 use ::zstd::bulk;
+use ::zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, get_error_name};
 
+use super::stream::CHUNK;
 use super::{Compression, RecordError, corrupt, sized};
 use crate::record::varint::SliceReader;
 
@@ -61,6 +64,48 @@ impl ZstdDecompressor {
             return Err(RecordError::DecompressedTooLarge { limit });
         }
         Ok(())
+    }
+}
+
+/// Frames decompressed piece by piece.
+pub(super) struct ZstdStream<'a> {
+    context: DCtx<'static>,
+    input: InBuffer<'a>,
+    /// Whether a frame is begun and not ended.
+    in_frame: bool,
+}
+
+impl<'a> ZstdStream<'a> {
+    /// A window is refused that is larger than zstd's own bound of 128 MiB, as Kafka refuses it. Of a smaller one the
+    /// operating system gives what is written to it, no more than is decompressed.
+    pub(super) fn new(input: &'a [u8]) -> Result<Self, RecordError> {
+        let context = DCtx::try_create().ok_or_else(|| corrupt(Compression::Zstd, "no memory for its state"))?;
+        Ok(Self { context, input: InBuffer::around(input), in_frame: false })
+    }
+
+    /// Decompresses what fits into `chunk`, which is empty. Whether it was not the end.
+    pub(super) fn fill(&mut self, chunk: &mut Vec<u8>) -> Result<bool, RecordError> {
+        let before = self.input.pos();
+        if before == self.input.src.len() && !self.in_frame {
+            return Ok(false);
+        }
+        chunk.reserve_exact(CHUNK);
+        let mut output = OutBuffer::around(chunk);
+        let hint = self
+            .context
+            .decompress_stream(&mut output, &mut self.input)
+            .map_err(|code| corrupt(Compression::Zstd, get_error_name(code)))?;
+        self.in_frame = hint != 0;
+        if output.pos() == 0 && self.input.pos() == before {
+            return Err(corrupt(Compression::Zstd, "the frames are cut off"));
+        }
+        Ok(true)
+    }
+
+    /// What its state takes, in bytes, with the window.
+    #[cfg(test)]
+    pub(super) fn state_size(&self) -> usize {
+        self.context.sizeof()
     }
 }
 

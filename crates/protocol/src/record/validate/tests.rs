@@ -259,3 +259,50 @@ fn validated_batches_are_of_the_current_magic() {
     let validated = validate(&batch(Compression::Gzip), &AppendRules::default()).unwrap();
     assert_eq!(validated.header_bytes()[16] as i8, MAGIC_V2);
 }
+
+/// A batch with one record of so many zeros.
+fn bomb(compression: Compression, size: usize) -> RecordBatch {
+    let mut builder = RecordBatchBuilder::new(compression);
+    builder.append(NOW, Some(b"k"), Some(&vec![0; size]), []).unwrap();
+    RecordBatch::parse(builder.build().unwrap()).unwrap()
+}
+
+#[test]
+fn a_bomb_is_refused_behind_the_limit_as_too_large() {
+    for compression in Compression::ALL.into_iter().filter(|compression| *compression != Compression::None) {
+        // Behind what is decompressed as a whole, and before.
+        for limit in [8_000_000, 1_000_000] {
+            let bomb = bomb(compression, 12_000_000);
+            let rules = AppendRules { max_decompressed_bytes: limit, ..AppendRules::default() };
+            let refused = validate(&bomb, &rules).unwrap_err();
+            assert_eq!(refused, ValidationError::Batch(RecordError::DecompressedTooLarge { limit }), "{compression}");
+            assert_eq!(refused.error_code(), ErrorCode::MessageTooLarge);
+        }
+        let validated = validate(&bomb(compression, 12_000_000), &AppendRules::default()).unwrap();
+        assert_eq!(validated.header().max_timestamp(), NOW);
+    }
+}
+
+#[test]
+fn a_limit_holds_for_a_batch_that_is_compressed_anew() {
+    let rules = AppendRules {
+        codec: Some(Compression::Lz4.into()),
+        max_decompressed_bytes: 1_000_000,
+        ..AppendRules::default()
+    };
+    let refused = validate(&bomb(Compression::Zstd, 2_000_000), &rules).unwrap_err();
+    assert_eq!(refused.error_code(), ErrorCode::MessageTooLarge);
+}
+
+#[test]
+fn no_more_than_ten_thousand_records_are_refused_by_name() {
+    let mut builder = RecordBatchBuilder::new(Compression::Zstd);
+    for _ in 0..10_050 {
+        builder.append(NOW, None, Some(b""), []).unwrap();
+    }
+    let batch = RecordBatch::parse(builder.build().unwrap()).unwrap();
+    let rules = AppendRules { is_compacted: true, ..AppendRules::default() };
+    let refused = validate(&batch, &rules).unwrap_err();
+    assert_eq!(refused.invalid_records().len(), 10_000);
+    assert!(refused.to_string().contains("10050 record errors"), "{refused}");
+}

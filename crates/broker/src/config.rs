@@ -57,6 +57,7 @@ pub struct BrokerConfig {
     /// Whether `group.coordinator.rebalance.protocols` names it.
     pub(crate) serves_consumer_protocol: bool,
     pub(crate) request_max_bytes: usize,
+    pub(crate) max_decompressed_batch_bytes: usize,
     pub(crate) connections_max_idle: Option<Duration>,
     /// `num.network.threads` and `num.io.threads` together.
     pub(crate) threads: usize,

@@ -197,8 +197,11 @@ impl Partition {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         }
         let leader_epoch = self.leader_epoch.load(Ordering::Acquire);
-        let context = AppendContext { origin, ..AppendContext::client(leader_epoch, now_ms) };
-        let config = Arc::clone(self.log.lock().config());
+        let (config, max_decompressed_bytes) = {
+            let log = self.log.lock();
+            (Arc::clone(log.config()), log.max_decompressed_batch_bytes())
+        };
+        let context = AppendContext { origin, max_decompressed_bytes, ..AppendContext::client(leader_epoch, now_ms) };
         let prepare = |appender: &RefCell<Appender>| appender.borrow_mut().prepare(records.clone(), context, &config);
         let prepared = APPENDER.with(prepare).map_err(|error| self.refused(error))?;
         let mut log = self.log.lock();

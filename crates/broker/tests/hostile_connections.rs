@@ -8,12 +8,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use support::{Client, encode, start};
+use support::{Client, batch_of, code, encode, start};
 use vltava_broker::embedded;
 use vltava_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use vltava_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, FindCoordinatorRequest, JoinGroupRequest, MetadataRequest, ResponseHeader,
 };
+use vltava_protocol::record::Compression;
 use vltava_protocol::wire::{Message, Reader};
 use vltava_protocol::{ApiKey, ErrorCode};
 
@@ -162,6 +163,30 @@ fn requests_wait_for_the_memory_that_is_allowed() {
     drop(silent);
     waiting.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert!(waiting.receive_frame().is_some());
+    is_up(&broker);
+}
+
+#[test]
+fn a_bomb_is_refused_and_the_next_record_taken() {
+    let config = embedded::Config::default().property("max.decompressed.batch.bytes", "20000000");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut client = Client::connect(&broker);
+    // Snappy makes no less than a twentieth of anything.
+    let larger = ("max.message.bytes", "2000000");
+    client.create_topic("t", 1, &[larger]);
+    client.create_topic("anew", 1, &[larger, ("compression.type", "uncompressed")]);
+    let (bomb, large) = ("0".repeat(24_000_000), "0".repeat(12_000_000));
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let bomb = batch_of(&[&bomb], None, codec);
+        for topic in ["t", "anew"] {
+            let answer = client.produce_batch(topic, 0, bomb.clone());
+            assert_eq!(answer.error_code, code(ErrorCode::MessageTooLarge), "{codec} {topic}");
+            let message = answer.error_message.unwrap_or_default();
+            assert!(message.contains("max.decompressed.batch.bytes"), "{codec} {topic}: {message}");
+        }
+        let answer = client.produce_batch("t", 0, batch_of(&[&large], None, codec));
+        assert_eq!(answer.error_code, 0, "{codec}");
+    }
     is_up(&broker);
 }
 

@@ -272,6 +272,7 @@ impl Consumer {
     ///   [`ClientError::LogTruncated`] with `auto.offset.reset=none`: [`seek`](Self::seek), then poll
     ///   again.
     /// - [`ClientError::RecordsUnreadable`]: seek past the record.
+    /// - [`ClientError::DecompressedBatchTooLarge`]: seek past the batch, or raise `max.decompressed.batch.bytes`.
     /// - [`ClientError::Wakeup`] after [`wakeup`](Self::wakeup).
     /// - [`ClientError::RebalanceCallback`] if the listener or the assignor failed.
     /// - [`ClientError::Broker`] for what cannot be repaired by trying again (authorisation, a

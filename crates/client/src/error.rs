@@ -212,6 +212,22 @@ pub enum ClientError {
         /// What is wrong.
         reason: Arc<str>,
     },
+    /// A batch decompresses to more than `max.decompressed.batch.bytes`; the position stays before it. Go on with a
+    /// consumer that has a larger limit, or seek to `next_offset`.
+    #[error(
+        "the batch of {partition} at offset {offset} decompresses to more than {limit} bytes: raise \
+         `max.decompressed.batch.bytes`, or seek to {next_offset} to go on behind it"
+    )]
+    DecompressedBatchTooLarge {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset of the first record that is not read.
+        offset: i64,
+        /// The offset behind the batch.
+        next_offset: i64,
+        /// `max.decompressed.batch.bytes`.
+        limit: usize,
+    },
     /// A record's key or value could not be deserialised; the position stays before it. Seek past it to go on.
     #[error("cannot deserialise the {part} of {partition} at offset {offset}: {source}; seek past it to go on")]
     RecordDeserialization {

@@ -50,6 +50,7 @@ impl BrokerConfig {
                 .iter()
                 .any(|name| name.eq_ignore_ascii_case("consumer")),
             request_max_bytes: reader.size("socket.request.max.bytes")?,
+            max_decompressed_batch_bytes: reader.size("max.decompressed.batch.bytes")?,
             connections_max_idle: reader.duration_or_none("connections.max.idle.ms")?,
             threads: reader.size("num.network.threads")?.saturating_add(reader.size("num.io.threads")?),
             auto_create_topics: reader.boolean("auto.create.topics.enable")?,

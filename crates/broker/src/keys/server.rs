@@ -474,6 +474,9 @@ pub const MAX_CONNECTIONS_PER_IP: &str = "max.connections.per.ip";
 /// address:limit where an address has a limit of its own.
 pub const MAX_CONNECTIONS_PER_IP_OVERRIDES: &str = "max.connections.per.ip.overrides";
 
+/// The most bytes that the records of one compressed batch may decompress to; a producer that sends more gets MESSAGE_TOO_LARGE. Kafka has no such limit.
+pub const MAX_DECOMPRESSED_BATCH_BYTES: &str = "max.decompressed.batch.bytes";
+
 /// The most fetch sessions that are kept.
 pub const MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS: &str = "max.incremental.fetch.session.cache.slots";
 

@@ -366,8 +366,13 @@ pub(crate) fn dynamic_keys(s: &mut Session) {
     let mut described = s.quietly(4, &ask(BROKER, "1", None));
     let mut entries = described.results.remove(0).configs;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    // A class of the JVM's, and one that is described by one of the two only.
-    let left_out = ["ssl.engine.factory.class", "log.initial.task.delay.ms", "remote.log.index.file.cache.ttl.ms"];
+    // A class of the JVM's, and what is described by one of the two only.
+    let left_out = [
+        "ssl.engine.factory.class",
+        "log.initial.task.delay.ms",
+        "max.decompressed.batch.bytes",
+        "remote.log.index.file.cache.ttl.ms",
+    ];
     for entry in entries.into_iter().filter(|entry| !left_out.contains(&entry.name.as_str())) {
         let value = entry.value.unwrap_or_else(|| "x".to_owned());
         let codes = ["1", ""].map(|broker| {

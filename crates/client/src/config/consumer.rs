@@ -177,6 +177,15 @@ const CONSUMER: &[Definition] = &[
         .importance(Importance::High)
         .warned(TYPED),
     Definition::new(
+        "max.decompressed.batch.bytes",
+        Kind::Int,
+        Some("134217728"),
+        Range::AtLeast(0),
+        "Most bytes that the records of one compressed batch may decompress to; a larger one is an error that names it, \
+         to be read with a larger limit or passed by. Kafka has no such limit.",
+    )
+    .ours(),
+    Definition::new(
         "max.partition.fetch.bytes",
         Kind::Int,
         Some("1048576"),
@@ -352,6 +361,7 @@ pub struct ConsumerConfig {
     pub(crate) group_instance_id: Option<String>,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) isolation_level: IsolationLevel,
+    pub(crate) max_decompressed_batch_bytes: usize,
     pub(crate) max_partition_fetch_bytes: i32,
     pub(crate) max_poll_interval: Duration,
     pub(crate) max_poll_records: usize,
@@ -407,6 +417,7 @@ impl ConsumerConfig {
                 "read_committed" => IsolationLevel::ReadCommitted,
                 _ => IsolationLevel::ReadUncommitted,
             },
+            max_decompressed_batch_bytes: settings.size("max.decompressed.batch.bytes")?,
             max_partition_fetch_bytes: settings.int("max.partition.fetch.bytes")?,
             max_poll_interval: settings.duration("max.poll.interval.ms")?,
             max_poll_records: settings.size("max.poll.records")?,
@@ -526,6 +537,9 @@ impl ConsumerConfigBuilder {
         /// `max.partition.fetch.bytes`, default 1 MiB: upper size of one partition's part in an answer. A consumer asks
         /// for 256 KiB at first, and for more where it keeps waiting for a broker that is far away.
         max_partition_fetch_bytes: int = "max.partition.fetch.bytes";
+        /// `max.decompressed.batch.bytes`, default 128 MiB, not a key of Kafka: most bytes that one batch may decompress
+        /// to, which takes as much memory. A larger one is [`ClientError::DecompressedBatchTooLarge`].
+        max_decompressed_batch_bytes: int = "max.decompressed.batch.bytes";
         /// `check.crcs`, default true: verify the checksums of batches.
         check_crcs: bool = "check.crcs";
         /// `allow.auto.create.topics`, default true.

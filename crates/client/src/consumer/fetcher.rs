@@ -41,6 +41,7 @@ pub(crate) struct FetchConfig {
     pub(crate) max_bytes: i32,
     pub(crate) max_wait: Duration,
     pub(crate) max_partition_bytes: i32,
+    pub(crate) max_decompressed_batch_bytes: usize,
     pub(crate) max_poll_records: usize,
     pub(crate) check_crcs: bool,
     pub(crate) client_rack: String,
@@ -108,6 +109,7 @@ impl Fetcher {
     pub(crate) fn new(config: FetchConfig) -> Self {
         Self {
             size: FetchSize::new(config.max_partition_bytes),
+            decompressor: Decompressor::with_limit(config.max_decompressed_batch_bytes),
             config,
             sessions: HashMap::new(),
             in_flight: HashMap::new(),
@@ -116,7 +118,6 @@ impl Fetcher {
             queue: VecDeque::new(),
             buffered: HashMap::new(),
             errors: VecDeque::new(),
-            decompressor: Decompressor::new(),
             made_room: false,
         }
     }
@@ -443,8 +444,8 @@ impl Fetcher {
     /// Takes up to `max.poll.records` records out of the buffer and moves the positions behind them.
     ///
     /// # Errors
-    /// What a broker said about a partition, or [`ClientError::RecordsUnreadable`]; only if there
-    /// are no records before it.
+    /// What a broker said about a partition, [`ClientError::RecordsUnreadable`] or
+    /// [`ClientError::DecompressedBatchTooLarge`]; only if there are no records before it.
     pub(crate) fn collect(&mut self, subscription: &mut SubscriptionState) -> Result<ConsumerRecords, ClientError> {
         let mut out = ConsumerRecords::default();
         let mut paused: VecDeque<CompletedFetch> = VecDeque::new();

@@ -318,6 +318,7 @@ fn fetch_config(config: &ConsumerConfig) -> FetchConfig {
         max_bytes: config.fetch_max_bytes,
         max_wait: config.fetch_max_wait,
         max_partition_bytes: config.max_partition_fetch_bytes,
+        max_decompressed_batch_bytes: config.max_decompressed_batch_bytes,
         max_poll_records: config.max_poll_records,
         check_crcs: config.check_crcs,
         client_rack: config.client_rack.clone(),

@@ -55,6 +55,7 @@ pub(super) static LOGS: &[Definition] = &[
     Definition::new("log.roll.ms", Long, None, Any, "The time after which a segment is rolled although it is not full, in ms; log.roll.hours if not given.").importance(High).update(ClusterWide),
     Definition::new("log.segment.bytes", Int, Some("1073741824"), AtLeast(1_048_576), "The size of a segment file, in bytes.").importance(High).update(ClusterWide),
     Definition::new("log.segment.delete.delay.ms", Long, Some("60000"), AtLeast(0), "The time between a file's deletion from a log and from the file system, in ms.").importance(High).update(ClusterWide),
+    Definition::new("max.decompressed.batch.bytes", Int, Some("134217728"), AtLeast(0), "The most bytes that the records of one compressed batch may decompress to; a producer that sends more gets MESSAGE_TOO_LARGE. Kafka has no such limit.").ours(),
     Definition::new("message.max.bytes", Int, Some("1048588"), AtLeast(0), "The largest record batch, after compression, in bytes.").importance(High).update(ClusterWide),
     Definition::new("min.insync.replicas", Int, Some("1"), AtLeast(1), "The replicas that must have a record before it is acknowledged with acks=all.").importance(High).update(ClusterWide),
     Definition::new("num.recovery.threads.per.data.dir", Int, Some("2"), AtLeast(1), "Threads per log directory for loading logs and for their recovery.").importance(High).update(ClusterWide),

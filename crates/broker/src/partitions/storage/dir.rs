@@ -150,6 +150,7 @@ fn manager_config(config: &BrokerConfig, path: &Path) -> LogManagerConfig {
         cleaner_dedupe_buffer_size: cleaner.dedupe_buffer_size,
         cleaner_io_buffer_load_factor: cleaner.io_buffer_load_factor,
         recovery_threads: upkeep.recovery_threads,
+        max_decompressed_batch_bytes: config.max_decompressed_batch_bytes,
         ..LogManagerConfig::new(path, fastrand::u64(..))
     }
 }

@@ -80,6 +80,9 @@ pub const ISOLATION_LEVEL: &str = "isolation.level";
 /// Deserializer of keys.
 pub const KEY_DESERIALIZER: &str = "key.deserializer";
 
+/// Most bytes that the records of one compressed batch may decompress to; a larger one is an error that names it, to be read with a larger limit or passed by. Kafka has no such limit.
+pub const MAX_DECOMPRESSED_BATCH_BYTES: &str = "max.decompressed.batch.bytes";
+
 /// Upper size of one partition's part in a fetch, in bytes; the first batch is returned even if it is larger.
 pub const MAX_PARTITION_FETCH_BYTES: &str = "max.partition.fetch.bytes";
 

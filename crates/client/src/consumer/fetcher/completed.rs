@@ -21,6 +21,8 @@ pub(crate) struct CompletedFetch {
     /// Size of the batches that have not been read, in bytes.
     pub(crate) bytes_left: usize,
     next_offset: i64,
+    /// Behind the batch that was begun last.
+    batch_end: i64,
     last_epoch: Option<i32>,
     batches: RecordBatches,
     current: Option<Current>,
@@ -60,6 +62,7 @@ impl CompletedFetch {
             fetch_epoch,
             bytes_left: records.len(),
             next_offset: offset,
+            batch_end: offset,
             last_epoch: None,
             batches: RecordBatches::new(records),
             current: None,
@@ -108,11 +111,7 @@ impl CompletedFetch {
                 Ok(Progress::End) => break true,
                 Ok(Progress::Batch) => {}
                 Err(reason) => {
-                    let error = ClientError::RecordsUnreadable {
-                        partition: self.partition.clone(),
-                        offset: self.next_offset,
-                        reason: reason.to_string().into(),
-                    };
+                    let error = self.unreadable(&reason);
                     self.failure = Some(error.clone());
                     if out.len() == start {
                         return Err(error);
@@ -123,6 +122,16 @@ impl CompletedFetch {
         };
         out.set_next_offset(self.next_offset, self.last_epoch);
         Ok(done)
+    }
+
+    fn unreadable(&self, reason: &RecordError) -> ClientError {
+        let (partition, offset) = (self.partition.clone(), self.next_offset);
+        match *reason {
+            RecordError::DecompressedTooLarge { limit } => {
+                ClientError::DecompressedBatchTooLarge { partition, offset, next_offset: self.batch_end, limit }
+            }
+            _ => ClientError::RecordsUnreadable { partition, offset, reason: reason.to_string().into() },
+        }
     }
 
     /// Reads from the current batch, or goes to the next one.
@@ -168,6 +177,7 @@ impl CompletedFetch {
         };
         self.bytes_left = self.bytes_left.saturating_sub(batch.size());
         self.any_read = true;
+        self.batch_end = batch.next_offset();
         let epoch = batch.partition_leader_epoch();
         self.last_epoch = (epoch >= 0).then_some(epoch);
         if options.check_crcs {

@@ -27,6 +27,7 @@ fn config() -> FetchConfig {
         max_bytes: 50 << 20,
         max_wait: Duration::from_millis(500),
         max_partition_bytes: 1000,
+        max_decompressed_batch_bytes: 1_000_000,
         max_poll_records: 500,
         check_crcs: true,
         client_rack: String::new(),
@@ -526,4 +527,35 @@ fn partitions_that_go_take_their_records_with_them() {
     bench.fetcher.retain_assigned(&bench.subscription);
     assert_eq!(bench.collect().next_offsets().keys().cloned().collect::<Vec<_>>(), [tp(2)]);
     assert!(!bench.fetcher.has_data());
+}
+
+#[test]
+fn a_bomb_is_told_with_its_place_and_the_key_until_the_position_moves() {
+    for compression in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let mut builder = RecordBatchBuilder::new(compression).base_offset(2);
+        for _ in 0..3 {
+            builder.append(0, None, Some(&[0; 500_000]), []).unwrap();
+        }
+        let bomb = builder.build().unwrap();
+        let mut bench = Bench::one();
+        bench.call();
+        bench.answer(0, 0, vec![data(0, [batch(0, 2), bomb, batch(5, 1)].concat().into())]);
+        assert_eq!(bench.offsets(), [0, 1]);
+        for _ in 0..2 {
+            let error = bench.fetcher.collect(&mut bench.subscription).unwrap_err();
+            let ClientError::DecompressedBatchTooLarge { partition, offset, next_offset, limit } = &error else {
+                panic!("{compression}: {error}");
+            };
+            assert_eq!((partition, *offset, *next_offset, *limit), (&tp(0), 2, 5, 1_000_000), "{compression}");
+            assert!(error.to_string().contains("`max.decompressed.batch.bytes`"), "{error}");
+            assert_eq!(bench.position(0), 2);
+        }
+        let state = bench.subscription.get_mut(&tp(0)).unwrap();
+        let position = state.position().unwrap();
+        state.seek_validated(FetchPosition { offset: 5, ..position });
+        assert!(bench.offsets().is_empty());
+        assert_eq!(bench.call(), [(0, 5)]);
+        bench.answer(0, 0, vec![data(0, batch(5, 1))]);
+        assert_eq!(bench.offsets(), [5]);
+    }
 }

@@ -53,7 +53,7 @@ pub const INTERCEPTOR_CLASSES: &str = "interceptor.classes";
 /// Serializer of keys.
 pub const KEY_SERIALIZER: &str = "key.serializer";
 
-/// How long a batch waits for more records before it is sent, in ms.
+/// How long a batch waits for more records before it is sent, with all that its broker was given, in ms.
 pub const LINGER_MS: &str = "linger.ms";
 
 /// How long send may wait for metadata or buffer memory, in ms.

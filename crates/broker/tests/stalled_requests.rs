@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use support::Client;
 use vltava_broker::embedded;
@@ -60,12 +61,16 @@ fn topics_whose_files_take_long_keep_back_no_other_client() {
         assert_ne!(client.call(3, &heartbeat).error_code, 0, "nobody of that name is a member");
     }
 
-    for (pipe, creator) in pipes.iter().zip(&mut creators) {
-        // Opened and closed: an empty file.
-        drop(fs::OpenOptions::new().write(true).open(pipe).unwrap());
+    // Opened and closed: empty files. All at once, for nobody knows which of them is waited for first.
+    let writers: Vec<_> = pipes
+        .into_iter()
+        .map(|pipe| thread::spawn(move || drop(fs::OpenOptions::new().write(true).open(pipe).unwrap())))
+        .collect();
+    for creator in &mut creators {
         let created = creator.receive::<CreateTopicsRequest>(7).topics.remove(0);
         assert_eq!(created.error_code, 0, "{:?}", created.error_message);
     }
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
     for topic in &topics {
         assert_eq!(client.produce(topic, 0, &["x"]).base_offset, 0);
     }

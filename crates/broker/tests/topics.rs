@@ -65,7 +65,7 @@ fn a_created_topic_is_told_with_its_settings() {
     let configs = topic.configs.as_ref().unwrap();
     assert_eq!(configs.len(), 33);
     let retention = configs.iter().find(|config| config.name == "retention.ms").unwrap();
-    assert_eq!(retention.value.as_deref(), Some("604800000"));
+    assert_eq!(retention.value.as_deref(), Some("-1"));
 }
 
 #[test]

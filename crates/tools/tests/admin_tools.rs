@@ -78,7 +78,8 @@ async fn settings_are_altered_and_described() {
         format!(
             "Dynamic configs for topic t are:\n  cleanup.policy=compact,delete sensitive=false \
              synonyms={{DYNAMIC_TOPIC_CONFIG:cleanup.policy=compact,delete, {default}}}\n  \
-             retention.ms=1000 sensitive=false synonyms={{DYNAMIC_TOPIC_CONFIG:retention.ms=1000}}\n"
+             retention.ms=1000 sensitive=false synonyms={{DYNAMIC_TOPIC_CONFIG:retention.ms=1000, \
+             STATIC_BROKER_CONFIG:log.retention.ms=-1, DEFAULT_CONFIG:log.retention.hours=168}}\n"
         )
     );
     tool("--alter --topic t --delete-config cleanup.policy,retention.ms").await;

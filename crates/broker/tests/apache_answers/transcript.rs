@@ -4,7 +4,7 @@ use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use vltava_broker::embedded;
+use vltava_broker::{Broker, BrokerConfig};
 use vltava_protocol::Uuid;
 use vltava_protocol::messages::DeleteTopicsRequest;
 use vltava_protocol::messages::delete_topics_request::DeleteTopicState;
@@ -158,9 +158,10 @@ pub(crate) fn check(case: &str, talk: fn(&mut Session)) {
     if let Ok(address) = std::env::var(APACHE_KAFKA) {
         std::fs::write(&recorded, transcript(&address, talk)).unwrap();
     }
-    let config =
-        SETTINGS.iter().fold(embedded::Config::default(), |config, (key, value)| config.property(*key, *value));
-    let broker = embedded::Broker::start(config).unwrap();
+    // Not an embedded one, whose defaults are others.
+    let dir = tempfile::tempdir().unwrap();
+    let own = [("listeners", "PLAINTEXT://127.0.0.1:0"), ("log.dirs", dir.path().to_str().unwrap())];
+    let broker = Broker::start(BrokerConfig::from_properties(own.into_iter().chain(SETTINGS)).unwrap()).unwrap();
     let ours = transcript(broker.bootstrap_servers(), talk);
     let apache = std::fs::read_to_string(&recorded).unwrap_or_default();
     if ours != apache {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_core::Stream as _;
-use vltava_client::ClientError;
+use vltava_client::producer::{Producer, ProducerRecord};
+use vltava_client::{ClientError, ProducerConfig};
 
 use crate::support::*;
 
@@ -114,4 +115,41 @@ async fn a_consumer_without_anything_to_read_says_so() {
     assert!(matches!(consumer.poll(SHORT).await, Err(ClientError::InvalidState { .. })));
     assert!(matches!(consumer.subscribe(["t"]), Err(ClientError::InvalidState { .. })), "there is no group");
     assert!(matches!(consumer.commit_sync().await, Err(ClientError::InvalidState { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_beyond_the_limit_is_an_error_that_tells_how_to_go_on() {
+    let broker = broker();
+    let servers = broker.bootstrap_servers();
+    create_topic(servers, "t", 1).await;
+    let settings = [
+        ("bootstrap.servers", servers),
+        ("compression.type", "zstd"),
+        ("max.request.size", "8000000"),
+        ("linger.ms", "0"),
+    ];
+    let producer = Producer::new(ProducerConfig::from_properties(settings).unwrap()).unwrap();
+    let zeros = vec![b'0'; 3_000_000];
+    for value in [&b"1"[..], &zeros, b"3"] {
+        let delivery = producer.send(ProducerRecord::new("t").value(value).partition(0)).await.unwrap();
+        delivery.await.unwrap();
+    }
+
+    let small = consumer(servers, &[("max.decompressed.batch.bytes", "2000000")]);
+    small.assign([tp("t", 0)]).unwrap();
+    assert_eq!(number(&read(&small, 1).await[0]), 1);
+    for _ in 0..2 {
+        let error = poll_error(&small).await;
+        let ClientError::DecompressedBatchTooLarge { offset: 1, next_offset, limit: 2_000_000, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(small.position(&tp("t", 0)).await.unwrap(), 1);
+        assert_eq!(next_offset, 2);
+    }
+    small.seek(&tp("t", 0), 2).unwrap();
+    assert_eq!(number(&read(&small, 1).await[0]), 3);
+
+    let large = consumer(servers, &[]);
+    large.assign([tp("t", 0)]).unwrap();
+    assert_eq!(read(&large, 3).await[1].value().unwrap(), zeros);
 }

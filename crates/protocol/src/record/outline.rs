@@ -18,7 +18,7 @@ pub struct RecordOutline {
 
 impl RecordOutline {
     #[inline]
-    fn of(record: &RecordView<'_>) -> Self {
+    pub(crate) fn of(record: &RecordView<'_>) -> Self {
         Self { offset: record.offset(), timestamp: record.timestamp(), has_key: record.key().is_some() }
     }
 }
@@ -47,6 +47,14 @@ impl<'a> RecordOutlines<'a> {
             }
         };
         Self { inner }
+    }
+
+    /// The records themselves where they are in memory anyway, or else what streams them.
+    pub(crate) fn into_whole(self) -> Result<Records<'a>, Self> {
+        match self.inner {
+            Inner::Whole(records) => Ok(records),
+            inner @ Inner::Streamed(_) => Err(Self { inner }),
+        }
     }
 }
 

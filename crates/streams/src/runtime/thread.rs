@@ -18,6 +18,7 @@ use super::{
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
     replacing::Pauses,
+    resets::{Resets, Seek},
     restore::Restorer,
     task_manager::TaskManager,
     verdict::{self, Verdict},
@@ -49,6 +50,7 @@ pub(super) struct StreamThread {
     manager: Arc<Mutex<TaskManager>>,
     topics: Vec<String>,
     refusal: SharedRefusal,
+    resets: Resets,
     /// When it committed last, or tried to, and whether that has to be done again soon.
     committed: Instant,
     owes_commit: bool,
@@ -109,7 +111,7 @@ impl StreamThread {
         let producer = Producer::new(clients::producer(config, &format!("{client_id}-producer"))?).map_err(failed)?;
         let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;
         let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?);
-        let main = clients::main_consumer(config, &format!("{client_id}-consumer"), index)?;
+        let (main, reset) = clients::main_consumer(&shared.topology, config, &format!("{client_id}-consumer"), index)?;
         let preferences = super::assignor::SharedPreferences::default();
         let told = preferences.clone();
         let refusal = SharedRefusal::default();
@@ -127,6 +129,7 @@ impl StreamThread {
             waiting: false,
             topics,
             refusal,
+            resets: Resets::new(shared.topology.clone(), reset),
             committed: Instant::now(),
             owes_commit: false,
             // Half of it, as in Kafka: the rest is for a commit.
@@ -249,6 +252,10 @@ impl StreamThread {
 
     /// An error of `poll` that may pass is told now and then.
     fn poll_failed(&mut self, error: &ClientError) -> Result<()> {
+        let seeks = self.resets.answer(error)?;
+        if !seeks.is_empty() {
+            return self.seek(seeks);
+        }
         let now = Instant::now();
         match verdict::of_poll(error) {
             Verdict::Retry if matches!(error, ClientError::Wakeup) => return Ok(()),
@@ -274,6 +281,27 @@ impl StreamThread {
         }
         if self.is_to_be_told(now) {
             tracing::warn!(thread = self.index + 1, "polling, tried again: {error}");
+        }
+        Ok(())
+    }
+
+    /// Goes on where the policies say, with what is still assigned.
+    fn seek(&self, seeks: Vec<Seek>) -> Result<()> {
+        let assigned = self.consumer.assignment();
+        for seek in seeks {
+            let (partition, sought) = match seek {
+                Seek::ByPolicy(partition, _) | Seek::To(partition, _) if !assigned.contains(&partition) => continue,
+                Seek::ByPolicy(partition, policy) => {
+                    tracing::info!(%partition, ?policy, "read from where the reset policy says");
+                    let sought = self.consumer.reset_offsets(std::slice::from_ref(&partition), policy);
+                    (partition, sought)
+                }
+                Seek::To(partition, offset) => {
+                    let sought = self.consumer.seek(&partition, offset);
+                    (partition, sought)
+                }
+            };
+            sought.map_err(|error| client_failed(&format!("seeking in {partition}"), &error))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod describe;
 mod global;
 mod internal_topics;
 mod node;
+mod patterns;
 mod picture;
 mod validate;
 
@@ -16,6 +17,7 @@ pub(crate) use global::{GlobalStore, updater};
 pub(crate) use internal_topics::WrittenChangelog;
 pub use internal_topics::{InternalTopicConfig, TopicsInfo};
 pub(crate) use node::{MakeNode, NodeFactory, NodeKind, Pattern, TypePair};
+pub(crate) use patterns::Matched;
 pub(crate) use validate::illegal_name;
 
 use crate::{

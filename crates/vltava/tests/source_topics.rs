@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -14,7 +14,7 @@ use vltava::{
         producer::ProducerRecord,
     },
     embedded,
-    streams::{AutoOffsetReset, Consumed, Error, KafkaStreams, State, StreamsBuilder, StreamsConfig},
+    streams::{AutoOffsetReset, Consumed, Error, KafkaStreams, Materialized, State, StreamsBuilder, StreamsConfig},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,6 +53,12 @@ impl Cluster {
 
     async fn create<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
         for (_, created) in self.admin.create_topics(topics.into_iter().map(NewTopic::new)).await {
+            created.unwrap();
+        }
+    }
+
+    async fn create_with(&self, topic: &str, partitions: i32) {
+        for (_, created) in self.admin.create_topics([NewTopic::new(topic).partitions(partitions)]).await {
             created.unwrap();
         }
     }
@@ -170,4 +176,106 @@ async fn a_source_whose_reset_policy_is_none_ends_the_application_by_an_error_th
     state(&streams, State::Error).await;
     let failure = streams.failure().unwrap();
     assert!(matches!(*failure, Error::Client { .. }) && failure.to_string().contains("reading kept,"), "{failure}");
+}
+
+/// Waits until the group has dealt out these topics, and no others.
+async fn assigned(streams: &KafkaStreams, wanted: &[&str]) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let instances = streams.metadata_for_all_streams_clients().unwrap();
+        let partitions = instances.iter().flat_map(|instance| &instance.topic_partitions);
+        let topics: BTreeSet<&str> = partitions.map(|partition| partition.topic()).collect();
+        if topics == wanted.iter().copied().collect() {
+            return;
+        }
+        let (state, failure) = (streams.state(), streams.failure());
+        assert!(Instant::now() < end, "{topics:?} instead of {wanted:?}; {state:?}, {failure:?}");
+        let _ = tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await;
+    }
+}
+
+/// How many partitions a topic has.
+async fn partitions(cluster: &Cluster, topic: &str) -> usize {
+    let described = cluster.admin.describe_topics([topic]).await;
+    described.into_values().next().unwrap().unwrap().partitions.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pattern_alone_with_a_store_takes_topics_that_come_and_survives_those_that_go() {
+    let mut cluster = Cluster::start(["other"]).await;
+    let builder = StreamsBuilder::new();
+    let logs = builder.stream_pattern::<String, String>("log-.*", Consumed::new());
+    logs.group_by_key()
+        .count_with(Materialized::named("counts"))
+        .to_stream()
+        .map_values(|n| n.unwrap_or_default().to_string())
+        .to("out");
+    let streams = cluster.streams(&builder, &[("application.server", "localhost:1")]);
+    streams.start().unwrap();
+    // Nothing matches yet.
+    state(&streams, State::Running).await;
+    cluster.create_with("log-a", 2).await;
+    assigned(&streams, &["log-a"]).await;
+    assert_eq!(partitions(&cluster, "app-counts-changelog").await, 2);
+    cluster.send("log-a", "x").await;
+    cluster.send("other", "x").await;
+    cluster.read_until("1", &streams).await;
+
+    // Another one that the same tasks read, with the same store.
+    cluster.create_with("log-b", 2).await;
+    assigned(&streams, &["log-a", "log-b"]).await;
+    cluster.send("log-b", "x").await;
+    cluster.read_until("2", &streams).await;
+    assert!(streams.wait_until_caught_up_async(PATIENCE).await.unwrap());
+    let hosts = streams.streams_metadata_for_store("counts").unwrap();
+    assert_eq!(hosts.len(), 1, "{hosts:?}");
+
+    cluster.admin.delete_topics(["log-a"]).await.into_values().for_each(|deleted| deleted.unwrap());
+    assigned(&streams, &["log-b"]).await;
+    cluster.send("log-b", "x").await;
+    cluster.read_until("3", &streams).await;
+    state(&streams, State::Running).await;
+    assert_eq!(cluster.read, ["1", "2", "3"]);
+    close(&streams).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pattern_beside_a_topic_is_read_from_where_its_own_reset_policy_says() {
+    let mut cluster = Cluster::start(["in", "log.a", "login"]).await;
+    for topic in ["in", "log.a", "login"] {
+        cluster.send(topic, &format!("{topic}-old")).await;
+    }
+    let builder = StreamsBuilder::new();
+    builder.stream_pattern::<String, String>(r"log\..*", from(AutoOffsetReset::Earliest)).to("out");
+    builder.stream::<String, String>("in").to("out");
+    let streams = cluster.streams(&builder, &[("auto.offset.reset", "latest")]);
+    streams.start().unwrap();
+    cluster.read_until("log.a-old", &streams).await;
+    cluster.send_until_read(&["in"]).await;
+    // What is in a topic before it is found is read.
+    cluster.create(["log.b"]).await;
+    cluster.send("log.b", "log.b-old").await;
+    cluster.send("log.a", "log.a-more").await;
+    for wanted in ["log.b-old", "log.a-more"] {
+        cluster.read_until(wanted, &streams).await;
+    }
+    for skipped in ["in-old", "login-old"] {
+        assert!(!cluster.read.iter().any(|value| value == skipped), "{:?}", cluster.read);
+    }
+    close(&streams).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_comes_and_matches_two_patterns_ends_the_application_by_an_error_that_names_it() {
+    let cluster = Cluster::start([]).await;
+    let builder = StreamsBuilder::new();
+    builder.stream_pattern::<String, String>("log-.*", Consumed::new()).to("out");
+    builder.stream_pattern::<String, String>(".*-1", Consumed::new()).to("out");
+    let streams = cluster.streams(&builder, &[]);
+    streams.start().unwrap();
+    state(&streams, State::Running).await;
+    cluster.create(["log-1"]).await;
+    state(&streams, State::Error).await;
+    let failure = streams.failure().unwrap().to_string();
+    assert!(failure.contains("Topic log-1 is already matched"), "{failure}");
 }

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use vltava_client::{
     ClientError, Consumer, Producer, TopicPartition,
-    consumer::{RebalanceListener, assignor::BoxFuture},
+    consumer::{RebalanceListener, TopicPattern, assignor::BoxFuture},
 };
 
 use super::{
@@ -116,7 +116,8 @@ impl StreamThread {
         let told = preferences.clone();
         let refusal = SharedRefusal::default();
         let preferred = Arc::new(move || told.lock().clone());
-        let assignor = StreamsAssignor::new(setup.clone(), preferred, shared.cluster.clone(), refusal.clone());
+        let (cluster, admin) = (shared.cluster.clone(), shared.admin().clone());
+        let assignor = StreamsAssignor::new(setup.clone(), admin, preferred, cluster, refusal.clone());
         let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
@@ -150,7 +151,12 @@ impl StreamThread {
 
     fn subscribe(&self) -> Result<()> {
         let listener = Listener(self.manager.clone());
-        let subscribed = self.consumer.subscribe_with(self.topics.iter().cloned(), listener);
+        let subscribed = match self.shared.topology.subscription_pattern(self.group()) {
+            Some(pattern) => {
+                TopicPattern::new(&pattern).and_then(|pattern| self.consumer.subscribe_pattern_with(pattern, listener))
+            }
+            None => self.consumer.subscribe_with(self.topics.iter().cloned(), listener),
+        };
         subscribed.map_err(|error| client_failed("subscribing", &error))
     }
 

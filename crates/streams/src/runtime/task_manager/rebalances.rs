@@ -31,7 +31,7 @@ impl TaskManager {
     pub(in crate::runtime) fn assigned(&mut self, partitions: &[TopicPartition]) {
         let mut tasks: BTreeMap<TaskId, Vec<TopicPartition>> = BTreeMap::new();
         for partition in partitions {
-            match self.subtopology_of(partition.topic()) {
+            match self.setup.subtopology_of(partition.topic()) {
                 Some(subtopology) => {
                     let id = TaskId { subtopology, partition: partition.partition() };
                     tasks.entry(id).or_default().push(partition.clone());
@@ -44,11 +44,6 @@ impl TaskManager {
         self.rejoin = false;
         let done = self.on(Event::Assigned(tasks));
         self.fail(done);
-    }
-
-    fn subtopology_of(&self, topic: &str) -> Option<u32> {
-        let mut infos = self.setup.subtopologies.iter();
-        infos.find(|(_, info)| info.source_topics.contains(topic)).map(|(number, _)| *number)
     }
 
     fn fail(&mut self, result: Result<()>) {

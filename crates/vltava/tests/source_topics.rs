@@ -279,3 +279,44 @@ async fn a_topic_that_comes_and_matches_two_patterns_ends_the_application_by_an_
     let failure = streams.failure().unwrap().to_string();
     assert!(failure.contains("Topic log-1 is already matched"), "{failure}");
 }
+
+/// The position of a partition of which nothing is committed is known to the thread alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_to_a_source_with_latest_during_a_rebalance_is_not_skipped() {
+    let mut cluster = Cluster::start([]).await;
+    cluster.create_with("late", 2).await;
+    let (blocked, mut is_blocked) = tokio::sync::mpsc::unbounded_channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let builder = StreamsBuilder::new();
+    let late = builder.stream_with::<String, String>(&["late"], from(AutoOffsetReset::Latest));
+    late.peek(move |_, value| {
+        if value == "block" {
+            let _ = blocked.send(());
+            let _ = released.lock().unwrap().recv_timeout(PATIENCE);
+        }
+    })
+    .to("out");
+    builder.stream_pattern::<String, String>("log-.*", Consumed::new()).to("out");
+    let streams = cluster.streams(&builder, &[]);
+    streams.start().unwrap();
+    let send = |partition, value: &'static str| {
+        let producer = cluster.producer.clone();
+        let record = ProducerRecord::new("late").partition(partition).value(value).key("k");
+        async move { producer.send(record).await.unwrap().await.unwrap() }
+    };
+    // The positions of both partitions are looked up by one request: that of the other one is known, too, then.
+    let end = Instant::now() + PATIENCE;
+    while is_blocked.try_recv().is_err() {
+        send(0, "block").await;
+        assert!(Instant::now() < end, "{:?}", streams.failure());
+        let _ = tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await;
+    }
+    // The thread's next poll finds a topic that it has to join again for, before it gets this record.
+    send(1, "meanwhile").await;
+    cluster.create(["log-a"]).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>()).await;
+    drop(release);
+    cluster.read_until("meanwhile", &streams).await;
+    close(&streams).await;
+}

@@ -137,7 +137,8 @@ pub(super) fn refuse_unresolvable(servers: &str) -> Result<()> {
 
 /// The consumer by which a thread, counted from 0, is a member of the group, and the application's `auto.offset.reset`.
 /// Where the instance is a static member, each of its threads is one of its own, as in Kafka. Where sources have reset
-/// policies of their own the consumer has none: the thread knows them, and answers for it.
+/// policies of their own, or the application's is not earliest, the consumer has none: the thread knows them and what it
+/// has read, and answers for it.
 pub(super) fn main_consumer(
     topology: &Topology,
     config: &StreamsConfig,
@@ -146,7 +147,8 @@ pub(super) fn main_consumer(
 ) -> Result<(ConsumerConfig, AutoOffsetReset)> {
     let mut properties = main_properties(config, client_id, thread)?;
     let reset = properties.values.get("auto.offset.reset").and_then(|policy| AutoOffsetReset::parse(policy));
-    if topology.has_offset_resets() && reset.is_some() {
+    // With earliest nothing can be skipped in a rebalance.
+    if reset.is_some_and(|reset| topology.has_offset_resets() || reset != AutoOffsetReset::Earliest) {
         properties.values.insert("auto.offset.reset".to_owned(), "none".to_owned());
     }
     // One that is no policy is refused here, by its own name.

@@ -1,7 +1,7 @@
 //! Where partitions without an offset that is good are read from: what their source says, else what the application's
 //! `auto.offset.reset` says. No I/O.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vltava_client::{ClientError, TopicPartition, config};
@@ -16,7 +16,7 @@ use crate::{
 pub(super) enum Seek {
     /// Where the policy says.
     ByPolicy(TopicPartition, config::AutoOffsetReset),
-    /// At the first record that is another than what was read (KIP-320).
+    /// At the first record that is another than what was read (KIP-320), or where reading had come to.
     To(TopicPartition, i64),
 }
 
@@ -41,11 +41,12 @@ impl Resets {
         }
     }
 
-    /// What is to be done about an error of `poll`; nothing if it does not tell of offsets.
+    /// What is to be done about an error of `poll`; nothing if it does not tell of offsets. `begun` is where partitions
+    /// of which nothing is committed were to be read on before a rebalance: what came meanwhile is not to be skipped.
     ///
     /// # Errors
     /// If the policy of one of the topics is none.
-    pub(super) fn answer(&self, error: &ClientError) -> Result<Vec<Seek>> {
+    pub(super) fn answer(&self, error: &ClientError, begun: &BTreeMap<TopicPartition, i64>) -> Result<Vec<Seek>> {
         let (partitions, divergent) = match error {
             ClientError::NoOffsetForPartition { partitions } => (partitions.as_slice(), None),
             ClientError::OffsetOutOfRange { partition, .. } => (std::slice::from_ref(partition), None),
@@ -64,7 +65,9 @@ impl Resets {
             );
             return Err(Error::client(doing, error.clone()));
         }
-        let seek = |(partition, policy): (&TopicPartition, _)| match divergent {
+        let is_new = matches!(error, ClientError::NoOffsetForPartition { .. });
+        let before = |partition: &TopicPartition| begun.get(partition).copied().filter(|_| is_new);
+        let seek = |(partition, policy): (&TopicPartition, _)| match divergent.or_else(|| before(partition)) {
             Some(offset) => Seek::To(partition.clone(), offset),
             None => Seek::ByPolicy(partition.clone(), policy),
         };
@@ -98,7 +101,9 @@ mod tests {
     #[test]
     fn each_partition_is_reset_as_its_source_says_and_the_rest_as_the_application_says() {
         let by = |topic: &str, policy| Seek::ByPolicy(TopicPartition::new(topic, 0), policy);
-        let seeks = resets(config::AutoOffsetReset::Earliest).answer(&missing(&["new", "plain", "log-a"])).unwrap();
+        let seeks = resets(config::AutoOffsetReset::Earliest)
+            .answer(&missing(&["new", "plain", "log-a"]), &BTreeMap::new())
+            .unwrap();
         let hour = Duration::from_secs(3600);
         assert_eq!(
             seeks,
@@ -109,20 +114,29 @@ mod tests {
             ]
         );
         let partition = TopicPartition::new("new", 0);
-        let out_of_range = ClientError::OffsetOutOfRange { partition, offset: 7 };
-        let seeks = resets(config::AutoOffsetReset::None).answer(&out_of_range).unwrap();
+        let out_of_range = ClientError::OffsetOutOfRange { partition: partition.clone(), offset: 7 };
+        let seeks = resets(config::AutoOffsetReset::None).answer(&out_of_range, &[(partition, 5)].into()).unwrap();
         assert_eq!(seeks, [by("new", config::AutoOffsetReset::Latest)]);
+    }
+
+    #[test]
+    fn what_comes_during_a_rebalance_before_anything_is_committed_is_not_skipped() {
+        let partition = |topic: &str| TopicPartition::new(topic, 0);
+        let begun = [(partition("new"), 5)].into();
+        let seeks = resets(config::AutoOffsetReset::Latest).answer(&missing(&["new", "plain"]), &begun).unwrap();
+        let plain = Seek::ByPolicy(partition("plain"), config::AutoOffsetReset::Latest);
+        assert_eq!(seeks, [Seek::To(partition("new"), 5), plain]);
     }
 
     #[test]
     fn a_policy_of_none_is_an_error_that_names_the_topics() {
         let resets = resets(config::AutoOffsetReset::None);
-        let error = resets.answer(&missing(&["new", "kept", "plain"])).unwrap_err().to_string();
+        let error = resets.answer(&missing(&["new", "kept", "plain"]), &BTreeMap::new()).unwrap_err().to_string();
         assert!(error.contains("reading kept, plain, of which"), "{error}");
     }
 
     #[test]
     fn other_errors_are_not_about_offsets() {
-        assert_eq!(resets(config::AutoOffsetReset::None).answer(&ClientError::Closed).unwrap(), []);
+        assert_eq!(resets(config::AutoOffsetReset::None).answer(&ClientError::Closed, &BTreeMap::new()).unwrap(), []);
     }
 }

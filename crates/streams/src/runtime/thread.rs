@@ -1,6 +1,7 @@
 //! A stream thread: polls, restores, processes, punctuates and commits, in turns.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -74,11 +75,26 @@ struct Listener(Arc<Mutex<TaskManager>>);
 impl RebalanceListener for Listener {
     fn on_partitions_revoked<'a>(
         &'a mut self,
-        _consumer: &'a Consumer,
-        _partitions: &'a [TopicPartition],
+        consumer: &'a Consumer,
+        partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
-        self.0.lock().revoked();
-        Box::pin(std::future::ready(Ok(())))
+        let uncommitted = self.0.lock().uncommitted(partitions);
+        Box::pin(async move {
+            let mut begun = BTreeMap::new();
+            for (partition, first) in uncommitted {
+                let position = match first {
+                    Some(first) => Some(first),
+                    // Only if it is known.
+                    None => match tokio::time::timeout(Duration::ZERO, consumer.position(&partition)).await {
+                        Ok(position) => position.ok(),
+                        Err(_elapsed) => None,
+                    },
+                };
+                begun.extend(position.map(|position| (partition, position)));
+            }
+            self.0.lock().revoked(begun);
+            Ok(())
+        })
     }
 
     fn on_partitions_assigned<'a>(
@@ -258,7 +274,7 @@ impl StreamThread {
 
     /// An error of `poll` that may pass is told now and then.
     fn poll_failed(&mut self, error: &ClientError) -> Result<()> {
-        let seeks = self.resets.answer(error)?;
+        let seeks = self.resets.answer(error, self.manager.lock().begun())?;
         if !seeks.is_empty() {
             return self.seek(seeks);
         }

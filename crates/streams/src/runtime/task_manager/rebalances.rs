@@ -8,8 +8,29 @@ use super::{TaskManager, machine::Event};
 use crate::{error::Result, task::TaskId};
 
 impl TaskManager {
-    /// All partitions are about to be given up: commits, and keeps the tasks until it is known which of them stay.
-    pub(in crate::runtime) fn revoked(&mut self) {
+    /// Those of the partitions of which nothing is committed, with the first offset that was read. One that was not read
+    /// yet begins at the consumer's position.
+    pub(in crate::runtime) fn uncommitted(&self, partitions: &[TopicPartition]) -> Vec<(TopicPartition, Option<i64>)> {
+        let mut uncommitted = Vec::new();
+        for partition in partitions {
+            let owner = self.tasks.values().find(|active| active.inputs.contains_key(partition));
+            if owner.is_none_or(|active| !active.committed.contains_key(partition)) {
+                let first = owner.and_then(|active| active.first.get(partition).copied());
+                uncommitted.push((partition.clone(), first));
+            }
+        }
+        uncommitted
+    }
+
+    /// Where partitions of which nothing was committed were to be read on at the last revocation.
+    pub(in crate::runtime) fn begun(&self) -> &BTreeMap<TopicPartition, i64> {
+        &self.begun
+    }
+
+    /// All partitions are about to be given up: commits, and keeps the tasks until it is known which of them stay. Those
+    /// of which nothing is committed have `begun` there, and go on from there if they come back.
+    pub(in crate::runtime) fn revoked(&mut self, begun: BTreeMap<TopicPartition, i64>) {
+        self.begun = begun;
         self.shared.set_thread_running(self.thread, false);
         let done = self.on(Event::Revoked { in_session: self.consumer.is_in_session() });
         self.fail(done);
@@ -18,6 +39,7 @@ impl TaskManager {
 
     /// The partitions are others' already: nothing of the tasks can be committed.
     pub(in crate::runtime) fn lost(&mut self) {
+        self.begun.clear();
         self.shared.set_thread_running(self.thread, false);
         if !self.tasks.is_empty() {
             let tasks = names(self.tasks.keys());

@@ -31,6 +31,12 @@ impl Resets {
         Resets { topology, otherwise }
     }
 
+    /// Whether a partition that is read anew without a committed offset may begin behind what was not read. Not where all
+    /// begin at their first record.
+    pub(super) fn may_skip(&self) -> bool {
+        self.topology.has_offset_resets() || self.otherwise != config::AutoOffsetReset::Earliest
+    }
+
     fn of_topic(&self, topic: &str) -> config::AutoOffsetReset {
         match self.topology.offset_reset(topic) {
             Some(AutoOffsetReset::Earliest) => config::AutoOffsetReset::Earliest,

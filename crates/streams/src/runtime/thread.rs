@@ -70,7 +70,11 @@ pub(super) struct StreamThread {
 }
 
 /// Brings what the group decides to the tasks; called inside of `poll`, on the thread itself.
-struct Listener(Arc<Mutex<TaskManager>>);
+struct Listener {
+    manager: Arc<Mutex<TaskManager>>,
+    /// Whether something may be skipped if positions are forgotten.
+    remembers: bool,
+}
 
 impl RebalanceListener for Listener {
     fn on_partitions_revoked<'a>(
@@ -78,7 +82,11 @@ impl RebalanceListener for Listener {
         consumer: &'a Consumer,
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
-        let uncommitted = self.0.lock().uncommitted(partitions);
+        if !self.remembers {
+            self.manager.lock().revoked(BTreeMap::new());
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let uncommitted = self.manager.lock().uncommitted(partitions);
         Box::pin(async move {
             let mut begun = BTreeMap::new();
             for (partition, first) in uncommitted {
@@ -92,7 +100,7 @@ impl RebalanceListener for Listener {
                 };
                 begun.extend(position.map(|position| (partition, position)));
             }
-            self.0.lock().revoked(begun);
+            self.manager.lock().revoked(begun);
             Ok(())
         })
     }
@@ -102,7 +110,7 @@ impl RebalanceListener for Listener {
         _consumer: &'a Consumer,
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
-        self.0.lock().assigned(partitions);
+        self.manager.lock().assigned(partitions);
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -111,7 +119,7 @@ impl RebalanceListener for Listener {
         _consumer: &'a Consumer,
         _partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
-        self.0.lock().lost();
+        self.manager.lock().lost();
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -166,7 +174,7 @@ impl StreamThread {
     }
 
     fn subscribe(&self) -> Result<()> {
-        let listener = Listener(self.manager.clone());
+        let listener = Listener { manager: self.manager.clone(), remembers: self.resets.may_skip() };
         let subscribed = match self.shared.topology.subscription_pattern(self.group()) {
             Some(pattern) => {
                 TopicPattern::new(&pattern).and_then(|pattern| self.consumer.subscribe_pattern_with(pattern, listener))

@@ -325,12 +325,7 @@ impl Consumer {
             leader: leader_of(&metadata, partition),
         };
         state.subscription.assigned_mut(partition)?.seek_unvalidated(position);
-        // With `auto.offset.reset` none the next poll would tell that an offset is missing; here it is.
-        let missing = state.subscription.initializing();
-        state.errors.retain(|error| match error {
-            ClientError::NoOffsetForPartition { partitions } => partitions.iter().any(|tp| missing.contains(tp)),
-            _ => true,
-        });
+        state.forget_missing_offsets();
         state.fetcher.retain_assigned(&state.subscription);
         state.fetch_wanted = true;
         inner.drive(state, Instant::now());
@@ -355,6 +350,25 @@ impl Consumer {
         self.reset(partitions, AutoOffsetReset::Latest)
     }
 
+    /// Goes on reading these partitions where a reset policy says, as if they had no committed offset and it were
+    /// `auto.offset.reset`. The offset is looked up in the background.
+    ///
+    /// For an application with policies of its own: it runs with `auto.offset.reset` none, and answers
+    /// [`ClientError::NoOffsetForPartition`] and [`ClientError::OffsetOutOfRange`] of [`poll`](Self::poll) with this.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAssigned`]; [`ClientError::InvalidArgument`] for [`AutoOffsetReset::None`].
+    pub fn reset_offsets(&self, partitions: &[TopicPartition], policy: AutoOffsetReset) -> Result<(), ClientError> {
+        match policy {
+            AutoOffsetReset::None => {
+                Err(ClientError::invalid("the reset policy none says nothing of where to read on"))
+            }
+            // Elsewhere no partitions stand for all of them.
+            _ if partitions.is_empty() => Ok(()),
+            _ => self.reset(partitions, policy),
+        }
+    }
+
     fn reset(&self, partitions: &[TopicPartition], strategy: AutoOffsetReset) -> Result<(), ClientError> {
         let inner = self.inner();
         let mut guard = inner.state.lock();
@@ -367,6 +381,7 @@ impl Consumer {
         for tp in &all {
             state.subscription.assigned_mut(tp)?.reset(strategy);
         }
+        state.forget_missing_offsets();
         state.fetcher.retain_assigned(&state.subscription);
         inner.drive(state, Instant::now());
         Ok(())

@@ -25,6 +25,7 @@ mod offset_metadata;
 mod queries;
 mod records;
 mod replacing;
+mod resets;
 mod restore;
 mod setup;
 mod state;

@@ -5,6 +5,7 @@ mod describe;
 mod global;
 mod internal_topics;
 mod node;
+mod patterns;
 mod picture;
 mod validate;
 
@@ -16,6 +17,7 @@ pub(crate) use global::{GlobalStore, updater};
 pub(crate) use internal_topics::WrittenChangelog;
 pub use internal_topics::{InternalTopicConfig, TopicsInfo};
 pub(crate) use node::{MakeNode, NodeFactory, NodeKind, Pattern, TypePair};
+pub(crate) use patterns::Matched;
 pub(crate) use validate::illegal_name;
 
 use crate::{
@@ -308,7 +310,23 @@ impl Topology {
     /// Where a source topic without a committed offset is read from, if its source says so.
     #[must_use]
     pub fn offset_reset(&self, topic: &str) -> Option<AutoOffsetReset> {
-        self.resets.get(topic).copied()
+        if self.source_topics.contains_key(topic) {
+            return self.resets.get(topic).copied();
+        }
+        let (_, node) = self.patterns.iter().find(|(pattern, _)| pattern.matches(topic))?;
+        self.reset_of_source(*node)
+    }
+
+    fn reset_of_source(&self, node: usize) -> Option<AutoOffsetReset> {
+        match self.node(node).map(|node| &node.kind) {
+            Some(NodeKind::Source { reset, .. }) => *reset,
+            _ => None,
+        }
+    }
+
+    /// Whether a source says where it is read from without a committed offset.
+    pub(crate) fn has_offset_resets(&self) -> bool {
+        !self.resets.is_empty() || self.patterns.iter().any(|(_, node)| self.reset_of_source(*node).is_some())
     }
 
     /// The topics of all sources but global ones; internal topics come without the application's prefix.

@@ -261,6 +261,16 @@ impl Inner {
 }
 
 impl State {
+    /// With `auto.offset.reset` none the next poll would tell that an offset is missing, which by now is there or looked
+    /// for.
+    pub(crate) fn forget_missing_offsets(&mut self) {
+        let missing = self.subscription.initializing();
+        self.errors.retain(|error| match error {
+            ClientError::NoOffsetForPartition { partitions } => partitions.iter().any(|tp| missing.contains(tp)),
+            _ => true,
+        });
+    }
+
     /// Partition counts of the topics that the group reads, as far as they exist.
     pub(crate) fn topic_snapshot(&self, metadata: &MetadataSnapshot) -> BTreeMap<String, usize> {
         self.subscription

@@ -419,7 +419,8 @@ pub(crate) fn reset_timestamp(strategy: AutoOffsetReset, now_ms: i64) -> Option<
     match strategy {
         AutoOffsetReset::Earliest => Some(EARLIEST_TIMESTAMP),
         AutoOffsetReset::Latest => Some(LATEST_TIMESTAMP),
-        AutoOffsetReset::ByDuration(back) => Some(now_ms.saturating_sub(millis(back))),
+        // Negative times have a meaning of their own.
+        AutoOffsetReset::ByDuration(back) => Some(now_ms.saturating_sub(millis(back)).max(0)),
         AutoOffsetReset::None => None,
     }
 }

@@ -180,7 +180,8 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
         self.rest.extractor = Some(Arc::new(extractor));
         self
     }
-    /// Where to begin without a committed offset. Default: the consumer's `auto.offset.reset`.
+    /// Where to begin without a committed offset, or with one that the topic does not have. Default: the consumer's
+    /// `auto.offset.reset`. With [`AutoOffsetReset::None`] the thread fails there, with an error that names the topic.
     #[must_use]
     pub fn with_offset_reset_policy(mut self, reset: AutoOffsetReset) -> Self {
         self.rest.reset = Some(reset);

@@ -64,7 +64,15 @@ impl StreamsBuilder {
         self.add_stream(crate::java::hash_order(unique, table), None, consumed)
     }
 
-    /// The records of all topics whose whole name matches a regular expression, now or later.
+    /// The records of all topics whose whole name matches a regular expression, now or later. Topics that come are found
+    /// when the metadata is read again (`metadata.max.age.ms`), those that go are left; neither stops the others. The
+    /// application's own internal topics and Kafka's are not among them.
+    ///
+    /// Partition by partition the topics share a task and its stores. A store's changelog is made for the first of them:
+    /// one that comes later with more partitions ends the application, as does one that two patterns match.
+    ///
+    /// A new topic without a committed offset begins where [`Consumed::with_offset_reset_policy`] or `auto.offset.reset`
+    /// says; with latest, what comes before it is found is skipped.
     pub fn stream_pattern<K: Nullable, V: Nullable>(
         &self,
         pattern: &str,

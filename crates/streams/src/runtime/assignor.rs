@@ -4,13 +4,12 @@
 //! one. The name is not the JVM's `stream`: the two do not share a group, and the coordinator says so at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::ready;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use vltava_client::{
-    ClientError, TopicPartition,
+    Admin, ClientError, TopicPartition,
     consumer::ConsumerGroupMetadata,
     consumer::assignor::{
         Assignment, AssignorMetadata, BoxFuture, GroupAssignment, GroupSubscription, PartitionAssignor,
@@ -21,7 +20,7 @@ use super::{
     cluster::{Cluster, Refusal, SharedCluster, put_text, take_text},
     setup::Setup,
 };
-use crate::{query::HostInfo, task::TaskId};
+use crate::{error::Error, query::HostInfo, task::TaskId};
 
 /// The form of the user data below.
 const VERSION: u8 = 2;
@@ -116,6 +115,8 @@ pub(super) type SharedRefusal = Arc<Mutex<Option<Refusal>>>;
 /// The assignor of one thread.
 pub(super) struct StreamsAssignor {
     setup: Arc<Setup>,
+    /// Makes the internal topics that topics which came since need.
+    admin: Admin,
     preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
     cluster: SharedCluster,
     refusal: SharedRefusal,
@@ -124,11 +125,12 @@ pub(super) struct StreamsAssignor {
 impl StreamsAssignor {
     pub(super) fn new(
         setup: Arc<Setup>,
+        admin: Admin,
         preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
         cluster: SharedCluster,
         refusal: SharedRefusal,
     ) -> Self {
-        StreamsAssignor { setup, preferences, cluster, refusal }
+        StreamsAssignor { setup, admin, preferences, cluster, refusal }
     }
 
     /// The source topics that exist, with their partitions.
@@ -153,27 +155,36 @@ impl StreamsAssignor {
         }
         tasks
     }
-}
 
-impl PartitionAssignor for StreamsAssignor {
-    fn name(&self) -> &str {
-        "vltava-streams"
-    }
-
-    fn subscription_user_data(&mut self, _topics: &BTreeSet<String>) -> Option<Bytes> {
-        Some((self.preferences)().encode())
-    }
-
-    fn assign<'a>(
-        &'a mut self,
-        metadata: &'a AssignorMetadata,
-        group: &'a GroupSubscription,
-    ) -> BoxFuture<'a, Result<GroupAssignment, ClientError>> {
-        if let Some(refusal) = self.setup.refusal(&self.sources(metadata)) {
-            let told = Assignment::with_user_data(Vec::new(), refusal.encode());
-            let members = group.iter().map(|(id, _)| (id.to_owned(), told.clone())).collect();
-            return Box::pin(ready(Ok(GroupAssignment { members })));
+    /// Takes in topics of patterns that have come or gone. Why nothing can be assigned, if they do not fit together.
+    async fn renew(
+        &mut self,
+        metadata: &AssignorMetadata,
+        group: &GroupSubscription,
+    ) -> Result<Option<Refusal>, ClientError> {
+        if !self.setup.has_patterns() {
+            return Ok(None);
         }
+        let subscribed: BTreeSet<&String> = group.iter().flat_map(|(_, member)| &member.topics).collect();
+        let known =
+            subscribed.into_iter().filter_map(|topic| Some((topic, metadata.partitions_for_topic(topic)?.len())));
+        let known = known.map(|(topic, count)| (topic.clone(), i32::try_from(count).unwrap_or(i32::MAX))).collect();
+        match self.setup.renewed(&known, &self.admin).await {
+            Ok(Some(setup)) => self.setup = Arc::new(setup),
+            Ok(None) => {}
+            Err(error) => {
+                return match *error {
+                    // The group tries again.
+                    Error::Client { source, .. } if source.is_retriable() => Err(source),
+                    Error::MissingSourceTopic { topics } => Ok(Some(Refusal::MissingSourceTopics(topics))),
+                    error => Ok(Some(Refusal::Topics(error.to_string()))),
+                };
+            }
+        }
+        Ok(None)
+    }
+
+    fn divide(&self, metadata: &AssignorMetadata, group: &GroupSubscription) -> GroupAssignment {
         let tasks = self.tasks(metadata);
         let preferences = |data: &Option<Bytes>| Preferences::decode(data.as_deref().unwrap_or_default());
         let members: BTreeMap<_, _> = group.iter().map(|(id, s)| (id.to_owned(), preferences(&s.user_data))).collect();
@@ -198,7 +209,37 @@ impl PartitionAssignor for StreamsAssignor {
             None => Assignment::new(partitions(&own)),
         };
         let members = dealt.into_iter().map(|(member, own)| (member, assignment(own))).collect();
-        Box::pin(ready(Ok(GroupAssignment { members })))
+        GroupAssignment { members }
+    }
+}
+
+/// Tells all members why nothing is assigned.
+fn refused(refusal: &Refusal, group: &GroupSubscription) -> GroupAssignment {
+    let told = Assignment::with_user_data(Vec::new(), refusal.encode());
+    GroupAssignment { members: group.iter().map(|(id, _)| (id.to_owned(), told.clone())).collect() }
+}
+
+impl PartitionAssignor for StreamsAssignor {
+    fn name(&self) -> &str {
+        "vltava-streams"
+    }
+
+    fn subscription_user_data(&mut self, _topics: &BTreeSet<String>) -> Option<Bytes> {
+        Some((self.preferences)().encode())
+    }
+
+    fn assign<'a>(
+        &'a mut self,
+        metadata: &'a AssignorMetadata,
+        group: &'a GroupSubscription,
+    ) -> BoxFuture<'a, Result<GroupAssignment, ClientError>> {
+        Box::pin(async move {
+            let refusal = self.renew(metadata, group).await?;
+            match refusal.or_else(|| self.setup.refusal(&self.sources(metadata))) {
+                Some(refusal) => Ok(refused(&refusal, group)),
+                None => Ok(self.divide(metadata, group)),
+            }
+        })
     }
 
     fn on_assignment(&mut self, assignment: &Assignment, _metadata: &ConsumerGroupMetadata) -> Result<(), ClientError> {

@@ -1,7 +1,7 @@
 //! Waiting until an application has worked off its topics.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -117,10 +117,10 @@ impl Shared {
             }
             self.must_run()?;
             // Until the topics are made there is nothing to be behind of.
-            let topics = self.source_topics();
-            let committed = match self.topology.has_tasks() {
-                true => !topics.is_empty() && self.has_committed_all(topics).await.map_err(asking)?,
-                false => true,
+            let committed = match self.source_topics().await? {
+                _ if !self.topology.has_tasks() => true,
+                Some(topics) => self.has_committed_all(topics).await.map_err(asking)?,
+                None => false,
             };
             let is_done = committed && self.global_stores_have_all().await.map_err(asking)?;
             // One thread may have done it all before the others have joined; stores do not answer until they have.
@@ -145,7 +145,7 @@ impl Shared {
         Ok(true)
     }
 
-    async fn has_committed_all(&self, topics: Vec<String>) -> Result<bool, ClientError> {
+    async fn has_committed_all(&self, topics: BTreeSet<String>) -> Result<bool, ClientError> {
         let admin = self.admin();
         let committed = admin.list_consumer_group_offsets(self.config.application_id(), None).await?;
         let mut partitions = Vec::new();

@@ -8,11 +8,15 @@ use std::{
     net::ToSocketAddrs,
 };
 
-use vltava_client::{AdminConfig, ClientError, ConsumerConfig, ProducerConfig, config::Definition};
+use vltava_client::{
+    AdminConfig, ClientError, ConsumerConfig, ProducerConfig,
+    config::{AutoOffsetReset, Definition},
+};
 
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
+    topology::Topology,
 };
 
 /// Without these a thread could not do its work; a value that the application gives is refused.
@@ -131,9 +135,28 @@ pub(super) fn refuse_unresolvable(servers: &str) -> Result<()> {
     Err(Box::new(Error::Config(format!("invalid `bootstrap.servers` {servers}: no name can be resolved: {why}"))))
 }
 
-/// The consumer by which a thread, counted from 0, is a member of the group. Where the instance is a static member, each
-/// of its threads is one of its own, as in Kafka.
-pub(super) fn main_consumer(config: &StreamsConfig, client_id: &str, thread: usize) -> Result<ConsumerConfig> {
+/// The consumer by which a thread, counted from 0, is a member of the group, and the application's `auto.offset.reset`.
+/// Where the instance is a static member, each of its threads is one of its own, as in Kafka. Where sources have reset
+/// policies of their own, or the application's is not earliest, the consumer has none: the thread knows them and what it
+/// has read, and answers for it.
+pub(super) fn main_consumer(
+    topology: &Topology,
+    config: &StreamsConfig,
+    client_id: &str,
+    thread: usize,
+) -> Result<(ConsumerConfig, AutoOffsetReset)> {
+    let mut properties = main_properties(config, client_id, thread)?;
+    let reset = properties.values.get("auto.offset.reset").and_then(|policy| AutoOffsetReset::parse(policy));
+    // With earliest nothing can be skipped in a rebalance.
+    if reset.is_some_and(|reset| topology.has_offset_resets() || reset != AutoOffsetReset::Earliest) {
+        properties.values.insert("auto.offset.reset".to_owned(), "none".to_owned());
+    }
+    // One that is no policy is refused here, by its own name.
+    let consumer = properties.make(ConsumerConfig::from_properties)?;
+    Ok((consumer, reset.unwrap_or(AutoOffsetReset::Earliest)))
+}
+
+fn main_properties(config: &StreamsConfig, client_id: &str, thread: usize) -> Result<Properties> {
     let known = keys(ConsumerConfig::definitions());
     let defaults = [("auto.offset.reset", "earliest"), ("max.poll.records", "1000")];
     let mut properties = collect(config, &known, &defaults, &["consumer.", "main.consumer."])?;
@@ -146,7 +169,7 @@ pub(super) fn main_consumer(config: &StreamsConfig, client_id: &str, thread: usi
         ("enable.auto.commit", "false"),
         ("allow.auto.create.topics", "false"),
     ];
-    properties.with(&fixed).make(ConsumerConfig::from_properties)
+    Ok(properties.with(&fixed))
 }
 
 /// The consumer that reads changelogs.
@@ -193,7 +216,7 @@ pub(super) fn admin(config: &StreamsConfig, client_id: &str) -> Result<AdminConf
 pub(super) fn check(config: &StreamsConfig) -> Result<()> {
     let name = config.application_id();
     producer(config, name)?;
-    main_consumer(config, name, 0)?;
+    main_properties(config, name, 0)?.make(ConsumerConfig::from_properties)?;
     restore_consumer(config, name)?;
     global_consumer(config, name)?;
     Ok(())
@@ -242,7 +265,7 @@ mod tests {
     fn each_thread_of_a_static_instance_is_a_member_of_its_own() {
         let given = [("application.id", "a"), ("bootstrap.servers", "localhost:9092"), ("group.instance.id", "i")];
         let config = StreamsConfig::from_properties(given).unwrap();
-        let ids = [0, 1].map(|thread| main_consumer(&config, "c", thread).unwrap());
+        let ids = [0, 1].map(|thread| main_consumer(&Topology::new(), &config, "c", thread).unwrap().0);
         assert_eq!(
             ids.map(|config| config.group_instance_id().map(str::to_owned)),
             [Some("i-1".into()), Some("i-2".into())]

@@ -152,8 +152,14 @@ impl Cluster {
     }
 }
 
-/// The source topics that lead to every store, by the store's name.
-fn sources_of_stores(topology: &Topology, application: &str) -> BTreeMap<String, BTreeSet<String>> {
+/// The source topics that lead to every store, by the store's name. Patterns take of the topics that are `known`.
+fn sources_of_stores<'a>(
+    topology: &Topology,
+    application: &str,
+    known: impl Iterator<Item = &'a String>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    // Topics that two patterns match are assigned to nobody.
+    let matched = topology.matched(known.cloned(), application).unwrap_or_default();
     let mut sources: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for id in 0..topology.nodes.len() {
         let Some(NodeKind::Processor { stores }) = topology.node(id).map(|node| &node.kind) else { continue };
@@ -162,10 +168,12 @@ fn sources_of_stores(topology: &Topology, application: &str) -> BTreeMap<String,
             continue;
         }
         let (mut topics, mut seen, mut left) = (BTreeSet::new(), BTreeSet::new(), vec![id]);
-        while let Some(node) = left.pop().filter(|node| seen.insert(*node)).and_then(|node| topology.node(node)) {
-            if let NodeKind::Source { topics: own, .. } = &node.kind {
-                topics.extend(own.iter().map(|topic| topology.decorate(topic, application)));
-            }
+        while let Some((id, node)) =
+            left.pop().filter(|id| seen.insert(*id)).and_then(|id| Some((id, topology.node(id)?)))
+        {
+            topics.extend(
+                topology.topics_of_source(id, &matched).iter().map(|topic| topology.decorate(topic, application)),
+            );
             left.extend(node.predecessors.iter().filter_map(|name| topology.node_id(name)));
         }
         for store in stores {
@@ -177,7 +185,9 @@ fn sources_of_stores(topology: &Topology, application: &str) -> BTreeMap<String,
 
 impl KafkaStreams {
     fn store_sources(&self) -> BTreeMap<String, BTreeSet<String>> {
-        sources_of_stores(&self.shared.topology, self.shared.config.application_id())
+        let cluster = self.shared.cluster.lock();
+        let known = cluster.partitions.keys();
+        sources_of_stores(&self.shared.topology, self.shared.config.application_id(), known)
     }
 
     /// What every instance has that is configured with `application.server`, as of the last rebalance.
@@ -186,7 +196,8 @@ impl KafkaStreams {
     /// [`Error::StreamsNotStarted`], [`Error::StreamsStopped`].
     pub fn metadata_for_all_streams_clients(&self) -> Result<Vec<StreamsMetadata>> {
         self.shared.must_run()?;
-        Ok(self.shared.cluster.lock().metadata(&self.store_sources()))
+        let sources = self.store_sources();
+        Ok(self.shared.cluster.lock().metadata(&sources))
     }
 
     /// [`metadata_for_all_streams_clients`](Self::metadata_for_all_streams_clients) of the instances that have
@@ -276,7 +287,7 @@ mod tests {
         let counts = builder.stream::<String, String>("in").group_by(|_, word| word.clone());
         counts.count_with(Materialized::named("counts"));
         builder.stream::<String, String>("other").group_by_key().count_with(Materialized::named("others"));
-        let sources = sources_of_stores(&builder.build().unwrap(), "app");
+        let sources = sources_of_stores(&builder.build().unwrap(), "app", [].iter());
         let topics: Vec<_> = sources["counts"].iter().collect();
         assert_eq!(topics, ["app-counts-repartition"]);
         assert!(sources["others"].contains("other"));

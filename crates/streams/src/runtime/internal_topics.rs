@@ -59,6 +59,9 @@ impl TopicsPlan<'_> {
             for (topic, config) in &info.changelog_topics {
                 // A source topic may serve as the changelog of its table; it is not ours to make.
                 if !info.source_topics.contains(topic) {
+                    // The largest topic of a pattern may have gone: what its tasks have kept stays where it is.
+                    let kept = self.existing.get(topic).filter(|_| !info.source_patterns.is_empty());
+                    let tasks = kept.map_or(tasks, |kept| tasks.max(*kept));
                     required.insert(topic.clone(), RequiredTopic { partitions: tasks, config: config.config.clone() });
                 }
             }
@@ -120,7 +123,10 @@ impl TopicsPlan<'_> {
         }
         match topics.keys().find(|topic| !known.contains_key(*topic)) {
             Some(topic) => {
-                let message = format!("the number of partitions of repartition topic {topic} cannot be found");
+                let message = format!(
+                    "the number of partitions of repartition topic {topic} cannot be found: what is written to it is read \
+                     from no topic yet (every pattern above it has to match at least one)"
+                );
                 Err(Box::new(Error::Streams(message)))
             }
             None => Ok(known),
@@ -182,7 +188,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::{TopicsPlan, merged};
-    use crate::{StreamsBuilder, StreamsConfig};
+    use crate::{Consumed, StreamsBuilder, StreamsConfig};
 
     fn plan<T>(builder: &StreamsBuilder, existing: &[(&str, i32)], test: impl FnOnce(TopicsPlan<'_>) -> T) -> T {
         let config = StreamsConfig::builder("app").build().unwrap();
@@ -235,6 +241,24 @@ mod tests {
             ];
             assert_eq!((names, counts), (expected.to_vec(), vec![5, 3, 5, 3, 5]));
         });
+    }
+
+    /// The changelog was made for three tasks; the topic with three partitions has gone.
+    #[test]
+    fn a_changelog_keeps_its_partitions_when_the_largest_topic_of_a_pattern_goes() {
+        let builder = StreamsBuilder::new();
+        builder.stream_pattern::<String, String>("log-.*", Consumed::new()).group_by_key().count();
+        let (topology, config) = (builder.build().unwrap(), StreamsConfig::builder("app").build().unwrap());
+        let matched = topology.matched(["log-small".to_owned()], "app").unwrap();
+        let subtopologies = topology.subtopologies_with(&config, &matched);
+        let changelog = "app-KSTREAM-AGGREGATE-STATE-STORE-0000000001-changelog";
+        let required = |partitions| {
+            let existing = [("log-small", 1), (changelog, partitions)];
+            let existing = existing.map(|(topic, count)| (topic.to_owned(), count)).into();
+            let plan = TopicsPlan { subtopologies: &subtopologies, copartitioned: &[], existing: &existing };
+            plan.required().map(|required| required[changelog].partitions).unwrap()
+        };
+        assert_eq!((required(1), required(3)), (1, 3));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! [`KafkaStreams`]: an application that runs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc, Weak,
@@ -135,11 +135,15 @@ impl Shared {
         *self.setup.lock() = None;
     }
 
-    /// What the application reads, repartition topics among it. Nothing until they are made.
-    pub(super) fn source_topics(&self) -> Vec<String> {
-        let setup = self.setup.lock();
-        let infos = setup.iter().flat_map(|setup| setup.subtopologies.values());
-        infos.flat_map(|info| info.source_topics.iter().cloned()).collect()
+    /// What the application reads by now, repartition topics among it. `None` until they are made.
+    pub(super) async fn source_topics(&self) -> Result<Option<BTreeSet<String>>> {
+        let setup = self.setup.lock().clone();
+        let Some(setup) = setup else { return Ok(None) };
+        let setup = match setup.has_patterns() {
+            true => setup.with_topics(setup::to_match(&self.topology, &self.admin).await?)?,
+            false => setup.as_ref().clone(),
+        };
+        Ok(Some(setup.subtopologies.into_values().flat_map(|info| info.source_topics).collect()))
     }
 
     pub(super) fn admin(&self) -> &Admin {

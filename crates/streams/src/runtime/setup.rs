@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
-    topology::{TopicsInfo, Topology},
+    topology::{Matched, TopicsInfo, Topology},
 };
 
 /// How long one attempt to reach a broker may take, and the pause before the next.
@@ -27,22 +28,106 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How seldom a warning is repeated.
 const REPEAT: Duration = Duration::from_secs(60);
 
-/// The topology as the threads need it: sub-topologies with their topics.
-#[derive(Debug)]
+/// The topology as the threads need it: sub-topologies with their topics, as far as topics are there.
+#[derive(Clone, Debug)]
 pub(super) struct Setup {
+    topology: Arc<Topology>,
+    config: Arc<StreamsConfig>,
     pub(super) subtopologies: BTreeMap<u32, TopicsInfo>,
     copartitioned: Vec<BTreeSet<String>>,
+    /// What patterns take.
+    matched: Matched,
     /// The partitions of the internal topics.
     internal: BTreeMap<String, i32>,
 }
 
 impl Setup {
-    pub(super) fn new(topology: &Topology, config: &StreamsConfig) -> Self {
-        Setup {
-            subtopologies: topology.subtopologies(config),
-            copartitioned: merged(topology.copartition_groups(config.application_id())),
+    /// `topics` are those that patterns may match.
+    ///
+    /// # Errors
+    /// If two patterns match one.
+    pub(super) fn new(
+        topology: &Arc<Topology>,
+        config: &Arc<StreamsConfig>,
+        topics: impl IntoIterator<Item = String>,
+    ) -> Result<Self> {
+        let matched = topology.matched(topics, config.application_id())?;
+        Ok(Setup {
+            topology: topology.clone(),
+            config: config.clone(),
+            subtopologies: topology.subtopologies_with(config, &matched),
+            copartitioned: merged(topology.copartition_groups_with(config.application_id(), &matched)),
+            matched,
             internal: BTreeMap::new(),
+        })
+    }
+
+    /// Whether it can become another one, as topics come and go.
+    pub(super) fn has_patterns(&self) -> bool {
+        self.topology.has_patterns()
+    }
+
+    /// The sub-topology that reads a topic, also one that has come since.
+    pub(super) fn subtopology_of(&self, topic: &str) -> Option<u32> {
+        let mut infos = self.subtopologies.iter();
+        let known = infos.find(|(_, info)| info.source_topics.contains(topic)).map(|(number, _)| *number);
+        known.or_else(|| self.topology.subtopology_by_pattern(topic))
+    }
+
+    /// The topics that it reads, keeps and writes.
+    fn topics(&self) -> BTreeSet<&String> {
+        let topics = self.subtopologies.values().flat_map(|info| {
+            let changelogs = info.changelog_topics.keys();
+            info.source_topics.iter().chain(changelogs).chain(&info.sink_topics)
+        });
+        topics.collect()
+    }
+
+    /// The same where these topics are there.
+    ///
+    /// # Errors
+    /// If two patterns match one.
+    pub(super) fn with_topics(&self, topics: impl IntoIterator<Item = String>) -> Result<Setup> {
+        Setup::new(&self.topology, &self.config, topics)
+    }
+
+    /// What becomes of it with these topics, if anything does: internal topics that are new are made.
+    ///
+    /// # Errors
+    /// If two patterns match a topic, or topics do not fit together, or the cluster refuses something.
+    pub(super) async fn renewed(&self, sources: &BTreeMap<String, i32>, admin: &Admin) -> Result<Option<Setup>> {
+        let renewed = self.with_topics(sources.keys().cloned())?;
+        if renewed.matched == self.matched {
+            return Ok(None);
         }
+        let mut existing = existing(admin, renewed.topics()).await?;
+        existing.extend(sources.clone());
+        renewed.complete(admin, &existing).await.map(Some)
+    }
+
+    /// Makes the internal topics that do not exist.
+    async fn complete(mut self, admin: &Admin, existing: &BTreeMap<String, i32>) -> Result<Setup> {
+        let plan = self.plan(existing);
+        let missing = plan.missing_source_topics();
+        if !missing.is_empty() {
+            return Err(Box::new(Error::MissingSourceTopic { topics: missing.into_iter().collect() }));
+        }
+        let required = plan.required()?;
+        for topic in self.subtopologies.values().flat_map(|info| &info.sink_topics) {
+            if !existing.contains_key(topic) && !required.contains_key(topic) {
+                tracing::warn!(
+                    topic,
+                    "an output topic does not exist: a task that writes to it makes no progress until it does, and ends \
+                     its thread after `task.timeout.ms`"
+                );
+            }
+        }
+        for pattern in self.topology.patterns_without_topics(&self.matched) {
+            tracing::warn!(%pattern, "no topic matches the pattern of a source: it reads nothing until one does");
+        }
+        create(admin, &self.config, &required, existing).await?;
+        self.internal = required.into_iter().map(|(topic, required)| (topic, required.partitions)).collect();
+        Ok(self)
     }
 
     /// Why tasks cannot be dealt out, if they cannot, as the topics that are read are now.
@@ -101,7 +186,11 @@ async fn reach(admin: &Admin) {
 ///
 /// # Errors
 /// If a source topic is missing, topics do not fit together, or the cluster refuses something.
-pub(super) async fn prepare_patiently(topology: &Topology, config: &StreamsConfig, admin: &Admin) -> Result<Setup> {
+pub(super) async fn prepare_patiently(
+    topology: &Arc<Topology>,
+    config: &Arc<StreamsConfig>,
+    admin: &Admin,
+) -> Result<Setup> {
     let mut patience = Patience::begin();
     loop {
         // Of a broker that is away no topic is to be blamed.
@@ -113,32 +202,20 @@ pub(super) async fn prepare_patiently(topology: &Topology, config: &StreamsConfi
     }
 }
 
-async fn prepare(topology: &Topology, config: &StreamsConfig, admin: &Admin) -> Result<Setup> {
-    let mut setup = Setup::new(topology, config);
-    let topics = setup.subtopologies.values().flat_map(|info| {
-        let changelogs = info.changelog_topics.keys();
-        info.source_topics.iter().chain(changelogs).chain(&info.sink_topics)
-    });
-    let topics: BTreeSet<&String> = topics.collect();
-    let existing = existing(admin, topics).await?;
-    let plan = setup.plan(&existing);
-    let missing = plan.missing_source_topics();
-    if !missing.is_empty() {
-        return Err(Box::new(Error::MissingSourceTopic { topics: missing.into_iter().collect() }));
+async fn prepare(topology: &Arc<Topology>, config: &Arc<StreamsConfig>, admin: &Admin) -> Result<Setup> {
+    let setup = Setup::new(topology, config, to_match(topology, admin).await?)?;
+    let existing = existing(admin, setup.topics()).await?;
+    // One that matches may have gone meanwhile.
+    setup.with_topics(existing.keys().cloned())?.complete(admin, &existing).await
+}
+
+/// The topics of the cluster, if there are patterns for them; without Kafka's own ones.
+pub(super) async fn to_match(topology: &Topology, admin: &Admin) -> Result<Vec<String>> {
+    if !topology.has_patterns() {
+        return Ok(Vec::new());
     }
-    let required = plan.required()?;
-    for topic in setup.subtopologies.values().flat_map(|info| &info.sink_topics) {
-        if !existing.contains_key(topic) && !required.contains_key(topic) {
-            tracing::warn!(
-                topic,
-                "an output topic does not exist: a task that writes to it makes no progress until it does, and ends its \
-                 thread after `task.timeout.ms`"
-            );
-        }
-    }
-    create(admin, config, &required, &existing).await?;
-    setup.internal = required.into_iter().map(|(topic, required)| (topic, required.partitions)).collect();
-    Ok(setup)
+    let topics = admin.list_topics().await.map_err(|error| Error::client("listing the topics", error))?;
+    Ok(topics.into_values().filter(|topic| !topic.is_internal).map(|topic| topic.name).collect())
 }
 
 /// Names the topic only where a broker has said something of it.
@@ -150,10 +227,7 @@ fn about(doing: &str, topic: &str, error: ClientError) -> Box<Error> {
 }
 
 /// The partitions of those topics that exist.
-pub(super) async fn existing(
-    admin: &Admin,
-    topics: impl IntoIterator<Item = &String>,
-) -> Result<BTreeMap<String, i32>> {
+async fn existing(admin: &Admin, topics: impl IntoIterator<Item = &String>) -> Result<BTreeMap<String, i32>> {
     let mut existing = BTreeMap::new();
     for (topic, description) in admin.describe_topics(topics.into_iter().cloned()).await {
         match description {
@@ -201,7 +275,7 @@ async fn wait_until_known(admin: &Admin, topics: impl Iterator<Item = &String>) 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use super::Setup;
     use crate::{StreamsBuilder, StreamsConfig, runtime::cluster::Refusal};
@@ -213,7 +287,7 @@ mod tests {
         let builder = StreamsBuilder::new();
         builder.stream::<String, String>("lines").group_by_key().count().to_stream().to("out");
         let config = StreamsConfig::builder("app").build().unwrap();
-        let mut setup = Setup::new(&builder.build().unwrap(), &config);
+        let mut setup = Setup::new(&Arc::new(builder.build().unwrap()), &Arc::new(config), []).unwrap();
         setup.internal.insert(CHANGELOG.to_owned(), 2);
         let sources: BTreeMap<String, i32> =
             sources.iter().map(|(topic, count)| ((*topic).to_owned(), *count)).collect();

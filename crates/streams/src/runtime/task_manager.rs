@@ -79,6 +79,8 @@ pub(super) struct TaskManager {
     uncommitted: Option<ClientError>,
     /// Whether the thread has to leave its group and join again.
     rejoin: bool,
+    /// Where partitions of which nothing was committed were to be read on at the last revocation.
+    begun: BTreeMap<TopicPartition, i64>,
     /// What the assignor is told when the thread joins again.
     preferences: SharedPreferences,
     /// A failure inside of a rebalance callback, for the thread to end with.
@@ -113,6 +115,7 @@ impl TaskManager {
             given_up: 0,
             uncommitted: None,
             rejoin: false,
+            begun: BTreeMap::new(),
             preferences: SharedPreferences::default(),
             failure: None,
             counters,

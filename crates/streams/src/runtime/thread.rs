@@ -1,6 +1,7 @@
 //! A stream thread: polls, restores, processes, punctuates and commits, in turns.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use vltava_client::{
     ClientError, Consumer, Producer, TopicPartition,
-    consumer::{RebalanceListener, assignor::BoxFuture},
+    consumer::{RebalanceListener, TopicPattern, assignor::BoxFuture},
 };
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
     replacing::Pauses,
+    resets::{Resets, Seek},
     restore::Restorer,
     task_manager::TaskManager,
     verdict::{self, Verdict},
@@ -49,6 +51,7 @@ pub(super) struct StreamThread {
     manager: Arc<Mutex<TaskManager>>,
     topics: Vec<String>,
     refusal: SharedRefusal,
+    resets: Resets,
     /// When it committed last, or tried to, and whether that has to be done again soon.
     committed: Instant,
     owes_commit: bool,
@@ -67,16 +70,39 @@ pub(super) struct StreamThread {
 }
 
 /// Brings what the group decides to the tasks; called inside of `poll`, on the thread itself.
-struct Listener(Arc<Mutex<TaskManager>>);
+struct Listener {
+    manager: Arc<Mutex<TaskManager>>,
+    /// Whether something may be skipped if positions are forgotten.
+    remembers: bool,
+}
 
 impl RebalanceListener for Listener {
     fn on_partitions_revoked<'a>(
         &'a mut self,
-        _consumer: &'a Consumer,
-        _partitions: &'a [TopicPartition],
+        consumer: &'a Consumer,
+        partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
-        self.0.lock().revoked();
-        Box::pin(std::future::ready(Ok(())))
+        if !self.remembers {
+            self.manager.lock().revoked(BTreeMap::new());
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let uncommitted = self.manager.lock().uncommitted(partitions);
+        Box::pin(async move {
+            let mut begun = BTreeMap::new();
+            for (partition, first) in uncommitted {
+                let position = match first {
+                    Some(first) => Some(first),
+                    // Only if it is known.
+                    None => match tokio::time::timeout(Duration::ZERO, consumer.position(&partition)).await {
+                        Ok(position) => position.ok(),
+                        Err(_elapsed) => None,
+                    },
+                };
+                begun.extend(position.map(|position| (partition, position)));
+            }
+            self.manager.lock().revoked(begun);
+            Ok(())
+        })
     }
 
     fn on_partitions_assigned<'a>(
@@ -84,7 +110,7 @@ impl RebalanceListener for Listener {
         _consumer: &'a Consumer,
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
-        self.0.lock().assigned(partitions);
+        self.manager.lock().assigned(partitions);
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -93,7 +119,7 @@ impl RebalanceListener for Listener {
         _consumer: &'a Consumer,
         _partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
-        self.0.lock().lost();
+        self.manager.lock().lost();
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -109,12 +135,13 @@ impl StreamThread {
         let producer = Producer::new(clients::producer(config, &format!("{client_id}-producer"))?).map_err(failed)?;
         let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;
         let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?);
-        let main = clients::main_consumer(config, &format!("{client_id}-consumer"), index)?;
+        let (main, reset) = clients::main_consumer(&shared.topology, config, &format!("{client_id}-consumer"), index)?;
         let preferences = super::assignor::SharedPreferences::default();
         let told = preferences.clone();
         let refusal = SharedRefusal::default();
         let preferred = Arc::new(move || told.lock().clone());
-        let assignor = StreamsAssignor::new(setup.clone(), preferred, shared.cluster.clone(), refusal.clone());
+        let (cluster, admin) = (shared.cluster.clone(), shared.admin().clone());
+        let assignor = StreamsAssignor::new(setup.clone(), admin, preferred, cluster, refusal.clone());
         let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
@@ -127,6 +154,7 @@ impl StreamThread {
             waiting: false,
             topics,
             refusal,
+            resets: Resets::new(shared.topology.clone(), reset),
             committed: Instant::now(),
             owes_commit: false,
             // Half of it, as in Kafka: the rest is for a commit.
@@ -146,8 +174,13 @@ impl StreamThread {
     }
 
     fn subscribe(&self) -> Result<()> {
-        let listener = Listener(self.manager.clone());
-        let subscribed = self.consumer.subscribe_with(self.topics.iter().cloned(), listener);
+        let listener = Listener { manager: self.manager.clone(), remembers: self.resets.may_skip() };
+        let subscribed = match self.shared.topology.subscription_pattern(self.group()) {
+            Some(pattern) => {
+                TopicPattern::new(&pattern).and_then(|pattern| self.consumer.subscribe_pattern_with(pattern, listener))
+            }
+            None => self.consumer.subscribe_with(self.topics.iter().cloned(), listener),
+        };
         subscribed.map_err(|error| client_failed("subscribing", &error))
     }
 
@@ -249,6 +282,10 @@ impl StreamThread {
 
     /// An error of `poll` that may pass is told now and then.
     fn poll_failed(&mut self, error: &ClientError) -> Result<()> {
+        let seeks = self.resets.answer(error, self.manager.lock().begun())?;
+        if !seeks.is_empty() {
+            return self.seek(seeks);
+        }
         let now = Instant::now();
         match verdict::of_poll(error) {
             Verdict::Retry if matches!(error, ClientError::Wakeup) => return Ok(()),
@@ -274,6 +311,27 @@ impl StreamThread {
         }
         if self.is_to_be_told(now) {
             tracing::warn!(thread = self.index + 1, "polling, tried again: {error}");
+        }
+        Ok(())
+    }
+
+    /// Goes on where the policies say, with what is still assigned.
+    fn seek(&self, seeks: Vec<Seek>) -> Result<()> {
+        let assigned = self.consumer.assignment();
+        for seek in seeks {
+            let (partition, sought) = match seek {
+                Seek::ByPolicy(partition, _) | Seek::To(partition, _) if !assigned.contains(&partition) => continue,
+                Seek::ByPolicy(partition, policy) => {
+                    tracing::info!(%partition, ?policy, "read from where the reset policy says");
+                    let sought = self.consumer.reset_offsets(std::slice::from_ref(&partition), policy);
+                    (partition, sought)
+                }
+                Seek::To(partition, offset) => {
+                    let sought = self.consumer.seek(&partition, offset);
+                    (partition, sought)
+                }
+            };
+            sought.map_err(|error| client_failed(&format!("seeking in {partition}"), &error))?;
         }
         Ok(())
     }

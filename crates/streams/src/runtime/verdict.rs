@@ -7,7 +7,7 @@
 //! | commit | a rebalance goes on | given up; `poll` tells what comes of it | not committed, goes on |
 //! | commit, poll | `FENCED_INSTANCE_ID` | the thread fails | `StreamsException` |
 //! | poll | `INCONSISTENT_GROUP_PROTOCOL` | again for the time of a session, then the thread fails | the thread fails |
-//! | poll | no position and `auto.offset.reset` is none | the thread fails | `StreamsException` |
+//! | poll | no position, or one out of range: [`resets`](super::resets) | as the source's or the application's policy says; none: the thread fails | the same |
 //! | produce | `PRODUCER_FENCED`, `INVALID_PRODUCER_EPOCH`, `OUT_OF_ORDER_SEQUENCE_NUMBER`, unknown producer | tasks lost, joins again | `TaskMigratedException` |
 //! | produce | no authorisation, invalid topic, unknown server error | the thread fails | `StreamsException` |
 //! | produce | any other | the production exception handler is asked | the same |

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{NodeKind, Topology};
+use super::{Matched, NodeKind, Topology};
 use crate::{
     config::StreamsConfig,
     java,
@@ -19,6 +19,8 @@ use crate::{
 pub struct TopicsInfo {
     /// What it reads.
     pub source_topics: BTreeSet<String>,
+    /// The patterns by which it reads topics; those that match at the time are among its source topics.
+    pub source_patterns: BTreeSet<String>,
     /// What it writes, as far as that is known before a record is seen.
     pub sink_topics: BTreeSet<String>,
     /// Its repartition topics, by name.
@@ -57,12 +59,17 @@ pub(crate) struct WrittenChangelog {
 }
 
 impl Topology {
-    /// The topics of every sub-topology that makes tasks, by its number.
+    /// The topics of every sub-topology that makes tasks, by its number, as if no topic matched a pattern.
     #[must_use]
     pub fn subtopologies(&self, config: &StreamsConfig) -> BTreeMap<u32, TopicsInfo> {
+        self.subtopologies_with(config, &Matched::default())
+    }
+
+    /// The topics of every sub-topology that makes tasks, by its number.
+    pub(crate) fn subtopologies_with(&self, config: &StreamsConfig, matched: &Matched) -> BTreeMap<u32, TopicsInfo> {
         let mut infos = BTreeMap::new();
         for (number, group) in (0..).zip(self.node_groups()) {
-            let info = self.topics_info(&group, config);
+            let info = self.topics_info(&group, config, matched);
             if !info.source_topics.is_empty() {
                 infos.insert(number, info);
             }
@@ -70,11 +77,15 @@ impl Topology {
         infos
     }
 
-    fn topics_info(&self, group: &[usize], config: &StreamsConfig) -> TopicsInfo {
+    fn topics_info(&self, group: &[usize], config: &StreamsConfig, matched: &Matched) -> TopicsInfo {
         let mut info = TopicsInfo::default();
         let application = config.application_id();
         for id in group {
             match self.node(*id).map(|node| &node.kind) {
+                Some(NodeKind::Source { pattern: Some(pattern), .. }) => {
+                    info.source_patterns.insert(pattern.to_string());
+                    info.source_topics.extend(matched.of(*id).cloned());
+                }
                 Some(NodeKind::Source { topics, .. }) => {
                     for topic in topics.iter().filter(|topic| !self.global_topics.contains(*topic)) {
                         let name = self.decorate(topic, application);
@@ -148,11 +159,16 @@ impl Topology {
     /// are those that Kafka makes, whose order of a hash set decides what meets in one.
     #[must_use]
     pub fn copartition_groups(&self, application: &str) -> Vec<BTreeSet<String>> {
+        self.copartition_groups_with(application, &Matched::default())
+    }
+
+    /// As [`copartition_groups`](Self::copartition_groups), with the topics of patterns.
+    pub(crate) fn copartition_groups_with(&self, application: &str, matched: &Matched) -> Vec<BTreeSet<String>> {
         let mut groups: Vec<BTreeSet<String>> = Vec::new();
         let mut group_of: BTreeMap<String, usize> = BTreeMap::new();
         for sources in &self.copartition_groups {
             let topics: Vec<_> =
-                self.topics_of(sources).into_iter().map(|topic| self.decorate(topic, application)).collect();
+                self.topics_of(sources, matched).into_iter().map(|topic| self.decorate(topic, application)).collect();
             let table = java::grown(topics.len());
             let topics = java::hash_order(topics, table);
             let group = topics.iter().find_map(|topic| group_of.get(topic)).copied().unwrap_or(groups.len());
@@ -172,15 +188,9 @@ impl Topology {
         groups.into_iter().enumerate().filter(|(number, _)| in_use.contains(number)).map(|(_, group)| group).collect()
     }
 
-    pub(super) fn topics_of<'a>(&'a self, sources: &BTreeSet<String>) -> BTreeSet<&'a str> {
-        let nodes = sources.iter().filter_map(|name| self.node(self.node_id(name)?));
-        nodes
-            .flat_map(|node| match &node.kind {
-                NodeKind::Source { topics, .. } => topics.as_slice(),
-                _ => &[],
-            })
-            .map(String::as_str)
-            .collect()
+    pub(super) fn topics_of<'a>(&'a self, sources: &BTreeSet<String>, matched: &'a Matched) -> BTreeSet<&'a str> {
+        let sources = sources.iter().filter_map(|name| self.node_id(name));
+        sources.flat_map(|source| self.topics_of_source(source, matched)).collect()
     }
 }
 

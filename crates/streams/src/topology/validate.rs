@@ -1,6 +1,6 @@
 //! The checks that need the whole topology.
 
-use super::{Topology, TypePair};
+use super::{Matched, Topology, TypePair};
 use crate::error::{Error, Result};
 
 /// The longest name of a topic; Kafka's.
@@ -63,8 +63,9 @@ impl Topology {
 
     /// Internal topics that are joined with each other must not have different fixed numbers of partitions.
     fn validate_copartition(&self) -> Result<()> {
+        let none = Matched::default();
         for sources in &self.copartition_groups {
-            let topics = self.topics_of(sources);
+            let topics = self.topics_of(sources, &none);
             let fixed: Vec<_> = topics
                 .iter()
                 .filter_map(|topic| self.internal_topics.get(*topic).copied().flatten().map(|n| (*topic, n)))

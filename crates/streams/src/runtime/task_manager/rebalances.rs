@@ -8,8 +8,29 @@ use super::{TaskManager, machine::Event};
 use crate::{error::Result, task::TaskId};
 
 impl TaskManager {
-    /// All partitions are about to be given up: commits, and keeps the tasks until it is known which of them stay.
-    pub(in crate::runtime) fn revoked(&mut self) {
+    /// Those of the partitions of which nothing is committed, with the first offset that was read. One that was not read
+    /// yet begins at the consumer's position.
+    pub(in crate::runtime) fn uncommitted(&self, partitions: &[TopicPartition]) -> Vec<(TopicPartition, Option<i64>)> {
+        let mut uncommitted = Vec::new();
+        for partition in partitions {
+            let owner = self.tasks.values().find(|active| active.inputs.contains_key(partition));
+            if owner.is_none_or(|active| !active.committed.contains_key(partition)) {
+                let first = owner.and_then(|active| active.first.get(partition).copied());
+                uncommitted.push((partition.clone(), first));
+            }
+        }
+        uncommitted
+    }
+
+    /// Where partitions of which nothing was committed were to be read on at the last revocation.
+    pub(in crate::runtime) fn begun(&self) -> &BTreeMap<TopicPartition, i64> {
+        &self.begun
+    }
+
+    /// All partitions are about to be given up: commits, and keeps the tasks until it is known which of them stay. Those
+    /// of which nothing is committed have `begun` there, and go on from there if they come back.
+    pub(in crate::runtime) fn revoked(&mut self, begun: BTreeMap<TopicPartition, i64>) {
+        self.begun = begun;
         self.shared.set_thread_running(self.thread, false);
         let done = self.on(Event::Revoked { in_session: self.consumer.is_in_session() });
         self.fail(done);
@@ -18,6 +39,7 @@ impl TaskManager {
 
     /// The partitions are others' already: nothing of the tasks can be committed.
     pub(in crate::runtime) fn lost(&mut self) {
+        self.begun.clear();
         self.shared.set_thread_running(self.thread, false);
         if !self.tasks.is_empty() {
             let tasks = names(self.tasks.keys());
@@ -31,7 +53,7 @@ impl TaskManager {
     pub(in crate::runtime) fn assigned(&mut self, partitions: &[TopicPartition]) {
         let mut tasks: BTreeMap<TaskId, Vec<TopicPartition>> = BTreeMap::new();
         for partition in partitions {
-            match self.subtopology_of(partition.topic()) {
+            match self.setup.subtopology_of(partition.topic()) {
                 Some(subtopology) => {
                     let id = TaskId { subtopology, partition: partition.partition() };
                     tasks.entry(id).or_default().push(partition.clone());
@@ -44,11 +66,6 @@ impl TaskManager {
         self.rejoin = false;
         let done = self.on(Event::Assigned(tasks));
         self.fail(done);
-    }
-
-    fn subtopology_of(&self, topic: &str) -> Option<u32> {
-        let mut infos = self.setup.subtopologies.iter();
-        infos.find(|(_, info)| info.source_topics.contains(topic)).map(|(number, _)| *number)
     }
 
     fn fail(&mut self, result: Result<()>) {

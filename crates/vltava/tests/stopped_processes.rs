@@ -62,8 +62,9 @@ fn application(address: &str, directory: &str) {
         ("commit.interval.ms", "200"),
         ("producer.linger.ms", "5"),
         ("repartition.purge.interval.ms", "86400000"),
-        ("consumer.session.timeout.ms", "2000"),
-        // What lies in the producer when the process is stopped is not sent by a zombie either.
+        ("consumer.session.timeout.ms", "3000"),
+        // What lies in the producer when the process is stopped is not sent by a zombie either: it is too old before the
+        // session is over, which may have begun a heartbeat's interval before the stop.
         ("producer.delivery.timeout.ms", "2000"),
         ("producer.request.timeout.ms", "1500"),
         ("consumer.heartbeat.interval.ms", "100"),

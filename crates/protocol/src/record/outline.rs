@@ -33,7 +33,7 @@ pub struct RecordOutlines<'a> {
 }
 
 #[derive(Debug)]
-enum Inner<'a> {
+pub(crate) enum Inner<'a> {
     Whole(Records<'a>),
     Streamed(Streamed<'a>),
 }
@@ -50,11 +50,8 @@ impl<'a> RecordOutlines<'a> {
     }
 
     /// The records themselves where they are in memory anyway, or else what streams them.
-    pub(crate) fn into_whole(self) -> Result<Records<'a>, Self> {
-        match self.inner {
-            Inner::Whole(records) => Ok(records),
-            inner @ Inner::Streamed(_) => Err(Self { inner }),
-        }
+    pub(crate) fn into_inner(self) -> Inner<'a> {
+        self.inner
     }
 }
 
@@ -73,13 +70,15 @@ impl Iterator for RecordOutlines<'_> {
 impl FusedIterator for RecordOutlines<'_> {}
 
 #[derive(Debug)]
-struct Streamed<'a> {
+pub(crate) struct Streamed<'a> {
     cursor: RecordCursor,
     /// `None` behind the end.
     stream: Option<DecompressedStream<'a>>,
 }
 
-impl Streamed<'_> {
+impl Iterator for Streamed<'_> {
+    type Item = Result<RecordOutline, RecordError>;
+
     fn next(&mut self) -> Option<Result<RecordOutline, RecordError>> {
         let stream = self.stream.as_mut()?;
         if let Some(index) = self.cursor.next_index() {

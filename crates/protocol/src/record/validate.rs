@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::ErrorCode;
 
+use super::outline::Inner;
 use super::{
     BATCH_OVERHEAD, Codec, Compression, Compressor, Decompressor, NO_TIMESTAMP, RecordBatch, RecordBatchBuilder,
     RecordBatchHeader, RecordError, RecordOutline, TimestampType,
@@ -216,13 +217,13 @@ impl BatchValidator {
             refused: Refused::default(),
         };
         // A loop for each: most batches are whole, and cost half as much where that is decided once.
-        match batch.outlines(&mut self.decompressor)?.into_whole() {
-            Ok(records) => {
+        match batch.outlines(&mut self.decompressor)?.into_inner() {
+            Inner::Whole(records) => {
                 for (index, record) in (0_i32..).zip(records) {
                     walk.step(index, RecordOutline::of(&record?));
                 }
             }
-            Err(streamed) => {
+            Inner::Streamed(streamed) => {
                 for (index, record) in (0_i32..).zip(streamed) {
                     walk.step(index, record?);
                 }

@@ -231,7 +231,7 @@ impl Sender {
                     blocked.insert(node);
                     break;
                 }
-                let Taken::Some(effect) = self.fill_request(now, node, &plan, released) else { break };
+                let Taken::Some(effect) = self.fill_request(node, &plan, released) else { break };
                 effects.extend(effect);
             }
         }
@@ -328,7 +328,7 @@ impl Sender {
         is_done
     }
 
-    /// The time of what was held back begins when it may go, whether or not there is a broker to send it to.
+    /// What was held back and may go now can be too old, whether or not there is a broker to send it to.
     fn note_released(&mut self, now: Instant) {
         let pending = &self.accumulator.pending;
         if !pending.is_used() {

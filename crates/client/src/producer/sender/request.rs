@@ -182,7 +182,7 @@ impl Sender {
 
     /// A request with the planned batches. What goes again comes first, as far as `max.request.size` allows; the generation
     /// goes whole or with the next request.
-    pub(super) fn fill_request(&mut self, now: Instant, node: i32, plan: &Plan, released: u64) -> Taken {
+    pub(super) fn fill_request(&mut self, node: i32, plan: &Plan, released: u64) -> Taken {
         let limit = self.settings.max_request_size;
         let mut taken = Vec::new();
         let mut size = 0;
@@ -192,7 +192,7 @@ impl Sender {
                 break;
             }
             size += next;
-            taken.extend(self.take(now, *id, None, released));
+            taken.extend(self.take(*id, None, released));
         }
         let whole: usize = plan.members.iter().map(|id| self.next_size(*id)).sum();
         if size == 0 || size + whole <= limit {
@@ -201,7 +201,7 @@ impl Sender {
                 tracker.queue.close(plan.generation);
             }
             for id in &plan.members {
-                taken.extend(self.take(now, *id, Some(plan.generation), released));
+                taken.extend(self.take(*id, Some(plan.generation), released));
             }
         }
         if taken.is_empty() {
@@ -234,16 +234,13 @@ impl Sender {
     }
 
     /// Takes the partition's next batch, if it is of this generation.
-    fn take(&mut self, now: Instant, id: u64, generation: Option<u64>, released: u64) -> Option<(u64, Batch)> {
+    fn take(&mut self, id: u64, generation: Option<u64>, released: u64) -> Option<(u64, Batch)> {
         let tracker = self.trackers.get_mut(&id)?;
         if !tracker.retries.is_empty() {
             return tracker.retries.pop_front().map(|batch| (id, batch));
         }
-        let mut batch = tracker.queue.pop_released(generation?, released)?;
-        if let Some(at) = tracker.released_at.take() {
-            // `delivery.timeout.ms` begins when it may go.
-            batch.created = at.max(batch.created).min(now);
-        }
+        let batch = tracker.queue.pop_released(generation?, released)?;
+        tracker.released_at = None;
         Some((id, batch))
     }
 

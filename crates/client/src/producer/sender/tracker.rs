@@ -186,9 +186,13 @@ impl Tracker {
     }
 
     /// Since when the first batch of the queue waits for being sent; `None` if there is none, or it may not go yet.
+    ///
+    /// What was held back waits since it was given, and not since it may go: a process that was stopped for longer than
+    /// `delivery.timeout.ms` must not send it behind what others have written meanwhile.
     pub(crate) fn queued_since(&self) -> Option<Instant> {
         let head = self.queue.peek()?;
-        if head.held_epoch.is_some() { self.released_at } else { Some(head.created) }
+        let is_held = head.held_epoch.is_some() && self.released_at.is_none();
+        (!is_held).then_some(head.created)
     }
 
     /// Whether the broker knows the producer in this partition, for it has acknowledged a batch of this identity.

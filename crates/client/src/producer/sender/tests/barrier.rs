@@ -136,19 +136,22 @@ fn who_cannot_accept_a_failure_discards_what_is_held_back() {
     assert_eq!(world.accumulator.memory.used(), 0);
 }
 
+/// A process that was stopped in between would send it behind what others have written meanwhile.
 #[test]
-fn time_to_deliver_counts_from_when_it_may_go() {
+fn what_was_given_too_long_ago_is_not_sent_when_it_may_go() {
     let mut world = world();
     let mut state = world.append_to(STATE, 0, b"state");
     world.advance(Duration::from_secs(1000));
-    assert!(try_result(&mut state).is_none());
-    world.brokers.leaders[2] = Leader::Unknown;
+    assert!(try_result(&mut state).is_none(), "nobody has let it go");
     world.accumulator.barrier();
     world.poll();
-    world.brokers.leaders[2] = Leader::Node(0);
-    world.advance(Duration::from_secs(119));
+    assert!(matches!(result(&mut state), Err(ClientError::Timeout { .. })));
+    assert_eq!(world.values(2), [""; 0]);
+    let mut later = world.append_to(STATE, 0, b"later");
+    world.accumulator.barrier();
+    world.advance(Duration::from_secs(1));
     world.answer(0, Fate::Fine);
-    assert!(result(&mut state).is_ok());
+    assert!(result(&mut later).is_ok());
 }
 
 /// As when its topic was deleted: a flush would wait for it for ever.

@@ -431,7 +431,8 @@ impl Producer {
     /// For records that say what was done, such as a changelog's, which must never be there without the results.
     ///
     /// Call it before the topic's first record. Records of topics that are held back keep their order among each other as
-    /// others do. `delivery.timeout.ms` counts from the moment at which they may go. When they take all of `buffer.memory`
+    /// others do. `delivery.timeout.ms` counts from when they are given: what may go too late is given up, and not sent behind
+    /// what others have written meanwhile. As long as it is held back it does not fail. When they take all of `buffer.memory`
     /// and a record waits for room, they are let go as if there were a barrier, with a warning: the memory has to hold what is
     /// written between two barriers.
     pub fn hold_back(&self, topic: &str) {

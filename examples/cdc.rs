@@ -33,17 +33,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use vltava::{
     client::{
-        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition,
-        admin::NewTopic,
-        consumer::TypedConsumer,
-        producer::ProducerRecord,
-        serdes::{Json, Utf8},
+        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
+        consumer::TypedConsumer, producer::ProducerRecord,
     },
     embedded,
-    streams::{
-        DefaultSerde, Flow, KTable, KafkaStreams, Materialized, StreamsBuilder, StreamsConfig, Topology,
-        serdes::JsonSerde,
-    },
+    serdes::{JsonSerde, StringSerde},
+    streams::{DefaultSerde, Flow, KTable, KafkaStreams, Materialized, StreamsBuilder, StreamsConfig, Topology},
 };
 
 const APPLICATION: &str = "cdc";
@@ -377,7 +372,7 @@ async fn read(server: &str, topic: &str) -> Result<BTreeMap<String, Revenue>> {
     let partitions: Vec<_> = (0..PARTITIONS).map(|partition| TopicPartition::new(topic, partition)).collect();
     consumer.assign(partitions.iter().cloned())?;
     let ends = consumer.end_offsets(&partitions).await?;
-    let consumer = TypedConsumer::new(consumer, Utf8, Json);
+    let consumer = TypedConsumer::new(consumer, StringSerde, JsonSerde);
     let mut rows = BTreeMap::new();
     for (partition, end) in ends {
         while consumer.consumer().position(&partition).await? < end {

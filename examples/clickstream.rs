@@ -31,18 +31,15 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde::{Deserialize, Serialize};
 use vltava::{
     client::{
-        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition,
-        admin::NewTopic,
-        consumer::TypedConsumer,
-        producer::TypedProducer,
-        serdes::{Json, Utf8},
+        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
+        consumer::TypedConsumer, producer::TypedProducer,
     },
     embedded,
+    serdes::{JsonSerde, StringSerde, serde_of},
     streams::{
         BufferConfig, DefaultSerde, KafkaStreams, Materialized, SessionWindows, StreamsBuilder, StreamsConfig,
         Suppressed, Topology,
         query::{QueryableStoreTypes, StoreQueryParameters},
-        serdes::JsonSerde,
     },
 };
 
@@ -224,9 +221,9 @@ async fn create_topics(bootstrap: &str) -> Result<()> {
 }
 
 /// Writes time, key and value of each record.
-async fn produce<T: Serialize>(bootstrap: &str, topic: &str, records: &[(i64, String, T)]) -> Result<()> {
+async fn produce<T: DefaultSerde>(bootstrap: &str, topic: &str, records: &[(i64, String, T)]) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", bootstrap)])?)?;
-    let producer: TypedProducer<String, T, _, _> = TypedProducer::new(producer, topic, Utf8, Json);
+    let producer = TypedProducer::<String, T>::new(producer, topic, StringSerde, serde_of::<T>());
     let mut deliveries = Vec::new();
     for (time, key, value) in records {
         deliveries.push(producer.send_to(None, Some(*time), Some(key), Some(value)).await?);
@@ -301,7 +298,7 @@ async fn visits(bootstrap: &str) -> Result<Vec<Visit>> {
     consumer.assign(partitions.clone())?;
     let count: i64 = consumer.end_offsets(&partitions).await?.values().sum();
     let count = usize::try_from(count)?;
-    let consumer: TypedConsumer<String, Visit, _, _> = TypedConsumer::new(consumer, Utf8, Json);
+    let consumer = TypedConsumer::<String, Visit>::new(consumer, StringSerde, JsonSerde);
     let mut visits = Vec::with_capacity(count);
     while visits.len() < count {
         for record in consumer.poll(Duration::from_secs(1)).await? {

@@ -27,17 +27,15 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde::{Deserialize, Serialize};
 use vltava::{
     client::{
-        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition,
-        admin::NewTopic,
-        consumer::TypedConsumer,
-        producer::TypedProducer,
-        serdes::{Json, Utf8},
+        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
+        consumer::TypedConsumer, producer::TypedProducer,
     },
     embedded,
+    serdes::{JsonSerde, StringSerde},
     streams::{
         BufferConfig, DefaultSerde, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KStream, KafkaStreams,
         KeyValueStore, Materialized, SlidingWindows, StoreBuilder, StreamsBuilder, StreamsConfig, Suppressed,
-        TimeWindows, Topology, serdes::JsonSerde, store::StoreHandle,
+        TimeWindows, Topology, store::StoreHandle,
     },
 };
 
@@ -239,7 +237,7 @@ async fn create_topics(bootstrap: &str) -> Result<()> {
 
 async fn produce(bootstrap: &str, payments: &[(i64, String, Payment)]) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", bootstrap)])?)?;
-    let tills: TypedProducer<String, Payment, _, _> = TypedProducer::new(producer, PAYMENTS, Utf8, Json);
+    let tills = TypedProducer::<String, Payment>::new(producer, PAYMENTS, StringSerde, JsonSerde);
     let mut deliveries = Vec::new();
     for (time, card, payment) in payments {
         deliveries.push(tills.send_to(None, Some(*time), Some(card), Some(payment)).await?);
@@ -290,7 +288,7 @@ async fn print_alerts(bootstrap: &str) -> Result<()> {
     consumer.assign(partitions.clone())?;
     let count: i64 = consumer.end_offsets(&partitions).await?.values().sum();
     let count = usize::try_from(count)?;
-    let consumer: TypedConsumer<String, Alert, _, _> = TypedConsumer::new(consumer, Utf8, Json);
+    let consumer = TypedConsumer::<String, Alert>::new(consumer, StringSerde, JsonSerde);
     let mut alerts = Vec::with_capacity(count);
     while alerts.len() < count {
         alerts.extend(consumer.poll(Duration::from_secs(1)).await?);

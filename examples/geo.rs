@@ -33,21 +33,18 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use vltava::{
     client::{
-        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition,
-        admin::NewTopic,
-        consumer::TypedConsumer,
-        producer::TypedProducer,
-        serdes::{Json, Utf8},
+        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
+        consumer::TypedConsumer, producer::TypedProducer,
     },
     embedded,
+    serdes::{JsonSerde, StringSerde, serde_of},
     streams::{
         self, Context, DefaultSerde, KafkaStreams, KeyValueStore, Processor, PunctuationType, Record, StoreBuilder,
         StreamsBuilder, StreamsConfig, Topology,
         query::{QueryableStoreTypes, StoreQueryParameters},
-        serdes::JsonSerde,
         store::StoreHandle,
     },
 };
@@ -368,7 +365,7 @@ async fn create_topics(server: &str) -> Result<()> {
 
 async fn produce(server: &str) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", server)])?)?;
-    let trucks = TypedProducer::<str, Position, _, _>::new(producer, POSITIONS, Utf8, Json);
+    let trucks = TypedProducer::<String, Position>::new(producer, POSITIONS, StringSerde, JsonSerde);
     let mut deliveries = Vec::new();
     for (time, truck, position) in positions(&hubs()?) {
         deliveries.push(trucks.send_to(None, Some(time), Some(&truck), Some(&position)).await?);
@@ -380,13 +377,13 @@ async fn produce(server: &str) -> Result<()> {
 }
 
 /// All that is in a topic, by partition.
-async fn read<T: DeserializeOwned>(server: &str, topic: &str) -> Result<Vec<(String, T)>> {
+async fn read<T: DefaultSerde>(server: &str, topic: &str) -> Result<Vec<(String, T)>> {
     let config = [("bootstrap.servers", server), ("auto.offset.reset", "earliest")];
     let consumer = Consumer::new(ConsumerConfig::from_properties(config)?)?;
     let partitions: Vec<_> = (0..PARTITIONS).map(|partition| TopicPartition::new(topic, partition)).collect();
     consumer.assign(partitions.iter().cloned())?;
     let count: i64 = consumer.end_offsets(&partitions).await?.values().sum();
-    let consumer = TypedConsumer::new(consumer, Utf8, Json);
+    let consumer = TypedConsumer::new(consumer, StringSerde, serde_of::<T>());
     let mut records = Vec::new();
     while records.len() < usize::try_from(count)? {
         for record in consumer.poll(Duration::from_secs(1)).await? {

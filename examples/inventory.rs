@@ -27,13 +27,13 @@ use clap::Parser;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde::{Deserialize, Serialize};
 use vltava::{
-    client::{Admin, AdminConfig, Producer, ProducerConfig, admin::NewTopic, producer::TypedProducer, serdes::Json},
+    client::{Admin, AdminConfig, Producer, ProducerConfig, admin::NewTopic, producer::TypedProducer},
     embedded,
+    serdes::{JsonSerde, serde_of},
     streams::{
         Context, DefaultSerde, KafkaStreams, KeyValueStore, Processor, PunctuationType, Record, StoreBuilder,
         StreamsBuilder, StreamsConfig, Topology,
         query::{QueryableStoreTypes, StoreQueryParameters},
-        serdes::JsonSerde,
         store::StoreHandle,
     },
 };
@@ -267,9 +267,9 @@ async fn create_topics(bootstrap: &str) -> Result<()> {
 }
 
 /// Writes time, key and value of each record.
-async fn produce<T: Serialize>(bootstrap: &str, topic: &str, records: &[(i64, Shelf, T)]) -> Result<()> {
+async fn produce<T: DefaultSerde>(bootstrap: &str, topic: &str, records: &[(i64, Shelf, T)]) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", bootstrap)])?)?;
-    let producer: TypedProducer<Shelf, T, _, _> = TypedProducer::new(producer, topic, Json, Json);
+    let producer = TypedProducer::<Shelf, T>::new(producer, topic, JsonSerde, serde_of::<T>());
     let mut deliveries = Vec::new();
     for (time, shelf, value) in records {
         deliveries.push(producer.send_to(None, Some(*time), Some(shelf), Some(value)).await?);

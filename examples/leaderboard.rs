@@ -27,17 +27,12 @@ use clap::Parser;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde::{Deserialize, Serialize};
 use vltava::{
-    client::{
-        Admin, AdminConfig, Producer, ProducerConfig,
-        admin::NewTopic,
-        producer::TypedProducer,
-        serdes::{Json, Utf8},
-    },
+    client::{Admin, AdminConfig, Producer, ProducerConfig, admin::NewTopic, producer::TypedProducer},
     embedded,
+    serdes::{JsonSerde, StringSerde},
     streams::{
         DefaultSerde, KafkaStreams, Materialized, StreamsBuilder, StreamsConfig, Topology,
         query::{QueryableStoreTypes, ReadOnlyKeyValueStore, StoreQueryParameters},
-        serdes::JsonSerde,
     },
 };
 
@@ -200,7 +195,7 @@ async fn create_topics(server: &str) -> Result<()> {
 
 async fn produce(server: &str, results: &[(String, GameOver)]) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", server)])?)?;
-    let arcade = TypedProducer::<str, GameOver, _, _>::new(producer, RESULTS, Utf8, Json);
+    let arcade = TypedProducer::<String, GameOver>::new(producer, RESULTS, StringSerde, JsonSerde);
     let mut deliveries = Vec::new();
     for (player, over) in results {
         deliveries.push(arcade.send(Some(player), Some(over)).await?);

@@ -34,16 +34,12 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde::{Deserialize, Serialize};
 use vltava::{
     client::{
-        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition,
-        admin::NewTopic,
-        consumer::TypedConsumer,
-        producer::TypedProducer,
-        serdes::{BigEndian, Json, Utf8},
+        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
+        consumer::TypedConsumer, producer::TypedProducer,
     },
     embedded,
-    streams::{
-        DefaultSerde, KafkaStreams, StreamsBuilder, StreamsConfig, TimeWindows, Topology, Windowed, serdes::JsonSerde,
-    },
+    serdes::{BigEndian, JsonSerde, StringSerde},
+    streams::{DefaultSerde, KafkaStreams, StreamsBuilder, StreamsConfig, TimeWindows, Topology, Windowed},
 };
 
 const APPLICATION: &str = "page-views";
@@ -221,8 +217,8 @@ async fn create_topics(server: &str) -> Result<()> {
 
 async fn produce(server: &str) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", server)])?)?;
-    let views = TypedProducer::<str, PageView, _, _>::new(producer.clone(), VIEWS, Utf8, Json);
-    let users = TypedProducer::<str, Profile, _, _>::new(producer, USERS, Utf8, Json);
+    let views = TypedProducer::<String, PageView>::new(producer.clone(), VIEWS, StringSerde, JsonSerde);
+    let users = TypedProducer::<String, Profile>::new(producer, USERS, StringSerde, JsonSerde);
     let mut deliveries = Vec::new();
     for (time, event) in events() {
         deliveries.push(match event {
@@ -243,7 +239,7 @@ async fn read(server: &str, topic: &str) -> Result<BTreeMap<InWindow, i64>> {
     let partitions: Vec<_> = (0..PARTITIONS).map(|partition| TopicPartition::new(topic, partition)).collect();
     consumer.assign(partitions.iter().cloned())?;
     let mut left: i64 = consumer.end_offsets(&partitions).await?.values().sum();
-    let consumer = TypedConsumer::new(consumer, Json, BigEndian);
+    let consumer = TypedConsumer::new(consumer, JsonSerde, BigEndian);
     let mut counts = BTreeMap::new();
     while left > 0 {
         for update in consumer.poll(Duration::from_secs(1)).await? {

@@ -22,19 +22,17 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use vltava::{
     client::{
-        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition,
-        admin::NewTopic,
-        consumer::TypedConsumer,
-        producer::TypedProducer,
-        serdes::{Json, Utf8},
+        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
+        consumer::TypedConsumer, producer::TypedProducer,
     },
     embedded,
+    serdes::{JsonSerde, StringSerde, serde_of},
     streams::{
         Branched, DefaultSerde, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KafkaStreams, KeyValueStore,
-        Repartitioned, StoreBuilder, StreamsBuilder, StreamsConfig, Topology, serdes::JsonSerde, store::StoreHandle,
+        Repartitioned, StoreBuilder, StreamsBuilder, StreamsConfig, Topology, store::StoreHandle,
     },
 };
 
@@ -235,7 +233,7 @@ async fn create_topics(bootstrap: &str) -> Result<()> {
 
 async fn produce(bootstrap: &str, purchases: impl Iterator<Item = Purchase>) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", bootstrap)])?)?;
-    let registers: TypedProducer<str, Purchase, _, _> = TypedProducer::new(producer, PURCHASES, Utf8, Json);
+    let registers = TypedProducer::<String, Purchase>::new(producer, PURCHASES, StringSerde, JsonSerde);
     let mut deliveries = Vec::new();
     for purchase in purchases {
         deliveries.push(registers.send(None, Some(&purchase)).await?);
@@ -273,7 +271,7 @@ fn purchases(count: usize) -> impl Iterator<Item = Purchase> {
 }
 
 /// All that is in a topic: keys and values.
-async fn read<T: DeserializeOwned>(bootstrap: &str, topic: &str) -> Result<Vec<(Option<String>, T)>> {
+async fn read<T: DefaultSerde>(bootstrap: &str, topic: &str) -> Result<Vec<(Option<String>, T)>> {
     let consumer = Consumer::new(ConsumerConfig::from_properties([
         ("bootstrap.servers", bootstrap),
         ("auto.offset.reset", "earliest"),
@@ -282,7 +280,7 @@ async fn read<T: DeserializeOwned>(bootstrap: &str, topic: &str) -> Result<Vec<(
     consumer.assign(partitions.clone())?;
     let count: i64 = consumer.end_offsets(&partitions).await?.values().sum();
     let count = usize::try_from(count)?;
-    let consumer = TypedConsumer::new(consumer, Utf8, Json);
+    let consumer = TypedConsumer::new(consumer, StringSerde, serde_of::<T>());
     let mut records = Vec::with_capacity(count);
     while records.len() < count {
         for record in consumer.poll(Duration::from_secs(1)).await? {

@@ -32,20 +32,17 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use vltava::{
     client::{
-        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition,
-        admin::NewTopic,
-        consumer::TypedConsumer,
-        producer::TypedProducer,
-        serdes::{Json, Utf8},
+        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
+        consumer::TypedConsumer, producer::TypedProducer,
     },
     embedded,
+    serdes::{JsonSerde, StringSerde, serde_of},
     streams::{
         self, BufferConfig, Consumed, DefaultSerde, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KafkaStreams,
         SessionWindows, StreamsBuilder, StreamsConfig, Suppressed, TimeWindows, Topology, Windowed,
-        serdes::JsonSerde,
         task::{ConsumerRecord, TimestampExtractor},
     },
 };
@@ -273,7 +270,7 @@ async fn create_topics(server: &str) -> Result<()> {
 
 async fn produce(server: &str) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", server)])?)?;
-    let networks = TypedProducer::<str, Quake, _, _>::new(producer, REPORTS, Utf8, Json);
+    let networks = TypedProducer::<String, Quake>::new(producer, REPORTS, StringSerde, JsonSerde);
     let mut deliveries = Vec::new();
     for (arrival, network, quake) in reports()? {
         deliveries.push(networks.send_to(None, Some(arrival), Some(&network), Some(&quake)).await?);
@@ -285,13 +282,13 @@ async fn produce(server: &str) -> Result<()> {
 }
 
 /// All that is in a topic.
-async fn read<T: DeserializeOwned>(server: &str, topic: &str) -> Result<Vec<(String, T)>> {
+async fn read<T: DefaultSerde>(server: &str, topic: &str) -> Result<Vec<(String, T)>> {
     let config = [("bootstrap.servers", server), ("auto.offset.reset", "earliest")];
     let consumer = Consumer::new(ConsumerConfig::from_properties(config)?)?;
     let partition = TopicPartition::new(topic, 0);
     consumer.assign([partition.clone()])?;
     let count: i64 = consumer.end_offsets(&[partition]).await?.values().sum();
-    let consumer = TypedConsumer::new(consumer, Utf8, Json);
+    let consumer = TypedConsumer::new(consumer, StringSerde, serde_of::<T>());
     let mut records = Vec::new();
     while records.len() < usize::try_from(count)? {
         for record in consumer.poll(Duration::from_secs(1)).await? {

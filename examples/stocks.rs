@@ -25,20 +25,18 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use vltava::{
     client::{
-        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition,
-        admin::NewTopic,
-        consumer::TypedConsumer,
-        producer::TypedProducer,
-        serdes::{Json, Utf8},
+        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
+        consumer::TypedConsumer, producer::TypedProducer,
     },
     embedded,
+    serdes::{JsonSerde, StringSerde, serde_of},
     streams::{
         BufferConfig, DefaultSerde, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KStream, KTable, KafkaStreams,
         KeyValueStore, Materialized, StoreBuilder, StreamsBuilder, StreamsConfig, Suppressed, TimeWindows, Topology,
-        Windowed, serdes::JsonSerde, store::StoreHandle,
+        Windowed, store::StoreHandle,
     },
 };
 
@@ -258,7 +256,7 @@ async fn main() -> Result<()> {
         }
     };
     create_topics(bootstrap).await?;
-    produce(bootstrap, "S&P 500", &quotes()?).await?;
+    produce(bootstrap, "S&P 500".to_owned(), &quotes()?).await?;
 
     let state = tempfile::tempdir()?;
     let config = StreamsConfig::from_properties([
@@ -294,12 +292,12 @@ async fn create_topics(bootstrap: &str) -> Result<()> {
     Ok(())
 }
 
-async fn produce(bootstrap: &str, symbol: &str, quotes: &[Quote]) -> Result<()> {
+async fn produce(bootstrap: &str, symbol: String, quotes: &[Quote]) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([("bootstrap.servers", bootstrap)])?)?;
-    let exchange: TypedProducer<str, Quote, _, _> = TypedProducer::new(producer, QUOTES, Utf8, Json);
+    let exchange = TypedProducer::<String, Quote>::new(producer, QUOTES, StringSerde, JsonSerde);
     let mut deliveries = Vec::new();
     for quote in quotes {
-        deliveries.push(exchange.send_to(None, midnight(&quote.date), Some(symbol), Some(quote)).await?);
+        deliveries.push(exchange.send_to(None, midnight(&quote.date), Some(&symbol), Some(quote)).await?);
     }
     for delivery in deliveries {
         delivery.await?;
@@ -334,7 +332,7 @@ fn millis(duration: Duration) -> i64 {
 }
 
 /// All that is in a topic: keys and values.
-async fn read<T: DeserializeOwned>(bootstrap: &str, topic: &str) -> Result<Vec<(String, T)>> {
+async fn read<T: DefaultSerde>(bootstrap: &str, topic: &str) -> Result<Vec<(String, T)>> {
     let consumer = Consumer::new(ConsumerConfig::from_properties([
         ("bootstrap.servers", bootstrap),
         ("auto.offset.reset", "earliest"),
@@ -343,7 +341,7 @@ async fn read<T: DeserializeOwned>(bootstrap: &str, topic: &str) -> Result<Vec<(
     consumer.assign(partitions.clone())?;
     let count: i64 = consumer.end_offsets(&partitions).await?.values().sum();
     let count = usize::try_from(count)?;
-    let consumer = TypedConsumer::new(consumer, Utf8, Json);
+    let consumer = TypedConsumer::new(consumer, StringSerde, serde_of::<T>());
     let mut records = Vec::with_capacity(count);
     while records.len() < count {
         for record in consumer.poll(Duration::from_secs(1)).await? {

@@ -7,6 +7,7 @@ use std::time::Duration;
 pub use vltava_config::ConfigError;
 use vltava_protocol::wire::{DecodeError, EncodeError};
 use vltava_protocol::{ApiKey, ErrorCode};
+use vltava_serde::SerdeError;
 
 use crate::{ConsumerRecord, TopicPartition};
 
@@ -164,13 +165,16 @@ pub enum ClientError {
         /// How many there are.
         count: usize,
     },
-    /// A key or value could not be turned into bytes, or bytes into a value.
-    #[error("{target} serde: {reason}")]
-    Serde {
-        /// The type's name.
-        target: &'static str,
-        /// What is wrong.
-        reason: Arc<str>,
+    /// A record's key or value could not be serialised; the record was not sent.
+    #[error("cannot serialise the {part} of a record for {topic}: {source}")]
+    RecordSerialization {
+        /// The topic.
+        topic: Arc<str>,
+        /// `key` or `value`.
+        part: &'static str,
+        /// What the serde said.
+        #[source]
+        source: SerdeError,
     },
     /// An argument that the protocol or this client does not allow.
     #[error("invalid argument: {reason}")]
@@ -239,9 +243,9 @@ pub enum ClientError {
         part: &'static str,
         /// The record as it was read, to look at or to store elsewhere.
         record: Box<ConsumerRecord>,
-        /// What the deserialiser said.
+        /// What the serde said.
         #[source]
-        source: Box<ClientError>,
+        source: SerdeError,
     },
     /// The partition is not assigned to this consumer.
     #[error("partition {partition} is not assigned to this consumer")]

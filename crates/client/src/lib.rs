@@ -12,7 +12,6 @@ pub mod error;
 pub mod net;
 mod offset_and_metadata;
 pub mod producer;
-pub mod serdes;
 mod topic_partition;
 
 pub use admin::Admin;
@@ -23,3 +22,4 @@ pub use offset_and_metadata::OffsetAndMetadata;
 pub use producer::Producer;
 pub use topic_partition::TopicPartition;
 pub use vltava_protocol::{ApiKey, ErrorCode};
+pub use vltava_serde as serdes;

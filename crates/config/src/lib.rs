@@ -24,4 +24,4 @@ pub use properties::parse_properties;
 pub use reader::Reader;
 pub use reference::{constants, reference};
 pub use settings::{ConfigWarning, Foreign, Settings};
-pub use value::split_list;
+pub use value::{class_name, split_list};

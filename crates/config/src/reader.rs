@@ -20,6 +20,12 @@ impl<'a> Reader<'a> {
         Self { settings, read: RefCell::new(BTreeSet::new()) }
     }
 
+    /// The settings that are read.
+    #[must_use]
+    pub fn settings(&self) -> &'a Settings {
+        self.settings
+    }
+
     /// Keys that act by their definition, and of which nobody read the value.
     #[must_use]
     pub fn unread(&self) -> Vec<&'static str> {

@@ -10,6 +10,13 @@ pub fn split_list(value: &str) -> Vec<&str> {
     if value.is_empty() { Vec::new() } else { value.split(',').map(str::trim).collect() }
 }
 
+/// The name of a Java class without its package and without the class around it.
+#[must_use]
+pub fn class_name(class: &str) -> &str {
+    let class = class.trim();
+    class.rsplit_once(['.', '$']).map_or(class, |(_, name)| name)
+}
+
 impl Definition {
     /// Checks `value` against type and range, and returns it as Kafka prints it: without white space around, numbers and
     /// booleans in their one form.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt, marker::PhantomData, sync::Arc};
 
 use parking_lot::RwLock;
 use serde::{Serialize, de::DeserializeOwned};
-use vltava_streams::{Serde, SerdeError, SerdeRef, StreamsConfig};
+use vltava_serde::{Serde, SerdeConfig, SerdeError, SerdeRef};
 
 use self::codec::Codec;
 use crate::{
@@ -20,11 +20,11 @@ use crate::{
 ///
 /// With a registry, a record is read with the schema it was written with and resolved to this one: fields that are new
 /// get their defaults, those that are gone are left out. As a key's serde it uses the subject of keys by itself;
-/// outside of a topology ask for [`for_keys`](Self::for_keys).
+/// where neither a topology nor a typed client uses it, ask for [`for_keys`](Self::for_keys).
 ///
 /// ```
 /// use vltava_schema::avro::AvroSerde;
-/// use vltava_streams::Serde;
+/// use vltava_serde::Serde;
 ///
 /// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 /// struct Order { item: String, count: i32 }
@@ -38,6 +38,23 @@ use crate::{
 /// assert_eq!(bytes, [6, b't', b'e', b'a', 4]);
 /// assert_eq!(serde.deserialize("orders", &bytes)?.item, "tea");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// With a producer and a registry, and nothing of Streams:
+///
+/// ```no_run
+/// use vltava_client::{Producer, producer::TypedProducer, serdes::StringSerde};
+/// use vltava_schema::{SchemaRegistry, avro::AvroSerde};
+///
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Order { item: String, count: i32 }
+/// # async fn example(producer: Producer, registry: SchemaRegistry, schema: &str) -> Result<(), Box<dyn std::error::Error>> {
+/// let serde = AvroSerde::<Order>::with_registry(&registry, schema)?;
+/// let orders = TypedProducer::<String, Order>::new(producer, "orders", StringSerde, serde);
+/// let delivery = orders.send(Some(&"mitch".to_owned()), Some(&Order { item: "tea".to_owned(), count: 2 })).await?;
+/// delivery.await?;
+/// # Ok(())
+/// # }
 /// ```
 pub struct AvroSerde<T> {
     own: Arc<Codec>,
@@ -150,7 +167,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for AvroSerde<T> {
         self.reader(side, id).and_then(|reader| reader.read(payload)).map_err(SerdeError::new)
     }
 
-    fn configure(&self, _config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<T>> {
+    fn configure(&self, _config: &SerdeConfig, is_key: bool) -> Option<SerdeRef<T>> {
         (is_key && self.registered.is_some()).then(|| Arc::new(self.for_keys()) as SerdeRef<T>)
     }
 }

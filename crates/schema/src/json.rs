@@ -1,11 +1,11 @@
 //! JSON with the registry's header, as Confluent's `KafkaJsonSchemaSerializer` writes it.
 //!
-//! JSON without a registry is [`vltava_streams::serdes::JsonSerde`].
+//! JSON without a registry is [`vltava_serde::JsonSerde`].
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
-use vltava_streams::{Serde, SerdeError, SerdeRef, StreamsConfig};
+use vltava_serde::{Serde, SerdeConfig, SerdeError, SerdeRef};
 
 use crate::{
     error::{Result, SchemaError},
@@ -18,8 +18,8 @@ use crate::{
 ///
 /// The schema is registered or looked up; values are not held against it, as Confluent's serializer does not unless it
 /// is told to. Records of whatever schema of type JSON are read. With `RecordNameStrategy` the record's name is the
-/// schema's `title`. As a key's serde it uses the subject of keys by itself; outside of a topology ask for
-/// [`for_keys`](Self::for_keys).
+/// schema's `title`. As a key's serde it uses the subject of keys by itself; where neither a topology nor a typed client
+/// uses it, ask for [`for_keys`](Self::for_keys).
 pub struct JsonSchemaSerde<T> {
     writing: Arc<Writing>,
     types: PhantomData<fn() -> T>,
@@ -85,7 +85,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for JsonSchemaSerde<T> 
         serde_json::from_slice(payload).map_err(Self::value_error)
     }
 
-    fn configure(&self, _config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<T>> {
+    fn configure(&self, _config: &SerdeConfig, is_key: bool) -> Option<SerdeRef<T>> {
         is_key.then(|| Arc::new(self.for_keys()) as SerdeRef<T>)
     }
 }

@@ -7,6 +7,8 @@
 //! Reading order: [`registry`] (the client), [`subject`] (under which names schemas are kept), [`wire`] (the header of
 //! a record), then the formats.
 //!
+//! A serde is for clients and Streams alike; a producer of Avro builds no Streams.
+//!
 //! ```no_run
 //! use vltava_schema::{json::JsonSchemaSerde, registry::{RegistryConfig, SchemaRegistry}};
 //! use vltava_streams::{Consumed, StreamsBuilder, data::Data, serdes::StringSerde};

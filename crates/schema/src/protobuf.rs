@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt, marker::PhantomData, sync::Arc};
 
 use parking_lot::RwLock;
 use prost::Message;
-use vltava_streams::{Serde, SerdeError, SerdeRef, StreamsConfig};
+use vltava_serde::{Serde, SerdeConfig, SerdeError, SerdeRef};
 
 use self::messages::messages;
 use crate::{
@@ -18,11 +18,12 @@ use crate::{
 
 /// Protobuf's form of a message: bare, or with the registry's header and the message's place in its file.
 ///
-/// As a key's serde it uses the subject of keys by itself; outside of a topology ask for [`for_keys`](Self::for_keys).
+/// As a key's serde it uses the subject of keys by itself; where neither a topology nor a typed client uses it, ask for
+/// [`for_keys`](Self::for_keys).
 ///
 /// ```
 /// use vltava_schema::protobuf::ProtobufSerde;
-/// use vltava_streams::Serde;
+/// use vltava_serde::Serde;
 ///
 /// #[derive(Clone, PartialEq, prost::Message)]
 /// struct Order {
@@ -179,7 +180,7 @@ impl<T: Message + Default + 'static> Serde<T> for ProtobufSerde<T> {
         self.registered.is_none().then(|| value.encoded_len())
     }
 
-    fn configure(&self, _config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<T>> {
+    fn configure(&self, _config: &SerdeConfig, is_key: bool) -> Option<SerdeRef<T>> {
         (is_key && self.registered.is_some()).then(|| Arc::new(self.for_keys()) as SerdeRef<T>)
     }
 }

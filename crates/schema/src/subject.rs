@@ -1,5 +1,7 @@
 //! Under which subject the registry keeps the schemas of a topic.
 
+use vltava_config::class_name;
+
 use crate::error::{Result, SchemaError};
 
 /// How a subject is named.
@@ -20,7 +22,7 @@ impl SubjectNameStrategy {
     /// # Errors
     /// [`SchemaError::Config`] for other names.
     pub fn parse(key: &str, name: &str) -> Result<Self> {
-        let class = name.trim().rsplit('.').next().unwrap_or(name);
+        let class = class_name(name);
         match class.trim_end_matches("Strategy") {
             "TopicName" => Ok(SubjectNameStrategy::TopicName),
             "RecordName" => Ok(SubjectNameStrategy::RecordName),

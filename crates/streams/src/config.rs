@@ -8,10 +8,10 @@ mod tests;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-pub(crate) use keys::simple;
 pub use keys::{APPLICATION_ID, STATESTORE_CACHE_MAX_BYTES, TOPOLOGY_OPTIMIZATION};
 use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition};
+use vltava_serde::SerdeConfig;
 
 use crate::{
     error::{Error, Result},
@@ -63,8 +63,7 @@ pub(crate) struct Fields {
     pub(crate) cache_max_bytes: u64,
     pub(crate) client_id: Option<String>,
     pub(crate) commit_interval: Duration,
-    pub(crate) key_serde: ConfiguredSerde,
-    pub(crate) value_serde: ConfiguredSerde,
+    pub(crate) serdes: SerdeConfig,
     /// The class without its package, one of Kafka's four.
     pub(crate) timestamp_extractor: String,
     /// Whether tables and windows of the DSL keep headers with their values.
@@ -93,14 +92,6 @@ pub(crate) struct Fields {
     pub(crate) window_changelog_additional_retention_ms: i64,
     pub(crate) outer_join_emit_interval_ms: i64,
     pub(crate) window_emit_interval_ms: i64,
-}
-
-/// The classes that `default.key.serde` or `default.value.serde` names.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ConfiguredSerde {
-    pub(crate) class: Option<String>,
-    /// Of a list's entries.
-    pub(crate) inner: Option<String>,
 }
 
 impl fmt::Debug for StreamsConfig {

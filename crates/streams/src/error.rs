@@ -3,6 +3,7 @@
 use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use vltava_client::ClientError;
+pub use vltava_serde::SerdeError;
 
 use crate::runtime::NotClosed;
 
@@ -344,28 +345,5 @@ impl fmt::Display for SerdeOrigin {
             SerdeOrigin::Key => "key",
             SerdeOrigin::Value => "value",
         })
-    }
-}
-
-/// Why a serde could not write or read.
-#[derive(Debug)]
-pub struct SerdeError(Box<dyn StdError + Send + Sync>);
-
-impl SerdeError {
-    /// From a message or from another error.
-    pub fn new(why: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        SerdeError(why.into())
-    }
-}
-
-impl fmt::Display for SerdeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl StdError for SerdeError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`streams`]: the DSL, the Processor API, state stores, the test driver and the runtime.
 //! - [`client`]: producer, consumer and admin, for any Kafka broker.
+//! - [`serdes`]: keys and values as bytes, for both.
 //! - `embedded`: a broker in this process, for a laptop and for tests. The feature `broker`, on by default: with
 //!   `default-features = false` no broker is built.
 //! - `schema`: JSON serdes with schemas and the client of the schema registry, with the feature `schema`; `avro` and
@@ -31,6 +32,7 @@ pub use vltava_broker::embedded;
 pub use vltava_client as client;
 #[cfg(feature = "schema")]
 pub use vltava_schema as schema;
+pub use vltava_serde as serdes;
 pub use vltava_streams as streams;
 
 /// The guides' code is compiled and run with the tests.

@@ -47,15 +47,16 @@ impl Metadata {
 }
 
 /// What each crate may depend on among ours; ARCHITECTURE.md draws it. Tests may look upwards.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("vltava-config", &[]),
     ("vltava-protocol", &[]),
+    ("vltava-serde", &["vltava-config"]),
     ("vltava-log", &["vltava-config", "vltava-protocol"]),
-    ("vltava-client", &["vltava-config", "vltava-protocol"]),
+    ("vltava-client", &["vltava-config", "vltava-protocol", "vltava-serde"]),
     ("vltava-broker", &["vltava-config", "vltava-protocol", "vltava-log"]),
-    ("vltava-streams", &["vltava-config", "vltava-protocol", "vltava-client"]),
-    ("vltava-schema", &["vltava-config", "vltava-streams"]),
-    ("vltava", &["vltava-protocol", "vltava-client", "vltava-broker", "vltava-streams", "vltava-schema"]),
+    ("vltava-streams", &["vltava-config", "vltava-protocol", "vltava-serde", "vltava-client"]),
+    ("vltava-schema", &["vltava-config", "vltava-serde"]),
+    ("vltava", &["vltava-serde", "vltava-client", "vltava-broker", "vltava-streams", "vltava-schema"]),
     ("vltava-tools", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),
     ("vltava-example-service", &["vltava"]),

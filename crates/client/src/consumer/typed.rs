@@ -1,14 +1,15 @@
 //! A consumer whose keys and values are values.
 
 use std::fmt;
-use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
+
+use vltava_serde::{Serde, SerdeConfig, SerdeError, SerdeRef};
 
 use super::{Consumer, ConsumerRecord, PartitionRecords};
 use crate::ClientError;
-use crate::serdes::Deserializer;
 
-/// A [`Consumer`] with deserialisers for keys and values.
+/// A [`Consumer`] whose keys are `K` and values `V`.
 ///
 /// A record that cannot be deserialised is not passed over: `poll` returns the records before it,
 /// then [`ClientError::RecordDeserialization`] again and again, until the position is moved past it
@@ -17,21 +18,20 @@ use crate::serdes::Deserializer;
 /// ```no_run
 /// use std::time::Duration;
 /// use vltava_client::consumer::TypedConsumer;
-/// use vltava_client::serdes::{BigEndian, Utf8};
+/// use vltava_client::serdes::{BigEndian, StringSerde};
 ///
 /// # async fn example(consumer: vltava_client::Consumer) -> Result<(), vltava_client::ClientError> {
-/// let consumer: TypedConsumer<String, i64, _, _> = TypedConsumer::new(consumer, Utf8, BigEndian);
+/// let consumer = TypedConsumer::<String, i64>::new(consumer, StringSerde, BigEndian);
 /// for record in consumer.poll(Duration::from_secs(1)).await? {
 ///     println!("{:?} = {:?}", record.key, record.value);
 /// }
 /// # Ok(())
 /// # }
 /// ```
-pub struct TypedConsumer<K, V, KD, VD> {
+pub struct TypedConsumer<K, V> {
     consumer: Consumer,
-    key_deserializer: KD,
-    value_deserializer: VD,
-    types: PhantomData<fn() -> (K, V)>,
+    keys: SerdeRef<K>,
+    values: SerdeRef<V>,
 }
 
 /// A record with its key and value deserialised; `None` where the record has none.
@@ -46,14 +46,14 @@ pub struct TypedRecord<K, V> {
     pub record: ConsumerRecord,
 }
 
-impl<K, V, KD, VD> TypedConsumer<K, V, KD, VD>
-where
-    KD: Deserializer<K>,
-    VD: Deserializer<V>,
-{
-    /// Reads with `consumer`, which should not be polled besides this.
-    pub fn new(consumer: Consumer, key_deserializer: KD, value_deserializer: VD) -> Self {
-        Self { consumer, key_deserializer, value_deserializer, types: PhantomData }
+impl<K: 'static, V: 'static> TypedConsumer<K, V> {
+    /// Reads with `consumer`, which should not be polled besides this. The serdes are told which of them is for keys;
+    /// clients have no settings for serdes.
+    pub fn new(consumer: Consumer, keys: impl Serde<K>, values: impl Serde<V>) -> Self {
+        let config = SerdeConfig::default();
+        let keys = keys.configure(&config, true).unwrap_or_else(|| Arc::new(keys));
+        let values = values.configure(&config, false).unwrap_or_else(|| Arc::new(values));
+        Self { consumer, keys, values }
     }
 
     /// The consumer, for everything but `poll`.
@@ -102,7 +102,7 @@ where
                         offset: record.offset(),
                         part,
                         record: Box::new(record),
-                        source: Box::new(source),
+                        source,
                     });
                 }
             }
@@ -111,14 +111,15 @@ where
     }
 
     #[expect(clippy::type_complexity, reason = "key and value, or which of them failed and why")]
-    fn deserialize(&self, record: &ConsumerRecord) -> Result<(Option<K>, Option<V>), (&'static str, ClientError)> {
-        let key = record.key().map(|bytes| self.key_deserializer.deserialize(bytes)).transpose();
-        let value = record.value().map(|bytes| self.value_deserializer.deserialize(bytes)).transpose();
+    fn deserialize(&self, record: &ConsumerRecord) -> Result<(Option<K>, Option<V>), (&'static str, SerdeError)> {
+        let topic = record.topic();
+        let key = record.key().map(|bytes| self.keys.deserialize(topic, bytes)).transpose();
+        let value = record.value().map(|bytes| self.values.deserialize(topic, bytes)).transpose();
         Ok((key.map_err(|error| ("key", error))?, value.map_err(|error| ("value", error))?))
     }
 }
 
-impl<K, V, KD, VD> fmt::Debug for TypedConsumer<K, V, KD, VD> {
+impl<K, V> fmt::Debug for TypedConsumer<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TypedConsumer").field(&self.consumer).finish()
     }

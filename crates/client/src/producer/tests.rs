@@ -251,5 +251,5 @@ fn what_crosses_threads_may() {
     fn crosses<T: Send + Sync>() {}
     crosses::<Producer>();
     crosses::<Delivery>();
-    crosses::<TypedProducer<String, i64, crate::serdes::Utf8, crate::serdes::BigEndian>>();
+    crosses::<TypedProducer<String, i64>>();
 }

@@ -1,6 +1,13 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use vltava_broker::embedded;
+use vltava_client::{
+    Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, consumer::TypedConsumer,
+    producer::TypedProducer,
+};
 use vltava_schema::{Schema, SchemaReference, SchemaType, avro::AvroSerde};
-use vltava_streams::Serde;
+use vltava_serde::Serde;
 
 use crate::{
     LATEST, LOOK_UP, bytes, client,
@@ -113,4 +120,30 @@ fn bytes_and_values_that_do_not_fit_are_errors() {
     let wrong = AvroSerde::<OldOrder>::new(ORDER).unwrap();
     assert!(bytes(&wrong, "t", &OldOrder { item: String::new(), weight: 1.0 }).is_err());
     assert!(AvroSerde::<Order>::new("{").unwrap_err().to_string().starts_with("not a valid AVRO schema: "));
+}
+
+/// Clients alone: no Streams. Keys get their own subject without being asked for it.
+#[tokio::test]
+async fn plain_clients_write_and_read_avro() {
+    let fake = FakeRegistry::start();
+    let serde = AvroSerde::<Order>::with_registry(&client(&fake, &[]), ORDER).unwrap();
+    let broker = embedded::Broker::start(embedded::Config::default()).unwrap();
+    let servers = ("bootstrap.servers", broker.bootstrap_servers());
+
+    let producer = Producer::new(ProducerConfig::from_properties([servers]).unwrap()).unwrap();
+    let orders = TypedProducer::<Order, Order>::new(producer, "orders", serde.clone(), serde.clone());
+    let key = Order { item: "cup".to_owned(), count: 1 };
+    orders.send(Some(&key), Some(&order())).await.unwrap().await.unwrap();
+    assert_eq!(fake.subjects(), ["orders-key", "orders-value"]);
+
+    let reset = ("auto.offset.reset", "earliest");
+    let consumer = Consumer::new(ConsumerConfig::from_properties([servers, reset]).unwrap()).unwrap();
+    consumer.assign([TopicPartition::new("orders", 0)]).unwrap();
+    let consumer = TypedConsumer::<Order, Order>::new(consumer, serde.clone(), serde);
+    let mut read = Vec::new();
+    while read.is_empty() {
+        read = consumer.poll(Duration::from_millis(200)).await.unwrap();
+    }
+    assert_eq!((read[0].key.as_ref(), read[0].value.as_ref()), (Some(&key), Some(&order())));
+    assert!(read[0].record.value().unwrap().starts_with(&[0, 0, 0, 0, 1]));
 }

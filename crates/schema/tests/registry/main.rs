@@ -30,7 +30,7 @@ const LOOK_UP: (&str, &str) = ("auto.register.schemas", "false");
 #[cfg(any(feature = "avro", feature = "protobuf"))]
 const LATEST: (&str, &str) = ("use.latest.version", "true");
 
-fn bytes<T>(serde: &impl vltava_streams::Serde<T>, topic: &str, value: &T) -> Result<Vec<u8>, String> {
+fn bytes<T>(serde: &impl vltava_serde::Serde<T>, topic: &str, value: &T) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     serde.serialize(topic, value, &mut out).map(|()| out).map_err(|error| error.to_string())
 }

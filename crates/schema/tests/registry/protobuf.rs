@@ -1,5 +1,5 @@
 use vltava_schema::{Schema, SchemaType, protobuf::ProtobufSerde};
-use vltava_streams::Serde;
+use vltava_serde::Serde;
 
 use crate::{LATEST, LOOK_UP, bytes, client, fake::FakeRegistry};
 

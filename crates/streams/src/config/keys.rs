@@ -6,7 +6,7 @@ use vltava_client::{AdminConfig, ConsumerConfig, ProducerConfig};
 use vltava_config::Importance::{High, Low};
 use vltava_config::Kind::{Boolean, Class, Int, List, Long, String};
 use vltava_config::Range::{Any, AtLeast, Between, Checked, NonEmpty, OneOf, OneOfAnyCase};
-use vltava_config::{Definition, Foreign, Tables, nearest};
+use vltava_config::{Definition, Foreign, Tables, class_name, nearest};
 
 /// `application.id`: the prefix of internal topics and the name of the group. Required.
 pub const APPLICATION_ID: &str = "application.id";
@@ -30,17 +30,12 @@ const EXTRACTORS: &[&str] = &[
     "WallclockTimestampExtractor",
 ];
 
-/// A class without its package and the class around it.
-pub(crate) fn simple(class: &str) -> &str {
-    class.trim().rsplit(['.', '$']).next().unwrap_or(class)
-}
-
 fn is_extractor(class: &str) -> bool {
-    EXTRACTORS.contains(&simple(class))
+    EXTRACTORS.contains(&class_name(class))
 }
 
 fn is_store_supplier(class: &str) -> bool {
-    matches!(simple(class), "rocksdb" | "in_memory" | "RocksDBDslStoreSuppliers" | "InMemoryDslStoreSuppliers")
+    matches!(class_name(class), "rocksdb" | "in_memory" | "RocksDBDslStoreSuppliers" | "InMemoryDslStoreSuppliers")
 }
 
 fn is_optimization(list: &str) -> bool {

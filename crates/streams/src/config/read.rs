@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use vltava_config::{ConfigError, Reader};
+use vltava_config::{ConfigError, Reader, class_name};
+use vltava_serde::SerdeConfig;
 
 use super::TOPOLOGY_OPTIMIZATION;
-use super::{APPLICATION_ID, ConfiguredSerde, Fields, Optimizations, STATESTORE_CACHE_MAX_BYTES, simple};
+use super::{APPLICATION_ID, Fields, Optimizations, STATESTORE_CACHE_MAX_BYTES};
 
 impl Fields {
     /// `has_handler` says whether records that cannot be sent have a handler that no setting names.
@@ -27,19 +28,12 @@ impl Fields {
                 _ if exactly_once && !reader.is_given("commit.interval.ms") => Duration::from_millis(100),
                 interval => interval,
             },
-            key_serde: ConfiguredSerde {
-                class: owned(reader.non_empty("default.key.serde")),
-                inner: owned(reader.non_empty("default.list.key.serde.inner")),
-            },
-            value_serde: ConfiguredSerde {
-                class: owned(reader.non_empty("default.value.serde")),
-                inner: owned(reader.non_empty("default.list.value.serde.inner")),
-            },
-            timestamp_extractor: simple(reader.required("default.timestamp.extractor")?).to_owned(),
+            serdes: SerdeConfig::read(reader),
+            timestamp_extractor: class_name(reader.required("default.timestamp.extractor")?).to_owned(),
             headers_format: is(reader, "dsl.store.format", "HEADERS"),
             stores_in_memory: {
                 let key = newer(reader, "dsl.store.suppliers.class", "default.dsl.store");
-                matches!(simple(reader.required(key)?), "in_memory" | "InMemoryDslStoreSuppliers")
+                matches!(class_name(reader.required(key)?), "in_memory" | "InMemoryDslStoreSuppliers")
             },
             explicit_naming: reader.boolean("ensure.explicit.internal.resource.naming")?,
             dead_letter_topic: owned(reader.text("errors.dead.letter.queue.topic.name")),
@@ -101,7 +95,7 @@ fn newer(reader: &Reader<'_>, newer: &'static str, older: &'static str) -> &'sta
 /// Whether the value names Kafka's handler that goes on; other classes than its two do not exist here.
 fn continues(reader: &Reader<'_>, key: &'static str) -> Result<bool, ConfigError> {
     let class = reader.required(key)?;
-    match simple(class) {
+    match class_name(class) {
         name if name.starts_with("LogAndContinue") || name == "continue" => Ok(true),
         name if name.starts_with("LogAndFail") || name == "fail" => Ok(false),
         _ => Err(ConfigError::new(key, class, "must be continue or fail, or be set by the builder")),
@@ -111,7 +105,7 @@ fn continues(reader: &Reader<'_>, key: &'static str) -> Result<bool, ConfigError
 fn check_production_handler(reader: &Reader<'_>, has_handler: bool) -> Result<(), ConfigError> {
     let key = newer(reader, "production.exception.handler", "default.production.exception.handler");
     let class = reader.required(key)?;
-    if has_handler || simple(class) == "DefaultProductionExceptionHandler" {
+    if has_handler || class_name(class) == "DefaultProductionExceptionHandler" {
         return Ok(());
     }
     Err(ConfigError::new(key, class, "must be DefaultProductionExceptionHandler, or be set by the builder"))

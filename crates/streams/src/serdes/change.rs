@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Serde, SerdeRef};
+use super::{Serde, SerdeConfig, SerdeRef};
 use crate::{
-    config::StreamsConfig,
     data::{Data, Flow},
     error::SerdeError,
     record::Change,
@@ -69,7 +68,7 @@ impl<V: Flow> Serde<Change<V>> for ChangeSerde<V> {
         Ok(Change { new: read(new)?, old: read(old)?, is_latest })
     }
 
-    fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<Change<V>>> {
+    fn configure(&self, config: &SerdeConfig, is_key: bool) -> Option<SerdeRef<Change<V>>> {
         self.0.configure(config, is_key).map(|serde| Arc::new(ChangeSerde(serde)) as SerdeRef<Change<V>>)
     }
 

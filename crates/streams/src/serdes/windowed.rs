@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Serde, SerdeRef};
+use super::{Serde, SerdeConfig, SerdeRef};
 use crate::{
-    config::StreamsConfig,
     error::SerdeError,
     state::millis,
     windowed::{Window, WindowedKey},
@@ -51,7 +50,7 @@ impl<W: WindowedKey> Serde<W> for TimeWindowedSerde<W::Key> {
         8
     }
 
-    fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<W>> {
+    fn configure(&self, config: &SerdeConfig, is_key: bool) -> Option<SerdeRef<W>> {
         let inner = self.inner.configure(config, is_key)?;
         Some(Arc::new(TimeWindowedSerde::of(inner, self.size)))
     }
@@ -99,7 +98,7 @@ impl<W: WindowedKey> Serde<W> for SessionWindowedSerde<W::Key> {
         16
     }
 
-    fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<W>> {
+    fn configure(&self, config: &SerdeConfig, is_key: bool) -> Option<SerdeRef<W>> {
         let inner = self.0.configure(config, is_key)?;
         Some(Arc::new(SessionWindowedSerde::of(inner)))
     }

@@ -11,7 +11,7 @@ use crate::{
     config::StreamsConfig,
     data::{Data, ErasedSerde},
     error::{Error, Result},
-    serdes::SerdeRef,
+    serdes::{SerdeRef, configured},
     state::{EngineContext, RestoredFrom, Sharing, TaskDirectory},
     store::{AnyStore, StoreFactory, StoreInit},
     topology::Topology,
@@ -138,11 +138,7 @@ pub(crate) fn resolve_serde<T: Data>(
     is_key: bool,
 ) -> Option<SerdeRef<T>> {
     let serde = named.and_then(ErasedSerde::get::<T>).or_else(T::default_serde)?;
-    match serde.configure(config, is_key) {
-        Some(configured) => Some(configured),
-        None if serde.needs_configuration() => None,
-        None => Some(serde),
-    }
+    configured(serde, &config.fields().serdes, is_key)
 }
 
 /// Makes a store. One whose damage shows only when its first rows are read is made a second time, empty.

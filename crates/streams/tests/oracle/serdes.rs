@@ -3,7 +3,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use serde_json::Value as Json;
-use vltava_streams::{Data, Serde, SerdeError, SerdeRef, StreamsConfig};
+use vltava_streams::{Data, Serde, SerdeError, SerdeRef, serdes::SerdeConfig};
 
 use super::value::Val;
 
@@ -47,7 +47,7 @@ impl Serde<Val> for ConfiguredSerde {
     fn deserialize(&self, _topic: &str, _bytes: &[u8]) -> Result<Val, SerdeError> {
         Err(SerdeError::new("no default serde is configured"))
     }
-    fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<Val>> {
+    fn configure(&self, config: &SerdeConfig, is_key: bool) -> Option<SerdeRef<Val>> {
         config.get(if is_key { "default.key.serde" } else { "default.value.serde" }).map(by_name)
     }
 }

@@ -33,7 +33,7 @@ impl<T: Data> Side<T> {
         origin: SerdeOrigin,
     ) -> Result<Self> {
         let serde = making.serde(named, matches!(origin, SerdeOrigin::Key))?;
-        Ok(Side { serde, topic: pseudo_topic(making.config, topic), node: making.node_name(), origin })
+        Ok(Side { serde, topic: pseudo_topic(making.config.application_id(), topic), node: making.node_name(), origin })
     }
 
     fn write(&self, value: &T, out: &mut Vec<u8>) -> Result<()> {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    config::StreamsConfig,
+    config::APPLICATION_ID,
     data::{Data, Flow},
     error::SerdeError,
-    serdes::{Serde, SerdeRef},
+    serdes::{Serde, SerdeConfig, SerdeRef, configured},
 };
 
 /// Both halves of the hash of a row's value.
@@ -128,13 +128,10 @@ impl<K: Flow> Serde<SubscriptionWrapper<K>> for SubscriptionWrapperSerde<K> {
         Ok(SubscriptionWrapper { subscription, primary_key: self.key_serde.deserialize(&self.topic, key)? })
     }
 
-    fn configure(&self, config: &StreamsConfig, _is_key: bool) -> Option<SerdeRef<SubscriptionWrapper<K>>> {
-        let key_serde = match self.key_serde.configure(config, true) {
-            Some(serde) => serde,
-            None if self.key_serde.needs_configuration() => return None,
-            None => self.key_serde.clone(),
-        };
-        Some(Arc::new(SubscriptionWrapperSerde { key_serde, topic: pseudo_topic(config, &self.topic) }))
+    fn configure(&self, config: &SerdeConfig, _is_key: bool) -> Option<SerdeRef<SubscriptionWrapper<K>>> {
+        let key_serde = configured(self.key_serde.clone(), config, true)?;
+        let topic = pseudo_topic(config.get(APPLICATION_ID)?, &self.topic);
+        Some(Arc::new(SubscriptionWrapperSerde { key_serde, topic }))
     }
 
     fn needs_configuration(&self) -> bool {
@@ -143,8 +140,8 @@ impl<K: Flow> Serde<SubscriptionWrapper<K>> for SubscriptionWrapperSerde<K> {
 }
 
 /// The name of a topic that does not exist, as serdes are told it: with the application's.
-pub(crate) fn pseudo_topic(config: &StreamsConfig, topic: &str) -> Arc<str> {
-    format!("{}-{topic}", config.application_id()).into()
+pub(crate) fn pseudo_topic(application_id: &str, topic: &str) -> Arc<str> {
+    format!("{application_id}-{topic}").into()
 }
 
 /// The answer to a subscription.
@@ -193,7 +190,7 @@ impl<V: Flow> Serde<SubscriptionResponseWrapper<V>> for SubscriptionResponseWrap
         Ok(SubscriptionResponseWrapper { hash, foreign_value, primary_partition: None })
     }
 
-    fn configure(&self, config: &StreamsConfig, _is_key: bool) -> Option<SerdeRef<SubscriptionResponseWrapper<V>>> {
+    fn configure(&self, config: &SerdeConfig, _is_key: bool) -> Option<SerdeRef<SubscriptionResponseWrapper<V>>> {
         let serde = self.0.configure(config, false)?;
         Some(Arc::new(SubscriptionResponseWrapperSerde(serde)))
     }

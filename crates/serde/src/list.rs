@@ -2,11 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Serde;
-use crate::{
-    data::{DefaultSerde, Nullable},
-    error::SerdeError,
-};
+use crate::{DefaultSerde, Nullable, Serde, SerdeError};
 
 /// Every entry with its length in front; -1 is a null.
 const VARIABLE_SIZE: u8 = 1;
@@ -19,7 +15,7 @@ const CONSTANT_SIZE: u8 = 0;
 /// default serde of `Vec<T>` and `Vec<Option<T>>` where `T` has one; `Vec<u8>` is bytes.
 ///
 /// ```
-/// use vltava_streams::{Serde, serdes::{BigEndian, ListSerde}};
+/// use vltava_serde::{BigEndian, ListSerde, Serde};
 ///
 /// let mut bytes = Vec::new();
 /// ListSerde(BigEndian).serialize("topic", &vec![Some(7_i16), None], &mut bytes)?;
@@ -27,7 +23,7 @@ const CONSTANT_SIZE: u8 = 0;
 /// assert_eq!(bytes, [0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 7]);
 /// let list: Vec<Option<i16>> = ListSerde(BigEndian).deserialize("topic", &bytes)?;
 /// assert_eq!(list, [Some(7), None]);
-/// # Ok::<(), vltava_streams::SerdeError>(())
+/// # Ok::<(), vltava_serde::SerdeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ListSerde<S>(pub S);

@@ -2,8 +2,7 @@
 
 use uuid::Uuid;
 
-use super::Serde;
-use crate::{data::DefaultSerde, error::SerdeError};
+use crate::{DefaultSerde, Serde, SerdeError};
 
 /// One byte, 1 or 0, as Kafka's `BooleanSerde`.
 #[derive(Clone, Copy, Debug, Default)]

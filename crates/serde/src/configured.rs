@@ -5,11 +5,9 @@ use std::{any::type_name, sync::Arc};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{BigEndian, BooleanSerde, BytesSerde, ListSerde, Serde, SerdeRef, StringSerde, UuidSerde, Void, VoidSerde};
 use crate::{
-    config::{ConfiguredSerde, StreamsConfig, simple},
-    data::{Data, DefaultSerde, ErasedSerde},
-    error::SerdeError,
+    BigEndian, BooleanSerde, BytesSerde, Data, DefaultSerde, ErasedSerde, ListSerde, Serde, SerdeConfig, SerdeError,
+    SerdeRef, StringSerde, UuidSerde, Void, VoidSerde, config::NamedSerde,
 };
 
 /// The serde that `default.key.serde` or `default.value.serde` names, by Kafka's class.
@@ -22,18 +20,17 @@ use crate::{
 /// the type.
 ///
 /// ```
-/// use vltava_streams::{Consumed, StreamsBuilder, StreamsConfig, TopologyTestDriver, serdes::{Configured, StringSerde}};
+/// use vltava_config::Settings;
+/// use vltava_serde::{Configured, Serde, SerdeConfig, SerdeRef};
 ///
-/// let builder = StreamsBuilder::new();
-/// builder.stream_with::<String, i64>(&["in"], Consumed::with(StringSerde, Configured)).to("out");
-/// let config = StreamsConfig::from_properties([
-///     ("application.id", "a"),
-///     ("default.value.serde", "org.apache.kafka.common.serialization.Serdes$LongSerde"),
-/// ])?;
-/// let driver = TopologyTestDriver::with_config(&builder.build()?, &config, 0)?;
-/// driver.input_topic::<String, i64>("in").pipe("k".to_owned(), 7)?;
-/// assert_eq!(driver.output_topic::<String, i64>("out").read_values()?, [7]);
-/// # Ok::<(), Box<vltava_streams::Error>>(())
+/// let class = "org.apache.kafka.common.serialization.Serdes$LongSerde";
+/// let settings = Settings::parse(&[], [("default.value.serde", class)])?;
+/// let config = SerdeConfig::read(&settings.reader());
+/// let values: Option<SerdeRef<i64>> = Configured.configure(&config, false);
+/// assert!(values.is_some());
+/// let texts: Option<SerdeRef<String>> = Configured.configure(&config, false);
+/// assert!(texts.is_none(), "a long is no text");
+/// # Ok::<(), vltava_config::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Configured;
@@ -52,10 +49,8 @@ impl<T: Data> Serde<T> for Configured {
     fn deserialize(&self, _topic: &str, _bytes: &[u8]) -> Result<T, SerdeError> {
         Configured::missing::<T, T>()
     }
-    fn configure(&self, config: &StreamsConfig, is_key: bool) -> Option<SerdeRef<T>> {
-        let settings = config.fields();
-        let ConfiguredSerde { class, inner } = if is_key { &settings.key_serde } else { &settings.value_serde };
-        named(class.as_deref()?, inner.as_deref())?.iter().find_map(ErasedSerde::get::<T>)
+    fn configure(&self, config: &SerdeConfig, is_key: bool) -> Option<SerdeRef<T>> {
+        named(config.named(is_key)?)?.iter().find_map(ErasedSerde::get::<T>)
     }
     fn needs_configuration(&self) -> bool {
         true
@@ -63,9 +58,9 @@ impl<T: Data> Serde<T> for Configured {
 }
 
 /// The serdes of a class: one for every type that it can have.
-fn named(class: &str, inner: Option<&str>) -> Option<Vec<ErasedSerde>> {
-    match simple(class) {
-        "ListSerde" => match simple(inner?) {
+fn named(NamedSerde { class, inner }: &NamedSerde) -> Option<Vec<ErasedSerde>> {
+    match class.as_str() {
+        "ListSerde" => match inner.as_deref()? {
             "StringSerde" => Some(lists::<String>()),
             "ShortSerde" => Some(lists::<i16>()),
             "IntegerSerde" => Some(lists::<i32>()),

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 
-use super::Serde;
-use crate::{data::DefaultSerde, error::SerdeError};
+use crate::{DefaultSerde, Serde, SerdeError};
 
-/// UTF-8, as Kafka's `StringSerde`.
+/// UTF-8, as Kafka's `StringSerde`. What is not UTF-8 is read with `U+FFFD` in its place, as Java reads it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StringSerde;
 

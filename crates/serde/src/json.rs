@@ -4,30 +4,22 @@ use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Serde;
-use crate::{
-    data::{DefaultSerde, Flow},
-    error::SerdeError,
-};
+use crate::{DefaultSerde, Flow, Serde, SerdeError};
 
 /// JSON text of any type that `serde` can write and read.
 ///
 /// ```
-/// use vltava_streams::{Consumed, Produced, StreamsBuilder, TopologyTestDriver, data::Data, serdes::{JsonSerde, StringSerde}};
+/// use vltava_serde::{JsonSerde, Serde};
 ///
-/// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+/// #[derive(serde::Serialize, serde::Deserialize)]
 /// struct Order { item: String, count: u32 }
-/// impl Data for Order {}
 ///
-/// let builder = StreamsBuilder::new();
-/// let orders = builder.stream_with::<String, Order>(&["orders"], Consumed::with(StringSerde, JsonSerde));
-/// orders.filter(|_, order| order.count > 1).to_with("bulk", Produced::with(StringSerde, JsonSerde));
-/// let driver = TopologyTestDriver::new(&builder.build()?)?;
-/// let orders = driver.input_topic::<String, String>("orders");
-/// orders.pipe("a".to_owned(), r#"{"item":"tea","count":3}"#.to_owned())?;
-/// let bulk = driver.output_topic::<String, String>("bulk");
-/// assert_eq!(bulk.read_values()?, [r#"{"item":"tea","count":3}"#]);
-/// # Ok::<(), Box<vltava_streams::Error>>(())
+/// let mut bytes = Vec::new();
+/// JsonSerde.serialize("orders", &Order { item: "tea".to_owned(), count: 3 }, &mut bytes)?;
+/// assert_eq!(bytes, br#"{"item":"tea","count":3}"#);
+/// let order: Order = JsonSerde.deserialize("orders", &bytes)?;
+/// assert_eq!(order.count, 3);
+/// # Ok::<(), vltava_serde::SerdeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonSerde;
@@ -44,15 +36,14 @@ impl<T: Serialize + DeserializeOwned> Serde<T> for JsonSerde {
 /// A value whose default serde is JSON, so that none has to be named.
 ///
 /// ```
-/// use vltava_streams::{StreamsBuilder, serdes::Json};
+/// use vltava_serde::{Json, serde_of};
 ///
 /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
 /// struct Order { count: u32 }
 ///
-/// let builder = StreamsBuilder::new();
-/// builder.stream::<String, Json<Order>>("orders").filter(|_, order| order.count > 1).to("bulk");
-/// # builder.build()?;
-/// # Ok::<(), Box<vltava_streams::Error>>(())
+/// let order = serde_of::<Json<Order>>().deserialize("orders", br#"{"count":3}"#)?;
+/// assert_eq!(order.count, 3);
+/// # Ok::<(), vltava_serde::SerdeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -8,6 +8,9 @@ use crate::{
     tidy,
 };
 
+/// What stays in the workspace.
+const UNPUBLISHED: [&str; 5] = ["vltava-bench", "vltava-example-service", "vltava-examples", "vltava-rounds", "xtask"];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -22,6 +25,9 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
         "docs",
         cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    // As they would be published: complete, and with nothing from outside.
+    let packages = ["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"];
+    shell::run("packages", cargo().args(packages).args(UNPUBLISHED.iter().flat_map(|name| ["--exclude", name])))?;
     rounds::run(&rounds::Args::short())?;
     oracle::check(&oracle::Args::some())?;
     interop::run(&interop::Args::everything())

@@ -9,9 +9,11 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 pub(crate) use graph::{Graph, GraphNode, Kind, NodeId, ROOT, Shared, Write, Written};
 pub(crate) use repartition::{RepartitionNames, RepartitionSpec};
 
+use self::graph::ImplicitNames;
+
 use crate::{
     config::StreamsConfig,
-    error::Result,
+    error::{Error, Result},
     store::{StoreBuilder, StoreRef},
     topology::Topology,
 };
@@ -65,7 +67,7 @@ impl StreamsBuilder {
         let id = graph.store_id(builder.name());
         let factory = builder.factory(id);
         let write = move |_: &Written<'_>, topology: &mut Topology| topology.add_state_store(factory.clone(), &[]);
-        graph.add(&[graph::ROOT], GraphNode::new("", Rc::new(write)));
+        graph.add(&[ROOT], GraphNode::new("", Rc::new(write)));
         StoreRef::new(id)
     }
 
@@ -82,7 +84,7 @@ impl StreamsBuilder {
     /// on the way is reported, with the name of its node.
     pub fn build(&self) -> Result<Topology> {
         let config = self.0.borrow().config.clone();
-        graph::build(&self.0, config.as_deref())
+        build(&self.0, config.as_deref())
     }
 
     /// Makes the topology under these settings: `topology.optimization` applies.
@@ -90,7 +92,7 @@ impl StreamsBuilder {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_with(&self, config: &StreamsConfig) -> Result<Topology> {
-        graph::build(&self.0, Some(config))
+        build(&self.0, Some(config))
     }
 
     /// The text of the first mistake so far, which [`build`](Self::build) will return.
@@ -101,7 +103,42 @@ impl StreamsBuilder {
 
     /// Takes the first mistake so far.
     #[doc(hidden)]
-    pub fn take_error(&self) -> Option<Box<crate::Error>> {
+    pub fn take_error(&self) -> Option<Box<Error>> {
         self.0.borrow_mut().error.take()
+    }
+}
+
+fn build(shared: &Shared, config: Option<&StreamsConfig>) -> Result<Topology> {
+    let mut graph = shared.borrow_mut();
+    if let Some(error) = graph.error.take() {
+        return Err(error);
+    }
+    let mut plan = graph.plan.clone();
+    optimize::optimize(&mut plan, config)?;
+    let mut topology = Topology::default();
+    topology.store_names = graph.store_names.clone();
+    // Operators may look names up while they are written, but not add any.
+    drop(graph);
+    plan.write(&mut topology)?;
+    topology.copartition_sources(&plan.copartition);
+    topology.validate()?;
+    check_explicit_names(&shared.borrow().implicit, config)?;
+    Ok(topology)
+}
+
+/// `ensure.explicit.internal.resource.naming` (KIP-1111).
+fn check_explicit_names(implicit: &ImplicitNames, config: Option<&StreamsConfig>) -> Result<()> {
+    let kinds = [
+        ("changelog topic(s)", &implicit.changelogs),
+        ("state store(s)", &implicit.stores),
+        ("repartition topic(s)", &implicit.repartitions),
+    ];
+    let missing = kinds.iter().filter(|(_, names)| !names.is_empty());
+    let lines: Vec<_> =
+        missing.map(|(kind, names)| format!("Following {kind} has not been named: {}", names.join(", "))).collect();
+    let ensured = config.is_some_and(|config| config.fields().explicit_naming);
+    match lines.is_empty() || !ensured {
+        true => Ok(()),
+        false => Err(Error::topology(lines.join("; "))),
     }
 }

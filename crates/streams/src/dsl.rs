@@ -9,8 +9,6 @@ pub(crate) mod join_windows;
 pub(crate) mod kstream;
 pub(crate) mod ktable;
 pub(crate) mod materialized;
-pub(crate) mod nodes;
-pub(crate) mod options;
 pub(crate) mod printed;
 pub(crate) mod source;
 pub(crate) mod stream_joined;
@@ -32,9 +30,6 @@ pub use ktable::{KTable, TransformerContext, ValueTransformerWithKey};
 pub use materialized::{
     KeyValueStores, Materialized, SessionStores, StoreFamily, StoreSupplier, StoreType, WindowStores,
 };
-pub use options::{
-    Consumed, Grouped, Joined, Produced, RecordMetadata, Repartitioned, StreamPartitioner, TopicNameExtractor,
-};
 pub use printed::Printed;
 pub use stream_joined::StreamJoined;
 pub use suppressed::{BufferConfig, Eager, Strict, SuppressUntil, Suppressed, TimeLimit, WindowCloses};
@@ -44,6 +39,11 @@ pub use windowed::{
     TimeWindowsOf,
 };
 pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
+
+pub use crate::{
+    options::{Consumed, Grouped, Joined, Produced, Repartitioned},
+    processing::{RecordMetadata, StreamPartitioner, TopicNameExtractor},
+};
 
 /// What application code may return as its error.
 pub(crate) type UserError = Box<dyn std::error::Error + Send + Sync>;

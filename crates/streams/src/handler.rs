@@ -19,8 +19,8 @@ use bytes::Bytes;
 
 use crate::{
     error::{Error, SerdeOrigin},
-    record::Headers,
-    task::{ProducerRecord, TaskId},
+    record::{Headers, ProducerRecord},
+    task_id::TaskId,
 };
 
 /// Go on without the record, or stop the task.

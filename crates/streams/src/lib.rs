@@ -5,18 +5,21 @@
 //! are those of Kafka Streams, so that an application can move from the one to the other. This crate knows the protocol
 //! by its client alone; tasks read no clock and open no socket.
 //!
-//! Reading order: [`record`] and [`data`] (what flows), [`serdes`] (its bytes), `builder` and [`dsl`] (what is described),
-//! [`topology`] (what is built), [`task`] (what runs), [`store`] and [`state`] (what is kept).
+//! Reading order: [`record`] and [`data`] (what flows), [`serdes`] (its bytes), [`state`] and [`store`] (what is kept), [`task`]
+//! (what runs), [`topology`] (what tasks are made from), `builder` and [`dsl`] (what is described), `runtime`.
 
 mod builder;
 pub mod config;
 pub mod data;
 pub mod dsl;
 mod error;
+mod guard;
 pub mod handler;
 mod java;
 mod metrics;
 mod murmur3;
+mod options;
+mod processing;
 pub mod processor;
 pub mod query;
 pub mod record;
@@ -25,6 +28,7 @@ pub mod serdes;
 pub mod state;
 pub mod store;
 pub mod task;
+mod task_id;
 mod test_driver;
 pub mod topology;
 mod varint;

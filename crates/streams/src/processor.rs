@@ -2,12 +2,11 @@
 
 mod context;
 mod fixed_key;
-mod node;
 
 pub use context::Context;
+pub(crate) use context::{Callback, Place};
 pub(crate) use fixed_key::FixedKeyAdapter;
 pub use fixed_key::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord};
-pub(crate) use node::make;
 
 use crate::{data::Flow, error::Result, record::Record};
 

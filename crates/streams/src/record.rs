@@ -199,3 +199,35 @@ impl<V> AggregationWithHeaders<V> {
         AggregationWithHeaders { aggregation, headers }
     }
 }
+
+/// A record on its way out of a task, as bytes.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ProducerRecord<'a> {
+    /// The topic, with the application's prefix if it is internal.
+    pub topic: &'a Arc<str>,
+    /// The partition where a partitioner or a changelog fixed it; else the producer chooses, by the key's hash.
+    pub partition: Option<i32>,
+    /// Milliseconds since the epoch; `None` for the changelogs of buffers, which have none.
+    pub timestamp: Option<i64>,
+    /// The headers.
+    pub headers: &'a Headers,
+    /// The key's bytes.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Which node sends a record, and which source record led to it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RecordOrigin<'a> {
+    /// The node.
+    pub node: &'a Arc<str>,
+    /// The source record's topic; `None` in punctuations.
+    pub topic: Option<&'a Arc<str>>,
+    /// Its partition; -1 in punctuations.
+    pub partition: i32,
+    /// Its offset; -1 in punctuations.
+    pub offset: i64,
+}

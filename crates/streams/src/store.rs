@@ -6,6 +6,7 @@ mod builder;
 mod cache;
 mod changelog;
 mod core;
+mod engine;
 mod join_buffer;
 mod key_value;
 mod merge;
@@ -15,7 +16,6 @@ mod outer_join;
 mod own;
 mod session;
 mod subscription;
-mod table;
 mod timed;
 mod versioned;
 mod window;
@@ -35,7 +35,6 @@ pub use own::{OwnStore, StateStore};
 pub(crate) use session::SessionSpec;
 pub use session::{SessionStore, SessionStoreWithHeaders};
 pub(crate) use subscription::SubscriptionStore;
-pub(crate) use table::{PutCode, TableStore};
 pub(crate) use versioned::VersionedSpec;
 pub use versioned::{VersionedKeyValueStore, VersionedPut, VersionedRecord};
 pub(crate) use window::WindowSpec;
@@ -44,9 +43,9 @@ pub use window::{TimestampedWindowStore, TimestampedWindowStoreWithHeaders, Wind
 use crate::{
     config::StreamsConfig,
     error::Result,
+    processing::Runtime,
     record::Headers,
     state::{EngineContext, Sharing},
-    task::Runtime,
 };
 
 /// A store of a topology, as the builder knows it: what `process_with` connects.

@@ -3,51 +3,34 @@
 //! A task knows no Kafka client and reads no clock. Records come in by [`Task::add_records`], what it writes goes to
 //! its [`RecordCollector`], and every step is asked for: [`process`](Task::process), punctuation, flush, commit.
 
-mod collector;
-mod context;
-mod extractor;
-mod global;
-mod guard;
-mod instantiate;
+mod input;
 mod node;
-mod punctuation;
 mod queue;
-mod skipped;
 mod source;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use collector::{ProducerRecord, RecordCollector, RecordOrigin};
-pub use context::TaskId;
-pub(crate) use context::{RecordContext, Runtime, TaskCtx};
-pub(crate) use extractor::default_extractor;
-pub use extractor::{
-    ConsumerRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
-    UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,
-};
-use global::open_global_stores;
-pub(crate) use global::{GlobalTask, GlobalTaskOptions, read_global_stores};
-pub(crate) use guard::{guarded, panic_message, panicked};
-use instantiate::make_stores;
-pub(crate) use instantiate::{Instantiation, resolve_serde};
-pub(crate) use node::{Children, FnNode, Process};
-pub use punctuation::{Cancellable, PunctuationType};
-pub(crate) use punctuation::{Timer, next_punctuation};
-pub use queue::{InputBatch, InputRecord};
-pub(crate) use source::SourceNode;
+pub use input::{InputBatch, InputRecord};
+pub(crate) use input::{RawView, slice};
+pub(crate) use node::{Children, Edge, FnNode, Process, TaskCtx, TypedSlot};
+pub(crate) use source::{ConnectedSource, Pattern, Reads, Source, SourceNode};
 
-use self::{
-    instantiate::{Instantiated, instantiate},
-    queue::{Lag, PartitionGroup, RecordQueue},
-    source::Source,
-};
+use self::queue::{Lag, PartitionGroup, RecordQueue};
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
+    processing::RecordContext,
     record::Headers,
-    state::{GlobalStores, Sharing, TaskDirectory},
+    state::{GlobalStores, TaskDirectory},
     store::AnyStore,
-    topology::{NodeKind, Pattern, Topology},
+};
+pub use crate::{
+    processing::{
+        Cancellable, ConsumerRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, PunctuationType,
+        RecordCollector, TimestampExtractor, UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,
+    },
+    record::{ProducerRecord, RecordOrigin},
+    task_id::TaskId,
 };
 
 /// Which part of a topology a task runs.
@@ -81,6 +64,17 @@ impl std::fmt::Debug for TaskOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TaskOptions").field("id", &self.id).field("scope", &self.scope).finish_non_exhaustive()
     }
+}
+
+/// What a task is put together from.
+pub(crate) struct TaskParts {
+    /// The nodes, and the stores by number.
+    pub(crate) ctx: TaskCtx,
+    /// The sources in the order of the topology.
+    pub(crate) sources: Vec<ConnectedSource>,
+    /// The task's own stores in the order in which they were registered.
+    pub(crate) store_order: Vec<usize>,
+    pub(crate) scope: TaskScope,
 }
 
 /// The offset after the last processed record of a partition, and what a commit keeps beside it.
@@ -119,30 +113,10 @@ impl std::fmt::Debug for Task {
 }
 
 impl Task {
-    /// Makes nodes and stores; processors are initialised by [`initialize`](Self::initialize).
-    ///
-    /// # Errors
-    /// If a store cannot be opened, or a serde is missing.
-    pub fn new(topology: &Topology, options: TaskOptions) -> Result<Self> {
-        let TaskOptions { id, config, collector, state_dir, globals, scope, now } = options;
-        topology.validate()?;
-        let groups = topology.node_groups();
-        let mut nodes: Vec<usize> = match scope {
-            TaskScope::Everything => {
-                groups.into_iter().filter(|group| !topology.is_global_group(group)).flatten().collect()
-            }
-            TaskScope::Subtopology => groups.into_iter().nth(id.subtopology as usize).unwrap_or_default(),
-        };
-        nodes.sort_unstable();
-        let node_names = topology.nodes.iter().map(|node| node.name.clone()).collect();
-        let mut ctx = TaskCtx::new(Runtime::new(id, &config, collector, node_names, now));
-        let store_order = make_stores(topology, &nodes, &mut ctx, state_dir)?;
-        if let Some(globals) = &globals {
-            open_global_stores(topology, &mut ctx, Sharing::Reader(globals), None)?;
-        }
-        let Instantiated { sources } = instantiate(topology, &config, &nodes, &mut ctx)?;
-        let max_idle_ms = config.fields().max_task_idle_ms;
+    pub(crate) fn of(parts: TaskParts) -> Self {
+        let TaskParts { ctx, sources, store_order, scope } = parts;
         let mut task = Task {
+            max_idle_ms: ctx.rt.config.fields().max_task_idle_ms,
             ctx,
             sources: Vec::new(),
             processed: Vec::new(),
@@ -151,7 +125,6 @@ impl Task {
             by_topic: BTreeMap::new(),
             store_order,
             consumed: BTreeMap::new(),
-            max_idle_ms,
             first_lag: match scope {
                 TaskScope::Everything => Lag::Known(0),
                 TaskScope::Subtopology => Lag::Unread,
@@ -159,25 +132,19 @@ impl Task {
             initialized: false,
             closed: false,
         };
-        task.connect_sources(topology, sources, &config);
-        Ok(task)
-    }
-
-    fn connect_sources(&mut self, topology: &Topology, sources: Vec<(usize, Box<dyn Source>)>, config: &StreamsConfig) {
-        for (node, source) in sources.into_iter().rev() {
-            let number = self.sources.len();
-            self.sources.push(source);
-            self.processed.push((topology.node(node).map_or_else(|| Arc::from(""), |node| node.name.clone()), 0));
-            match topology.node(node).map(|node| &node.kind) {
-                Some(NodeKind::Source { pattern: Some(pattern), .. }) => self.patterns.push((pattern.clone(), number)),
-                Some(NodeKind::Source { topics, .. }) => {
+        for (number, ConnectedSource { source, name, reads }) in sources.into_iter().enumerate() {
+            task.sources.push(source);
+            task.processed.push((name, 0));
+            match reads {
+                Reads::Pattern(pattern) => task.patterns.push((pattern, number)),
+                Reads::Topics(topics) => {
                     for topic in topics {
-                        self.add_queue(topology.decorate(topic, config.application_id()).into(), number);
+                        task.add_queue(topic, number);
                     }
                 }
-                _ => {}
             }
         }
+        task
     }
 
     fn add_queue(&mut self, topic: Arc<str>, source: usize) -> usize {

@@ -25,12 +25,14 @@ use crate::{
     data::{DefaultSerde, Nullable},
     error::{Error, Result},
     metrics::{Counters, MetricName},
-    record::Headers,
+    processing::RecordCollector,
+    record::{Headers, ProducerRecord},
     serdes::SerdeRef,
     state::GlobalStores,
     store::{StoreAccess, StoreRef},
-    task::{GlobalTask, ProducerRecord, RecordCollector, Task, TaskId, TaskOptions, TaskScope},
-    topology::{NodeKind, Topology},
+    task::{Task, TaskOptions, TaskScope},
+    task_id::TaskId,
+    topology::{GlobalTask, NodeKind, Topology},
 };
 
 /// Runs a whole topology as one task with one partition per topic, on the calling thread.

@@ -1,12 +1,17 @@
-//! The finished description of an application: sources, processors, sinks and stores.
+//! The finished description of an application: sources, processors, sinks and stores, and the tasks made from them.
 
 mod api;
 mod describe;
 mod global;
+mod global_task;
+mod instantiate;
 mod internal_topics;
 mod node;
 mod patterns;
+pub(crate) mod physical;
 mod picture;
+pub(crate) mod processor_node;
+mod task_stores;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,29 +19,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub use describe::TopologyDescription;
 pub use global::StoreInput;
 pub(crate) use global::{GlobalStore, updater};
+pub(crate) use global_task::{GlobalTask, GlobalTaskOptions, read_global_stores};
+pub(crate) use instantiate::Instantiation;
 pub(crate) use internal_topics::WrittenChangelog;
 pub use internal_topics::{InternalTopicConfig, TopicsInfo};
-pub(crate) use node::{MakeNode, NodeFactory, NodeKind, Pattern, TypePair};
+pub(crate) use node::{MakeNode, NodeFactory, NodeKind, TypePair};
 pub(crate) use patterns::Matched;
 pub(crate) use validate::illegal_name;
 
+pub use crate::options::AutoOffsetReset;
 use crate::{
     error::{Error, Result},
     store::{StoreFactory, StoreKind},
+    task::Pattern,
 };
-
-/// Where a source without a committed offset starts to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AutoOffsetReset {
-    /// At the first record there is.
-    Earliest,
-    /// After the last record there is.
-    Latest,
-    /// Nowhere: a missing offset is an error.
-    None,
-    /// At the first record that is not older than this.
-    ByDuration(std::time::Duration),
-}
 
 /// The physical topology: nodes in the order in which they were added, connected by name, and the stores they use.
 ///

@@ -36,7 +36,7 @@ impl BufferPool {
     /// Takes `size` bytes out of the budget, if they are there.
     pub(crate) fn try_reserve(&self, size: usize) -> bool {
         self.used
-            .try_update(Ordering::AcqRel, Ordering::Relaxed, |used| {
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |used| {
                 used.checked_add(size).filter(|sum| *sum <= self.limit)
             })
             .is_ok()

@@ -7,11 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use super::repartition::RepartitionInfo;
 use crate::{
     config::StreamsConfig,
+    data::ErasedSerde,
     error::{Error, Result},
-    topology::{AutoOffsetReset, Pattern, Topology, illegal_name},
+    task::Pattern,
+    topology::{AutoOffsetReset, Topology, illegal_name},
 };
 
 pub(crate) type NodeId = usize;
@@ -52,6 +53,14 @@ pub(crate) enum Kind {
     },
     /// A node that fills a join's store.
     JoinWindow,
+}
+
+/// What the optimiser needs to put one repartition in the place of several.
+pub(crate) struct RepartitionInfo {
+    pub(crate) key_serde: Option<ErasedSerde>,
+    pub(crate) value_serde: Option<ErasedSerde>,
+    /// The same repartition with these serdes.
+    pub(crate) rebuild: Box<dyn Fn(Option<ErasedSerde>, Option<ErasedSerde>) -> GraphNode>,
 }
 
 #[derive(Clone)]
@@ -306,7 +315,7 @@ impl Plan {
     }
 
     /// Writes the nodes in the order in which they were described, parents before children.
-    fn write(&self, topology: &mut Topology) -> Result<()> {
+    pub(crate) fn write(&self, topology: &mut Topology) -> Result<()> {
         let mut written = vec![false; self.nodes.len()];
         let mut queue = BinaryHeap::from([std::cmp::Reverse((0, ROOT))]);
         while let Some(std::cmp::Reverse((_, id))) = queue.pop() {
@@ -324,40 +333,5 @@ impl Plan {
             }
         }
         Ok(())
-    }
-}
-
-pub(crate) fn build(shared: &Shared, config: Option<&StreamsConfig>) -> Result<Topology> {
-    let mut graph = shared.borrow_mut();
-    if let Some(error) = graph.error.take() {
-        return Err(error);
-    }
-    let mut plan = graph.plan.clone();
-    super::optimize::optimize(&mut plan, config)?;
-    let mut topology = Topology::default();
-    topology.store_names = graph.store_names.clone();
-    // Operators may look names up while they are written, but not add any.
-    drop(graph);
-    plan.write(&mut topology)?;
-    topology.copartition_sources(&plan.copartition);
-    topology.validate()?;
-    check_explicit_names(&shared.borrow().implicit, config)?;
-    Ok(topology)
-}
-
-/// `ensure.explicit.internal.resource.naming` (KIP-1111).
-fn check_explicit_names(implicit: &ImplicitNames, config: Option<&StreamsConfig>) -> Result<()> {
-    let kinds = [
-        ("changelog topic(s)", &implicit.changelogs),
-        ("state store(s)", &implicit.stores),
-        ("repartition topic(s)", &implicit.repartitions),
-    ];
-    let missing = kinds.iter().filter(|(_, names)| !names.is_empty());
-    let lines: Vec<_> =
-        missing.map(|(kind, names)| format!("Following {kind} has not been named: {}", names.join(", "))).collect();
-    let ensured = config.is_some_and(|config| config.fields().explicit_naming);
-    match lines.is_empty() || !ensured {
-        true => Ok(()),
-        false => Err(Error::topology(lines.join("; "))),
     }
 }

@@ -2,25 +2,17 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use super::graph::{Graph, GraphNode, Kind};
+use super::graph::{Graph, GraphNode, Kind, RepartitionInfo};
 use crate::{
     data::{ErasedSerde, Nullable},
-    dsl::{
-        nodes::{self, SinkSpec, SourceSpec},
-        options::PartitionerRef,
-    },
+    processing::PartitionerRef,
     record::Record,
     task::{Children, TaskCtx},
-    topology::{MakeNode, NodeFactory, NodeKind, TypePair},
+    topology::{
+        MakeNode, NodeFactory, NodeKind, TypePair,
+        physical::{self, SinkSpec, SourceSpec},
+    },
 };
-
-/// What the optimiser needs to put one repartition in the place of several.
-pub(crate) struct RepartitionInfo {
-    pub(crate) key_serde: Option<ErasedSerde>,
-    pub(crate) value_serde: Option<ErasedSerde>,
-    /// The same repartition with these serdes.
-    pub(crate) rebuild: Box<dyn Fn(Option<ErasedSerde>, Option<ErasedSerde>) -> GraphNode>,
-}
 
 /// The names of a repartition's topic and nodes.
 #[derive(Clone, Debug)]
@@ -113,10 +105,10 @@ impl<K: Nullable, V: Nullable> RepartitionSpec<K, V> {
                 forwards: Some(TypePair::of::<K, V>()),
                 make: pass_through::<K, V>(written.node.drops_null_keys),
             })?;
-            topology.add_node(nodes::sink::<K, V>(
+            topology.add_node(physical::sink::<K, V>(
                 SinkSpec {
                     name: sink.clone(),
-                    topic: nodes::SinkTopic::Static(topic.clone()),
+                    topic: physical::SinkTopic::Static(topic.clone()),
                     key_serde: spec.key_serde.clone(),
                     value_serde: spec.value_serde.clone(),
                     partitioner: spec.partitioner.clone(),
@@ -124,14 +116,14 @@ impl<K: Nullable, V: Nullable> RepartitionSpec<K, V> {
                 },
                 vec![filter.clone()],
             ))?;
-            topology.add_source(nodes::source::<K, V>(SourceSpec {
+            topology.add_source(physical::source::<K, V>(SourceSpec {
                 name: source.clone(),
                 topics: vec![topic.clone()],
                 pattern: None,
                 reset: None,
                 key_serde: spec.key_serde.clone(),
                 value_serde: spec.value_serde.clone(),
-                extractor: nodes::Extractor::Record,
+                extractor: physical::Extractor::Record,
             }))
         };
         GraphNode::new(name, Rc::new(write)).with_kind(kind)
@@ -140,7 +132,7 @@ impl<K: Nullable, V: Nullable> RepartitionSpec<K, V> {
 
 /// The node in front of the sink.
 fn pass_through<K: Nullable, V: Nullable>(drops_null_keys: bool) -> MakeNode {
-    nodes::make_fn(Arc::new(move |record: Record<K, V>, out: &mut Children<K, V>, ctx: &mut TaskCtx| {
+    physical::make_fn(Arc::new(move |record: Record<K, V>, out: &mut Children<K, V>, ctx: &mut TaskCtx| {
         match drops_null_keys && record.key.as_some().is_none() {
             true => Ok(()),
             false => out.forward(record, ctx),

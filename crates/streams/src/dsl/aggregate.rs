@@ -2,55 +2,19 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use super::{
-    KTable,
-    grouped::KGroupedStream,
-    ktable::{
-        TableSupplier,
-        materialize::{self, Materialized, Materializer},
-    },
-    materialized::MaterializedStore,
+use super::ktable::{
+    materialize::{Materialized, Materializer},
+    table_store::TableStore,
 };
 use crate::{
-    builder::{GraphNode, Write},
+    builder::Write,
     data::{Data, Nullable},
     dsl::kstream,
     error::Result,
     record::{Change, Record},
-    store::TableStore,
-    task::{Instantiation, Process, TaskCtx},
+    task::{Process, TaskCtx},
+    topology::Instantiation,
 };
-
-pub(crate) struct AggregateSpec<'a, K, A> {
-    pub(crate) prefix: &'static str,
-    pub(crate) name: Option<&'a str>,
-    pub(crate) store: MaterializedStore<K, A>,
-}
-
-/// Adds the aggregation, below a repartition if the key has changed.
-pub(crate) fn build<K: Nullable, V: Nullable, A: Data>(
-    grouped: &KGroupedStream<K, V>,
-    spec: AggregateSpec<'_, K::Some, A>,
-    initializer: impl Fn() -> Result<Option<A>> + Send + Sync + 'static,
-    aggregator: impl Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
-) -> KTable<K::Some, A> {
-    let AggregateSpec { prefix, name, store } = spec;
-    let shared = &grouped.stream.graph;
-    let name = shared.borrow_mut().name_or(name, prefix);
-    let input = grouped.attach(&store.store, store.queryable);
-    let mut graph = shared.borrow_mut();
-    let table = Materialized::new(&mut graph, store.clone());
-    let is_versioned = table.is_versioned();
-    let write = write::<K, V, A>(&name, &table, initializer, aggregator);
-    let node = GraphNode::new(name.clone(), write);
-    let node = graph.add(&[input.node], GraphNode { output_versioned: Some(is_versioned), ..node });
-    drop(graph);
-    let queryable = store.queryable.then(|| store.store.clone());
-    let supplier: Arc<dyn TableSupplier<K::Some, A>> = Arc::new(materialize::Aggregated(table));
-    KTable::new(shared, node, &name, input.sources.clone(), supplier)
-        .with_serdes(store.key_serde, store.value_serde)
-        .with_queryable(queryable)
-}
 
 /// Writes the node that aggregates into `table`.
 pub(crate) fn write<K: Nullable, V: Nullable, A: Data>(

@@ -8,7 +8,7 @@ use super::{
     kstream::processor,
     ktable::materialize::{Aggregated, Materialized as TableStoreSpec},
     materialized::{Materialized, MaterializedStore, SessionStores, WindowStores},
-    nodes, user,
+    user,
     windowed::{self, Fold, Merger, TimeKind, WindowedTable},
     windows::SessionWindows,
 };
@@ -18,6 +18,7 @@ use crate::{
     error::Result,
     record::{Change, Record},
     task::{Children, TaskCtx},
+    topology::physical,
     windowed::Windowed,
 };
 
@@ -283,7 +284,7 @@ impl<K: Data, A: Data> CogroupedKStream<K, A> {
             let (key, value, rest) = record.split();
             out.forward(rest.with_key(to_key(key)).with_value(value), ctx)
         };
-        let write = processor::<KIn, Change<A>, KOut, Change<A>>(&name, nodes::make_fn(Arc::new(pass)));
+        let write = processor::<KIn, Change<A>, KOut, Change<A>>(&name, physical::make_fn(Arc::new(pass)));
         let node = graph.add(&nodes, GraphNode::new(name.clone(), write));
         (name, node)
     }

@@ -5,16 +5,19 @@ use std::{rc::Rc, sync::Arc};
 use super::{
     ktable::{materialize::Materialized as TableStoreSpec, source},
     materialized::{Materialized, MaterializedStore},
-    nodes::{self, Extractor, SourceSpec},
-    options::Consumed,
 };
 use crate::{
     builder::{Graph, GraphNode, Shared, StreamsBuilder, Written, graph::ROOT},
     data::{Data, DefaultSerde, ErasedSerde, Nullable},
     error::Error,
+    options::Consumed,
     processor::Processor,
     store::{GlobalStoreRef, StoreBuilder, StoreHandle, StoreRef, TimestampedKeyValueStore},
-    topology::{AutoOffsetReset, StoreInput, Topology, updater},
+    topology::{
+        AutoOffsetReset, StoreInput, Topology,
+        physical::{self, Extractor, SourceSpec},
+        updater,
+    },
 };
 
 /// The newest value of every key of a topic, all of it on every instance (KIP-99).
@@ -121,7 +124,7 @@ impl StreamsBuilder {
         let (source_name, name) = names(&mut graph, consumed.rest().name.as_deref());
         let (of, node_name, topic) = (table.clone(), name.clone(), topic.to_owned());
         let write = move |_: &Written<'_>, topology: &mut Topology| {
-            let source = nodes::source::<Option<K>, Option<V>>(source_spec(&source_name, &topic, serdes.clone()));
+            let source = physical::source::<Option<K>, Option<V>>(source_spec(&source_name, &topic, serdes.clone()));
             let node = source::node::<Option<K>, Option<V>>(&node_name, vec![source_name.clone()], &of);
             topology.add_global(source, node, of.factory(), false)
         };
@@ -197,7 +200,7 @@ impl StreamsBuilder {
         let (node_name, topic, make) = (name.clone(), topic.to_owned(), Arc::new(make));
         let handle = StoreRef::new(id).handle();
         let write = move |_: &Written<'_>, topology: &mut Topology| {
-            let source = nodes::source::<P::KIn, P::VIn>(source_spec(&source_name, &topic, serdes.clone()));
+            let source = physical::source::<P::KIn, P::VIn>(source_spec(&source_name, &topic, serdes.clone()));
             let (input, make) =
                 (StoreInput { topic: &topic, source: &source_name, processor: &node_name }, make.clone());
             topology.add_global(source, updater(input, move || make(handle)), store.factory(id), true)

@@ -1,21 +1,30 @@
 //! Streams grouped by key: `count`, `reduce` and `aggregate`.
 
-use std::{cell::Cell, convert::Infallible, marker::PhantomData, rc::Rc};
+use std::{cell::Cell, convert::Infallible, marker::PhantomData, rc::Rc, sync::Arc};
 
 use super::{
-    KTable, UserError,
-    aggregate::{self, AggregateSpec},
+    KTable, UserError, aggregate,
     kstream::KStream,
+    ktable::{
+        TableSupplier,
+        materialize::{Aggregated, Materialized as TableStoreSpec},
+    },
     materialized::{Materialized, MaterializedStore},
-    options::Grouped,
     user,
 };
 use crate::{
-    builder::{NodeId, RepartitionNames, RepartitionSpec},
+    builder::{GraphNode, NodeId, RepartitionNames, RepartitionSpec},
     data::{Data, DefaultSerde, ErasedSerde, Nullable},
     error::Result,
+    options::Grouped,
     serdes::serde_of,
 };
+
+struct AggregateSpec<'a, K, A> {
+    prefix: &'static str,
+    name: Option<&'a str>,
+    store: MaterializedStore<K, A>,
+}
 
 /// A stream about to be aggregated by key.
 ///
@@ -174,7 +183,7 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
             MaterializedStore::new(&mut graph, &materialized, "KSTREAM-AGGREGATE-").or_serdes(self.key_serde(), serde)
         };
         let spec = AggregateSpec { prefix: "KSTREAM-AGGREGATE-", name, store };
-        aggregate::build(self, spec, move || Ok(Some(zero())), move |_, _, count| Ok(count.map(&next)))
+        self.build(spec, move || Ok(Some(zero())), move |_, _, count| Ok(count.map(&next)))
     }
 
     /// Combines the values of every key, two at a time; the first value stands for itself. Records with a null key or
@@ -228,8 +237,7 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
                 .or_serdes(self.key_serde(), self.value_serde())
         };
         let spec = AggregateSpec { prefix: "KSTREAM-REDUCE-", name, store };
-        aggregate::build(
-            self,
+        self.build(
             spec,
             || Ok(None),
             move |_, value, sum| match sum {
@@ -297,11 +305,35 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
             MaterializedStore::new(&mut graph, &materialized, "KSTREAM-AGGREGATE-").or_serdes(self.key_serde(), None)
         };
         let spec = AggregateSpec { prefix: "KSTREAM-AGGREGATE-", name, store };
-        aggregate::build(
-            self,
+        self.build(
             spec,
             move || initializer().map_err(user),
             move |key, value, sum| aggregator(key, value, sum).map_err(user),
         )
+    }
+
+    /// Adds the aggregation, below a repartition if the key has changed.
+    fn build<A: Data>(
+        &self,
+        spec: AggregateSpec<'_, K::Some, A>,
+        initializer: impl Fn() -> Result<Option<A>> + Send + Sync + 'static,
+        aggregator: impl Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
+    ) -> KTable<K::Some, A> {
+        let AggregateSpec { prefix, name, store } = spec;
+        let shared = &self.stream.graph;
+        let name = shared.borrow_mut().name_or(name, prefix);
+        let input = self.attach(&store.store, store.queryable);
+        let mut graph = shared.borrow_mut();
+        let table = TableStoreSpec::new(&mut graph, store.clone());
+        let is_versioned = table.is_versioned();
+        let write = aggregate::write::<K, V, A>(&name, &table, initializer, aggregator);
+        let node = GraphNode::new(name.clone(), write);
+        let node = graph.add(&[input.node], GraphNode { output_versioned: Some(is_versioned), ..node });
+        drop(graph);
+        let queryable = store.queryable.then(|| store.store.clone());
+        let supplier: Arc<dyn TableSupplier<K::Some, A>> = Arc::new(Aggregated(table));
+        KTable::new(shared, node, &name, input.sources.clone(), supplier)
+            .with_serdes(store.key_serde, store.value_serde)
+            .with_queryable(queryable)
     }
 }

@@ -6,19 +6,21 @@ use super::{
     KTable, UserError, kstream,
     ktable::materialize::{Aggregated, Materialized as TableStoreSpec, Materializer},
     materialized::{Materialized, MaterializedStore},
-    nodes::{self, Extractor, SinkSpec, SinkTopic, SourceSpec},
-    options::Grouped,
     user,
 };
 use crate::{
     builder::{GraphNode, NodeId, Shared, Write, Written},
     data::{Data, DefaultSerde, ErasedSerde},
+    dsl::ktable::table_store::TableStore,
     error::Result,
+    options::Grouped,
     record::{Change, Record},
     serdes::{ChangeSerde, SerdeRef, serde_of},
-    store::TableStore,
-    task::{Instantiation, Process, TaskCtx},
-    topology::Topology,
+    task::{Process, TaskCtx},
+    topology::{
+        Instantiation, Topology,
+        physical::{self, Extractor, SinkSpec, SinkTopic, SourceSpec},
+    },
 };
 
 /// A table about to be aggregated by another key than its own.
@@ -318,7 +320,7 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
             value_serde.map(|serde| ErasedSerde::new(Arc::new(ChangeSerde(serde)) as SerdeRef<Change<V>>));
         Rc::new(move |written, topology| {
             topology.add_internal_topic(topic.clone(), None);
-            topology.add_node(nodes::sink::<K, Change<V>>(
+            topology.add_node(physical::sink::<K, Change<V>>(
                 SinkSpec {
                     name: sink.clone(),
                     topic: SinkTopic::Static(topic.clone()),
@@ -329,7 +331,7 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
                 },
                 written.parents.clone(),
             ))?;
-            topology.add_source(nodes::source::<K, Change<V>>(SourceSpec {
+            topology.add_source(physical::source::<K, Change<V>>(SourceSpec {
                 name: source.clone(),
                 topics: vec![topic.clone()],
                 pattern: None,

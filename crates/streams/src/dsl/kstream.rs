@@ -21,14 +21,13 @@ mod to_table;
 
 use std::{cell::Cell, collections::BTreeSet, marker::PhantomData, rc::Rc, sync::Arc};
 
-use super::nodes;
 use crate::{
     builder::{GraphNode, NodeId, Shared, Write},
     data::{ErasedSerde, Flow},
     error::Result,
     record::Record,
     task::{Children, TaskCtx},
-    topology::{MakeNode, NodeFactory, NodeKind, TypePair},
+    topology::{MakeNode, NodeFactory, NodeKind, TypePair, physical},
 };
 
 /// A stream of records, or a point in a topology through which they flow.
@@ -155,7 +154,7 @@ impl<K: Flow, V: Flow> KStream<K, V> {
         parents: &[NodeId],
         f: impl Fn(Record<K, V>, &mut Children<KO, VO>, &mut TaskCtx) -> Result<()> + Send + Sync + 'static,
     ) -> KStream<KO, VO> {
-        let write = processor::<K, V, KO, VO>(&name, nodes::make_fn(Arc::new(f)));
+        let write = processor::<K, V, KO, VO>(&name, physical::make_fn(Arc::new(f)));
         let node = GraphNode {
             key_changing: op.changes_key,
             value_changing: op.changes_value,

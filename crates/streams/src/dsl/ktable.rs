@@ -8,6 +8,7 @@ mod map_values;
 pub(crate) mod materialize;
 pub(crate) mod source;
 mod suppress;
+pub(crate) mod table_store;
 mod to_stream;
 mod transform_values;
 

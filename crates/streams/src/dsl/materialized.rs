@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
-use super::options::{Serdes, erase};
 use crate::{
     data::{Data, ErasedSerde},
+    options::{Serdes, erase},
     serdes::Serde,
     state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
 };

@@ -9,13 +9,16 @@ use super::{
         source::{self, SourceTable},
     },
     materialized::{Materialized, MaterializedStore},
-    nodes::{self, Extractor, SourceSpec},
-    options::Consumed,
 };
 use crate::{
     builder::{GraphNode, Kind, StreamsBuilder, Written, graph::ROOT},
     data::{Data, DefaultSerde, Nullable},
-    topology::{Pattern, Topology},
+    options::Consumed,
+    task::Pattern,
+    topology::{
+        Topology,
+        physical::{self, Extractor, SourceSpec},
+    },
 };
 
 impl StreamsBuilder {
@@ -102,7 +105,7 @@ impl StreamsBuilder {
         let (key_serde, value_serde) = (consumed.key_serde(), consumed.value_serde());
         let source = name.clone();
         let write = move |_: &Written<'_>, topology: &mut Topology| {
-            topology.add_source(nodes::source::<K, V>(SourceSpec {
+            topology.add_source(physical::source::<K, V>(SourceSpec {
                 name: source.clone(),
                 topics: topics.clone(),
                 pattern: pattern.clone(),
@@ -160,7 +163,7 @@ impl StreamsBuilder {
         let (of, node_name, source_name, topic) =
             (table.clone(), Arc::<str>::from(name.as_str()), source.clone(), topic.to_owned());
         let write = move |written: &Written<'_>, topology: &mut Topology| {
-            topology.add_source(nodes::source::<Option<K>, Option<V>>(SourceSpec {
+            topology.add_source(physical::source::<Option<K>, Option<V>>(SourceSpec {
                 name: source_name.clone(),
                 topics: vec![topic.clone()],
                 pattern: None,

@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
-use super::{
-    materialized::StoreType,
+use super::materialized::StoreType;
+use crate::{
+    data::ErasedSerde,
     options::{Serdes, erase},
+    serdes::Serde,
+    state::WindowSupplier,
 };
-use crate::{data::ErasedSerde, serdes::Serde, state::WindowSupplier};
 
 /// The names, serdes and stores of a join of two streams. `V` and `V2` are the plain value types of both sides.
 pub struct StreamJoined<K, V, V2> {

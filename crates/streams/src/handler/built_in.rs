@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, SerdeOrigin},
-    task::ProducerRecord,
+    record::ProducerRecord,
 };
 
 /// Logs and stops: the default of deserialisation and processing.
@@ -141,7 +141,7 @@ mod tests {
     use vltava_protocol::ErrorCode;
 
     use super::*;
-    use crate::{Headers, handler::ProductionHandlerResult, task::TaskId};
+    use crate::{Headers, handler::ProductionHandlerResult, task_id::TaskId};
 
     fn refused(code: ErrorCode) -> Error {
         Error::Production { topic: "out".to_owned(), source: ClientError::broker(code) }

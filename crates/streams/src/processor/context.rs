@@ -5,30 +5,31 @@ use std::time::Duration;
 use super::Processor;
 use crate::{
     data::Flow,
-    dsl::RecordMetadata,
     error::{Error, Result},
+    processing::{Cancellable, PunctuationType, RecordMetadata, Timer, next_punctuation},
     record::Record,
     store::{StoreAccess, StoreHandle, StoreRef},
-    task::{Cancellable, Children, PunctuationType, TaskCtx, TaskId, Timer},
+    task::{Children, TaskCtx},
+    task_id::TaskId,
 };
 
-pub(super) type Callback<P> = Box<dyn FnMut(&mut P, i64, &mut Context<'_, P>) -> Result<()> + Send>;
+pub(crate) type Callback<P> = Box<dyn FnMut(&mut P, i64, &mut Context<'_, P>) -> Result<()> + Send>;
 
 /// What a processor sees of its task: its children, its stores, its timers, and where its record comes from.
 pub struct Context<'a, P: Processor> {
-    pub(super) children: &'a mut Children<P::KOut, P::VOut>,
-    pub(super) timers: &'a mut Vec<Option<Callback<P>>>,
-    pub(super) node: Place<'a>,
-    pub(super) task: &'a mut TaskCtx,
+    pub(crate) children: &'a mut Children<P::KOut, P::VOut>,
+    pub(crate) timers: &'a mut Vec<Option<Callback<P>>>,
+    pub(crate) node: Place<'a>,
+    pub(crate) task: &'a mut TaskCtx,
 }
 
 /// Where a processor is in its task.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) slot: usize,
-    pub(super) name: &'a str,
+pub(crate) struct Place<'a> {
+    pub(crate) slot: usize,
+    pub(crate) name: &'a str,
     /// The stores it is connected with, by number and name.
-    pub(super) stores: &'a [(usize, String)],
+    pub(crate) stores: &'a [(usize, String)],
 }
 
 impl<P: Processor> std::fmt::Debug for Context<'_, P> {
@@ -141,7 +142,7 @@ impl<P: Processor> Context<'_, P> {
             PunctuationType::StreamTime => self.task.rt.stream_time,
             PunctuationType::WallClockTime => self.task.rt.wall_clock,
         };
-        let first = if start < now { crate::task::next_punctuation(start, interval, now) } else { start };
+        let first = if start < now { next_punctuation(start, interval, now) } else { start };
         Ok(self.add_timer(kind, first, interval, Box::new(callback)))
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::{Context, Processor};
 use crate::{
     data::Flow,
-    dsl::RecordMetadata,
     error::Result,
+    processing::{Cancellable, PunctuationType, RecordMetadata},
     record::{Headers, Record},
     store::{StoreAccess, StoreHandle},
-    task::{Cancellable, PunctuationType, TaskId},
+    task_id::TaskId,
 };
 
 /// A record whose key stays as it is.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use vltava_client::TopicPartition;
 
-use crate::task::TaskId;
+use crate::task_id::TaskId;
 
 /// Where a stream thread is in its life; Kafka Streams' `StreamThread.State`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,10 +4,11 @@ use super::{FailureReason, QueryFailure};
 use crate::{
     data::Flow,
     error::Result,
+    processing::Runtime,
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     state::Order,
     store::{KeyValueStore, OwnStore, SessionStore, StateStore, StoreRef, VersionedKeyValueStore, WindowStore},
-    task::{Runtime, TaskCtx},
+    task::TaskCtx,
     windowed::Windowed,
 };
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    task::guarded,
+    guard::guarded,
 };
 
 type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;

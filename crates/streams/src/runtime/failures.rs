@@ -28,9 +28,10 @@ use super::{
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
+    guard::guarded,
     handler::{DeadLetter, ErrorHandlerContext, ProductionHandlerResponse, ProductionHandlerResult},
     record::{Header, Headers},
-    task::{ProducerRecord, TaskId, guarded},
+    task::{ProducerRecord, TaskId},
 };
 
 /// Where records come from: all of this is the same for many of them.

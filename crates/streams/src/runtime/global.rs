@@ -26,10 +26,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    guard::panicked,
     query::Position,
     state::{GlobalStores, TaskDirectory},
-    task::{GlobalTask, GlobalTaskOptions, TaskCtx, panicked, read_global_stores},
-    topology::Topology,
+    task::TaskCtx,
+    topology::{GlobalTask, GlobalTaskOptions, Topology, read_global_stores},
 };
 
 /// How far the global thread is.

@@ -25,7 +25,7 @@ use super::{
     verdict::{self, Verdict},
     wait::{self, Cut, Within, block_on, wait, wait_while_open},
 };
-use crate::{error::Result, query::ThreadState, task::panicked};
+use crate::{error::Result, guard::panicked, query::ThreadState};
 
 /// How long a thread waits for changelog records before it looks after its other tasks.
 const RESTORE_POLL: Duration = Duration::from_millis(20);

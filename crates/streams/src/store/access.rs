@@ -5,7 +5,7 @@ mod versioned;
 mod window;
 
 use super::KeyValueStore;
-use crate::{data::Flow, error::Result, state::Order, task::Runtime};
+use crate::{data::Flow, error::Result, processing::Runtime, state::Order};
 
 /// A store and the task it belongs to, borrowed for one or a few calls.
 #[derive(Debug)]

@@ -17,9 +17,9 @@ use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeOrigin},
     java,
-    record::{Change, Header, Headers, Record},
+    processing::{RecordContext, Runtime},
+    record::{Change, Header, Headers, ProducerRecord, Record},
     serdes::SerdeRef,
-    task::{ProducerRecord, RecordContext, Runtime},
 };
 use format::BufferValue;
 

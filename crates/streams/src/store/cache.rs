@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, hash::BuildHasher, ops::Bound, sync::Arc};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::{record::Headers, state::Order, task::Runtime};
+use crate::{processing::Runtime, record::Headers, state::Order};
 
 const NIL: usize = usize::MAX;
 /// What an entry costs beside its bytes: about what Kafka charges (references, flags, context).

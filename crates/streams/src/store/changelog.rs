@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{core::Engine, with_headers::split_headers};
+use super::{engine::Engine, with_headers::split_headers};
 use crate::{
     error::Result,
-    record::Headers,
-    task::{ProducerRecord, Runtime},
+    processing::Runtime,
+    record::{Headers, ProducerRecord},
 };
 
 /// How a stored value becomes a changelog record.

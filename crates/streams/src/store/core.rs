@@ -2,66 +2,19 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     cache::{Entry, EntryContext, RecordCache, Update},
     changelog::{Changelog, Format},
+    engine::Engine,
     with_headers::write_headers,
 };
 use crate::{
     data::Flow,
     error::{Error, Result, SerdeError, SerdeOrigin},
+    processing::Runtime,
     record::Headers,
     serdes::{Serde, SerdeRef},
-    state::{KeyValueBytesStore, SegmentedBytesStore},
-    task::Runtime,
 };
-
-/// An engine as the layers above see it: a map of the bytes that are in the changelog too.
-pub(crate) trait Engine: Send {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
-    /// Puts or deletes. False if the key's time has expired, and nothing was put.
-    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool>;
-    fn remove(&mut self, key: &[u8]) -> Result<()> {
-        self.put(key, None).map(drop)
-    }
-    /// A key that the engine has forgotten by itself.
-    fn take_evicted(&mut self) -> Option<Bytes> {
-        None
-    }
-    fn persistent(&self) -> bool;
-}
-
-impl Engine for Box<dyn KeyValueBytesStore> {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        (**self).get(key)
-    }
-    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
-        (**self).put(key, value).map(|()| true)
-    }
-    fn take_evicted(&mut self) -> Option<Bytes> {
-        (**self).take_evicted()
-    }
-    fn persistent(&self) -> bool {
-        (**self).persistent()
-    }
-}
-
-impl Engine for Box<dyn SegmentedBytesStore> {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        (**self).get(key)
-    }
-    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
-        (**self).put(key, value)
-    }
-    fn remove(&mut self, key: &[u8]) -> Result<()> {
-        (**self).remove(key)
-    }
-    fn persistent(&self) -> bool {
-        (**self).persistent()
-    }
-}
 
 #[derive(Clone, Copy)]
 struct Listener {

@@ -20,10 +20,10 @@ use super::{
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeOrigin},
-    record::Headers,
+    processing::{RecordContext, Runtime},
+    record::{Headers, ProducerRecord},
     serdes::SerdeRef,
     state::{KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
-    task::{ProducerRecord, RecordContext, Runtime},
 };
 
 /// The records of a stream-table join that are within its grace period.

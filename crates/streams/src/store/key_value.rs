@@ -14,10 +14,10 @@ use super::{
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeError, SerdeOrigin},
+    processing::Runtime,
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     serdes::{Serde, SerdeRef},
     state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
-    task::Runtime,
 };
 
 /// A key-value store of a task: a record cache where it is enabled, serdes, the changelog, and an engine of bytes.
@@ -124,7 +124,7 @@ impl<K: Data, V: Data> KeyValueSpec<K, ValueTimestampHeaders<V>> {
 
 /// The serde that was named or inherited, else the type's own, as this configuration wants it.
 pub(crate) fn resolve<T: Data>(named: Option<&ErasedSerde>, init: &StoreInit<'_>, is_key: bool) -> Option<SerdeRef<T>> {
-    crate::task::resolve_serde(named, init.config, is_key)
+    crate::processing::resolve_serde(named, init.config, is_key)
 }
 
 impl<K: Data, V: Flow> KeyValueSpec<K, V> {

@@ -11,10 +11,10 @@ use super::{AnyStore, StoreInit, core::unreadable, key_value};
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeError, SerdeOrigin},
-    record::Headers,
+    processing::Runtime,
+    record::{Headers, ProducerRecord},
     serdes::SerdeRef,
     state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
-    task::{ProducerRecord, Runtime},
 };
 
 /// A value of one side of a join.

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    processing::Runtime,
     state::{EngineContext, Sharing},
-    task::Runtime,
 };
 
 /// What a store of the application's own does for the task that it belongs to. Its own methods are what processors call.

@@ -13,10 +13,10 @@ use super::{
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result},
+    processing::Runtime,
     record::AggregationWithHeaders,
     serdes::SerdeRef,
     state::{KeySchema, Order, SessionSupplier, TimeRange},
-    task::Runtime,
     windowed::{Window, Windowed},
 };
 

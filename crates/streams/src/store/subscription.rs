@@ -11,9 +11,9 @@ use bytes::Bytes;
 use super::{AnyStore, StoreInit, with_headers::write_headers};
 use crate::{
     error::Result,
-    record::Headers,
+    processing::Runtime,
+    record::{Headers, ProducerRecord},
     state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
-    task::{ProducerRecord, Runtime},
     varint,
 };
 

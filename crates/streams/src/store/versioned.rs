@@ -14,10 +14,10 @@ use super::{AnyStore, StoreInit, core::unreadable, key_value::resolve};
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeOrigin},
-    record::Headers,
+    processing::Runtime,
+    record::{Headers, ProducerRecord},
     serdes::SerdeRef,
     state::{KeyFormat, KeyValueSupplier, Order, Shared},
-    task::{ProducerRecord, Runtime},
 };
 
 /// A value of a versioned store and when it was valid.

@@ -13,10 +13,10 @@ use super::{
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result},
+    processing::Runtime,
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     serdes::SerdeRef,
     state::{KeySchema, Order, TimeRange, WindowSupplier},
-    task::Runtime,
     windowed::Windowed,
 };
 

@@ -1,14 +1,16 @@
-//! Nodes at work in a task, and the typed edges between them.
+//! Nodes at work in a task, the typed edges between them, and what they share.
 //!
 //! A node with one parent is owned by it. A node that several parents reach, or that the task itself must reach
 //! (timers, cache flushes, close), sits in the task's arena and is taken out while it works.
 
 use std::{any::Any, sync::Arc};
 
-use super::{context::TaskCtx, guard::guarded};
 use crate::{
     error::{Error, Result},
+    guard::guarded,
+    processing::Runtime,
     record::Record,
+    store::{AnyStore, StoreHandle},
 };
 
 /// A node at work in a task.
@@ -148,5 +150,101 @@ where
             Ok(()) => Ok(()),
             Err(error) => ctx.rt.settle(error, self.id),
         }
+    }
+}
+
+/// A task's shared state: the arena of nodes that several reach, the stores, and the rest. Passed down by `&mut`.
+pub(crate) struct TaskCtx {
+    /// Arena slots in the order of the topology: the order of initialisation and close.
+    pub(crate) init_order: Vec<usize>,
+    pub(crate) arena: Vec<Option<Box<dyn Slot>>>,
+    pub(crate) stores: Vec<Option<Box<dyn AnyStore>>>,
+    /// The global ones among them, which every processor may read, by number.
+    pub(crate) global_stores: Vec<usize>,
+    pub(crate) rt: Runtime,
+}
+
+impl TaskCtx {
+    pub(crate) fn new(rt: Runtime) -> Self {
+        TaskCtx { init_order: Vec::new(), arena: Vec::new(), stores: Vec::new(), global_stores: Vec::new(), rt }
+    }
+
+    /// Initialises the nodes that want it, in the order of the topology.
+    pub(crate) fn init_nodes(&mut self) -> Result<()> {
+        for slot in self.init_order.clone() {
+            self.with_slot(slot, |node, ctx| node.init(slot, ctx))?;
+        }
+        Ok(())
+    }
+
+    /// Closes the nodes that want it; returns the first failure.
+    pub(crate) fn close_nodes(&mut self) -> Result<()> {
+        let mut first = Ok(());
+        for slot in self.init_order.clone() {
+            first = first.and(self.with_slot(slot, |node, ctx| node.close(ctx)));
+        }
+        first
+    }
+
+    pub(crate) fn send_to_slot<K: 'static, V: 'static>(&mut self, slot: usize, record: Record<K, V>) -> Result<()> {
+        let mut node = self.take(slot)?;
+        let done = match (&mut *node as &mut dyn Any).downcast_mut::<TypedSlot<K, V>>() {
+            Some(typed) => guarded(|| typed.0.process(record, self)),
+            None => Err(Error::internal("a slot holds another type than its edge")),
+        };
+        self.put_back(slot, node);
+        done
+    }
+
+    pub(crate) fn with_slot(
+        &mut self,
+        slot: usize,
+        f: impl FnOnce(&mut dyn Slot, &mut TaskCtx) -> Result<()>,
+    ) -> Result<()> {
+        let mut node = self.take(slot)?;
+        let done = guarded(|| f(&mut *node, self));
+        self.put_back(slot, node);
+        done
+    }
+
+    fn take(&mut self, slot: usize) -> Result<Box<dyn Slot>> {
+        let node = self.arena.get_mut(slot).and_then(Option::take);
+        node.ok_or_else(|| Error::internal("a node was reached while it was at work"))
+    }
+
+    fn put_back(&mut self, slot: usize, node: Box<dyn Slot>) {
+        if let Some(place) = self.arena.get_mut(slot) {
+            *place = Some(node);
+        }
+    }
+
+    /// The number of a global store, by its name.
+    pub(crate) fn global_store(&self, name: &str) -> Option<usize> {
+        let named = |id: &&usize| matches!(self.stores.get(**id), Some(Some(store)) if store.name() == name);
+        self.global_stores.iter().find(named).copied()
+    }
+
+    /// The store behind a handle, and the runtime it works with.
+    #[inline]
+    pub(crate) fn store<S: 'static>(&mut self, handle: StoreHandle<S>) -> Result<(&mut S, &mut Runtime)> {
+        let store = self.stores.get_mut(handle.id()).and_then(Option::as_mut);
+        let store = store.and_then(|store| (&mut **store as &mut dyn Any).downcast_mut::<S>());
+        match store {
+            Some(store) => Ok((store, &mut self.rt)),
+            None => Err(Error::internal("a store handle of another topology or type")),
+        }
+    }
+
+    /// Forwards what caches evicted while no node of theirs could do it.
+    pub(crate) fn forward_evicted(&mut self) -> Result<()> {
+        while let Some(slot) = self.rt.evicted.pop() {
+            self.with_slot(slot, |node, ctx| node.forward_flushed(ctx))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn drop_record(&mut self, why: &'static str) -> Result<()> {
+        self.rt.drop_record(why);
+        Ok(())
     }
 }

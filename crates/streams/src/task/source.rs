@@ -1,20 +1,64 @@
 //! Sources: from bytes to the first typed node.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{
-    context::{Runtime, TaskCtx},
-    extractor::{ConsumerRecord, TimestampExtractor},
-    guard::guarded,
-    node::Children,
-    queue::RawView,
+    input::RawView,
+    node::{Children, TaskCtx},
 };
 use crate::{
     data::Nullable,
     error::{Error, Result, SerdeError, SerdeOrigin},
+    guard::guarded,
+    processing::{ConsumerRecord, FailOnInvalidTimestamp, Runtime, TimestampExtractor},
     record::Record,
     serdes::SerdeRef,
 };
+
+/// A pattern of topic names; it matches whole names.
+#[derive(Clone)]
+pub(crate) struct Pattern {
+    text: Arc<str>,
+    regex: Arc<regex_lite::Regex>,
+}
+
+impl Pattern {
+    pub(crate) fn new(text: &str) -> Result<Self> {
+        let regex = regex_lite::Regex::new(&format!("^(?:{text})$"));
+        let regex = regex.map_err(|e| Error::topology(format!("pattern {text} of topic names: {e}")))?;
+        Ok(Pattern { text: text.into(), regex: Arc::new(regex) })
+    }
+
+    pub(crate) fn matches(&self, topic: &str) -> bool {
+        self.regex.is_match(topic)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+/// Which topics a source reads.
+pub(crate) enum Reads {
+    /// Those that match; each is known when its first record comes.
+    Pattern(Pattern),
+    Topics(Vec<Arc<str>>),
+}
+
+/// A source of a task, with its node's name and what it reads.
+pub(crate) struct ConnectedSource {
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) name: Arc<str>,
+    pub(crate) reads: Reads,
+}
 
 /// A source in a task. It holds the head of every partition's queue, read and stamped, and the record at work.
 pub(crate) trait Source: Send {
@@ -115,7 +159,7 @@ impl<K: Nullable, V: Nullable> SourceNode<K, V> {
                 };
                 match extractor {
                     Some(extractor) => extractor.extract(&record, partition_time)?,
-                    None => super::extractor::FailOnInvalidTimestamp.extract(&record, partition_time)?,
+                    None => FailOnInvalidTimestamp.extract(&record, partition_time)?,
                 }
             }
         };

@@ -10,8 +10,8 @@ use crate::{
     metrics::record_size,
     record::Headers,
     state::GlobalStores,
-    task::{GlobalTask, GlobalTaskOptions, InputBatch, TaskCtx},
-    topology::Topology,
+    task::{InputBatch, TaskCtx},
+    topology::{GlobalTask, GlobalTaskOptions, Topology},
 };
 
 /// The global stores of a topology and what fills them, if it has any. As in Kafka's driver, records that cannot be read are

@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{NodeFactory, NodeKind, Pattern, Topology, TypePair};
 use crate::{
     data::Nullable,
-    dsl::{
-        Consumed, Produced, TopicNameExtractor,
-        nodes::{self, Extractor, SinkSpec, SinkTopic, SourceSpec},
-    },
     error::{Error, Result},
-    processor::{self, FixedKeyAdapter, FixedKeyProcessor, Processor},
+    options::{Consumed, Produced},
+    processing::TopicNameExtractor,
+    processor::{FixedKeyAdapter, FixedKeyProcessor, Processor},
     store::{StoreBuilder, StoreRef, StoreSet},
+    topology::physical::{self, Extractor, SinkSpec, SinkTopic, SourceSpec},
+    topology::processor_node,
 };
 
 impl Topology {
@@ -32,7 +32,7 @@ impl Topology {
         consumed: Consumed<K::Some, V::Some>,
     ) -> Result<&mut Self> {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        self.add_source(nodes::source::<K, V>(source_spec(name, topics, None, &consumed)))?;
+        self.add_source(physical::source::<K, V>(source_spec(name, topics, None, &consumed)))?;
         Ok(self)
     }
 
@@ -47,7 +47,7 @@ impl Topology {
         consumed: Consumed<K::Some, V::Some>,
     ) -> Result<&mut Self> {
         let pattern = Some(Pattern::new(pattern)?);
-        self.add_source(nodes::source::<K, V>(source_spec(name, Vec::new(), pattern, &consumed)))?;
+        self.add_source(physical::source::<K, V>(source_spec(name, Vec::new(), pattern, &consumed)))?;
         Ok(self)
     }
 
@@ -71,7 +71,7 @@ impl Topology {
             kind: NodeKind::Processor { stores: Vec::new() },
             takes: Some(TypePair::of::<P::KIn, P::VIn>()),
             forwards: Some(TypePair::of::<P::KOut, P::VOut>()),
-            make: processor::make(move || make(stores.handles())),
+            make: processor_node::make(move || make(stores.handles())),
         })?;
         for id in ids {
             self.connect(name, id)?;
@@ -137,7 +137,7 @@ impl Topology {
             by_own_key: false,
         };
         let parents = parents.iter().map(|parent| (*parent).to_owned()).collect();
-        self.add_node(nodes::sink::<K, V>(spec, parents))?;
+        self.add_node(physical::sink::<K, V>(spec, parents))?;
         Ok(self)
     }
 

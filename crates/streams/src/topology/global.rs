@@ -5,14 +5,15 @@ use std::sync::Arc;
 use super::{NodeFactory, NodeKind, Topology, TypePair};
 use crate::{
     data::Nullable,
-    dsl::{
-        Consumed,
-        nodes::{self, Extractor, SourceSpec},
-    },
     error::{Error, Result},
-    processor::{self, Processor},
+    options::Consumed,
+    processor::Processor,
     store::{GlobalStoreRef, StoreBuilder, StoreFactory, StoreHandle, StoreRef},
-    topology::AutoOffsetReset,
+    topology::{
+        AutoOffsetReset,
+        physical::{self, Extractor, SourceSpec},
+        processor_node,
+    },
 };
 
 /// A store that all tasks read, and the nodes that fill it.
@@ -64,7 +65,7 @@ impl Topology {
         P: Processor<KIn: Nullable, VIn: Nullable>,
     {
         let id = self.store_id(store.name());
-        let source = nodes::source::<P::KIn, P::VIn>(source_spec::<P>(input, consumed, Extractor::Record));
+        let source = physical::source::<P::KIn, P::VIn>(source_spec::<P>(input, consumed, Extractor::Record));
         let handle = StoreRef::new(id).handle();
         let processor = updater(input, move || make(handle));
         self.add_global(source, processor, store.factory(id), true)?;
@@ -94,7 +95,7 @@ impl Topology {
             Some(extractor) => Extractor::Custom(extractor.clone()),
             None => Extractor::Default,
         };
-        self.add_source(nodes::source::<P::KIn, P::VIn>(source_spec::<P>(input, consumed, extractor)))?;
+        self.add_source(physical::source::<P::KIn, P::VIn>(source_spec::<P>(input, consumed, extractor)))?;
         let handle = StoreRef::new(id).handle();
         self.add_node(updater(input, move || make(handle)))?;
         let factory = StoreFactory { logging: false, ..store.factory(id) };
@@ -190,6 +191,6 @@ pub(crate) fn updater<P: Processor>(
         kind: NodeKind::Processor { stores: Vec::new() },
         takes: Some(TypePair::of::<P::KIn, P::VIn>()),
         forwards: Some(TypePair::of::<P::KOut, P::VOut>()),
-        make: processor::make(make),
+        make: processor_node::make(make),
     }
 }

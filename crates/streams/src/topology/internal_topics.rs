@@ -10,7 +10,7 @@ use crate::{
     config::StreamsConfig,
     java,
     store::{StoreFactory, StoreKind},
-    task::TaskId,
+    task_id::TaskId,
 };
 
 /// The topics of one sub-topology, with the application's prefix where they are internal.

@@ -1,9 +1,8 @@
 //! A node of the topology before any task has made it.
 
-use std::{any::TypeId, fmt, sync::Arc};
+use std::{any::TypeId, sync::Arc};
 
-use super::AutoOffsetReset;
-use crate::{error::Result, task::Instantiation};
+use crate::{error::Result, options::AutoOffsetReset, task::Pattern, topology::Instantiation};
 
 /// Makes the node in a task.
 pub(crate) type MakeNode = Arc<dyn Fn(&mut Instantiation<'_>) -> Result<()> + Send + Sync>;
@@ -28,37 +27,6 @@ impl TypePair {
 impl PartialEq for TypePair {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
-    }
-}
-
-/// A pattern of topic names; it matches whole names.
-#[derive(Clone)]
-pub(crate) struct Pattern {
-    text: Arc<str>,
-    regex: Arc<regex_lite::Regex>,
-}
-
-impl Pattern {
-    pub(crate) fn new(text: &str) -> Result<Self> {
-        let regex = regex_lite::Regex::new(&format!("^(?:{text})$"));
-        let regex = regex.map_err(|e| crate::Error::topology(format!("pattern {text} of topic names: {e}")))?;
-        Ok(Pattern { text: text.into(), regex: Arc::new(regex) })
-    }
-
-    pub(crate) fn matches(&self, topic: &str) -> bool {
-        self.regex.is_match(topic)
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
     }
 }
 

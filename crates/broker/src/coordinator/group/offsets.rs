@@ -59,9 +59,6 @@ impl<T> PartitionMap<T> {
     }
 
     fn entry(&mut self, group: &str, topic: &str, partition: i32) -> std::collections::btree_map::Entry<'_, i32, T> {
-        if !self.0.contains_key(group) {
-            self.0.insert(group.to_owned(), BTreeMap::new());
-        }
         let topics = self.0.entry(group.to_owned()).or_default();
         topics.entry(topic.to_owned()).or_default().entry(partition)
     }
@@ -70,7 +67,8 @@ impl<T> PartitionMap<T> {
         if let Some(partitions) = self.0.get_mut(group).and_then(|topics| topics.get_mut(topic)) {
             partitions.insert(partition, value);
         } else {
-            self.entry(group, topic, partition).insert_entry(value);
+            let topics = self.0.entry(group.to_owned()).or_default();
+            topics.entry(topic.to_owned()).or_default().insert(partition, value);
         }
     }
 

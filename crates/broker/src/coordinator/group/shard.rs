@@ -339,7 +339,8 @@ impl Core {
     /// Makes a member id: the instance's or client's id and a random UUID, as Kafka's look.
     pub(super) fn new_member_id(&mut self, prefix: &str) -> Arc<str> {
         // A string of the protocol has at most 32767 bytes.
-        let prefix = prefix.get(..prefix.floor_char_boundary(MEMBER_ID_PREFIX_MAX_BYTES)).unwrap_or_default();
+        let end = (0..=prefix.len().min(MEMBER_ID_PREFIX_MAX_BYTES)).rfind(|end| prefix.is_char_boundary(*end));
+        let prefix = prefix.get(..end.unwrap_or_default()).unwrap_or_default();
         let hex = format!("{:032x}", self.new_uuid().as_u128());
         let part = |range| hex.get(range).unwrap_or_default();
         format!("{prefix}-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)).into()

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use super::{KStream, Op};
 use crate::{
     data::Nullable,
-    dsl::{KGroupedStream, UserError, options::Grouped, user},
+    dsl::{KGroupedStream, UserError, user},
+    options::Grouped,
 };
 
 impl<K: Nullable, V: Nullable> KStream<K, V> {

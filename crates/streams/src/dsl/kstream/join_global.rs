@@ -9,8 +9,8 @@ use crate::{
     dsl::{GlobalKTable, UserError, ktable::ValueGetter, user},
     error::{Error, Result},
     record::Record,
-    task::{Children, Instantiation, Process, TaskCtx},
-    topology::Topology,
+    task::{Children, Process, TaskCtx},
+    topology::{Instantiation, Topology},
 };
 
 impl<K: Nullable, V: Nullable> KStream<K, V> {

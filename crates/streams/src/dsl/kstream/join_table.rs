@@ -6,13 +6,14 @@ use super::{KStream, factory};
 use crate::{
     builder::{Graph, GraphNode, RepartitionNames, RepartitionSpec, Written},
     data::{Data, ErasedSerde, Flow, Nullable},
-    dsl::{KTable, UserError, ktable::ValueGetter, options::Joined, user},
+    dsl::{KTable, UserError, ktable::ValueGetter, user},
     error::{Error, Result},
+    options::Joined,
     record::Record,
     state::millis,
     store::{AnyStore, Due, JoinBuffer, JoinBufferSpec, StoreFactory, StoreHandle, StoreKind, StoreRef},
-    task::{Children, Instantiation, Process, TaskCtx},
-    topology::Topology,
+    task::{Children, Process, TaskCtx},
+    topology::{Instantiation, Topology},
 };
 
 impl<K: Nullable, V: Nullable> KStream<K, V> {

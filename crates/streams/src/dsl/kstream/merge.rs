@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use super::{KStream, processor};
-use crate::{builder::GraphNode, data::Flow, dsl::nodes, task::Children};
+use crate::{builder::GraphNode, data::Flow, task::Children, topology::physical};
 
 impl<K: Flow, V: Flow> KStream<K, V> {
     /// The records of both streams; nothing is promised about their order.
@@ -33,7 +33,7 @@ impl<K: Flow, V: Flow> KStream<K, V> {
         let mut graph = self.graph.borrow_mut();
         let name = graph.name_or(name, "KSTREAM-MERGE-");
         let pass = Arc::new(|record, out: &mut Children<K, V>, ctx: &mut _| out.forward(record, ctx));
-        let write = processor::<K, V, K, V>(&name, nodes::make_fn(pass));
+        let write = processor::<K, V, K, V>(&name, physical::make_fn(pass));
         let node =
             graph.add(&[self.node, other.node], GraphNode { merge: true, ..GraphNode::new(name.clone(), write) });
         let sources: BTreeSet<_> = self.sources.union(&other.sources).cloned().collect();

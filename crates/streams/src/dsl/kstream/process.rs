@@ -6,9 +6,9 @@ use super::{KStream, factory};
 use crate::{
     builder::{GraphNode, Written},
     data::Flow,
-    processor::{self, FixedKeyAdapter, FixedKeyProcessor, Processor},
+    processor::{FixedKeyAdapter, FixedKeyProcessor, Processor},
     store::StoreSet,
-    topology::Topology,
+    topology::{Topology, processor_node},
 };
 
 impl<K: Flow, V: Flow> KStream<K, V> {
@@ -143,7 +143,7 @@ impl<K: Flow, V: Flow> KStream<K, V> {
             }
             None => graph.new_processor_name(prefix),
         };
-        let (make, node_name) = (processor::make(make), Arc::<str>::from(name.as_str()));
+        let (make, node_name) = (processor_node::make(make), Arc::<str>::from(name.as_str()));
         let write = move |written: &Written<'_>, topology: &mut Topology| {
             let parents = written.parents.clone();
             topology.add_node(factory::<K, V, P::KOut, P::VOut>(&node_name, parents, make.clone()))?;

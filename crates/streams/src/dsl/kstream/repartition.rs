@@ -6,8 +6,8 @@ use super::KStream;
 use crate::{
     builder::{RepartitionNames, RepartitionSpec},
     data::Nullable,
-    dsl::options::Repartitioned,
     error::Error,
+    options::Repartitioned,
 };
 
 impl<K: Nullable, V: Nullable> KStream<K, V> {

@@ -14,7 +14,8 @@ use crate::{
     dsl::{UserError, user},
     error::{Error, Result},
     record::Record,
-    task::{Children, Instantiation, Process, TaskCtx},
+    task::{Children, Process, TaskCtx},
+    topology::Instantiation,
 };
 
 type Predicate<K, V> = Arc<dyn Fn(&K, &V) -> Result<bool> + Send + Sync>;

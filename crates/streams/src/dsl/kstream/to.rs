@@ -6,10 +6,9 @@ use super::KStream;
 use crate::{
     builder::{GraphNode, Written},
     data::{DefaultSerde, Nullable},
-    dsl::{
-        nodes::{self, SinkSpec, SinkTopic},
-        options::{Produced, RecordMetadata, TopicNameExtractor},
-    },
+    options::Produced,
+    processing::{RecordMetadata, TopicNameExtractor},
+    topology::physical::{self, SinkSpec, SinkTopic},
 };
 
 impl<K: Nullable, V: Nullable> KStream<K, V> {
@@ -88,7 +87,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
                 partitioner: rest.partitioner.clone(),
                 by_own_key: true,
             };
-            topology.add_node(nodes::sink::<K, V>(spec, written.parents.clone()))
+            topology.add_node(physical::sink::<K, V>(spec, written.parents.clone()))
         };
         graph.add(&[self.node], GraphNode::new(name, Rc::new(write)));
     }

@@ -23,8 +23,8 @@ use crate::{
     },
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
-    task::{Instantiation, Process, TaskCtx},
-    topology::Topology,
+    task::{Process, TaskCtx},
+    topology::{Instantiation, Topology},
 };
 
 type Predicate<K, V> = Arc<dyn Fn(&K, &V) -> Result<bool> + Send + Sync>;

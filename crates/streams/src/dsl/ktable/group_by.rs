@@ -13,10 +13,12 @@ use super::KTable;
 use crate::{
     builder::GraphNode,
     data::{Data, Nullable},
-    dsl::{UserError, grouped_table::KGroupedTable, kstream::processor, options::Grouped, user},
+    dsl::{UserError, grouped_table::KGroupedTable, kstream::processor, user},
     error::Result,
+    options::Grouped,
     record::{Change, Record},
-    task::{Children, Instantiation, Process, TaskCtx},
+    task::{Children, Process, TaskCtx},
+    topology::Instantiation,
 };
 
 impl<K: Data, V: Data> KTable<K, V> {

@@ -23,8 +23,8 @@ use crate::{
     },
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
-    task::{Children, Instantiation, Process, TaskCtx},
-    topology::Topology,
+    task::{Children, Process, TaskCtx},
+    topology::{Instantiation, Topology},
 };
 
 /// Both sides, of which the kind of join says which may be missing.

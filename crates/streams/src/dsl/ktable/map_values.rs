@@ -23,8 +23,8 @@ use crate::{
     },
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
-    task::{Instantiation, Process, TaskCtx},
-    topology::Topology,
+    task::{Process, TaskCtx},
+    topology::{Instantiation, Topology},
 };
 
 type Mapper<K, V, R> = Arc<dyn Fn(&K, V) -> Result<Option<R>> + Send + Sync>;

@@ -12,12 +12,15 @@ use super::{TableSupplier, ValueGetter};
 use crate::{
     builder::Graph,
     data::{Data, Flow},
-    dsl::materialized::{MaterializedStore, StoreType},
+    dsl::{
+        ktable::table_store::{PutCode, TableStore},
+        materialized::{MaterializedStore, StoreType},
+    },
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
-    store::{KeyValueSpec, MakeStore, PutCode, StoreFactory, StoreKind, TableStore, VersionedSpec},
-    task::{Children, Instantiation, TaskCtx},
-    topology::Topology,
+    store::{KeyValueSpec, MakeStore, StoreFactory, StoreKind, VersionedSpec},
+    task::{Children, TaskCtx},
+    topology::{Instantiation, Topology},
 };
 
 /// A table's store as far as the builder knows it; cheap to clone, all clones are the same store.

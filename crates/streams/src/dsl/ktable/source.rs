@@ -11,8 +11,8 @@ use crate::{
     dsl::kstream,
     error::Result,
     record::{Change, Record},
-    task::{Instantiation, Process, TaskCtx},
-    topology::NodeFactory,
+    task::{Process, TaskCtx},
+    topology::{Instantiation, NodeFactory},
 };
 
 /// A table that comes from a stream of upserts. It has a store only if somebody needs it.

@@ -20,8 +20,8 @@ use crate::{
     error::{Error, Result},
     record::{Change, Record, ValueAndTimestamp},
     store::{ChangeBuffer, ChangeBufferSpec, StoreFactory, StoreHandle, StoreKind, StoreRef},
-    task::{Children, Instantiation, Process, TaskCtx},
-    topology::Topology,
+    task::{Children, Process, TaskCtx},
+    topology::{Instantiation, Topology},
 };
 
 const PREFIX: &str = "KTABLE-SUPPRESS-";

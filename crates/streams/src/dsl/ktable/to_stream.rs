@@ -6,9 +6,10 @@ use super::KTable;
 use crate::{
     builder::GraphNode,
     data::Flow,
-    dsl::{KStream, kstream::processor, nodes},
+    dsl::{KStream, kstream::processor},
     record::{Change, Record},
     task::Children,
+    topology::physical,
 };
 
 impl<K: Flow, V: Flow> KTable<K, V> {
@@ -53,7 +54,7 @@ impl<K: Flow, V: Flow> KTable<K, V> {
             let (old, change, rest) = record.split();
             out.forward(rest.with_key(key(old)).with_value(change.new), ctx)
         };
-        let write = processor::<K, Change<V>, K2, Option<V>>(&name, nodes::make_fn(Arc::new(f)));
+        let write = processor::<K, Change<V>, K2, Option<V>>(&name, physical::make_fn(Arc::new(f)));
         let node = graph.add(&[self.node], GraphNode::new(name.clone(), write));
         KStream::new(&self.graph, node, &name, self.sources.clone())
             .with_serdes(self.key_serde.clone(), self.value_serde.clone())

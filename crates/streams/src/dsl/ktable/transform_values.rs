@@ -20,14 +20,17 @@ use crate::{
     builder::{GraphNode, Written},
     data::Data,
     dsl::{
-        RecordMetadata, kstream,
+        kstream,
         materialized::{Materialized, MaterializedStore},
     },
     error::{Error, Result},
+    guard::guarded,
+    processing::{RecordContext, RecordMetadata},
     record::{Change, Headers, Record, ValueAndTimestamp},
     store::{StoreAccess, StoreHandle, StoreRef, StoreSet},
-    task::{Instantiation, Process, RecordContext, TaskCtx, TaskId, guarded},
-    topology::Topology,
+    task::{Process, TaskCtx},
+    task_id::TaskId,
+    topology::{Instantiation, Topology},
 };
 
 /// Makes new values of a table's rows, with stores at hand: Kafka's `ValueTransformerWithKey`.

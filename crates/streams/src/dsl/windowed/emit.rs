@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::windows::EmitStrategy;
-use crate::task::Runtime;
+use crate::processing::Runtime;
 
 /// What a node that emits on window close knows.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use crate::{
     error::Result,
     record::{Change, Record},
     store::Flushed,
-    task::{Children, Instantiation, TaskCtx},
+    task::{Children, TaskCtx},
+    topology::Instantiation,
     windowed::{Windowed, WindowedKey},
 };
 

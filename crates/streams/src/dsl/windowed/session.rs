@@ -1,6 +1,6 @@
 //! The node that aggregates over sessions.
 
-use super::{super::windows::SessionWindows, output::Output, stream::Functions};
+use super::{super::windows::SessionWindows, functions::Functions, output::Output};
 use crate::{
     data::{Data, Nullable},
     error::Result,

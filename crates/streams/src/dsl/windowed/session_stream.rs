@@ -11,9 +11,10 @@ use super::{
         user,
         windows::{EmitStrategy, SessionWindows},
     },
+    functions::{Fold, Functions},
     output::Output,
     session::SessionNode,
-    stream::{AGGREGATE, Fold, Functions},
+    stream::AGGREGATE,
     table::{Aggregated, Needs, WindowedStore, WindowedTable},
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     error::Result,
     record::Change,
     serdes::{SerdeRef, SessionWindowedSerde, serde_of},
-    task::Instantiation,
+    topology::Instantiation,
     windowed::{Windowed, WindowedKey},
 };
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{super::windows::SlidingWindows, output::Output, stream::Functions};
+use super::{super::windows::SlidingWindows, functions::Functions, output::Output};
 use crate::{
     data::{Data, Nullable},
     error::{Error, Result},

@@ -11,6 +11,7 @@ use super::{
         user,
         windows::{EmitStrategy, SlidingWindows, TimeWindows, UnlimitedWindows},
     },
+    functions::{Fold, Functions},
     output::Output,
     sliding::SlidingNode,
     table::{Aggregated, Needs, WindowedStore, WindowedTable},
@@ -22,37 +23,9 @@ use crate::{
     error::{Error, Result},
     record::Change,
     serdes::{SerdeRef, TimeWindowedSerde, serde_of},
-    task::Instantiation,
+    topology::Instantiation,
     windowed::{Windowed, WindowedKey},
 };
-
-/// What folds the records of a window.
-pub(crate) trait Functions<K, V, A>: Send {
-    fn initialize(&self) -> Result<Option<A>>;
-    fn aggregate(&self, key: &K, value: V, sum: Option<A>) -> Result<Option<A>>;
-}
-
-/// An initializer and an aggregator, shared by all tasks.
-pub(crate) struct Fold<I, F>(pub(crate) Arc<(I, F)>);
-
-impl<I, F> Clone for Fold<I, F> {
-    fn clone(&self) -> Self {
-        Fold(self.0.clone())
-    }
-}
-
-impl<K, V, A, I, F> Functions<K, V, A> for Fold<I, F>
-where
-    I: Fn() -> Result<Option<A>> + Send + Sync,
-    F: Fn(&K, V, Option<A>) -> Result<Option<A>> + Send + Sync,
-{
-    fn initialize(&self) -> Result<Option<A>> {
-        self.0.0()
-    }
-    fn aggregate(&self, key: &K, value: V, sum: Option<A>) -> Result<Option<A>> {
-        self.0.1(key, value, sum)
-    }
-}
 
 /// Which windows: those that [`KGroupedStream::windowed_by`] takes.
 #[derive(Clone, Copy, Debug)]

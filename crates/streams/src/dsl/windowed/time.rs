@@ -1,6 +1,6 @@
 //! The node that aggregates over tumbling, hopping and unlimited windows.
 
-use super::{output::Output, stream::Functions};
+use super::{functions::Functions, output::Output};
 use crate::{
     data::{Data, Nullable},
     error::Result,

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
     error::{Error, Result},
-    task::panic_message,
+    guard::panic_message,
 };
 
 /// The note in the directory of a damaged store; it says how the damage showed.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
+    processing::RecordContext,
     record::{Header, Headers},
-    task::RecordContext,
 };
 
 /// The version that is written, as the header `v` has it.

@@ -11,12 +11,12 @@ use super::{
 use crate::{
     builder::{Graph, GraphNode, Kind, NodeId, Written},
     data::{Flow, Nullable},
-    dsl::{JoinWindows, KStream, StreamJoined, kstream, nodes::make_fn},
+    dsl::{JoinWindows, KStream, StreamJoined, kstream},
     error::{Error, Result},
     record::Record,
     store::{StoreFactory, StoreRef},
-    task::{Children, Instantiation, TaskCtx},
-    topology::{MakeNode, Topology, TypePair},
+    task::{Children, TaskCtx},
+    topology::{Instantiation, MakeNode, Topology, TypePair, physical::make_fn},
 };
 
 impl<K: Nullable, V: Nullable> KStream<K, V> {

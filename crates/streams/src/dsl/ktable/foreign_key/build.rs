@@ -27,19 +27,20 @@ use crate::{
             source::{self, SourceTable},
         },
         materialized::{Materialized, MaterializedStore},
-        nodes::{self, Extractor, SinkSpec, SinkTopic, SourceSpec},
-        options::PartitionerRef,
         table_joined::{KeyPartitioner, TableJoined},
     },
     error::{
         Result,
         SerdeOrigin::{Key, Value},
     },
+    processing::PartitionerRef,
     record::Change,
     serdes::SerdeRef,
     store::{StoreFactory, StoreHandle, StoreKind, StoreRef, SubscriptionStore},
-    task::Instantiation,
-    topology::{MakeNode, Topology},
+    topology::{
+        Instantiation, MakeNode, Topology,
+        physical::{self, Extractor, SinkSpec, SinkTopic, SourceSpec},
+    },
 };
 
 /// All names of a join: each takes its number from the graph's counter, in this order.
@@ -360,7 +361,7 @@ fn sink_node<K: Nullable, V: Nullable>(
             partitioner: partitioner.clone(),
             by_own_key: true,
         };
-        topology.add_node(nodes::sink::<K, V>(spec, written.parents.clone()))
+        topology.add_node(physical::sink::<K, V>(spec, written.parents.clone()))
     };
     GraphNode::new(name, Rc::new(write))
 }
@@ -368,7 +369,7 @@ fn sink_node<K: Nullable, V: Nullable>(
 fn source_node<K: Nullable, V: Nullable>(name: &str, topic: &str, serdes: &TopicSerdes) -> GraphNode {
     let (node_name, topic, (key_serde, value_serde)) = (name.to_owned(), topic.to_owned(), serdes.clone());
     let write = move |_: &Written<'_>, topology: &mut Topology| {
-        topology.add_source(nodes::source::<K, V>(SourceSpec {
+        topology.add_source(physical::source::<K, V>(SourceSpec {
             name: node_name.clone(),
             topics: vec![topic.clone()],
             pattern: None,

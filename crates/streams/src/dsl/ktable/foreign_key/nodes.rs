@@ -14,7 +14,8 @@ use crate::{
     record::{Change, Record},
     serdes::SerdeRef,
     store::{StoreHandle, SubscriptionStore},
-    task::{Children, Instantiation, Process, TaskCtx},
+    task::{Children, Process, TaskCtx},
+    topology::Instantiation,
 };
 
 /// A serde, and the topic it is told.

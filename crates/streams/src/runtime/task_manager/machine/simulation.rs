@@ -733,7 +733,7 @@ fn no_record_is_lost_and_no_task_is_in_two_places_whatever_happens() {
         match std::panic::catch_unwind(|| run(seed)) {
             Ok(some) => rebalances += some,
             Err(why) => {
-                let why = crate::task::panicked(&*why);
+                let why = crate::guard::panicked(&*why);
                 panic!(
                     "seed {seed}: {why}\nMACHINE_SEED={seed} cargo test -p vltava-streams --lib machine::simulation"
                 );

@@ -3,20 +3,20 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    collector::{ProducerRecord, RecordCollector},
-    context::{Handlers, Runtime, TaskCtx, TaskId},
-    guarded,
-    instantiate::{Instantiated, instantiate, make_store},
-    queue::{InputBatch, RawView, slice},
-    source::Source,
+    NodeKind, Topology,
+    instantiate::{Instantiated, instantiate},
+    task_stores::open_global_stores,
 };
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
-    record::Headers,
-    state::{EngineContext, GlobalStores, RestoredFrom, Sharing, TaskDirectory},
-    store::{AnyStore, StoreInit},
-    topology::{NodeKind, Topology},
+    guard::guarded,
+    processing::{Handlers, RecordCollector, Runtime},
+    record::{Headers, ProducerRecord},
+    state::{GlobalStores, Sharing, TaskDirectory},
+    store::AnyStore,
+    task::{InputBatch, RawView, Source, TaskCtx, slice},
+    task_id::TaskId,
 };
 
 /// What a [`GlobalTask`] is made from.
@@ -268,28 +268,6 @@ impl RecordCollector for NoCollector {
     fn partitions_for(&mut self, topic: &str) -> Result<i32> {
         Err(Box::new(Error::Streams(format!("topic {topic}: a global store's processor cannot send"))))
     }
-}
-
-/// Opens the global stores: in the task that fills them its own, in every other to read.
-pub(super) fn open_global_stores(
-    topology: &Topology,
-    ctx: &mut TaskCtx,
-    sharing: Sharing<'_>,
-    state_dir: Option<TaskDirectory>,
-) -> Result<()> {
-    let config = ctx.rt.config.clone();
-    let (task_id, restored_from) = (TaskId::GLOBAL.to_string(), RestoredFrom::Topic);
-    let engine = EngineContext { task_id, state_dir, restored_from };
-    ctx.stores.resize_with(topology.store_names.len(), || None);
-    for global in &topology.global_stores {
-        let init = StoreInit { config: &config, engine: &engine, changelog: None, caching: false, sharing };
-        let store = make_store(&global.factory, &init)?;
-        ctx.global_stores.push(global.factory.id);
-        if let Some(place) = ctx.stores.get_mut(global.factory.id) {
-            *place = Some(store);
-        }
-    }
-    Ok(())
 }
 
 /// A context with the global stores to read, for who is no task.

@@ -1,72 +1,24 @@
-//! The option objects of the operators, under Kafka's names; [`Materialized`](super::Materialized) has a file of its own.
+//! The option objects of the operators, under Kafka's names; [`Materialized`](crate::Materialized) and others have files of their own.
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use crate::{
     data::ErasedSerde,
-    record::Headers,
+    processing::{ExtractorRef, PartitionerRef, StreamPartitioner, TimestampExtractor},
     serdes::{Serde, SerdeRef},
-    task::{RecordContext, TimestampExtractor},
-    topology::AutoOffsetReset,
 };
 
-pub(crate) type ExtractorRef<K, V> = Arc<dyn TimestampExtractor<K, V>>;
-pub(crate) type PartitionerRef<K, V> = Arc<dyn StreamPartitioner<K, V>>;
-pub(crate) type TopicRef<K, V> = Arc<dyn TopicNameExtractor<K, V>>;
-
-/// Chooses the partitions of a record in a topic.
-pub trait StreamPartitioner<K, V>: Send + Sync {
-    /// The partitions, of `num_partitions` numbered from 0: `None` for the producer's choice by the key's hash, an
-    /// empty list to drop the record, several to send it to each.
-    fn partitions(&self, topic: &str, key: Option<&K>, value: Option<&V>, num_partitions: i32) -> Option<Vec<i32>>;
-}
-
-impl<K, V, F> StreamPartitioner<K, V> for F
-where
-    F: Fn(&str, Option<&K>, Option<&V>, i32) -> Option<Vec<i32>> + Send + Sync,
-{
-    fn partitions(&self, topic: &str, key: Option<&K>, value: Option<&V>, num_partitions: i32) -> Option<Vec<i32>> {
-        self(topic, key, value, num_partitions)
-    }
-}
-
-/// Names the topic a record goes to. The topic must exist.
-pub trait TopicNameExtractor<K, V>: Send + Sync {
-    /// The topic.
-    fn extract(&self, key: &K, value: &V, metadata: &RecordMetadata<'_>) -> String;
-
-    /// How `describe()` shows it.
-    fn name(&self) -> String {
-        std::any::type_name::<Self>().to_owned()
-    }
-}
-
-/// Where the record being processed comes from.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct RecordMetadata<'a> {
-    /// The source topic; `None` in punctuations.
-    pub topic: Option<&'a str>,
-    /// Its partition, -1 without topic.
-    pub partition: i32,
-    /// The offset, -1 without topic.
-    pub offset: i64,
-    /// The record's timestamp as this node got it, in ms since the epoch.
-    pub timestamp: i64,
-    /// The record's headers as this node got them.
-    pub headers: &'a Headers,
-}
-
-impl<'a> RecordMetadata<'a> {
-    pub(crate) fn of(context: &'a RecordContext) -> Self {
-        RecordMetadata {
-            topic: context.topic.as_deref(),
-            partition: context.partition,
-            offset: context.offset,
-            timestamp: context.timestamp,
-            headers: &context.headers,
-        }
-    }
+/// Where a source without a committed offset starts to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoOffsetReset {
+    /// At the first record there is.
+    Earliest,
+    /// After the last record there is.
+    Latest,
+    /// Nowhere: a missing offset is an error.
+    None,
+    /// At the first record that is not older than this.
+    ByDuration(std::time::Duration),
 }
 
 /// Optional serdes for keys and values.

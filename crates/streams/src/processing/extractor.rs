@@ -1,10 +1,14 @@
 //! Where a record's timestamp comes from.
 
+use std::sync::Arc;
+
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
     record::Headers,
 };
+
+pub(crate) type ExtractorRef<K, V> = Arc<dyn TimestampExtractor<K, V>>;
 
 /// A source record, read but not yet processed.
 #[derive(Debug)]

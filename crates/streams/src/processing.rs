@@ -1,84 +1,43 @@
-//! What the nodes of one task share.
+//! What is at hand while a record is processed: clocks, timers, handlers, the record's coordinates, and the way out.
+//!
+//! Stores and nodes get it as `&mut Runtime`, and it knows neither.
 
-use std::{any::Any, collections::BTreeMap, ops::Range, sync::Arc};
+mod collector;
+mod extractor;
+mod partitioner;
+mod punctuation;
+mod record_context;
+mod serde;
+mod skipped;
 
-use bytes::Bytes;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    collector::{ProducerRecord, RecordCollector, RecordOrigin},
-    guard::guarded,
-    node::{Slot, TypedSlot},
-    punctuation::Punctuations,
-    skipped::Skipped,
+pub use collector::RecordCollector;
+pub use extractor::{
+    ConsumerRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
+    UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,
 };
+pub(crate) use extractor::{ExtractorRef, default_extractor};
+pub(crate) use partitioner::{PartitionerRef, TopicRef};
+pub use partitioner::{StreamPartitioner, TopicNameExtractor};
+pub use punctuation::{Cancellable, PunctuationType};
+pub(crate) use punctuation::{JavaHeap, Timer, next_punctuation};
+pub(crate) use record_context::RecordContext;
+pub use record_context::RecordMetadata;
+pub(crate) use serde::resolve_serde;
+
+use self::{punctuation::Punctuations, skipped::Skipped};
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
+    guard::guarded,
     handler::{
         DeadLetter, DeserializationExceptionHandler, ErrorHandlerContext, HandlerResponse, HandlerResult,
         ProcessingExceptionHandler,
     },
-    record::{Headers, Record},
-    store::{AnyStore, StoreHandle},
+    record::{ProducerRecord, Record, RecordOrigin},
+    task_id::TaskId,
 };
-
-/// `subtopology_partition`: which part of the application's work a task is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TaskId {
-    /// The number of the sub-topology.
-    pub subtopology: u32,
-    /// The partition of its source topics.
-    pub partition: i32,
-}
-
-impl TaskId {
-    /// The task that fills the global stores; Kafka's is `-1_-1`.
-    pub const GLOBAL: TaskId = TaskId { subtopology: u32::MAX, partition: -1 };
-}
-
-impl std::fmt::Display for TaskId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match *self {
-            TaskId::GLOBAL => f.write_str("-1_-1"),
-            TaskId { subtopology, partition } => write!(f, "{subtopology}_{partition}"),
-        }
-    }
-}
-
-/// The coordinates of the source record that is being processed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RecordContext {
-    /// False before the first record and outside of punctuations: there is nothing to tell.
-    pub(crate) known: bool,
-    /// `None` while no record is being processed, as in punctuations.
-    pub(crate) topic: Option<Arc<str>>,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) leader_epoch: Option<i32>,
-    /// Of the record as the current node got it, which may differ from the source record's.
-    pub(crate) timestamp: i64,
-    pub(crate) headers: Headers,
-    /// The source record's bytes, for the handlers: slices of the batch they came in.
-    pub(crate) batch: Bytes,
-    pub(crate) raw_key: Option<Range<u32>>,
-    pub(crate) raw_value: Option<Range<u32>>,
-}
-
-impl RecordContext {
-    fn slice(&self, range: &Option<Range<u32>>) -> Option<Bytes> {
-        let range = range.as_ref()?;
-        let range = range.start as usize..range.end as usize;
-        (range.end <= self.batch.len() && range.start <= range.end).then(|| self.batch.slice(range))
-    }
-
-    pub(crate) fn raw_key(&self) -> Option<Bytes> {
-        self.slice(&self.raw_key)
-    }
-
-    pub(crate) fn raw_value(&self) -> Option<Bytes> {
-        self.slice(&self.raw_value)
-    }
-}
 
 /// Who is asked about records that cannot be read or processed.
 #[derive(Clone)]
@@ -294,101 +253,5 @@ impl Runtime {
         let context = &self.context;
         let position = context.topic.clone().map(|topic| (topic, context.partition, context.offset));
         Box::new(Error::Processing { node: node.to_owned(), task: self.task_id.to_string(), position, source })
-    }
-}
-
-/// A task's shared state: the arena of nodes that several reach, the stores, and the rest. Passed down by `&mut`.
-pub(crate) struct TaskCtx {
-    /// Arena slots in the order of the topology: the order of initialisation and close.
-    pub(crate) init_order: Vec<usize>,
-    pub(crate) arena: Vec<Option<Box<dyn Slot>>>,
-    pub(crate) stores: Vec<Option<Box<dyn AnyStore>>>,
-    /// The global ones among them, which every processor may read, by number.
-    pub(crate) global_stores: Vec<usize>,
-    pub(crate) rt: Runtime,
-}
-
-impl TaskCtx {
-    pub(crate) fn new(rt: Runtime) -> Self {
-        TaskCtx { init_order: Vec::new(), arena: Vec::new(), stores: Vec::new(), global_stores: Vec::new(), rt }
-    }
-
-    /// Initialises the nodes that want it, in the order of the topology.
-    pub(crate) fn init_nodes(&mut self) -> Result<()> {
-        for slot in self.init_order.clone() {
-            self.with_slot(slot, |node, ctx| node.init(slot, ctx))?;
-        }
-        Ok(())
-    }
-
-    /// Closes the nodes that want it; returns the first failure.
-    pub(crate) fn close_nodes(&mut self) -> Result<()> {
-        let mut first = Ok(());
-        for slot in self.init_order.clone() {
-            first = first.and(self.with_slot(slot, |node, ctx| node.close(ctx)));
-        }
-        first
-    }
-
-    pub(crate) fn send_to_slot<K: 'static, V: 'static>(&mut self, slot: usize, record: Record<K, V>) -> Result<()> {
-        let mut node = self.take(slot)?;
-        let done = match (&mut *node as &mut dyn Any).downcast_mut::<TypedSlot<K, V>>() {
-            Some(typed) => guarded(|| typed.0.process(record, self)),
-            None => Err(Error::internal("a slot holds another type than its edge")),
-        };
-        self.put_back(slot, node);
-        done
-    }
-
-    pub(crate) fn with_slot(
-        &mut self,
-        slot: usize,
-        f: impl FnOnce(&mut dyn Slot, &mut TaskCtx) -> Result<()>,
-    ) -> Result<()> {
-        let mut node = self.take(slot)?;
-        let done = guarded(|| f(&mut *node, self));
-        self.put_back(slot, node);
-        done
-    }
-
-    fn take(&mut self, slot: usize) -> Result<Box<dyn Slot>> {
-        let node = self.arena.get_mut(slot).and_then(Option::take);
-        node.ok_or_else(|| Error::internal("a node was reached while it was at work"))
-    }
-
-    fn put_back(&mut self, slot: usize, node: Box<dyn Slot>) {
-        if let Some(place) = self.arena.get_mut(slot) {
-            *place = Some(node);
-        }
-    }
-
-    /// The number of a global store, by its name.
-    pub(crate) fn global_store(&self, name: &str) -> Option<usize> {
-        let named = |id: &&usize| matches!(self.stores.get(**id), Some(Some(store)) if store.name() == name);
-        self.global_stores.iter().find(named).copied()
-    }
-
-    /// The store behind a handle, and the runtime it works with.
-    #[inline]
-    pub(crate) fn store<S: 'static>(&mut self, handle: StoreHandle<S>) -> Result<(&mut S, &mut Runtime)> {
-        let store = self.stores.get_mut(handle.id()).and_then(Option::as_mut);
-        let store = store.and_then(|store| (&mut **store as &mut dyn Any).downcast_mut::<S>());
-        match store {
-            Some(store) => Ok((store, &mut self.rt)),
-            None => Err(Error::internal("a store handle of another topology or type")),
-        }
-    }
-
-    /// Forwards what caches evicted while no node of theirs could do it.
-    pub(crate) fn forward_evicted(&mut self) -> Result<()> {
-        while let Some(slot) = self.rt.evicted.pop() {
-            self.with_slot(slot, |node, ctx| node.forward_flushed(ctx))?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn drop_record(&mut self, why: &'static str) -> Result<()> {
-        self.rt.drop_record(why);
-        Ok(())
     }
 }

@@ -1,16 +1,14 @@
-//! A processor in a task.
+//! The node of a processor.
 
 use std::sync::Arc;
 
-use super::{
-    Context, Processor,
-    context::{Callback, Place},
-};
+use super::{Instantiation, MakeNode};
 use crate::{
     error::{Error, Result},
+    guard::guarded,
+    processor::{Callback, Context, Place, Processor},
     record::Record,
-    task::{Children, Instantiation, Process, TaskCtx, guarded},
-    topology::MakeNode,
+    task::{Children, Process, TaskCtx},
 };
 
 /// Makes a processor's node from its factory.

@@ -1,20 +1,22 @@
-//! From the topology to the nodes of one task.
+//! From the topology to tasks: their nodes and stores.
 
 use std::{any::Any, sync::Arc};
 
 use super::{
-    context::TaskCtx,
-    node::{Children, Edge, Process, TypedSlot},
-    source::Source,
+    NodeKind, Topology,
+    task_stores::{make_stores, open_global_stores},
 };
 use crate::{
     config::StreamsConfig,
     data::{Data, ErasedSerde},
     error::{Error, Result},
-    serdes::{SerdeRef, configured},
-    state::{EngineContext, RestoredFrom, Sharing, TaskDirectory},
-    store::{AnyStore, StoreFactory, StoreInit},
-    topology::Topology,
+    processing::{Runtime, resolve_serde},
+    serdes::SerdeRef,
+    state::Sharing,
+    task::{
+        Children, ConnectedSource, Edge, Process, Reads, Source, Task, TaskCtx, TaskOptions, TaskParts, TaskScope,
+        TypedSlot,
+    },
 };
 
 type Erased = Box<dyn Any + Send>;
@@ -131,67 +133,47 @@ impl Instantiation<'_> {
     }
 }
 
-/// The serde that was named or inherited, else the type's own, as this configuration wants it.
-pub(crate) fn resolve_serde<T: Data>(
-    named: Option<&ErasedSerde>,
-    config: &StreamsConfig,
-    is_key: bool,
-) -> Option<SerdeRef<T>> {
-    let serde = named.and_then(ErasedSerde::get::<T>).or_else(T::default_serde)?;
-    configured(serde, &config.fields().serdes, is_key)
-}
-
-/// Makes a store. One whose damage shows only when its first rows are read is made a second time, empty.
-pub(super) fn make_store(factory: &StoreFactory, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
-    let make = || -> Result<_> {
-        let store = (factory.make)(init)?;
-        store.committed_offset()?;
-        store.committed_partitions()?;
-        Ok(store)
-    };
-    match make() {
-        Err(error) if error.is_corrupted_store() => make(),
-        made => made,
-    }
-}
-
-/// Makes the stores of some nodes; returns them in the order of their registration.
-pub(super) fn make_stores(
-    topology: &Topology,
-    nodes: &[usize],
-    ctx: &mut TaskCtx,
-    state_dir: Option<TaskDirectory>,
-) -> Result<Vec<usize>> {
-    let config = ctx.rt.config.clone();
-    let task_id = ctx.rt.task_id.to_string();
-    let mut order = Vec::new();
-    ctx.stores = topology.store_names.iter().map(|_| None).collect();
-    for node in nodes {
-        for id in topology.stores_of(*node) {
-            let Some(factory) = topology.stores.get(&id).filter(|_| !order.contains(&id)) else { continue };
-            let changelog =
-                if factory.logging { topology.changelog_topic(factory, config.application_id()) } else { None };
-            let restored_from = match (&changelog, topology.changelog_topic(factory, config.application_id())) {
-                (Some(_), _) => RestoredFrom::Changelog,
-                // A source topic that serves as one.
-                (None, Some(_)) => RestoredFrom::Topic,
-                (None, None) => RestoredFrom::Nothing,
-            };
-            let engine = EngineContext { task_id: task_id.clone(), state_dir: state_dir.clone(), restored_from };
-            let init = StoreInit {
-                config: &config,
-                engine: &engine,
-                changelog: changelog.map(|topic| (Arc::from(topic), ctx.rt.task_id.partition)),
-                caching: factory.caching && config.fields().cache_max_bytes > 0,
-                sharing: Sharing::Own,
-            };
-            ctx.rt.cache.caches += usize::from(init.caching);
-            let store = make_store(factory, &init)?;
-            if let Some(place) = ctx.stores.get_mut(id) {
-                *place = Some(store);
+impl Task {
+    /// Makes nodes and stores; processors are initialised by [`initialize`](Self::initialize).
+    ///
+    /// # Errors
+    /// If a store cannot be opened, or a serde is missing.
+    pub fn new(topology: &Topology, options: TaskOptions) -> Result<Self> {
+        let TaskOptions { id, config, collector, state_dir, globals, scope, now } = options;
+        topology.validate()?;
+        let groups = topology.node_groups();
+        let mut nodes: Vec<usize> = match scope {
+            TaskScope::Everything => {
+                groups.into_iter().filter(|group| !topology.is_global_group(group)).flatten().collect()
             }
-            order.push(id);
+            TaskScope::Subtopology => groups.into_iter().nth(id.subtopology as usize).unwrap_or_default(),
+        };
+        nodes.sort_unstable();
+        let node_names = topology.nodes.iter().map(|node| node.name.clone()).collect();
+        let mut ctx = TaskCtx::new(Runtime::new(id, &config, collector, node_names, now));
+        let store_order = make_stores(topology, &nodes, &mut ctx, state_dir)?;
+        if let Some(globals) = &globals {
+            open_global_stores(topology, &mut ctx, Sharing::Reader(globals), None)?;
         }
+        let Instantiated { sources } = instantiate(topology, &config, &nodes, &mut ctx)?;
+        let sources = sources.into_iter().rev();
+        let sources = sources.filter_map(|(node, source)| topology.connected(node, source, &config)).collect();
+        Ok(Task::of(TaskParts { ctx, sources, store_order, scope }))
     }
-    Ok(order)
+}
+
+impl Topology {
+    /// A source with what it reads.
+    fn connected(&self, node: usize, source: Box<dyn Source>, config: &StreamsConfig) -> Option<ConnectedSource> {
+        let node = self.node(node)?;
+        let reads = match &node.kind {
+            NodeKind::Source { pattern: Some(pattern), .. } => Reads::Pattern(pattern.clone()),
+            NodeKind::Source { topics, .. } => {
+                let topics = topics.iter().map(|topic| self.decorate(topic, config.application_id()).into());
+                Reads::Topics(topics.collect())
+            }
+            NodeKind::Processor { .. } | NodeKind::Sink { .. } => return None,
+        };
+        Some(ConnectedSource { source, name: node.name.clone(), reads })
+    }
 }

@@ -1,10 +1,10 @@
 //! The store behind a table, whichever kind it is.
 
-use super::{Flushed, StoreHandle, StoreRef, TimestampedKeyValueStore, VersionedKeyValueStore, VersionedPut};
 use crate::{
     data::Flow,
     error::Result,
     record::{Change, Headers, Record, ValueAndTimestamp},
+    store::{Flushed, StoreHandle, StoreRef, TimestampedKeyValueStore, VersionedKeyValueStore, VersionedPut},
     task::TaskCtx,
 };
 

@@ -6,15 +6,13 @@ use vltava_client::producer::partition_for_key;
 
 use crate::{
     data::{ErasedSerde, Nullable},
-    dsl::options::{ExtractorRef, PartitionerRef, RecordMetadata, TopicRef},
     error::{Error, Result, SerdeError, SerdeOrigin},
-    record::Record,
+    guard::guarded,
+    processing::{ExtractorRef, PartitionerRef, RecordMetadata, Runtime, TopicRef, default_extractor},
+    record::{ProducerRecord, Record, RecordOrigin},
     serdes::SerdeRef,
-    task::{
-        Children, FnNode, Instantiation, Process, ProducerRecord, RecordOrigin, Runtime, SourceNode, TaskCtx,
-        default_extractor, guarded,
-    },
-    topology::{AutoOffsetReset, MakeNode, NodeFactory, NodeKind, Pattern, TypePair},
+    task::{Children, FnNode, Pattern, Process, SourceNode, TaskCtx},
+    topology::{AutoOffsetReset, Instantiation, MakeNode, NodeFactory, NodeKind, TypePair},
 };
 
 /// Makes a node of a function; tasks share the function.

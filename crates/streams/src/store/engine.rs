@@ -1,0 +1,53 @@
+//! What a typed store asks of an engine of bytes.
+
+use bytes::Bytes;
+
+use crate::{
+    error::Result,
+    state::{KeyValueBytesStore, SegmentedBytesStore},
+};
+
+/// An engine as the layers above see it: a map of the bytes that are in the changelog too.
+pub(crate) trait Engine: Send {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+    /// Puts or deletes. False if the key's time has expired, and nothing was put.
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool>;
+    fn remove(&mut self, key: &[u8]) -> Result<()> {
+        self.put(key, None).map(drop)
+    }
+    /// A key that the engine has forgotten by itself.
+    fn take_evicted(&mut self) -> Option<Bytes> {
+        None
+    }
+    fn persistent(&self) -> bool;
+}
+
+impl Engine for Box<dyn KeyValueBytesStore> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        (**self).get(key)
+    }
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        (**self).put(key, value).map(|()| true)
+    }
+    fn take_evicted(&mut self) -> Option<Bytes> {
+        (**self).take_evicted()
+    }
+    fn persistent(&self) -> bool {
+        (**self).persistent()
+    }
+}
+
+impl Engine for Box<dyn SegmentedBytesStore> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        (**self).get(key)
+    }
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        (**self).put(key, value)
+    }
+    fn remove(&mut self, key: &[u8]) -> Result<()> {
+        (**self).remove(key)
+    }
+    fn persistent(&self) -> bool {
+        (**self).persistent()
+    }
+}

@@ -1,7 +1,12 @@
 //! The coordinators, and what they get from the broker: the partitions of an internal topic as
 //! their log, settings, the caller of a request, the news that a topic is gone.
 
+mod cluster_topics;
 pub(crate) mod group;
+mod record;
+mod shard;
+mod timers;
+mod write;
 
 use std::sync::Arc;
 
@@ -9,8 +14,8 @@ use bytes::Bytes;
 use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::config::BrokerConfig;
-use crate::coordinator::group::{Caller, GroupCoordinator, OffsetsLog, TopicMetadata};
-use crate::metadata::image::{MetadataImage, TopicImage};
+use crate::coordinator::group::{Caller, GroupCoordinator, OffsetsLog};
+use crate::metadata::image::TopicImage;
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::node::Node;
 use crate::partition::Isolation;
@@ -48,38 +53,7 @@ pub(crate) fn group_coordinator(config: &BrokerConfig, partitions: &Arc<Partitio
     Arc::new(GroupCoordinator::new(config.groups.clone(), Arc::new(topic)))
 }
 
-/// The topics of the cluster, as consumer groups see them.
-pub(crate) struct ClusterTopics {
-    version: i64,
-    image: Arc<MetadataImage>,
-}
-
-impl TopicMetadata for ClusterTopics {
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn topic(&self, name: &str) -> Option<(Uuid, i32)> {
-        let topic = self.image.topic(name)?;
-        Some((topic.id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)))
-    }
-
-    fn name(&self, id: Uuid) -> Option<String> {
-        self.image.topic_by_id(id).map(|topic| topic.name.to_string())
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.image.topics().map(|topic| topic.name.to_string()).collect()
-    }
-}
-
 impl Node {
-    /// The topics as they are now.
-    pub(crate) fn cluster_topics(&self) -> ClusterTopics {
-        let (image, version) = self.metadata.image_and_offset();
-        ClusterTopics { version, image }
-    }
-
     /// Serves the groups if their topic is there; nothing happens if they are served already.
     pub(crate) fn start_groups(&self) {
         let image = self.metadata.image();

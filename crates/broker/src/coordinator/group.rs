@@ -10,6 +10,7 @@
 //! their records, left by another broker, are passed over when a partition is loaded.
 
 mod classic;
+mod classic_records;
 mod config;
 mod consumer;
 mod describe;
@@ -25,15 +26,14 @@ mod records;
 mod service;
 mod shard;
 mod sync;
-mod timers;
-mod write;
+mod timer_key;
 
 pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 pub(crate) use consumer::TopicMetadata;
 pub(crate) use service::{GroupCoordinator, OffsetsLog};
-pub(crate) use shard::{Caller, ReplyToken};
+pub(crate) use shard::Caller;
 #[cfg(test)]
-pub(crate) use shard::{GroupCoordinatorShard, Now};
+pub(crate) use shard::GroupCoordinatorShard;
 
 #[cfg(test)]
 mod tests;

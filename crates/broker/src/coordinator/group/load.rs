@@ -9,6 +9,7 @@ use vltava_protocol::wire::DecodeError;
 use super::records::CoordinatorRecord;
 use super::service::OffsetsLog;
 use super::shard::GroupCoordinatorShard;
+use crate::coordinator::record::NO_PRODUCER_ID;
 
 /// How much is read at once, bytes; Kafka's default of `offsets.load.buffer.size`.
 const LOAD_BUFFER_BYTES: usize = 5 * 1024 * 1024;
@@ -90,5 +91,5 @@ fn replay_batch(
 /// Returns the producer whose transaction the records of a batch wait for, or -1.
 fn transaction_of(batch: &RecordBatch) -> i64 {
     let header = batch.header();
-    if header.is_transactional() { header.producer_id() } else { super::records::NO_PRODUCER_ID }
+    if header.is_transactional() { header.producer_id() } else { NO_PRODUCER_ID }
 }

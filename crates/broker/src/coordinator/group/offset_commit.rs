@@ -9,9 +9,11 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use super::classic::{ClassicGroup, ClassicGroupState};
 use super::offsets::CommittedOffset;
-use super::records::{self, CoordinatorRecord};
-use super::shard::{Caller, GroupCoordinatorShard, Now};
-use super::timers::TimerKey;
+use super::records::CoordinatorRecord;
+use super::shard::{Caller, GroupCoordinatorShard};
+use super::timer_key::TimerKey;
+use crate::coordinator::record::NO_PRODUCER_ID;
+use crate::coordinator::shard::Now;
 
 /// The first version in which a commit to a group that is not there is told so (KIP-848).
 const GROUP_ID_NOT_FOUND_MIN_VERSION: i16 = 9;
@@ -46,7 +48,7 @@ impl GroupCoordinatorShard {
         for (record, bytes) in accepted.into_iter().zip(encoded) {
             self.core.emit(bytes);
             let position = self.offsets.next_position();
-            self.replay(position, records::NO_PRODUCER_ID, record);
+            self.replay(position, NO_PRODUCER_ID, record);
         }
         Ok(responses)
     }

@@ -8,10 +8,10 @@ use vltava_protocol::messages::join_group_response::JoinGroupResponseMember;
 use vltava_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 
 use super::classic::{ClassicGroup, ClassicGroupState};
+use super::classic_records;
 use super::member::ClassicMember;
-use super::records;
 use super::shard::Core;
-use super::timers::TimerKey;
+use super::timer_key::TimerKey;
 
 impl ClassicGroup {
     /// Asks the members to join again, unless they are being asked already.
@@ -96,7 +96,7 @@ impl ClassicGroup {
         self.init_next_generation(core.now.timestamp_ms);
         if self.state == ClassicGroupState::Empty {
             tracing::info!(group = %self.id, generation = self.generation_id, "group is empty");
-            core.emit(records::group_record(self));
+            core.emit(classic_records::group_record(self));
             return;
         }
         tracing::info!(

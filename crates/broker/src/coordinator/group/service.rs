@@ -18,8 +18,9 @@ use vltava_protocol::messages::{JoinGroupRequest, JoinGroupResponse, SyncGroupRe
 
 use super::config::GroupCoordinatorConfig;
 use super::load;
-use super::shard::{Caller, GroupCoordinatorShard, Now, Output, ReplyToken};
-use super::write::{self, BatchWriter};
+use super::shard::{Caller, GroupCoordinatorShard, Output};
+use crate::coordinator::shard::{Now, ReplyToken};
+use crate::coordinator::write::{self, BatchWriter};
 
 /// The log under the coordinator: the partitions of `__consumer_offsets`.
 pub(crate) trait OffsetsLog: Send + Sync + 'static {

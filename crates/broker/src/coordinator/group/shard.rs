@@ -16,28 +16,19 @@ use vltava_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 use vltava_protocol::{ErrorCode, Uuid};
 
 use super::classic::ClassicGroup;
+use super::classic_records;
 use super::config::GroupCoordinatorConfig;
 use super::consumer::{Change, ConsumerGroup, MemberState};
 use super::kind::Group;
 use super::offsets::OffsetStore;
-use super::records::{self, CoordinatorRecord, RecordBytes};
-use super::timers::{TimerKey, Timers};
+use super::records::CoordinatorRecord;
+use super::timer_key::TimerKey;
+use crate::coordinator::record::{BATCH_OVERHEAD, NO_PRODUCER_ID, RecordBytes};
+use crate::coordinator::shard::{Now, ReplyToken};
+use crate::coordinator::timers::Timers;
 
 /// The most that a client's or instance's id gives to a member id, bytes.
 const MEMBER_ID_PREFIX_MAX_BYTES: usize = 32_000;
-
-/// The time, on both clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Now {
-    /// Of a clock that never goes back, ms: deadlines are counted by it.
-    pub(crate) elapsed_ms: i64,
-    /// Of the wall clock, ms since the epoch: what is written into records.
-    pub(crate) timestamp_ms: i64,
-}
-
-/// Names a request that waits for its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ReplyToken(pub(crate) u64);
 
 /// Who sent a request, and in which version.
 #[derive(Clone, Debug)]
@@ -94,7 +85,7 @@ pub(crate) struct GroupCoordinatorShard {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: Arc<GroupCoordinatorConfig>,
-    pub(super) timers: Timers,
+    pub(super) timers: Timers<TimerKey>,
     pub(super) now: Now,
     output: Output,
     random: fastrand::Rng,
@@ -170,7 +161,7 @@ impl GroupCoordinatorShard {
             }
             CoordinatorRecord::GroupMetadata { key, value: None } => self.forget_group(&key.group),
             CoordinatorRecord::GroupMetadata { key, value: Some(value) } => {
-                let group = records::group_from_record(&key.group, value);
+                let group = classic_records::group_from_record(&key.group, value);
                 self.groups.insert(group.id.clone(), Group::Classic(Box::new(group)));
             }
             CoordinatorRecord::Consumer { group, change: Change::Group(None) } => self.forget_group(&group),
@@ -257,7 +248,7 @@ impl GroupCoordinatorShard {
     pub(super) fn emit_and_replay(&mut self, record: CoordinatorRecord) {
         self.core.emit(record.encode());
         let position = self.offsets.next_position();
-        self.replay(position, records::NO_PRODUCER_ID, record);
+        self.replay(position, NO_PRODUCER_ID, record);
     }
 }
 
@@ -275,7 +266,7 @@ impl Core {
     /// Returns whether one batch can hold the records.
     pub(super) fn fits_in_batch(&self, records: &[RecordBytes]) -> bool {
         let size: usize = records.iter().map(RecordBytes::max_size).sum();
-        size.saturating_add(records::BATCH_OVERHEAD) <= self.config.max_batch_bytes
+        size.saturating_add(BATCH_OVERHEAD) <= self.config.max_batch_bytes
     }
 
     pub(super) fn answer_join(&mut self, token: ReplyToken, response: JoinGroupResponse) {

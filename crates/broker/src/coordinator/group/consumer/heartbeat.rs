@@ -14,8 +14,9 @@ use super::assign::{Assignor, GroupSpec, MemberSpec};
 use super::fold::{Change, current_value, target_value};
 use super::topics::{TopicMetadata, compile, metadata_hash, resolve};
 use super::{ConsumerGroup, ConsumerMember, LEAVE_EPOCH, MemberState, Owned, Partitions, STATIC_LEAVE_EPOCH};
-use crate::coordinator::group::shard::{Caller, GroupCoordinatorShard, Now, Refused};
-use crate::coordinator::group::timers::TimerKey;
+use crate::coordinator::group::shard::{Caller, GroupCoordinatorShard, Refused};
+use crate::coordinator::group::timer_key::TimerKey;
+use crate::coordinator::shard::Now;
 
 /// The first version in which the member makes its own id (KIP-1082).
 const OWN_MEMBER_ID_MIN_VERSION: i16 = 1;

@@ -203,7 +203,7 @@ async fn a_log_with_records_that_cannot_be_understood_is_not_served() {
     let log = Arc::new(MemoryLog::default());
     let mut writer = BatchWriter::new(Compression::None);
     // A group's metadata in a version of the future.
-    let record = super::super::records::RecordBytes {
+    let record = crate::coordinator::record::RecordBytes {
         key: Bytes::from_static(b"\0\x02\0\x05group"),
         value: Some(Bytes::from_static(b"\x7f\xff")),
     };

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use vltava_protocol::record::{Decompressor, RecordBatches};
 
 use super::harness::{Harness, replay_one};
-use crate::coordinator::group::records::{CoordinatorRecord, NO_PRODUCER_ID, RecordBytes};
+use crate::coordinator::group::records::CoordinatorRecord;
+use crate::coordinator::record::{NO_PRODUCER_ID, RecordBytes};
 
 const SEGMENT: &[u8] = include_bytes!("../fixtures/consumer-offsets-4.3.1.log");
 

@@ -17,8 +17,10 @@ use vltava_protocol::messages::sync_group_response::SyncGroupResponse;
 use vltava_protocol::wire::{Message, Writer};
 use vltava_protocol::{ErrorCode, Uuid};
 
-use crate::coordinator::group::records::{CoordinatorRecord, NO_PRODUCER_ID, RecordBytes};
-use crate::coordinator::group::{Caller, GroupCoordinatorConfig, GroupCoordinatorShard, Now, ReplyToken};
+use crate::coordinator::group::records::CoordinatorRecord;
+use crate::coordinator::group::{Caller, GroupCoordinatorConfig, GroupCoordinatorShard};
+use crate::coordinator::record::{NO_PRODUCER_ID, RecordBytes};
+use crate::coordinator::shard::{Now, ReplyToken};
 
 /// The wall clock at the start of a test.
 pub(in crate::coordinator::group) const START_MS: i64 = 1_700_000_000_000;

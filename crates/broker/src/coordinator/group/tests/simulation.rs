@@ -23,8 +23,10 @@ use vltava_protocol::messages::{
 
 use super::harness::{START_MS, caller, commit_topic, join_request, replay_all, replay_one};
 use crate::coordinator::group::kind::Group;
-use crate::coordinator::group::records::{CoordinatorRecord, RecordBytes};
-use crate::coordinator::group::{GroupCoordinatorConfig, GroupCoordinatorShard, Now, ReplyToken};
+use crate::coordinator::group::records::CoordinatorRecord;
+use crate::coordinator::group::{GroupCoordinatorConfig, GroupCoordinatorShard};
+use crate::coordinator::record::RecordBytes;
+use crate::coordinator::shard::{Now, ReplyToken};
 
 const PARTITIONS: i32 = 7;
 const CLIENTS: usize = 7;

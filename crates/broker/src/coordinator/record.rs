@@ -1,0 +1,54 @@
+//! A coordinator's records as bytes.
+//!
+//! A key begins with the type of the record as `i16`, a value with its version (KIP-915 says how they evolve).
+
+use bytes::Bytes;
+use vltava_protocol::records::CoordinatorKey;
+use vltava_protocol::wire::{DecodeError, Message, Reader, Writer};
+
+/// The producer id of a record outside any transaction.
+pub(crate) const NO_PRODUCER_ID: i64 = -1;
+/// What a batch takes beside its records, bytes.
+pub(crate) const BATCH_OVERHEAD: usize = 61;
+/// The most a record takes beside key and value: lengths, attributes and deltas as varints, no headers.
+const RECORD_OVERHEAD: usize = 32;
+
+/// A record as it is written into a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecordBytes {
+    pub(crate) key: Bytes,
+    /// None for a tombstone.
+    pub(crate) value: Option<Bytes>,
+}
+
+impl RecordBytes {
+    /// Returns a size that the record does not exceed in a batch, bytes.
+    pub(crate) fn max_size(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + RECORD_OVERHEAD
+    }
+}
+
+/// Reads the value of a record, after its version.
+pub(crate) fn decode_value<V: Message>(value: Option<Bytes>) -> Result<Option<V>, DecodeError> {
+    let Some(value) = value else { return Ok(None) };
+    let mut reader = Reader::new(value);
+    let version = reader.i16()?;
+    V::decode(&mut reader, version).map(Some)
+}
+
+/// Writes a record, its value in `version`.
+pub(crate) fn encode<K: CoordinatorKey>(key: &K, value: Option<&impl Message>, version: i16) -> RecordBytes {
+    RecordBytes {
+        key: encode_message(K::RECORD_TYPE, key, 0),
+        value: value.map(|value| encode_message(version, value, version)),
+    }
+}
+
+fn encode_message(prefix: i16, message: &impl Message, version: i16) -> Bytes {
+    let mut writer = Writer::new();
+    writer.i16(prefix);
+    // Strings and bytes come from requests, where they had the same limits.
+    let encoded = message.encode(&mut writer, version);
+    debug_assert!(encoded.is_ok(), "a record that the coordinator makes can be written: {encoded:?}");
+    writer.into_bytes()
+}

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use vltava_protocol::records::CoordinatorKey;
-use vltava_protocol::wire::{DecodeError, Message, Reader, Writer};
+use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Writer};
 
 /// The producer id of a record outside any transaction.
 pub(crate) const NO_PRODUCER_ID: i64 = -1;
@@ -36,19 +36,34 @@ pub(crate) fn decode_value<V: Message>(value: Option<Bytes>) -> Result<Option<V>
     V::decode(&mut reader, version).map(Some)
 }
 
-/// Writes a record, its value in `version`.
-pub(crate) fn encode<K: CoordinatorKey>(key: &K, value: Option<&impl Message>, version: i16) -> RecordBytes {
-    RecordBytes {
-        key: encode_message(K::RECORD_TYPE, key, 0),
-        value: value.map(|value| encode_message(version, value, version)),
-    }
+/// Why a record cannot be written.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// It has no form in its version: a string is longer than it may be, for instance.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The state that it is to describe contradicts itself.
+    #[error("{0}")]
+    Inconsistent(&'static str),
 }
 
-fn encode_message(prefix: i16, message: &impl Message, version: i16) -> Bytes {
+/// Writes a record, its value in `version`.
+///
+/// # Errors
+///
+/// [`RecordError::Encode`] for what the versions of key and value cannot express.
+pub(crate) fn encode<K: CoordinatorKey>(
+    key: &K,
+    value: Option<&impl Message>,
+    version: i16,
+) -> Result<RecordBytes, RecordError> {
+    let value = value.map(|value| encode_message(version, value, version)).transpose()?;
+    Ok(RecordBytes { key: encode_message(K::RECORD_TYPE, key, 0)?, value })
+}
+
+fn encode_message(prefix: i16, message: &impl Message, version: i16) -> Result<Bytes, EncodeError> {
     let mut writer = Writer::new();
     writer.i16(prefix);
-    // Strings and bytes come from requests, where they had the same limits.
-    let encoded = message.encode(&mut writer, version);
-    debug_assert!(encoded.is_ok(), "a record that the coordinator makes can be written: {encoded:?}");
-    writer.into_bytes()
+    message.encode(&mut writer, version)?;
+    Ok(writer.into_bytes())
 }

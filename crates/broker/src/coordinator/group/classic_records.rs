@@ -12,10 +12,10 @@ use vltava_protocol::wire::{Message, Reader};
 use super::classic::{ClassicGroup, ClassicGroupState};
 use super::member::ClassicMember;
 use super::records::{CoordinatorRecord, group_key};
-use crate::coordinator::record::RecordBytes;
+use crate::coordinator::record::{RecordBytes, RecordError};
 
 /// Makes the record of a group that somebody has begun to join.
-pub(super) fn empty_group_record(group: &ClassicGroup) -> RecordBytes {
+pub(super) fn empty_group_record(group: &ClassicGroup) -> Result<RecordBytes, RecordError> {
     let value = GroupMetadataValue {
         protocol_type: String::new(),
         generation: 0,
@@ -28,26 +28,32 @@ pub(super) fn empty_group_record(group: &ClassicGroup) -> RecordBytes {
 }
 
 /// Makes the record of a group as it is.
-pub(super) fn group_record(group: &ClassicGroup) -> RecordBytes {
-    let protocol = group.protocol_name.as_deref().unwrap_or_default();
-    let member_metadata = |member: &ClassicMember| MemberMetadata {
-        member_id: member.id.to_string(),
-        group_instance_id: member.group_instance_id.clone(),
-        client_id: member.client_id.clone(),
-        client_host: member.client_host.clone(),
-        rebalance_timeout: member.rebalance_timeout_ms,
-        session_timeout: member.session_timeout_ms,
-        subscription: member.metadata(protocol).cloned().unwrap_or_default(),
-        assignment: member.assignment.clone(),
-        ..MemberMetadata::default()
+///
+/// # Errors
+///
+/// [`RecordError::Inconsistent`] if a member does not offer what was agreed on, and those of writing.
+pub(super) fn group_record(group: &ClassicGroup) -> Result<RecordBytes, RecordError> {
+    let member_metadata = |member: &ClassicMember| {
+        Some(MemberMetadata {
+            member_id: member.id.to_string(),
+            group_instance_id: member.group_instance_id.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            rebalance_timeout: member.rebalance_timeout_ms,
+            session_timeout: member.session_timeout_ms,
+            subscription: member.metadata(group.protocol_name.as_deref()?)?.clone(),
+            assignment: member.assignment.clone(),
+            ..MemberMetadata::default()
+        })
     };
+    let members: Option<_> = group.members().map(member_metadata).collect();
     let value = GroupMetadataValue {
         protocol_type: group.protocol_type.clone().unwrap_or_default(),
         generation: group.generation_id,
         protocol: group.protocol_name.clone(),
         leader: group.leader_id.as_deref().map(str::to_owned),
         current_state_timestamp: group.state_timestamp_ms.unwrap_or(-1),
-        members: group.members().map(member_metadata).collect(),
+        members: members.ok_or(RecordError::Inconsistent("a member does not offer the protocol of its group"))?,
         ..GroupMetadataValue::default()
     };
     CoordinatorRecord::GroupMetadata { key: group_key(&group.id), value: Some(value) }.encode()

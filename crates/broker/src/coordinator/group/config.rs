@@ -28,6 +28,10 @@ pub(crate) struct GroupCoordinatorConfig {
     pub(crate) offsets_retention_check_interval_ms: i64,
     /// `offsets.topic.compression.codec`: how batches of the offsets topic are compressed. Default none.
     pub(crate) offsets_topic_compression: Compression,
+    /// `offsets.commit.timeout.ms`: how long an answer waits for its records to be committed. Default 5000.
+    pub(crate) offsets_commit_timeout_ms: i64,
+    /// `offsets.load.buffer.size`: how much of a partition is read at once when it is loaded, bytes. Default 5242880.
+    pub(crate) offsets_load_buffer_bytes: usize,
     /// The settings of consumer groups (KIP-848).
     pub(crate) consumer: ConsumerGroupConfig,
     /// `max.message.bytes` of the offsets topic: the most one atomic write may take. Default 1048588.
@@ -47,6 +51,8 @@ impl Default for GroupCoordinatorConfig {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_interval_ms: 600_000,
             offsets_topic_compression: Compression::None,
+            offsets_commit_timeout_ms: 5_000,
+            offsets_load_buffer_bytes: 5 * 1024 * 1024,
             consumer: ConsumerGroupConfig::default(),
             max_batch_bytes: 1_048_588,
             own: OwnSettings::default(),

@@ -12,7 +12,7 @@ use vltava_protocol::wire::{DecodeError, Message, Reader};
 
 use super::consumer::Change;
 use super::offsets::CommittedOffset;
-use crate::coordinator::record::{RecordBytes, decode_value, encode};
+use crate::coordinator::record::{RecordBytes, RecordError, decode_value, encode};
 
 /// The versions in which Kafka 4.3 writes these values.
 const GROUP_METADATA_VALUE_VERSION: i16 = 3;
@@ -81,7 +81,11 @@ impl CoordinatorRecord {
     }
 
     /// Writes the record, in the versions in which Kafka 4.3 does.
-    pub(crate) fn encode(&self) -> RecordBytes {
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Encode`] for a string that is too long, for instance.
+    pub(crate) fn encode(&self) -> Result<RecordBytes, RecordError> {
         match self {
             Self::OffsetCommit { key, value } => {
                 let has_expiry = value.as_ref().is_some_and(|value| value.expire_timestamp != -1);
@@ -132,7 +136,7 @@ fn decode_consumer(
 }
 
 /// Writes a record of a consumer group; all of them have one version.
-fn encode_consumer(group_id: String, change: &Change) -> RecordBytes {
+fn encode_consumer(group_id: String, change: &Change) -> Result<RecordBytes, RecordError> {
     match change {
         Change::Group(value) => encode(&ConsumerGroupMetadataKey { group_id }, value.as_ref(), 0),
         Change::Member(member, value) => {

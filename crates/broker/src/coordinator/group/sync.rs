@@ -112,7 +112,7 @@ impl ClassicGroup {
             member.assignment = assignments.remove(&*member.id).unwrap_or_default();
         }
         let record = classic_records::group_record(self);
-        if !core.fits_in_batch(std::slice::from_ref(&record)) {
+        if record.as_ref().is_ok_and(|record| !core.fits_in_batch(std::slice::from_ref(record))) {
             tracing::error!(group = %self.id, "the group's metadata is larger than a record may be");
             self.fail_syncs(core, ErrorCode::UnknownServerError);
             return self.prepare_rebalance(core, "the assignment could not be stored");

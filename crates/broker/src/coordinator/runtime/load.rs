@@ -1,18 +1,18 @@
 //! A shard from its log.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::record::control::ControlRecordType;
 use vltava_protocol::record::{Decompressor, RecordBatch, RecordBatches, RecordError};
 use vltava_protocol::wire::DecodeError;
 
-use super::records::CoordinatorRecord;
-use super::service::OffsetsLog;
-use super::shard::GroupCoordinatorShard;
+use super::Shared;
+use super::leader::Tenure;
 use crate::coordinator::record::NO_PRODUCER_ID;
-
-/// How much is read at once, bytes; Kafka's default of `offsets.load.buffer.size`.
-const LOAD_BUFFER_BYTES: usize = 5 * 1024 * 1024;
+use crate::coordinator::shard::Shard;
+use crate::partition::Led;
 
 /// Why a shard cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -27,37 +27,54 @@ pub(super) enum LoadError {
     NoKey { offset: i64 },
 }
 
-/// Replays a partition's log into a shard.
-pub(super) fn replay(
-    mut shard: GroupCoordinatorShard,
-    log: &dyn OffsetsLog,
-    partition: i32,
-) -> Result<GroupCoordinatorShard, LoadError> {
-    let mut decompressor = Decompressor::new();
-    let (mut offset, end) = log.bounds(partition).map_err(LoadError::Log)?;
-    let mut passed_over = 0_u64;
-    while offset < end {
-        let before = offset;
-        let bytes = log.read(partition, offset, LOAD_BUFFER_BYTES).map_err(LoadError::Log)?;
-        for batch in RecordBatches::new(bytes) {
-            let batch = batch.map_err(|source| LoadError::Batch { offset, source })?;
-            passed_over += replay_batch(&mut shard, &batch, &mut decompressor)?;
-            offset = batch.header().next_offset();
-        }
-        if offset == before {
-            // Compaction may have left nothing up to the end.
-            break;
-        }
+/// The work of loading a partition, in one leader epoch: no lock is held meanwhile.
+pub(super) struct Load<S: Shard> {
+    pub(super) shared: Arc<Shared<S>>,
+    pub(super) partition: i32,
+    pub(super) tenure: Arc<Tenure>,
+    pub(super) led: Led,
+}
+
+impl<S: Shard> Load<S> {
+    /// Returns whether the log has nothing to be read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.led.log_start_offset == self.led.end_offset
     }
-    if passed_over > 0 {
-        tracing::warn!(partition, records = passed_over, "passed over records of group types that are not served");
+
+    /// Replays the log into a shard, from its start to where it ended when the partition was led.
+    pub(super) fn replay(&self, seed: u64) -> Result<S, LoadError> {
+        let mut shard = S::new(&self.shared.shard_config, seed);
+        let mut decompressor = Decompressor::new();
+        let mut offset = self.led.log_start_offset;
+        let mut passed_over = 0_u64;
+        while offset < self.led.end_offset {
+            if self.tenure.is_over() {
+                return Err(LoadError::Log(ErrorCode::NotLeaderOrFollower));
+            }
+            let before = offset;
+            let max_bytes = self.shared.config.load_buffer_bytes;
+            let bytes = self.shared.log.read(self.partition, offset, max_bytes).map_err(LoadError::Log)?;
+            for batch in RecordBatches::new(bytes) {
+                let batch = batch.map_err(|source| LoadError::Batch { offset, source })?;
+                passed_over += replay_batch(&mut shard, &batch, &mut decompressor)?;
+                offset = batch.header().next_offset();
+            }
+            if offset == before {
+                // Compaction may have left nothing up to the end.
+                break;
+            }
+        }
+        if passed_over > 0 {
+            let (topic, partition) = (S::TOPIC, self.partition);
+            tracing::warn!(topic, partition, records = passed_over, "passed over records of types that are not served");
+        }
+        Ok(shard)
     }
-    Ok(shard)
 }
 
 /// Replays a batch, and returns how many of its records mean nothing to this coordinator.
-fn replay_batch(
-    shard: &mut GroupCoordinatorShard,
+fn replay_batch<S: Shard>(
+    shard: &mut S,
     batch: &RecordBatch,
     decompressor: &mut Decompressor,
 ) -> Result<u64, LoadError> {
@@ -78,8 +95,8 @@ fn replay_batch(
         }
         let key = record.key().ok_or(LoadError::NoKey { offset })?;
         let value = record.value().map(Bytes::copy_from_slice);
-        let decoded = CoordinatorRecord::decode(Bytes::copy_from_slice(key), value)
-            .map_err(|source| LoadError::Record { offset, source })?;
+        let decoded =
+            S::decode(Bytes::copy_from_slice(key), value).map_err(|source| LoadError::Record { offset, source })?;
         match decoded {
             Some(decoded) => shard.replay(offset, transaction_of(batch), decoded),
             None => passed_over += 1,

@@ -67,3 +67,9 @@ fn encode_message(prefix: i16, message: &impl Message, version: i16) -> Result<B
     message.encode(&mut writer, version)?;
     Ok(writer.into_bytes())
 }
+
+/// Returns whether a string can be in every record: the keys have the old strings of 32767 bytes at most, and requests
+/// of newer versions longer ones.
+pub(crate) fn fits_in_record(text: &str) -> bool {
+    i16::try_from(text.len()).is_ok()
+}

@@ -14,6 +14,7 @@ use super::consumer::tombstones;
 use super::kind::Group;
 use super::member::ClassicMember;
 use super::shard::{Caller, Core, GroupCoordinatorShard};
+use crate::coordinator::record::fits_in_record;
 use crate::coordinator::shard::{Now, ReplyToken};
 
 /// The first version in which a new dynamic member is told its id before it is let in (KIP-394).
@@ -31,6 +32,10 @@ impl GroupCoordinatorShard {
         }
         if !(config.min_session_timeout_ms..=config.max_session_timeout_ms).contains(&request.session_timeout_ms) {
             return self.core.refuse_join(token, &request.member_id, ErrorCode::InvalidSessionTimeout);
+        }
+        if !names(&request).all(fits_in_record) {
+            // As Kafka answers when it comes to the record.
+            return self.core.refuse_join(token, &request.member_id, ErrorCode::UnknownServerError);
         }
         if context.api_version == 0 {
             request.rebalance_timeout_ms = request.session_timeout_ms;
@@ -245,6 +250,12 @@ impl ClassicGroup {
         };
         core.answer_join(token, response);
     }
+}
+
+/// What a request says that the record of its group will have as a string.
+fn names(request: &JoinGroupRequest) -> impl Iterator<Item = &str> {
+    let of_member = [&request.group_id, &request.protocol_type].into_iter().chain(&request.group_instance_id);
+    of_member.chain(request.protocols.iter().map(|protocol| &protocol.name)).map(String::as_str)
 }
 
 fn join_reason(request: &JoinGroupRequest) -> &str {

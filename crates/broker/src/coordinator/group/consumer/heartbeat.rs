@@ -16,6 +16,7 @@ use super::topics::{TopicMetadata, compile, metadata_hash, resolve};
 use super::{ConsumerGroup, ConsumerMember, LEAVE_EPOCH, MemberState, Owned, Partitions, STATIC_LEAVE_EPOCH};
 use crate::coordinator::group::shard::{Caller, GroupCoordinatorShard, Refused};
 use crate::coordinator::group::timer_key::TimerKey;
+use crate::coordinator::record::fits_in_record;
 use crate::coordinator::shard::Now;
 
 /// The first version in which the member makes its own id (KIP-1082).
@@ -355,6 +356,11 @@ fn validate(caller: &Caller, request: &ConsumerGroupHeartbeatRequest) -> Result<
         STATIC_LEAVE_EPOCH if request.instance_id.is_none() => return refuse("InstanceId can't be null."),
         ..STATIC_LEAVE_EPOCH => return refuse("MemberEpoch is invalid."),
         _ => {}
+    }
+    let mut names = [&request.group_id, &request.member_id].into_iter().chain(&request.subscribed_topic_regex);
+    if !names.all(|name| fits_in_record(name)) {
+        // As Kafka answers when it comes to the record.
+        return Err(ErrorCode::UnknownServerError.into());
     }
     match &request.server_assignor {
         Some(name) if Assignor::by_name(name).is_none() => {

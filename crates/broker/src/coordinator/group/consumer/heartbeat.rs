@@ -8,7 +8,7 @@ use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHear
 use vltava_protocol::records::group::{
     ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionValue, ConsumerGroupTargetAssignmentMetadataValue,
 };
-use vltava_protocol::{ErrorCode, Uuid};
+use vltava_protocol::{ErrorCode, Uuid, invariant};
 
 use super::assign::{Assignor, GroupSpec, MemberSpec};
 use super::fold::{Change, current_value, target_value};
@@ -63,7 +63,10 @@ impl GroupCoordinatorShard {
 
         let settings = self.core.config.consumer_of(&group_id);
         self.core.arm_session(&group_id, &member_id, settings.session_timeout_ms);
-        let after = self.consumer_member(&group_id, &member_id).ok_or(ErrorCode::UnknownServerError)?;
+        let Some(after) = self.consumer_member(&group_id, &member_id) else {
+            invariant!(false, "member {member_id} of group {group_id} is there after its heartbeat");
+            return Err(ErrorCode::UnknownServerError.into());
+        };
         let is_full = request.rebalance_timeout_ms != -1
             && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
             && request.topic_partitions.is_some();

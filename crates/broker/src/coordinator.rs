@@ -17,7 +17,6 @@ use std::sync::Arc;
 use vltava_protocol::Uuid;
 
 pub(crate) use self::cluster_topics::ClusterTopics;
-
 use crate::config::BrokerConfig;
 use crate::coordinator::group::{Caller, GroupCoordinator};
 use crate::coordinator::log::TopicLog;
@@ -36,7 +35,9 @@ pub(crate) fn group_coordinator(config: &BrokerConfig, partitions: &Arc<Partitio
 impl Node {
     /// Serves the groups if their topic is there; nothing happens if they are served already.
     pub(crate) fn start_groups(&self) {
-        self.follow_offsets_topic(self.metadata.image().topic(CONSUMER_OFFSETS));
+        if !self.groups.is_serving() {
+            self.follow_offsets_topic(self.metadata.image().topic(CONSUMER_OFFSETS));
+        }
     }
 
     /// The groups are served as long as their topic is there, whoever made it, and forgotten with it.

@@ -31,6 +31,7 @@ pub(super) struct MemoryLog {
 #[derive(Debug, Default)]
 struct Partition {
     leader_epoch: i32,
+    is_offline: bool,
     high_watermark: i64,
     batches: Vec<RecordBatch>,
     listener: Option<Arc<dyn LeaderListener>>,
@@ -77,6 +78,12 @@ impl MemoryLog {
         }
     }
 
+    /// Takes a partition offline, as a broken disk does.
+    pub(super) fn set_offline(&self, partition: i32) {
+        self.depose(partition);
+        self.partitions.lock().entry(partition).or_default().is_offline = true;
+    }
+
     pub(super) fn high_watermark(&self, partition: i32) -> i64 {
         self.partitions.lock().get(&partition).map_or(0, |partition| partition.high_watermark)
     }
@@ -115,6 +122,9 @@ impl CoordinatorLog for MemoryLog {
     fn lead(&self, partition: i32, listener: Arc<dyn LeaderListener>) -> Result<Led, ErrorCode> {
         let mut partitions = self.partitions.lock();
         let partition = partitions.entry(partition).or_default();
+        if partition.is_offline {
+            return Err(ErrorCode::KafkaStorageError);
+        }
         partition.listener = Some(listener);
         Ok(Led {
             leader_epoch: partition.leader_epoch,

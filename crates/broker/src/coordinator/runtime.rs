@@ -122,6 +122,11 @@ impl<S: Shard> Coordinator<S> {
         }
     }
 
+    /// Returns whether there is a topic that is served.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.served.read().topic_id.is_some()
+    }
+
     /// Runs an operation on the shard of a key; returns what it gives when all that it has seen or done is committed.
     ///
     /// Cancel-safe: if the caller goes away, what was begun is done.
@@ -159,7 +164,8 @@ impl<S: Shard> Coordinator<S> {
         answered(pending).await
     }
 
-    /// Runs an operation on every shard that can answer, as [`Coordinator::with_shard`] does.
+    /// Runs an operation on every shard, as [`Coordinator::with_shard`] does. A partition that this broker does not lead
+    /// has nothing to say.
     ///
     /// # Errors
     ///
@@ -170,18 +176,24 @@ impl<S: Shard> Coordinator<S> {
     ) -> Result<Vec<T>, ErrorCode> {
         let mut values = Vec::new();
         for result in self.run_on_all(operation) {
-            let (value, pending) = result?;
-            committed(pending).await?;
-            values.push(value);
+            let told = match result {
+                Ok((value, pending)) => committed(pending).await.map(|()| value),
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(value) => values.push(value),
+                Err(ErrorCode::NotCoordinator) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(values)
     }
 
-    /// Runs an operation on every shard that can answer, and does not wait for what it writes to be committed.
+    /// Runs an operation on every shard, and does not wait for what it writes to be committed.
     ///
     /// # Errors
     ///
-    /// As [`Coordinator::with_all_shards`].
+    /// Why one of the shards could not.
     pub(crate) fn tell_all_shards(&self, operation: impl FnMut(&mut S, Now)) -> Result<(), ErrorCode> {
         self.run_on_all(operation).into_iter().try_for_each(|result| result.map(|_| ()))
     }

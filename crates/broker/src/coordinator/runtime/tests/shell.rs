@@ -100,6 +100,16 @@ async fn all_shards_are_asked_and_the_answer_waits_for_all() {
 }
 
 #[tokio::test]
+async fn a_partition_that_is_offline_has_nothing_to_say_and_keeps_nobody_waiting() {
+    let log = Arc::new(MemoryLog::default());
+    let coordinator = coordinator(&log);
+    increment(&coordinator, 1).await.unwrap();
+    log.set_offline(PARTITION);
+    assert_eq!(get(&coordinator).await, Err(ErrorCode::NotCoordinator));
+    assert_eq!(coordinator.with_all_shards(|shard, _| shard.get("a")).await, Ok(vec![0; PARTITIONS - 1]));
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_committed_in_time_is_refused_and_nobody_has_to_ask() {
     let log = Arc::new(MemoryLog::default());
     let config = RuntimeConfig { write_timeout_ms: 1, ..runtime_config() };

@@ -113,26 +113,28 @@ impl Exchange {
             ApiKey::DescribeTopicPartitions => {
                 answer!(self, reader, |request| describe_topic_partitions::handle(node, &request))
             }
-            ApiKey::OffsetCommit => answer!(self, reader, |request| offset_commit::handle(node, context, &request)),
-            ApiKey::OffsetFetch => answer!(self, reader, |request| offset_fetch::handle(node, context, &request)),
+            ApiKey::OffsetCommit => {
+                answer!(self, reader, |request| offset_commit::handle(node, context, &request).await)
+            }
+            ApiKey::OffsetFetch => answer!(self, reader, |request| offset_fetch::handle(node, context, &request).await),
             ApiKey::FindCoordinator => {
                 answer!(self, reader, |request| find_coordinator::handle(node, context, &request).await)
             }
             ApiKey::JoinGroup => answer!(self, reader, |request| join_group::handle(node, context, &request).await),
-            ApiKey::Heartbeat => answer!(self, reader, |request| heartbeat::handle(node, &request)),
-            ApiKey::LeaveGroup => answer!(self, reader, |request| leave_group::handle(node, context, &request)),
+            ApiKey::Heartbeat => answer!(self, reader, |request| heartbeat::handle(node, &request).await),
+            ApiKey::LeaveGroup => answer!(self, reader, |request| leave_group::handle(node, context, &request).await),
             ApiKey::SyncGroup => answer!(self, reader, |request| sync_group::handle(node, context, &request).await),
             ApiKey::DescribeGroups => {
-                answer!(self, reader, |request| describe_groups::handle(node, context, &request))
+                answer!(self, reader, |request| describe_groups::handle(node, context, &request).await)
             }
-            ApiKey::ListGroups => answer!(self, reader, |request| list_groups::handle(node, &request)),
-            ApiKey::DeleteGroups => answer!(self, reader, |request| delete_groups::handle(node, &request)),
-            ApiKey::OffsetDelete => answer!(self, reader, |request| offset_delete::handle(node, &request)),
+            ApiKey::ListGroups => answer!(self, reader, |request| list_groups::handle(node, &request).await),
+            ApiKey::DeleteGroups => answer!(self, reader, |request| delete_groups::handle(node, &request).await),
+            ApiKey::OffsetDelete => answer!(self, reader, |request| offset_delete::handle(node, &request).await),
             ApiKey::ConsumerGroupHeartbeat => {
-                answer!(self, reader, |request| consumer_group_heartbeat::handle(node, context, &request))
+                answer!(self, reader, |request| consumer_group_heartbeat::handle(node, context, &request).await)
             }
             ApiKey::ConsumerGroupDescribe => {
-                answer!(self, reader, |request| consumer_group_describe::handle(node, &request))
+                answer!(self, reader, |request| consumer_group_describe::handle(node, &request).await)
             }
             ApiKey::AlterReplicaLogDirs => {
                 answer!(self, reader, |request| alter_replica_log_dirs::handle(node, &request))

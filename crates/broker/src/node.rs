@@ -199,7 +199,7 @@ impl Node {
         }
         let (was, is) = (before.topic(CONSUMER_OFFSETS), after.topic(CONSUMER_OFFSETS));
         if self.is_loaded() && was.map(|topic| topic.id) != is.map(|topic| topic.id) {
-            self.follow_offsets_topic(was, is);
+            self.follow_offsets_topic(is);
         }
         if all_settings || !settings_of.is_empty() {
             for partition in self.partitions.all() {

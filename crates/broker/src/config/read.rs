@@ -172,6 +172,8 @@ fn groups(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, ConfigError> {
         offsets_retention_ms: reader.integer("offsets.retention.minutes")?.saturating_mul(60_000),
         offsets_retention_check_interval_ms: reader.integer("offsets.retention.check.interval.ms")?,
         offsets_topic_compression: compression(reader.int("offsets.topic.compression.codec")?)?,
+        offsets_commit_timeout_ms: reader.integer("offsets.commit.timeout.ms")?,
+        offsets_load_buffer_bytes: reader.size("offsets.load.buffer.size")?,
         consumer: ConsumerGroupConfig {
             session_timeout_ms: reader.int("group.consumer.session.timeout.ms")?,
             heartbeat_interval_ms: reader.int("group.consumer.heartbeat.interval.ms")?,

@@ -9,25 +9,14 @@ use vltava_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use vltava_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 
 use crate::authorized;
+use crate::coordinator::ClusterTopics;
 use crate::node::Node;
 
-pub(crate) fn handle(node: &Node, request: &ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
+pub(crate) async fn handle(node: &Node, request: &ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
     let topics = node.cluster_topics();
-    let is_served = node.serves_consumer_groups();
-    let describe = |group_id: &String| {
-        if !is_served {
-            return DescribedGroup {
-                group_id: group_id.clone(),
-                error_code: ErrorCode::UnsupportedVersion.code(),
-                ..DescribedGroup::default()
-            };
-        }
-        if group_id.is_empty() {
-            let error_code = ErrorCode::InvalidGroupId.code();
-            return DescribedGroup { error_code, ..DescribedGroup::default() };
-        }
-        let described = node.groups.with_shard(group_id, |shard, _| shard.describe_consumer_group(&topics, group_id));
-        let mut group = described.unwrap_or_else(|error| DescribedGroup {
+    let mut groups = Vec::with_capacity(request.group_ids.len());
+    for group_id in &request.group_ids {
+        let mut group = describe(node, &topics, group_id).await.unwrap_or_else(|error| DescribedGroup {
             group_id: group_id.clone(),
             error_code: error.code(),
             ..DescribedGroup::default()
@@ -35,10 +24,17 @@ pub(crate) fn handle(node: &Node, request: &ConsumerGroupDescribeRequest) -> Con
         if request.include_authorized_operations && group.error_code == 0 {
             group.authorized_operations = authorized::GROUP;
         }
-        group
-    };
-    ConsumerGroupDescribeResponse {
-        groups: request.group_ids.iter().map(describe).collect(),
-        ..ConsumerGroupDescribeResponse::default()
+        groups.push(group);
     }
+    ConsumerGroupDescribeResponse { groups, ..ConsumerGroupDescribeResponse::default() }
+}
+
+async fn describe(node: &Node, topics: &ClusterTopics, group_id: &str) -> Result<DescribedGroup, ErrorCode> {
+    if !node.serves_consumer_groups() {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    if group_id.is_empty() {
+        return Err(ErrorCode::InvalidGroupId);
+    }
+    node.groups.with_shard(group_id, |shard, _| shard.describe_consumer_group(topics, group_id)).await
 }

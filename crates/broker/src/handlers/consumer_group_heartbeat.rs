@@ -11,7 +11,7 @@ use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHear
 use crate::node::Node;
 use crate::request::RequestContext;
 
-pub(crate) fn handle(
+pub(crate) async fn handle(
     node: &Node,
     context: &RequestContext,
     request: &ConsumerGroupHeartbeatRequest,
@@ -24,7 +24,7 @@ pub(crate) fn handle(
     let result = node
         .groups
         .with_shard(&request.group_id, |shard, now| shard.consumer_group_heartbeat(now, &caller, &topics, request));
-    match result.map_err(Into::into).and_then(|result| result) {
+    match result.await.map_err(Into::into).and_then(|result| result) {
         Ok(response) => response,
         Err(failure) => refused(failure.error, failure.message),
     }

@@ -12,10 +12,15 @@ use crate::authorized;
 use crate::node::Node;
 use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let describe = |group_id: &String| {
+pub(crate) async fn handle(
+    node: &Node,
+    context: &RequestContext,
+    request: &DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let mut groups = Vec::with_capacity(request.groups.len());
+    for group_id in &request.groups {
         let described = node.groups.with_shard(group_id, |shard, _| shard.describe_group(context.version, group_id));
-        let mut group = described.unwrap_or_else(|error| DescribedGroup {
+        let mut group = described.await.unwrap_or_else(|error| DescribedGroup {
             group_id: group_id.clone(),
             error_code: error.code(),
             ..DescribedGroup::default()
@@ -23,10 +28,7 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeGr
         if request.include_authorized_operations && group.error_code == 0 {
             group.authorized_operations = authorized::GROUP;
         }
-        group
-    };
-    DescribeGroupsResponse {
-        groups: request.groups.iter().map(describe).collect(),
-        ..DescribeGroupsResponse::default()
+        groups.push(group);
     }
+    DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
 }

@@ -9,8 +9,8 @@ use vltava_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use crate::node::Node;
 
-pub(crate) fn handle(node: &Node, request: &HeartbeatRequest) -> HeartbeatResponse {
-    let result = node.groups.with_shard(&request.group_id, |shard, now| shard.heartbeat(now, request));
+pub(crate) async fn handle(node: &Node, request: &HeartbeatRequest) -> HeartbeatResponse {
+    let result = node.groups.with_shard(&request.group_id, |shard, now| shard.heartbeat(now, request)).await;
     let error = match result.and_then(|result| result) {
         // While its group is being loaded a member is neither known nor unknown: it goes on.
         Ok(()) | Err(ErrorCode::CoordinatorLoadInProgress) => ErrorCode::None,

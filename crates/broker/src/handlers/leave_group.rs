@@ -13,7 +13,7 @@ use crate::request::RequestContext;
 /// The first version with several members.
 const SEVERAL_MEMBERS_VERSION: i16 = 3;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &LeaveGroupRequest) -> LeaveGroupResponse {
+pub(crate) async fn handle(node: &Node, context: &RequestContext, request: &LeaveGroupRequest) -> LeaveGroupResponse {
     let mut request = request.clone();
     if context.version < SEVERAL_MEMBERS_VERSION {
         let member_id = std::mem::take(&mut request.member_id);
@@ -21,11 +21,11 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &LeaveGroup
     }
     let group_id = request.group_id.clone();
     let topics = node.cluster_topics();
-    let result = node.groups.with_shard(&group_id, |shard, now| {
+    let left = node.groups.with_shard(&group_id, |shard, now| {
         let left = shard.leave_consumer_group(now, &topics, &request);
         left.map_or_else(|| shard.leave_group(now, request), Ok)
     });
-    match result.and_then(|result| result) {
+    match left.await.and_then(|result| result) {
         Err(error) => LeaveGroupResponse { error_code: error.code(), ..LeaveGroupResponse::default() },
         Ok(members) if context.version < SEVERAL_MEMBERS_VERSION => {
             let error_code = members.first().map_or(0, |member| member.error_code);

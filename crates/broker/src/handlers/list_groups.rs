@@ -8,10 +8,10 @@ use vltava_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
 use crate::node::Node;
 
-pub(crate) fn handle(node: &Node, request: &ListGroupsRequest) -> ListGroupsResponse {
+pub(crate) async fn handle(node: &Node, request: &ListGroupsRequest) -> ListGroupsResponse {
     let listed =
         node.groups.with_all_shards(|shard, _| shard.list_groups(&request.states_filter, &request.types_filter));
-    match listed {
+    match listed.await {
         Ok(groups) => {
             ListGroupsResponse { groups: groups.into_iter().flatten().collect(), ..ListGroupsResponse::default() }
         }

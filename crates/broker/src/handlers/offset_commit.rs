@@ -18,7 +18,11 @@ use crate::request::RequestContext;
 /// The first version with topics by id.
 const TOPIC_IDS_VERSION: i16 = 10;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &OffsetCommitRequest) -> OffsetCommitResponse {
+pub(crate) async fn handle(
+    node: &Node,
+    context: &RequestContext,
+    request: &OffsetCommitRequest,
+) -> OffsetCommitResponse {
     let image = node.metadata.image();
     let mut answers = Answers::default();
     let mut accepted = Vec::with_capacity(request.topics.len());
@@ -31,9 +35,9 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &OffsetComm
         return answers.into_response();
     }
     let commit = OffsetCommitRequest { topics: accepted.clone(), ..request.clone() };
-    let result =
+    let committed =
         node.groups.with_shard(&request.group_id, |shard, now| shard.commit_offsets(now, &context.caller(), commit));
-    match result.and_then(|result| result) {
+    match committed.await.and_then(|result| result) {
         // As Kafka: a topic that is named twice is answered twice, unless something of the request was refused.
         Ok(topics) if answers.0.is_empty() => answers.0 = topics,
         Ok(topics) => {

@@ -10,7 +10,7 @@ use vltava_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use crate::metadata::image::MetadataImage;
 use crate::node::Node;
 
-pub(crate) fn handle(node: &Node, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
+pub(crate) async fn handle(node: &Node, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
     let image = node.metadata.image();
     let mut response = OffsetDeleteResponse::default();
     let mut known = Vec::with_capacity(request.topics.len());
@@ -24,8 +24,8 @@ pub(crate) fn handle(node: &Node, request: &OffsetDeleteRequest) -> OffsetDelete
         }
     }
     let delete = OffsetDeleteRequest { topics: known, ..request.clone() };
-    let result = node.groups.with_shard(&request.group_id, |shard, now| shard.delete_offsets(now, delete));
-    match result.and_then(|result| result) {
+    let deleted = node.groups.with_shard(&request.group_id, |shard, now| shard.delete_offsets(now, delete));
+    match deleted.await.and_then(|result| result) {
         Err(error) => OffsetDeleteResponse { error_code: error.code(), ..OffsetDeleteResponse::default() },
         Ok(topics) => {
             for topic in topics {

@@ -26,9 +26,12 @@ const SEVERAL_GROUPS_VERSION: i16 = 8;
 /// The first version with topics by id.
 const TOPIC_IDS_VERSION: i16 = 10;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &OffsetFetchRequest) -> OffsetFetchResponse {
+pub(crate) async fn handle(node: &Node, context: &RequestContext, request: &OffsetFetchRequest) -> OffsetFetchResponse {
     if context.version >= SEVERAL_GROUPS_VERSION {
-        let groups = request.groups.iter().map(|group| fetch(node, context, group, request.require_stable)).collect();
+        let mut groups = Vec::with_capacity(request.groups.len());
+        for group in &request.groups {
+            groups.push(fetch(node, context, group, request.require_stable).await);
+        }
         return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
     }
     let topics = request.topics.as_ref().map(|topics| {
@@ -43,10 +46,10 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &OffsetFetc
     });
     let group =
         OffsetFetchRequestGroup { group_id: request.group_id.clone(), topics, ..OffsetFetchRequestGroup::default() };
-    single_group(fetch(node, context, &group, request.require_stable))
+    single_group(fetch(node, context, &group, request.require_stable).await)
 }
 
-fn fetch(
+async fn fetch(
     node: &Node,
     context: &RequestContext,
     group: &OffsetFetchRequestGroup,
@@ -60,7 +63,7 @@ fn fetch(
         shard.validate_fetch(&group.group_id, group.member_id.as_deref(), group.member_epoch)?;
         Ok(shard.fetch_offsets(&group.group_id, topics.as_deref(), require_stable))
     });
-    let fetched = fetched.and_then(|fetched| fetched);
+    let fetched = fetched.await.and_then(|fetched| fetched);
     let mut response =
         OffsetFetchResponseGroup { group_id: group.group_id.clone(), ..OffsetFetchResponseGroup::default() };
     match fetched {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::record::{Compression, Compressor, RecordBatchBuilder};
 
-use super::records::{BATCH_OVERHEAD, RecordBytes};
+use super::record::{BATCH_OVERHEAD, RecordBytes};
 
 /// Writes batches of records.
 pub(super) struct BatchWriter {

@@ -1,32 +1,17 @@
-//! The deadlines of one shard: sessions, rebalances, missing syncs, expiry of offsets.
+//! The deadlines of one shard.
 //!
 //! A heartbeat moves its member's deadline a few seconds ahead and hardly ever lets it pass, so moving a deadline
 //! later costs one look-up: the queue keeps the earlier entry, which is put back when its time comes.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::sync::Arc;
+use std::hash::Hash;
 
-/// What a deadline is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum TimerKey {
-    /// A member, known or still to rejoin with its new id, that has to be heard of.
-    Session { group: Arc<str>, member: Arc<str> },
-    /// The end of a group's join phase.
-    Join { group: Arc<str> },
-    /// The time by which every member has to ask for its assignment.
-    Sync { group: Arc<str> },
-    /// The time by which a member of a consumer group has to give up partitions.
-    Rebalance { group: Arc<str>, member: Arc<str> },
-    /// The next look for offsets past their retention.
-    OffsetExpiration,
-}
-
-/// The armed deadlines, in milliseconds of [`Now::elapsed_ms`](super::Now::elapsed_ms).
-#[derive(Debug, Default)]
-pub(crate) struct Timers {
-    armed: HashMap<TimerKey, Armed>,
-    queue: BinaryHeap<Reverse<(i64, TimerKey)>>,
+/// The armed deadlines, in milliseconds of [`Now::elapsed_ms`](super::shard::Now::elapsed_ms); a key says what one is for.
+#[derive(Debug)]
+pub(crate) struct Timers<K> {
+    armed: HashMap<K, Armed>,
+    queue: BinaryHeap<Reverse<(i64, K)>>,
 }
 
 #[derive(Debug)]
@@ -36,9 +21,15 @@ struct Armed {
     queued: i64,
 }
 
-impl Timers {
+impl<K: Ord> Default for Timers<K> {
+    fn default() -> Self {
+        Self { armed: HashMap::new(), queue: BinaryHeap::new() }
+    }
+}
+
+impl<K: Clone + Hash + Ord> Timers<K> {
     /// Arms a timer, or moves it if it is armed.
-    pub(crate) fn schedule(&mut self, key: TimerKey, deadline: i64) {
+    pub(crate) fn schedule(&mut self, key: K, deadline: i64) {
         match self.armed.get_mut(&key) {
             Some(armed) if armed.queued <= deadline => armed.deadline = deadline,
             Some(armed) => {
@@ -53,7 +44,7 @@ impl Timers {
     }
 
     /// Disarms a timer; nothing happens if it is not armed.
-    pub(crate) fn cancel(&mut self, key: &TimerKey) {
+    pub(crate) fn cancel(&mut self, key: &K) {
         self.armed.remove(key);
     }
 
@@ -63,7 +54,7 @@ impl Timers {
     }
 
     /// Disarms and returns a timer whose deadline has come, the earliest first.
-    pub(crate) fn pop_due(&mut self, now: i64) -> Option<TimerKey> {
+    pub(crate) fn pop_due(&mut self, now: i64) -> Option<K> {
         while self.queue.peek().is_some_and(|Reverse((time, _))| *time <= now) {
             let Reverse((time, key)) = self.queue.pop()?;
             let Some(armed) = self.armed.get_mut(&key) else { continue };
@@ -82,7 +73,7 @@ impl Timers {
 
     /// Returns whether a timer is armed.
     #[cfg(test)]
-    pub(crate) fn is_armed(&self, key: &TimerKey) -> bool {
+    pub(crate) fn is_armed(&self, key: &K) -> bool {
         self.armed.contains_key(key)
     }
 }
@@ -91,20 +82,16 @@ impl Timers {
 mod tests {
     use super::*;
 
-    fn session(member: &str) -> TimerKey {
-        TimerKey::Session { group: "g".into(), member: member.into() }
-    }
-
     #[test]
     fn due_timers_come_in_the_order_of_their_deadlines() {
         let mut timers = Timers::default();
-        timers.schedule(session("b"), 20);
-        timers.schedule(session("a"), 10);
-        timers.schedule(session("c"), 30);
+        timers.schedule("b", 20);
+        timers.schedule("a", 10);
+        timers.schedule("c", 30);
         assert_eq!(timers.next_deadline(), Some(10));
         assert_eq!(timers.pop_due(9), None);
-        assert_eq!(timers.pop_due(20), Some(session("a")));
-        assert_eq!(timers.pop_due(20), Some(session("b")));
+        assert_eq!(timers.pop_due(20), Some("a"));
+        assert_eq!(timers.pop_due(20), Some("b"));
         assert_eq!(timers.pop_due(20), None);
         assert_eq!(timers.next_deadline(), Some(30));
     }
@@ -112,10 +99,10 @@ mod tests {
     #[test]
     fn a_timer_moved_later_fires_at_its_last_deadline_only() {
         let mut timers = Timers::default();
-        timers.schedule(session("a"), 10);
-        timers.schedule(session("a"), 40);
+        timers.schedule("a", 10);
+        timers.schedule("a", 40);
         assert_eq!(timers.pop_due(39), None);
-        assert_eq!(timers.pop_due(40), Some(session("a")));
+        assert_eq!(timers.pop_due(40), Some("a"));
         assert_eq!(timers.pop_due(100), None);
         assert_eq!(timers.next_deadline(), None);
     }
@@ -123,21 +110,21 @@ mod tests {
     #[test]
     fn a_timer_moved_earlier_fires_once_and_early() {
         let mut timers = Timers::default();
-        timers.schedule(session("a"), 300);
-        timers.schedule(session("a"), 10);
-        assert_eq!(timers.pop_due(10), Some(session("a")));
+        timers.schedule("a", 300);
+        timers.schedule("a", 10);
+        assert_eq!(timers.pop_due(10), Some("a"));
         assert_eq!(timers.pop_due(400), None);
     }
 
     #[test]
     fn a_cancelled_timer_does_not_fire_and_can_be_armed_again() {
         let mut timers = Timers::default();
-        timers.schedule(session("a"), 10);
-        timers.cancel(&session("a"));
-        assert!(!timers.is_armed(&session("a")));
+        timers.schedule("a", 10);
+        timers.cancel(&"a");
+        assert!(!timers.is_armed(&"a"));
         assert_eq!(timers.pop_due(10), None);
-        timers.schedule(session("a"), 20);
-        assert_eq!(timers.pop_due(30), Some(session("a")));
+        timers.schedule("a", 20);
+        assert_eq!(timers.pop_due(30), Some("a"));
         assert_eq!(timers.pop_due(30), None);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vltava_protocol::ApiKey;
 use vltava_protocol::messages::{ApiVersionsRequest, RequestHeader, ResponseHeader};
-use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Request, Writer};
+use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Records, Request, Writer};
 
 use crate::api_table;
 use crate::handlers::{
@@ -17,7 +17,6 @@ use crate::handlers::{
     leave_group, list_config_resources, list_groups, list_offsets, list_partition_reassignments, metadata,
     offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
-use crate::network::Reply;
 use crate::node::Node;
 use crate::request::{Peer, RequestContext};
 
@@ -33,6 +32,12 @@ pub(crate) enum Refusal {
     /// A producer that waits for no answer learns of a failure in this way only.
     #[error("a produce request without acknowledgement failed")]
     Unacknowledged,
+}
+
+/// The bytes of one answer, in the parts that they lie in, without their length.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) parts: Vec<Records>,
 }
 
 /// Handles one request. Nothing to send is an answer too: a producer with `acks=0` expects none.
@@ -168,6 +173,6 @@ impl Exchange {
         let header = ResponseHeader { correlation_id: self.correlation_id, ..ResponseHeader::default() };
         header.encode(&mut writer, api.response_header_version(version)).map_err(unanswerable)?;
         response.encode(&mut writer, version).map_err(unanswerable)?;
-        Ok(Reply::new(writer.into_parts()))
+        Ok(Reply { parts: writer.into_parts() })
     }
 }

@@ -4,6 +4,7 @@ mod connection;
 mod limits;
 mod memory;
 mod reply;
+mod transport;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -15,8 +16,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
-
-pub(crate) use reply::Reply;
 
 use self::limits::{Limits, TooManyOfAddress};
 use self::memory::RequestMemory;

@@ -11,15 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tracing::debug;
 use vltava_protocol::frame::FrameReader;
 
 use super::memory::{self, Charge, RequestMemory};
-use super::reply::Reply;
-use crate::dispatch::{self, Refusal};
+use super::reply;
+use super::transport::{Transport, within};
+use crate::dispatch::{self, Refusal, Reply};
 use crate::node::Node;
 use crate::request::Peer;
 
@@ -48,23 +47,23 @@ pub(crate) enum End {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(
+pub(crate) async fn serve<T: Transport>(
     node: Arc<Node>,
-    stream: TcpStream,
+    transport: T,
     peer: Peer,
     memory: Arc<RequestMemory>,
     stop: watch::Receiver<bool>,
 ) {
     let frames = FrameReader::new(node.config.request_max_bytes);
     let idle = node.config.connections_max_idle;
-    let mut connection = Connection { node, stream, peer, frames, memory, charge: None, stop, idle };
+    let mut connection = Connection { node, transport, peer, frames, memory, charge: None, stop, idle };
     let end = connection.run().await;
     debug!(peer = %connection.peer.address, %end, "connection ends");
 }
 
-struct Connection {
+struct Connection<T> {
     node: Arc<Node>,
-    stream: TcpStream,
+    transport: T,
     peer: Peer,
     frames: FrameReader,
     memory: Arc<RequestMemory>,
@@ -74,7 +73,7 @@ struct Connection {
     idle: Option<Duration>,
 }
 
-impl Connection {
+impl<T: Transport> Connection<T> {
     async fn run(&mut self) -> End {
         loop {
             match self.turn().await {
@@ -108,7 +107,7 @@ impl Connection {
             }
             let more = tokio::select! {
                 biased;
-                more = within(self.idle, fill(&mut self.frames, &mut self.stream)) => more.ok_or(End::Idle)??,
+                more = within(self.idle, fill(&mut self.frames, &mut self.transport)) => more.ok_or(End::Idle)??,
                 _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
             };
             if !more {
@@ -126,7 +125,7 @@ impl Connection {
                 biased;
                 reply = &mut handling => return Ok(reply?),
                 _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
-                more = fill(&mut self.frames, &mut self.stream), if may_read => more?,
+                more = fill(&mut self.frames, &mut self.transport), if may_read => more?,
             };
             if !more {
                 return Err(End::Closed);
@@ -137,7 +136,7 @@ impl Connection {
     async fn send(&mut self, reply: Reply) -> Result<(), End> {
         tokio::select! {
             biased;
-            written = reply.write_to(&mut self.stream, self.idle) => written.map_err(|error| match error.kind() {
+            written = reply::write(reply, &mut self.transport, self.idle) => written.map_err(|error| match error.kind() {
                 io::ErrorKind::TimedOut => End::Idle,
                 _ => End::Write(error),
             }),
@@ -147,18 +146,10 @@ impl Connection {
 }
 
 /// Reads once; false at the end of the stream. Cancel-safe.
-async fn fill(frames: &mut FrameReader, stream: &mut TcpStream) -> Result<bool, End> {
-    match stream.read_buf(&mut frames.room()).await.map_err(End::Read)? {
+async fn fill<T: Transport>(frames: &mut FrameReader, transport: &mut T) -> Result<bool, End> {
+    match transport.read_buf(&mut frames.room()).await.map_err(End::Read)? {
         0 if frames.buffered() == 0 => Ok(false),
         0 => Err(End::Truncated),
         _ => Ok(true),
-    }
-}
-
-/// The value of `future`, or nothing when `limit` is over first.
-pub(super) async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
-    match limit {
-        Some(limit) => timeout(limit, future).await.ok(),
-        None => Some(future.await),
     }
 }

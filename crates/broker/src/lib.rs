@@ -9,8 +9,7 @@
 //! `metadata`, `partitions`, `coordinator`.
 
 mod alter;
-mod api_table;
-mod authorized;
+mod apis;
 mod broker;
 mod clock;
 mod config;
@@ -33,6 +32,7 @@ mod partitions;
 mod producer_ids;
 mod registration;
 mod request;
+mod security;
 mod seldom;
 mod topics;
 mod waiting;

@@ -8,6 +8,7 @@ mod transport;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
 use crate::node::Node;
 use crate::request::Peer;
+use crate::security::{Principal, SecurityProtocol};
 use crate::seldom::Seldom;
 
 /// A bound listener.
@@ -30,6 +32,7 @@ use crate::seldom::Seldom;
 pub(crate) struct Bound {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
+    security_protocol: SecurityProtocol,
     socket: TcpListener,
 }
 
@@ -47,7 +50,13 @@ fn bind_one(config: &BrokerConfig, listener: &Listener) -> Result<Bound, BrokerE
         match bind_address(config, address) {
             Ok(socket) => {
                 let address = socket.local_addr().map_err(failed)?;
-                return Ok(Bound { name: listener.name.as_str().into(), address, socket });
+                return Ok(Bound {
+                    name: listener.name.as_str().into(),
+                    address,
+                    // What the configuration checks to be the one asked for.
+                    security_protocol: SecurityProtocol::Plaintext,
+                    socket,
+                });
             }
             Err(error) => last = error,
         }
@@ -120,7 +129,7 @@ async fn accept(mut shared: Shared, listener: Bound) {
         };
         match accepted {
             Ok((stream, address)) => {
-                let peer = Peer { address, listener: Arc::clone(&listener.name) };
+                let peer = peer(&listener, address);
                 if !admit(&mut shared, &mut connections, stream, peer).await {
                     break;
                 }
@@ -136,6 +145,18 @@ async fn accept(mut shared: Shared, listener: Bound) {
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// What is known of a connection from its beginning.
+fn peer(listener: &Bound, address: SocketAddr) -> Peer {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    Peer {
+        connection_id: format!("{}-{address}-{}", listener.address, NUMBER.fetch_add(1, Ordering::Relaxed)),
+        address,
+        listener: Arc::clone(&listener.name),
+        security_protocol: listener.security_protocol,
+        principal: Principal::Anonymous,
+    }
 }
 
 /// Serves a new connection when and if there may be one more; false when the broker stops.

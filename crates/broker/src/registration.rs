@@ -10,9 +10,7 @@ use crate::metadata::image::ResourceType;
 use crate::node::Node;
 use crate::partitions::Placement;
 use crate::request::ApiError;
-
-/// Kafka's number for listeners without encryption and authentication.
-const PLAINTEXT: i16 = 0;
+use crate::security::SecurityProtocol;
 
 /// Registers this run of the broker, and what it found in its directories. The broker's epoch is the offset of its
 /// registration.
@@ -62,7 +60,7 @@ fn registration(node: &Node, broker_epoch: i64) -> MetadataRecord {
             name: name.clone(),
             host: host.clone(),
             port: *port,
-            security_protocol: PLAINTEXT,
+            security_protocol: SecurityProtocol::Plaintext as i16,
             ..BrokerEndpoint::default()
         })
         .collect();

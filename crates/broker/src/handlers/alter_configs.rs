@@ -10,8 +10,13 @@ use vltava_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
 use crate::alter::{self, Change, Resource};
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) async fn handle(node: &Arc<Node>, request: &AlterConfigsRequest) -> AlterConfigsResponse {
+pub(crate) async fn handle(
+    node: &Arc<Node>,
+    _: &RequestContext,
+    request: &AlterConfigsRequest,
+) -> AlterConfigsResponse {
     let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
     for resource in &request.resources {
         *counts.entry((resource.resource_type, &resource.resource_name)).or_default() += 1;

@@ -15,11 +15,12 @@ use vltava_protocol::messages::alter_partition_reassignments_response::{
 use vltava_protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
 
 use crate::node::Node;
-use crate::request::ApiError;
+use crate::request::{ApiError, RequestContext};
 use crate::topics;
 
 pub(crate) fn handle(
     node: &Arc<Node>,
+    _: &RequestContext,
     request: &AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
     let responses = request.topics.iter().map(|topic| {

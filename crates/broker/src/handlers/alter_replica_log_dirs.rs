@@ -14,8 +14,13 @@ use vltava_protocol::messages::alter_replica_log_dirs_response::{
 use vltava_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
 
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse {
+pub(crate) fn handle(
+    node: &Node,
+    _: &RequestContext,
+    request: &AlterReplicaLogDirsRequest,
+) -> AlterReplicaLogDirsResponse {
     let mut topics: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
     for dir in &request.dirs {
         for topic in &dir.topics {

@@ -8,10 +8,15 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use vltava_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 
-use crate::authorized;
 use crate::node::Node;
+use crate::request::RequestContext;
+use crate::security::operations;
 
-pub(crate) fn handle(node: &Node, request: &ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
+pub(crate) fn handle(
+    node: &Node,
+    _: &RequestContext,
+    request: &ConsumerGroupDescribeRequest,
+) -> ConsumerGroupDescribeResponse {
     let topics = node.cluster_topics();
     let is_served = node.serves_consumer_groups();
     let describe = |group_id: &String| {
@@ -33,7 +38,7 @@ pub(crate) fn handle(node: &Node, request: &ConsumerGroupDescribeRequest) -> Con
             ..DescribedGroup::default()
         });
         if request.include_authorized_operations && group.error_code == 0 {
-            group.authorized_operations = authorized::GROUP;
+            group.authorized_operations = operations::GROUP;
         }
         group
     };

@@ -16,10 +16,14 @@ use vltava_protocol::records::metadata::MetadataRecord;
 
 use crate::metadata::image::MetadataImage;
 use crate::node::Node;
-use crate::request::ApiError;
+use crate::request::{ApiError, RequestContext};
 use crate::topics::{self, MAX_PARTITIONS_PER_BATCH};
 
-pub(crate) async fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) -> CreatePartitionsResponse {
+pub(crate) async fn handle(
+    node: &Arc<Node>,
+    _: &RequestContext,
+    request: &CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
         *seen.entry(&topic.name).or_default() += 1;

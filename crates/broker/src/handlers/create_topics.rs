@@ -21,10 +21,14 @@ use crate::handlers::describe_configs;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name::CLUSTER_METADATA;
 use crate::node::Node;
-use crate::request::ApiError;
+use crate::request::{ApiError, RequestContext};
 use crate::topics::{self, MAX_PARTITIONS_PER_BATCH, NewTopic, PlannedTopic};
 
-pub(crate) async fn handle(node: &Arc<Node>, request: &CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) async fn handle(
+    node: &Arc<Node>,
+    _: &RequestContext,
+    request: &CreateTopicsRequest,
+) -> CreateTopicsResponse {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
         *seen.entry(&topic.name).or_default() += 1;

@@ -10,8 +10,9 @@ use vltava_protocol::messages::delete_groups_response::DeletableGroupResult;
 use vltava_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &DeleteGroupsRequest) -> DeleteGroupsResponse {
+pub(crate) fn handle(node: &Node, _: &RequestContext, request: &DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut seen = HashSet::new();
     let mut results = Vec::with_capacity(request.groups_names.len());
     for group_id in request.groups_names.iter().filter(|group_id| seen.insert(group_id.as_str())) {

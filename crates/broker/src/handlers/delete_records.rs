@@ -12,8 +12,9 @@ use vltava_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
 use crate::metadata::topic_name;
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub(crate) fn handle(node: &Node, _: &RequestContext, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
             let index = asked.partition_index;

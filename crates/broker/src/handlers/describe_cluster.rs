@@ -10,9 +10,9 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use vltava_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 
-use crate::authorized;
 use crate::node::Node;
 use crate::request::RequestContext;
+use crate::security::operations;
 
 /// The end points of brokers; 2 would be those of controllers.
 const BROKERS: i8 = 1;
@@ -54,7 +54,7 @@ pub(crate) fn handle(
         });
     }
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = authorized::CLUSTER;
+        response.cluster_authorized_operations = operations::CLUSTER;
     }
     response
 }

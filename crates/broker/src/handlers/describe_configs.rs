@@ -23,9 +23,9 @@ use crate::loggers;
 use crate::metadata::image::ResourceType;
 use crate::metadata::topic_name;
 use crate::node::Node;
-use crate::request::ApiError;
+use crate::request::{ApiError, RequestContext};
 
-pub(crate) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) fn handle(node: &Node, _: &RequestContext, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|resource| {
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,

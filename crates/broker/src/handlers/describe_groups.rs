@@ -8,9 +8,9 @@
 use vltava_protocol::messages::describe_groups_response::DescribedGroup;
 use vltava_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 
-use crate::authorized;
 use crate::node::Node;
 use crate::request::RequestContext;
+use crate::security::operations;
 
 pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeGroupsRequest) -> DescribeGroupsResponse {
     let describe = |group_id: &String| {
@@ -21,7 +21,7 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeGr
             ..DescribedGroup::default()
         });
         if request.include_authorized_operations && group.error_code == 0 {
-            group.authorized_operations = authorized::GROUP;
+            group.authorized_operations = operations::GROUP;
         }
         group
     };

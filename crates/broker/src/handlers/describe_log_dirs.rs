@@ -16,8 +16,9 @@ use vltava_protocol::messages::describe_log_dirs_response::{
 use vltava_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+pub(crate) fn handle(node: &Node, _: &RequestContext, request: &DescribeLogDirsRequest) -> DescribeLogDirsResponse {
     let wanted: Option<HashSet<(&str, i32)>> = request.topics.as_ref().map(|topics| {
         let pairs = |topic| partitions_of(topic);
         topics.iter().flat_map(pairs).collect()

@@ -13,12 +13,17 @@ use vltava_protocol::messages::describe_topic_partitions_response::{
 };
 use vltava_protocol::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 
-use crate::authorized;
 use crate::metadata::image::{MetadataImage, PartitionImage, TopicImage};
 use crate::metadata::topic_name;
 use crate::node::Node;
+use crate::request::RequestContext;
+use crate::security::operations;
 
-pub(crate) fn handle(node: &Node, request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+pub(crate) fn handle(
+    node: &Node,
+    _: &RequestContext,
+    request: &DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
     let image = node.metadata.image();
     let (from_topic, from_partition) = match &request.cursor {
         Some(cursor) => (cursor.topic_name.as_str(), usize::try_from(cursor.partition_index).unwrap_or(0)),
@@ -96,7 +101,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(name.to_owned()),
         is_internal: topic_name::is_internal(name),
-        topic_authorized_operations: authorized::TOPIC,
+        topic_authorized_operations: operations::TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }
@@ -118,7 +123,7 @@ fn describe(
         topic_id: topic.id,
         is_internal: topic_name::is_internal(&topic.name),
         partitions: all.take(last).skip(first).map(describe).collect(),
-        topic_authorized_operations: authorized::TOPIC,
+        topic_authorized_operations: operations::TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

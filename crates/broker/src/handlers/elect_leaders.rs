@@ -10,12 +10,12 @@ use vltava_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
 use crate::metadata::image::MetadataImage;
 use crate::node::Node;
-use crate::request::ApiError;
+use crate::request::{ApiError, RequestContext};
 
 /// Preferred and unclean elections.
 const ELECTION_TYPES: [i8; 2] = [0, 1];
 
-pub(crate) fn handle(node: &Node, request: &ElectLeadersRequest) -> ElectLeadersResponse {
+pub(crate) fn handle(node: &Node, _: &RequestContext, request: &ElectLeadersRequest) -> ElectLeadersResponse {
     if !ELECTION_TYPES.contains(&request.election_type) {
         return refused(request);
     }

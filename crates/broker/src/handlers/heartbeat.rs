@@ -8,8 +8,9 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &HeartbeatRequest) -> HeartbeatResponse {
+pub(crate) fn handle(node: &Node, _: &RequestContext, request: &HeartbeatRequest) -> HeartbeatResponse {
     let result = node.groups.with_shard(&request.group_id, |shard, now| shard.heartbeat(now, request));
     let error = match result.and_then(|result| result) {
         // While its group is being loaded a member is neither known nor unknown: it goes on.

@@ -11,9 +11,11 @@ use vltava_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlter
 
 use crate::alter::{self, Change, Resource};
 use crate::node::Node;
+use crate::request::RequestContext;
 
 pub(crate) async fn handle(
     node: &Arc<Node>,
+    _: &RequestContext,
     request: &IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();

@@ -11,8 +11,9 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) async fn handle(node: &Node, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+pub(crate) async fn handle(node: &Node, _: &RequestContext, request: &InitProducerIdRequest) -> InitProducerIdResponse {
     let given = match request.transactional_id.as_deref() {
         None => node.producer_ids.next(node).await,
         Some("") => Err(ErrorCode::InvalidRequest),

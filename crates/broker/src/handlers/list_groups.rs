@@ -7,8 +7,9 @@
 use vltava_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &ListGroupsRequest) -> ListGroupsResponse {
+pub(crate) fn handle(node: &Node, _: &RequestContext, request: &ListGroupsRequest) -> ListGroupsResponse {
     let listed =
         node.groups.with_all_shards(|shard, _| shard.list_groups(&request.states_filter, &request.types_filter));
     match listed {

@@ -20,11 +20,11 @@ use vltava_protocol::messages::metadata_response::{
 use vltava_protocol::messages::{MetadataRequest, MetadataResponse};
 use vltava_protocol::{ErrorCode, Uuid};
 
-use crate::authorized;
 use crate::metadata::image::{MetadataImage, NO_LEADER, PartitionImage, TopicImage};
 use crate::metadata::topic_name;
 use crate::node::Node;
 use crate::request::RequestContext;
+use crate::security::operations;
 use crate::topics;
 
 /// The first version in which a topic is asked for by its id.
@@ -68,11 +68,11 @@ pub(crate) fn handle(node: &Arc<Node>, context: &RequestContext, request: &Metad
     };
     if request.include_topic_authorized_operations {
         for topic in &mut response.topics {
-            topic.topic_authorized_operations = authorized::TOPIC;
+            topic.topic_authorized_operations = operations::TOPIC;
         }
     }
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = authorized::CLUSTER;
+        response.cluster_authorized_operations = operations::CLUSTER;
     }
     response
 }

@@ -9,8 +9,9 @@ use vltava_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
 use crate::metadata::image::MetadataImage;
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
+pub(crate) fn handle(node: &Node, _: &RequestContext, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
     let image = node.metadata.image();
     let mut response = OffsetDeleteResponse::default();
     let mut known = Vec::with_capacity(request.topics.len());

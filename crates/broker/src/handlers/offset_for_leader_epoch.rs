@@ -11,8 +11,13 @@ use vltava_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset
 use vltava_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
 use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+pub(crate) fn handle(
+    node: &Node,
+    _: &RequestContext,
+    request: &OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
     let topics = request.topics.iter().map(|topic| OffsetForLeaderTopicResult {
         topic: topic.topic.clone(),
         partitions: topic.partitions.iter().map(|asked| answer(node, &topic.topic, asked)).collect(),

@@ -30,18 +30,9 @@ use crate::metadata::topic_name;
 use crate::node::Node;
 use crate::partition::{AppendFailure, Partition};
 use crate::partitions::TopicPartitions;
-use crate::request::RequestContext;
+use crate::request::{Answer, RequestContext};
 
-/// What becomes of a request.
-pub(crate) enum Outcome {
-    Answer(ProduceResponse),
-    /// No answer is expected.
-    Silent,
-    /// None is expected, and something failed.
-    Disconnect,
-}
-
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ProduceRequest) -> Outcome {
+pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ProduceRequest) -> Answer<ProduceResponse> {
     if request.transactional_id.is_none() && is_transactional(request) {
         return refuse_all(request, ErrorCode::TransactionalIdAuthorizationFailed);
     }
@@ -70,9 +61,9 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ProduceReq
         });
     }
     match (request.acks, failed) {
-        (0, true) => Outcome::Disconnect,
-        (0, false) => Outcome::Silent,
-        _ => Outcome::Answer(response),
+        (0, true) => Answer::Disconnect,
+        (0, false) => Answer::Silent,
+        _ => Answer::Response(response),
     }
 }
 
@@ -88,9 +79,9 @@ fn is_transactional_batch(records: &Bytes) -> bool {
 }
 
 /// One answer for everything in the request.
-fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> Outcome {
+fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> Answer<ProduceResponse> {
     if request.acks == 0 {
-        return Outcome::Disconnect;
+        return Answer::Disconnect;
     }
     let mut response = ProduceResponse::default();
     for topic in &request.topic_data {
@@ -102,7 +93,7 @@ fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> Outcome {
             ..TopicProduceResponse::default()
         });
     }
-    Outcome::Answer(response)
+    Answer::Response(response)
 }
 
 fn append(

@@ -56,15 +56,16 @@ pub(crate) async fn serve<T: Transport>(
 ) {
     let frames = FrameReader::new(node.config.request_max_bytes);
     let idle = node.config.connections_max_idle;
+    let peer = Arc::new(peer);
     let mut connection = Connection { node, transport, peer, frames, memory, charge: None, stop, idle };
     let end = connection.run().await;
-    debug!(peer = %connection.peer.address, %end, "connection ends");
+    debug!(connection = connection.peer.connection_id, %end, "connection ends");
 }
 
 struct Connection<T> {
     node: Arc<Node>,
     transport: T,
-    peer: Peer,
+    peer: Arc<Peer>,
     frames: FrameReader,
     memory: Arc<RequestMemory>,
     /// The memory of the request that is read.

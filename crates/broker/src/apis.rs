@@ -1,0 +1,135 @@
+//! The list of APIs: the one place where an API of Kafka 4.3 is either served, in which versions and by which handler, or
+//! lacking. Dispatch, the answer to ApiVersions and what is logged of a request that is refused come from it.
+//!
+//! A new one is a file in `handlers/` and its row here, in the place of its row among those that are lacking.
+
+use vltava_protocol::ApiKey;
+
+/// Gives the list to the macro `$then`. Versions are Kafka's without those it marks unstable.
+macro_rules! apis {
+    ($then:ident) => {
+        $then! {
+            served {
+                // librdkafka takes a broker that lacks the old versions for one without message format 2, so Kafka tells
+                // of them and refuses them.
+                Produce 3..=13, told from 0 => produce;
+                Fetch 4..=18 => fetch.await;
+                ListOffsets 1..=11 => list_offsets;
+                Metadata 0..=13 => metadata;
+                OffsetCommit 2..=10 => offset_commit;
+                OffsetFetch 1..=10 => offset_fetch;
+                FindCoordinator 0..=6 => find_coordinator.await;
+                JoinGroup 0..=9 => join_group.await;
+                Heartbeat 0..=4 => heartbeat;
+                LeaveGroup 0..=5 => leave_group;
+                SyncGroup 0..=5 => sync_group.await;
+                DescribeGroups 0..=6 => describe_groups;
+                ListGroups 0..=5 => list_groups;
+                ApiVersions 0..=4 => api_versions;
+                CreateTopics 2..=7 => create_topics.await;
+                DeleteTopics 1..=6 => delete_topics.await;
+                DeleteRecords 0..=2 => delete_records;
+                InitProducerId 0..=5 => init_producer_id.await;
+                OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch;
+                DescribeConfigs 1..=4 => describe_configs;
+                AlterConfigs 0..=2 => alter_configs.await;
+                AlterReplicaLogDirs 1..=2 => alter_replica_log_dirs;
+                DescribeLogDirs 1..=5 => describe_log_dirs;
+                CreatePartitions 0..=3 => create_partitions.await;
+                DeleteGroups 0..=2 => delete_groups;
+                ElectLeaders 0..=2 => elect_leaders;
+                IncrementalAlterConfigs 0..=1 => incremental_alter_configs.await;
+                AlterPartitionReassignments 0..=1 => alter_partition_reassignments;
+                ListPartitionReassignments 0..=0 => list_partition_reassignments;
+                OffsetDelete 0..=0 => offset_delete;
+                DescribeQuorum 0..=2 => describe_quorum;
+                DescribeCluster 0..=2 => describe_cluster;
+                ConsumerGroupHeartbeat 0..=1 => consumer_group_heartbeat;
+                ConsumerGroupDescribe 0..=1 => consumer_group_describe;
+                ListConfigResources 0..=1 => list_config_resources;
+                DescribeTopicPartitions 0..=0 => describe_topic_partitions;
+            }
+            // Not told of, and whoever sends one all the same has the connection closed, as Kafka does with what it does
+            // not serve: a client that asks first does without, or says what it lacks.
+            lacking {
+                "authentication": SaslHandshake, SaslAuthenticate, CreateDelegationToken, RenewDelegationToken,
+                    ExpireDelegationToken, DescribeDelegationToken, DescribeUserScramCredentials,
+                    AlterUserScramCredentials;
+                "access control": DescribeAcls, CreateAcls, DeleteAcls;
+                "transactions": AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, WriteTxnMarkers, TxnOffsetCommit,
+                    DescribeProducers, DescribeTransactions, ListTransactions;
+                "quotas": DescribeClientQuotas, AlterClientQuotas;
+                "metrics of clients": GetTelemetrySubscriptions, PushTelemetry;
+                "changes of features": UpdateFeatures;
+                "changes of the quorum": UnregisterBroker, AddRaftVoter, RemoveRaftVoter;
+                "share groups": ShareGroupHeartbeat, ShareGroupDescribe, ShareFetch, ShareAcknowledge,
+                    InitializeShareGroupState, ReadShareGroupState, WriteShareGroupState, DeleteShareGroupState,
+                    ReadShareGroupStateSummary, DescribeShareGroupOffsets, AlterShareGroupOffsets,
+                    DeleteShareGroupOffsets;
+                "streams groups": StreamsGroupHeartbeat, StreamsGroupDescribe;
+            }
+        }
+    };
+}
+pub(crate) use apis;
+
+/// An API and its versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) api: ApiKey,
+    min_version: i16,
+    pub(crate) max_version: i16,
+    /// The lowest version that clients are told of.
+    pub(crate) told_from: i16,
+}
+
+macro_rules! tables {
+    (
+        served { $($api:ident $min:literal..=$max:literal $(, told from $told:literal)? => $handler:ident $(.$wait:ident)?;)* }
+        lacking { $($what:literal: $($lacking:ident),+;)* }
+    ) => {
+        /// What is served.
+        pub(crate) static SERVED: &[Served] = &[$(Served {
+            api: ApiKey::$api,
+            min_version: $min,
+            max_version: $max,
+            told_from: [$($told,)? $min][0],
+        }),*];
+
+        /// What Kafka's brokers serve and this one does not, with what it belongs to.
+        static LACKING: &[(ApiKey, &str)] = &[$($((ApiKey::$lacking, $what)),+),*];
+    };
+}
+apis!(tables);
+
+/// Whether `api` is served in `version`.
+pub(crate) fn serves(api: ApiKey, version: i16) -> bool {
+    SERVED.iter().any(|served| served.api == api && (served.min_version..=served.max_version).contains(&version))
+}
+
+/// What `api` belongs to, if Kafka has that and this broker has not.
+pub(crate) fn lacking(api: ApiKey) -> Option<&'static str> {
+    LACKING.iter().find(|(lacking, _)| *lacking == api).map(|(_, what)| *what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_of_kafkas_brokers_is_either_served_or_lacking() {
+        for &api in ApiKey::ALL {
+            let rows = SERVED.iter().filter(|served| served.api == api).count()
+                + LACKING.iter().filter(|(lacking, _)| *lacking == api).count();
+            assert_eq!(rows, usize::from(api.is_on_broker()), "{api}");
+        }
+    }
+
+    #[test]
+    fn all_stable_versions_are_served() {
+        for served in SERVED {
+            let versions = (served.min_version, served.max_version);
+            assert_eq!(versions, (served.api.min_version(), served.api.max_stable_version()), "{}", served.api);
+        }
+    }
+}

@@ -5,49 +5,50 @@
 
 use vltava_protocol::ApiKey;
 
-/// Gives the list to the macro `$then`. Versions are Kafka's without those it marks unstable.
+/// Gives the list to the macro `$then`. Versions are Kafka's without those it marks unstable; a handler takes the parts of
+/// the broker that its row names, the context of the request and the request.
 macro_rules! apis {
     ($then:ident) => {
         $then! {
             served {
                 // librdkafka takes a broker that lacks the old versions for one without message format 2, so Kafka tells
                 // of them and refuses them.
-                Produce 3..=13, told from 0 => produce;
-                Fetch 4..=18 => fetch.await;
-                ListOffsets 1..=11 => list_offsets;
-                Metadata 0..=13 => metadata;
-                OffsetCommit 2..=10 => offset_commit;
-                OffsetFetch 1..=10 => offset_fetch;
-                FindCoordinator 0..=6 => find_coordinator.await;
-                JoinGroup 0..=9 => join_group.await;
-                Heartbeat 0..=4 => heartbeat;
-                LeaveGroup 0..=5 => leave_group;
-                SyncGroup 0..=5 => sync_group.await;
-                DescribeGroups 0..=6 => describe_groups;
-                ListGroups 0..=5 => list_groups;
-                ApiVersions 0..=4 => api_versions;
-                CreateTopics 2..=7 => create_topics.await;
-                DeleteTopics 1..=6 => delete_topics.await;
-                DeleteRecords 0..=2 => delete_records;
-                InitProducerId 0..=5 => init_producer_id.await;
-                OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch;
-                DescribeConfigs 1..=4 => describe_configs;
-                AlterConfigs 0..=2 => alter_configs.await;
-                AlterReplicaLogDirs 1..=2 => alter_replica_log_dirs;
-                DescribeLogDirs 1..=5 => describe_log_dirs;
-                CreatePartitions 0..=3 => create_partitions.await;
-                DeleteGroups 0..=2 => delete_groups;
-                ElectLeaders 0..=2 => elect_leaders;
-                IncrementalAlterConfigs 0..=1 => incremental_alter_configs.await;
-                AlterPartitionReassignments 0..=1 => alter_partition_reassignments;
-                ListPartitionReassignments 0..=0 => list_partition_reassignments;
-                OffsetDelete 0..=0 => offset_delete;
-                DescribeQuorum 0..=2 => describe_quorum;
-                DescribeCluster 0..=2 => describe_cluster;
-                ConsumerGroupHeartbeat 0..=1 => consumer_group_heartbeat;
-                ConsumerGroupDescribe 0..=1 => consumer_group_describe;
-                ListConfigResources 0..=1 => list_config_resources;
-                DescribeTopicPartitions 0..=0 => describe_topic_partitions;
+                Produce 3..=13, told from 0 => produce(partitions);
+                Fetch 4..=18 => fetch(config, partitions, fetch_sessions).await;
+                ListOffsets 1..=11 => list_offsets(partitions);
+                Metadata 0..=13 => metadata(advertised, metadata, topic_creation);
+                OffsetCommit 2..=10 => offset_commit(metadata, groups);
+                OffsetFetch 1..=10 => offset_fetch(metadata, groups);
+                FindCoordinator 0..=6 => find_coordinator(advertised, metadata, groups, topic_creation).await;
+                JoinGroup 0..=9 => join_group(groups).await;
+                Heartbeat 0..=4 => heartbeat(groups);
+                LeaveGroup 0..=5 => leave_group(metadata, groups);
+                SyncGroup 0..=5 => sync_group(groups).await;
+                DescribeGroups 0..=6 => describe_groups(groups);
+                ListGroups 0..=5 => list_groups(groups);
+                ApiVersions 0..=4 => api_versions(metadata);
+                CreateTopics 2..=7 => create_topics(metadata, controller).await;
+                DeleteTopics 1..=6 => delete_topics(controller, groups).await;
+                DeleteRecords 0..=2 => delete_records(partitions);
+                InitProducerId 0..=5 => init_producer_id(producer_ids).await;
+                OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch(partitions);
+                DescribeConfigs 1..=4 => describe_configs(config, metadata);
+                AlterConfigs 0..=2 => alter_configs(controller).await;
+                AlterReplicaLogDirs 1..=2 => alter_replica_log_dirs(partitions);
+                DescribeLogDirs 1..=5 => describe_log_dirs(partitions);
+                CreatePartitions 0..=3 => create_partitions(metadata, controller).await;
+                DeleteGroups 0..=2 => delete_groups(groups);
+                ElectLeaders 0..=2 => elect_leaders(metadata);
+                IncrementalAlterConfigs 0..=1 => incremental_alter_configs(controller).await;
+                AlterPartitionReassignments 0..=1 => alter_partition_reassignments(config, metadata);
+                ListPartitionReassignments 0..=0 => list_partition_reassignments();
+                OffsetDelete 0..=0 => offset_delete(metadata, groups);
+                DescribeQuorum 0..=2 => describe_quorum(advertised, metadata, partitions);
+                DescribeCluster 0..=2 => describe_cluster(advertised);
+                ConsumerGroupHeartbeat 0..=1 => consumer_group_heartbeat(config, metadata, groups);
+                ConsumerGroupDescribe 0..=1 => consumer_group_describe(config, metadata, groups);
+                ListConfigResources 0..=1 => list_config_resources(config, metadata);
+                DescribeTopicPartitions 0..=0 => describe_topic_partitions(config, metadata);
             }
             // Not told of, and whoever sends one all the same has the connection closed, as Kafka does with what it does
             // not serve: a client that asks first does without, or says what it lacks.
@@ -85,7 +86,7 @@ pub(crate) struct Served {
 
 macro_rules! tables {
     (
-        served { $($api:ident $min:literal..=$max:literal $(, told from $told:literal)? => $handler:ident $(.$wait:ident)?;)* }
+        served { $($api:ident $min:literal..=$max:literal $(, told from $told:literal)? => $handler:ident $parts:tt $(.$wait:ident)?;)* }
         lacking { $($what:literal: $($lacking:ident),+;)* }
     ) => {
         /// What is served.

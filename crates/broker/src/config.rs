@@ -5,6 +5,7 @@
 //! missed, above all one that secures. A key that Kafka does not know warns with the nearest one it knows; a key that Kafka
 //! knows and this broker does not act on warns too. Settings of topics derive from the broker's in [`resolve`].
 
+mod change;
 pub(crate) mod group_keys;
 pub(crate) mod keys;
 mod listener;
@@ -15,6 +16,7 @@ mod topic_keys;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use change::ConfigChange;
 pub(crate) use keys::{broker_key, broker_keys};
 pub use listener::Listener;
 pub(crate) use topic_keys::{broker_synonyms, gives_a_topic_default, topic_key, topic_keys};

@@ -10,9 +10,9 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::config::BrokerConfig;
 use crate::coordinator::group::{Caller, GroupCoordinator, OffsetsLog, TopicMetadata};
+use crate::metadata::MetadataStore;
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
-use crate::node::Node;
 use crate::partition::Isolation;
 use crate::partitions::Partitions;
 use crate::request::RequestContext;
@@ -42,7 +42,7 @@ impl OffsetsLog for OffsetsTopic {
     }
 }
 
-/// Makes the group coordinator of a broker; it serves nothing until [`Node::start_groups`].
+/// Makes the group coordinator of a broker; it serves nothing until [`follow_offsets_topic`].
 pub(crate) fn group_coordinator(config: &BrokerConfig, partitions: &Arc<Partitions>) -> Arc<GroupCoordinator> {
     let topic = OffsetsTopic { partitions: Arc::clone(partitions) };
     Arc::new(GroupCoordinator::new(config.groups.clone(), Arc::new(topic)))
@@ -73,46 +73,42 @@ impl TopicMetadata for ClusterTopics {
     }
 }
 
-impl Node {
+impl ClusterTopics {
     /// The topics as they are now.
-    pub(crate) fn cluster_topics(&self) -> ClusterTopics {
-        let (image, version) = self.metadata.image_and_offset();
-        ClusterTopics { version, image }
-    }
-
-    /// Serves the groups if their topic is there; nothing happens if they are served already.
-    pub(crate) fn start_groups(&self) {
-        let image = self.metadata.image();
-        self.follow_offsets_topic(None, image.topic(CONSUMER_OFFSETS));
-    }
-
-    /// The groups are served as long as their topic is there, whoever made it, and forgotten with it.
-    pub(crate) fn follow_offsets_topic(&self, before: Option<&Arc<TopicImage>>, after: Option<&Arc<TopicImage>>) {
-        if before.is_some() && before.map(|topic| topic.id) != after.map(|topic| topic.id) {
-            self.groups.stop();
-        }
-        if let Some(topic) = after {
-            self.groups.start(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
-        }
-    }
-
-    /// Lets the groups forget the offsets of deleted topics.
-    pub(crate) fn forget_offsets_of(&self, topics: &[(String, Uuid)]) {
-        let forgotten = self.groups.with_all_shards(|shard, now| shard.topics_deleted(now, topics));
-        if let Err(error) = forgotten {
-            // What is left is found by the next look for old offsets.
-            tracing::warn!(?error, "the offsets of a deleted topic are not removed yet");
-        }
+    pub(crate) fn of(metadata: &MetadataStore) -> Self {
+        let (image, version) = metadata.image_and_offset();
+        Self { version, image }
     }
 }
 
-impl Node {
-    /// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
-    /// cluster's `group.version` is high enough.
-    pub(crate) fn serves_consumer_groups(&self) -> bool {
-        self.config.serves_consumer_protocol
-            && self.metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
+/// The groups are served as long as their topic is there, whoever made it, and forgotten with it. Nothing happens if they
+/// are served already.
+pub(crate) fn follow_offsets_topic(
+    groups: &Arc<GroupCoordinator>,
+    before: Option<&Arc<TopicImage>>,
+    after: Option<&Arc<TopicImage>>,
+) {
+    if before.is_some() && before.map(|topic| topic.id) != after.map(|topic| topic.id) {
+        groups.stop();
     }
+    if let Some(topic) = after {
+        groups.start(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+    }
+}
+
+/// Lets the groups forget the offsets of deleted topics.
+pub(crate) fn forget_offsets_of(groups: &GroupCoordinator, topics: &[(String, Uuid)]) {
+    let forgotten = groups.with_all_shards(|shard, now| shard.topics_deleted(now, topics));
+    if let Err(error) = forgotten {
+        // What is left is found by the next look for old offsets.
+        tracing::warn!(?error, "the offsets of a deleted topic are not removed yet");
+    }
+}
+
+/// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
+/// cluster's `group.version` is high enough.
+pub(crate) fn serves_consumer_groups(config: &BrokerConfig, metadata: &MetadataStore) -> bool {
+    config.serves_consumer_protocol && metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
 }
 
 impl RequestContext {

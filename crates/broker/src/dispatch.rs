@@ -10,8 +10,8 @@ use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Records, 
 
 use crate::apis::{self, apis};
 use crate::handlers::{self, api_versions};
-use crate::node::Node;
 use crate::request::{Answer, Peer, RequestContext};
+use crate::services::Services;
 
 /// Why a request gets no answer and its connection ends, as in Kafka.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub(crate) struct Reply {
 }
 
 /// Handles one request. Nothing to send is an answer too: a producer with `acks=0` expects none.
-pub(crate) async fn handle(node: &Arc<Node>, peer: &Arc<Peer>, request: Bytes) -> Result<Option<Reply>, Refusal> {
+pub(crate) async fn handle(services: &Services, peer: &Arc<Peer>, request: Bytes) -> Result<Option<Reply>, Refusal> {
     let mut reader = Reader::new(request);
     let (code, version) = api_and_version(reader.clone()).map_err(Refusal::NoHeader)?;
     let api = ApiKey::from_code(code).ok_or(Refusal::Unknown { code })?;
@@ -55,7 +55,7 @@ pub(crate) async fn handle(node: &Arc<Node>, peer: &Arc<Peer>, request: Bytes) -
     });
     if apis::serves(api, version) {
         exchange.admit();
-        return exchange.dispatch(node, reader).await;
+        return exchange.dispatch(services, reader).await;
     }
     match apis::lacking(api) {
         Some(what) => Err(Refusal::Lacking { api, what }),
@@ -76,14 +76,14 @@ struct Exchange(RequestContext);
 /// The match over all APIs that are served: decodes the body, calls the handler with it, encodes what it returns.
 macro_rules! dispatch {
     (
-        served { $($api:ident $min:literal..=$max:literal $(, told from $told:literal)? => $handler:ident $(.$wait:ident)?;)* }
+        served { $($api:ident $min:literal..=$max:literal $(, told from $told:literal)? => $handler:ident($($part:ident),*) $(.$wait:ident)?;)* }
         lacking $lacking:tt
     ) => {
-        async fn dispatch(&self, node: &Arc<Node>, reader: Reader) -> Result<Option<Reply>, Refusal> {
+        async fn dispatch(&self, services: &Services, reader: Reader) -> Result<Option<Reply>, Refusal> {
             match self.0.api_key {
                 $(ApiKey::$api => {
                     let request = self.body(reader)?;
-                    let answer = handlers::$handler::handle(node, &self.0, &request)$(.$wait)?;
+                    let answer = handlers::$handler::handle($(&services.$part,)* &self.0, &request)$(.$wait)?;
                     self.reply_to(&request, answer)
                 })*
                 api => Err(Refusal::NotServed { api, version: self.0.version }),

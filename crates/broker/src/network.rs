@@ -22,10 +22,10 @@ use self::limits::{Limits, TooManyOfAddress};
 use self::memory::RequestMemory;
 use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
-use crate::node::Node;
 use crate::request::Peer;
 use crate::security::{Principal, SecurityProtocol};
 use crate::seldom::Seldom;
+use crate::services::Services;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -89,12 +89,12 @@ const DEFAULT_BACKLOG: i32 = 4096;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until `stop` says so, then waits until every connection has ended.
-pub(crate) async fn run(node: Arc<Node>, listeners: Vec<Bound>, stop: watch::Receiver<bool>) {
+pub(crate) async fn run(services: Arc<Services>, listeners: Vec<Bound>, stop: watch::Receiver<bool>) {
     let shared = Shared {
-        limits: Arc::default(),
-        memory: Arc::new(RequestMemory::new(node.config.queued_max_request_bytes)),
+        limits: Arc::new(Limits::new(Arc::clone(&services.config), Arc::clone(&services.metadata))),
+        memory: Arc::new(RequestMemory::new(services.config.queued_max_request_bytes)),
         failures: Arc::default(),
-        node,
+        services,
         stop,
     };
     let mut acceptors = JoinSet::new();
@@ -107,7 +107,7 @@ pub(crate) async fn run(node: Arc<Node>, listeners: Vec<Bound>, stop: watch::Rec
 /// What all listeners have in common.
 #[derive(Clone)]
 struct Shared {
-    node: Arc<Node>,
+    services: Arc<Services>,
     limits: Arc<Limits>,
     memory: Arc<RequestMemory>,
     failures: Arc<Mutex<Seldom>>,
@@ -161,11 +161,11 @@ fn peer(listener: &Bound, address: SocketAddr) -> Peer {
 
 /// Serves a new connection when and if there may be one more; false when the broker stops.
 async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpStream, peer: Peer) -> bool {
-    let Shared { node, limits, memory, stop, .. } = shared;
+    let Shared { services, limits, memory, stop, .. } = shared;
     let (listener, address) = (&peer.listener, peer.address.ip());
     let place = tokio::select! {
         biased;
-        place = limits.place(node, listener, address) => place,
+        place = limits.place(listener, address) => place,
         _ = stop.wait_for(|stop| *stop) => return false,
     };
     let place = match place {
@@ -175,10 +175,10 @@ async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpSt
             return true;
         }
     };
-    let descriptor = match node.descriptors.connect(node.partitions.count()) {
+    let descriptor = match services.descriptors.connect(services.partitions.count()) {
         Ok(descriptor) => descriptor,
         Err(error) => {
-            if let Some(times) = node.descriptors.refusals.lock().count(Instant::now()) {
+            if let Some(times) = services.descriptors.refusals.lock().count(Instant::now()) {
                 warn!(%error, times, "new connections are closed");
             }
             return true;
@@ -187,7 +187,7 @@ async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpSt
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
-    let serving = connection::serve(Arc::clone(node), stream, peer, Arc::clone(memory), stop.clone());
+    let serving = connection::serve(Arc::clone(services), stream, peer, Arc::clone(memory), stop.clone());
     connections.spawn(async move {
         serving.await;
         drop((place, descriptor));

@@ -16,17 +16,21 @@ use vltava_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use vltava_protocol::{ApiKey, ErrorCode};
 
 use crate::apis::SERVED;
+use crate::metadata::MetadataStore;
 use crate::metadata::features::SUPPORTED_FEATURES;
-use crate::node::Node;
 use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+pub(crate) fn handle(
+    metadata: &MetadataStore,
+    context: &RequestContext,
+    request: &ApiVersionsRequest,
+) -> ApiVersionsResponse {
     if context.version >= 3 && !(is_name(&request.client_software_name) && is_name(&request.client_software_version)) {
         return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..ApiVersionsResponse::default() };
     }
     let mut response = ApiVersionsResponse { api_keys: served(), ..ApiVersionsResponse::default() };
     if context.version >= 3 {
-        let image = node.metadata.image();
+        let image = metadata.image();
         // Before version 4 a client takes a lowest version of 0 for an error.
         let told = SUPPORTED_FEATURES.iter().filter(|f| context.version >= 4 || f.min_version > 0);
         response.supported_features = told
@@ -37,7 +41,7 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ApiVersion
                 ..SupportedFeatureKey::default()
             })
             .collect();
-        response.finalized_features_epoch = node.metadata.end_offset().saturating_sub(1);
+        response.finalized_features_epoch = metadata.end_offset().saturating_sub(1);
         response.finalized_features = image
             .features()
             .iter()

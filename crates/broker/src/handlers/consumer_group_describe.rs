@@ -8,17 +8,22 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use vltava_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 
-use crate::node::Node;
+use crate::config::BrokerConfig;
+use crate::coordinator::group::GroupCoordinator;
+use crate::coordinator::{self, ClusterTopics};
+use crate::metadata::MetadataStore;
 use crate::request::RequestContext;
 use crate::security::operations;
 
 pub(crate) fn handle(
-    node: &Node,
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    groups: &GroupCoordinator,
     _: &RequestContext,
     request: &ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
-    let topics = node.cluster_topics();
-    let is_served = node.serves_consumer_groups();
+    let topics = ClusterTopics::of(metadata);
+    let is_served = coordinator::serves_consumer_groups(config, metadata);
     let describe = |group_id: &String| {
         if !is_served {
             return DescribedGroup {
@@ -31,7 +36,7 @@ pub(crate) fn handle(
             let error_code = ErrorCode::InvalidGroupId.code();
             return DescribedGroup { error_code, ..DescribedGroup::default() };
         }
-        let described = node.groups.with_shard(group_id, |shard, _| shard.describe_consumer_group(&topics, group_id));
+        let described = groups.with_shard(group_id, |shard, _| shard.describe_consumer_group(&topics, group_id));
         let mut group = described.unwrap_or_else(|error| DescribedGroup {
             group_id: group_id.clone(),
             error_code: error.code(),

@@ -10,7 +10,7 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use vltava_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 
-use crate::node::Node;
+use crate::advertised::Advertised;
 use crate::request::RequestContext;
 use crate::security::operations;
 
@@ -18,12 +18,12 @@ use crate::security::operations;
 const BROKERS: i8 = 1;
 
 pub(crate) fn handle(
-    node: &Node,
+    advertised: &Advertised,
     context: &RequestContext,
     request: &DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     let mut response = DescribeClusterResponse {
-        cluster_id: node.cluster_id().to_owned(),
+        cluster_id: advertised.cluster_id.clone(),
         endpoint_type: request.endpoint_type,
         ..DescribeClusterResponse::default()
     };
@@ -43,13 +43,13 @@ pub(crate) fn handle(
         });
         return response;
     }
-    response.controller_id = node.config.node_id;
-    if let Some((host, port)) = node.endpoint(&context.peer.listener) {
+    response.controller_id = advertised.node_id;
+    if let Some((host, port)) = advertised.endpoint(&context.peer.listener) {
         response.brokers.push(DescribeClusterBroker {
-            broker_id: node.config.node_id,
+            broker_id: advertised.node_id,
             host,
             port: i32::from(port),
-            rack: node.rack(),
+            rack: advertised.rack.clone(),
             ..DescribeClusterBroker::default()
         });
     }

@@ -8,13 +8,17 @@
 use vltava_protocol::messages::describe_groups_response::DescribedGroup;
 use vltava_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 
-use crate::node::Node;
+use crate::coordinator::group::GroupCoordinator;
 use crate::request::RequestContext;
 use crate::security::operations;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub(crate) fn handle(
+    groups: &GroupCoordinator,
+    context: &RequestContext,
+    request: &DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
     let describe = |group_id: &String| {
-        let described = node.groups.with_shard(group_id, |shard, _| shard.describe_group(context.version, group_id));
+        let described = groups.with_shard(group_id, |shard, _| shard.describe_group(context.version, group_id));
         let mut group = described.unwrap_or_else(|error| DescribedGroup {
             group_id: group_id.clone(),
             error_code: error.code(),

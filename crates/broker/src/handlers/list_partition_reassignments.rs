@@ -4,13 +4,8 @@
 
 use vltava_protocol::messages::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
 
-use crate::node::Node;
 use crate::request::RequestContext;
 
-pub(crate) fn handle(
-    _: &Node,
-    _: &RequestContext,
-    _: &ListPartitionReassignmentsRequest,
-) -> ListPartitionReassignmentsResponse {
+pub(crate) fn handle(_: &RequestContext, _: &ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse {
     ListPartitionReassignmentsResponse { error_message: None, ..ListPartitionReassignmentsResponse::default() }
 }

@@ -19,8 +19,8 @@ use super::memory::{self, Charge, RequestMemory};
 use super::reply;
 use super::transport::{Transport, within};
 use crate::dispatch::{self, Refusal, Reply};
-use crate::node::Node;
 use crate::request::Peer;
+use crate::services::Services;
 
 /// How far a waiting connection is read ahead.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
@@ -48,22 +48,22 @@ pub(crate) enum End {
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve<T: Transport>(
-    node: Arc<Node>,
+    services: Arc<Services>,
     transport: T,
     peer: Peer,
     memory: Arc<RequestMemory>,
     stop: watch::Receiver<bool>,
 ) {
-    let frames = FrameReader::new(node.config.request_max_bytes);
-    let idle = node.config.connections_max_idle;
+    let frames = FrameReader::new(services.config.request_max_bytes);
+    let idle = services.config.connections_max_idle;
     let peer = Arc::new(peer);
-    let mut connection = Connection { node, transport, peer, frames, memory, charge: None, stop, idle };
+    let mut connection = Connection { services, transport, peer, frames, memory, charge: None, stop, idle };
     let end = connection.run().await;
     debug!(connection = connection.peer.connection_id, %end, "connection ends");
 }
 
 struct Connection<T> {
-    node: Arc<Node>,
+    services: Arc<Services>,
     transport: T,
     peer: Arc<Peer>,
     frames: FrameReader,
@@ -118,7 +118,7 @@ impl<T: Transport> Connection<T> {
     }
 
     async fn answer(&mut self, request: Bytes) -> Result<Option<Reply>, End> {
-        let handling = dispatch::handle(&self.node, &self.peer, request);
+        let handling = dispatch::handle(&self.services, &self.peer, request);
         tokio::pin!(handling);
         loop {
             let may_read = self.frames.buffered() < READ_AHEAD_BYTES;

@@ -12,17 +12,26 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::node::Node;
+use crate::config::BrokerConfig;
+use crate::metadata::MetadataStore;
 
 /// How often an acceptor that waits looks whether the limits have changed.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The connections there are.
-#[derive(Debug, Default)]
+/// The connections there are, and where it stands how many there may be.
+#[derive(Debug)]
 pub(crate) struct Limits {
+    config: Arc<BrokerConfig>,
+    metadata: Arc<MetadataStore>,
+    places: Arc<Places>,
+    overrides: tokio::sync::Mutex<Overrides>,
+}
+
+/// The places of the connections there are.
+#[derive(Debug, Default)]
+struct Places {
     open: Mutex<Open>,
     freed: Notify,
-    overrides: tokio::sync::Mutex<Overrides>,
 }
 
 /// `max.connections.per.ip.overrides`, with its names resolved.
@@ -50,7 +59,7 @@ struct Allowed {
 /// A connection's place among those allowed, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    limits: Arc<Limits>,
+    places: Arc<Places>,
     listener: Arc<str>,
     address: IpAddr,
 }
@@ -62,21 +71,20 @@ pub(crate) struct TooManyOfAddress {
 }
 
 impl Limits {
+    pub(crate) fn new(config: Arc<BrokerConfig>, metadata: Arc<MetadataStore>) -> Self {
+        Self { config, metadata, places: Arc::default(), overrides: tokio::sync::Mutex::default() }
+    }
+
     /// Waits until the broker and the listener may have one more connection, then takes the place, if the address may.
     /// Cancel-safe.
-    pub(crate) async fn place(
-        self: &Arc<Self>,
-        node: &Node,
-        listener: &Arc<str>,
-        address: IpAddr,
-    ) -> Result<Place, TooManyOfAddress> {
+    pub(crate) async fn place(&self, listener: &Arc<str>, address: IpAddr) -> Result<Place, TooManyOfAddress> {
         let mut told = false;
         loop {
-            let freed = self.freed.notified();
+            let freed = self.places.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            let allowed = self.allowed(node, listener, address).await;
-            if let Some(place) = self.take(&allowed, listener, address) {
+            let allowed = self.allowed(listener, address).await;
+            if let Some(place) = self.places.take(&allowed, listener, address) {
                 return place;
             }
             if !told {
@@ -87,9 +95,9 @@ impl Limits {
         }
     }
 
-    async fn allowed(&self, node: &Node, listener: &str, address: IpAddr) -> Allowed {
-        let image = node.metadata.image();
-        let sources = node.sources(&image);
+    async fn allowed(&self, listener: &str, address: IpAddr) -> Allowed {
+        let image = self.metadata.image();
+        let sources = image.sources(&self.config);
         let limit = |key: &str| sources.broker(key).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
         let text = sources.broker("max.connections.per.ip.overrides").unwrap_or_default();
         let of_listener = limit(&format!("listener.name.{}.max.connections", listener.to_lowercase()));
@@ -101,7 +109,9 @@ impl Limits {
         let of_address = overrides.by_address.get(&address.to_canonical()).copied().unwrap_or(of_address);
         Allowed { all, of_listener, of_address }
     }
+}
 
+impl Places {
     fn take(
         self: &Arc<Self>,
         allowed: &Allowed,
@@ -120,13 +130,13 @@ impl Limits {
         open.all += 1;
         *open.by_listener.entry(Arc::clone(listener)).or_default() += 1;
         *open.by_address.entry(address).or_default() += 1;
-        Some(Ok(Place { limits: Arc::clone(self), listener: Arc::clone(listener), address }))
+        Some(Ok(Place { places: Arc::clone(self), listener: Arc::clone(listener), address }))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.limits.open.lock();
+        let mut open = self.places.open.lock();
         open.all -= 1;
         if let Some(count) = open.by_listener.get_mut(&self.listener) {
             *count -= 1;
@@ -138,7 +148,7 @@ impl Drop for Place {
             }
         }
         drop(open);
-        self.limits.freed.notify_waiters();
+        self.places.freed.notify_waiters();
     }
 }
 
@@ -175,18 +185,18 @@ mod tests {
     fn each_limit_holds_by_itself() {
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let (plain, extra): (Arc<str>, Arc<str>) = ("PLAINTEXT".into(), "EXTRA".into());
-        let limits = Arc::new(Limits::default());
+        let places = Arc::new(Places::default());
         let allow = allowed(3, 2, 1);
-        let first = limits.take(&allow, &plain, one).unwrap().unwrap();
-        assert_eq!(limits.take(&allow, &plain, one).unwrap().unwrap_err(), TooManyOfAddress { limit: 1 });
-        let second = limits.take(&allow, &plain, other).unwrap().unwrap();
+        let first = places.take(&allow, &plain, one).unwrap().unwrap();
+        assert_eq!(places.take(&allow, &plain, one).unwrap().unwrap_err(), TooManyOfAddress { limit: 1 });
+        let second = places.take(&allow, &plain, other).unwrap().unwrap();
         let allow = allowed(3, 2, 9);
-        assert!(limits.take(&allow, &plain, one).is_none(), "the listener is full");
-        let third = limits.take(&allow, &extra, one).unwrap().unwrap();
-        assert!(limits.take(&allow, &extra, one).is_none(), "the broker is full");
+        assert!(places.take(&allow, &plain, one).is_none(), "the listener is full");
+        let third = places.take(&allow, &extra, one).unwrap().unwrap();
+        assert!(places.take(&allow, &extra, one).is_none(), "the broker is full");
         drop((first, second, third));
-        assert_eq!(limits.open.lock().all, 0);
-        assert!(limits.open.lock().by_address.is_empty());
+        assert_eq!(places.open.lock().all, 0);
+        assert!(places.open.lock().by_address.is_empty());
     }
 
     #[tokio::test]

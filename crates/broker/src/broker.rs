@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::{BrokerConfig, Listener};
 use crate::controller::{Controller, registration};
@@ -267,7 +268,9 @@ fn serve(started: Started, commands: oneshot::Receiver<Stop>) -> Result<(), Brok
     let (stop, stopping) = watch::channel(false);
     let (how, outcome) = runtime.block_on(async {
         let network = tokio::spawn(network::run(Arc::clone(&services), listeners, stopping.clone()));
-        let cleaner = tokio::spawn(clean(Arc::clone(&services), stopping.clone()));
+        let (config, metadata) = (Arc::clone(&services.config), Arc::clone(&services.metadata));
+        let cleaner = LogCleaner::new(config, metadata, Arc::clone(&services.partitions), stopping.clone());
+        let cleaner = tokio::spawn(cleaner.run());
         let upkeep = tokio::spawn(upkeep(Arc::clone(&services.partitions), stopping));
         let (how, outcome) = tokio::select! {
             // A broker whose handle is gone stops as well.
@@ -316,27 +319,6 @@ async fn upkeep(partitions: Arc<Partitions>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             () = tokio::time::sleep(pause.max(SHORTEST_PAUSE)) => {}
             _ = stop.wait_for(|stop| *stop) => return,
-        }
-    }
-}
-
-/// Compaction, every `log.cleaner.backoff.ms`, of one log at a time.
-async fn clean(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
-    if !services.config.cleaner.enabled {
-        return;
-    }
-    let pause = services.config.cleaner.backoff.max(SHORTEST_PAUSE);
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
-        let (worker, stopping) = (Arc::clone(&services.partitions), stop.clone());
-        let cleaning = tokio::task::spawn_blocking(move || {
-            worker.storage().clean(clock::wall_clock_ms, || *stopping.borrow());
-        });
-        if let Err(error) = cleaning.await {
-            warn!(%error, "the compaction of the logs panicked");
         }
     }
 }

@@ -75,7 +75,7 @@ pub struct BrokerConfig {
     pub(crate) offsets_topic_segment_bytes: i32,
     pub(crate) groups: GroupCoordinatorConfig,
     pub(crate) upkeep: UpkeepConfig,
-    pub(crate) cleaner: CleanerConfig,
+    pub(crate) log_cleaner_enable: bool,
 }
 
 /// When the logs are looked after, in ms.
@@ -91,16 +91,6 @@ pub(crate) struct UpkeepConfig {
     pub(crate) producer_id_expiration_check_interval_ms: i64,
     /// Threads per directory.
     pub(crate) recovery_threads: usize,
-}
-
-/// How compacted logs are compacted.
-#[derive(Debug, Clone)]
-pub(crate) struct CleanerConfig {
-    /// `log.cleaner.enable`, and at least one thread.
-    pub(crate) enabled: bool,
-    pub(crate) backoff: Duration,
-    pub(crate) dedupe_buffer_size: u64,
-    pub(crate) io_buffer_load_factor: f64,
 }
 
 impl BrokerConfig {

@@ -11,6 +11,7 @@
 mod advertised;
 mod apis;
 mod broker;
+mod cleaner;
 mod clock;
 mod config;
 mod controller;

@@ -55,6 +55,19 @@ pub(crate) fn without_listener(name: &str) -> Option<&str> {
     name.strip_prefix("listener.name.")?.split_once('.').map(|(_, key)| key)
 }
 
+/// The settings that are looked at whenever they matter, beside those that give topics their defaults: they may change
+/// while the broker runs.
+pub(crate) const AT_RUN_TIME: [&str; 8] = [
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.threads",
+    "max.connections",
+    "max.connections.per.ip",
+    "max.connections.per.ip.overrides",
+];
+
 /// What is said about a key that is not in the tables: those that Kafka makes of a prefix and a name of somebody's own.
 pub(crate) fn foreign(name: &str) -> Foreign {
     const PLUGINS: [(&str, &str); 4] = [

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use vltava_config::{ConfigError, Reader, Settings, split_list};
 use vltava_protocol::record::Compression;
 
-use super::{BrokerConfig, CleanerConfig, Listener, UpkeepConfig, listener, topic_keys};
+use super::{BrokerConfig, Listener, UpkeepConfig, listener, topic_keys};
 use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 
 const BACKLOG: &str = "socket.listen.backlog.size";
@@ -28,10 +28,7 @@ impl BrokerConfig {
                 key.into_iter().for_each(|key| reader.used(key.key));
             }
         }
-        // Read whenever somebody connects: they may change while the broker runs.
-        for key in ["max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"] {
-            reader.used(key);
-        }
+        super::keys::AT_RUN_TIME.into_iter().for_each(|key| reader.used(key));
         let backlog = reader.int(BACKLOG)?;
         Ok(Self {
             cluster_id: None,
@@ -76,12 +73,7 @@ impl BrokerConfig {
                 producer_id_expiration_check_interval_ms: reader.integer("producer.id.expiration.check.interval.ms")?,
                 recovery_threads: reader.size("num.recovery.threads.per.data.dir")?,
             },
-            cleaner: CleanerConfig {
-                enabled: reader.boolean("log.cleaner.enable")? && reader.int("log.cleaner.threads")? > 0,
-                backoff: reader.duration("log.cleaner.backoff.ms")?,
-                dedupe_buffer_size: u64::try_from(reader.size("log.cleaner.dedupe.buffer.size")?).unwrap_or(u64::MAX),
-                io_buffer_load_factor: reader.double("log.cleaner.io.buffer.load.factor")?,
-            },
+            log_cleaner_enable: reader.boolean("log.cleaner.enable")?,
             settings,
         })
     }

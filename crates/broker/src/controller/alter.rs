@@ -11,7 +11,7 @@ use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord};
 use super::Controller;
 use super::loggers;
 use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, validate_client_metrics, validate_group};
-use crate::config::keys::without_listener;
+use crate::config::keys::{AT_RUN_TIME, without_listener};
 use crate::config::resolve::{self, Settings, Sources};
 use crate::config::{ConfigChange, broker_key, broker_keys, gives_a_topic_default, topic_key};
 use crate::metadata::image::{MetadataImage, ResourceType};
@@ -214,7 +214,7 @@ pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
     let row = broker_key(without_listener(key).unwrap_or(key))?;
     match row.support.why() {
         Some(why) => Some(why),
-        None if gives_a_topic_default(key) || ACTS_AT_RUN_TIME.contains(&row.key) => None,
+        None if gives_a_topic_default(key) || AT_RUN_TIME.contains(&row.key) => None,
         None => Some("this broker reads it once, when it starts"),
     }
 }
@@ -246,8 +246,7 @@ pub(crate) fn warn_without_effect<'a>(
     }
 }
 
-/// Settings that are looked at whenever they matter; those that give topics their defaults act as well.
-const ACTS_AT_RUN_TIME: [&str; 3] = ["max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"];
+const CLEANER_THREADS: &str = "log.cleaner.threads";
 
 /// The settings of TLS that Kafka alters for a single listener only.
 const PER_LISTENER: [&str; 10] = [
@@ -314,6 +313,20 @@ fn validate_broker(
         true => Sources { dynamic_default: Some(next), ..present },
         false => Sources { dynamic_broker: Some(next), ..present },
     };
+    let threads = |sources: Sources<'_>| sources.broker(CLEANER_THREADS).and_then(|text| text.parse::<usize>().ok());
+    check_cleaner_threads(threads(present).unwrap_or(1), threads(sources).unwrap_or(1))?;
     resolve::validate_topic(sources, &Settings::new())
         .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))
+}
+
+/// As in Kafka, their number changes by steps.
+fn check_cleaner_threads(present: usize, next: usize) -> Result<(), ApiError> {
+    let reason = match next {
+        _ if next == present => return Ok(()),
+        0 => "should be at least 1".to_owned(),
+        _ if next < present / 2 => format!("cannot be reduced to less than half the current value {present}"),
+        _ if next > present * 2 => format!("cannot be increased to more than double the current value {present}"),
+        _ => return Ok(()),
+    };
+    Err(ApiError::new(ErrorCode::InvalidRequest, format!("Log cleaner threads {reason}")))
 }

@@ -177,7 +177,7 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Poll};
 
-    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter, ReadBuf};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter, DuplexStream, ReadBuf};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -210,11 +210,12 @@ mod tests {
     }
 
     /// Stands for what encrypts: it is given bytes only, and may keep them until it is flushed.
-    struct Kept(BufWriter<TcpStream>);
+    struct Kept(BufWriter<DuplexStream>);
 
     impl Kept {
-        fn new(stream: TcpStream) -> Self {
-            Self(BufWriter::new(stream))
+        fn pair() -> (Self, DuplexStream) {
+            let (one, other) = tokio::io::duplex(64 * 1024);
+            (Self(BufWriter::new(one)), other)
         }
     }
 
@@ -248,13 +249,11 @@ mod tests {
 
     #[tokio::test]
     async fn parts_in_files_go_between_those_in_memory() {
-        let (writer, reader) = pair().await;
-        parts_arrive(writer, reader).await;
-        let (writer, reader) = pair().await;
-        parts_arrive(Kept::new(writer), reader).await;
+        parts_arrive(pair().await).await;
+        parts_arrive(Kept::pair()).await;
     }
 
-    async fn parts_arrive(mut writer: impl Transport, mut reader: TcpStream) {
+    async fn parts_arrive((mut writer, mut reader): (impl Transport, impl AsyncRead + Unpin)) {
         // More than a socket takes at once, more than a turn, and no multiple of a piece.
         let large: Vec<u8> = (0..5_000_000_u32).map(|i| (i * 7 % 251) as u8).collect();
         let file = file(&large);
@@ -280,18 +279,16 @@ mod tests {
         let in_file = Records::File(FileRecords { file, position: 0, len: SIZE });
         let in_memory = Records::Memory(Bytes::from(vec![1; SIZE]));
         for records in [in_memory, in_file] {
-            let (slow, silent) = (pair().await, pair().await);
-            only_idleness_ends(SIZE, records.clone(), slow, silent).await;
-            let ((slow, reader), (silent, quiet)) = (pair().await, pair().await);
-            only_idleness_ends(SIZE, records, (Kept::new(slow), reader), (Kept::new(silent), quiet)).await;
+            only_idleness_ends(SIZE, records.clone(), pair().await, pair().await).await;
+            only_idleness_ends(SIZE, records, Kept::pair(), Kept::pair()).await;
         }
     }
 
-    async fn only_idleness_ends<T: Transport + 'static>(
+    async fn only_idleness_ends<T: Transport + 'static, R: AsyncRead + Unpin>(
         size: usize,
         records: Records,
-        (mut slow, mut reader): (T, TcpStream),
-        (mut silent, _quiet): (T, TcpStream),
+        (mut slow, mut reader): (T, R),
+        (mut silent, _quiet): (T, R),
     ) {
         let idle = Duration::from_secs(10);
         let reply = Reply { parts: vec![records.clone()] };
@@ -319,7 +316,8 @@ mod tests {
         let (mut writer, _reader) = pair().await;
         let error = write(Reply { parts: parts() }, &mut writer, None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        let error = write(Reply { parts: parts() }, &mut Kept::new(writer), None).await.unwrap_err();
+        let (mut writer, _reader) = Kept::pair();
+        let error = write(Reply { parts: parts() }, &mut writer, None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

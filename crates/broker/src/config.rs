@@ -106,6 +106,7 @@ impl BrokerConfig {
     {
         let settings = Settings::parse_with(keys::BROKER, pairs, keys::foreign)?;
         let config = Self::read(&settings.reader(), settings.clone())?;
+        keys::check_listener_keys(&settings)?;
         resolve::check_lags(&config)?;
         Ok(config)
     }

@@ -3,6 +3,7 @@
 mod connection;
 mod limits;
 mod memory;
+mod rate;
 mod reply;
 mod transport;
 

@@ -462,7 +462,7 @@ pub const LOG_SEGMENT_BYTES: &str = "log.segment.bytes";
 /// The time between a file's deletion from a log and from the file system, in ms.
 pub const LOG_SEGMENT_DELETE_DELAY_MS: &str = "log.segment.delete.delay.ms";
 
-/// The most new connections per second.
+/// The most new connections per second, as a mean of ten seconds.
 pub const MAX_CONNECTION_CREATION_RATE: &str = "max.connection.creation.rate";
 
 /// The most connections.

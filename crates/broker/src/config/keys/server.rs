@@ -32,7 +32,7 @@ pub(super) static SERVER: &[Definition] = &[
     Definition::new("kafka.metrics.reporters", List, Some(""), Any, "Classes that report the older metrics.").importance(Low).warned(METRICS),
     Definition::new("listener.security.protocol.map", String, Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Any, "name:protocol for each listener; PLAINTEXT alone is served.").importance(Low).update(PerBroker),
     Definition::new("listeners", List, Some("PLAINTEXT://:9092"), Any, "name://host:port for each address to listen on; port 0 lets the operating system choose.").importance(High).update(PerBroker),
-    Definition::new("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), "The most new connections per second.").update(ClusterWide).warned("connections are limited by max.connections and max.connections.per.ip"),
+    Definition::new("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), "The most new connections per second, as a mean of ten seconds.").update(ClusterWide),
     Definition::new("max.connections", Int, Some("2147483647"), AtLeast(0), "The most connections.").update(ClusterWide),
     Definition::new("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), "The most connections from one address.").update(ClusterWide),
     Definition::new("max.connections.per.ip.overrides", String, Some(""), Any, "address:limit where an address has a limit of its own.").update(ClusterWide),

@@ -6,7 +6,8 @@
 use vltava_protocol::ApiKey;
 
 /// Gives the list to the macro `$then`. Versions are Kafka's without those it marks unstable; a handler takes the parts of
-/// the broker that its row names, the context of the request and the request.
+/// the broker that its row names, the context of the request and the request. What waits for others, for data or for
+/// members of a group, is none of those that `queued.max.requests` counts.
 macro_rules! apis {
     ($then:ident) => {
         $then! {
@@ -14,16 +15,16 @@ macro_rules! apis {
                 // librdkafka takes a broker that lacks the old versions for one without message format 2, so Kafka tells
                 // of them and refuses them.
                 Produce 3..=13, told from 0 => produce(partitions);
-                Fetch 4..=18 => fetch(config, partitions, fetch_sessions).await;
+                Fetch 4..=18 => fetch(config, partitions, fetch_sessions).await, waits for others;
                 ListOffsets 1..=11 => list_offsets(partitions);
                 Metadata 0..=13 => metadata(advertised, metadata, topic_creation);
                 OffsetCommit 2..=10 => offset_commit(metadata, groups);
                 OffsetFetch 1..=10 => offset_fetch(metadata, groups);
                 FindCoordinator 0..=6 => find_coordinator(advertised, metadata, groups, topic_creation).await;
-                JoinGroup 0..=9 => join_group(groups).await;
+                JoinGroup 0..=9 => join_group(groups).await, waits for others;
                 Heartbeat 0..=4 => heartbeat(groups);
                 LeaveGroup 0..=5 => leave_group(metadata, groups);
-                SyncGroup 0..=5 => sync_group(groups).await;
+                SyncGroup 0..=5 => sync_group(groups).await, waits for others;
                 DescribeGroups 0..=6 => describe_groups(groups);
                 ListGroups 0..=5 => list_groups(groups);
                 ApiVersions 0..=4 => api_versions(metadata);
@@ -82,11 +83,16 @@ pub(crate) struct Served {
     pub(crate) max_version: i16,
     /// The lowest version that clients are told of.
     pub(crate) told_from: i16,
+    /// Whether it may wait for what others send: data, or members of a group.
+    pub(crate) waits_for_others: bool,
 }
 
 macro_rules! tables {
     (
-        served { $($api:ident $min:literal..=$max:literal $(, told from $told:literal)? => $handler:ident $parts:tt $(.$wait:ident)?;)* }
+        served { $(
+            $api:ident $min:literal..=$max:literal $(, told from $told:literal)?
+                => $handler:ident $parts:tt $(.$wait:ident)? $(, waits for $others:ident)?;
+        )* }
         lacking { $($what:literal: $($lacking:ident),+;)* }
     ) => {
         /// What is served.
@@ -95,6 +101,7 @@ macro_rules! tables {
             min_version: $min,
             max_version: $max,
             told_from: [$($told,)? $min][0],
+            waits_for_others: !stringify!($($others)?).is_empty(),
         }),*];
 
         /// What Kafka's brokers serve and this one does not, with what it belongs to.
@@ -103,9 +110,9 @@ macro_rules! tables {
 }
 apis!(tables);
 
-/// Whether `api` is served in `version`.
-pub(crate) fn serves(api: ApiKey, version: i16) -> bool {
-    SERVED.iter().any(|served| served.api == api && (served.min_version..=served.max_version).contains(&version))
+/// The API, if it is served in `version`.
+pub(crate) fn serves(api: ApiKey, version: i16) -> Option<&'static Served> {
+    SERVED.iter().find(|served| served.api == api && (served.min_version..=served.max_version).contains(&version))
 }
 
 /// What `api` belongs to, if Kafka has that and this broker has not.

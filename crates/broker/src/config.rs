@@ -54,6 +54,7 @@ pub struct BrokerConfig {
     pub(crate) receive_buffer: Option<usize>,
     /// `None` leaves it to the operating system.
     pub(crate) send_buffer: Option<usize>,
+    pub(crate) queued_max_requests: usize,
     /// The memory that requests may take together, in bytes; none of 0 and below limits it.
     pub(crate) queued_max_request_bytes: i64,
     /// Whether `group.coordinator.rebalance.protocols` names it.

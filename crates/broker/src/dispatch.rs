@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::trace;
 use vltava_protocol::ApiKey;
 use vltava_protocol::messages::{ApiVersionsRequest, RequestHeader, ResponseHeader};
@@ -39,8 +40,14 @@ pub(crate) struct Reply {
     pub(crate) parts: Vec<Records>,
 }
 
-/// Handles one request. Nothing to send is an answer too: a producer with `acks=0` expects none.
-pub(crate) async fn handle(services: &Services, peer: &Arc<Peer>, request: Bytes) -> Result<Option<Reply>, Refusal> {
+/// Handles one request. Nothing to send is an answer too: a producer with `acks=0` expects none. `place` is the request's
+/// among those that wait for the broker, given up when it is handled, or when it begins to wait for somebody else.
+pub(crate) async fn handle(
+    services: &Services,
+    peer: &Arc<Peer>,
+    request: Bytes,
+    place: OwnedSemaphorePermit,
+) -> Result<Option<Reply>, Refusal> {
     let mut reader = Reader::new(request);
     let (code, version) = api_and_version(reader.clone()).map_err(Refusal::NoHeader)?;
     let api = ApiKey::from_code(code).ok_or(Refusal::Unknown { code })?;
@@ -53,8 +60,9 @@ pub(crate) async fn handle(services: &Services, peer: &Arc<Peer>, request: Bytes
         client_id: header.client_id,
         peer: Arc::clone(peer),
     });
-    if apis::serves(api, version) {
+    if let Some(served) = apis::serves(api, version) {
         exchange.admit();
+        let _place = (!served.waits_for_others).then_some(place);
         return exchange.dispatch(services, reader).await;
     }
     match apis::lacking(api) {
@@ -76,7 +84,10 @@ struct Exchange(RequestContext);
 /// The match over all APIs that are served: decodes the body, calls the handler with it, encodes what it returns.
 macro_rules! dispatch {
     (
-        served { $($api:ident $min:literal..=$max:literal $(, told from $told:literal)? => $handler:ident($($part:ident),*) $(.$wait:ident)?;)* }
+        served { $(
+            $api:ident $min:literal..=$max:literal $(, told from $told:literal)?
+                => $handler:ident($($part:ident),*) $(.$wait:ident)? $(, waits for $others:ident)?;
+        )* }
         lacking $lacking:tt
     ) => {
         async fn dispatch(&self, services: &Services, reader: Reader) -> Result<Option<Reply>, Refusal> {

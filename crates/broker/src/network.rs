@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use self::limits::{Limits, TooManyOfAddress};
-use self::memory::RequestMemory;
+use self::memory::RequestBudget;
 use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
 use crate::request::Peer;
@@ -93,7 +93,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 pub(crate) async fn run(services: Arc<Services>, listeners: Vec<Bound>, stop: watch::Receiver<bool>) {
     let shared = Shared {
         limits: Arc::new(Limits::new(Arc::clone(&services.config), Arc::clone(&services.metadata))),
-        memory: Arc::new(RequestMemory::new(services.config.queued_max_request_bytes)),
+        budget: RequestBudget::new(services.config.queued_max_requests, services.config.queued_max_request_bytes),
         failures: Arc::default(),
         services,
         stop,
@@ -110,7 +110,7 @@ pub(crate) async fn run(services: Arc<Services>, listeners: Vec<Bound>, stop: wa
 struct Shared {
     services: Arc<Services>,
     limits: Arc<Limits>,
-    memory: Arc<RequestMemory>,
+    budget: RequestBudget,
     failures: Arc<Mutex<Seldom>>,
     stop: watch::Receiver<bool>,
 }
@@ -162,7 +162,7 @@ fn peer(listener: &Bound, address: SocketAddr) -> Peer {
 
 /// Serves a new connection when and if there may be one more; false when the broker stops.
 async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpStream, peer: Peer) -> bool {
-    let Shared { services, limits, memory, stop, .. } = shared;
+    let Shared { services, limits, budget, stop, .. } = shared;
     let (listener, address) = (&peer.listener, peer.address.ip());
     let place = tokio::select! {
         biased;
@@ -188,7 +188,7 @@ async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpSt
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
-    let serving = connection::serve(Arc::clone(services), stream, peer, Arc::clone(memory), stop.clone());
+    let serving = connection::serve(Arc::clone(services), stream, peer, budget.clone(), stop.clone());
     connections.spawn(async move {
         serving.await;
         drop((place, descriptor));

@@ -93,3 +93,31 @@ impl From<ErrorCode> for ApiError {
         Self { code, message: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_logged_with_all_that_is_known_of_who_sends_it() {
+        let peer = Peer {
+            connection_id: "127.0.0.1:9092-127.0.0.1:5000-7".to_owned(),
+            address: SocketAddr::from(([127, 0, 0, 1], 5000)),
+            listener: "INTERNAL".into(),
+            security_protocol: SecurityProtocol::Plaintext,
+            principal: Principal::Anonymous,
+        };
+        let context = RequestContext {
+            api_key: ApiKey::Fetch,
+            version: 12,
+            correlation_id: 3,
+            client_id: Some("a".to_owned()),
+            peer: Arc::new(peer),
+        };
+        assert_eq!(
+            context.to_string(),
+            "Fetch version 12, correlation id 3, client id \"a\", connection 127.0.0.1:9092-127.0.0.1:5000-7, \
+             listener INTERNAL, PLAINTEXT, User:ANONYMOUS"
+        );
+    }
+}

@@ -41,6 +41,7 @@ impl BrokerConfig {
             backlog: reader.is_given(BACKLOG).then_some(backlog),
             receive_buffer: usize::try_from(reader.int("socket.receive.buffer.bytes")?).ok(),
             send_buffer: usize::try_from(reader.int("socket.send.buffer.bytes")?).ok(),
+            queued_max_requests: reader.size("queued.max.requests")?,
             queued_max_request_bytes: reader.integer("queued.max.request.bytes")?,
             serves_consumer_protocol: reader
                 .list("group.coordinator.rebalance.protocols")

@@ -588,7 +588,7 @@ pub const PRODUCER_PURGATORY_PURGE_INTERVAL_REQUESTS: &str = "producer.purgatory
 /// The most bytes of requests that wait; -1 for no limit.
 pub const QUEUED_MAX_REQUEST_BYTES: &str = "queued.max.request.bytes";
 
-/// The most requests that wait before the network is not read any more.
+/// The most requests that are read and not handled, before the network is not read any more; those left out that wait for data or for members of a group.
 pub const QUEUED_MAX_REQUESTS: &str = "queued.max.requests";
 
 /// Samples kept of a client's use.

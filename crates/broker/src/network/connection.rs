@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
-use tokio::sync::watch;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, watch};
 use tracing::debug;
 use vltava_protocol::frame::FrameReader;
 
-use super::memory::{self, Charge, RequestMemory};
+use super::memory::{self, Charge, RequestBudget};
 use super::reply;
 use super::transport::{Transport, within};
 use crate::dispatch::{self, Refusal, Reply};
@@ -51,13 +51,13 @@ pub(crate) async fn serve<T: Transport>(
     services: Arc<Services>,
     transport: T,
     peer: Peer,
-    memory: Arc<RequestMemory>,
+    budget: RequestBudget,
     stop: watch::Receiver<bool>,
 ) {
     let frames = FrameReader::new(services.config.request_max_bytes);
     let idle = services.config.connections_max_idle;
     let peer = Arc::new(peer);
-    let mut connection = Connection { services, transport, peer, frames, memory, charge: None, stop, idle };
+    let mut connection = Connection { services, transport, peer, frames, budget, charge: None, stop, idle };
     let end = connection.run().await;
     debug!(connection = connection.peer.connection_id, %end, "connection ends");
 }
@@ -67,7 +67,7 @@ struct Connection<T> {
     transport: T,
     peer: Arc<Peer>,
     frames: FrameReader,
-    memory: Arc<RequestMemory>,
+    budget: RequestBudget,
     /// The memory of the request that is read.
     charge: Option<Charge>,
     stop: watch::Receiver<bool>,
@@ -87,7 +87,8 @@ impl<T: Transport> Connection<T> {
     /// One request and its answer.
     async fn turn(&mut self) -> Result<(), End> {
         let request = self.request().await?;
-        match self.answer(request).await? {
+        let place = self.place().await?;
+        match self.answer(request, place).await? {
             Some(reply) => self.send(reply).await,
             None => Ok(()),
         }
@@ -99,7 +100,7 @@ impl<T: Transport> Connection<T> {
                 // Nothing is read while there is no memory: what the client sends stays with it.
                 self.charge = tokio::select! {
                     biased;
-                    charge = self.memory.charge(size) => charge,
+                    charge = self.budget.memory.charge(size) => charge,
                     _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
                 };
             }
@@ -117,8 +118,17 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    async fn answer(&mut self, request: Bytes) -> Result<Option<Reply>, End> {
-        let handling = dispatch::handle(&self.services, &self.peer, request);
+    /// The request's place among those that wait for the broker. Nothing more is read until it has one.
+    async fn place(&mut self) -> Result<OwnedSemaphorePermit, End> {
+        tokio::select! {
+            biased;
+            place = Arc::clone(&self.budget.places).acquire_owned() => place.map_err(|AcquireError { .. }| End::Stopping),
+            _ = self.stop.wait_for(|stop| *stop) => Err(End::Stopping),
+        }
+    }
+
+    async fn answer(&mut self, request: Bytes, place: OwnedSemaphorePermit) -> Result<Option<Reply>, End> {
+        let handling = dispatch::handle(&self.services, &self.peer, request, place);
         tokio::pin!(handling);
         loop {
             let may_read = self.frames.buffered() < READ_AHEAD_BYTES;

@@ -49,7 +49,7 @@ pub(super) static SERVER: &[Definition] = &[
     Definition::new("process.roles", List, Some("broker,controller"), EachOf(&["broker", "controller"]), "What the node is; it is broker and controller at once.").importance(High),
     Definition::new("producer.purgatory.purge.interval.requests", Int, Some("1000"), Any, "Requests between two clean-ups of waiting produce requests.").warned(WAITING),
     Definition::new("queued.max.request.bytes", Long, Some("-1"), Any, "The most bytes of requests that wait; -1 for no limit."),
-    Definition::new("queued.max.requests", Int, Some("500"), AtLeast(1), "The most requests that wait before the network is not read any more.").importance(High).warned("requests are handled as they are read; queued.max.request.bytes limits their memory"),
+    Definition::new("queued.max.requests", Int, Some("500"), AtLeast(1), "The most requests that are read and not handled, before the network is not read any more; those left out that wait for data or for members of a group.").importance(High),
     Definition::new("quota.window.num", Int, Some("11"), AtLeast(1), "Samples kept of a client's use.").importance(Low).warned(QUOTAS),
     Definition::new("quota.window.size.seconds", Int, Some("1"), AtLeast(1), "Time of one sample of a client's use, in s.").importance(Low).warned(QUOTAS),
     Definition::new("request.timeout.ms", Int, Some("30000"), Any, "How long a request to another node may take, in ms.").importance(High).warned(ONE_BROKER),

@@ -20,48 +20,37 @@ pub(crate) use self::cluster_topics::ClusterTopics;
 use crate::config::BrokerConfig;
 use crate::coordinator::group::{Caller, GroupCoordinator};
 use crate::coordinator::log::TopicLog;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::TopicImage;
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
-use crate::node::Node;
 use crate::partitions::Partitions;
 use crate::request::RequestContext;
 
-/// Makes the group coordinator of a broker; it serves nothing until [`Node::start_groups`].
+/// Makes the group coordinator of a broker; it serves nothing until [`follow_offsets_topic`].
 pub(crate) fn group_coordinator(config: &BrokerConfig, partitions: &Arc<Partitions>) -> Arc<GroupCoordinator> {
     let log = TopicLog::new(CONSUMER_OFFSETS, partitions);
     Arc::new(GroupCoordinator::of_groups(config.groups.clone(), Arc::new(log)))
 }
 
-impl Node {
-    /// Serves the groups if their topic is there; nothing happens if they are served already.
-    pub(crate) fn start_groups(&self) {
-        if !self.groups.is_serving() {
-            self.follow_offsets_topic(self.metadata.image().topic(CONSUMER_OFFSETS));
-        }
-    }
+/// The groups are served as long as their topic is there, whoever made it, and forgotten with it. Nothing happens if they
+/// are served already.
+pub(crate) fn follow_offsets_topic(groups: &GroupCoordinator, topic: Option<&Arc<TopicImage>>) {
+    groups.follow(topic.map(|topic| (topic.id, topic.partitions.len())));
+}
 
-    /// The groups are served as long as their topic is there, whoever made it, and forgotten with it.
-    pub(crate) fn follow_offsets_topic(&self, topic: Option<&Arc<TopicImage>>) {
-        self.groups.follow(topic.map(|topic| (topic.id, topic.partitions.len())));
-    }
-
-    /// Lets the groups forget the offsets of deleted topics.
-    pub(crate) fn forget_offsets_of(&self, topics: &[(String, Uuid)]) {
-        let forgotten = self.groups.tell_all_shards(|shard, now| shard.topics_deleted(now, topics));
-        if let Err(error) = forgotten {
-            // What is left is found by the next look for old offsets.
-            tracing::warn!(?error, "the offsets of a deleted topic are not removed yet");
-        }
+/// Lets the groups forget the offsets of deleted topics.
+pub(crate) fn forget_offsets_of(groups: &GroupCoordinator, topics: &[(String, Uuid)]) {
+    let forgotten = groups.tell_all_shards(|shard, now| shard.topics_deleted(now, topics));
+    if let Err(error) = forgotten {
+        // What is left is found by the next look for old offsets.
+        tracing::warn!(?error, "the offsets of a deleted topic are not removed yet");
     }
 }
 
-impl Node {
-    /// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
-    /// cluster's `group.version` is high enough.
-    pub(crate) fn serves_consumer_groups(&self) -> bool {
-        self.config.serves_consumer_protocol
-            && self.metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
-    }
+/// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
+/// cluster's `group.version` is high enough.
+pub(crate) fn serves_consumer_groups(config: &BrokerConfig, metadata: &MetadataStore) -> bool {
+    config.serves_consumer_protocol && metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
 }
 
 impl RequestContext {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use vltava_protocol::Uuid;
 
 use crate::coordinator::group::TopicMetadata;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
-use crate::node::Node;
 
 /// The topics of the cluster, as consumer groups see them.
 pub(crate) struct ClusterTopics {
@@ -33,10 +33,10 @@ impl TopicMetadata for ClusterTopics {
     }
 }
 
-impl Node {
+impl ClusterTopics {
     /// The topics as they are now.
-    pub(crate) fn cluster_topics(&self) -> ClusterTopics {
-        let (image, version) = self.metadata.image_and_offset();
-        ClusterTopics { version, image }
+    pub(crate) fn of(metadata: &MetadataStore) -> Self {
+        let (image, version) = metadata.image_and_offset();
+        Self { version, image }
     }
 }

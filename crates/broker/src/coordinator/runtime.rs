@@ -122,11 +122,6 @@ impl<S: Shard> Coordinator<S> {
         }
     }
 
-    /// Returns whether there is a topic that is served.
-    pub(crate) fn is_serving(&self) -> bool {
-        self.served.read().topic_id.is_some()
-    }
-
     /// Runs an operation on the shard of a key; returns what it gives when all that it has seen or done is committed.
     ///
     /// Cancel-safe: if the caller goes away, what was begun is done.

@@ -11,19 +11,21 @@ use vltava_protocol::messages::offset_commit_response::{OffsetCommitResponsePart
 use vltava_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use vltava_protocol::{ErrorCode, Uuid};
 
+use crate::coordinator::group::GroupCoordinator;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
-use crate::node::Node;
 use crate::request::RequestContext;
 
 /// The first version with topics by id.
 const TOPIC_IDS_VERSION: i16 = 10;
 
 pub(crate) async fn handle(
-    node: &Node,
+    metadata: &MetadataStore,
+    groups: &GroupCoordinator,
     context: &RequestContext,
     request: &OffsetCommitRequest,
 ) -> OffsetCommitResponse {
-    let image = node.metadata.image();
+    let image = metadata.image();
     let mut answers = Answers::default();
     let mut accepted = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
@@ -36,7 +38,7 @@ pub(crate) async fn handle(
     }
     let commit = OffsetCommitRequest { topics: accepted.clone(), ..request.clone() };
     let committed =
-        node.groups.with_shard(&request.group_id, |shard, now| shard.commit_offsets(now, &context.caller(), commit));
+        groups.with_shard(&request.group_id, |shard, now| shard.commit_offsets(now, &context.caller(), commit));
     match committed.await.and_then(|result| result) {
         // As Kafka: a topic that is named twice is answered twice, unless something of the request was refused.
         Ok(topics) if answers.0.is_empty() => answers.0 = topics,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord, PartitionRecord, TopicRecord};
 use vltava_protocol::{ErrorCode, Uuid};
 
-use crate::alter;
+use super::{Controller, alter};
+use crate::config::BrokerConfig;
 use crate::config::resolve::{self, Settings};
 use crate::log_dirs::random_id;
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name;
-use crate::node::Node;
 use crate::request::ApiError;
 
 /// The most partitions that one request may create (Kafka's limit on records of one operation).
@@ -40,7 +40,7 @@ pub(crate) struct PlannedTopic {
 }
 
 /// Checks a new topic against the cluster and gives the records that create it.
-pub(crate) fn plan(node: &Node, image: &MetadataImage, topic: &NewTopic) -> Result<PlannedTopic, ApiError> {
+pub(crate) fn plan(controller: &Controller, image: &MetadataImage, topic: &NewTopic) -> Result<PlannedTopic, ApiError> {
     let name = topic.name.as_str();
     if let Some(reason) = topic_name::invalid(name) {
         return Err(ApiError::new(ErrorCode::InvalidTopicException, reason));
@@ -52,11 +52,11 @@ pub(crate) fn plan(node: &Node, image: &MetadataImage, topic: &NewTopic) -> Resu
     if image.topic(name).is_some() {
         return Err(ApiError::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
     }
-    resolve::validate_topic(node.sources(image), &topic.configs)
+    resolve::validate_topic(image.sources(&controller.config), &topic.configs)
         .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.kafka_message()))?;
     alter::warn_without_effect(ResourceType::Topic, name, &topic.configs);
-    let num_partitions = partitions(node, topic)?;
-    check_descriptors(node, image, usize::try_from(num_partitions).unwrap_or(0))?;
+    let num_partitions = partitions(&controller.config, topic)?;
+    check_descriptors(controller, image, usize::try_from(num_partitions).unwrap_or(0))?;
 
     let id = random_id();
     let mut records =
@@ -70,24 +70,29 @@ pub(crate) fn plan(node: &Node, image: &MetadataImage, topic: &NewTopic) -> Resu
             ..ConfigRecord::default()
         })
     }));
-    let directories = directories_for_new(node)?;
-    records.extend((0..num_partitions).map(|index| partition_record(node, id, index, &directories)));
+    let directories = directories_for_new(controller)?;
+    records
+        .extend((0..num_partitions).map(|index| partition_record(controller.config.node_id, id, index, &directories)));
     Ok(PlannedTopic { id, num_partitions, replication_factor: 1, records })
 }
 
 /// Refuses partitions whose files could not all be open.
-pub(crate) fn check_descriptors(node: &Node, image: &MetadataImage, additional: usize) -> Result<(), ApiError> {
-    let checked = node.descriptors.check(image.partition_count().saturating_add(additional));
+pub(crate) fn check_descriptors(
+    controller: &Controller,
+    image: &MetadataImage,
+    additional: usize,
+) -> Result<(), ApiError> {
+    let checked = controller.descriptors.check(image.partition_count().saturating_add(additional));
     checked.map_err(|error| ApiError::new(ErrorCode::PolicyViolation, format!("Too many partitions: {error}.")))
 }
 
 /// How many partitions, after the assignment or the numbers are found to be possible here.
-fn partitions(node: &Node, topic: &NewTopic) -> Result<i32, ApiError> {
+fn partitions(config: &BrokerConfig, topic: &NewTopic) -> Result<i32, ApiError> {
     if !topic.assignments.is_empty() {
-        return assigned_partitions(node, topic);
+        return assigned_partitions(config.node_id, topic);
     }
     let wanted = match topic.replication_factor {
-        -1 => i16::try_from(node.config.default_replication_factor).unwrap_or(i16::MAX),
+        -1 => i16::try_from(config.default_replication_factor).unwrap_or(i16::MAX),
         factor => factor,
     };
     if topic.replication_factor < -1 || topic.replication_factor == 0 {
@@ -112,10 +117,10 @@ fn partitions(node: &Node, topic: &NewTopic) -> Result<i32, ApiError> {
             ),
         ));
     }
-    Ok(if topic.num_partitions == -1 { node.config.num_partitions } else { topic.num_partitions })
+    Ok(if topic.num_partitions == -1 { config.num_partitions } else { topic.num_partitions })
 }
 
-fn assigned_partitions(node: &Node, topic: &NewTopic) -> Result<i32, ApiError> {
+fn assigned_partitions(node_id: i32, topic: &NewTopic) -> Result<i32, ApiError> {
     if topic.replication_factor != -1 {
         return Err(ApiError::new(
             ErrorCode::InvalidRequest,
@@ -134,7 +139,7 @@ fn assigned_partitions(node: &Node, topic: &NewTopic) -> Result<i32, ApiError> {
             let text = format!("Found multiple manual partition assignments for partition {index}");
             return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
         }
-        check_replicas(node, replicas)?;
+        check_replicas(node_id, replicas)?;
     }
     if !by_index.keys().copied().eq(0..i32::try_from(by_index.len()).unwrap_or(i32::MAX)) {
         return Err(ApiError::new(
@@ -146,7 +151,7 @@ fn assigned_partitions(node: &Node, topic: &NewTopic) -> Result<i32, ApiError> {
 }
 
 /// Checks an assignment given by hand: this broker, once.
-pub(crate) fn check_replicas(node: &Node, replicas: &[i32]) -> Result<(), ApiError> {
+pub(crate) fn check_replicas(node_id: i32, replicas: &[i32]) -> Result<(), ApiError> {
     let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
     if replicas.is_empty() {
         return refuse("The manual partition assignment includes an empty replica list.".to_owned());
@@ -154,7 +159,7 @@ pub(crate) fn check_replicas(node: &Node, replicas: &[i32]) -> Result<(), ApiErr
     let mut sorted = replicas.to_vec();
     sorted.sort_unstable();
     for (at, broker) in sorted.iter().enumerate() {
-        if *broker != node.config.node_id {
+        if *broker != node_id {
             return refuse(format!(
                 "The manual partition assignment includes broker {broker}, but no such broker is registered."
             ));
@@ -167,8 +172,8 @@ pub(crate) fn check_replicas(node: &Node, replicas: &[i32]) -> Result<(), ApiErr
 }
 
 /// The directories that new partitions go to, in turn.
-pub(crate) fn directories_for_new(node: &Node) -> Result<Vec<Uuid>, ApiError> {
-    let directories = node.partitions.storage().directories_for_new();
+pub(crate) fn directories_for_new(controller: &Controller) -> Result<Vec<Uuid>, ApiError> {
+    let directories = controller.partitions.storage().directories_for_new();
     match directories.is_empty() {
         true => Err(ApiError::new(ErrorCode::KafkaStorageError, "No log directories available.")),
         false => Ok(directories),
@@ -176,8 +181,7 @@ pub(crate) fn directories_for_new(node: &Node) -> Result<Vec<Uuid>, ApiError> {
 }
 
 /// The record of a new partition with its one replica here.
-pub(crate) fn partition_record(node: &Node, topic_id: Uuid, index: i32, directories: &[Uuid]) -> MetadataRecord {
-    let broker = node.config.node_id;
+pub(crate) fn partition_record(broker: i32, topic_id: Uuid, index: i32, directories: &[Uuid]) -> MetadataRecord {
     let at = usize::try_from(index).unwrap_or(0).checked_rem(directories.len());
     let directory = at.and_then(|at| directories.get(at)).copied();
     MetadataRecord::Partition(PartitionRecord {
@@ -193,68 +197,8 @@ pub(crate) fn partition_record(node: &Node, topic_id: Uuid, index: i32, director
     })
 }
 
-/// Creates those of `names` that can be created, with the broker's defaults; tells what keeps the
-/// others from being.
-pub(crate) async fn auto_create(node: &Arc<Node>, names: &[&str]) -> BTreeMap<String, ErrorCode> {
-    let mut failures = BTreeMap::new();
-    for name in names {
-        let topic = if topic_name::is_internal(name) { internal(node, name) } else { by_default(name) };
-        if let Err(error) = create(node, topic).await
-            && error.code != ErrorCode::TopicAlreadyExists
-        {
-            failures.insert((*name).to_owned(), error.code);
-        }
-    }
-    failures
-}
-
-/// Creates topics as [`auto_create`] does while the caller goes on. One that is being created
-/// already is left to that.
-pub(crate) fn begin_auto_create(node: &Arc<Node>, names: Vec<String>) {
-    let begun = {
-        let mut creating = node.creating.lock();
-        names.into_iter().filter(|name| creating.insert(name.clone())).collect::<Vec<_>>()
-    };
-    if begun.is_empty() {
-        return;
-    }
-    let node = Arc::clone(node);
-    tokio::spawn(async move {
-        let names: Vec<&str> = begun.iter().map(String::as_str).collect();
-        for (name, code) in auto_create(&node, &names).await {
-            tracing::warn!(topic = name, error = code.name(), "a topic could not be created");
-        }
-        let mut creating = node.creating.lock();
-        for name in &begun {
-            creating.remove(name);
-        }
-    });
-}
-
 /// Creates one topic.
-pub(crate) async fn create(node: &Arc<Node>, topic: NewTopic) -> Result<(), ApiError> {
-    let owner = Arc::clone(node);
-    node.update_metadata(move |image| plan(&owner, image, &topic).map(|planned| (planned.records, ()))).await
-}
-
-fn by_default(name: &str) -> NewTopic {
-    NewTopic { name: name.to_owned(), num_partitions: -1, replication_factor: -1, ..NewTopic::default() }
-}
-
-/// A coordinator's topic, with the settings that Kafka gives it.
-fn internal(node: &Node, name: &str) -> NewTopic {
-    if name != topic_name::CONSUMER_OFFSETS {
-        return by_default(name);
-    }
-    let configs = [
-        ("cleanup.policy", "compact".to_owned()),
-        ("compression.type", "producer".to_owned()),
-        ("segment.bytes", node.config.offsets_topic_segment_bytes.to_string()),
-    ];
-    NewTopic {
-        num_partitions: node.config.offsets_topic_num_partitions,
-        replication_factor: node.config.internal_replication_factor(),
-        configs: configs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        ..by_default(name)
-    }
+pub(super) async fn create(controller: &Arc<Controller>, topic: NewTopic) -> Result<(), ApiError> {
+    let owner = Arc::clone(controller);
+    controller.update(move |image| plan(&owner, image, &topic).map(|planned| (planned.records, ()))).await
 }

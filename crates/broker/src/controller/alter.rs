@@ -8,14 +8,14 @@ use vltava_config::{Kind, Update, find, nearest, split_list};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord};
 
+use super::Controller;
+use super::loggers;
 use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, validate_client_metrics, validate_group};
-use crate::config::keys::without_listener;
+use crate::config::keys::{AT_RUN_TIME, without_listener};
 use crate::config::resolve::{self, Settings, Sources};
-use crate::config::{broker_key, broker_keys, gives_a_topic_default, topic_key};
-use crate::loggers;
+use crate::config::{ConfigChange, broker_key, broker_keys, gives_a_topic_default, topic_key};
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name;
-use crate::node::Node;
 use crate::request::ApiError;
 
 /// The resource that a request speaks of.
@@ -27,61 +27,51 @@ pub(crate) struct Resource {
     pub(crate) repeated: bool,
 }
 
-/// What is to happen to one setting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
-    Set(Option<String>),
-    Delete,
-    Append(Option<String>),
-    Subtract(Option<String>),
-    Unknown(i8),
-}
-
 /// Changes single settings and leaves the others.
 pub(crate) async fn change(
-    node: &Arc<Node>,
+    controller: &Arc<Controller>,
     resource: &Resource,
-    changes: Vec<(String, Change)>,
+    changes: Vec<(String, ConfigChange)>,
     validate_only: bool,
 ) -> Result<(), ApiError> {
-    apply(node, resource, changes, validate_only, false).await
+    apply(controller, resource, changes, validate_only, false).await
 }
 
 /// Makes the given settings the only ones.
 pub(crate) async fn replace(
-    node: &Arc<Node>,
+    controller: &Arc<Controller>,
     resource: &Resource,
-    changes: Vec<(String, Change)>,
+    changes: Vec<(String, ConfigChange)>,
     validate_only: bool,
 ) -> Result<(), ApiError> {
-    apply(node, resource, changes, validate_only, true).await
+    apply(controller, resource, changes, validate_only, true).await
 }
 
 async fn apply(
-    node: &Arc<Node>,
+    controller: &Arc<Controller>,
     resource: &Resource,
-    changes: Vec<(String, Change)>,
+    changes: Vec<(String, ConfigChange)>,
     validate_only: bool,
     whole: bool,
 ) -> Result<(), ApiError> {
-    let kind = preprocess(node, resource, &changes)?;
+    let kind = preprocess(controller.config.node_id, resource, &changes)?;
     if kind == ResourceType::BrokerLogger {
         // The older way does not know them.
         return match whole {
             true => Err(unknown_resource(resource)),
-            false => loggers::alter(node.config.node_id, &resource.name, &changes),
+            false => loggers::alter(controller.config.node_id, &resource.name, &changes),
         };
     }
-    let (owner, name) = (Arc::clone(node), resource.name.clone());
+    let (owner, name) = (Arc::clone(controller), resource.name.clone());
     let plan = move |image: &MetadataImage| plan(&owner, image, kind, &name, &changes, whole);
     if validate_only {
-        return plan(&node.metadata.image()).map(|_| ());
+        return plan(&controller.metadata.image()).map(|_| ());
     }
-    node.update_metadata(move |image| Ok((plan(image)?, ()))).await
+    controller.update(move |image| Ok((plan(image)?, ()))).await
 }
 
 /// What can be refused without a look at the present settings.
-fn preprocess(node: &Node, resource: &Resource, changes: &[(String, Change)]) -> Result<ResourceType, ApiError> {
+fn preprocess(ours: i32, resource: &Resource, changes: &[(String, ConfigChange)]) -> Result<ResourceType, ApiError> {
     let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
     if resource.repeated {
         return refuse("Each resource must appear at most once.".to_owned());
@@ -90,24 +80,25 @@ fn preprocess(node: &Node, resource: &Resource, changes: &[(String, Change)]) ->
     if names.len() != changes.len() {
         return refuse("Error due to duplicate config keys".to_owned());
     }
-    let null = |change: &Change| matches!(change, Change::Set(None) | Change::Append(None) | Change::Subtract(None));
+    let null = |change: &ConfigChange| {
+        matches!(change, ConfigChange::Set(None) | ConfigChange::Append(None) | ConfigChange::Subtract(None))
+    };
     let nulls: Vec<&str> = changes.iter().filter(|(_, c)| null(c)).map(|(name, _)| name.as_str()).collect();
     if !nulls.is_empty() {
         return refuse(format!("Null value not supported for : {}", nulls.join(", ")));
     }
-    if let Some((_, Change::Unknown(operation))) = changes.iter().find(|(_, c)| matches!(c, Change::Unknown(_))) {
+    if let Some((_, ConfigChange::Unknown(operation))) =
+        changes.iter().find(|(_, c)| matches!(c, ConfigChange::Unknown(_)))
+    {
         return refuse(format!("Unknown operations type {operation}"));
     }
     match ResourceType::from_wire(resource.kind) {
-        Some(ResourceType::Broker) => {
-            let ours = node.config.node_id;
-            match resource.name.parse::<i32>() {
-                _ if resource.name.is_empty() => Ok(ResourceType::Broker),
-                Ok(id) if id == ours => Ok(ResourceType::Broker),
-                Ok(_) => refuse(format!("Unexpected broker id, expected {ours}, but received {}", resource.name)),
-                Err(_) => refuse(format!("Node id must be an integer, but it is: {}", resource.name)),
-            }
-        }
+        Some(ResourceType::Broker) => match resource.name.parse::<i32>() {
+            _ if resource.name.is_empty() => Ok(ResourceType::Broker),
+            Ok(id) if id == ours => Ok(ResourceType::Broker),
+            Ok(_) => refuse(format!("Unexpected broker id, expected {ours}, but received {}", resource.name)),
+            Err(_) => refuse(format!("Node id must be an integer, but it is: {}", resource.name)),
+        },
         Some(ResourceType::Topic) if resource.name.is_empty() => {
             refuse("Default topic resources are not allowed.".to_owned())
         }
@@ -128,33 +119,33 @@ fn unknown_resource(resource: &Resource) -> ApiError {
 }
 
 fn plan(
-    node: &Node,
+    controller: &Controller,
     image: &MetadataImage,
     kind: ResourceType,
     name: &str,
-    changes: &[(String, Change)],
+    changes: &[(String, ConfigChange)],
     whole: bool,
 ) -> Result<Vec<MetadataRecord>, ApiError> {
     let current = image.config(kind, name).map(|settings| (**settings).clone()).unwrap_or_default();
     let mut next = if whole { Settings::new() } else { current.clone() };
     for (key, change) in changes {
-        match changed(kind, key, change, next.get(key), &node.sources(image))? {
+        match changed(kind, key, change, next.get(key), &image.sources(&controller.config))? {
             Some(value) => next.insert(key.clone(), value),
             None => next.remove(key),
         };
     }
     match kind {
         ResourceType::Topic => {
-            resolve::validate_topic(node.sources(image), &next)
+            resolve::validate_topic(image.sources(&controller.config), &next)
                 .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.kafka_message()))?;
             if image.topic(name).is_none() {
                 let text = format!("The topic '{name}' does not exist.");
                 return Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, text));
             }
         }
-        ResourceType::Group => validate_group(&node.sources(image), &next)?,
+        ResourceType::Group => validate_group(&image.sources(&controller.config), &next)?,
         ResourceType::ClientMetrics => validate_client_metrics(name, &next)?,
-        ResourceType::Broker | ResourceType::BrokerLogger => validate_broker(node, image, name, changes, &next)?,
+        ResourceType::Broker | ResourceType::BrokerLogger => validate_broker(controller, image, name, changes, &next)?,
     }
     warn_without_effect(kind, name, next.iter().filter(|(key, value)| current.get(*key) != Some(value)));
     let keys: BTreeSet<&String> = current.keys().chain(next.keys()).collect();
@@ -176,15 +167,15 @@ fn plan(
 fn changed(
     kind: ResourceType,
     key: &str,
-    change: &Change,
+    change: &ConfigChange,
     current: Option<&String>,
     sources: &Sources<'_>,
 ) -> Result<Option<String>, ApiError> {
     let (operand, appends) = match change {
-        Change::Set(value) => return Ok(value.clone()),
-        Change::Delete | Change::Unknown(_) => return Ok(None),
-        Change::Append(operand) => (operand, true),
-        Change::Subtract(operand) => (operand, false),
+        ConfigChange::Set(value) => return Ok(value.clone()),
+        ConfigChange::Delete | ConfigChange::Unknown(_) => return Ok(None),
+        ConfigChange::Append(operand) => (operand, true),
+        ConfigChange::Subtract(operand) => (operand, false),
     };
     let row = match kind {
         ResourceType::Topic => topic_key(key),
@@ -223,7 +214,7 @@ pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
     let row = broker_key(without_listener(key).unwrap_or(key))?;
     match row.support.why() {
         Some(why) => Some(why),
-        None if gives_a_topic_default(key) || ACTS_AT_RUN_TIME.contains(&row.key) => None,
+        None if gives_a_topic_default(key) || AT_RUN_TIME.contains(&row.key) => None,
         None => Some("this broker reads it once, when it starts"),
     }
 }
@@ -255,8 +246,7 @@ pub(crate) fn warn_without_effect<'a>(
     }
 }
 
-/// Settings that are looked at whenever they matter; those that give topics their defaults act as well.
-const ACTS_AT_RUN_TIME: [&str; 3] = ["max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"];
+const CLEANER_THREADS: &str = "log.cleaner.threads";
 
 /// The settings of TLS that Kafka alters for a single listener only.
 const PER_LISTENER: [&str; 10] = [
@@ -274,10 +264,10 @@ const PER_LISTENER: [&str; 10] = [
 
 /// Checks the dynamic settings of the broker, or of all brokers where `name` is empty.
 fn validate_broker(
-    node: &Node,
+    controller: &Controller,
     image: &MetadataImage,
     name: &str,
-    changes: &[(String, Change)],
+    changes: &[(String, ConfigChange)],
     next: &Settings,
 ) -> Result<(), ApiError> {
     let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
@@ -311,18 +301,32 @@ fn validate_broker(
     // Kafka would act on these; to store them without effect would be a promise that nobody keeps.
     for (key, change) in changes {
         let derived = gives_a_topic_default(key);
-        if *change != Change::Delete
+        if *change != ConfigChange::Delete
             && !derived
             && let Some(why) = without_effect(key)
         {
             return refuse(format!("`{key}` cannot be altered while the broker runs: {why}"));
         }
     }
-    let present = node.sources(image);
+    let present = image.sources(&controller.config);
     let sources = match name.is_empty() {
         true => Sources { dynamic_default: Some(next), ..present },
         false => Sources { dynamic_broker: Some(next), ..present },
     };
+    let threads = |sources: Sources<'_>| sources.broker(CLEANER_THREADS).and_then(|text| text.parse::<usize>().ok());
+    check_cleaner_threads(threads(present).unwrap_or(1), threads(sources).unwrap_or(1))?;
     resolve::validate_topic(sources, &Settings::new())
         .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))
+}
+
+/// As in Kafka, their number changes by steps.
+fn check_cleaner_threads(present: usize, next: usize) -> Result<(), ApiError> {
+    let reason = match next {
+        _ if next == present => return Ok(()),
+        0 => "should be at least 1".to_owned(),
+        _ if next < present / 2 => format!("cannot be reduced to less than half the current value {present}"),
+        _ if next > present * 2 => format!("cannot be increased to more than double the current value {present}"),
+        _ => return Ok(()),
+    };
+    Err(ApiError::new(ErrorCode::InvalidRequest, format!("Log cleaner threads {reason}")))
 }

@@ -5,7 +5,7 @@
 use tracing::level_filters::LevelFilter;
 use vltava_protocol::ErrorCode;
 
-use crate::alter::Change;
+use crate::config::ConfigChange;
 use crate::request::ApiError;
 
 /// Kafka's name for what all loggers inherit from.
@@ -33,7 +33,7 @@ fn level() -> &'static str {
 }
 
 /// Checks changes of levels as Kafka does, and refuses those that would change something.
-pub(crate) fn alter(node_id: i32, name: &str, changes: &[(String, Change)]) -> Result<(), ApiError> {
+pub(crate) fn alter(node_id: i32, name: &str, changes: &[(String, ConfigChange)]) -> Result<(), ApiError> {
     let request = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
     let config = |text: String| Err(ApiError::new(ErrorCode::InvalidConfig, text));
     match name.parse::<i32>() {
@@ -44,37 +44,37 @@ pub(crate) fn alter(node_id: i32, name: &str, changes: &[(String, Change)]) -> R
     for (logger, change) in changes {
         let is_known = LOGGERS.contains(&logger.as_str());
         match change {
-            Change::Set(_) | Change::Delete if !is_known => {
+            ConfigChange::Set(_) | ConfigChange::Delete if !is_known => {
                 return config(format!("Logger {logger} does not exist!"));
             }
-            Change::Set(Some(level)) if !LEVELS.contains(&level.as_str()) => {
+            ConfigChange::Set(Some(level)) if !LEVELS.contains(&level.as_str()) => {
                 return config(format!(
                     "Cannot set the log level of {logger} to {level} as it is not a supported log level. \
                      Valid log levels are {}",
                     LEVELS.join(", ")
                 ));
             }
-            Change::Delete if logger == ROOT => {
+            ConfigChange::Delete if logger == ROOT => {
                 return request(format!("Removing the log level of the {ROOT} logger is not allowed"));
             }
-            Change::Append(_) => {
+            ConfigChange::Append(_) => {
                 return request("APPEND operation is not allowed for the BROKER_LOGGER resource".to_owned());
             }
-            Change::Subtract(_) => {
+            ConfigChange::Subtract(_) => {
                 return request("SUBTRACT operation is not allowed for the BROKER_LOGGER resource".to_owned());
             }
-            Change::Unknown(operation) => {
+            ConfigChange::Unknown(operation) => {
                 return request(format!(
                     "Unknown operation type {operation} is not allowed for the BROKER_LOGGER resource"
                 ));
             }
-            Change::Set(Some(level)) if level != self::level() => {
+            ConfigChange::Set(Some(level)) if level != self::level() => {
                 return request(format!(
                     "the log level of `{logger}` is {}, and only who starts the broker can change it",
                     self::level()
                 ));
             }
-            Change::Set(_) | Change::Delete => {}
+            ConfigChange::Set(_) | ConfigChange::Delete => {}
         }
     }
     Ok(())

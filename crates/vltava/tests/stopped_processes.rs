@@ -54,7 +54,7 @@ fn application(address: &str, directory: &str) {
     builder
         .stream::<Option<String>, String>("lines")
         .flat_map_values(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
-        .group_by_with(|_, word| word.clone(), Grouped::named("words"))
+        .group_by_with(Grouped::named("words"), |_, word| word.clone())
         .count_with(Materialized::named("counts"))
         .to_stream()
         .to("counts");

@@ -196,7 +196,7 @@ fn store(builder: &StreamsBuilder, name: &str) -> crate::store::StoreRef<KeyValu
 fn deduplicated() -> Topology {
     let builder = StreamsBuilder::new();
     let seen = store(&builder, "seen");
-    builder.stream::<String, String>("a").process_values_with(None, seen, Deduplicate).to("out");
+    builder.stream::<String, String>("a").process_values_with(seen, Deduplicate).to("out");
     builder.build().unwrap()
 }
 
@@ -204,7 +204,7 @@ fn held() -> Topology {
     let builder = StreamsBuilder::new();
     let held = store(&builder, "held");
     let (a, b) = (builder.stream::<String, String>("a"), builder.stream::<String, String>("b"));
-    a.merge(&b).process_with(None, held, Hold).to("out");
+    a.merge(&b).process_with(held, Hold).to("out");
     builder.build().unwrap()
 }
 
@@ -224,8 +224,8 @@ fn outer_join() -> Topology {
 fn deduplicated_twice() -> Topology {
     let builder = StreamsBuilder::new();
     let (first, second) = (store(&builder, "first"), store(&builder, "second"));
-    let once = builder.stream::<String, String>("a").process_values_with(None, first, Deduplicate);
-    once.process_values_with(None, second, Deduplicate).to("out");
+    let once = builder.stream::<String, String>("a").process_values_with(first, Deduplicate);
+    once.process_values_with(second, Deduplicate).to("out");
     builder.build().unwrap()
 }
 
@@ -233,7 +233,7 @@ fn deduplicated_twice() -> Topology {
 fn deduplicated_and_counted() -> Topology {
     let builder = StreamsBuilder::new();
     let seen = store(&builder, "seen");
-    let once = builder.stream::<String, String>("a").process_values_with(None, seen, Deduplicate);
+    let once = builder.stream::<String, String>("a").process_values_with(seen, Deduplicate);
     let counts = once.group_by_key().count_with(Materialized::named("counts"));
     counts.map_values(|count| count.to_string()).to_stream().to("out");
     builder.build().unwrap()
@@ -243,7 +243,7 @@ fn deduplicated_and_counted() -> Topology {
 fn deduplicated_and_suppressed() -> Topology {
     let builder = StreamsBuilder::new();
     let seen = store(&builder, "seen");
-    let once = builder.stream::<String, String>("a").process_values_with(None, seen, Deduplicate);
+    let once = builder.stream::<String, String>("a").process_values_with(seen, Deduplicate);
     let table = once.to_table();
     let limit = Suppressed::until_time_limit(Duration::from_millis(30), crate::BufferConfig::unbounded());
     table.suppress(limit).to_stream().to("out");

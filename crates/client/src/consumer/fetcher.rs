@@ -19,7 +19,7 @@ use vltava_protocol::wire::Records;
 use super::position::FetchPosition;
 use super::records::{ConsumerRecords, PartitionRecords};
 use super::subscription::{PartitionState, SubscriptionState};
-use crate::config::{AutoOffsetReset, IsolationLevel};
+use crate::config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
 use crate::net::{MetadataSnapshot, Node};
 use crate::{ClientError, TopicPartition};
 
@@ -48,6 +48,24 @@ pub(crate) struct FetchConfig {
     pub(crate) isolation: IsolationLevel,
     pub(crate) retry_backoff: Duration,
     pub(crate) metadata_max_age: Duration,
+}
+
+impl From<&ConsumerConfig> for FetchConfig {
+    fn from(config: &ConsumerConfig) -> Self {
+        Self {
+            min_bytes: config.fetch_min_bytes,
+            max_bytes: config.fetch_max_bytes,
+            max_wait: config.fetch_max_wait,
+            max_partition_bytes: config.max_partition_fetch_bytes,
+            max_decompressed_batch_bytes: config.max_decompressed_batch_bytes,
+            max_poll_records: config.max_poll_records,
+            check_crcs: config.check_crcs,
+            client_rack: config.client_rack.clone(),
+            isolation: config.isolation_level,
+            retry_backoff: config.common.retry_backoff,
+            metadata_max_age: config.common.metadata_max_age,
+        }
+    }
 }
 
 /// A request to send; its answer goes to [`Fetcher::on_response`].

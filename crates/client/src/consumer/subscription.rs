@@ -35,6 +35,16 @@ pub(crate) struct LogTruncation {
     pub(crate) divergent: Option<OffsetAndMetadata>,
 }
 
+impl From<LogTruncation> for ClientError {
+    fn from(truncation: LogTruncation) -> Self {
+        Self::LogTruncated {
+            partition: truncation.partition,
+            offset: truncation.position.offset,
+            divergent: truncation.divergent.map(|offset| offset.offset),
+        }
+    }
+}
+
 /// The subscription and the assignment.
 #[derive(Debug)]
 pub(crate) struct SubscriptionState {
@@ -45,6 +55,8 @@ pub(crate) struct SubscriptionState {
     partitions: BTreeMap<TopicPartition, PartitionState>,
     reset_policy: AutoOffsetReset,
     counter: u64,
+    /// Whether other topics than before may be wanted.
+    topics_changed: bool,
 }
 
 impl SubscriptionState {
@@ -56,6 +68,7 @@ impl SubscriptionState {
             partitions: BTreeMap::new(),
             reset_policy,
             counter: 0,
+            topics_changed: false,
         }
     }
 
@@ -65,6 +78,7 @@ impl SubscriptionState {
             Mode::None | Mode::Topics => self.mode = Mode::Topics,
             _ => return Err(exclusive()),
         }
+        self.topics_changed = true;
         Ok(self.change_topics(topics))
     }
 
@@ -75,6 +89,7 @@ impl SubscriptionState {
             Mode::None | Mode::Pattern(_) => self.mode = Mode::Pattern(pattern),
             _ => return Err(exclusive()),
         }
+        self.topics_changed = true;
         Ok(())
     }
 
@@ -96,6 +111,7 @@ impl SubscriptionState {
     fn change_topics(&mut self, topics: BTreeSet<String>) -> bool {
         let changed = self.topics != topics;
         self.topics = topics;
+        self.topics_changed |= changed;
         changed
     }
 
@@ -105,7 +121,7 @@ impl SubscriptionState {
             Mode::None | Mode::Manual => self.mode = Mode::Manual,
             _ => return Err(exclusive()),
         }
-        self.topics = partitions.iter().map(|tp| tp.topic().to_owned()).collect();
+        self.change_topics(partitions.iter().map(|tp| tp.topic().to_owned()).collect());
         self.set_partitions(partitions);
         Ok(())
     }
@@ -129,6 +145,7 @@ impl SubscriptionState {
     /// Ends subscription and assignment.
     pub(crate) fn unsubscribe(&mut self) {
         self.mode = Mode::None;
+        self.topics_changed = true;
         self.topics.clear();
         self.group_topics.clear();
         self.partitions.clear();
@@ -153,14 +170,20 @@ impl SubscriptionState {
         if self.is_subscribed() { self.topics.clone() } else { BTreeSet::new() }
     }
 
-    /// Sets the topics of all members; whether some are new to this one's metadata.
-    pub(crate) fn set_group_topics(&mut self, topics: BTreeSet<String>) -> bool {
+    /// Sets the topics of all members, while this one leads them.
+    pub(crate) fn set_group_topics(&mut self, topics: BTreeSet<String>) {
+        self.topics_changed |= self.group_topics != topics;
         self.group_topics = topics;
-        !self.topics.is_superset(&self.group_topics)
     }
 
-    pub(crate) fn reset_group_topics(&mut self) {
-        self.group_topics.clear();
+    /// The topics subscribed to, or those of partitions assigned by hand.
+    pub(crate) fn topics(&self) -> &BTreeSet<String> {
+        &self.topics
+    }
+
+    /// Whether [`metadata_topics`](Self::metadata_topics) may be others than when this was asked last.
+    pub(crate) fn take_topics_changed(&mut self) -> bool {
+        std::mem::take(&mut self.topics_changed)
     }
 
     /// Topics whose metadata the consumer needs.

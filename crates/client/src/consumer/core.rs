@@ -34,6 +34,9 @@ mod commits;
 mod positions;
 mod rebalance;
 
+#[cfg(test)]
+mod simulation;
+
 pub(crate) use application::{Goodbye, Next};
 use commits::Commits;
 pub use commits::Offsets;

@@ -13,7 +13,7 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use partition_state::{FetchState, PartitionState};
+pub(crate) use partition_state::{FetchEpoch, FetchState, PartitionState};
 pub use pattern::TopicPattern;
 
 /// How partitions come to the consumer.
@@ -33,6 +33,15 @@ pub(crate) struct LogTruncation {
     pub(crate) position: FetchPosition,
     /// The first offset that is known to differ.
     pub(crate) divergent: Option<OffsetAndMetadata>,
+}
+
+/// Where the records of an epoch end in a leader's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EpochEnd {
+    /// The largest epoch up to the one that was asked for.
+    pub(crate) epoch: i32,
+    /// Behind its last record.
+    pub(crate) offset: i64,
 }
 
 impl From<LogTruncation> for ClientError {
@@ -137,7 +146,7 @@ impl SubscriptionState {
         self.partitions.retain(|tp, _| partitions.contains(tp));
         for tp in partitions {
             self.counter += 1;
-            let fresh = PartitionState::new(self.counter, self.counter << 32);
+            let fresh = PartitionState::new(self.counter, FetchEpoch::first(self.counter));
             self.partitions.entry(tp).or_insert(fresh);
         }
     }
@@ -353,13 +362,13 @@ impl SubscriptionState {
 
     /// Judges a position by where the epoch of its last record ends in the leader's log.
     ///
-    /// `end` is epoch and end offset, `None` if the leader knows no such epoch. Returns the
-    /// truncation if there was one and no reset policy says what to do.
+    /// `end` is `None` if the leader knows no such epoch. Returns the truncation if there was one and no reset policy says
+    /// what to do.
     pub(crate) fn complete_validation(
         &mut self,
         tp: &TopicPartition,
         asked: FetchPosition,
-        end: Option<(i32, i64)>,
+        end: Option<EpochEnd>,
     ) -> Option<LogTruncation> {
         let policy = self.reset_policy;
         let state = self.partitions.get_mut(tp)?;
@@ -367,11 +376,11 @@ impl SubscriptionState {
             return None;
         }
         let divergent = match end {
-            Some((_, end_offset)) if end_offset >= asked.offset => {
+            Some(end) if end.offset >= asked.offset => {
                 state.complete_validation();
                 return None;
             }
-            Some((epoch, offset)) => Some(OffsetAndMetadata::new(offset).with_leader_epoch(epoch)),
+            Some(end) => Some(OffsetAndMetadata::new(end.offset).with_leader_epoch(end.epoch)),
             None => None,
         };
         if policy == AutoOffsetReset::None {

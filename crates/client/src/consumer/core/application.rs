@@ -98,7 +98,7 @@ impl Core {
         // Without a group there is nobody to commit to.
         if !offsets.is_empty() && self.membership.is_some() {
             let limit = interval.max(self.config.common.request_timeout);
-            self.commits.push(CommitJob::new(offsets, Waiter::Auto, false, limit, now));
+            self.push_commit(CommitJob::new(offsets, Waiter::Auto, false, limit, now));
         }
     }
 
@@ -212,7 +212,7 @@ impl Core {
         match &self.commits.fenced {
             Some(fenced) => Err(fenced.clone()),
             None => {
-                self.commits.push(job);
+                self.push_commit(job);
                 Ok(())
             }
         }

@@ -49,18 +49,20 @@ impl fmt::Debug for Waiter {
 /// Offsets to commit.
 #[derive(Debug)]
 pub(crate) struct CommitJob {
-    pub(crate) offsets: Arc<Offsets>,
-    pub(crate) waiter: Waiter,
+    offsets: Arc<Offsets>,
+    waiter: Waiter,
     /// Whether to try again after a retriable error.
-    pub(crate) retry: bool,
+    retry: bool,
     /// How long it may take altogether, up to `deadline`.
-    pub(crate) limit: Duration,
-    pub(crate) deadline: Instant,
+    limit: Duration,
+    deadline: Instant,
+    /// The generation in which it was asked for.
+    asked_in: i32,
 }
 
 impl CommitJob {
     pub(crate) fn new(offsets: Offsets, waiter: Waiter, retry: bool, limit: Duration, now: Instant) -> Self {
-        Self { offsets: Arc::new(offsets), waiter, retry, limit, deadline: now + limit }
+        Self { offsets: Arc::new(offsets), waiter, retry, limit, deadline: now + limit, asked_in: Generation::NONE.id }
     }
 }
 
@@ -112,10 +114,6 @@ pub(crate) struct Commits {
 }
 
 impl Commits {
-    pub(super) fn push(&mut self, job: CommitJob) {
-        self.jobs.push_back(job);
-    }
-
     /// Whether all commits are done.
     pub(super) fn is_idle(&self) -> bool {
         self.jobs.is_empty()
@@ -168,6 +166,11 @@ impl Commits {
 }
 
 impl Core {
+    pub(super) fn push_commit(&mut self, job: CommitJob) {
+        let asked_in = self.membership.as_ref().map_or(Generation::NONE.id, |membership| membership.generation().id);
+        self.commits.jobs.push_back(CommitJob { asked_in, ..job });
+    }
+
     /// Sends the commit whose turn it is, and gives up those that have no more time.
     pub(super) fn poll_commits(&mut self, now: Instant, world: &impl World) {
         while let Some(job) = self.commits.jobs.front() {
@@ -177,16 +180,13 @@ impl Core {
                 self.wake();
                 continue;
             }
-            let is_due = match self.commits.attempt {
-                Attempt::Due => true,
-                Attempt::Paused(until) => until <= now,
-                Attempt::Sent { .. } => false,
-            };
-            if !is_due {
-                return;
+            match self.commits.attempt {
+                Attempt::Due => {}
+                Attempt::Paused(until) if until <= now => self.commits.attempt = Attempt::Due,
+                Attempt::Paused(_) | Attempt::Sent { .. } => return,
             }
             let Some(node) = self.coordinator.want() else { return };
-            match self.commit_request(&Arc::clone(&job.offsets)) {
+            match self.commit_request(job) {
                 Ok((generation, request)) => {
                     self.commits.last_token += 1;
                     let token = self.commits.last_token;
@@ -201,14 +201,21 @@ impl Core {
         }
     }
 
-    /// The request, with the generation of the group for a subscriber, without one for partitions assigned by hand.
-    fn commit_request(&self, offsets: &Offsets) -> Result<(Generation, OffsetCommitRequest), ClientError> {
+    /// The request, with the generation of the group for a subscriber, without one for partitions assigned by hand. What
+    /// was asked for in an earlier generation is not committed for partitions that have gone: others read them.
+    fn commit_request(&self, job: &CommitJob) -> Result<(Generation, OffsetCommitRequest), ClientError> {
         let membership = self.membership.as_ref().ok_or(ClientError::Closed)?;
         let generation = if self.subscription.is_subscribed() {
             membership.commit_generation().map_err(not_in_group)?.clone()
         } else {
             Generation::NONE
         };
+        let is_late = self.subscription.is_subscribed() && generation.id != job.asked_in;
+        let is_wanted = |tp: &TopicPartition| !is_late || self.subscription.is_assigned(tp);
+        let topics = commit_topics(job.offsets.iter().filter(|(tp, _)| is_wanted(tp)))?;
+        if topics.is_empty() && !job.offsets.is_empty() {
+            return Err(refused(CommitVerdict::Failed, ErrorCode::IllegalGeneration));
+        }
         let config = membership.config();
         let is_member = !generation.member_id.is_empty();
         let request = OffsetCommitRequest {
@@ -216,7 +223,7 @@ impl Core {
             generation_id_or_member_epoch: generation.id,
             member_id: generation.member_id.clone(),
             group_instance_id: config.group_instance_id.clone().filter(|_| is_member),
-            topics: commit_topics(offsets)?,
+            topics,
             ..Default::default()
         };
         Ok((generation, request))
@@ -288,7 +295,9 @@ impl Core {
     }
 }
 
-fn commit_topics(offsets: &Offsets) -> Result<Vec<OffsetCommitRequestTopic>, ClientError> {
+fn commit_topics<'a>(
+    offsets: impl Iterator<Item = (&'a TopicPartition, &'a OffsetAndMetadata)>,
+) -> Result<Vec<OffsetCommitRequestTopic>, ClientError> {
     let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
     for (tp, offset) in offsets {
         if offset.offset < 0 {

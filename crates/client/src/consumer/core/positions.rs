@@ -14,7 +14,7 @@ use vltava_protocol::messages::{
 use super::{Core, Effect, World, leader_of};
 use crate::config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
 use crate::consumer::position::FetchPosition;
-use crate::consumer::subscription::reset_timestamp;
+use crate::consumer::subscription::{EpochEnd, reset_timestamp};
 use crate::net::MetadataSnapshot;
 use crate::{ClientError, OffsetAndMetadata, TopicPartition};
 
@@ -63,16 +63,16 @@ impl Core {
 
     /// New partitions begin at the committed offset, or by the reset policy without a group.
     fn look_up_committed(&mut self, now: Instant) {
-        let is_early = self.lookups.retry_at.is_some_and(|at| now < at);
-        if self.lookups.is_under_way || is_early || !self.subscription.has_initializing() {
+        self.lookups.retry_at = self.lookups.retry_at.filter(|at| now < *at);
+        let Lookups { is_under_way, retry_at } = self.lookups;
+        if is_under_way || retry_at.is_some() || !self.subscription.has_initializing() {
             return;
         }
         let partitions = self.subscription.initializing();
         if self.config.group_id.is_none() {
-            self.lookups.retry_at = None;
             self.reset_without_offset(&partitions, now);
         } else if let Some(node) = self.coordinator.want() {
-            self.lookups = Lookups { is_under_way: true, retry_at: None };
+            self.lookups.is_under_way = true;
             self.effects.push(Effect::FetchCommitted { node, partitions });
         }
     }
@@ -225,7 +225,7 @@ impl Core {
                 match ErrorCode::from(end.error_code) {
                     ErrorCode::None => {
                         let is_known = end.leader_epoch >= 0 && end.end_offset >= 0;
-                        let end = is_known.then_some((end.leader_epoch, end.end_offset));
+                        let end = is_known.then_some(EpochEnd { epoch: end.leader_epoch, offset: end.end_offset });
                         if let Some(truncation) = self.subscription.complete_validation(&tp, position, end) {
                             self.note_failure(truncation.into());
                             self.try_again(&tp, now);

@@ -189,7 +189,7 @@ impl Core {
         let limit = self.config.max_poll_interval;
         self.rebalance.commit_deadline = Some(now + limit);
         self.commits.is_prepared = false;
-        self.commits.push(CommitJob::new(offsets, Waiter::Prepare, true, limit, now));
+        self.push_commit(CommitJob::new(offsets, Waiter::Prepare, true, limit, now));
         false
     }
 

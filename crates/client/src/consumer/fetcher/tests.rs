@@ -380,7 +380,7 @@ fn the_new_leader_is_learned_from_the_error() {
     let leader = LeaderIdAndEpoch { leader_id: 1, leader_epoch: 6, ..Default::default() };
     let news =
         bench.answer(0, 0, vec![PartitionData { current_leader: leader, ..failed(0, ErrorCode::NotLeaderOrFollower) }]);
-    assert_eq!(news.leaders, [("t".into(), 0, 1, 6)]);
+    assert_eq!(news.leaders, [LeaderUpdate { partition: tp(0), leader: 1, leader_epoch: 6 }]);
 }
 
 #[test]

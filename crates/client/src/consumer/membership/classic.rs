@@ -267,10 +267,12 @@ impl Membership for ClassicMembership {
     }
 
     fn commit_generation(&self) -> Result<&Generation, CommitVerdict> {
-        match self.state {
-            MemberState::Stable => Ok(&self.generation),
-            _ if self.is_rebalancing() => Err(CommitVerdict::Rebalancing),
-            _ => Err(CommitVerdict::Failed),
+        match (self.state, &self.phase) {
+            // What was read belongs to the generation before, until the new assignment is taken over.
+            (MemberState::Stable, Phase::Synced { .. }) => Err(CommitVerdict::Rebalancing),
+            (MemberState::Stable, _) => Ok(&self.generation),
+            (MemberState::Unjoined, _) => Err(CommitVerdict::Failed),
+            _ => Err(CommitVerdict::Rebalancing),
         }
     }
 

@@ -173,6 +173,11 @@ fn a_new_member_joins_with_the_id_it_is_given() {
     let (token, sync) = bench.sync();
     assert_eq!((sync.generation_id, sync.member_id.as_str(), sync.assignments.len()), (1, "m1", 0));
     bench.answer(token, synced(ErrorCode::None));
+    assert_eq!(
+        bench.member.commit_generation(),
+        Err(CommitVerdict::Rebalancing),
+        "what it has is of no generation yet"
+    );
     let Step::Acquire(acquire) = bench.step() else { panic!("nothing acquired") };
     assert_eq!(acquire.partitions, [tp(0)].into());
     assert_eq!(acquire.notify.map(|(protocol, _)| protocol).as_deref(), Some("range"));

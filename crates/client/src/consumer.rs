@@ -179,9 +179,12 @@ impl Consumer {
         if topics.is_empty() || topics.iter().any(|topic| topic.trim().is_empty()) {
             return Err(ClientError::invalid("a subscription needs topics, and each topic a name"));
         }
-        inner.turn(|core, _| core.subscribe(topics))?;
-        *inner.listener.lock() = listener;
-        Ok(())
+        let replaced = inner.turn(|core, _| {
+            core.subscribe(topics)?;
+            Ok(std::mem::replace(&mut *inner.listener.lock(), listener))
+        });
+        // The application's own code, if it has some, is run by no lock's owner.
+        replaced.map(drop)
     }
 
     /// Subscribes to all topics that match a pattern, now and later; new ones are noticed when the
@@ -213,9 +216,12 @@ impl Consumer {
         let inner = self.inner();
         inner.check_open()?;
         inner.group_id()?;
-        inner.turn(|core, _| core.subscribe_pattern(pattern))?;
-        *inner.listener.lock() = listener;
-        Ok(())
+        let replaced = inner.turn(|core, _| {
+            core.subscribe_pattern(pattern)?;
+            Ok(std::mem::replace(&mut *inner.listener.lock(), listener))
+        });
+        // The application's own code, if it has some, is run by no lock's owner.
+        replaced.map(drop)
     }
 
     /// Reads these partitions, without a group's assignment. Replaces an earlier choice; positions
@@ -434,7 +440,8 @@ impl Consumer {
         self.inner().check_open()?;
         let result = self.give_up_partitions().await;
         self.inner().turn(|core, _| core.unsubscribe("the consumer unsubscribed from all topics"));
-        *self.inner().listener.lock() = None;
+        let listener = self.inner().listener.lock().take();
+        drop(listener);
         result
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::assignor::PartitionAssignor;
+use super::assignor::{PartitionAssignor, RebalanceProtocol};
 use super::callbacks::common_protocol;
 use super::core::{Core, Effect, Event, LAST_VERSION_WITH_NAMES, World};
 use super::listener::RebalanceListener;
@@ -93,7 +93,7 @@ impl Inner {
             progress: Notify::new(),
             alarm: Notify::new(),
             assignors: tokio::sync::Mutex::new(assignors),
-            is_cooperative: protocol == super::assignor::RebalanceProtocol::Cooperative,
+            is_cooperative: protocol == RebalanceProtocol::Cooperative,
             listener: Mutex::new(None),
             polling: AtomicBool::new(false),
             woken: AtomicBool::new(false),

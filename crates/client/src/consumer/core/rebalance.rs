@@ -61,7 +61,7 @@ pub(super) struct Rebalance {
 }
 
 impl Rebalance {
-    /// The next thing that `poll` has to do for the rebalance.
+    /// Whether `poll` has something to do for the rebalance.
     pub(super) fn has_stages(&self) -> bool {
         !self.stages.is_empty()
     }

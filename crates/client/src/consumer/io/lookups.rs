@@ -143,32 +143,31 @@ fn read_committed(response: &OffsetFetchResponse) -> Result<Committed, ClientErr
     ClientError::check(group.map_or(response.error_code, |group| group.error_code), None)?;
     let mut committed = Committed::new();
     let mut take = |tp: TopicPartition, code: i16, offset: OffsetAndMetadata| {
-        if ErrorCode::from(code) != ErrorCode::None {
-            let message = Some(Arc::from(format!("committed offset of {tp}")));
-            return Err(ClientError::Broker { code: ErrorCode::from(code), message });
-        }
-        committed.insert(tp, Some(offset).filter(|offset| offset.offset >= 0));
-        Ok(())
-    };
-    // The fields have the same names in both forms of the answer.
-    macro_rules! offset {
-        ($p:expr) => {
-            OffsetAndMetadata {
-                offset: $p.committed_offset,
-                leader_epoch: Some($p.committed_leader_epoch).filter(|epoch| *epoch >= 0),
-                metadata: $p.metadata.clone().unwrap_or_default(),
+        let message = Some(Arc::from(format!("committed offset of {tp}")));
+        match ErrorCode::from(code) {
+            ErrorCode::None => {
+                committed.insert(tp, Some(offset).filter(|offset| offset.offset >= 0));
+                Ok(())
             }
-        };
-    }
+            code => Err(ClientError::Broker { code, message }),
+        }
+    };
     for topic in group.into_iter().flat_map(|group| &group.topics) {
         for p in &topic.partitions {
-            take(TopicPartition::new(topic.name.as_str(), p.partition_index), p.error_code, offset!(p))?;
+            let offset = committed_offset(p.committed_offset, p.committed_leader_epoch, p.metadata.as_ref());
+            take(TopicPartition::new(topic.name.as_str(), p.partition_index), p.error_code, offset)?;
         }
     }
     for topic in &response.topics {
         for p in &topic.partitions {
-            take(TopicPartition::new(topic.name.as_str(), p.partition_index), p.error_code, offset!(p))?;
+            let offset = committed_offset(p.committed_offset, p.committed_leader_epoch, p.metadata.as_ref());
+            take(TopicPartition::new(topic.name.as_str(), p.partition_index), p.error_code, offset)?;
         }
     }
     Ok(committed)
+}
+
+fn committed_offset(offset: i64, leader_epoch: i32, metadata: Option<&String>) -> OffsetAndMetadata {
+    let leader_epoch = (leader_epoch >= 0).then_some(leader_epoch);
+    OffsetAndMetadata { offset, leader_epoch, metadata: metadata.cloned().unwrap_or_default() }
 }

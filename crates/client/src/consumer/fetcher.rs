@@ -385,9 +385,11 @@ impl Fetcher {
         let size = records.len();
         match last_offset(&records) {
             Ok(Some(last)) if last >= offset => {
-                let before = self.buffered.get(&tp).filter(|_| bytes > 0).map_or(0, |buffered| buffered.fetches);
+                // Those whose last batch was begun have no bytes left, and are not read to their end.
+                let before = self.buffered.get(&tp).filter(|known| known.fetch_epoch == fetch_epoch);
+                let fetches = before.map_or(0, |known| known.fetches) + 1;
                 let (next_offset, bytes) = (last + 1, bytes + size);
-                let buffered = Buffered { fetch_epoch, next_offset, bytes, fetches: before + 1, hold: false };
+                let buffered = Buffered { fetch_epoch, next_offset, bytes, fetches, hold: false };
                 self.buffered.insert(tp.clone(), buffered);
                 self.queue.push_back(CompletedFetch::new(tp, asked, records, data.aborted_transactions));
             }

@@ -20,7 +20,7 @@ pub use api_versions::ApiVersions;
 pub use cluster::{Cluster, SendOptions};
 pub use connection::{Connection, ConnectionOptions, PendingResponse};
 pub use coordinator::CoordinatorType;
-pub use metadata::{MetadataSnapshot, Node, PartitionMetadata, TopicMetadata};
+pub use metadata::{LeaderUpdate, MetadataSnapshot, Node, PartitionMetadata, TopicMetadata};
 pub use pool::{ConnectionKey, Purpose};
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use vltava_protocol::{ApiKey, ErrorCode, Uuid};
 
 use super::api_versions::ApiVersions;
 use super::connection::{Connection, ConnectionOptions};
-use super::metadata::{MetadataSnapshot, Node};
+use super::metadata::{LeaderUpdate, MetadataSnapshot, Node};
+use crate::TopicPartition;
 use crate::error::ClientError;
 
 /// Version of the heartbeats in these tests: without tagged fields.
@@ -212,11 +213,11 @@ fn an_older_leader_epoch_does_not_replace_a_newer_one() {
 #[test]
 fn an_answer_may_tell_a_newer_leader() {
     let snapshot = MetadataSnapshot::default().updated(&metadata(1, 5, Uuid::default()));
-    let topic: Arc<str> = Arc::from("t");
-    assert!(snapshot.with_leaders(&[(Arc::clone(&topic), 0, 2, 5)], &[]).is_none(), "not newer");
-    assert!(snapshot.with_leaders(&[(Arc::clone(&topic), 0, 3, 6)], &[]).is_none(), "not known where it is");
+    let told = |leader, leader_epoch| [LeaderUpdate { partition: TopicPartition::new("t", 0), leader, leader_epoch }];
+    assert!(snapshot.with_leaders(&told(2, 5), &[]).is_none(), "not newer");
+    assert!(snapshot.with_leaders(&told(3, 6), &[]).is_none(), "not known where it is");
     let node = Node::new(3, "localhost", 9003, None).unwrap();
-    let next = snapshot.with_leaders(&[(topic, 0, 3, 6)], &[node]).unwrap();
+    let next = snapshot.with_leaders(&told(3, 6), &[node]).unwrap();
     assert_eq!(next.leader("t", 0).unwrap().address(), "localhost:9003");
 }
 

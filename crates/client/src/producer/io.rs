@@ -13,9 +13,10 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use super::accumulator::Accumulator;
 use super::sender::{Effect, Identity, Part, PartitionOutcome, Sender};
+use crate::TopicPartition;
 use crate::config::{Acks, ProducerConfig};
 use crate::error::ClientError;
-use crate::net::{Cluster, Connection, ConnectionKey, MetadataSnapshot, Node};
+use crate::net::{Cluster, Connection, ConnectionKey, LeaderUpdate, MetadataSnapshot, Node};
 
 /// Since this version, topics are named by their ids (KIP-516).
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -283,12 +284,13 @@ fn adopt_leaders(
     answers: &HashMap<(&str, i32), &PartitionProduceResponse>,
     response: &ProduceResponse,
 ) -> bool {
-    let leaders: Vec<(Arc<str>, i32, i32, i32)> = names
+    let leaders: Vec<LeaderUpdate> = names
         .iter()
         .filter_map(|(topic, partition)| {
-            let leader = &answers.get(&(&**topic, *partition))?.current_leader;
-            let is_known = leader.leader_id >= 0 && leader.leader_epoch >= 0;
-            is_known.then(|| (Arc::clone(topic), *partition, leader.leader_id, leader.leader_epoch))
+            let told = &answers.get(&(&**topic, *partition))?.current_leader;
+            let is_known = told.leader_id >= 0 && told.leader_epoch >= 0;
+            let partition = TopicPartition::new(Arc::clone(topic), *partition);
+            is_known.then_some(LeaderUpdate { partition, leader: told.leader_id, leader_epoch: told.leader_epoch })
         })
         .collect();
     if leaders.is_empty() {

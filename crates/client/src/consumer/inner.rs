@@ -162,6 +162,11 @@ impl Inner {
         self.progress.notify_waiters();
     }
 
+    pub(crate) fn is_in_session(&self) -> bool {
+        let state = self.state.lock();
+        !state.closing && state.membership.as_ref().is_some_and(|membership| membership.is_in_session(Instant::now()))
+    }
+
     pub(crate) fn api_timeout(&self) -> Duration {
         self.config.common.api_timeout
     }

@@ -34,6 +34,9 @@ use tracker::Tracker;
 /// another leader, it could not tell any more whether it has that one.
 const MAX_WINDOW: u64 = 5;
 
+/// How soon it is asked again whether requests may be sent, while they may not.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// What the sender needs of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SenderSettings {
@@ -128,6 +131,8 @@ pub(crate) struct Sender {
     rewrite: BTreeSet<u64>,
     refresh: BTreeSet<Arc<str>>,
     fatal: Option<ClientError>,
+    /// Records of earlier eras are discarded.
+    era: u64,
     /// Said once that what is held back takes all memory.
     has_warned: bool,
     deadline: Option<Instant>,
@@ -158,6 +163,7 @@ impl Sender {
             rewrite: BTreeSet::new(),
             refresh: BTreeSet::new(),
             fatal: None,
+            era: 0,
             has_warned: false,
             deadline: None,
         }
@@ -172,6 +178,7 @@ impl Sender {
         if let Some(error) = self.fatal.clone() {
             self.fail_all(&error);
         }
+        self.discard();
         self.note_released(now);
         self.expire(now);
         self.settle_sequences();
@@ -221,6 +228,9 @@ impl Sender {
     /// Fills requests as long as a broker takes one and has a batch that is due.
     fn drain(&mut self, now: Instant, leaders: &impl Leaders, effects: &mut Vec<Effect>) {
         let lanes = self.lanes(now, leaders);
+        if !lanes.is_empty() && !self.accumulator.permit.may_send() {
+            return self.wake_at(now + LOOK_AGAIN);
+        }
         self.release_if_stuck();
         let released = self.accumulator.pending.released_below();
         let mut blocked = BTreeSet::new();
@@ -341,6 +351,32 @@ impl Sender {
             if epoch.is_some_and(|epoch| epoch < released) {
                 tracker.released_at.get_or_insert(now);
             }
+        }
+    }
+
+    /// Gives up what was taken and is not acknowledged when its era is over. Those on their way may be written or not.
+    fn discard(&mut self) {
+        let era = self.accumulator.permit.era();
+        if std::mem::replace(&mut self.era, era) == era {
+            return;
+        }
+        let mut discarded = Vec::new();
+        for (id, batch) in self.requests.values_mut().flat_map(|request| &mut request.batches) {
+            if batch.as_ref().is_some_and(|batch| batch.era < era) {
+                discarded.extend(batch.take().map(|batch| (*id, batch)));
+            }
+        }
+        for id in &self.active {
+            let Some(tracker) = self.trackers.get_mut(id) else { continue };
+            let (over, rest) = tracker.retries.drain(..).partition(|batch| batch.era < era);
+            tracker.retries = rest;
+            discarded.extend(Vec::from(over).into_iter().map(|batch| (*id, batch)));
+        }
+        for (id, batch) in discarded {
+            if let Some(tracker) = self.trackers.get_mut(&id) {
+                tracker.lose(batch.order);
+            }
+            self.accumulator.discard(batch);
         }
     }
 

@@ -152,6 +152,13 @@ impl Tracker {
         self.entries.remove(position)
     }
 
+    /// A batch is given up whose fate is not known: nothing new goes out until it is clear what the broker has.
+    pub(crate) fn lose(&mut self, order: u64) {
+        if self.remove(order).is_some() {
+            self.is_unresolved = true;
+        }
+    }
+
     /// Replaces a batch by parts that together have its sequence numbers.
     pub(crate) fn replace(&mut self, order: u64, parts: impl Iterator<Item = (u64, i32)>) {
         let Some(position) = self.entries.iter().position(|entry| entry.order == order) else { return };

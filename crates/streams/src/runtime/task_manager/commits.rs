@@ -1,8 +1,13 @@
 //! Commits: the records written, the offsets that led to them, and what the stores cover.
 
-use std::{any::Any, collections::BTreeMap};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    future::Future,
+    time::{Duration, Instant},
+};
 
-use vltava_client::{OffsetAndMetadata, TopicPartition};
+use vltava_client::{Consumer, OffsetAndMetadata, TopicPartition};
 
 use super::{ActiveTask, TaskManager, client_failed, corrupted, failed::Failed, machine::Event};
 use crate::{
@@ -29,6 +34,10 @@ impl TaskManager {
         let (mut anew, mut damaged) = (BTreeMap::new(), Vec::new());
         for id in tasks {
             let Some(active) = self.tasks.get_mut(id) else { continue };
+            // Nothing of it would be sent.
+            if !self.consumer.is_in_session() {
+                break;
+            }
             let flushed = active.task.flush();
             if let Err(error) = corrupted::noted(&mut damaged, *id, flushed) {
                 let passing = verdict::passing(&error).cloned();
@@ -39,13 +48,18 @@ impl TaskManager {
         Ok(Event::Flushed(anew))
     }
 
-    /// Waits until all is acknowledged, what handlers write about failures, too.
+    /// Waits until all is acknowledged, what handlers write about failures, too. Not for longer than the session: while
+    /// that is over nothing is sent, and only `poll` tells what comes of it.
     pub(super) fn deliver(&mut self) -> Result<Event> {
         let mut anew = BTreeMap::new();
         loop {
-            let flushed = wait(self.producer.flush());
+            let flushed = wait(within_session(&self.consumer, self.producer.flush()));
             match self.settle_failures()? {
                 Failed::None => {
+                    if let Ok(None) = flushed {
+                        self.machine.on(Event::BeginAnew(anew), Instant::now());
+                        return Ok(Event::OutOfSession);
+                    }
                     flushed.map_err(|error| client_failed("sending records", &error))?;
                     return Ok(Event::Delivered(anew));
                 }
@@ -109,6 +123,23 @@ impl TaskManager {
         self.shared.committed(&self.setup, &self.offered);
         self.counters.committed(now_ms());
         Ok(())
+    }
+}
+
+/// How often a wait looks whether the session is over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What comes of a future in the consumer's session; nothing if that ends first.
+async fn within_session<T, E>(consumer: &Consumer, future: impl Future<Output = Result<T, E>>) -> Result<Option<T>, E> {
+    let over = async {
+        while consumer.is_in_session() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = future => done.map(Some),
+        () = over => Ok(None),
     }
 }
 

@@ -20,6 +20,8 @@
 //! Nothing is flushed while the thread may be out of its group: a process that was stopped for longer than its session
 //! would write old values behind those of the tasks' new owner. It waits until the group has answered: either it is still
 //! a member and goes on, or its tasks are lost. (The JVM flushes first and then hears from the commit that it was fenced.)
+//! What it had given to be sent when it was stopped waits as well, and is [discarded](Step::Discard) before the thread can
+//! have another assignment, in whose session it would go.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -84,6 +86,8 @@ pub(super) enum Event {
     Committed { advanced: BTreeSet<TaskId> },
     /// The offsets are not committed: a rebalance goes on, or for a reason that may pass.
     NotCommitted(Option<ClientError>),
+    /// The session ended in the midst of a commit: what was flushed may not be sent before the group has answered.
+    OutOfSession,
     /// Records of these tasks could not be sent: their progress since the last commit counts for nothing.
     BeginAnew(BTreeMap<TaskId, ClientError>),
     /// Stores of these tasks were found damaged: they begin anew, with the stores restored.
@@ -113,6 +117,8 @@ pub(super) enum Step {
     Commit(Vec<TaskId>),
     /// Have the stores of these tasks keep what they cover.
     Checkpoint(Vec<TaskId>),
+    /// Whatever was given to be sent and is not acknowledged must never be sent any more: the tasks may be others' next.
+    Discard,
     /// Close the task; its stores cover what was committed.
     Close(TaskId),
     /// Close the task and leave its stores as of the last commit. If it stays assigned, its partitions are read from there
@@ -238,8 +244,12 @@ impl Machine {
                 self.pending.clear();
                 self.begin_commit(Then::Suspend, now);
             }
-            Event::Lost => self.lose(),
+            Event::Lost => {
+                self.steps.push_back(Step::Discard);
+                self.lose();
+            }
             Event::Migrated => {
+                self.steps.push_back(Step::Discard);
                 self.lose();
                 self.steps.push_back(Step::Rejoin);
             }
@@ -276,6 +286,10 @@ impl Machine {
             }
             Event::Committed { advanced } => self.committed(&advanced),
             Event::NotCommitted(error) => self.not_committed(error, now),
+            Event::OutOfSession => {
+                self.in_session = false;
+                self.not_committed(None, now);
+            }
             Event::BeginAnew(tasks) => self.begin_anew(tasks, now),
             Event::Damaged(tasks) => {
                 for task in tasks {
@@ -434,11 +448,17 @@ impl Machine {
                 }
                 self.suspend();
             }
-            Then::Close => self.abandon_all(),
+            Then::Close => {
+                self.steps.push_back(Step::Discard);
+                self.abandon_all();
+            }
         }
     }
 
     fn suspend(&mut self) {
+        // Of tasks that began anew, or that could not be committed: with the next assignment it would go behind the records
+        // of those who have them then.
+        self.steps.push_back(Step::Discard);
         for (task, owned) in &mut self.tasks {
             let restored = matches!(owned.phase, Phase::Running | Phase::Suspended { restored: true });
             owned.phase = Phase::Suspended { restored };

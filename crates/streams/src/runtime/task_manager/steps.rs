@@ -39,6 +39,7 @@ impl TaskManager {
             Step::Deliver => return self.deliver().map(Some),
             Step::Commit(tasks) => return self.commit_offsets(&tasks).map(Some),
             Step::Checkpoint(tasks) => self.checkpoint(&tasks)?,
+            Step::Discard => self.producer.discard_all(),
             Step::Close(task) => self.close_task(task)?,
             Step::Abandon { task, rewind } => self.abandon(task, rewind)?,
             // Not here: the consumer would call the listener, which needs the lock that is held now.

@@ -140,7 +140,10 @@ fn revoked_tasks_are_committed_and_suspended_and_those_that_stay_go_on() {
     bench.on(Event::Flushed(BTreeMap::new()));
     bench.on(Event::Delivered(BTreeMap::new()));
     let both = vec![task(0), task(1)];
-    assert_eq!(bench.committed(&[]), [Step::Checkpoint(both), Step::Suspend(task(0)), Step::Suspend(task(1))]);
+    assert_eq!(
+        bench.committed(&[]),
+        [Step::Checkpoint(both), Step::Discard, Step::Suspend(task(0)), Step::Suspend(task(1))]
+    );
     assert_eq!(bench.working(), []);
     assert_eq!(bench.on(Event::Assigned(assignment(&[1, 2]))), [Step::Close(task(0)), Step::Resume(task(1)), make(2)]);
     assert_eq!(bench.working(), [task(1)]);
@@ -151,7 +154,7 @@ fn a_task_that_was_suspended_before_its_stores_were_complete_is_made_again() {
     let mut bench = Bench::new();
     bench.on(Event::Assigned(assignment(&[0])));
     bench.on(Event::Made { task: task(0), complete: false });
-    assert_eq!(bench.on(Event::Revoked { in_session: true }), [Step::Suspend(task(0))]);
+    assert_eq!(bench.on(Event::Revoked { in_session: true }), [Step::Discard, Step::Suspend(task(0))]);
     // What is told late of the restoration counts for nothing.
     assert_eq!(bench.on(Event::Restored(task(0))), []);
     assert_eq!(bench.on(Event::Assigned(assignment(&[0]))), [Step::Close(task(0)), make(0)]);
@@ -177,7 +180,7 @@ fn a_revoked_task_whose_offsets_could_not_be_committed_is_given_up() {
         bench.on(Event::Revoked { in_session: true });
         bench.on(Event::Flushed(BTreeMap::new()));
         bench.on(Event::Delivered(BTreeMap::new()));
-        assert_eq!(bench.on(Event::NotCommitted(error)), [abandoned(0)]);
+        assert_eq!(bench.on(Event::NotCommitted(error)), [abandoned(0), Step::Discard]);
         assert_eq!(bench.tasks(), []);
     }
 }
@@ -185,7 +188,7 @@ fn a_revoked_task_whose_offsets_could_not_be_committed_is_given_up() {
 #[test]
 fn lost_tasks_are_given_up_without_a_flush() {
     let mut bench = Bench::running(&[0, 1]);
-    assert_eq!(bench.on(Event::Lost), [abandoned(0), abandoned(1)]);
+    assert_eq!(bench.on(Event::Lost), [Step::Discard, abandoned(0), abandoned(1)]);
     assert_eq!(bench.on(Event::MakePending), []);
     assert_eq!(bench.on(Event::Assigned(assignment(&[1]))), [make(1)]);
 }
@@ -194,7 +197,7 @@ fn lost_tasks_are_given_up_without_a_flush() {
 fn a_thread_that_was_fenced_gives_its_tasks_up_and_joins_again() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Commit { in_session: true });
-    assert_eq!(bench.on(Event::Migrated), [abandoned(0), Step::Rejoin]);
+    assert_eq!(bench.on(Event::Migrated), [Step::Discard, abandoned(0), Step::Rejoin]);
     assert!(!bench.machine.is_assigned());
     // Nothing of the commit is left.
     assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), []);
@@ -216,9 +219,33 @@ fn a_zombie_flushes_nothing_and_waits_until_the_group_has_answered() {
 
 #[test]
 fn a_zombie_whose_partitions_are_revoked_or_that_ends_gives_its_tasks_up() {
-    for event in [Event::Revoked { in_session: false }, Event::Close { in_session: false }] {
-        assert_eq!(Bench::running(&[0]).on(event), [abandoned(0)]);
+    let revoked = Bench::running(&[0]).on(Event::Revoked { in_session: false });
+    assert_eq!(revoked, [abandoned(0), Step::Discard]);
+    let ended = Bench::running(&[0]).on(Event::Close { in_session: false });
+    assert_eq!(ended, [Step::Discard, abandoned(0)]);
+}
+
+/// The group answers: it is still a member, or not.
+#[test]
+fn a_thread_whose_session_ends_in_the_midst_of_a_commit_keeps_its_tasks_until_the_group_has_answered() {
+    for in_session in [true, false] {
+        let mut bench = Bench::running(&[0]);
+        bench.on(Event::Commit { in_session: true });
+        bench.on(Event::Flushed(BTreeMap::new()));
+        assert_eq!(bench.on(Event::OutOfSession), []);
+        assert!(bench.machine.owes_commit());
+        assert_eq!(bench.working(), []);
+        if in_session {
+            bench.on(Event::Tick { in_session });
+            assert_eq!(bench.on(Event::Commit { in_session }), [Step::Flush(vec![task(0)])]);
+        } else {
+            assert_eq!(bench.on(Event::Lost), [Step::Discard, abandoned(0)]);
+        }
     }
+    let mut bench = Bench::running(&[0]);
+    bench.on(Event::Revoked { in_session: true });
+    assert_eq!(bench.on(Event::Flushed(BTreeMap::new())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::OutOfSession), [abandoned(0), Step::Discard]);
 }
 
 #[test]
@@ -232,7 +259,7 @@ fn a_thread_that_ends_commits_and_closes_its_tasks() {
     bench.on(Event::Close { in_session: true });
     bench.on(Event::Flushed(BTreeMap::new()));
     bench.on(Event::Delivered(BTreeMap::new()));
-    assert_eq!(bench.on(Event::NotCommitted(Some(timed_out()))), [abandoned(0)]);
+    assert_eq!(bench.on(Event::NotCommitted(Some(timed_out()))), [Step::Discard, abandoned(0)]);
 }
 
 #[test]
@@ -330,6 +357,6 @@ fn a_task_that_begins_anew_while_its_partitions_are_taken_away_is_gone() {
     bench.on(Event::Revoked { in_session: true });
     assert_eq!(bench.on(Event::Flushed(error(&[0]))), [abandoned(0), Step::Deliver]);
     assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(Vec::new())]);
-    assert_eq!(bench.on(Event::Committed { advanced: BTreeSet::new() }), []);
+    assert_eq!(bench.on(Event::Committed { advanced: BTreeSet::new() }), [Step::Discard]);
     assert_eq!(bench.on(Event::MakePending), []);
 }

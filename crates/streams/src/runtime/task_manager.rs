@@ -66,6 +66,8 @@ pub(super) struct TaskManager {
     restorer: Restorer,
     failures: Arc<Failures>,
     machine: Machine,
+    /// That of the group in which the last assignment was made.
+    generation: i32,
     /// Those that the machine knows of.
     tasks: BTreeMap<TaskId, ActiveTask>,
     /// How many records are processed between two looks at the clock.
@@ -108,6 +110,7 @@ impl TaskManager {
             restorer,
             failures: Arc::default(),
             machine,
+            generation: -1,
             tasks: BTreeMap::new(),
             stride: Stride::default(),
             next: None,

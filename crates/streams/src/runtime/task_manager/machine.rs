@@ -54,8 +54,9 @@ enum Phase {
 pub(super) enum Event {
     /// Time has passed. `in_session`: the group counts the thread as a member, as far as it can know.
     Tick { in_session: bool },
-    /// These are the thread's tasks from now on, and no others.
-    Assigned(BTreeMap<TaskId, Vec<TopicPartition>>),
+    /// These are the thread's tasks from now on, and no others. `follows`: the group has made no assignment between this
+    /// one and the last that the thread had, so that nobody else has worked on tasks that stay.
+    Assigned { tasks: BTreeMap<TaskId, Vec<TopicPartition>>, follows: bool },
     /// All partitions are about to be given up.
     Revoked { in_session: bool },
     /// The partitions are others' already.
@@ -236,7 +237,7 @@ impl Machine {
     pub(super) fn on(&mut self, event: Event, now: Instant) {
         match event {
             Event::Tick { in_session } => self.tick(in_session, now),
-            Event::Assigned(tasks) => self.assign(tasks, now),
+            Event::Assigned { tasks, follows } => self.assign(tasks, follows, now),
             Event::Revoked { in_session } => {
                 self.assigned = false;
                 self.in_session = in_session;
@@ -336,7 +337,7 @@ impl Machine {
         }
     }
 
-    fn assign(&mut self, assigned: BTreeMap<TaskId, Vec<TopicPartition>>, now: Instant) {
+    fn assign(&mut self, assigned: BTreeMap<TaskId, Vec<TopicPartition>>, follows: bool, now: Instant) {
         self.assigned = true;
         self.in_session = true;
         self.silent = None;
@@ -349,13 +350,14 @@ impl Machine {
         for (task, partitions) in assigned {
             match self.tasks.get_mut(&task) {
                 Some(Owned { phase: phase @ Phase::Suspended { restored: true }, partitions: had })
-                    if *had == partitions =>
+                    if follows && *had == partitions =>
                 {
                     *phase = Phase::Running;
                     self.steps.push_back(Step::Resume(task));
                     continue;
                 }
-                // It was still restoring when it was suspended, or its topics have more partitions than before.
+                // It was still restoring when it was suspended, or its topics have more partitions than before, or its
+                // stores may be behind what another thread has done.
                 Some(_) => self.close(task),
                 None => {}
             }

@@ -20,6 +20,10 @@ fn assignment(partitions: &[i32]) -> BTreeMap<TaskId, Vec<TopicPartition>> {
     partitions.iter().map(|p| (task(*p), vec![TopicPartition::new("in", *p)])).collect()
 }
 
+fn assigned(partitions: &[i32]) -> Event {
+    Event::Assigned { tasks: assignment(partitions), follows: true }
+}
+
 fn make(partition: i32) -> Step {
     Step::Make(task(partition), vec![TopicPartition::new("in", partition)])
 }
@@ -45,7 +49,7 @@ impl Bench {
     /// With tasks that run.
     fn running(partitions: &[i32]) -> Self {
         let mut bench = Self::new();
-        bench.on(Event::Assigned(assignment(partitions)));
+        bench.on(assigned(partitions));
         for partition in partitions {
             bench.on(Event::Made { task: task(*partition), complete: true });
         }
@@ -83,7 +87,7 @@ fn begun_anew(partition: i32) -> Step {
 #[test]
 fn a_task_is_made_restored_and_started() {
     let mut bench = Bench::new();
-    assert_eq!(bench.on(Event::Assigned(assignment(&[0, 1]))), [make(0), make(1)]);
+    assert_eq!(bench.on(assigned(&[0, 1])), [make(0), make(1)]);
     assert_eq!(bench.on(Event::Made { task: task(0), complete: true }), [Step::Start(task(0))]);
     assert_eq!(bench.on(Event::Made { task: task(1), complete: false }), []);
     assert!(!bench.machine.all_running());
@@ -95,7 +99,7 @@ fn a_task_is_made_restored_and_started() {
 #[test]
 fn a_directory_of_another_thread_is_waited_for() {
     let mut bench = Bench::new();
-    bench.on(Event::Assigned(assignment(&[0])));
+    bench.on(assigned(&[0]));
     assert_eq!(bench.on(Event::Busy), []);
     assert!(bench.machine.has_pending(bench.now));
     assert_eq!(bench.on(Event::MakePending), [make(0)]);
@@ -104,7 +108,7 @@ fn a_directory_of_another_thread_is_waited_for() {
 #[test]
 fn a_task_that_was_not_made_before_its_partitions_were_revoked_is_not_made_after_that() {
     let mut bench = Bench::new();
-    bench.on(Event::Assigned(assignment(&[0])));
+    bench.on(assigned(&[0]));
     bench.on(Event::Busy);
     bench.on(Event::Revoked { in_session: true });
     assert_eq!(bench.on(Event::MakePending), []);
@@ -145,19 +149,19 @@ fn revoked_tasks_are_committed_and_suspended_and_those_that_stay_go_on() {
         [Step::Checkpoint(both), Step::Discard, Step::Suspend(task(0)), Step::Suspend(task(1))]
     );
     assert_eq!(bench.working(), []);
-    assert_eq!(bench.on(Event::Assigned(assignment(&[1, 2]))), [Step::Close(task(0)), Step::Resume(task(1)), make(2)]);
+    assert_eq!(bench.on(assigned(&[1, 2])), [Step::Close(task(0)), Step::Resume(task(1)), make(2)]);
     assert_eq!(bench.working(), [task(1)]);
 }
 
 #[test]
 fn a_task_that_was_suspended_before_its_stores_were_complete_is_made_again() {
     let mut bench = Bench::new();
-    bench.on(Event::Assigned(assignment(&[0])));
+    bench.on(assigned(&[0]));
     bench.on(Event::Made { task: task(0), complete: false });
     assert_eq!(bench.on(Event::Revoked { in_session: true }), [Step::Discard, Step::Suspend(task(0))]);
     // What is told late of the restoration counts for nothing.
     assert_eq!(bench.on(Event::Restored(task(0))), []);
-    assert_eq!(bench.on(Event::Assigned(assignment(&[0]))), [Step::Close(task(0)), make(0)]);
+    assert_eq!(bench.on(assigned(&[0])), [Step::Close(task(0)), make(0)]);
 }
 
 #[test]
@@ -168,8 +172,20 @@ fn a_task_with_more_partitions_than_before_is_made_again() {
     bench.on(Event::Delivered(BTreeMap::new()));
     bench.committed(&[]);
     let wider = vec![TopicPartition::new("in", 0), TopicPartition::new("other", 0)];
-    let steps = bench.on(Event::Assigned([(task(0), wider.clone())].into()));
+    let steps = bench.on(Event::Assigned { tasks: [(task(0), wider.clone())].into(), follows: true });
     assert_eq!(steps, [Step::Close(task(0)), Step::Make(task(0), wider)]);
+}
+
+/// A join that the group has not heard to its end, as of a process that was stopped, is none: others have had its tasks.
+#[test]
+fn a_suspended_task_is_made_again_where_others_may_have_worked_on_it() {
+    let mut bench = Bench::running(&[0]);
+    bench.on(Event::Revoked { in_session: true });
+    bench.on(Event::Flushed(BTreeMap::new()));
+    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.committed(&[]);
+    let steps = bench.on(Event::Assigned { tasks: assignment(&[0]), follows: false });
+    assert_eq!(steps, [Step::Close(task(0)), make(0)]);
 }
 
 /// Resumed, it would go on behind what it has done, while its partitions are read from the last commit.
@@ -190,7 +206,7 @@ fn lost_tasks_are_given_up_without_a_flush() {
     let mut bench = Bench::running(&[0, 1]);
     assert_eq!(bench.on(Event::Lost), [Step::Discard, abandoned(0), abandoned(1)]);
     assert_eq!(bench.on(Event::MakePending), []);
-    assert_eq!(bench.on(Event::Assigned(assignment(&[1]))), [make(1)]);
+    assert_eq!(bench.on(assigned(&[1])), [make(1)]);
 }
 
 #[test]
@@ -309,7 +325,7 @@ fn a_task_that_cannot_send_ends_its_thread_after_its_time_unless_it_commits_some
 #[test]
 fn a_task_that_cannot_be_made_is_tried_again_after_a_pause_that_grows() {
     let mut bench = Bench::new();
-    bench.on(Event::Assigned(assignment(&[0, 1])));
+    bench.on(assigned(&[0, 1]));
     bench.on(Event::Made { task: task(1), complete: true });
     assert_eq!(bench.on(Event::NotMade(task(0), timed_out())), []);
     let mut pauses = Vec::new();
@@ -332,9 +348,9 @@ fn what_a_task_has_suffered_is_forgotten_with_it() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::BeginAnew(error(&[0])));
     bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Assigned(assignment(&[])));
+    bench.on(assigned(&[]));
     bench.now += TIMEOUT * 2;
-    assert_eq!(bench.on(Event::Assigned(assignment(&[0]))), [make(0)]);
+    assert_eq!(bench.on(assigned(&[0])), [make(0)]);
     assert_eq!(bench.on(Event::NotMade(task(0), timed_out())), []);
 }
 

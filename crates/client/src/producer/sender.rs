@@ -179,7 +179,7 @@ impl Sender {
             self.fail_all(&error);
         }
         self.discard();
-        self.note_released(now);
+        self.note_released();
         self.expire(now);
         self.settle_sequences();
         self.give_up_held();
@@ -339,7 +339,7 @@ impl Sender {
     }
 
     /// What was held back and may go now can be too old, whether or not there is a broker to send it to.
-    fn note_released(&mut self, now: Instant) {
+    fn note_released(&mut self) {
         let pending = &self.accumulator.pending;
         if !pending.is_used() {
             return;
@@ -349,7 +349,7 @@ impl Sender {
             let Some(tracker) = self.trackers.get_mut(id) else { continue };
             let epoch = tracker.queue.peek().and_then(|head| head.held_epoch);
             if epoch.is_some_and(|epoch| epoch < released) {
-                tracker.released_at.get_or_insert(now);
+                tracker.is_released = true;
             }
         }
     }
@@ -396,7 +396,7 @@ impl Sender {
                 expired.extend(tracker.retries.pop_front().map(|batch| (*id, batch)));
             }
             while tracker.queued_since().is_some_and(|since| since + timeout <= now) {
-                tracker.released_at = None;
+                tracker.is_released = false;
                 expired.extend(tracker.queue.pop().map(|batch| (*id, batch)));
             }
         }

@@ -114,28 +114,6 @@ impl ProducerCollector {
         }
     }
 
-    /// The offset after the last record of every changelog that was written since the last call. Everything must have
-    /// been flushed.
-    pub(super) fn take_changelog_offsets(&mut self) -> Vec<(Arc<str>, i64)> {
-        let mut offsets = Vec::new();
-        for (topic, last) in &mut self.changelogs {
-            let Some(delivery) = last.take() else { continue };
-            // What failed is known as a failure. A broker that has forgotten where it put a duplicate leaves the offset as
-            // it was, too: more is restored.
-            let offset = wait(delivery).ok().and_then(|written| written.offset);
-            offsets.extend(offset.map(|offset| (topic.clone(), offset + 1)));
-        }
-        offsets
-    }
-
-    /// Gives up what was held back and may not go yet: the task's progress since the last commit counts for nothing.
-    pub(super) fn discard(&mut self) {
-        self.unit.clear();
-        for (topic, partition) in self.unit.partitions() {
-            self.producer.discard_held(topic, partition);
-        }
-    }
-
     fn owner(&mut self, node: Option<&Arc<str>>, topic: Option<&Arc<str>>, partition: i32) -> u32 {
         let same = |a: &Option<Arc<str>>, b: Option<&Arc<str>>| match (a, b) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -228,6 +206,25 @@ impl RecordCollector for ProducerCollector {
 
     fn needs_commit(&self) -> bool {
         self.unit.is_large()
+    }
+
+    fn take_changelog_offsets(&mut self) -> Vec<(Arc<str>, i64)> {
+        let mut offsets = Vec::new();
+        for (topic, last) in &mut self.changelogs {
+            let Some(delivery) = last.take() else { continue };
+            // What failed is known as a failure. A broker that has forgotten where it put a duplicate leaves the offset as
+            // it was, too: more is restored.
+            let offset = wait(delivery).ok().and_then(|written| written.offset);
+            offsets.extend(offset.map(|offset| (topic.clone(), offset + 1)));
+        }
+        offsets
+    }
+
+    fn discard(&mut self) {
+        self.unit.clear();
+        for (topic, partition) in self.unit.partitions() {
+            self.producer.discard_held(topic, partition);
+        }
     }
 
     fn partitions_for(&mut self, topic: &str) -> Result<i32> {

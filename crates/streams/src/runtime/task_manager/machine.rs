@@ -30,7 +30,10 @@ use std::{
 
 use vltava_client::{ClientError, TopicPartition};
 
-use super::trouble::{Cause, Troubles};
+use super::{
+    anew::{Anew, Reason},
+    trouble::{Cause, Troubles},
+};
 use crate::task::TaskId;
 
 /// How long a thread may be without an assignment until it says so, and how seldom it repeats it.
@@ -80,19 +83,18 @@ pub(super) enum Event {
     /// It is time to commit.
     Commit { in_session: bool },
     /// What the tasks held back is with the producer, but for that of these tasks: they begin anew.
-    Flushed(BTreeMap<TaskId, ClientError>),
+    Flushed(Anew),
     /// What was with the producer is acknowledged, but for records of these tasks: they begin anew.
-    Delivered(BTreeMap<TaskId, ClientError>),
+    Delivered(Anew),
     /// The offsets are committed; those of these tasks are others than before.
     Committed { advanced: BTreeSet<TaskId> },
     /// The offsets are not committed: a rebalance goes on, or for a reason that may pass.
     NotCommitted(Option<ClientError>),
-    /// The session ended in the midst of a commit: what was flushed may not be sent before the group has answered.
-    OutOfSession,
-    /// Records of these tasks could not be sent: their progress since the last commit counts for nothing.
-    BeginAnew(BTreeMap<TaskId, ClientError>),
-    /// Stores of these tasks were found damaged: they begin anew, with the stores restored.
-    Damaged(Vec<TaskId>),
+    /// The session ended in the midst of a commit: what was flushed may not be sent before the group has answered. These
+    /// tasks have to begin anew beside that.
+    OutOfSession(Anew),
+    /// The progress of these tasks since the last commit counts for nothing.
+    BeginAnew(Anew),
     /// The thread ends.
     Close { in_session: bool },
     /// The thread ends by a failure.
@@ -287,16 +289,12 @@ impl Machine {
             }
             Event::Committed { advanced } => self.committed(&advanced),
             Event::NotCommitted(error) => self.not_committed(error, now),
-            Event::OutOfSession => {
+            Event::OutOfSession(anew) => {
+                self.begin_anew(anew, now);
                 self.in_session = false;
                 self.not_committed(None, now);
             }
             Event::BeginAnew(tasks) => self.begin_anew(tasks, now),
-            Event::Damaged(tasks) => {
-                for task in tasks {
-                    self.give_up(task);
-                }
-            }
             Event::Close { in_session } => {
                 self.in_session = in_session;
                 self.begin_commit(Then::Close, now);
@@ -468,10 +466,12 @@ impl Machine {
         }
     }
 
-    fn begin_anew(&mut self, tasks: BTreeMap<TaskId, ClientError>, now: Instant) {
-        for (task, error) in tasks {
-            if self.give_up(task) {
-                self.trouble(task, Cause::Sending, error, now);
+    fn begin_anew(&mut self, tasks: Anew, now: Instant) {
+        for (task, reason) in tasks {
+            match reason {
+                _ if !self.give_up(task) => {}
+                Reason::Passing(error) => self.trouble(task, Cause::Sending, error, now),
+                Reason::Damaged => {}
             }
         }
     }

@@ -16,7 +16,7 @@ use std::{
 
 use vltava_client::{ClientError, TopicPartition};
 
-use super::{Event, Machine, Step};
+use super::{Anew, Event, Machine, Reason, Step};
 use crate::{
     runtime::assignor::{Preferences, assign_tasks},
     task::TaskId,
@@ -415,14 +415,14 @@ impl World {
     }
 
     fn flush(&mut self, at: (usize, usize), tasks: Vec<TaskId>) -> Event {
-        let mut failed = BTreeMap::new();
+        let mut failed = Anew::default();
         if let Some(first) = tasks.first() {
             self.assert_owner(at, *first, "flushing");
         }
         for task in tasks {
             self.maybe_stop(at.0, 200);
             if self.fault(60) {
-                failed.insert(task, timed_out());
+                failed.failed(task, timed_out());
                 continue;
             }
             self.give(at, task);
@@ -462,10 +462,10 @@ impl World {
             return Event::Migrated;
         }
         let tasks: Vec<TaskId> = self.thread(at).tasks.keys().copied().collect();
-        let mut failed = BTreeMap::new();
+        let mut failed = Anew::default();
         for task in tasks {
             if self.fault(60) {
-                failed.insert(task, timed_out());
+                failed.failed(task, timed_out());
                 // Some of it arrives.
                 let mut of_task = self.thread(at).given.iter_mut().filter(|given| given.task == task);
                 if let Some(given) = of_task.next() {
@@ -477,13 +477,11 @@ impl World {
         }
         while !self.thread(at).given.is_empty() {
             if !self.send(at) {
-                let now = self.zero + Duration::from_millis(self.now);
-                self.thread(at).machine.on(Event::BeginAnew(failed), now);
-                return Event::OutOfSession;
+                return Event::OutOfSession(failed);
             }
         }
         for (task, local) in &mut self.thread(at).tasks {
-            if !failed.contains_key(task) {
+            if failed.ids().all(|failed| failed != *task) {
                 local.delivered = local.flushed;
             }
         }
@@ -646,12 +644,13 @@ impl World {
         self.process(at);
         if self.fault(50) {
             let thread = &self.instances[at.0].threads[at.1];
-            let failed = thread.machine.working().take(1).map(|task| (task, timed_out())).collect();
+            let failed = thread.machine.working().take(1).map(|task| (task, Reason::Passing(timed_out()))).collect();
             self.on(at, Event::BeginAnew(failed));
         }
         if self.fault(50) {
-            let damaged = self.instances[at.0].threads[at.1].machine.working().take(1).collect();
-            self.on(at, Event::Damaged(damaged));
+            let thread = &self.instances[at.0].threads[at.1];
+            let damaged = thread.machine.working().take(1).map(|task| (task, Reason::Damaged)).collect();
+            self.on(at, Event::BeginAnew(damaged));
         }
         if self.random.one_in(3) {
             let in_session = self.in_session(at);
@@ -779,7 +778,7 @@ impl World {
         for is_fenced in [false, true] {
             for at in Self::threads() {
                 let task = self.instances[at.0].threads[at.1].machine.working().next();
-                let anew = task.into_iter().map(|task| (task, timed_out())).collect();
+                let anew = task.into_iter().map(|task| (task, Reason::Passing(timed_out()))).collect();
                 self.on(at, if is_fenced { Event::Migrated } else { Event::BeginAnew(anew) });
             }
             self.logs.values_mut().for_each(|log| log.end += 3);

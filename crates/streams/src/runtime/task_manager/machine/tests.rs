@@ -7,7 +7,7 @@ use std::{
 
 use vltava_client::{ClientError, TopicPartition};
 
-use super::{Event, Machine, Step};
+use super::{Anew, Event, Machine, Reason, Step};
 use crate::task::TaskId;
 
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -32,8 +32,12 @@ fn timed_out() -> ClientError {
     ClientError::Timeout { what: "something".into(), after: Duration::from_secs(1) }
 }
 
-fn error(tasks: &[i32]) -> BTreeMap<TaskId, ClientError> {
-    tasks.iter().map(|p| (task(*p), timed_out())).collect()
+fn error(tasks: &[i32]) -> Anew {
+    tasks.iter().map(|p| (task(*p), Reason::Passing(timed_out()))).collect()
+}
+
+fn damaged(partition: i32) -> Event {
+    Event::BeginAnew(Anew::from_iter([(task(partition), Reason::Damaged)]))
 }
 
 struct Bench {
@@ -119,8 +123,8 @@ fn a_commit_is_flushed_delivered_committed_and_kept_in_this_order() {
     let mut bench = Bench::running(&[0, 1]);
     let both = vec![task(0), task(1)];
     assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(both.clone())]);
-    assert_eq!(bench.on(Event::Flushed(BTreeMap::new())), [Step::Deliver]);
-    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(both.clone())]);
+    assert_eq!(bench.on(Event::Flushed(Anew::default())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(both.clone())]);
     assert_eq!(bench.committed(&[0, 1]), [Step::Checkpoint(both)]);
     assert!(!bench.machine.owes_commit());
 }
@@ -141,8 +145,8 @@ fn a_task_that_begins_anew_in_the_midst_of_a_commit_has_no_part_in_it() {
 fn revoked_tasks_are_committed_and_suspended_and_those_that_stay_go_on() {
     let mut bench = Bench::running(&[0, 1]);
     bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Flushed(BTreeMap::new()));
-    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
     let both = vec![task(0), task(1)];
     assert_eq!(
         bench.committed(&[]),
@@ -168,8 +172,8 @@ fn a_task_that_was_suspended_before_its_stores_were_complete_is_made_again() {
 fn a_task_with_more_partitions_than_before_is_made_again() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Flushed(BTreeMap::new()));
-    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
     bench.committed(&[]);
     let wider = vec![TopicPartition::new("in", 0), TopicPartition::new("other", 0)];
     let steps = bench.on(Event::Assigned { tasks: [(task(0), wider.clone())].into(), follows: true });
@@ -181,8 +185,8 @@ fn a_task_with_more_partitions_than_before_is_made_again() {
 fn a_suspended_task_is_made_again_where_others_may_have_worked_on_it() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Flushed(BTreeMap::new()));
-    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
     bench.committed(&[]);
     let steps = bench.on(Event::Assigned { tasks: assignment(&[0]), follows: false });
     assert_eq!(steps, [Step::Close(task(0)), make(0)]);
@@ -194,8 +198,8 @@ fn a_revoked_task_whose_offsets_could_not_be_committed_is_given_up() {
     for error in [None, Some(timed_out())] {
         let mut bench = Bench::running(&[0]);
         bench.on(Event::Revoked { in_session: true });
-        bench.on(Event::Flushed(BTreeMap::new()));
-        bench.on(Event::Delivered(BTreeMap::new()));
+        bench.on(Event::Flushed(Anew::default()));
+        bench.on(Event::Delivered(Anew::default()));
         assert_eq!(bench.on(Event::NotCommitted(error)), [abandoned(0), Step::Discard]);
         assert_eq!(bench.tasks(), []);
     }
@@ -216,7 +220,7 @@ fn a_thread_that_was_fenced_gives_its_tasks_up_and_joins_again() {
     assert_eq!(bench.on(Event::Migrated), [Step::Discard, abandoned(0), Step::Rejoin]);
     assert!(!bench.machine.is_assigned());
     // Nothing of the commit is left.
-    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), []);
+    assert_eq!(bench.on(Event::Delivered(Anew::default())), []);
 }
 
 #[test]
@@ -247,8 +251,8 @@ fn a_thread_whose_session_ends_in_the_midst_of_a_commit_keeps_its_tasks_until_th
     for in_session in [true, false] {
         let mut bench = Bench::running(&[0]);
         bench.on(Event::Commit { in_session: true });
-        bench.on(Event::Flushed(BTreeMap::new()));
-        assert_eq!(bench.on(Event::OutOfSession), []);
+        bench.on(Event::Flushed(Anew::default()));
+        assert_eq!(bench.on(Event::OutOfSession(Anew::default())), []);
         assert!(bench.machine.owes_commit());
         assert_eq!(bench.working(), []);
         if in_session {
@@ -260,21 +264,21 @@ fn a_thread_whose_session_ends_in_the_midst_of_a_commit_keeps_its_tasks_until_th
     }
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Revoked { in_session: true });
-    assert_eq!(bench.on(Event::Flushed(BTreeMap::new())), [Step::Deliver]);
-    assert_eq!(bench.on(Event::OutOfSession), [abandoned(0), Step::Discard]);
+    assert_eq!(bench.on(Event::Flushed(Anew::default())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::OutOfSession(Anew::default())), [abandoned(0), Step::Discard]);
 }
 
 #[test]
 fn a_thread_that_ends_commits_and_closes_its_tasks() {
     let mut bench = Bench::running(&[0]);
     assert_eq!(bench.on(Event::Close { in_session: true }), [Step::Flush(vec![task(0)])]);
-    bench.on(Event::Flushed(BTreeMap::new()));
-    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
     assert_eq!(bench.committed(&[0]), [Step::Checkpoint(vec![task(0)]), Step::Close(task(0))]);
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Close { in_session: true });
-    bench.on(Event::Flushed(BTreeMap::new()));
-    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
     assert_eq!(bench.on(Event::NotCommitted(Some(timed_out()))), [Step::Discard, abandoned(0)]);
 }
 
@@ -283,8 +287,8 @@ fn a_commit_that_timed_out_is_tried_again_after_a_pause() {
     let mut bench = Bench::running(&[0]);
     let fail = |bench: &mut Bench| {
         assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(vec![task(0)])]);
-        bench.on(Event::Flushed(BTreeMap::new()));
-        bench.on(Event::Delivered(BTreeMap::new()));
+        bench.on(Event::Flushed(Anew::default()));
+        bench.on(Event::Delivered(Anew::default()));
         bench.on(Event::NotCommitted(Some(timed_out())))
     };
     assert_eq!(fail(&mut bench), []);
@@ -314,8 +318,8 @@ fn a_task_that_cannot_send_ends_its_thread_after_its_time_unless_it_commits_some
             bench.on(Event::Made { task: task(0), complete: true });
             // A commit of nothing is no progress.
             bench.on(Event::Commit { in_session: true });
-            bench.on(Event::Flushed(BTreeMap::new()));
-            bench.on(Event::Delivered(BTreeMap::new()));
+            bench.on(Event::Flushed(Anew::default()));
+            bench.on(Event::Delivered(Anew::default()));
             bench.committed(if commits { &[0] } else { &[] });
         }
         assert_eq!(steps.iter().any(|step| matches!(step, Step::Fail { .. })), !commits, "{steps:?}");
@@ -357,14 +361,14 @@ fn what_a_task_has_suffered_is_forgotten_with_it() {
 #[test]
 fn a_task_with_a_damaged_store_begins_anew_at_once_and_takes_no_part_in_the_commit() {
     let mut bench = Bench::running(&[0, 1]);
-    assert_eq!(bench.on(Event::Damaged(vec![task(0)])), [begun_anew(0)]);
+    assert_eq!(bench.on(damaged(0)), [begun_anew(0)]);
     assert!(bench.machine.error_of(task(0)).is_none(), "nothing is wrong with the cluster");
     assert_eq!(bench.on(Event::MakePending), [make(0)]);
     bench.on(Event::Made { task: task(0), complete: true });
     bench.on(Event::Commit { in_session: true });
-    assert_eq!(bench.on(Event::Damaged(vec![task(1)])), [begun_anew(1)]);
-    assert_eq!(bench.on(Event::Flushed(BTreeMap::new())), [Step::Deliver]);
-    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(vec![task(0)])]);
+    assert_eq!(bench.on(damaged(1)), [begun_anew(1)]);
+    assert_eq!(bench.on(Event::Flushed(Anew::default())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(vec![task(0)])]);
 }
 
 #[test]
@@ -372,7 +376,7 @@ fn a_task_that_begins_anew_while_its_partitions_are_taken_away_is_gone() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Revoked { in_session: true });
     assert_eq!(bench.on(Event::Flushed(error(&[0]))), [abandoned(0), Step::Deliver]);
-    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(Vec::new())]);
+    assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(Vec::new())]);
     assert_eq!(bench.on(Event::Committed { advanced: BTreeSet::new() }), [Step::Discard]);
     assert_eq!(bench.on(Event::MakePending), []);
 }

@@ -366,8 +366,15 @@ impl Consumer {
     /// For what must not be done by a member that was away, such as writing what was computed from its partitions.
     #[must_use]
     pub fn is_in_session(&self) -> bool {
-        let now = Instant::now();
-        self.inner().read(|core| core.is_in_session(now))
+        self.inner().is_in_session()
+    }
+
+    /// [`is_in_session`](Self::is_in_session) for who asks from elsewhere, as a producer that may
+    /// [send only while](crate::Producer::send_only_while) the group counts the consumer as a member. It does not keep the
+    /// consumer open: when that is closed or dropped the answer is no.
+    pub fn session(&self) -> impl Fn() -> bool + Send + Sync + 'static + use<> {
+        let inner = Arc::downgrade(self.inner());
+        move || inner.upgrade().is_some_and(|inner| inner.is_in_session())
     }
 
     /// This member's place in its group, for a transactional producer to commit offsets with.

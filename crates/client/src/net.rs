@@ -18,6 +18,7 @@ mod within;
 
 pub use api_versions::ApiVersions;
 pub use cluster::{Cluster, SendOptions};
+pub(crate) use connection::Condition;
 pub use connection::{Connection, ConnectionOptions, PendingResponse};
 pub use coordinator::CoordinatorType;
 pub use metadata::{LeaderUpdate, MetadataSnapshot, Node, PartitionMetadata, TopicMetadata};

@@ -116,6 +116,10 @@ impl Inner {
             .ok_or_else(|| ClientError::state("`group.id` is needed to subscribe and to commit offsets"))
     }
 
+    pub(crate) fn is_in_session(&self) -> bool {
+        self.read(|core| core.is_in_session(Instant::now()))
+    }
+
     /// Looks at the core.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&Core) -> T) -> T {
         look(&self.shared.lock().core)

@@ -16,7 +16,7 @@ use super::sender::{Effect, Identity, Part, PartitionOutcome, Sender};
 use crate::TopicPartition;
 use crate::config::{Acks, ProducerConfig};
 use crate::error::ClientError;
-use crate::net::{Cluster, Connection, ConnectionKey, LeaderUpdate, MetadataSnapshot, Node};
+use crate::net::{Cluster, Condition, Connection, ConnectionKey, LeaderUpdate, MetadataSnapshot, Node};
 
 /// Since this version, topics are named by their ids (KIP-516).
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -59,6 +59,8 @@ struct Shell {
     accumulator: Arc<Accumulator>,
     acks: Acks,
     timeout_ms: i32,
+    /// What the sender has taken is of this era or an earlier one.
+    era: u64,
     connections: BTreeMap<i32, Connection>,
     events: mpsc::UnboundedSender<Event>,
 }
@@ -75,6 +77,7 @@ pub(crate) async fn run(
     let mut shell = Shell {
         acks: config.acks,
         timeout_ms: i32::try_from(config.common.request_timeout.as_millis()).unwrap_or(i32::MAX),
+        era: 0,
         connections: BTreeMap::new(),
         cluster,
         accumulator,
@@ -88,6 +91,7 @@ pub(crate) async fn run(
             break;
         }
         let snapshot = shell.cluster.metadata();
+        shell.era = shell.accumulator.permit.era();
         for effect in sender.poll(Instant::now(), &*snapshot) {
             shell.perform(effect, &snapshot);
         }
@@ -184,8 +188,10 @@ impl Shell {
         for (topic, _) in &names {
             self.cluster.track_used(topic);
         }
+        let (accumulator, era) = (Arc::clone(&self.accumulator), self.era);
+        let condition: Condition = Arc::new(move || accumulator.permit.may_send_of(era));
         if self.acks == Acks::None {
-            match connection.start_unanswered(&message) {
+            match connection.start_unanswered(&message, condition) {
                 Ok(written) => {
                     let address = Arc::clone(connection.address());
                     tokio::spawn(async move {
@@ -200,7 +206,7 @@ impl Shell {
             return;
         }
         let cap = (!has_ids).then_some(TOPIC_IDS_SINCE - 1);
-        match connection.start_request_capped(&message, cap) {
+        match connection.start_request_while(&message, cap, condition) {
             Ok(pending) => {
                 let (cluster, snapshot) = (self.cluster.clone(), Arc::clone(snapshot));
                 tokio::spawn(async move {

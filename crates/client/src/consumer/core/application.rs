@@ -180,7 +180,7 @@ impl Core {
     }
 
     pub(crate) fn is_in_session(&self, now: Instant) -> bool {
-        self.membership.as_ref().is_some_and(|membership| membership.is_in_session(now))
+        !self.is_closing && self.membership.as_ref().is_some_and(|membership| membership.is_in_session(now))
     }
 
     pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {

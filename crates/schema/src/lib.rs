@@ -43,5 +43,7 @@ pub mod wire;
 mod writing;
 
 pub use error::{Result, SchemaError};
-pub use registry::{MockRegistry, RegistryConfig, Schema, SchemaReference, SchemaRegistry, SchemaType};
+pub use registry::{
+    CompatibilityLevel, Deletion, MockRegistry, RegistryConfig, Schema, SchemaReference, SchemaRegistry, SchemaType,
+};
 pub use subject::SubjectNameStrategy;

@@ -333,10 +333,11 @@ impl Task {
         }
     }
 
-    /// Sets a partition's time as a commit kept it.
+    /// Sets a partition's time as a commit kept it; the task's stream time is the greatest of them.
     pub fn set_partition_time(&mut self, queue: usize, time: i64) {
         if let Some(queue) = self.group.queues.get_mut(queue) {
             queue.partition_time = time;
+            self.ctx.rt.stream_time = self.ctx.rt.stream_time.max(time);
         }
     }
 
@@ -441,7 +442,8 @@ impl Task {
         self.ctx.rt.collector.needs_commit() || stores.into_iter().any(|store| store.needs_commit())
     }
 
-    /// The greatest timestamp processed so far, in ms since the epoch; -1 before the first record.
+    /// The greatest timestamp processed so far, before the last commit too, in ms since the epoch; -1 before the first
+    /// record.
     #[must_use]
     pub fn stream_time(&self) -> i64 {
         self.ctx.rt.stream_time

@@ -9,7 +9,7 @@ use vltava::streams::{
 
 use crate::{
     ids::Ids,
-    names::{Input, JOIN_STORES, Names, Output, SEEN_STORE, WORDS_STORE},
+    names::{Input, Names, Output, SEEN_STORE, WORDS_STORE},
 };
 
 /// How long a window of visits is, in the time of the records.
@@ -18,12 +18,6 @@ pub const WINDOW: Duration = Duration::from_secs(5);
 pub const DIFFERENCE: Duration = Duration::from_secs(1);
 /// How long windows and joins wait for what is late. The inputs are written so evenly that nothing is later than this.
 pub const GRACE: Duration = Duration::from_secs(30);
-/// How long the outer join keeps what may still be joined; Kafka's joins have no setting for more.
-pub const JOIN_RETENTION: Duration = DIFFERENCE.saturating_mul(2).saturating_add(GRACE);
-/// How long a window's state is kept. A crash takes the application back by what it has not committed; a state that has
-/// expired by then would be begun anew, and a second, smaller final result would be right.
-const RETENTION: Duration = Duration::from_secs(24 * 3600);
-
 /// What stands for a missing side of a join.
 pub const NOTHING: &str = "-";
 
@@ -73,9 +67,7 @@ fn windowed_count(builder: &StreamsBuilder, names: &Names) {
         .stream::<String, String>(&names.input(Input::Visits))
         .group_by_key()
         .windowed_by(TimeWindows::of_size_and_grace(WINDOW, GRACE))
-        .aggregate_with(Materialized::named("visits").with_retention(RETENTION), Ids::default, |_, id, ids: Ids| {
-            ids.with(number(&id))
-        })
+        .aggregate_with(Materialized::named("visits"), Ids::default, |_, id, ids: Ids| ids.with(number(&id)))
         .suppress(Suppressed::until_window_closes(BufferConfig::unbounded()).with_name("closed"))
         .to_stream()
         .map(|user, ids| (format!("{}@{}", user.key, user.window.start()), ids))
@@ -86,7 +78,7 @@ fn windowed_count(builder: &StreamsBuilder, names: &Names) {
 fn outer_join(builder: &StreamsBuilder, names: &Names) {
     let side = |input| -> KStream<String, String> { builder.stream(&names.input(input)) };
     let windows = JoinWindows::of_time_difference_and_grace(DIFFERENCE, GRACE);
-    let joined = StreamJoined::new().with_name("pairs").with_store_name(JOIN_STORES);
+    let joined = StreamJoined::new().with_name("pairs").with_store_name("pairs");
     side(Input::Left)
         .outer_join_stream_with(joined, &side(Input::Right), windows, |_, left, right| {
             let or_nothing = |side: Option<&String>| side.map_or(NOTHING.to_owned(), String::clone);

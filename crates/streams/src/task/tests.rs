@@ -1,3 +1,5 @@
+mod begun_anew;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use std::{fs, path::Path, time::Duration};

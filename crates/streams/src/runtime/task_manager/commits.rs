@@ -126,13 +126,20 @@ async fn within_session<T, E>(consumer: &Consumer, future: impl Future<Output = 
 
 impl ActiveTask {
     pub(super) fn take_committed(&mut self, committed: &BTreeMap<TopicPartition, Option<OffsetAndMetadata>>) {
+        let mut times_known = true;
         for (partition, offset) in committed {
             let (Some(queue), Some(offset)) = (self.inputs.get(partition), offset) else { continue };
-            if let Some(times) = offset_metadata::decode(&offset.metadata) {
-                self.task.set_partition_time(*queue, times.partition);
-                self.task.restore_processor_times(times.processors);
+            match offset_metadata::decode(&offset.metadata) {
+                Some(times) => {
+                    self.task.set_partition_time(*queue, times.partition);
+                    self.task.restore_processor_times(times.processors);
+                }
+                None => times_known = false,
             }
             self.committed.insert(partition.clone(), offset.offset);
+        }
+        if times_known {
+            self.task.limit_store_times();
         }
     }
 

@@ -107,17 +107,17 @@ fn run(address: &str, directory: &Path, stores: Stores, commit_interval_ms: &str
     let (second, grace) = (Duration::from_secs(1), Duration::from_secs(5));
     let left = builder.stream::<String, String>("left");
     let or_nothing = |side: Option<&String>| side.map_or(String::new(), String::clone);
-    left.try_outer_join_stream(
+    left.outer_join_stream_with(
+        StreamJoined::new().with_name("pairs").with_store_name("pairs"),
         &builder.stream::<String, String>("right"),
         JoinWindows::of_time_difference_and_grace(Duration::from_millis(10), grace),
-        StreamJoined::new().with_name("pairs").with_store_name("pairs"),
-        move |_, left, right| Ok::<_, std::convert::Infallible>(format!("{}+{}", or_nothing(left), or_nothing(right))),
+        move |_, left, right| format!("{}+{}", or_nothing(left), or_nothing(right)),
     )
     .to("out");
     let add = |value: String, seen: String| if seen.contains(&value) { seen } else { seen + &value };
     left.group_by_key()
         .windowed_by(TimeWindows::of_size_and_grace(2 * second, grace))
-        .aggregate_with(None, Materialized::named("seen"), String::new, move |_, value, seen| add(value, seen))
+        .aggregate_with(Materialized::named("seen"), String::new, move |_, value, seen| add(value, seen))
         .to_stream()
         .map(|window, seen| (format!("{}@{}", window.key, window.window.start()), seen))
         .to("out");

@@ -40,12 +40,12 @@ fn topology() -> crate::Topology {
         .stream::<String, String>("left")
         .group_by_key()
         .windowed_by(TimeWindows::of_size_and_grace(2 * second, 30 * second))
-        .aggregate_with(None, Materialized::named("seen"), String::new, move |_, value, all| seen(all, &value))
+        .aggregate_with(Materialized::named("seen"), String::new, move |_, value, all| seen(all, &value))
         .to_stream()
         .map(|windowed, seen| (format!("{}@{}", windowed.key, windowed.window.start()), seen))
         .to("windows");
     let history = KeyValueSupplier::persistent_versioned("prices", 32 * second);
-    let prices = builder.table_with::<String, String>("prices", Consumed::new(), Materialized::supplied(history));
+    let prices = builder.table_with::<String, String>(Materialized::supplied(history), "prices");
     builder
         .stream::<String, String>("right")
         .left_join(&prices, move |value, price| format!("{value} for {}", or_nothing(price)))
@@ -195,7 +195,7 @@ fn the_time_of_a_store_that_is_ahead_of_the_records_comes_with_the_commit() {
     let second = Duration::from_secs(1);
     let store = WindowSupplier::in_memory("later", 32 * second, second, false).unwrap();
     let store = builder.add_state_store(StoreBuilder::<WindowStore<String, String>>::window(store));
-    builder.stream::<String, String>("left").process_with(None, store, Later);
+    builder.stream::<String, String>("left").process_with(store, Later);
     let engine = LsmEngine::new(LsmOptions::default()).unwrap();
     let application =
         Application { topology: builder.build().unwrap(), in_memory: true, engine, sent: Sent::default() };

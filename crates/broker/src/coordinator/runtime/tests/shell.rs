@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use vltava_protocol::{ErrorCode, Uuid};
 
@@ -20,8 +21,15 @@ fn coordinator_with(log: &Arc<MemoryLog>, idle_ms: i64, config: RuntimeConfig) -
     coordinator
 }
 
+/// Makes a coordinator whose answers wait for longer than any test.
 fn coordinator(log: &Arc<MemoryLog>) -> Coordinator<CounterShard> {
-    coordinator_with(log, i64::from(i32::MAX), runtime_config())
+    let config = RuntimeConfig { write_timeout_ms: i64::from(i32::MAX), ..runtime_config() };
+    coordinator_with(log, i64::from(i32::MAX), config)
+}
+
+/// Waits for what has to come by itself.
+async fn come<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("nobody is woken")
 }
 
 async fn increment(coordinator: &Coordinator<CounterShard>, by: i64) -> Result<i64, ErrorCode> {
@@ -69,7 +77,7 @@ async fn a_request_waits_until_its_records_are_committed() {
     assert_eq!(poll_once(&mut request), Poll::Pending);
     assert_eq!(log.end(PARTITION), 2);
     log.commit(PARTITION, 2);
-    assert_eq!(request.await, Ok(2), "the high watermark alone lets it go");
+    assert_eq!(come(request).await, Ok(2), "the high watermark alone lets it go");
 }
 
 #[tokio::test]
@@ -83,7 +91,7 @@ async fn a_request_that_waits_for_another_is_answered_when_that_is_committed() {
     assert_eq!(poll_once(&mut request), Poll::Pending);
     assert_eq!(poll_once(&mut waiting), Poll::Pending);
     log.commit(PARTITION, 1);
-    assert_eq!((request.await, waiting.await), (Ok(2), Ok(2)));
+    assert_eq!((come(request).await, come(waiting).await), (Ok(2), Ok(2)));
 }
 
 #[tokio::test]
@@ -96,7 +104,7 @@ async fn all_shards_are_asked_and_the_answer_waits_for_all() {
     (0..3).for_each(|partition| log.commit(partition, 1));
     assert_eq!(poll_once(&mut request), Poll::Pending);
     log.commit(3, 1);
-    assert_eq!(request.await, Ok(vec![1; PARTITIONS]));
+    assert_eq!(come(request).await, Ok(vec![1; PARTITIONS]));
 }
 
 #[tokio::test]
@@ -115,7 +123,7 @@ async fn an_answer_that_is_not_committed_in_time_is_refused_and_nobody_has_to_as
     let config = RuntimeConfig { write_timeout_ms: 1, ..runtime_config() };
     let coordinator = coordinator_with(&log, i64::from(i32::MAX), config);
     log.set_slow(true);
-    assert_eq!(increment(&coordinator, 1).await, Err(ErrorCode::CoordinatorNotAvailable));
+    assert_eq!(come(increment(&coordinator, 1)).await, Err(ErrorCode::CoordinatorNotAvailable));
     log.commit(PARTITION, 1);
     assert_eq!(get(&coordinator).await, Ok(1));
 }
@@ -125,9 +133,12 @@ async fn deadlines_are_kept_when_nobody_asks() {
     let log = Arc::new(MemoryLog::default());
     let coordinator = coordinator_with(&log, 1, runtime_config());
     increment(&coordinator, 1).await.unwrap();
-    while log.end(PARTITION) < 2 {
-        tokio::task::yield_now().await;
-    }
+    come(async {
+        while log.end(PARTITION) < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     assert_eq!(get(&coordinator).await, Ok(0), "the counter is forgotten");
 }
 
@@ -151,7 +162,7 @@ async fn who_waits_is_told_that_leadership_ended() {
     let mut request = Box::pin(increment(&coordinator, 1));
     assert_eq!(poll_once(&mut request), Poll::Pending);
     log.depose(PARTITION);
-    assert_eq!(request.await, Err(ErrorCode::NotCoordinator));
+    assert_eq!(come(request).await, Err(ErrorCode::NotCoordinator));
     assert_eq!(get_loaded(&coordinator).await, Ok(0));
 }
 

@@ -12,8 +12,9 @@ pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
 /// What can go wrong in an application of streams.
 ///
-/// Variants are named after the exceptions of Kafka Streams. [`is_retriable`](Error::is_retriable) and
-/// [`is_fatal`](Error::is_fatal) say what a caller can do.
+/// Variants are named after the exceptions of Kafka Streams. [`is_retriable`](Error::is_retriable),
+/// [`is_abortable`](Error::is_abortable) and [`is_fatal`](Error::is_fatal) say what a caller can do, and
+/// [`client_error`](Error::client_error) what a client or a broker has said.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -195,17 +196,49 @@ impl Error {
         Box::new(Error::User { type_name, source: error.into() })
     }
 
-    /// Whether the same call may succeed later.
+    /// Whether the same call may succeed later, or, where it ended the application, the same application: what is behind
+    /// it may pass.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         match self {
             Error::InvalidStateStore(_) | Error::StreamsNotStarted(_) => true,
-            Error::Production { source, .. } | Error::Client { source, .. } => source.is_retriable(),
-            _ => false,
+            _ => self.client_error().is_some_and(ClientError::is_retriable),
         }
     }
 
-    /// Whether the task that met this error cannot go on.
+    /// Whether a task that meets this error begins anew from its last commit, and the thread goes on: what could not be sent
+    /// or looked up may pass, or a store was damaged.
+    #[must_use]
+    pub fn is_abortable(&self) -> bool {
+        self.passing().is_some() || self.is_corrupted_store()
+    }
+
+    /// What a client or a broker said, if that is behind this error, however deep: its
+    /// [`code`](ClientError::code) tells an authorisation that is missing from a topic that is, for example.
+    #[must_use]
+    pub fn client_error(&self) -> Option<&ClientError> {
+        match self {
+            Error::Production { source, .. } | Error::Client { source, .. } | Error::TaskTimeout { source, .. } => {
+                Some(source)
+            }
+            Error::Processing { source, .. } | Error::Flush { source, .. } | Error::Callback { source, .. } => {
+                source.client_error()
+            }
+            Error::Failed(source) => source.client_error(),
+            _ => None,
+        }
+    }
+
+    /// What a client said that may pass, where no handler has decided about it.
+    pub(crate) fn passing(&self) -> Option<&ClientError> {
+        match self {
+            Error::Production { source, .. } | Error::Client { source, .. } if source.is_retriable() => Some(source),
+            Error::Flush { source, .. } => source.passing(),
+            _ => None,
+        }
+    }
+
+    /// Whether the task that met this error cannot go on, not even anew.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         let of_a_query = matches!(
@@ -216,7 +249,7 @@ impl Error {
                 | Error::StreamsNotStarted(_)
                 | Error::StreamsStopped(_)
         );
-        !of_a_query && !matches!(self, Error::User { .. })
+        !of_a_query && !matches!(self, Error::User { .. }) && !self.is_abortable()
     }
 
     /// Whether a handler has already had its say, or must not have one, so that the nodes above do not ask again.
@@ -345,5 +378,54 @@ impl fmt::Display for SerdeOrigin {
             SerdeOrigin::Key => "key",
             SerdeOrigin::Value => "value",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vltava_protocol::ErrorCode;
+
+    use super::*;
+
+    fn sent(source: ClientError) -> Box<Error> {
+        Box::new(Error::Production { topic: "out".to_owned(), source })
+    }
+
+    fn flush(source: Box<Error>) -> Box<Error> {
+        Box::new(Error::Flush { store: "s".to_owned(), source })
+    }
+
+    fn decided(source: Box<Error>) -> Box<Error> {
+        Box::new(Error::Processing { node: "n".to_owned(), task: "0_0".to_owned(), position: None, source })
+    }
+
+    fn timed_out() -> ClientError {
+        ClientError::Timeout { what: "delivery".into(), after: Duration::from_secs(1) }
+    }
+
+    #[test]
+    fn an_authorisation_that_is_missing_is_told_from_a_time_out_however_deep_it_is() {
+        let refused = || ClientError::broker(ErrorCode::TopicAuthorizationFailed);
+        let wraps: [fn(Box<Error>) -> Box<Error>; 4] =
+            [|error| error, flush, decided, |error| Box::new(Error::Failed(decided(error).into()))];
+        for wrap in wraps {
+            let error = wrap(sent(refused()));
+            assert_eq!(error.client_error().and_then(ClientError::code), Some(ErrorCode::TopicAuthorizationFailed));
+            assert!(!error.is_retriable() && !error.is_abortable() && error.is_fatal(), "{error}");
+            let error = wrap(sent(timed_out()));
+            assert!(matches!(error.client_error(), Some(ClientError::Timeout { .. })));
+            assert!(error.is_retriable(), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_may_pass_lets_a_task_begin_anew_unless_a_handler_has_decided() {
+        for anew in [sent(timed_out()), flush(sent(timed_out())), Error::client("looking up", timed_out())] {
+            assert!(anew.is_abortable() && !anew.is_fatal(), "{anew}");
+        }
+        let too_large = || ClientError::broker(ErrorCode::MessageTooLarge);
+        for fatal in [decided(sent(timed_out())), flush(decided(sent(timed_out()))), sent(too_large())] {
+            assert!(!fatal.is_abortable() && fatal.is_fatal(), "{fatal}");
+        }
     }
 }

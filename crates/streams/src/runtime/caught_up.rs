@@ -69,7 +69,7 @@ impl KafkaStreams {
 }
 
 fn asking(error: ClientError) -> Box<Error> {
-    Error::streams(format!("asking for the offsets of the application: {error}"))
+    Error::client("asking for the offsets of the application", error)
 }
 
 /// Has the threads commit, until it is dropped.

@@ -375,7 +375,7 @@ impl KafkaStreams {
         let admin = {
             let _context = runtime.1.enter();
             let settings = clients::admin(&config, &format!("{client_id}-admin"))?;
-            Admin::new(settings).map_err(|error| Error::streams(format!("the admin client: {error}")))?
+            Admin::new(settings).map_err(|error| Error::client("making the admin client", error))?
         };
         let shared = Shared {
             directory,

@@ -20,8 +20,6 @@
 use vltava_client::ClientError;
 use vltava_protocol::ErrorCode;
 
-use crate::error::Error;
-
 /// What is to be done about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -89,15 +87,6 @@ pub(super) fn of_record(error: &ClientError) -> Option<Verdict> {
     }
 }
 
-/// The error of a client that a task met and no handler has decided about, if it may pass: the task begins anew.
-pub(super) fn passing(error: &Error) -> Option<&ClientError> {
-    match error {
-        Error::Production { source, .. } | Error::Client { source, .. } if source.is_retriable() => Some(source),
-        Error::Flush { source, .. } => passing(source),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -161,18 +150,5 @@ mod tests {
         for (code, verdict) in cases {
             assert_eq!(of_record(&broker(code)), verdict, "{code}");
         }
-    }
-
-    #[test]
-    fn what_a_handler_has_decided_does_not_pass() {
-        let sent = |code| Box::new(Error::Production { topic: "out".to_owned(), source: broker(code) });
-        let timed_out = sent(ErrorCode::UnknownTopicOrPartition);
-        let flush = |source| Error::Flush { store: "s".to_owned(), source };
-        assert!(passing(&timed_out).is_some());
-        assert!(passing(&flush(timed_out)).is_some());
-        assert!(passing(&sent(ErrorCode::MessageTooLarge)).is_none());
-        let source = sent(ErrorCode::UnknownTopicOrPartition);
-        let decided = Error::Processing { node: "n".to_owned(), task: "0_0".to_owned(), position: None, source };
-        assert!(passing(&decided).is_none());
     }
 }

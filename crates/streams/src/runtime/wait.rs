@@ -94,7 +94,7 @@ impl CutShort for ClientError {
 
 impl CutShort for Box<Error> {
     fn cut_short(cut: Cut) -> Self {
-        Error::streams(ClientError::cut_short(cut).to_string())
+        Error::client("closing", ClientError::cut_short(cut))
     }
 }
 

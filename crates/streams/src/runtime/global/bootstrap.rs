@@ -114,8 +114,8 @@ impl GlobalThread {
             self.task.commit()?;
             if last.elapsed() > patience {
                 let (topic, store) = (&global.topic, &global.factory.name);
-                let message = format!("nothing came of topic {topic} within `task.timeout.ms` to fill store {store}");
-                return Err(Error::streams(message));
+                let source = ClientError::Timeout { what: format!("reading topic {topic}").into(), after: patience };
+                return Err(Error::client(format!("filling store {store} within `task.timeout.ms`"), source));
             }
         }
         Ok(true)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map};
 
 use vltava_client::ClientError;
 
-use crate::{error::Result, runtime::verdict, task::TaskId};
+use crate::{error::Result, task::TaskId};
 
 /// Why a task begins anew.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ impl Anew {
     /// If the task does not get over it.
     pub(super) fn note(&mut self, task: TaskId, done: Result<()>) -> Result<bool> {
         let Err(error) = done else { return Ok(true) };
-        let reason = match verdict::passing(&error) {
+        let reason = match error.passing() {
             Some(passing) => Reason::Passing(passing.clone()),
             None if error.is_corrupted_store() => {
                 // Whoever opens the store again tells of it, once.

@@ -827,20 +827,23 @@ fn no_record_is_lost_and_no_task_is_in_two_places_whatever_happens() {
         run(seed, Broken::Nothing);
         return;
     }
-    let mut rebalances = 0;
     let first = number("MACHINE_FIRST").unwrap_or(0);
-    for seed in first..first + number("MACHINE_SEEDS").unwrap_or(300) {
-        match std::panic::catch_unwind(|| run(seed, Broken::Nothing)) {
-            Ok(some) => rebalances += some,
-            Err(why) => {
-                let why = crate::guard::panicked(&*why);
-                panic!(
-                    "seed {seed}: {why}\nMACHINE_SEED={seed} cargo test -p vltava-streams --lib machine::simulation"
-                );
-            }
-        }
-    }
+    let seeds = first..first + number("MACHINE_SEEDS").unwrap_or(300);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = |thread| seeds.clone().skip(thread).step_by(threads).map(run_or_tell).sum::<u64>();
+    let rebalances: u64 = std::thread::scope(|scope| {
+        let share = &share;
+        let shares: Vec<_> = (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
+        shares.into_iter().map(|share| share.join().unwrap_or_else(|why| std::panic::resume_unwind(why))).sum()
+    });
     assert!(rebalances > 300, "only {rebalances} rebalances");
+}
+
+fn run_or_tell(seed: u64) -> u64 {
+    std::panic::catch_unwind(|| run(seed, Broken::Nothing)).unwrap_or_else(|why| {
+        let why = crate::guard::panicked(&*why);
+        panic!("seed {seed}: {why}\nMACHINE_SEED={seed} cargo test -p vltava-streams --lib machine::simulation")
+    })
 }
 
 #[test]

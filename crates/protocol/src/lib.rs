@@ -15,12 +15,16 @@
 //! - [`records`]: the records of `__consumer_offsets`, `__transaction_state`, `__share_group_state` and
 //!   `__cluster_metadata`, generated likewise.
 //! - [`record`]: record batches, what producers send, logs store and consumers fetch.
+//! - [`java`]: what Kafka's results owe to Java's hash codes and collections.
+//! - [`invariant!`]: a promise of the code to itself, checked; who uses it logs.
 
 mod all_messages;
 mod api_key;
 mod error;
 mod error_code;
 pub mod frame;
+mod invariant;
+pub mod java;
 pub mod messages;
 pub mod record;
 pub mod records;

@@ -2,6 +2,8 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use vltava_protocol::java;
+
 use super::{
     KStream, KTable,
     ktable::{
@@ -63,8 +65,8 @@ impl StreamsBuilder {
             }
         }
         // Kafka passes the topics through a hash set.
-        let table = crate::java::copied(topics.len());
-        self.add_stream(crate::java::hash_order(unique, table), None, consumed)
+        let table = java::copied(topics.len());
+        self.add_stream(java::hash_order(unique, table), None, consumed)
     }
 
     /// The records of all topics whose whole name matches a regular expression, now or later. Topics that come are found

@@ -173,7 +173,7 @@ impl DefaultSerde for Revenue {
 fn table<T: DefaultSerde + Serialize + DeserializeOwned>(builder: &StreamsBuilder, topic: &str) -> KTable<Id, T> {
     let changes = builder.stream::<Id, Option<Change<T>>>(topic);
     let rows = changes.map_values(|change| change.and_then(|change| change.after));
-    rows.to_table_with(None, Materialized::new().with_caching_disabled())
+    rows.to_table_with(Materialized::new().with_caching_disabled())
 }
 
 /// The application.

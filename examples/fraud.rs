@@ -97,13 +97,13 @@ fn bursts(builder: &StreamsBuilder, payments: &KStream<String, Payment>) -> KStr
         .group_by_key()
         .windowed_by(SlidingWindows::of_time_difference_and_grace(MINUTE * 10, MINUTE))
         // A cache would keep the sixth payment from us until the next commit.
-        .count_with(None, Materialized::named("uses").with_caching_disabled())
+        .count_with(Materialized::named("uses").with_caching_disabled())
         .to_stream()
         .flat_map(|card, uses| {
             let uses = uses.filter(|uses| *uses > MOST_USES)?;
             Some((card.key, Alert::Burst { from: card.window.start(), to: card.window.end(), uses }))
         })
-        .process_values_with(None, told, |told| OncePerBurst { told })
+        .process_values_with(told, |told| OncePerBurst { told })
 }
 
 /// Lets the first alert of a burst through, and none of windows that overlap with that one's.
@@ -180,7 +180,7 @@ fn topology() -> Result<Topology> {
     let habits = builder.add_state_store(StoreBuilder::<KeyValueStore<String, Habit>>::persistent("habits"));
     let payments = builder.stream::<String, Payment>(PAYMENTS);
     payments
-        .process_values_with(None, habits, |habits| UnusualAmounts { habits })
+        .process_values_with(habits, |habits| UnusualAmounts { habits })
         .merge(&bursts(&builder, &payments))
         .merge(&expensive_hours(&payments))
         .to(ALERTS);

@@ -42,8 +42,8 @@ use vltava::{
     embedded,
     serdes::{JsonSerde, StringSerde, serde_of},
     streams::{
-        self, Context, DefaultSerde, KafkaStreams, KeyValueStore, Processor, PunctuationType, Record, StoreBuilder,
-        StreamsBuilder, StreamsConfig, Topology,
+        self, Context, DefaultSerde, KafkaStreams, KeyValueStore, Named, Processor, PunctuationType, Record,
+        StoreBuilder, StreamsBuilder, StreamsConfig, Topology,
         query::{QueryableStoreTypes, StoreQueryParameters},
         store::StoreHandle,
     },
@@ -241,7 +241,7 @@ fn topology(hubs: Vec<Hub>) -> Result<Topology> {
     let trucks = builder.add_state_store(StoreBuilder::<KeyValueStore<String, Truck>>::persistent(TRUCKS));
     let events = builder
         .stream::<String, Position>(POSITIONS)
-        .process_with(Some("geofence"), trucks, move |trucks| Geofence { hubs: hubs.clone(), trucks });
+        .process_with((Named::new("geofence"), trucks), move |trucks| Geofence { hubs: hubs.clone(), trucks });
     events.to(EVENTS);
     events
         .flat_map(|_, event| match event.what {

@@ -193,7 +193,7 @@ fn topology() -> Result<Topology> {
     let orders = builder
         .stream::<Shelf, Movement>(MOVEMENTS)
         .join(&rules, |movement, rule| (movement, *rule))
-        .process_with(None, stock, |stock| Storekeeper { stock });
+        .process_with(stock, |stock| Storekeeper { stock });
     orders.to(ORDERS);
     // The warehouse has everything, always, at once.
     orders.map_values(|order| Movement::Delivered(order.pieces)).to(MOVEMENTS);

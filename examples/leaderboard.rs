@@ -109,7 +109,6 @@ fn topology() -> Result<Topology> {
         .reduce(i64::max)
         .group_by(|key, points| (key.game.clone(), Line { points: Reverse(*points), player: key.player.clone() }))
         .aggregate_with(
-            None,
             Materialized::named(BOARDS),
             Board::default,
             |_, line, board| board.with(line),

@@ -31,7 +31,7 @@ use vltava::{
     embedded,
     serdes::{JsonSerde, StringSerde, serde_of},
     streams::{
-        Branched, DefaultSerde, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KafkaStreams, KeyValueStore,
+        Branched, DefaultSerde, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KafkaStreams, KeyValueStore, Named,
         Repartitioned, StoreBuilder, StreamsBuilder, StreamsConfig, Topology, store::StoreHandle,
     },
 };
@@ -164,21 +164,20 @@ fn topology() -> Result<Topology> {
     masked.to(MASKED);
     masked.map_values(Purchase::pattern).to(PATTERNS);
     masked
-        .split_named("department")
+        .split_with(Named::new("department"))
+        .branch_with(Branched::named("-coffee").with_consumer(|coffee| coffee.to(COFFEE)), |_, purchase| {
+            purchase.department == Department::Coffee
+        })
         .branch_with(
-            |_, purchase| purchase.department == Department::Coffee,
-            Branched::named("-coffee").with_consumer(|coffee| coffee.to(COFFEE)),
-        )
-        .branch_with(
-            |_, purchase| purchase.department == Department::Electronics,
             Branched::named("-electronics").with_consumer(|electronics| electronics.to(ELECTRONICS)),
+            |_, purchase| purchase.department == Department::Electronics,
         )
         .no_default_branch();
     masked
         .select_key(|_, purchase| purchase.customer.clone())
         // A store is divided as the partitions are: here all purchases of a customer come to one place.
         .repartition_with(Repartitioned::named("customers"))
-        .process_values_with(None, points, |points| RewardCustomers { points })
+        .process_values_with(points, |points| RewardCustomers { points })
         .to(REWARDS);
     Ok(builder.build()?)
 }

@@ -156,7 +156,7 @@ impl FixedKeyProcessor for Lateness {
 fn topology() -> Result<Topology> {
     let builder = StreamsBuilder::new();
     let reports = builder
-        .stream_with::<String, Quake>(&[REPORTS], Consumed::new().with_timestamp_extractor(EventTime))
+        .stream_with::<String, Quake>(Consumed::new().with_timestamp_extractor(EventTime), REPORTS)
         .process_values(|| Lateness);
 
     let grace = i64::try_from(GRACE.as_millis())?;

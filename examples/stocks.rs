@@ -155,7 +155,6 @@ fn statistics(
         .windowed_by(windows)
         // Without a cache in between, a quote is through both averages before the next one comes.
         .aggregate_with(
-            None,
             Materialized::named(store).with_caching_disabled(),
             Statistics::default,
             |_symbol, quote, statistics| statistics.with(quote),
@@ -240,7 +239,7 @@ fn topology() -> Result<Topology> {
 
     let averages = moving_average(&quotes, SHORT).merge(&moving_average(&quotes, LONG));
     averages.to(AVERAGES);
-    averages.process_values_with(None, last, |averages| Crosses { averages }).to(CROSSES);
+    averages.process_values_with(last, |averages| Crosses { averages }).to(CROSSES);
     Ok(builder.build()?)
 }
 

@@ -16,6 +16,7 @@ mod brokers;
 mod data_directories;
 mod foreign_clients;
 mod foreign_tools;
+mod schema_registry;
 mod suites;
 mod transcript;
 
@@ -39,6 +40,9 @@ impl Args {
 /// One check: its name, and what it does with the two brokers.
 type Check = (&'static str, fn(&brokers::Both) -> Result<()>);
 
+/// One check that needs no broker.
+type AloneCheck = (&'static str, fn() -> Result<()>);
+
 fn checks() -> Vec<Check> {
     [foreign_tools::CHECKS, foreign_clients::CHECKS, transcript::CHECKS, applications::CHECKS, data_directories::CHECKS]
         .concat()
@@ -47,32 +51,40 @@ fn checks() -> Vec<Check> {
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let only = Regex::new(&args.only)?;
+    let alone: Vec<AloneCheck> =
+        schema_registry::CHECKS.iter().copied().filter(|(name, _)| only.is_match(name)).collect();
     let chosen: Vec<Check> = checks().into_iter().filter(|(name, _)| only.is_match(name)).collect();
+    let names = alone.iter().map(|(name, _)| *name).chain(chosen.iter().map(|(name, _)| *name));
     if args.list {
-        chosen.iter().for_each(|(name, _)| eprintln!("{name}"));
+        names.for_each(|name| eprintln!("{name}"));
         return Ok(());
     }
     if let Some(missing) = missing_peer() {
         return shell::skip_or_fail("interoperability with Apache Kafka", &format!("{missing} is missing"));
     }
     eprintln!("== interoperability");
-    let both = brokers::Both::start()?;
-    let mut failed = Vec::new();
-    for (name, check) in &chosen {
-        let start = Instant::now();
-        match check(&both) {
-            Ok(()) => eprintln!("   ok      {name} ({:.1} s)", start.elapsed().as_secs_f64()),
-            Err(error) => {
-                eprintln!("   FAILED  {name}: {error:#}");
-                failed.push(*name);
-            }
-        }
+    let mut outcomes: Vec<_> = alone.iter().map(|(name, check)| (*name, told(name, check))).collect();
+    if !chosen.is_empty() {
+        let both = brokers::Both::start()?;
+        outcomes.extend(chosen.iter().map(|(name, check)| (*name, told(name, || check(&both)))));
     }
-    eprintln!("interop: {} passed, {} failed", chosen.len() - failed.len(), failed.len());
+    let failed: Vec<&str> = outcomes.iter().filter(|(_, passed)| !passed).map(|(name, _)| *name).collect();
+    eprintln!("interop: {} passed, {} failed", outcomes.len() - failed.len(), failed.len());
     match failed.is_empty() {
         true => Ok(()),
         false => bail!("interoperability: {}", failed.join(", ")),
     }
+}
+
+/// Runs one check and says what came of it: whether it passed.
+fn told(name: &str, check: impl FnOnce() -> Result<()>) -> bool {
+    let start = Instant::now();
+    let outcome = check();
+    match &outcome {
+        Ok(()) => eprintln!("   ok      {name} ({:.1} s)", start.elapsed().as_secs_f64()),
+        Err(error) => eprintln!("   FAILED  {name}: {error:#}"),
+    }
+    outcome.is_ok()
 }
 
 /// `cargo xtask suites`: other clients' own test suites against our broker, scored against Apache Kafka's bar.

@@ -2,7 +2,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 use std::{
-    convert::Infallible,
     io::Write,
     sync::{
         Arc, OnceLock,
@@ -16,7 +15,7 @@ use clap::Parser;
 use vltava::{
     client::TopicPartition,
     streams::{
-        Consumed, Grouped, JoinWindows, KStream, KafkaStreams, Materialized, State, StateRestoreListener, StreamJoined,
+        Grouped, JoinWindows, KStream, KafkaStreams, Materialized, State, StateRestoreListener, StreamJoined,
         StreamsBuilder, StreamsConfig, TimeWindows, Topology,
     },
 };
@@ -99,7 +98,7 @@ fn topology(options: &Options, builder: &StreamsBuilder) -> Result<Topology> {
                 saw_record();
                 line.split(' ').map(str::to_owned).collect::<Vec<_>>()
             })
-            .group_by_with(|_, word| word.clone(), Grouped::named("words"))
+            .group_by_with(Grouped::named("words"), |_, word| word.clone())
             .count_with(Materialized::named("counts"))
             .to_stream()
             .to(&options.output),
@@ -108,23 +107,21 @@ fn topology(options: &Options, builder: &StreamsBuilder) -> Result<Topology> {
             events(builder, input)
                 .group_by_key()
                 .windowed_by(windows)
-                .count_with(None, Materialized::named("counts"))
+                .count_with(Materialized::named("counts"))
                 .to_stream()
                 .map(|windowed, count| (format!("{}@{}", windowed.key, windowed.window.start()), count))
                 .to(&options.output);
         }
         "stream-table-join" => {
-            let rows = builder.table_with::<String, String>(second, Consumed::new(), Materialized::named("table"));
+            let rows = builder.table_with::<String, String>(Materialized::named("table"), second);
             events(builder, input).join(&rows, |event, row| format!("{}|{row}", start(&event, 32))).to(&options.output);
         }
         "stream-stream-join" => {
             let right = events(builder, second);
             let windows = JoinWindows::of_time_difference_and_grace(5 * SECOND, SECOND);
             let joined = StreamJoined::new().with_name("join").with_store_name("join");
-            let join = |_: &String, left: &String, right: &String| {
-                Ok::<_, Infallible>(format!("{}|{}", start(left, 16), start(right, 16)))
-            };
-            events(builder, input).try_join_stream(&right, windows, joined, join).to(&options.output);
+            let join = |_: &String, left: &String, right: &String| format!("{}|{}", start(left, 16), start(right, 16));
+            events(builder, input).join_stream_with(joined, &right, windows, join).to(&options.output);
         }
         "restore" => events(builder, input)
             .group_by_key()

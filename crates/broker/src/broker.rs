@@ -11,12 +11,15 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::{BrokerConfig, Listener};
+use crate::controller::{Controller, registration};
 use crate::error::BrokerError;
 use crate::network::{self, Bound};
-use crate::node::Node;
-use crate::partitions::Storage;
+use crate::partitions::{Partitions, Storage};
+use crate::services::Services;
+use crate::start;
 
 /// How long a stop waits for what is under way.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -180,8 +183,8 @@ fn run(
     match start(config) {
         Ok(started) => {
             let ready = Ready {
-                bootstrap_servers: bootstrap_servers(&started.node),
-                cluster_id: started.node.cluster_id().to_owned(),
+                bootstrap_servers: bootstrap_servers(&started.services),
+                cluster_id: started.services.advertised.cluster_id.clone(),
                 addresses: started.listeners.iter().map(|listener| listener.address).collect(),
             };
             info!(servers = ready.bootstrap_servers, cluster = ready.cluster_id, "the broker is ready");
@@ -198,7 +201,7 @@ fn run(
 /// A broker whose files are open and whose listeners are bound.
 struct Started {
     runtime: Runtime,
-    node: Arc<Node>,
+    services: Arc<Services>,
     listeners: Vec<Bound>,
     /// The log directories that fail from now on, or have failed during the start.
     failures: DirFailed,
@@ -218,10 +221,10 @@ fn start(config: BrokerConfig) -> Result<Started, BrokerError> {
     let within = runtime.enter();
     let listeners = network::bind(&config)?;
     let endpoints = endpoints(&config, &listeners);
-    let node = Arc::new(Node::open(config, storage, endpoints)?);
-    node.controller.start(&node)?;
+    let services = start::open(config, storage, endpoints)?;
+    services.controller.start()?;
     drop(within);
-    Ok(Started { runtime, node, listeners, failures })
+    Ok(Started { runtime, services: Arc::new(services), listeners, failures })
 }
 
 /// Kafka's network and request threads are one pool here, no larger than the machine.
@@ -251,26 +254,28 @@ fn host_name() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
-fn bootstrap_servers(node: &Node) -> String {
-    let listeners = node.config.listeners.iter();
+fn bootstrap_servers(services: &Services) -> String {
+    let listeners = services.config.listeners.iter();
     let servers: Vec<String> = listeners
-        .filter_map(|listener| node.endpoint(&listener.name))
+        .filter_map(|listener| services.advertised.endpoint(&listener.name))
         .map(|(host, port)| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
         .collect();
     servers.join(",")
 }
 
 fn serve(started: Started, commands: oneshot::Receiver<Stop>) -> Result<(), BrokerError> {
-    let Started { runtime, node, listeners, failures } = started;
+    let Started { runtime, services, listeners, failures } = started;
     let (stop, stopping) = watch::channel(false);
     let (how, outcome) = runtime.block_on(async {
-        let network = tokio::spawn(network::run(Arc::clone(&node), listeners, stopping.clone()));
-        let cleaner = tokio::spawn(clean(Arc::clone(&node), stopping.clone()));
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&node), stopping));
+        let network = tokio::spawn(network::run(Arc::clone(&services), listeners, stopping.clone()));
+        let (config, metadata) = (Arc::clone(&services.config), Arc::clone(&services.metadata));
+        let cleaner = LogCleaner::new(config, metadata, Arc::clone(&services.partitions), stopping.clone());
+        let cleaner = tokio::spawn(cleaner.run());
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&services.partitions), stopping));
         let (how, outcome) = tokio::select! {
             // A broker whose handle is gone stops as well.
             how = commands => (how.unwrap_or(Stop::Clean), Ok(())),
-            failure = watch_directories(&node, failures) => {
+            failure = watch_directories(&services.controller, failures) => {
                 error!(error = %failure, "the broker ends");
                 (Stop::Clean, Err(failure))
             }
@@ -283,19 +288,19 @@ fn serve(started: Started, commands: oneshot::Receiver<Stop>) -> Result<(), Brok
         cleaner.abort();
         (how, outcome)
     });
-    node.controller.stop();
+    services.controller.stop();
     runtime.shutdown_timeout(STOP_LIMIT);
     if how == Stop::Clean {
-        node.close();
+        services.partitions.storage().close(services.controller.broker_epoch());
     }
     info!("the broker has stopped");
     outcome
 }
 
 /// Takes the partitions of failed log directories offline; returns when the broker cannot go on.
-async fn watch_directories(node: &Arc<Node>, mut failures: DirFailed) -> BrokerError {
+async fn watch_directories(controller: &Controller, mut failures: DirFailed) -> BrokerError {
     while let Some(path) = failures.recv().await {
-        if let Some(fatal) = node.directory_failed(&path).await {
+        if let Some(fatal) = registration::directory_failed(controller, &path).await {
             return fatal;
         }
     }
@@ -303,10 +308,10 @@ async fn watch_directories(node: &Arc<Node>, mut failures: DirFailed) -> BrokerE
 }
 
 /// The work that comes by time. It waits for the disk, so it runs on threads for that.
-async fn upkeep(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+async fn upkeep(partitions: Arc<Partitions>, mut stop: watch::Receiver<bool>) {
     loop {
-        let worker = Arc::clone(&node);
-        let worked = tokio::task::spawn_blocking(move || worker.partitions.storage().run_due(clock::now())).await;
+        let worker = Arc::clone(&partitions);
+        let worked = tokio::task::spawn_blocking(move || worker.storage().run_due(clock::now())).await;
         let pause = worked.unwrap_or_else(|error| {
             warn!(%error, "the upkeep of the logs panicked");
             PAUSE_AFTER_PANIC
@@ -314,27 +319,6 @@ async fn upkeep(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             () = tokio::time::sleep(pause.max(SHORTEST_PAUSE)) => {}
             _ = stop.wait_for(|stop| *stop) => return,
-        }
-    }
-}
-
-/// Compaction, every `log.cleaner.backoff.ms`, of one log at a time.
-async fn clean(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
-    if !node.config.cleaner.enabled {
-        return;
-    }
-    let pause = node.config.cleaner.backoff.max(SHORTEST_PAUSE);
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
-        let (worker, stopping) = (Arc::clone(&node), stop.clone());
-        let cleaning = tokio::task::spawn_blocking(move || {
-            worker.partitions.storage().clean(|| worker.now_ms(), || *stopping.borrow());
-        });
-        if let Err(error) = cleaning.await {
-            warn!(%error, "the compaction of the logs panicked");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! missed, above all one that secures. A key that Kafka does not know warns with the nearest one it knows; a key that Kafka
 //! knows and this broker does not act on warns too. Settings of topics derive from the broker's in [`resolve`].
 
+mod change;
 pub(crate) mod group_keys;
 pub(crate) mod keys;
 mod listener;
@@ -15,6 +16,7 @@ mod topic_keys;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use change::ConfigChange;
 pub(crate) use keys::{broker_key, broker_keys};
 pub use listener::Listener;
 pub(crate) use topic_keys::{broker_synonyms, gives_a_topic_default, topic_key, topic_keys};
@@ -52,6 +54,7 @@ pub struct BrokerConfig {
     pub(crate) receive_buffer: Option<usize>,
     /// `None` leaves it to the operating system.
     pub(crate) send_buffer: Option<usize>,
+    pub(crate) queued_max_requests: usize,
     /// The memory that requests may take together, in bytes; none of 0 and below limits it.
     pub(crate) queued_max_request_bytes: i64,
     /// Whether `group.coordinator.rebalance.protocols` names it.
@@ -73,7 +76,7 @@ pub struct BrokerConfig {
     pub(crate) offsets_topic_segment_bytes: i32,
     pub(crate) groups: GroupCoordinatorConfig,
     pub(crate) upkeep: UpkeepConfig,
-    pub(crate) cleaner: CleanerConfig,
+    pub(crate) log_cleaner_enable: bool,
 }
 
 /// When the logs are looked after, in ms.
@@ -91,16 +94,6 @@ pub(crate) struct UpkeepConfig {
     pub(crate) recovery_threads: usize,
 }
 
-/// How compacted logs are compacted.
-#[derive(Debug, Clone)]
-pub(crate) struct CleanerConfig {
-    /// `log.cleaner.enable`, and at least one thread.
-    pub(crate) enabled: bool,
-    pub(crate) backoff: Duration,
-    pub(crate) dedupe_buffer_size: u64,
-    pub(crate) io_buffer_load_factor: f64,
-}
-
 impl BrokerConfig {
     /// Checks the given pairs of Kafka keys and values; a key given twice takes the last value.
     ///
@@ -114,6 +107,7 @@ impl BrokerConfig {
     {
         let settings = Settings::parse_with(keys::BROKER, pairs, keys::foreign)?;
         let config = Self::read(&settings.reader(), settings.clone())?;
+        keys::check_listener_keys(&settings)?;
         resolve::check_lags(&config)?;
         Ok(config)
     }

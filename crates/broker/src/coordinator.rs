@@ -1,118 +1,56 @@
 //! The coordinators, and what they get from the broker: the partitions of an internal topic as
 //! their log, settings, the caller of a request, the news that a topic is gone.
 
+mod cluster_topics;
 pub(crate) mod group;
+mod log;
+#[cfg(test)]
+mod memory_log;
+mod record;
+mod runtime;
+mod shard;
+mod timers;
+mod write;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use vltava_protocol::{ErrorCode, Uuid};
+use vltava_protocol::Uuid;
 
+pub(crate) use self::cluster_topics::ClusterTopics;
 use crate::config::BrokerConfig;
-use crate::coordinator::group::{Caller, GroupCoordinator, OffsetsLog, TopicMetadata};
-use crate::metadata::image::{MetadataImage, TopicImage};
+use crate::coordinator::group::{Caller, GroupCoordinator};
+use crate::coordinator::log::TopicLog;
+use crate::metadata::MetadataStore;
+use crate::metadata::image::TopicImage;
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
-use crate::node::Node;
-use crate::partition::Isolation;
 use crate::partitions::Partitions;
 use crate::request::RequestContext;
 
-/// The partitions of `__consumer_offsets`, as the group coordinator writes and loads them.
-///
-/// When an append returns, the records are in the log: a kill of the process does not lose them.
-#[derive(Debug)]
-struct OffsetsTopic {
-    partitions: Arc<Partitions>,
-}
-
-impl OffsetsLog for OffsetsTopic {
-    fn append(&self, partition: i32, batch: &Bytes, now_ms: i64) -> Result<(), ErrorCode> {
-        let partition = self.partitions.by_name(CONSUMER_OFFSETS, partition)?;
-        partition.append_from_coordinator(batch, now_ms).map(|_| ()).map_err(|failure| failure.code)
-    }
-
-    fn read(&self, partition: i32, offset: i64, max_bytes: usize) -> Result<Bytes, ErrorCode> {
-        let partition = self.partitions.by_name(CONSUMER_OFFSETS, partition)?;
-        partition.read(offset, -1, max_bytes, true, Isolation::ReadUncommitted)?.read()
-    }
-
-    fn bounds(&self, partition: i32) -> Result<(i64, i64), ErrorCode> {
-        let partition = self.partitions.by_name(CONSUMER_OFFSETS, partition)?;
-        Ok((partition.log_start_offset(), partition.high_watermark()))
-    }
-}
-
-/// Makes the group coordinator of a broker; it serves nothing until [`Node::start_groups`].
+/// Makes the group coordinator of a broker; it serves nothing until [`follow_offsets_topic`].
 pub(crate) fn group_coordinator(config: &BrokerConfig, partitions: &Arc<Partitions>) -> Arc<GroupCoordinator> {
-    let topic = OffsetsTopic { partitions: Arc::clone(partitions) };
-    Arc::new(GroupCoordinator::new(config.groups.clone(), Arc::new(topic)))
+    let log = TopicLog::new(CONSUMER_OFFSETS, partitions);
+    Arc::new(GroupCoordinator::of_groups(config.groups.clone(), Arc::new(log)))
 }
 
-/// The topics of the cluster, as consumer groups see them.
-pub(crate) struct ClusterTopics {
-    version: i64,
-    image: Arc<MetadataImage>,
+/// The groups are served as long as their topic is there, whoever made it, and forgotten with it. Nothing happens if they
+/// are served already.
+pub(crate) fn follow_offsets_topic(groups: &GroupCoordinator, topic: Option<&Arc<TopicImage>>) {
+    groups.follow(topic.map(|topic| (topic.id, topic.partitions.len())));
 }
 
-impl TopicMetadata for ClusterTopics {
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn topic(&self, name: &str) -> Option<(Uuid, i32)> {
-        let topic = self.image.topic(name)?;
-        Some((topic.id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)))
-    }
-
-    fn name(&self, id: Uuid) -> Option<String> {
-        self.image.topic_by_id(id).map(|topic| topic.name.to_string())
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.image.topics().map(|topic| topic.name.to_string()).collect()
+/// Lets the groups forget the offsets of deleted topics.
+pub(crate) fn forget_offsets_of(groups: &GroupCoordinator, topics: &[(String, Uuid)]) {
+    let forgotten = groups.tell_all_shards(|shard, now| shard.topics_deleted(now, topics));
+    if let Err(error) = forgotten {
+        // What is left is found by the next look for old offsets.
+        tracing::warn!(?error, "the offsets of a deleted topic are not removed yet");
     }
 }
 
-impl Node {
-    /// The topics as they are now.
-    pub(crate) fn cluster_topics(&self) -> ClusterTopics {
-        let (image, version) = self.metadata.image_and_offset();
-        ClusterTopics { version, image }
-    }
-
-    /// Serves the groups if their topic is there; nothing happens if they are served already.
-    pub(crate) fn start_groups(&self) {
-        let image = self.metadata.image();
-        self.follow_offsets_topic(None, image.topic(CONSUMER_OFFSETS));
-    }
-
-    /// The groups are served as long as their topic is there, whoever made it, and forgotten with it.
-    pub(crate) fn follow_offsets_topic(&self, before: Option<&Arc<TopicImage>>, after: Option<&Arc<TopicImage>>) {
-        if before.is_some() && before.map(|topic| topic.id) != after.map(|topic| topic.id) {
-            self.groups.stop();
-        }
-        if let Some(topic) = after {
-            self.groups.start(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
-        }
-    }
-
-    /// Lets the groups forget the offsets of deleted topics.
-    pub(crate) fn forget_offsets_of(&self, topics: &[(String, Uuid)]) {
-        let forgotten = self.groups.with_all_shards(|shard, now| shard.topics_deleted(now, topics));
-        if let Err(error) = forgotten {
-            // What is left is found by the next look for old offsets.
-            tracing::warn!(?error, "the offsets of a deleted topic are not removed yet");
-        }
-    }
-}
-
-impl Node {
-    /// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
-    /// cluster's `group.version` is high enough.
-    pub(crate) fn serves_consumer_groups(&self) -> bool {
-        self.config.serves_consumer_protocol
-            && self.metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
-    }
+/// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
+/// cluster's `group.version` is high enough.
+pub(crate) fn serves_consumer_groups(config: &BrokerConfig, metadata: &MetadataStore) -> bool {
+    config.serves_consumer_protocol && metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
 }
 
 impl RequestContext {

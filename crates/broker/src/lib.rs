@@ -5,13 +5,13 @@
 //! print, exit, read the environment or install a logger: that is what the `vltava` binary does.
 //!
 //! In reading order: [`BrokerConfig`] (`config`), [`Broker`] (`broker`) and [`embedded`]; `network`
-//! and `dispatch` bring a request to its handler in `handlers`; `node` is what a handler sees:
-//! `metadata`, `partitions`, `coordinator`.
+//! and `dispatch` bring a request to its handler in `handlers`, by the list in `apis`; what the handlers
+//! work with is in `services`: `metadata` and its `controller`, `partitions`, `coordinator`.
 
-mod alter;
-mod api_table;
-mod authorized;
+mod advertised;
+mod apis;
 mod broker;
+mod cleaner;
 mod clock;
 mod config;
 mod controller;
@@ -24,17 +24,15 @@ mod fetch_session;
 mod handlers;
 pub mod keys;
 mod log_dirs;
-mod loggers;
 mod metadata;
 mod network;
-mod node;
 mod partition;
 mod partitions;
-mod producer_ids;
-mod registration;
 mod request;
+mod security;
 mod seldom;
-mod topics;
+mod services;
+mod start;
 mod waiting;
 
 pub use broker::Broker;

@@ -3,10 +3,13 @@
 mod connection;
 mod limits;
 mod memory;
+mod rate;
 mod reply;
+mod transport;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -16,21 +19,21 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-pub(crate) use reply::Reply;
-
 use self::limits::{Limits, TooManyOfAddress};
-use self::memory::RequestMemory;
+use self::memory::RequestBudget;
 use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
-use crate::node::Node;
 use crate::request::Peer;
+use crate::security::{Principal, SecurityProtocol};
 use crate::seldom::Seldom;
+use crate::services::Services;
 
 /// A bound listener.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
+    security_protocol: SecurityProtocol,
     socket: TcpListener,
 }
 
@@ -48,7 +51,13 @@ fn bind_one(config: &BrokerConfig, listener: &Listener) -> Result<Bound, BrokerE
         match bind_address(config, address) {
             Ok(socket) => {
                 let address = socket.local_addr().map_err(failed)?;
-                return Ok(Bound { name: listener.name.as_str().into(), address, socket });
+                return Ok(Bound {
+                    name: listener.name.as_str().into(),
+                    address,
+                    // What the configuration checks to be the one asked for.
+                    security_protocol: SecurityProtocol::Plaintext,
+                    socket,
+                });
             }
             Err(error) => last = error,
         }
@@ -81,12 +90,12 @@ const DEFAULT_BACKLOG: i32 = 4096;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until `stop` says so, then waits until every connection has ended.
-pub(crate) async fn run(node: Arc<Node>, listeners: Vec<Bound>, stop: watch::Receiver<bool>) {
+pub(crate) async fn run(services: Arc<Services>, listeners: Vec<Bound>, stop: watch::Receiver<bool>) {
     let shared = Shared {
-        limits: Arc::default(),
-        memory: Arc::new(RequestMemory::new(node.config.queued_max_request_bytes)),
+        limits: Arc::new(Limits::new(Arc::clone(&services.config), Arc::clone(&services.metadata))),
+        budget: RequestBudget::new(services.config.queued_max_requests, services.config.queued_max_request_bytes),
         failures: Arc::default(),
-        node,
+        services,
         stop,
     };
     let mut acceptors = JoinSet::new();
@@ -99,9 +108,9 @@ pub(crate) async fn run(node: Arc<Node>, listeners: Vec<Bound>, stop: watch::Rec
 /// What all listeners have in common.
 #[derive(Clone)]
 struct Shared {
-    node: Arc<Node>,
+    services: Arc<Services>,
     limits: Arc<Limits>,
-    memory: Arc<RequestMemory>,
+    budget: RequestBudget,
     failures: Arc<Mutex<Seldom>>,
     stop: watch::Receiver<bool>,
 }
@@ -121,7 +130,7 @@ async fn accept(mut shared: Shared, listener: Bound) {
         };
         match accepted {
             Ok((stream, address)) => {
-                let peer = Peer { address, listener: Arc::clone(&listener.name) };
+                let peer = peer(&listener, address);
                 if !admit(&mut shared, &mut connections, stream, peer).await {
                     break;
                 }
@@ -139,13 +148,25 @@ async fn accept(mut shared: Shared, listener: Bound) {
     while connections.join_next().await.is_some() {}
 }
 
+/// What is known of a connection from its beginning.
+fn peer(listener: &Bound, address: SocketAddr) -> Peer {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    Peer {
+        connection_id: format!("{}-{address}-{}", listener.address, NUMBER.fetch_add(1, Ordering::Relaxed)),
+        address,
+        listener: Arc::clone(&listener.name),
+        security_protocol: listener.security_protocol,
+        principal: Principal::Anonymous,
+    }
+}
+
 /// Serves a new connection when and if there may be one more; false when the broker stops.
 async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpStream, peer: Peer) -> bool {
-    let Shared { node, limits, memory, stop, .. } = shared;
+    let Shared { services, limits, budget, stop, .. } = shared;
     let (listener, address) = (&peer.listener, peer.address.ip());
     let place = tokio::select! {
         biased;
-        place = limits.place(node, listener, address) => place,
+        place = limits.place(listener, address) => place,
         _ = stop.wait_for(|stop| *stop) => return false,
     };
     let place = match place {
@@ -155,10 +176,10 @@ async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpSt
             return true;
         }
     };
-    let descriptor = match node.descriptors.connect(node.partitions.count()) {
+    let descriptor = match services.descriptors.connect(services.partitions.count()) {
         Ok(descriptor) => descriptor,
         Err(error) => {
-            if let Some(times) = node.descriptors.refusals.lock().count(Instant::now()) {
+            if let Some(times) = services.descriptors.refusals.lock().count(Instant::now()) {
                 warn!(%error, times, "new connections are closed");
             }
             return true;
@@ -167,7 +188,7 @@ async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpSt
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
-    let serving = connection::serve(Arc::clone(node), stream, peer, Arc::clone(memory), stop.clone());
+    let serving = connection::serve(Arc::clone(services), stream, peer, budget.clone(), stop.clone());
     connections.spawn(async move {
         serving.await;
         drop((place, descriptor));

@@ -4,6 +4,7 @@
 //! from a file, happen outside of the lock.
 
 mod failure;
+mod leadership;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use vltava_protocol::wire::{FileRecords, Records};
 use vltava_protocol::{ErrorCode, Uuid};
 
 pub(crate) use failure::{AppendFailure, ReadFailure};
+use leadership::Listener;
+pub(crate) use leadership::{LeaderListener, Led};
 
 use crate::waiting::Waiters;
 
@@ -34,6 +37,8 @@ pub(crate) enum Isolation {
     ReadUncommitted,
     /// The last stable offset: before any transaction that is still open.
     ReadCommitted,
+    /// The end of the log, committed or not: for a coordinator of this broker.
+    LogEnd,
 }
 
 impl Isolation {
@@ -49,6 +54,8 @@ pub(crate) struct Appended {
     /// -1 unless the broker sets timestamps.
     pub(crate) log_append_time_ms: i64,
     pub(crate) log_start_offset: i64,
+    /// The end of the log after it.
+    end_offset: i64,
 }
 
 /// What a partition has for a reader.
@@ -106,6 +113,7 @@ pub(crate) struct Partition {
     leader_epoch: AtomicI32,
     log: SharedLog,
     waiters: Waiters,
+    listener: Listener,
     gone: AtomicBool,
 }
 
@@ -118,6 +126,7 @@ impl Partition {
             leader_epoch: AtomicI32::new(0),
             log,
             waiters: Waiters::default(),
+            listener: Listener::default(),
             gone: AtomicBool::new(false),
         }
     }
@@ -146,7 +155,29 @@ impl Partition {
     /// Notes that the topic is deleted, and lets go who waits for records of it.
     pub(crate) fn set_gone(&self) {
         self.gone.store(true, Ordering::Release);
+        self.set_offline();
+    }
+
+    /// Notes that nothing more can be had from here, and lets go who waits.
+    pub(crate) fn set_offline(&self) {
+        self.listener.over();
         self.waiters.wake_all();
+    }
+
+    /// Has a listener hear of the high watermark from now on, in place of an earlier one, until the leader epoch is over.
+    pub(crate) fn listen(&self, listener: Arc<dyn LeaderListener>) -> Result<Led, ErrorCode> {
+        self.listener.set(listener);
+        if self.is_gone() {
+            self.listener.over();
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        let log = self.log.lock();
+        Ok(Led {
+            leader_epoch: self.leader_epoch.load(Ordering::Acquire),
+            log_start_offset: log.log_start_offset(),
+            end_offset: log.log_end_offset(),
+            high_watermark: log.high_watermark(),
+        })
     }
 
     /// Begins a leader epoch at the end of the log.
@@ -155,7 +186,10 @@ impl Partition {
         if log.leader_epochs().latest().is_none_or(|entry| entry.epoch < leader_epoch) {
             log.assign_leader_epoch(leader_epoch)?;
         }
-        self.leader_epoch.store(leader_epoch, Ordering::Release);
+        drop(log);
+        if self.leader_epoch.swap(leader_epoch, Ordering::AcqRel) != leader_epoch {
+            self.listener.over();
+        }
         Ok(())
     }
 
@@ -184,19 +218,32 @@ impl Partition {
 
     /// Appends what a client sent.
     pub(crate) fn append_from_client(&self, records: &Bytes, now_ms: i64) -> Result<Appended, AppendFailure> {
-        self.append(records, AppendOrigin::Client, now_ms)
+        self.append(records, AppendOrigin::Client, self.leader_epoch.load(Ordering::Acquire), now_ms)
     }
 
-    /// Appends what a coordinator of this broker wrote.
-    pub(crate) fn append_from_coordinator(&self, records: &Bytes, now_ms: i64) -> Result<Appended, AppendFailure> {
-        self.append(records, AppendOrigin::Coordinator, now_ms)
+    /// Appends what a coordinator of this broker wrote in a leader epoch; gives the end of the log after it.
+    pub(crate) fn append_from_coordinator(
+        &self,
+        records: &Bytes,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<i64, AppendFailure> {
+        if leader_epoch != self.leader_epoch.load(Ordering::Acquire) {
+            return Err(ErrorCode::NotLeaderOrFollower.into());
+        }
+        self.append(records, AppendOrigin::Coordinator, leader_epoch, now_ms).map(|appended| appended.end_offset)
     }
 
-    fn append(&self, records: &Bytes, origin: AppendOrigin, now_ms: i64) -> Result<Appended, AppendFailure> {
+    fn append(
+        &self,
+        records: &Bytes,
+        origin: AppendOrigin,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendFailure> {
         if self.is_gone() {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         }
-        let leader_epoch = self.leader_epoch.load(Ordering::Acquire);
         let (config, max_decompressed_bytes) = {
             let log = self.log.lock();
             (Arc::clone(log.config()), log.max_decompressed_batch_bytes())
@@ -209,12 +256,15 @@ impl Partition {
         let info = info.map_err(|error| AppendFailure::of_log(error, log.log_start_offset()))?;
         let advanced = log.advance_high_watermark_to_log_end();
         advanced.map_err(|error| AppendFailure::of_log(error, log.log_start_offset()))?;
+        let high_watermark = log.high_watermark();
         drop(log);
         let appended = Appended {
             base_offset: info.first_offset,
             log_append_time_ms: info.log_append_time,
             log_start_offset: info.log_start_offset,
+            end_offset: info.last_offset.saturating_add(1),
         };
+        self.listener.committed(high_watermark);
         self.waiters.grown(info.size);
         Ok(appended)
     }
@@ -255,6 +305,7 @@ impl Partition {
         let upper = match isolation {
             Isolation::ReadUncommitted => FetchIsolation::HighWatermark,
             Isolation::ReadCommitted => FetchIsolation::TxnCommitted,
+            Isolation::LogEnd => FetchIsolation::LogEnd,
         };
         let plan = log.read(offset, max_bytes, upper, min_one).map_err(|error| failure::code(&error))?;
         drop(log);
@@ -276,6 +327,7 @@ impl Partition {
         let offset = match isolation {
             Isolation::ReadUncommitted => log.high_watermark(),
             Isolation::ReadCommitted => log.last_stable_offset(),
+            Isolation::LogEnd => log.log_end_offset(),
         };
         let leader_epoch = self.leader_epoch.load(Ordering::Acquire);
         FoundOffset { offset, timestamp: -1, leader_epoch }

@@ -140,7 +140,7 @@ impl Partitions {
                 }
             };
             if let (Some(known), Hosted::Offline) = (known, &hosted) {
-                known.waiters().wake_all();
+                known.set_offline();
             }
             partitions.push(hosted);
         }

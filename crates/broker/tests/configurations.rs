@@ -1,8 +1,13 @@
 //! Settings are described, altered, kept, and in force.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a helper fails its test")]
+
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::{Client, code, start};
+use vltava_broker::embedded;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::alter_configs_request;
 use vltava_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -11,6 +16,7 @@ use vltava_protocol::messages::incremental_alter_configs_request::{AlterConfigsR
 use vltava_protocol::messages::{
     AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
 };
+use vltava_protocol::record::{Compression, RecordBatchBuilder};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -188,27 +194,54 @@ fn secrets_are_not_told_and_resources_that_are_not_there_are_errors() {
 
 #[test]
 fn a_compacted_topic_keeps_the_latest_value_of_each_key() {
-    use std::time::{Duration, Instant};
-
-    use vltava_broker::embedded;
-    use vltava_protocol::record::{Compression, RecordBatchBuilder};
-
     let config = embedded::Config::default().property("log.cleaner.backoff.ms", "100");
     let broker = embedded::Broker::start(config).unwrap();
     let mut client = Client::connect(&broker);
+    fill_compacted(&mut client, "t");
+    wait_until_compacted(&mut client, "t");
+    assert_eq!(client.list_offset("t", 0, -1).offset, 60, "offsets stay");
+}
+
+/// Three segments with two keys in each batch: the active one is not compacted.
+fn fill_compacted(client: &mut Client, topic: &str) {
     let settings = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.01"), ("segment.bytes", "1048576")];
-    client.create_topic("t", 1, &settings);
-    // Three segments: the active one is not compacted.
+    client.create_topic(topic, 1, &settings);
     let filler = "x".repeat(50_000);
-    for n in 0..60 {
+    for n in 0..30 {
         let mut builder = RecordBatchBuilder::new(Compression::None);
-        builder.append(1000 + n, Some(format!("k{}", n % 2).as_bytes()), Some(filler.as_bytes()), []).unwrap();
-        assert_eq!(client.produce_batch("t", 0, builder.build().unwrap()).error_code, 0);
+        for key in [&b"k0"[..], b"k1"] {
+            builder.append(1000 + n, Some(key), Some(filler.as_bytes()), []).unwrap();
+        }
+        assert_eq!(client.produce_batch(topic, 0, builder.build().unwrap()).error_code, 0);
     }
+}
+
+fn wait_until_compacted(client: &mut Client, topic: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while client.values("t", 0, 0).len() >= 40 {
+    while client.values(topic, 0, 0).len() >= 40 {
         assert!(Instant::now() < deadline, "the topic is never compacted");
     }
+}
+
+#[test]
+fn settings_of_the_compaction_act_while_the_broker_runs() {
+    // A pause that no test waits for, and memory for one key, where batches have two.
+    let config = embedded::Config::default()
+        .property("log.cleaner.backoff.ms", "3600000")
+        .property("log.cleaner.dedupe.buffer.size", "24");
+    let broker = embedded::Broker::start(config).unwrap();
+    let mut client = Client::connect(&broker);
+    fill_compacted(&mut client, "t");
+    for (name, key, value) in [
+        ("1", "log.cleaner.dedupe.buffer.size", "100000"),
+        ("", "log.cleaner.io.buffer.load.factor", "0.5"),
+        ("1", "log.cleaner.io.buffer.size", "100000"),
+        ("1", "log.cleaner.threads", "2"),
+        ("", "log.cleaner.backoff.ms", "100"),
+    ] {
+        assert_eq!(alter(&mut client, BROKER, name, &[(key, SET, Some(value))]), (0, None), "{key}");
+    }
+    wait_until_compacted(&mut client, "t");
     assert_eq!(client.list_offset("t", 0, -1).offset, 60, "offsets stay");
 }
 
@@ -223,9 +256,9 @@ fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
     let cases = [
         (
             "1",
-            "log.cleaner.threads",
-            "2",
-            "`log.cleaner.threads` cannot be altered while the broker runs: this broker reads it once, when it starts",
+            "num.io.threads",
+            "9",
+            "`num.io.threads` cannot be altered while the broker runs: this broker reads it once, when it starts",
         ),
         (
             "1",
@@ -254,14 +287,21 @@ fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
             "PLAINTEXT://:1",
             "Cannot update these configs at default cluster level, broker id must be specified: [listeners]",
         ),
+        ("1", "log.cleaner.threads", "0", "Log cleaner threads should be at least 1"),
+        (
+            "",
+            "log.cleaner.threads",
+            "3",
+            "Log cleaner threads cannot be increased to more than double the current value 1",
+        ),
         ("1", "log.retention.ms", "x", "Invalid value x for configuration log.retention.ms: Not a number of type LONG"),
     ];
     for (name, key, value, message) in cases {
         let got = alter(&mut client, BROKER, name, &[(key, SET, Some(value))]);
         assert_eq!(got, (code(ErrorCode::InvalidRequest), Some(message.to_owned())));
     }
-    assert_eq!(setting(&mut client, BROKER, "1", "log.cleaner.threads").1, 5, "the default, as before");
-    assert_eq!(alter(&mut client, BROKER, "1", &[("log.cleaner.threads", DELETE, None)]).0, 0);
+    assert_eq!(setting(&mut client, BROKER, "1", "num.io.threads").1, 5, "the default, as before");
+    assert_eq!(alter(&mut client, BROKER, "1", &[("num.io.threads", DELETE, None)]).0, 0);
 }
 
 #[test]

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use support::{Client, batch_of, code, encode, start};
 use vltava_broker::embedded;
+use vltava_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use vltava_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use vltava_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, FindCoordinatorRequest, JoinGroupRequest, MetadataRequest, ResponseHeader,
+    ApiVersionsRequest, ApiVersionsResponse, FindCoordinatorRequest, IncrementalAlterConfigsRequest, JoinGroupRequest,
+    MetadataRequest, ResponseHeader,
 };
 use vltava_protocol::record::Compression;
 use vltava_protocol::wire::{Message, Reader};
@@ -268,6 +270,33 @@ fn connections_beyond_the_most_wait_for_a_place() {
     drop(first);
     third.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert!(third.receive_frame().is_some());
+}
+
+#[test]
+fn a_listener_has_a_rate_of_new_connections_that_may_change() {
+    const RATE: &str = "listener.name.slow.max.connection.creation.rate";
+    let config = embedded::Config::default()
+        .property("listeners", "PLAINTEXT://127.0.0.1:0,SLOW://127.0.0.1:0")
+        .property("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,SLOW:PLAINTEXT")
+        .property(RATE, "0");
+    let broker = embedded::Broker::start(config).unwrap();
+    let (plain, slow) = broker.bootstrap_servers().split_once(',').unwrap();
+    let mut waiting = Client::connect_to(slow);
+    waiting.send(12, &MetadataRequest { topics: None, ..Default::default() });
+    waiting.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert_eq!(waiting.stream.peek(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    let mut other = Client::connect_to(plain);
+    let rate = AlterableConfig { name: RATE.to_owned(), value: Some("5".to_owned()), ..Default::default() };
+    let broker_1 = AlterConfigsResource {
+        resource_type: 4,
+        resource_name: "1".to_owned(),
+        configs: vec![rate],
+        ..Default::default()
+    };
+    let altered = other.call(1, &IncrementalAlterConfigsRequest { resources: vec![broker_1], ..Default::default() });
+    assert_eq!(altered.responses[0].error_code, 0, "{:?}", altered.responses[0].error_message);
+    waiting.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(waiting.receive_frame().is_some());
 }
 
 #[test]

@@ -5,8 +5,9 @@
 //!
 //! - [`Consumer`]: what applications call; `poll` drives everything that needs the application.
 //! - [`assignor`]: how a group divides partitions; a public trait.
-//! - `subscription`, `fetcher`, `membership`: the state machines, without I/O and clocks.
-//! - `inner`, `background`, `offset_lookup`, `rebalance`: the tasks that carry out what they decide.
+//! - `core`: the state machine of it all, without I/O and clocks, over `subscription`, `fetcher`, `coordinator` and
+//!   `membership`, where each group protocol is a file.
+//! - `io`: the edge, which does what the core says; `poll`, `callbacks`, `close`: what runs on the caller.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,30 +18,26 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub mod assignor;
-mod background;
+mod callbacks;
 mod close;
+mod coordinator;
+mod core;
 mod fetcher;
 mod group_metadata;
-mod inner;
+mod io;
 mod listener;
 mod membership;
-mod offset_commit;
-mod offset_lookup;
 mod offsets;
 mod poll;
 mod position;
-mod rebalance;
 mod records;
 mod stream;
 mod subscription;
 mod typed;
 
-#[cfg(test)]
-mod tests;
-
+pub use core::Offsets;
 pub use group_metadata::ConsumerGroupMetadata;
 pub use listener::{RebalanceCallbacks, RebalanceListener};
-pub use offset_commit::Offsets;
 pub use position::OffsetAndTimestamp;
 pub use records::{BatchRecords, ConsumerRecord, ConsumerRecords, PartitionRecords};
 pub use stream::PollStream;
@@ -51,8 +48,8 @@ use crate::config::{AutoOffsetReset, ConsumerConfig};
 use crate::net::TopicMetadata;
 use crate::{ClientError, OffsetAndMetadata, TopicPartition};
 use assignor::PartitionAssignor;
-use inner::{Inner, leader_of};
-use position::FetchPosition;
+use core::Core;
+use io::Inner;
 
 /// Reads records from Kafka.
 ///
@@ -182,11 +179,12 @@ impl Consumer {
         if topics.is_empty() || topics.iter().any(|topic| topic.trim().is_empty()) {
             return Err(ClientError::invalid("a subscription needs topics, and each topic a name"));
         }
-        let mut state = inner.state.lock();
-        state.subscription.subscribe_topics(topics)?;
-        inner.track_topics(&mut state);
-        *inner.listener.lock() = listener;
-        Ok(())
+        let replaced = inner.turn(|core, _| {
+            core.subscribe(topics)?;
+            Ok(std::mem::replace(&mut *inner.listener.lock(), listener))
+        });
+        // The application's own code, if it has some, is run by no lock's owner.
+        replaced.map(drop)
     }
 
     /// Subscribes to all topics that match a pattern, now and later; new ones are noticed when the
@@ -218,13 +216,12 @@ impl Consumer {
         let inner = self.inner();
         inner.check_open()?;
         inner.group_id()?;
-        let mut state = inner.state.lock();
-        state.subscription.subscribe_pattern(pattern)?;
-        // What is known was read for other topics.
-        state.metadata_version = 0;
-        inner.track_topics(&mut state);
-        *inner.listener.lock() = listener;
-        Ok(())
+        let replaced = inner.turn(|core, _| {
+            core.subscribe_pattern(pattern)?;
+            Ok(std::mem::replace(&mut *inner.listener.lock(), listener))
+        });
+        // The application's own code, if it has some, is run by no lock's owner.
+        replaced.map(drop)
     }
 
     /// Reads these partitions, without a group's assignment. Replaces an earlier choice; positions
@@ -239,23 +236,7 @@ impl Consumer {
         if let Some(bad) = partitions.iter().find(|tp| tp.topic().is_empty() || tp.partition() < 0) {
             return Err(ClientError::invalid(format!("there is no partition {bad}")));
         }
-        let now = Instant::now();
-        let mut guard = inner.state.lock();
-        let state = &mut *guard;
-        // What was read of partitions that go is committed as `poll` would have done.
-        if self.inner().config.enable_auto_commit {
-            state.next_auto_commit = state.next_auto_commit.min(now);
-            inner.maybe_auto_commit(state, now);
-        }
-        state.subscription.assign_manually(partitions)?;
-        state.fetcher.retain_assigned(&state.subscription);
-        inner.track_topics(state);
-        // Leaders may be known already.
-        state.metadata_version = 0;
-        inner.take_metadata(state);
-        state.fetch_wanted = true;
-        inner.drive(state, now);
-        Ok(())
+        inner.turn(|core, now| core.assign(partitions, now))
     }
 
     /// Waits up to `timeout` for records and returns at most `max.poll.records` of them; empty after
@@ -297,13 +278,13 @@ impl Consumer {
     /// The partitions that are read now.
     #[must_use]
     pub fn assignment(&self) -> BTreeSet<TopicPartition> {
-        self.inner().state.lock().subscription.assigned()
+        self.inner().read(Core::assignment)
     }
 
     /// The topics subscribed to; for a pattern, those that match.
     #[must_use]
     pub fn subscription(&self) -> BTreeSet<String> {
-        self.inner().state.lock().subscription.subscription()
+        self.inner().read(Core::subscription)
     }
 
     /// Goes on reading at an offset. What was fetched before is forgotten.
@@ -315,21 +296,7 @@ impl Consumer {
         if offset.offset < 0 {
             return Err(ClientError::invalid(format!("offset {} to seek is negative", offset.offset)));
         }
-        let inner = self.inner();
-        let metadata = inner.cluster.metadata();
-        let mut guard = inner.state.lock();
-        let state = &mut *guard;
-        let position = FetchPosition {
-            offset: offset.offset,
-            offset_epoch: offset.leader_epoch,
-            leader: leader_of(&metadata, partition),
-        };
-        state.subscription.assigned_mut(partition)?.seek_unvalidated(position);
-        state.forget_missing_offsets();
-        state.fetcher.retain_assigned(&state.subscription);
-        state.fetch_wanted = true;
-        inner.drive(state, Instant::now());
-        Ok(())
+        self.inner().turn(|core, _| core.seek(partition, &offset))
     }
 
     /// Goes on reading at the first record of these partitions, of all if there are none. The offset
@@ -338,7 +305,7 @@ impl Consumer {
     /// # Errors
     /// [`ClientError::NotAssigned`].
     pub fn seek_to_beginning(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
-        self.reset(partitions, AutoOffsetReset::Earliest)
+        self.inner().turn(|core, _| core.reset(partitions, AutoOffsetReset::Earliest))
     }
 
     /// Goes on reading behind the last record of these partitions, of all if there are none. Under
@@ -347,7 +314,7 @@ impl Consumer {
     /// # Errors
     /// [`ClientError::NotAssigned`].
     pub fn seek_to_end(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
-        self.reset(partitions, AutoOffsetReset::Latest)
+        self.inner().turn(|core, _| core.reset(partitions, AutoOffsetReset::Latest))
     }
 
     /// Goes on reading these partitions where a reset policy says, as if they had no committed offset and it were
@@ -365,26 +332,8 @@ impl Consumer {
             }
             // Elsewhere no partitions stand for all of them.
             _ if partitions.is_empty() => Ok(()),
-            _ => self.reset(partitions, policy),
+            _ => self.inner().turn(|core, _| core.reset(partitions, policy)),
         }
-    }
-
-    fn reset(&self, partitions: &[TopicPartition], strategy: AutoOffsetReset) -> Result<(), ClientError> {
-        let inner = self.inner();
-        let mut guard = inner.state.lock();
-        let state = &mut *guard;
-        let all = if partitions.is_empty() {
-            state.subscription.assigned().into_iter().collect()
-        } else {
-            partitions.to_vec()
-        };
-        for tp in &all {
-            state.subscription.assigned_mut(tp)?.reset(strategy);
-        }
-        state.forget_missing_offsets();
-        state.fetcher.retain_assigned(&state.subscription);
-        inner.drive(state, Instant::now());
-        Ok(())
     }
 
     /// Stops returning records of these partitions until [`resume`](Self::resume). They stay
@@ -393,7 +342,7 @@ impl Consumer {
     /// # Errors
     /// [`ClientError::NotAssigned`].
     pub fn pause(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
-        self.set_paused(partitions, true)
+        self.inner().turn(|core, _| core.set_paused(partitions, true))
     }
 
     /// Returns records of these partitions again.
@@ -401,27 +350,13 @@ impl Consumer {
     /// # Errors
     /// [`ClientError::NotAssigned`].
     pub fn resume(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
-        self.set_paused(partitions, false)
-    }
-
-    fn set_paused(&self, partitions: &[TopicPartition], paused: bool) -> Result<(), ClientError> {
-        let inner = self.inner();
-        let mut guard = inner.state.lock();
-        let state = &mut *guard;
-        for tp in partitions {
-            state.subscription.assigned_mut(tp)?.paused = paused;
-        }
-        state.fetch_wanted = true;
-        inner.drive(state, Instant::now());
-        inner.touch();
-        Ok(())
+        self.inner().turn(|core, _| core.set_paused(partitions, false))
     }
 
     /// The partitions that are paused.
     #[must_use]
     pub fn paused(&self) -> BTreeSet<TopicPartition> {
-        let state = self.inner().state.lock();
-        state.subscription.iter().filter(|(_, partition)| partition.paused).map(|(tp, _)| tp.clone()).collect()
+        self.inner().read(Core::paused)
     }
 
     /// Whether the group counts this consumer as a member, as far as it can know: it has an assignment, the coordinator
@@ -431,8 +366,15 @@ impl Consumer {
     /// For what must not be done by a member that was away, such as writing what was computed from its partitions.
     #[must_use]
     pub fn is_in_session(&self) -> bool {
-        let state = self.inner().state.lock();
-        state.membership.as_ref().is_some_and(|membership| membership.is_in_session(Instant::now()))
+        self.inner().is_in_session()
+    }
+
+    /// [`is_in_session`](Self::is_in_session) for who asks from elsewhere, as a producer that may
+    /// [send only while](crate::Producer::send_only_while) the group counts the consumer as a member. It does not keep the
+    /// consumer open: when that is closed or dropped the answer is no.
+    pub fn session(&self) -> impl Fn() -> bool + Send + Sync + 'static + use<> {
+        let inner = Arc::downgrade(self.inner());
+        move || inner.upgrade().is_some_and(|inner| inner.is_in_session())
     }
 
     /// This member's place in its group, for a transactional producer to commit offsets with.
@@ -441,7 +383,7 @@ impl Consumer {
     /// [`ClientError::InvalidState`] without `group.id`.
     pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata, ClientError> {
         self.inner().group_id()?;
-        let metadata = self.inner().state.lock().group_metadata.clone();
+        let metadata = self.inner().read(Core::group_metadata);
         metadata.ok_or_else(|| ClientError::state("the consumer has no group"))
     }
 
@@ -450,16 +392,7 @@ impl Consumer {
     /// # Errors
     /// [`ClientError::InvalidState`] without a subscription.
     pub fn enforce_rebalance(&self, reason: &str) -> Result<(), ClientError> {
-        let mut state = self.inner().state.lock();
-        if !state.subscription.is_subscribed() {
-            return Err(ClientError::state("only a consumer that is subscribed to topics can rebalance"));
-        }
-        if let Some(membership) = &mut state.membership {
-            membership.request_rejoin(if reason.is_empty() { "rebalance enforced by user" } else { reason });
-        }
-        drop(state);
-        self.inner().touch();
-        Ok(())
+        self.inner().turn(|core, _| core.enforce_rebalance(reason))
     }
 
     /// Partitions, leaders and replicas of a topic. Cancel-safe.
@@ -471,7 +404,7 @@ impl Consumer {
         let inner = self.inner();
         inner.check_open()?;
         let found = inner.cluster.topic(topic).await;
-        if !inner.state.lock().tracked.contains(topic) {
+        if !inner.read(|core| core.tracks(topic)) {
             inner.cluster.untrack([topic]);
         }
         found
@@ -513,23 +446,9 @@ impl Consumer {
         let _guard = self.exclude_poll()?;
         self.inner().check_open()?;
         let result = self.give_up_partitions().await;
-        let inner = self.inner();
-        let mut guard = inner.state.lock();
-        let state = &mut *guard;
-        if state.subscription.is_subscribed()
-            && let Some(membership) = &mut state.membership
-        {
-            membership.leave("the consumer unsubscribed from all topics");
-        }
-        state.tasks.clear();
-        state.joined_topics = None;
-        state.assigned_topics = None;
-        state.subscription.unsubscribe();
-        state.fetcher.retain_assigned(&state.subscription);
-        inner.track_topics(state);
-        inner.send_group_requests(state);
-        drop(guard);
-        *inner.listener.lock() = None;
+        self.inner().turn(|core, _| core.unsubscribe("the consumer unsubscribed from all topics"));
+        let listener = self.inner().listener.lock().take();
+        drop(listener);
         result
     }
 }

@@ -137,6 +137,14 @@ pub enum ClientError {
         /// The partition.
         partition: i32,
     },
+    /// Records were [discarded](crate::Producer::discard_all) before they were acknowledged.
+    #[error("records of {topic}-{partition} were discarded")]
+    Discarded {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+    },
     /// A batch of records cannot be built or read.
     #[error("record batch: {reason}")]
     Records {

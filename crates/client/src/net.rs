@@ -18,9 +18,10 @@ mod within;
 
 pub use api_versions::ApiVersions;
 pub use cluster::{Cluster, SendOptions};
+pub(crate) use connection::Condition;
 pub use connection::{Connection, ConnectionOptions, PendingResponse};
 pub use coordinator::CoordinatorType;
-pub use metadata::{MetadataSnapshot, Node, PartitionMetadata, TopicMetadata};
+pub use metadata::{LeaderUpdate, MetadataSnapshot, Node, PartitionMetadata, TopicMetadata};
 pub use pool::{ConnectionKey, Purpose};
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod lane;
 mod observe;
 mod partitioner;
 mod pending;
+mod permit;
 mod record;
 mod sender;
 mod sticky;
@@ -460,6 +461,32 @@ impl Producer {
         let count = self.inner.accumulator.discard_held(topic, partition);
         self.inner.wake.wake();
         count
+    }
+
+    /// From now on records are sent only while `may_send` says so. It is asked right before the bytes of a request are
+    /// written to its connection, so that a process that was stopped (by SIGSTOP, or because its machine was too busy) does
+    /// not write what it was about to when it goes on, if others have its work by then. What is in the operating system's
+    /// buffers arrives, if it does, whatever is said.
+    ///
+    /// While it says no, records wait, `delivery.timeout.ms` counts, and a connection that was in the midst of a request is
+    /// given up; it is asked again every 50 ms. Who knows that it will not say yes for these records calls
+    /// [`discard_all`](Self::discard_all). It is asked on the tasks of the producer and its connections, and must be quick.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidState`] if the producer has a condition already.
+    pub fn send_only_while(&self, may_send: impl Fn() -> bool + Send + Sync + 'static) -> Result<(), ClientError> {
+        match self.inner.accumulator.permit.set(may_send) {
+            true => Ok(()),
+            false => Err(ClientError::state("the producer has a condition for sending already")),
+        }
+    }
+
+    /// Gives up all records that are not acknowledged, whatever they wait for: when this returns, none of them is sent any
+    /// more. Those that were sent may be written or not. They fail with [`ClientError::Discarded`]; neither
+    /// [`flush`](Self::flush) nor [`take_failed`](Self::take_failed) tells that, and nothing is held back behind them.
+    pub fn discard_all(&self) {
+        self.inner.accumulator.discard_all();
+        self.inner.wake.wake();
     }
 
     /// Takes no more records, sends what is buffered, and closes the connections. Records that are not acknowledged after

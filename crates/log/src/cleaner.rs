@@ -35,8 +35,27 @@ use crate::segment::LogSegment;
 use crate::topic_partition::TopicPartition;
 use crate::transaction_index::AbortedTransaction;
 
-/// Read and written at once.
-const IO_CHUNK: usize = 1024 * 1024;
+/// Read and written at once at the least, whatever the settings say.
+const SMALLEST_BUFFER: usize = 4096;
+
+/// What a compaction may take. May differ from one to the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CleanerSettings {
+    /// Memory for keys, in bytes: what `log.cleaner.dedupe.buffer.size` gives one thread. Only what is needed is taken.
+    pub dedupe_buffer_size: u64,
+    /// `log.cleaner.io.buffer.load.factor`: the part of that memory that may be filled.
+    pub dedupe_buffer_load_factor: f64,
+    /// Memory for reading and writing, half of it each, in bytes: what `log.cleaner.io.buffer.size` gives one thread. At
+    /// least 8 KiB are used, and more where a batch is larger.
+    pub io_buffer_size: usize,
+}
+
+impl Default for CleanerSettings {
+    /// Kafka's, for one thread.
+    fn default() -> Self {
+        Self { dedupe_buffer_size: 128 * 1024 * 1024, dedupe_buffer_load_factor: 0.9, io_buffer_size: 512 * 1024 }
+    }
+}
 
 /// What is to be cleaned of a log.
 #[derive(Debug)]
@@ -106,23 +125,25 @@ pub struct CleanerStats {
     pub end_offset: i64,
 }
 
-/// Cleans logs, one at a time. Keeps its buffers.
+/// Cleans logs, one at a time.
 #[derive(Debug)]
 pub(crate) struct Cleaner {
     max_keys: usize,
+    /// Bytes read, and written, at a time.
+    chunk: usize,
     decompressor: Decompressor,
     /// Whether to give up what is under way.
     stop: Arc<AtomicBool>,
 }
 
 impl Cleaner {
-    /// With room for the keys that fit into `dedupe_buffer_size` bytes (`log.cleaner.dedupe.buffer.size`) filled to
-    /// `load_factor` (`log.cleaner.io.buffer.load.factor`). The memory is taken as it is needed. A cleaning ends with
-    /// [`LogError::Closed`] when `stop` is set.
-    pub(crate) fn new(dedupe_buffer_size: u64, load_factor: f64, stop: Arc<AtomicBool>) -> Self {
+    /// Memory is taken as it is needed, up to what the settings say. A cleaning ends with [`LogError::Closed`] when
+    /// `stop` is set.
+    pub(crate) fn new(settings: &CleanerSettings, stop: Arc<AtomicBool>) -> Self {
         // Kafka's map has 24 bytes per key.
-        let max_keys = (dedupe_buffer_size as f64 / 24.0 * load_factor) as usize;
-        Self { max_keys: max_keys.max(1), decompressor: Decompressor::default(), stop }
+        let max_keys = (settings.dedupe_buffer_size as f64 / 24.0 * settings.dedupe_buffer_load_factor) as usize;
+        let chunk = (settings.io_buffer_size / 2).max(SMALLEST_BUFFER);
+        Self { max_keys: max_keys.max(1), chunk, decompressor: Decompressor::default(), stop }
     }
 
     /// The same, which decompresses up to `limit` bytes per batch; never less than the default of 128 MiB, which what is
@@ -169,7 +190,7 @@ impl Cleaner {
         let mut transactions = CleanedTransactions::new(&plan.aborted);
         let start = plan.first_dirty_offset;
         for segment in plan.segments.iter().filter(|segment| segment.next_base_offset > start) {
-            let mut scanner = Scanner::new(&segment.file, 0..segment.size, IO_CHUNK);
+            let mut scanner = Scanner::new(&segment.file, 0..segment.size, self.chunk);
             while let Some((header, batch)) = next_batch(&mut scanner, segment)? {
                 self.check_stop(plan)?;
                 let is_aborted = transactions.on_batch(&header, end_txn_marker_of(&batch));
@@ -209,7 +230,7 @@ impl Cleaner {
         let mut output = Output::default();
         for segment in group {
             stats.bytes_read += segment.size;
-            let mut scanner = Scanner::new(&segment.file, 0..segment.size, IO_CHUNK);
+            let mut scanner = Scanner::new(&segment.file, 0..segment.size, self.chunk);
             while let Some((header, batch)) = next_batch(&mut scanner, segment)? {
                 self.check_stop(plan)?;
                 let marker = end_txn_marker_of(&batch);
@@ -221,7 +242,7 @@ impl Cleaner {
                     Filtered::Nothing => {}
                     Filtered::Batch(header, bytes) => output.push(header, bytes),
                 }
-                if output.size >= IO_CHUNK {
+                if output.size >= self.chunk {
                     output.write_to(&mut cleaned)?;
                 }
             }

@@ -38,7 +38,7 @@ mod transaction_index;
 mod verify;
 
 pub use append::{AppendContext, AppendOrigin, Appender, PreparedAppend};
-pub use cleaner::CleanerStats;
+pub use cleaner::{CleanerSettings, CleanerStats};
 pub use config::{BrokerCompression, LogConfig, MessageTimestampType, TOPIC_SETTINGS};
 pub use error::{LogError, RecordError, Result};
 pub use leader_epoch::{EpochEntry, LeaderEpochCache};

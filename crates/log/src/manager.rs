@@ -11,7 +11,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::{fmt, fs};
 
 use cleaning::Cleaning;
@@ -26,7 +25,6 @@ use crate::checkpoint::{
     CLEANER_OFFSET_CHECKPOINT, CleanShutdownFile, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
     REPLICATION_OFFSET_CHECKPOINT, read_offset_checkpoint,
 };
-use crate::cleaner::Cleaner;
 use crate::config::LogConfig;
 use crate::error::{LogError, Result};
 use crate::file_names::PartitionDir;
@@ -61,11 +59,6 @@ pub struct LogManagerConfig {
     pub producer_id_expiration_check_interval_ms: i64,
     /// `num.recovery.threads.per.data.dir`, default 2.
     pub recovery_threads: usize,
-    /// `log.cleaner.dedupe.buffer.size`: memory for the keys of one compaction, in bytes. Default 128 MiB, of which
-    /// only what is needed is taken.
-    pub cleaner_dedupe_buffer_size: u64,
-    /// `log.cleaner.io.buffer.load.factor`: part of that memory that may be filled. Default 0.9.
-    pub cleaner_io_buffer_load_factor: f64,
     /// The most bytes that the records of one batch decompress to, in appends and for compaction. Default 128 MiB.
     pub max_decompressed_batch_bytes: usize,
     /// Seed of what is drawn by chance: jitter and the names of deleted directories.
@@ -86,8 +79,6 @@ impl LogManagerConfig {
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
             producer_id_expiration_check_interval_ms: 10 * 60 * 1000,
             recovery_threads: 2,
-            cleaner_dedupe_buffer_size: 128 * 1024 * 1024,
-            cleaner_io_buffer_load_factor: 0.9,
             max_decompressed_batch_bytes: Decompressor::DEFAULT_LIMIT,
             seed,
         }
@@ -122,9 +113,7 @@ pub struct LogManager {
     /// Held while logs are created, so that one partition is not opened twice.
     creation: Mutex<fastrand::Rng>,
     tasks: Mutex<Tasks>,
-    cleaning: Mutex<Cleaning>,
-    /// Set by a stop, for a compaction under way.
-    stop_cleaning: Arc<AtomicBool>,
+    cleaning: Cleaning,
     lock: Mutex<Option<DirectoryLock>>,
 }
 
@@ -145,7 +134,6 @@ impl LogManager {
                 BTreeMap::new()
             })
         };
-        let stop_cleaning = Arc::new(AtomicBool::new(false));
         Ok(Self {
             recovery_points: checkpoint(RECOVERY_POINT_CHECKPOINT),
             log_start_offsets: checkpoint(LOG_START_OFFSET_CHECKPOINT),
@@ -158,16 +146,7 @@ impl LogManager {
             forgotten: Mutex::new(BTreeSet::new()),
             creation: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             tasks: Mutex::new(Tasks::new(&config, now.uptime_ms)),
-            cleaning: Mutex::new(Cleaning::new(
-                Cleaner::new(
-                    config.cleaner_dedupe_buffer_size,
-                    config.cleaner_io_buffer_load_factor,
-                    Arc::clone(&stop_cleaning),
-                )
-                .with_max_decompressed_bytes(config.max_decompressed_batch_bytes),
-                checkpoint(CLEANER_OFFSET_CHECKPOINT),
-            )),
-            stop_cleaning,
+            cleaning: Cleaning::new(checkpoint(CLEANER_OFFSET_CHECKPOINT)),
             lock: Mutex::new(Some(lock)),
             config,
         })

@@ -33,7 +33,8 @@ pub enum SchemaError {
     NotFound {
         /// What was asked for.
         what: String,
-        /// The registry's error code: 40401 subject, 40402 version, 40403 schema.
+        /// The registry's error code: 40401 subject, 40402 version, 40403 schema; 40404 and 40406 for a subject and a
+        /// version that is deleted already.
         code: i64,
         /// The registry's explanation.
         message: String,
@@ -67,7 +68,7 @@ pub enum SchemaError {
     /// An answer that is not what the registry's API promises.
     #[error("the schema registry's answer to {request} cannot be read: {reason}")]
     Answer {
-        /// Method and path.
+        /// Method and address.
         request: String,
         /// Why.
         reason: String,

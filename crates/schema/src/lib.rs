@@ -24,7 +24,7 @@
 //! let schema = r#"{"title": "Order", "type": "object", "properties": {"item": {"type": "string"}}}"#;
 //! let orders = JsonSchemaSerde::<Order>::new(&registry, schema)?;
 //! let builder = StreamsBuilder::new();
-//! builder.stream_with::<String, Order>(&["orders"], Consumed::with(StringSerde, orders)).for_each(|_, order| {
+//! builder.stream_with::<String, Order>(Consumed::with(StringSerde, orders), "orders").for_each(|_, order| {
 //!     let _ = order.item;
 //! });
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -43,5 +43,7 @@ pub mod wire;
 mod writing;
 
 pub use error::{Result, SchemaError};
-pub use registry::{MockRegistry, RegistryConfig, Schema, SchemaReference, SchemaRegistry, SchemaType};
+pub use registry::{
+    CompatibilityLevel, Deletion, MockRegistry, RegistryConfig, Schema, SchemaReference, SchemaRegistry, SchemaType,
+};
 pub use subject::SubjectNameStrategy;

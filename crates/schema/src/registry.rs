@@ -4,6 +4,7 @@ mod config;
 mod http;
 mod mock;
 mod schema;
+mod subjects;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,6 +13,7 @@ pub use mock::MockRegistry;
 use parking_lot::RwLock;
 pub use schema::{Schema, SchemaReference, SchemaType};
 use serde::{Deserialize, de::DeserializeOwned};
+pub use subjects::{CompatibilityLevel, Deletion};
 
 use self::http::{Answer, Http};
 use crate::error::{Result, SchemaError};
@@ -53,17 +55,10 @@ enum Access {
 }
 
 impl Access {
-    fn get(&self, path: &str) -> Result<Answer> {
+    fn ask(&self, method: &str, path: &str, body: Option<&serde_json::Value>) -> Result<Answer> {
         match self {
-            Access::Http(http) => http.get(path),
-            Access::Mock(mock) => Ok(mock.request("GET", path, &serde_json::Value::Null)),
-        }
-    }
-
-    fn post(&self, path: &str, body: &serde_json::Value) -> Result<Answer> {
-        match self {
-            Access::Http(http) => http.post(path, body),
-            Access::Mock(mock) => Ok(mock.request("POST", path, body)),
+            Access::Http(http) => http.ask(method, path, body),
+            Access::Mock(mock) => Ok(mock.ask(method, path, body)),
         }
     }
 }
@@ -136,7 +131,7 @@ impl SchemaRegistry {
         }
         let normalize = if self.0.config.normalize_schemas { "?normalize=true" } else { "" };
         let path = format!("{}{normalize}", path(format!("/subjects/{}", http::encoded(subject))));
-        let answer = self.0.access.post(&path, &schema.to_json())?;
+        let answer = self.0.access.ask("POST", &path, Some(&schema.to_json()))?;
         let IdAnswer { id } = answer_of(answer, subject, schema.schema_type)?;
         self.0.ids.write().insert(entry, id);
         Ok(id)
@@ -150,7 +145,7 @@ impl SchemaRegistry {
         if let Some(schema) = self.0.by_id.read().get(&id) {
             return Ok(schema.clone());
         }
-        let answer = self.0.access.get(&format!("/schemas/ids/{id}"))?;
+        let answer = self.0.access.ask("GET", &format!("/schemas/ids/{id}"), None)?;
         let schema: Arc<Schema> = Arc::new(answer_of(answer, &format!("schema {id}"), SchemaType::Avro)?);
         self.0.by_id.write().insert(id, schema.clone());
         Ok(schema)
@@ -173,26 +168,20 @@ impl SchemaRegistry {
     }
 
     fn version_by(&self, subject: &str, version: &str) -> Result<Registered> {
-        let answer = self.0.access.get(&format!("/subjects/{}/versions/{version}", http::encoded(subject)))?;
+        let path = format!("/subjects/{}/versions/{version}", http::encoded(subject));
+        let answer = self.0.access.ask("GET", &path, None)?;
         let VersionAnswer { id, version, schema } = answer_of(answer, subject, SchemaType::Avro)?;
         Ok(Registered { id, version, schema: Arc::new(schema) })
     }
 
-    /// All subjects.
+    /// Whether a schema could follow the newest one of a subject, by the subject's rule. Anything could be the first; older
+    /// versions, which a transitive rule has [`register`](Self::register) compare too, are not looked at.
     ///
     /// # Errors
     /// Those of every request.
-    pub fn subjects(&self) -> Result<Vec<String>> {
-        answer_of(self.0.access.get("/subjects")?, "subjects", SchemaType::Avro)
-    }
-
-    /// Whether a schema could follow the newest one of a subject.
-    ///
-    /// # Errors
-    /// [`SchemaError::NotFound`] if there is no such subject, and those of every request.
     pub fn is_compatible(&self, subject: &str, schema: &Schema) -> Result<bool> {
         let path = format!("/compatibility/subjects/{}/versions/latest", http::encoded(subject));
-        let answer = self.0.access.post(&path, &schema.to_json())?;
+        let answer = self.0.access.ask("POST", &path, Some(&schema.to_json()))?;
         Ok(answer_of::<CompatibilityAnswer>(answer, subject, schema.schema_type)?.is_compatible)
     }
 
@@ -222,6 +211,10 @@ impl SchemaRegistry {
     }
 }
 
+/// What is deleted for good must have been deleted before.
+const NOT_DELETED_SUBJECT: i64 = 40405;
+const NOT_DELETED_VERSION: i64 = 40407;
+
 #[derive(Deserialize)]
 struct ErrorAnswer {
     error_code: i64,
@@ -239,11 +232,17 @@ fn answer_of<T: DeserializeOwned>(answer: Answer, what: &str, schema_type: Schem
     let error = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorAnswer { error_code: 0, message: text() });
     let ErrorAnswer { error_code: code, message } = error;
     let what = what.to_owned();
-    Err(match status {
-        409 => SchemaError::Incompatible { subject: what, message },
-        404 => SchemaError::NotFound { what, code, message },
-        401 | 403 => SchemaError::Unauthorized { status, message },
-        422 if code == 42201 => SchemaError::InvalidSchema { format: schema_type.name(), reason: message },
+    // Codes are the same everywhere; under which status they come differs between registries.
+    Err(match (status, code) {
+        (_, NOT_DELETED_SUBJECT | NOT_DELETED_VERSION) => SchemaError::Registry { status, code, message },
+        (_, 40400..=40499) => SchemaError::NotFound { what, code, message },
+        (404, _) => {
+            let reason = "HTTP status 404 without a registry's error code: is `schema.registry.url` right?".to_owned();
+            SchemaError::Answer { request, reason }
+        }
+        (409, 0 | 409 | 40901) => SchemaError::Incompatible { subject: what, message },
+        (401 | 403, _) => SchemaError::Unauthorized { status, message },
+        (_, 42201) => SchemaError::InvalidSchema { format: schema_type.name(), reason: message },
         _ => SchemaError::Registry { status, code, message },
     })
 }

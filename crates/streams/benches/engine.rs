@@ -146,7 +146,7 @@ fn windowed_count(bencher: Bencher<'_, '_>) {
     let builder = StreamsBuilder::new();
     let windows = TimeWindows::of_size_and_grace(Duration::from_secs(5), Duration::from_secs(86_400));
     let counts = builder.stream::<String, String>("in").group_by_key().windowed_by(windows).count();
-    counts.to_stream().to_with("out", Produced::new());
+    counts.to_stream().to_with(Produced::new(), "out");
     run(bencher, &builder.build().unwrap(), &batch(words));
 }
 

@@ -37,7 +37,7 @@ pub use config::{StreamsConfig, StreamsConfigBuilder};
 pub use data::{Data, DefaultSerde, Flow, Nullable};
 pub use dsl::{
     Branched, BranchedKStream, BufferConfig, CogroupedKStream, Consumed, EmitStrategy, GlobalKTable, Grouped,
-    JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Printed, Produced,
+    JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named, Printed, Produced,
     Repartitioned, SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows, SlidingWindows,
     StreamJoined, Suppressed, TableJoined, TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows,
     UnlimitedWindows,

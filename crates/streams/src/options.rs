@@ -120,6 +120,11 @@ impl<K, V> Default for ConsumedRest<K, V> {
 }
 options!(Consumed);
 impl<K: 'static, V: 'static> Consumed<K, V> {
+    /// With a name for the source.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::default().with_name(name)
+    }
     /// The source's name.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
@@ -165,6 +170,11 @@ impl<K, V> Default for ProducedRest<K, V> {
 }
 options!(Produced);
 impl<K: 'static, V: 'static> Produced<K, V> {
+    /// With a name for the sink.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::default().with_name(name)
+    }
     /// The sink's name.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {

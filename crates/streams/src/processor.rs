@@ -48,7 +48,7 @@ use crate::{data::Flow, error::Result, record::Record};
 ///
 /// let builder = StreamsBuilder::new();
 /// let sums = builder.add_state_store(StoreBuilder::<KeyValueStore<String, i64>>::in_memory("sums"));
-/// builder.stream("in").process_with(None, sums, |sums| Sums { sums }).to("out");
+/// builder.stream("in").process_with(sums, |sums| Sums { sums }).to("out");
 /// let driver = TopologyTestDriver::new(&builder.build()?)?;
 /// let input = driver.input_topic::<String, i64>("in");
 /// input.pipe_at("k".to_owned(), 1, 0)?;

@@ -8,6 +8,7 @@ mod on_disk;
 mod plain_adapter;
 mod segmented;
 mod shared;
+mod store_time;
 mod supplier;
 mod time_supplier;
 
@@ -24,6 +25,7 @@ pub(crate) use plain_adapter::PlainAdapter;
 pub use segmented::{InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, SegmentedBytesStore, TimeRange};
 pub use shared::GlobalStores;
 pub(crate) use shared::{Shared, Sharing};
+pub(crate) use store_time::StoreTime;
 pub use supplier::{EngineContext, KeyValueSupplier};
 pub(crate) use time_supplier::millis;
 pub use time_supplier::{SessionSupplier, WindowSupplier};

@@ -203,6 +203,12 @@ pub(crate) trait AnyStore: Any + Send {
     ) -> Result<()> {
         self.restore(key, value, timestamp)
     }
+    /// The time by which what it has expires, if it does, in ms.
+    fn time(&self) -> Option<i64> {
+        None
+    }
+    /// Lets that go no further than this, until it is asked again; `i64::MAX` is no limit.
+    fn limit_time(&mut self, _limit: i64) {}
     fn persistent(&self) -> bool;
     /// Whether only a commit makes room for more.
     fn needs_commit(&self) -> bool {

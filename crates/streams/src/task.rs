@@ -86,6 +86,9 @@ pub struct ConsumedOffset {
     pub partition_time: i64,
 }
 
+/// The name of the stores' time among those of processors; no store has such a one.
+const STORE_TIME: &str = "@stores";
+
 /// A task at work.
 pub struct Task {
     ctx: TaskCtx,
@@ -155,11 +158,12 @@ impl Task {
         queue
     }
 
-    /// Initialises the processors, in the order of the topology.
+    /// Initialises the processors, in the order of the topology. The time of the stores goes on from here.
     ///
     /// # Errors
     /// If one of them fails.
     pub fn initialize(&mut self) -> Result<()> {
+        self.own_stores_mut().for_each(|store| store.limit_time(i64::MAX));
         self.ctx.init_nodes()?;
         self.initialized = true;
         Ok(())
@@ -293,6 +297,7 @@ impl Task {
         let flushed = self.flush_stores();
         self.ctx.rt.is_flushing = false;
         flushed?;
+        self.note_store_time();
         self.ctx.rt.collector.end_unit(true)
     }
 
@@ -317,6 +322,25 @@ impl Task {
         Ok(())
     }
 
+    /// The commit that follows keeps the time of the stores if it is ahead of the records', of which it keeps the time anyway:
+    /// a processor may send on what is later than what it was given.
+    fn note_store_time(&mut self) {
+        let time = self.own_stores_mut().filter_map(|store| store.time()).max();
+        if let Some(time) = time.filter(|time| *time > self.stream_time()) {
+            self.ctx.rt.processor_times.insert(STORE_TIME.to_owned(), time);
+        }
+    }
+
+    /// The stores may be ahead of what was committed, for what was written after it is in their changelogs and comes again.
+    /// Until [`initialize`](Self::initialize) their time goes no further than the commit's, as
+    /// [`set_partition_time`](Self::set_partition_time) and [`restore_processor_times`](Self::restore_processor_times) have
+    /// set it: so that nothing expires, and nothing is too late, that was not when it came first.
+    pub fn limit_store_times(&mut self) {
+        let ahead = self.ctx.rt.processor_times.get(STORE_TIME).copied().unwrap_or(-1);
+        let limit = self.stream_time().max(ahead);
+        self.own_stores_mut().for_each(|store| store.limit_time(limit));
+    }
+
     /// The offsets to commit: of every queue from which a record was processed.
     pub fn consumed_offsets(&self) -> impl Iterator<Item = (&str, ConsumedOffset)> {
         self.consumed.iter().filter_map(|(queue, offset)| {
@@ -333,10 +357,11 @@ impl Task {
         }
     }
 
-    /// Sets a partition's time as a commit kept it.
+    /// Sets a partition's time as a commit kept it; the task's stream time is the greatest of them.
     pub fn set_partition_time(&mut self, queue: usize, time: i64) {
         if let Some(queue) = self.group.queues.get_mut(queue) {
             queue.partition_time = time;
+            self.ctx.rt.stream_time = self.ctx.rt.stream_time.max(time);
         }
     }
 
@@ -441,7 +466,8 @@ impl Task {
         self.ctx.rt.collector.needs_commit() || stores.into_iter().any(|store| store.needs_commit())
     }
 
-    /// The greatest timestamp processed so far, in ms since the epoch; -1 before the first record.
+    /// The greatest timestamp processed so far, before the last commit too, in ms since the epoch; -1 before the first
+    /// record.
     #[must_use]
     pub fn stream_time(&self) -> i64 {
         self.ctx.rt.stream_time

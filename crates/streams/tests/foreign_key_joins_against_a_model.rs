@@ -114,11 +114,10 @@ fn partitioners_and_a_name_are_heeded() {
     let joined = TableJoined::named("fk").with_partitioner(|_, _, _| Some(0)).with_other_partitioner(|_, _, _| None);
     let store = vltava_streams::Materialized::named("joined");
     left.join_by_foreign_key_with(
+        (joined, store),
         &right,
         |key: &String, _: &String| key.clone(),
         |a, b| format!("{a}{b}"),
-        joined,
-        store,
     );
     let topology = builder.build().unwrap();
     let described = topology.describe().to_string();

@@ -90,7 +90,7 @@ fn a_global_store_is_read_by_all_and_written_by_one() {
 #[test]
 fn nothing_can_be_scheduled_where_a_global_store_is_filled() {
     let builder = StreamsBuilder::new();
-    builder.add_global_store(kept(), "g", consumed(), Keep);
+    builder.add_global_store_with(consumed(), kept(), "g", Keep);
     let driver = TopologyTestDriver::new(&builder.build().unwrap()).unwrap();
     let global = driver.input_topic::<String, Option<String>>("g");
     let refused = global.pipe(owned("a"), Some(owned("schedule"))).unwrap_err();
@@ -128,7 +128,7 @@ fn a_table_of_another_builder_or_with_versions_is_refused() {
     let error = two.build().unwrap_err().to_string();
     assert!(error.contains("two builders"), "{error}");
     let versions = Materialized::supplied(KeyValueSupplier::persistent_versioned("v", Duration::from_secs(1)));
-    one.global_table_with::<String, String>("h", Consumed::new(), versions);
+    one.global_table_with::<String, String>(versions, "h");
     assert!(one.build().unwrap_err().to_string().contains("GlobalTables cannot be versioned"));
 }
 
@@ -214,10 +214,10 @@ fn stores_of_windows_and_versions_can_be_global() {
     let builder = StreamsBuilder::new();
     let retention = Duration::from_millis(100);
     let windows = WindowSupplier::persistent("w".to_owned(), retention, Duration::from_millis(10), false).unwrap();
-    let windows = builder.add_global_store(StoreBuilder::window(windows), "w", Consumed::new(), KeepTimes);
+    let windows = builder.add_global_store(StoreBuilder::window(windows), "w", KeepTimes);
     let versions = KeyValueSupplier::persistent_versioned("v", retention);
-    let versions = builder.add_global_store(StoreBuilder::versioned(versions), "v", Consumed::new(), KeepVersions);
-    builder.stream("in").process_with(None, (windows, versions), ReadBoth).to("out");
+    let versions = builder.add_global_store(StoreBuilder::versioned(versions), "v", KeepVersions);
+    builder.stream("in").process_with((windows, versions), ReadBoth).to("out");
     let driver = TopologyTestDriver::new(&builder.build().unwrap()).unwrap();
     for (value, timestamp) in [("old", 10), ("new", 40)] {
         driver.input_topic::<String, String>("w").pipe_at(owned("k"), owned(value), timestamp).unwrap();

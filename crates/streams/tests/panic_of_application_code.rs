@@ -125,9 +125,9 @@ impl Serde<String> for Fragile {
 fn serdes_have_their_own_handlers() {
     let builder = StreamsBuilder::new();
     let consumed = Consumed::with(StringSerde, Fragile);
-    let stream = builder.stream_with::<String, String>(&["in"], consumed);
+    let stream = builder.stream_with::<String, String>(consumed, "in");
     let produced = Produced::with(StringSerde, Fragile);
-    stream.map_values(|text: String| text.replace('y', "x")).to_with("out", produced);
+    stream.map_values(|text: String| text.replace('y', "x")).to_with(produced, "out");
     let driver = driver(&builder, &[("deserialization.exception.handler", "LogAndContinueExceptionHandler"), CONTINUE]);
     let input = driver.input_topic::<String, String>("in");
     input.pipe("k".to_owned(), "ax".to_owned()).unwrap();

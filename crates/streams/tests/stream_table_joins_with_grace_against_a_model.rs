@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a broken test fails loudly")]
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 use vltava_streams::{
-    Consumed, Joined, Materialized, StreamsBuilder, StreamsConfig, TopologyTestDriver, handler::LogAndContinue,
+    Joined, Materialized, StreamsBuilder, StreamsConfig, TopologyTestDriver, handler::LogAndContinue,
     state::KeyValueSupplier,
 };
 
@@ -78,13 +78,13 @@ impl Model {
 fn topology(left: bool, grace: i64) -> StreamsBuilder {
     let builder = StreamsBuilder::new();
     let history = KeyValueSupplier::persistent_versioned("rows", HISTORY);
-    let table = builder.table_with::<String, String>("table", Consumed::new(), Materialized::supplied(history));
+    let table = builder.table_with::<String, String>(Materialized::supplied(history), "table");
     let stream = builder.stream::<String, String>("stream");
     let joined = Joined::named("join").with_grace_period(Duration::from_millis(grace as u64));
-    let text = |value: String, row: Option<&String>| Ok::<_, Infallible>(format!("{value}+{row:?}"));
+    let text = |value: String, row: Option<&String>| format!("{value}+{row:?}");
     match left {
-        true => stream.try_left_join(&table, joined, move |_, value, row| text(value, row)).to("out"),
-        false => stream.try_join(&table, joined, move |_, value, row| text(value, Some(row))).to("out"),
+        true => stream.left_join_with(joined, &table, move |_, value, row| text(value, row)).to("out"),
+        false => stream.join_with(joined, &table, move |_, value, row| text(value, Some(row))).to("out"),
     }
     builder
 }
@@ -130,13 +130,13 @@ proptest! {
 fn a_record_that_fails_after_its_wait_is_dropped_alone() {
     let builder = StreamsBuilder::new();
     let history = KeyValueSupplier::persistent_versioned("rows", HISTORY);
-    let table = builder.table_with::<String, String>("table", Consumed::new(), Materialized::supplied(history));
+    let table = builder.table_with::<String, String>(Materialized::supplied(history), "table");
     let joined = Joined::named("join").with_grace_period(Duration::from_millis(10));
     let join = |_: &String, value: String, row: Option<&String>| match value.as_str() {
         "bad" => Err(std::io::Error::other("boom")),
         _ => Ok(format!("{value}+{row:?}")),
     };
-    builder.stream::<String, String>("stream").try_left_join(&table, joined, join).to("out");
+    builder.stream::<String, String>("stream").try_left_join(joined, &table, join).to("out");
     let config =
         StreamsConfig::builder("test").processing_exception_handler(LogAndContinue::default()).build().unwrap();
     let driver = TopologyTestDriver::with_config(&builder.build().unwrap(), &config, 0).unwrap();
@@ -154,15 +154,15 @@ fn a_table_without_history_or_with_less_than_the_grace_period_is_refused() {
     let builder = StreamsBuilder::new();
     let table = builder.table::<String, String>("table");
     let joined = || Joined::named("join").with_grace_period(Duration::from_millis(10));
-    let join = |_: &String, value: String, _: &String| Ok::<_, Infallible>(value);
-    builder.stream::<String, String>("stream").try_join(&table, joined(), join).to("out");
+    let join = |_: &String, value: String, _: &String| value;
+    builder.stream::<String, String>("stream").join_with(joined(), &table, join).to("out");
     let error = builder.build().unwrap_err().to_string();
     assert!(error.contains("must be versioned") && error.contains("join"), "{error}");
 
     let builder = StreamsBuilder::new();
     let history = KeyValueSupplier::persistent_versioned("rows", Duration::from_millis(9));
-    let table = builder.table_with::<String, String>("table", Consumed::new(), Materialized::supplied(history));
-    builder.stream::<String, String>("stream").try_join(&table, joined(), join).to("out");
+    let table = builder.table_with::<String, String>(Materialized::supplied(history), "table");
+    builder.stream::<String, String>("stream").join_with(joined(), &table, join).to("out");
     let error = builder.build().unwrap_err().to_string();
     assert!(error.contains("9 ms") && error.contains("10 ms of join"), "{error}");
 }

@@ -72,7 +72,7 @@ impl Kind {
         let builder = StreamsBuilder::new();
         let store = if self.cached { store.with_caching_enabled() } else { store };
         let store = builder.add_state_store(store);
-        builder.stream::<String, String>("in").process_with(None, store, |_| Idle);
+        builder.stream::<String, String>("in").process_with(store, |_| Idle);
         let config = StreamsConfig::from_properties([
             ("application.id", "app"),
             ("statestore.cache.max.bytes", if self.small_cache { "300" } else { "100000" }),

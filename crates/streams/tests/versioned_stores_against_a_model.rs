@@ -137,7 +137,7 @@ fn driver(segment_interval: i64) -> TopologyTestDriver {
     let ms = |ms: i64| Duration::from_millis(ms.unsigned_abs());
     let supplier = KeyValueSupplier::persistent_versioned_in_segments("s", ms(HISTORY), ms(segment_interval));
     let store = builder.add_state_store(StoreBuilder::<Store>::versioned(supplier));
-    builder.stream::<String, String>("in").process_with(None, store, |_| Idle);
+    builder.stream::<String, String>("in").process_with(store, |_| Idle);
     TopologyTestDriver::new(&builder.build().unwrap()).unwrap()
 }
 

@@ -94,7 +94,7 @@ fn windows(produced: Produced<Windowed<String>, String>) -> Topology {
     builder
         .stream::<String, String>("in")
         .map(|key, value: String| (Windowed::new(key, Window::new(value.len() as i64, 100)), value))
-        .to_with("out", produced);
+        .to_with(produced, "out");
     builder.build().unwrap()
 }
 
@@ -136,10 +136,10 @@ fn aggregations_and_kafkas_serdes_say_what_the_window_is() {
     let builder = StreamsBuilder::new();
     let grouped = builder.stream::<String, String>("in").group_by_key();
     let count = grouped.windowed_by(TimeWindows::of_size_with_no_grace(Duration::from_millis(10))).count();
-    count.to_stream().to_with("out", Produced::new().with_value_serde(serde_of::<i64>()));
+    count.to_stream().to_with(Produced::new().with_value_serde(serde_of::<i64>()), "out");
     let gap = SessionWindows::of_inactivity_gap_with_no_grace(Duration::from_millis(10));
     let count = grouped.windowed_by_sessions(gap).count();
-    count.to_stream().to_with("out", Produced::with(SessionWindowedSerde::new(StringSerde), serde_of::<i64>()));
+    count.to_stream().to_with(Produced::with(SessionWindowedSerde::new(StringSerde), serde_of::<i64>()), "out");
     let sent = play(&builder.build().unwrap(), &["a", "bb", "ccc"]);
     assert_eq!(sent.len(), 6, "{sent:?}");
     for (bytes, partition) in sent {

@@ -103,7 +103,6 @@ fn by_time(
     play(
         |grouped| {
             grouped.windowed_by(windows).emit_strategy(emit).aggregate_with(
-                None,
                 make(engine),
                 || 0,
                 |_, value: i64, sum| sum + value,
@@ -137,9 +136,7 @@ fn time_model((size, advance, grace): (i64, i64, i64), inputs: &[Input]) -> (Vec
 fn sliding(difference: i64, grace: i64, engine: Engine, inputs: &[Input]) -> (Vec<Update>, u64) {
     let windows = SlidingWindows::of_time_difference_and_grace(ms(difference), ms(grace));
     play(
-        |grouped| {
-            grouped.windowed_by(windows).aggregate_with(None, make(engine), || 0, |_, value: i64, sum| sum + value)
-        },
+        |grouped| grouped.windowed_by(windows).aggregate_with(make(engine), || 0, |_, value: i64, sum| sum + value),
         inputs,
     )
 }
@@ -170,7 +167,6 @@ fn sessions((gap, grace): (i64, i64), emit: EmitStrategy, engine: Engine, inputs
     play(
         |grouped| {
             grouped.windowed_by_sessions(windows).emit_strategy(emit).aggregate_with(
-                None,
                 make(engine),
                 || 0,
                 |_, value: i64, sum| sum + value,

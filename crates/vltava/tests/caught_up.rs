@@ -28,7 +28,7 @@ fn application(
     let builder = StreamsBuilder::new();
     builder
         .stream::<Option<String>, String>("in")
-        .try_map_values(None, move |_, text| if text == poison { Err("poisoned") } else { Ok(text) })
+        .try_map_values((), move |_, text| if text == poison { Err("poisoned") } else { Ok(text) })
         .group_by(|_, text| text.clone())
         .count()
         .to_stream()

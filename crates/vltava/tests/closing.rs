@@ -16,8 +16,8 @@ use vltava::{
     client::{Admin, AdminConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic, producer::ProducerRecord},
     embedded,
     streams::{
-        Consumed, Error, KafkaStreams, Left, Materialized, NotClosed, State, StateRestoreListener,
-        StreamThreadExceptionResponse, StreamsBuilder, StreamsConfig, Topology,
+        Error, KafkaStreams, Left, Materialized, NotClosed, State, StateRestoreListener, StreamThreadExceptionResponse,
+        StreamsBuilder, StreamsConfig, Topology,
     },
 };
 
@@ -178,7 +178,7 @@ fn without_a_broker_closing_takes_none_of_its_time() {
     let (nobody, silent, _listener) = brokers_that_are_none();
     let global = || {
         let builder = StreamsBuilder::new();
-        builder.global_table_with::<String, String>("table", Consumed::new(), Materialized::named("table"));
+        builder.global_table_with::<String, String>(Materialized::named("table"), "table");
         builder.stream::<String, String>("in").to("out");
         builder.build().unwrap()
     };

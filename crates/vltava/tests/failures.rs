@@ -135,8 +135,8 @@ async fn what_code_and_serdes_fail_on_is_skipped_and_kept() {
     let cluster = Cluster::start(["in", "out", "letters"].map(NewTopic::new)).await;
     let builder = StreamsBuilder::new();
     builder
-        .stream_with::<String, String>(&["in"], Consumed::with(StringSerde, Utf8))
-        .try_map_values(None, |_, text: String| text.parse::<i64>())
+        .stream_with::<String, String>(Consumed::with(StringSerde, Utf8), "in")
+        .try_map_values((), |_, text: String| text.parse::<i64>())
         .map_values(|n| if n == 0 { panic!("nothing to divide by") } else { (60 / n).to_string() })
         .to("out");
     let config = cluster
@@ -293,7 +293,7 @@ async fn a_changelog_that_misses_a_record_stops_the_task() {
     let builder = StreamsBuilder::new();
     let small = Materialized::named("texts").with_logging_enabled([("max.message.bytes", "500")]);
     let grouped = builder.stream::<String, String>("in").group_by_key();
-    grouped.reduce_with(None, small, |_, newest| newest).to_stream().to("out");
+    grouped.reduce_with(small, |_, newest| newest).to_stream().to("out");
     // Later records of the same changelog do not hide it.
     cluster.send(&[b"a", &[b'x'; 2_000], b"b", b"c"]).await;
     let failure = failure(start(&builder, cluster.config())).await;
@@ -374,14 +374,14 @@ async fn a_panic_of_whatever_is_called_ends_in_error_and_tells_the_place() {
     let plain: Make = |builder| builder.stream::<String, String>("in").to("small");
     let cases: [(&str, String, Make); 8] = [
         ("reading serde", source.to_owned(), |builder| {
-            builder.stream_with::<String, String>(&["in"], Consumed::with(StringSerde, Panics)).to("out");
+            builder.stream_with::<String, String>(Consumed::with(StringSerde, Panics), "in").to("out");
         }),
         ("writing serde", format!("KSTREAM-SINK-{next}"), |builder| {
-            builder.stream::<String, String>("in").to_with("out", Produced::with(StringSerde, Panics));
+            builder.stream::<String, String>("in").to_with(Produced::with(StringSerde, Panics), "out");
         }),
         ("extractor", source.to_owned(), |builder| {
             let panics = Consumed::new().with_timestamp_extractor(Panics);
-            builder.stream_with::<String, String>(&["in"], panics).to("out");
+            builder.stream_with::<String, String>(panics, "in").to("out");
         }),
         ("partitioner", format!("KSTREAM-SINK-{next}"), |builder| {
             let panics = Produced::new().with_stream_partitioner(
@@ -389,16 +389,16 @@ async fn a_panic_of_whatever_is_called_ends_in_error_and_tells_the_place() {
                     panic!("at its place")
                 },
             );
-            builder.stream::<String, String>("in").to_with("out", panics);
+            builder.stream::<String, String>("in").to_with(panics, "out");
         }),
         ("punctuator", format!("KSTREAM-PROCESSOR-{next}"), |builder| {
             builder.stream::<String, String>("in").process(|| Panics).to("out");
         }),
         ("deserialization handler", source.to_owned(), |builder| {
-            builder.stream_with::<String, String>(&["in"], Consumed::with(StringSerde, Utf8)).to("out");
+            builder.stream_with::<String, String>(Consumed::with(StringSerde, Utf8), "in").to("out");
         }),
         ("processing handler", format!("KSTREAM-MAPVALUES-{next}"), |builder| {
-            builder.stream::<String, String>("in").try_map_values(None, |_, _| Err::<String, _>("no")).to("out");
+            builder.stream::<String, String>("in").try_map_values((), |_, _| Err::<String, _>("no")).to("out");
         }),
         ("production handler", format!("KSTREAM-SINK-{next}"), plain),
     ];

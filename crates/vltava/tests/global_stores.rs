@@ -75,13 +75,12 @@ fn config(broker: &str, directory: &Path) -> StreamsConfig {
 /// Streams of orders, joined with products by the order's value, with how often the buyer was seen.
 fn joined() -> Topology {
     let builder = StreamsBuilder::new();
-    let products =
-        builder.global_table_with::<String, String>("products", Consumed::new(), Materialized::named("products"));
-    let seen = builder.add_global_store(StoreBuilder::<Counts>::persistent("seen"), "buyers", Consumed::new(), Count);
+    let products = builder.global_table_with::<String, String>(Materialized::named("products"), "products");
+    let seen = builder.add_global_store(StoreBuilder::<Counts>::persistent("seen"), "buyers", Count);
     builder
         .stream::<String, String>("orders")
         .join_global(&products, |_, product| product.clone(), |product, name| format!("{product}={name}"))
-        .process_with(None, seen, WithCount)
+        .process_with(seen, WithCount)
         .to("out");
     builder.build().unwrap()
 }
@@ -235,7 +234,7 @@ async fn an_application_may_have_global_stores_alone() {
     let world = World::new(&[("products", 1)]).await;
     world.send("products", &[("a", "apple")]).await;
     let builder = StreamsBuilder::new();
-    builder.global_table_with::<String, String>("products", Consumed::new(), Materialized::named("products"));
+    builder.global_table_with::<String, String>(Materialized::named("products"), "products");
     let streams = world.application(builder.build().unwrap());
     streams.start().unwrap();
     await_running(&streams);
@@ -277,7 +276,7 @@ async fn failures_of_the_global_thread_end_the_application() {
 /// An application with a global table alone, whose admin client gives every call up soon.
 fn impatient(broker: &str, directory: &Path, task_timeout: &str) -> KafkaStreams {
     let builder = StreamsBuilder::new();
-    builder.global_table_with::<String, String>("products", Consumed::new(), Materialized::named("products"));
+    builder.global_table_with::<String, String>(Materialized::named("products"), "products");
     let config = StreamsConfig::from_properties([
         ("application.id", "worldwide"),
         ("bootstrap.servers", broker),

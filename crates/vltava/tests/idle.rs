@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use vltava::{
     client::{Admin, AdminConfig, Producer, ProducerConfig, admin::NewTopic, producer::ProducerRecord},
     embedded,
-    streams::{Consumed, KafkaStreams, Materialized, State, StreamsBuilder, StreamsConfig},
+    streams::{KafkaStreams, Materialized, State, StreamsBuilder, StreamsConfig},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ fn an_idle_application_wakes_seldom() {
         }
     });
     let builder = StreamsBuilder::new();
-    let table = builder.global_table_with::<String, String>("table", Consumed::new(), Materialized::named("table"));
+    let table = builder.global_table_with::<String, String>(Materialized::named("table"), "table");
     builder.stream::<String, String>("in").join_global(&table, |key, _| key.clone(), |one, _| one).to("out");
     let config = StreamsConfig::from_properties([
         ("application.id", "idle"),

@@ -30,7 +30,7 @@ fn topology() -> Topology {
     grouped.count_with(Materialized::named("counts"));
     grouped
         .windowed_by(TimeWindows::of_size_with_no_grace(Duration::from_secs(10)))
-        .count_with(None, Materialized::named("windows"));
+        .count_with(Materialized::named("windows"));
     builder.build().unwrap()
 }
 

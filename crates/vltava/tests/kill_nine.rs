@@ -8,123 +8,42 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that tells its seed")]
 
+mod processes;
+
 use std::{
     collections::BTreeMap,
     net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use processes::{Process, admin_with_topics, count_words, counts, pause, read, wait_until_done};
 use vltava::{
-    client::{
-        Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition,
-        admin::{NewTopic, OffsetSpec},
-        config::IsolationLevel,
-        producer::ProducerRecord,
-    },
+    client::{Producer, ProducerConfig, producer::ProducerRecord},
     embedded,
-    streams::{Grouped, KafkaStreams, Materialized, StreamsBuilder, StreamsConfig},
 };
 
-const PARTITIONS: i32 = 2;
 const LINES: usize = 6000;
 const KILLS: usize = 6;
 const APPLICATION: &str = "kill-nine";
-const REPARTITION: &str = "kill-nine-words-repartition";
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    match arguments.get(1).map(String::as_str) {
-        Some("broker") => broker(&arguments[2], &arguments[3]),
-        Some("application") => application(&arguments[2], &arguments[3]),
-        // `cargo test -- --list` and filters of other tests.
-        Some("--list") => println!("kill_nine: test"),
-        Some(filter) if !filter.starts_with('-') && !"kill_nine".contains(filter) => {}
-        _ => {
-            kill_nine();
-            println!(
-                "test kill_nine ... ok\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"
-            );
-        }
-    }
+    processes::run("kill_nine", &[("broker", broker), ("application", application)], kill_nine);
 }
 
-// ---- the two processes --------------------------------------------------------------------------
-
-fn broker(address: &str, directory: &str) {
-    let config = embedded::Config::default().dir(directory).property("listeners", format!("PLAINTEXT://{address}"));
+fn broker(arguments: &[String]) {
+    let config =
+        embedded::Config::default().dir(&arguments[1]).property("listeners", format!("PLAINTEXT://{}", arguments[0]));
     let _broker = embedded::Broker::start(config).expect("the broker starts");
-    park_forever();
-}
-
-fn application(address: &str, directory: &str) {
-    let builder = StreamsBuilder::new();
-    builder
-        .stream::<Option<String>, String>("lines")
-        .flat_map_values(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
-        .group_by_with(|_, word| word.clone(), Grouped::named("words"))
-        .count_with(Materialized::named("counts"))
-        .to_stream()
-        .to("counts");
-    let config = StreamsConfig::from_properties([
-        ("application.id", APPLICATION),
-        ("bootstrap.servers", address),
-        ("state.dir", directory),
-        ("commit.interval.ms", "50"),
-        ("producer.linger.ms", "5"),
-        ("repartition.purge.interval.ms", "86400000"),
-        ("consumer.session.timeout.ms", "6000"),
-    ]);
-    let streams = KafkaStreams::new(builder.build().unwrap(), config.unwrap()).expect("the application is made");
-    streams.start().expect("the application starts");
-    // A failure must show: the parent sees a process that has ended by itself.
-    streams.wait_for_state(vltava::streams::State::has_completed_shutdown, Duration::MAX);
-    eprintln!("the application ended: {:?}", streams.failure());
-    std::process::exit(1);
-}
-
-fn park_forever() -> ! {
     loop {
         std::thread::park();
     }
 }
 
-/// A process of ours, killed when dropped.
-struct Process {
-    arguments: Vec<String>,
-    child: Child,
+fn application(arguments: &[String]) {
+    let settings = [("commit.interval.ms", "50"), ("consumer.session.timeout.ms", "6000")];
+    count_words(APPLICATION, &arguments[0], &arguments[1], &settings);
 }
-
-impl Process {
-    fn start(arguments: &[&str]) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-        let child = spawn(&arguments);
-        Process { arguments, child }
-    }
-
-    /// SIGKILL, and another one of its kind.
-    fn kill_and_restart(&mut self) {
-        assert_eq!(self.child.try_wait().unwrap(), None, "{} ended by itself", self.arguments[0]);
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = spawn(&self.arguments);
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(arguments: &[String]) -> Child {
-    let program = std::env::current_exe().unwrap();
-    Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
-}
-
-// ---- the test -----------------------------------------------------------------------------------
 
 fn kill_nine() {
     let seed = std::env::var("KILL_NINE_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -139,18 +58,14 @@ async fn run(seed: u64) {
     let address = free_address();
     let mut broker = Process::start(&["broker", &address, path(&folder.path().join("broker"))]);
     wait_until_it_listens(&address).await;
-    let admin = Admin::new(AdminConfig::from_properties([("bootstrap.servers", &address)]).unwrap()).unwrap();
-    for (_, created) in admin.create_topics(["lines", "counts"].map(|t| NewTopic::new(t).partitions(PARTITIONS))).await
-    {
-        created.unwrap();
-    }
+    let admin = admin_with_topics(&address).await;
     let mut application = Process::start(&["application", &address, path(&folder.path().join("state"))]);
 
     let produced = tokio::spawn(produce(address.clone(), seed));
     let mut random = Random(seed);
     for round in 0..KILLS {
         // Not a wait for a condition: the moment of the kill is what is random here.
-        tokio::time::timeout(Duration::from_millis(100 + random.below(900)), std::future::pending::<()>()).await.ok();
+        pause(100 + random.below(900)).await;
         if round % 2 == 0 {
             application.kill_and_restart();
         } else {
@@ -160,7 +75,7 @@ async fn run(seed: u64) {
     }
     let acknowledged = produced.await.unwrap();
 
-    wait_until_done(&admin, &mut application).await;
+    wait_until_done(&admin, APPLICATION, Duration::from_secs(120), std::slice::from_mut(&mut application)).await;
     let lines = read(&address, &admin, "lines").await;
     let values: Vec<String> = lines.into_iter().map(|(_, value)| String::from_utf8(value).unwrap()).collect();
     for line in &acknowledged {
@@ -170,10 +85,7 @@ async fn run(seed: u64) {
 
     let mut truth: BTreeMap<String, i64> = BTreeMap::new();
     values.iter().flat_map(|line| line.split(' ')).for_each(|word| *truth.entry(word.to_owned()).or_default() += 1);
-    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-    for (word, count) in read(&address, &admin, "counts").await {
-        counts.insert(String::from_utf8(word).unwrap(), i64::from_be_bytes(count.try_into().unwrap()));
-    }
+    let counts = counts(&address, &admin).await;
     assert!(counts.keys().eq(truth.keys()), "the words counted are those written");
     let mut again = 0;
     for (word, count) in &counts {
@@ -195,7 +107,7 @@ async fn produce(address: String, seed: u64) -> Vec<String> {
         let delivery = producer.send(ProducerRecord::new("lines").value(&line)).await.unwrap();
         sent.push((line, delivery));
         if i % 20 == 0 {
-            tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>()).await.ok();
+            pause(10).await;
         }
     }
     let mut acknowledged = Vec::new();
@@ -205,61 +117,6 @@ async fn produce(address: String, seed: u64) -> Vec<String> {
         }
     }
     acknowledged
-}
-
-/// Until the group has committed the ends of all that it reads.
-async fn wait_until_done(admin: &Admin, application: &mut Process) {
-    let end = Instant::now() + Duration::from_secs(120);
-    loop {
-        let done = is_done(admin).await;
-        if done == Some(true) {
-            return;
-        }
-        assert_eq!(application.child.try_wait().unwrap(), None, "the application ended by itself");
-        assert!(Instant::now() < end, "not done after two minutes");
-        tokio::task::yield_now().await;
-        tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await.ok();
-    }
-}
-
-async fn is_done(admin: &Admin) -> Option<bool> {
-    let committed = admin.list_consumer_group_offsets(APPLICATION, None).await.ok()?;
-    for topic in ["lines", REPARTITION] {
-        for (partition, end) in end_offsets(admin, topic).await? {
-            let at = committed.get(&partition).and_then(Option::as_ref).map_or(0, |offset| offset.offset);
-            if at < end {
-                return Some(false);
-            }
-        }
-    }
-    Some(true)
-}
-
-async fn end_offsets(admin: &Admin, topic: &str) -> Option<BTreeMap<TopicPartition, i64>> {
-    let wanted = (0..PARTITIONS).map(|partition| (TopicPartition::new(topic, partition), OffsetSpec::Latest));
-    let ends = admin.list_offsets(wanted, IsolationLevel::ReadUncommitted).await;
-    ends.into_iter().map(|(partition, end)| Some((partition, end.ok()?.offset))).collect()
-}
-
-/// All records of a topic: key and value.
-async fn read(address: &str, admin: &Admin, topic: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let ends = end_offsets(admin, topic).await.unwrap();
-    let consumer = Consumer::new(ConsumerConfig::from_properties([("bootstrap.servers", address)]).unwrap()).unwrap();
-    consumer.assign(ends.keys().cloned()).unwrap();
-    consumer.seek_to_beginning(&[]).unwrap();
-    let mut records = Vec::new();
-    let mut left = ends;
-    while !left.is_empty() {
-        for (_, record) in consumer.poll(Duration::from_secs(1)).await.unwrap().iter() {
-            records.push((record.key().unwrap_or_default().to_vec(), record.value().unwrap_or_default().to_vec()));
-        }
-        let mut at = BTreeMap::new();
-        for partition in left.keys() {
-            at.insert(partition.clone(), consumer.position(partition).await.unwrap());
-        }
-        left.retain(|partition, end| at[partition] < *end);
-    }
-    records
 }
 
 fn free_address() -> String {

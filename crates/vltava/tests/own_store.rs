@@ -72,7 +72,7 @@ impl Query for All {
 fn application(broker: &str, directory: &Path) -> KafkaStreams {
     let builder = StreamsBuilder::new();
     let longest = builder.add_state_store(StoreBuilder::own("longest", |_| Ok(Longest::default())));
-    builder.stream::<String, String>("words").process_with(None, longest, Keep);
+    builder.stream::<String, String>("words").process_with(longest, Keep);
     let config = StreamsConfig::from_properties([
         ("application.id", "own"),
         ("bootstrap.servers", broker),

@@ -150,7 +150,7 @@ async fn each_source_begins_where_its_own_reset_policy_says() {
         ("late", AutoOffsetReset::Latest),
         ("dated", AutoOffsetReset::ByDuration(DAY)),
     ] {
-        builder.stream_with::<String, String>(&[topic], from(policy)).to("out");
+        builder.stream_with::<String, String>(from(policy), topic).to("out");
     }
     builder.stream::<String, String>("as-configured").to("out");
     let streams = cluster.streams(&builder, &[("auto.offset.reset", "latest")]);
@@ -170,7 +170,7 @@ async fn a_source_whose_reset_policy_is_none_ends_the_application_by_an_error_th
     let cluster = Cluster::start(["in", "kept"]).await;
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>("in").to("out");
-    builder.stream_with::<String, String>(&["kept"], from(AutoOffsetReset::None)).to("out");
+    builder.stream_with::<String, String>(from(AutoOffsetReset::None), "kept").to("out");
     let streams = cluster.streams(&builder, &[]);
     streams.start().unwrap();
     state(&streams, State::Error).await;
@@ -204,7 +204,7 @@ async fn partitions(cluster: &Cluster, topic: &str) -> usize {
 async fn a_pattern_alone_with_a_store_takes_topics_that_come_and_survives_those_that_go() {
     let mut cluster = Cluster::start(["other"]).await;
     let builder = StreamsBuilder::new();
-    let logs = builder.stream_pattern::<String, String>("log-.*", Consumed::new());
+    let logs = builder.stream_pattern::<String, String>("log-.*");
     logs.group_by_key()
         .count_with(Materialized::named("counts"))
         .to_stream()
@@ -246,7 +246,7 @@ async fn a_pattern_beside_a_topic_is_read_from_where_its_own_reset_policy_says()
         cluster.send(topic, &format!("{topic}-old")).await;
     }
     let builder = StreamsBuilder::new();
-    builder.stream_pattern::<String, String>(r"log\..*", from(AutoOffsetReset::Earliest)).to("out");
+    builder.stream_pattern_with::<String, String>(from(AutoOffsetReset::Earliest), r"log\..*").to("out");
     builder.stream::<String, String>("in").to("out");
     let streams = cluster.streams(&builder, &[("auto.offset.reset", "latest")]);
     streams.start().unwrap();
@@ -269,8 +269,8 @@ async fn a_pattern_beside_a_topic_is_read_from_where_its_own_reset_policy_says()
 async fn a_topic_that_comes_and_matches_two_patterns_ends_the_application_by_an_error_that_names_it() {
     let cluster = Cluster::start([]).await;
     let builder = StreamsBuilder::new();
-    builder.stream_pattern::<String, String>("log-.*", Consumed::new()).to("out");
-    builder.stream_pattern::<String, String>(".*-1", Consumed::new()).to("out");
+    builder.stream_pattern::<String, String>("log-.*").to("out");
+    builder.stream_pattern::<String, String>(".*-1").to("out");
     let streams = cluster.streams(&builder, &[]);
     streams.start().unwrap();
     state(&streams, State::Running).await;
@@ -289,7 +289,7 @@ async fn what_comes_to_a_source_with_latest_during_a_rebalance_is_not_skipped() 
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
     let builder = StreamsBuilder::new();
-    let late = builder.stream_with::<String, String>(&["late"], from(AutoOffsetReset::Latest));
+    let late = builder.stream_with::<String, String>(from(AutoOffsetReset::Latest), "late");
     late.peek(move |_, value| {
         if value == "block" {
             let _ = blocked.send(());
@@ -297,7 +297,7 @@ async fn what_comes_to_a_source_with_latest_during_a_rebalance_is_not_skipped() 
         }
     })
     .to("out");
-    builder.stream_pattern::<String, String>("log-.*", Consumed::new()).to("out");
+    builder.stream_pattern::<String, String>("log-.*").to("out");
     let streams = cluster.streams(&builder, &[]);
     streams.start().unwrap();
     let send = |partition, value: &'static str| {

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::{
-    convert::Infallible,
     path::Path,
     time::{Duration, Instant},
 };
@@ -14,7 +13,7 @@ use vltava::{
         producer::ProducerRecord,
     },
     embedded,
-    streams::{Consumed, Joined, KafkaStreams, Materialized, StreamsBuilder, StreamsConfig, state::KeyValueSupplier},
+    streams::{Joined, KafkaStreams, Materialized, StreamsBuilder, StreamsConfig, state::KeyValueSupplier},
 };
 
 const APPLICATION: &str = "join-with-grace";
@@ -71,12 +70,12 @@ async fn restart(second_directory: &str) {
 fn run(address: &str, directory: &Path) -> KafkaStreams {
     let builder = StreamsBuilder::new();
     let history = KeyValueSupplier::persistent_versioned("prices", Duration::from_secs(60));
-    let prices = builder.table_with::<String, String>("prices", Consumed::new(), Materialized::supplied(history));
+    let prices = builder.table_with::<String, String>(Materialized::supplied(history), "prices");
     let joined = Joined::named("priced").with_grace_period(Duration::from_secs(5));
     let text = |_: &String, order: String, price: Option<&String>| {
-        Ok::<_, Infallible>(format!("{order} at {}", price.map_or("nothing", String::as_str)))
+        format!("{order} at {}", price.map_or("nothing", String::as_str))
     };
-    builder.stream::<String, String>("orders").try_left_join(&prices, joined, text).to("out");
+    builder.stream::<String, String>("orders").left_join_with(joined, &prices, text).to("out");
     let config = StreamsConfig::from_properties([
         ("application.id", APPLICATION),
         ("bootstrap.servers", address),

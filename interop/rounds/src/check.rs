@@ -14,7 +14,6 @@ use crate::{
     ids::Ids,
     model::{Expected, MARKER},
     names::Output,
-    topology::NOTHING,
 };
 
 /// What is wrong with one result.
@@ -65,16 +64,13 @@ pub struct Checker<'a> {
     found: BTreeSet<(Output, String)>,
     /// Results that may not be.
     never: BTreeSet<Finding>,
-    /// By key halves of pairs that are whole.
-    halves: BTreeMap<String, Finding>,
     results: u64,
 }
 
 impl<'a> Checker<'a> {
     /// Nothing has come yet.
     pub fn new(expected: &'a Expected) -> Self {
-        let (tables, halves) = (BTreeMap::new(), BTreeMap::new());
-        Self { expected, tables, found: BTreeSet::new(), never: BTreeSet::new(), halves, results: 0 }
+        Self { expected, tables: BTreeMap::new(), found: BTreeSet::new(), never: BTreeSet::new(), results: 0 }
     }
 
     /// Takes one record of an output, in the order of its partition.
@@ -90,7 +86,7 @@ impl<'a> Checker<'a> {
             Output::Windows => {
                 self.whole(output, key, value, self.expected.windows.get(key).map(Ids::to_string).as_deref());
             }
-            Output::Joined => self.pair(key, value),
+            Output::Joined => self.whole(output, key, value, self.expected.joined.get(key).map(String::as_str)),
             Output::Unique => self.whole(output, key, value, self.expected.unique.get(key).map(String::as_str)),
             Output::Priced => self.priced(key, value),
             Output::Counts | Output::Words | Output::Bills | Output::WordsChangelog | Output::SeenChangelog => {
@@ -106,7 +102,7 @@ impl<'a> Checker<'a> {
 
     /// All that is not as it must be, if nothing more comes.
     pub fn findings(&self) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = self.never.iter().chain(self.halves.values()).cloned().collect();
+        let mut findings: Vec<Finding> = self.never.iter().cloned().collect();
         let expected = self.expected;
         self.each_once(Output::Windows, expected.windows.keys(), &mut findings);
         self.each_once(Output::Joined, expected.joined.keys(), &mut findings);
@@ -144,29 +140,6 @@ impl<'a> Checker<'a> {
         let text =
             if output == Output::Windows { describe_ids(key, right, value) } else { describe(key, right, value) };
         self.never.insert(Finding { output, fault, text });
-    }
-
-    fn pair(&mut self, key: &str, value: Option<&str>) {
-        let right = self.expected.joined.get(key).map(String::as_str);
-        if is_half(value, right) {
-            let text = describe(key, right, value);
-            let finding = Finding { output: Output::Joined, fault: Fault::Unexpected, text };
-            self.halves.insert(key.to_owned(), finding);
-        } else {
-            self.whole(Output::Joined, key, value, right);
-        }
-    }
-
-    /// Whether halves of whole pairs came.
-    pub fn has_halves(&self) -> bool {
-        !self.halves.is_empty()
-    }
-
-    /// Halves of these pairs may come; gives the number of those that did.
-    pub fn excuse_halves(&mut self, keys: &BTreeSet<String>) -> usize {
-        let before = self.halves.len();
-        self.halves.retain(|key, _| !keys.contains(key));
-        before - self.halves.len()
     }
 
     /// A payment is `RATE=ROW`, and a row its base and a version that there has been.
@@ -255,14 +228,6 @@ impl<'a> Checker<'a> {
 
 fn version(value: &str, rate: &str, base: &str) -> Option<u32> {
     value.strip_prefix(rate)?.strip_prefix('=')?.strip_prefix(base)?.parse().ok()
-}
-
-/// Whether one side of a pair came alone.
-fn is_half(value: Option<&str>, right: Option<&str>) -> bool {
-    let sides = |pair: Option<&str>| pair?.split_once('+').map(|(left, right)| (left.to_owned(), right.to_owned()));
-    let (Some(value), Some(right)) = (sides(value), sides(right)) else { return false };
-    let whole = right.0 != NOTHING && right.1 != NOTHING;
-    whole && ((value.0 == right.0 && value.1 == NOTHING) || (value.0 == NOTHING && value.1 == right.1))
 }
 
 fn describe(key: &str, right: Option<&str>, value: Option<&str>) -> String {

@@ -6,7 +6,7 @@
 //! by itself, and none may stand still.
 //!
 //! Reading order: [`names`] and [`topology`] (the application), [`model`] (what goes in, and what must come out),
-//! [`check`] and [`expiry`] (what came out), [`plan`] (what happens in a round), [`process`], [`broker`], [`disk`] and [`clock`] (what it
+//! [`check`] (what came out), [`plan`] (what happens in a round), [`process`], [`broker`], [`disk`] and [`clock`] (what it
 //! happens to), [`feed`], [`outputs`] and [`progress`] (the client's side), [`stage`] (all that runs), [`round`] (all of it, in order).
 //!
 //! Nothing in here is for applications: `cargo xtask rounds` builds and runs it.
@@ -15,7 +15,6 @@ pub mod broker;
 pub mod check;
 pub mod clock;
 pub mod disk;
-pub mod expiry;
 pub mod failure;
 pub mod feed;
 pub mod ids;

@@ -82,8 +82,6 @@ pub enum Output {
     SeenChangelog,
 }
 
-/// The stores of the outer join.
-pub const JOIN_STORES: &str = "pairs";
 /// The store of the words' sets.
 pub const WORDS_STORE: &str = "words";
 /// The store of events that were told.
@@ -166,11 +164,6 @@ impl Names {
             return format!("{}.{}", self.application_id, output.name());
         }
         format!("{}-{}-changelog", self.application_id, output.name())
-    }
-
-    /// The changelogs of the outer join's two windows.
-    pub fn join_changelogs(&self) -> [String; 2] {
-        ["this", "other"].map(|side| format!("{}-{JOIN_STORES}-outer-{side}-join-store-changelog", self.application_id))
     }
 
     /// Whether a topic of this name belongs to the round.

@@ -10,7 +10,6 @@ use vltava::client::{Admin, AdminConfig, TopicPartition, admin::NewTopic};
 
 use crate::{
     check::{Checker, Finding},
-    expiry::again_after_expiry,
     failure::Failure,
     feed::Feed,
     journal::Journal,
@@ -165,9 +164,6 @@ impl Round<'_> {
                 return Err(self.stands_still(still, &what, progress));
             }
             if watch_findings.see(Instant::now(), findings.clone()).is_some() {
-                if self.excuse(&mut checker).await? {
-                    continue;
-                }
                 return Err(Failure::Findings(findings));
             }
         }
@@ -192,26 +188,11 @@ impl Round<'_> {
             }
             self.stage.wait(LOOK).await?;
         }
-        self.excuse(checker).await?;
         let findings: Vec<Finding> = checker.findings();
         if findings.is_empty() {
             return Ok(Passed { records: self.feed.acknowledged(), results: checker.results() });
         }
         Err(Failure::Findings(findings))
-    }
-
-    /// Excuses halves of pairs that may come, if there are any.
-    async fn excuse(&self, checker: &mut Checker<'_>) -> Result<bool, Failure> {
-        if !checker.has_halves() {
-            return Ok(false);
-        }
-        let again = again_after_expiry(self.stage.address(), &self.names, self.plan.partitions).await?;
-        let excused = checker.excuse_halves(&again);
-        if excused > 0 {
-            self.journal
-                .tell(format_args!("{excused} halves of pairs came whose windows had expired when they came again"));
-        }
-        Ok(excused > 0)
     }
 
     /// A broker that takes nothing any more is said to stand still too.

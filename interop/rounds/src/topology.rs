@@ -1,16 +1,15 @@
 //! The application: six parts of one topology, each with another kind of state.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
 use vltava::streams::{
-    BufferConfig, Consumed, Context, Grouped, JoinWindows, KStream, KeyValueStore, Materialized, Processor, Record,
-    Result, StoreBuilder, StreamJoined, StreamsBuilder, Suppressed, TableJoined, TimeWindows, Topology,
-    store::StoreHandle,
+    BufferConfig, Context, Grouped, JoinWindows, KStream, KeyValueStore, Materialized, Processor, Record, Result,
+    StoreBuilder, StreamJoined, StreamsBuilder, Suppressed, TableJoined, TimeWindows, Topology, store::StoreHandle,
 };
 
 use crate::{
     ids::Ids,
-    names::{Input, JOIN_STORES, Names, Output, SEEN_STORE, WORDS_STORE},
+    names::{Input, Names, Output, SEEN_STORE, WORDS_STORE},
 };
 
 /// How long a window of visits is, in the time of the records.
@@ -19,12 +18,6 @@ pub const WINDOW: Duration = Duration::from_secs(5);
 pub const DIFFERENCE: Duration = Duration::from_secs(1);
 /// How long windows and joins wait for what is late. The inputs are written so evenly that nothing is later than this.
 pub const GRACE: Duration = Duration::from_secs(30);
-/// How long the outer join keeps what may still be joined; Kafka's joins have no setting for more.
-pub const JOIN_RETENTION: Duration = DIFFERENCE.saturating_mul(2).saturating_add(GRACE);
-/// How long a window's state is kept. A crash takes the application back by what it has not committed; a state that has
-/// expired by then would be begun anew, and a second, smaller final result would be right.
-const RETENTION: Duration = Duration::from_secs(24 * 3600);
-
 /// What stands for a missing side of a join.
 pub const NOTHING: &str = "-";
 
@@ -58,7 +51,7 @@ fn word_count(builder: &StreamsBuilder, names: &Names) {
         .map_values(|count| count.map(|count| count.to_string()))
         .to(&names.output(Output::Counts));
     words
-        .aggregate_with(None, Materialized::named(WORDS_STORE), Ids::default, |_, id, ids: Ids| ids.with(number(&id)))
+        .aggregate_with(Materialized::named(WORDS_STORE), Ids::default, |_, id, ids: Ids| ids.with(number(&id)))
         .to_stream()
         .to(&names.output(Output::Words));
 }
@@ -74,12 +67,7 @@ fn windowed_count(builder: &StreamsBuilder, names: &Names) {
         .stream::<String, String>(&names.input(Input::Visits))
         .group_by_key()
         .windowed_by(TimeWindows::of_size_and_grace(WINDOW, GRACE))
-        .aggregate_with(
-            None,
-            Materialized::named("visits").with_retention(RETENTION),
-            Ids::default,
-            |_, id, ids: Ids| ids.with(number(&id)),
-        )
+        .aggregate_with(Materialized::named("visits"), Ids::default, |_, id, ids: Ids| ids.with(number(&id)))
         .suppress(Suppressed::until_window_closes(BufferConfig::unbounded()).with_name("closed"))
         .to_stream()
         .map(|user, ids| (format!("{}@{}", user.key, user.window.start()), ids))
@@ -90,34 +78,26 @@ fn windowed_count(builder: &StreamsBuilder, names: &Names) {
 fn outer_join(builder: &StreamsBuilder, names: &Names) {
     let side = |input| -> KStream<String, String> { builder.stream(&names.input(input)) };
     let windows = JoinWindows::of_time_difference_and_grace(DIFFERENCE, GRACE);
-    let joined = StreamJoined::new().with_name("pairs").with_store_name(JOIN_STORES);
+    let joined = StreamJoined::new().with_name("pairs").with_store_name("pairs");
     side(Input::Left)
-        .try_outer_join_stream(&side(Input::Right), windows, joined, |_, left, right| {
+        .outer_join_stream_with(joined, &side(Input::Right), windows, |_, left, right| {
             let or_nothing = |side: Option<&String>| side.map_or(NOTHING.to_owned(), String::clone);
-            Ok::<_, Infallible>(format!("{}+{}", or_nothing(left), or_nothing(right)))
+            format!("{}+{}", or_nothing(left), or_nothing(right))
         })
         .to(&names.output(Output::Joined));
 }
 
 /// Orders with their customers; an order is `CUSTOMER|VERSION`.
 fn foreign_key_join(builder: &StreamsBuilder, names: &Names) {
-    let orders = builder.table_with::<String, String>(
-        &names.input(Input::Orders),
-        Consumed::new(),
-        Materialized::named("orders"),
-    );
-    let customers = builder.table_with::<String, String>(
-        &names.input(Input::Customers),
-        Consumed::new(),
-        Materialized::named("customers"),
-    );
+    let orders = builder.table_with::<String, String>(Materialized::named("orders"), &names.input(Input::Orders));
+    let customers =
+        builder.table_with::<String, String>(Materialized::named("customers"), &names.input(Input::Customers));
     orders
         .left_join_by_foreign_key_with(
+            (TableJoined::named("bills"), Materialized::named("bills")),
             &customers,
             |_, order| order.split_once('|').map(|(customer, _)| customer.to_owned()),
             |order, customer| format!("{order}|{}", customer.map_or(NOTHING, String::as_str)),
-            TableJoined::named("bills"),
-            Materialized::named("bills"),
         )
         .to_stream()
         .to(&names.output(Output::Bills));
@@ -125,11 +105,7 @@ fn foreign_key_join(builder: &StreamsBuilder, names: &Names) {
 
 /// Payments, each with the row of the rate that it names.
 fn global_table_join(builder: &StreamsBuilder, names: &Names) {
-    let rates = builder.global_table_with::<String, String>(
-        &names.input(Input::Rates),
-        Consumed::new(),
-        Materialized::named("rates"),
-    );
+    let rates = builder.global_table_with::<String, String>(Materialized::named("rates"), &names.input(Input::Rates));
     builder
         .stream::<String, String>(&names.input(Input::Payments))
         .map_values(|rate| (rate.clone(), rate))
@@ -142,7 +118,7 @@ fn deduplication(builder: &StreamsBuilder, names: &Names) {
     let seen = builder.add_state_store(StoreBuilder::<KeyValueStore<String, String>>::persistent(SEEN_STORE));
     builder
         .stream::<String, String>(&names.input(Input::Events))
-        .process_with(None, seen, |seen| Once { seen })
+        .process_with(seen, |seen| Once { seen })
         .to(&names.output(Output::Unique));
 }
 

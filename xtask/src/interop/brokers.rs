@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -142,8 +142,13 @@ pub(crate) fn program() -> PathBuf {
 
 /// A program of the release build.
 pub(crate) fn release(name: &str) -> PathBuf {
+    built("release", name)
+}
+
+/// A program of a build.
+pub(crate) fn built(profile: &str, name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Path::new(&target).join("release").join(name)
+    target.join(profile).join(name)
 }
 
 pub(crate) fn free_port() -> Result<u16> {

@@ -28,6 +28,7 @@ const CORES: &[(&[Words], &[&str])] = &[
         EVERYTHING,
         &[
             "crates/client/src/consumer/assignor",
+            "crates/client/src/consumer/core",
             "crates/client/src/consumer/fetcher",
             "crates/client/src/consumer/membership",
             "crates/client/src/consumer/position.rs",
@@ -40,7 +41,15 @@ const CORES: &[(&[Words], &[&str])] = &[
             "crates/client/src/producer/tags",
         ],
     ),
-    (EVERYTHING, &["crates/broker/src/coordinator/"]),
+    (
+        EVERYTHING,
+        &[
+            "crates/broker/src/coordinator/group",
+            "crates/broker/src/coordinator/record",
+            "crates/broker/src/coordinator/shard",
+            "crates/broker/src/coordinator/timers",
+        ],
+    ),
     (
         EVERYTHING,
         &[
@@ -65,12 +74,10 @@ const CORES: &[(&[Words], &[&str])] = &[
 const EXCEPT: &[(&str, Words, &str)] = &[
     ("crates/protocol/src/wire/records.rs", FILES, "records may be a range of a file that is open"),
     ("crates/log/src/manager/stop.rs", THREADS, "logs are closed side by side"),
+    ("crates/client/src/consumer/core/commits.rs", TOKIO, "who commits is answered"),
     ("crates/client/src/producer/accumulator.rs", TOKIO, "a sender waits for room, and for nothing else"),
     ("crates/client/src/producer/pending.rs", TOKIO, "who sent is woken"),
     ("crates/client/src/producer/sticky.rs", CHANCE, "the next partition is any"),
-    ("crates/broker/src/coordinator/group/service.rs", CLOCK, "the shell"),
-    ("crates/broker/src/coordinator/group/service.rs", TOKIO, "the shell"),
-    ("crates/broker/src/coordinator/group/service.rs", CHANCE, "where the seeds of shards come from"),
     ("crates/streams/src/state/lsm.rs", THREADS, "the engine's own thread, which flushes and compacts"),
     ("crates/streams/src/dsl/printed.rs", FILES, "`print` into a file is what was asked for"),
 ];

@@ -13,7 +13,7 @@ mod server;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use vltava_config::{Definition, Foreign, Tables};
+use vltava_config::{ConfigError, Definition, Foreign, Settings, Tables};
 
 /// The keys of the broker.
 pub(crate) static BROKER: Tables =
@@ -55,6 +55,34 @@ pub(crate) fn without_listener(name: &str) -> Option<&str> {
     name.strip_prefix("listener.name.")?.split_once('.').map(|(_, key)| key)
 }
 
+/// The settings that are looked at whenever they matter, beside those that give topics their defaults: they may change
+/// while the broker runs.
+pub(crate) const AT_RUN_TIME: [&str; 9] = [
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.threads",
+    "max.connection.creation.rate",
+    "max.connections",
+    "max.connections.per.ip",
+    "max.connections.per.ip.overrides",
+];
+
+/// The keys that hold for one listener, too.
+const OF_LISTENER: [&str; 2] = ["max.connection.creation.rate", "max.connections"];
+
+/// Checks what was given for single listeners.
+pub(super) fn check_listener_keys(settings: &Settings) -> Result<(), ConfigError> {
+    for (name, value) in settings.foreign() {
+        let key = without_listener(name).filter(|key| OF_LISTENER.contains(key));
+        if let Some(definition) = key.and_then(broker_key) {
+            definition.parse(value).map_err(|error| ConfigError::new(name, value, error.reason))?;
+        }
+    }
+    Ok(())
+}
+
 /// What is said about a key that is not in the tables: those that Kafka makes of a prefix and a name of somebody's own.
 pub(crate) fn foreign(name: &str) -> Foreign {
     const PLUGINS: [(&str, &str); 4] = [
@@ -64,11 +92,14 @@ pub(crate) fn foreign(name: &str) -> Foreign {
         ("metrics.context.", METRICS),
     ];
     if let Some(key) = without_listener(name) {
+        if OF_LISTENER.contains(&key) {
+            return Foreign::Accepted;
+        }
         let parts = || key.split('.');
         let secures = parts().any(|part| matches!(part, "ssl" | "sasl" | "principal"));
         return match secures {
             true => Foreign::Refused(NO_SECURITY),
-            false => Foreign::Warned("a listener has no settings of its own"),
+            false => Foreign::Warned("a listener has limits of connections of its own, and no other settings"),
         };
     }
     // The settings of Kafka's own authorizer, which do nothing without it there either.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use vltava_config::{ConfigError, Reader, Settings, split_list};
 use vltava_protocol::record::Compression;
 
-use super::{BrokerConfig, CleanerConfig, Listener, UpkeepConfig, listener, topic_keys};
+use super::{BrokerConfig, Listener, UpkeepConfig, listener, topic_keys};
 use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 
 const BACKLOG: &str = "socket.listen.backlog.size";
@@ -28,10 +28,7 @@ impl BrokerConfig {
                 key.into_iter().for_each(|key| reader.used(key.key));
             }
         }
-        // Read whenever somebody connects: they may change while the broker runs.
-        for key in ["max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides"] {
-            reader.used(key);
-        }
+        super::keys::AT_RUN_TIME.into_iter().for_each(|key| reader.used(key));
         let backlog = reader.int(BACKLOG)?;
         Ok(Self {
             cluster_id: None,
@@ -44,6 +41,7 @@ impl BrokerConfig {
             backlog: reader.is_given(BACKLOG).then_some(backlog),
             receive_buffer: usize::try_from(reader.int("socket.receive.buffer.bytes")?).ok(),
             send_buffer: usize::try_from(reader.int("socket.send.buffer.bytes")?).ok(),
+            queued_max_requests: reader.size("queued.max.requests")?,
             queued_max_request_bytes: reader.integer("queued.max.request.bytes")?,
             serves_consumer_protocol: reader
                 .list("group.coordinator.rebalance.protocols")
@@ -76,12 +74,7 @@ impl BrokerConfig {
                 producer_id_expiration_check_interval_ms: reader.integer("producer.id.expiration.check.interval.ms")?,
                 recovery_threads: reader.size("num.recovery.threads.per.data.dir")?,
             },
-            cleaner: CleanerConfig {
-                enabled: reader.boolean("log.cleaner.enable")? && reader.int("log.cleaner.threads")? > 0,
-                backoff: reader.duration("log.cleaner.backoff.ms")?,
-                dedupe_buffer_size: u64::try_from(reader.size("log.cleaner.dedupe.buffer.size")?).unwrap_or(u64::MAX),
-                io_buffer_load_factor: reader.double("log.cleaner.io.buffer.load.factor")?,
-            },
+            log_cleaner_enable: reader.boolean("log.cleaner.enable")?,
             settings,
         })
     }
@@ -172,6 +165,8 @@ fn groups(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, ConfigError> {
         offsets_retention_ms: reader.integer("offsets.retention.minutes")?.saturating_mul(60_000),
         offsets_retention_check_interval_ms: reader.integer("offsets.retention.check.interval.ms")?,
         offsets_topic_compression: compression(reader.int("offsets.topic.compression.codec")?)?,
+        offsets_commit_timeout_ms: reader.integer("offsets.commit.timeout.ms")?,
+        offsets_load_buffer_bytes: reader.size("offsets.load.buffer.size")?,
         consumer: ConsumerGroupConfig {
             session_timeout_ms: reader.int("group.consumer.session.timeout.ms")?,
             heartbeat_interval_ms: reader.int("group.consumer.heartbeat.interval.ms")?,

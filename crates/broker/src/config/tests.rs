@@ -112,6 +112,17 @@ fn defaults_of_security_are_accepted() {
 }
 
 #[test]
+fn a_listener_has_limits_of_connections_of_its_own() {
+    for key in ["max.connections", "max.connection.creation.rate"] {
+        let key = format!("listener.name.external.{key}");
+        assert!(BrokerConfig::from_properties([(key.as_str(), "5")]).unwrap().warnings().is_empty());
+        assert!(refusal(&[(key.as_str(), "-1")]).contains(&key));
+    }
+    let other = BrokerConfig::from_properties([("listener.name.external.num.network.threads", "5")]).unwrap();
+    assert_eq!(other.warnings().len(), 1);
+}
+
+#[test]
 fn a_cluster_of_more_than_this_node_is_refused() {
     assert!(refusal(&[("process.roles", "controller")]).contains("this node is both at once"));
     assert!(refusal(&[("process.roles", "broker")]).contains("this node is both at once"));

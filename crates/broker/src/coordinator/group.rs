@@ -2,20 +2,20 @@
 //!
 //! A group belongs to the partition that its id hashes to. [`shard`] is the state machine of one partition, without
 //! I/O and without a clock: operations (`join`, `sync`, `offset_commit`, …) emit records and answers, `replay` folds
-//! records into the same state after a restart. `service` drives the shards: it loads them from the log, appends
-//! their records, lets answers go, and wakes them at their deadlines.
+//! records into the same state after a restart. `service` puts it on the [runtime](super::runtime) of coordinators, which
+//! loads the shards from the log, appends their records, lets answers go, and wakes them at their deadlines.
 //!
 //! Served are the classic protocol (`classic`) and the consumer protocol of KIP-848 (`consumer`); a group changes from
 //! one to the other when it has no members. Streams groups (KIP-1071) and share groups (KIP-932) are not served;
 //! their records, left by another broker, are passed over when a partition is loaded.
 
 mod classic;
+mod classic_records;
 mod config;
 mod consumer;
 mod describe;
 mod join;
 mod kind;
-mod load;
 mod member;
 mod offset_commit;
 mod offset_fetch;
@@ -25,15 +25,14 @@ mod records;
 mod service;
 mod shard;
 mod sync;
-mod timers;
-mod write;
+mod timer_key;
 
 pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 pub(crate) use consumer::TopicMetadata;
-pub(crate) use service::{GroupCoordinator, OffsetsLog};
-pub(crate) use shard::{Caller, ReplyToken};
+pub(crate) use service::GroupCoordinator;
+pub(crate) use shard::Caller;
 #[cfg(test)]
-pub(crate) use shard::{GroupCoordinatorShard, Now};
+pub(crate) use shard::GroupCoordinatorShard;
 
 #[cfg(test)]
 mod tests;

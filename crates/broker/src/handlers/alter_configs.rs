@@ -8,10 +8,16 @@ use std::sync::Arc;
 use vltava_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use vltava_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use crate::alter::{self, Change, Resource};
-use crate::node::Node;
+use crate::config::ConfigChange;
+use crate::controller::Controller;
+use crate::controller::alter::{self, Resource};
+use crate::request::RequestContext;
 
-pub(crate) async fn handle(node: &Arc<Node>, request: &AlterConfigsRequest) -> AlterConfigsResponse {
+pub(crate) async fn handle(
+    controller: &Arc<Controller>,
+    _: &RequestContext,
+    request: &AlterConfigsRequest,
+) -> AlterConfigsResponse {
     let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
     for resource in &request.resources {
         *counts.entry((resource.resource_type, &resource.resource_name)).or_default() += 1;
@@ -24,8 +30,8 @@ pub(crate) async fn handle(node: &Arc<Node>, request: &AlterConfigsRequest) -> A
             repeated: counts.get(&(resource.resource_type, resource.resource_name.as_str())) != Some(&1),
         };
         let configs = resource.configs.iter();
-        let changes = configs.map(|config| (config.name.clone(), Change::Set(config.value.clone()))).collect();
-        let error = alter::replace(node, &asked, changes, request.validate_only).await.err();
+        let changes = configs.map(|config| (config.name.clone(), ConfigChange::Set(config.value.clone()))).collect();
+        let error = alter::replace(controller, &asked, changes, request.validate_only).await.err();
         responses.push(AlterConfigsResourceResponse {
             error_code: error.as_ref().map_or(0, |error| error.code.code()),
             error_message: error.and_then(|error| error.text()),

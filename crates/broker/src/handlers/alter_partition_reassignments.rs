@@ -5,8 +5,6 @@
 //!
 //! Versions: 1 whether the replication factor may change.
 
-use std::sync::Arc;
-
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::alter_partition_reassignments_request::ReassignablePartition;
 use vltava_protocol::messages::alter_partition_reassignments_response::{
@@ -14,17 +12,20 @@ use vltava_protocol::messages::alter_partition_reassignments_response::{
 };
 use vltava_protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
 
-use crate::node::Node;
-use crate::request::ApiError;
-use crate::topics;
+use crate::config::BrokerConfig;
+use crate::controller::topics;
+use crate::metadata::MetadataStore;
+use crate::request::{ApiError, RequestContext};
 
 pub(crate) fn handle(
-    node: &Arc<Node>,
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    _: &RequestContext,
     request: &AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
     let responses = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
-            let error = reassign(node, &topic.name, wanted).err();
+            let error = reassign(config, metadata, &topic.name, wanted).err();
             ReassignablePartitionResponse {
                 partition_index: wanted.partition_index,
                 error_code: error.as_ref().map_or(0, |error| error.code.code()),
@@ -46,8 +47,13 @@ pub(crate) fn handle(
     }
 }
 
-fn reassign(node: &Node, topic: &str, wanted: &ReassignablePartition) -> Result<(), ApiError> {
-    let image = node.metadata.image();
+fn reassign(
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    topic: &str,
+    wanted: &ReassignablePartition,
+) -> Result<(), ApiError> {
+    let image = metadata.image();
     let unknown = |text| ApiError::new(ErrorCode::UnknownTopicOrPartition, text);
     let found = image.topic(topic).ok_or_else(|| unknown(format!("Unable to find a topic named {topic}.")))?;
     let index = wanted.partition_index;
@@ -56,7 +62,7 @@ fn reassign(node: &Node, topic: &str, wanted: &ReassignablePartition) -> Result<
         return Err(unknown(format!("Unable to find partition {topic}:{index}.")));
     }
     match &wanted.replicas {
-        Some(replicas) => topics::check_replicas(node, replicas),
+        Some(replicas) => topics::check_replicas(config.node_id, replicas),
         None => Err(ErrorCode::NoReassignmentInProgress.into()),
     }
 }

@@ -13,15 +13,20 @@ use vltava_protocol::messages::alter_replica_log_dirs_response::{
 };
 use vltava_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
 
-use crate::node::Node;
+use crate::partitions::Partitions;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse {
+pub(crate) fn handle(
+    partitions: &Partitions,
+    _: &RequestContext,
+    request: &AlterReplicaLogDirsRequest,
+) -> AlterReplicaLogDirsResponse {
     let mut topics: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
     for dir in &request.dirs {
         for topic in &dir.topics {
             let partitions = topic.partitions.iter().map(|index| AlterReplicaLogDirPartitionResult {
                 partition_index: *index,
-                error_code: alter(node, &dir.path, &topic.name, *index).err().unwrap_or(ErrorCode::None).code(),
+                error_code: alter(partitions, &dir.path, &topic.name, *index).err().unwrap_or(ErrorCode::None).code(),
                 ..AlterReplicaLogDirPartitionResult::default()
             });
             topics.entry(&topic.name).or_default().extend(partitions);
@@ -35,10 +40,10 @@ pub(crate) fn handle(node: &Node, request: &AlterReplicaLogDirsRequest) -> Alter
     AlterReplicaLogDirsResponse { results: results.collect(), ..AlterReplicaLogDirsResponse::default() }
 }
 
-fn alter(node: &Node, path: &str, topic: &str, index: i32) -> Result<(), ErrorCode> {
-    let wanted = node.partitions.storage().views().find(|dir| dir.is_online && dir.path.display().to_string() == path);
+fn alter(partitions: &Partitions, path: &str, topic: &str, index: i32) -> Result<(), ErrorCode> {
+    let wanted = partitions.storage().views().find(|dir| dir.is_online && dir.path.display().to_string() == path);
     let wanted = wanted.ok_or(ErrorCode::LogDirNotFound)?;
-    let partition = node.partitions.by_name(topic, index)?;
+    let partition = partitions.by_name(topic, index)?;
     match Some(partition.directory_id()) == wanted.id {
         true => Ok(()),
         false => {

@@ -5,10 +5,8 @@
 //! client tries again (KIP-511). From version 3 the client names its software, which has to look
 //! like a name.
 //!
-//! Kafka 4.3 names more: SASL, transactions, access control, delegation tokens, quotas, changes of features and of the
-//! quorum, share groups and streams groups, with the features `transaction.version`, `share.version`, `streams.version`
-//! and `kraft.version`. None of them is served, so none is named: a client that asks first does without or says what it
-//! lacks. Whoever sends one all the same has the connection closed, as Kafka does with what it does not serve.
+//! Kafka 4.3 names more, which the list of APIs has as lacking, with the features `transaction.version`, `share.version`,
+//! `streams.version` and `kraft.version`. None of them is served, so none is named.
 //!
 //! Versions: 1 throttle time · 3 flexible, software name, features (KIP-511, KIP-584) · 4 features
 //! whose lowest version is 0.
@@ -17,18 +15,22 @@ use vltava_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeat
 use vltava_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use vltava_protocol::{ApiKey, ErrorCode};
 
-use crate::api_table;
+use crate::apis::SERVED;
+use crate::metadata::MetadataStore;
 use crate::metadata::features::SUPPORTED_FEATURES;
-use crate::node::Node;
 use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+pub(crate) fn handle(
+    metadata: &MetadataStore,
+    context: &RequestContext,
+    request: &ApiVersionsRequest,
+) -> ApiVersionsResponse {
     if context.version >= 3 && !(is_name(&request.client_software_name) && is_name(&request.client_software_version)) {
         return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..ApiVersionsResponse::default() };
     }
     let mut response = ApiVersionsResponse { api_keys: served(), ..ApiVersionsResponse::default() };
     if context.version >= 3 {
-        let image = node.metadata.image();
+        let image = metadata.image();
         // Before version 4 a client takes a lowest version of 0 for an error.
         let told = SUPPORTED_FEATURES.iter().filter(|f| context.version >= 4 || f.min_version > 0);
         response.supported_features = told
@@ -39,7 +41,7 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ApiVersion
                 ..SupportedFeatureKey::default()
             })
             .collect();
-        response.finalized_features_epoch = node.metadata.end_offset().saturating_sub(1);
+        response.finalized_features_epoch = metadata.end_offset().saturating_sub(1);
         response.finalized_features = image
             .features()
             .iter()
@@ -65,14 +67,13 @@ pub(crate) fn unsupported() -> ApiVersionsResponse {
 }
 
 fn served() -> Vec<ApiVersion> {
-    api_table::advertised()
-        .map(|(api, min_version, max_version)| ApiVersion {
-            api_key: api as i16,
-            min_version,
-            max_version,
-            ..ApiVersion::default()
-        })
-        .collect()
+    let told = SERVED.iter().map(|served| ApiVersion {
+        api_key: served.api as i16,
+        min_version: served.told_from,
+        max_version: served.max_version,
+        ..ApiVersion::default()
+    });
+    told.collect()
 }
 
 /// KIP-511: letters, digits, and `-` and `.` in between.

@@ -8,37 +8,46 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use vltava_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 
-use crate::authorized;
-use crate::node::Node;
+use crate::config::BrokerConfig;
+use crate::coordinator::group::GroupCoordinator;
+use crate::coordinator::{self, ClusterTopics};
+use crate::metadata::MetadataStore;
+use crate::request::RequestContext;
+use crate::security::operations;
 
-pub(crate) fn handle(node: &Node, request: &ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
-    let topics = node.cluster_topics();
-    let is_served = node.serves_consumer_groups();
-    let describe = |group_id: &String| {
-        if !is_served {
-            return DescribedGroup {
-                group_id: group_id.clone(),
-                error_code: ErrorCode::UnsupportedVersion.code(),
-                ..DescribedGroup::default()
-            };
-        }
-        if group_id.is_empty() {
-            let error_code = ErrorCode::InvalidGroupId.code();
-            return DescribedGroup { error_code, ..DescribedGroup::default() };
-        }
-        let described = node.groups.with_shard(group_id, |shard, _| shard.describe_consumer_group(&topics, group_id));
-        let mut group = described.unwrap_or_else(|error| DescribedGroup {
+pub(crate) async fn handle(
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    groups: &GroupCoordinator,
+    _: &RequestContext,
+    request: &ConsumerGroupDescribeRequest,
+) -> ConsumerGroupDescribeResponse {
+    let topics = ClusterTopics::of(metadata);
+    let is_served = coordinator::serves_consumer_groups(config, metadata);
+    let mut described = Vec::with_capacity(request.group_ids.len());
+    for group_id in &request.group_ids {
+        let group =
+            if is_served { describe(groups, &topics, group_id).await } else { Err(ErrorCode::UnsupportedVersion) };
+        let mut group = group.unwrap_or_else(|error| DescribedGroup {
             group_id: group_id.clone(),
             error_code: error.code(),
             ..DescribedGroup::default()
         });
         if request.include_authorized_operations && group.error_code == 0 {
-            group.authorized_operations = authorized::GROUP;
+            group.authorized_operations = operations::GROUP;
         }
-        group
-    };
-    ConsumerGroupDescribeResponse {
-        groups: request.group_ids.iter().map(describe).collect(),
-        ..ConsumerGroupDescribeResponse::default()
+        described.push(group);
     }
+    ConsumerGroupDescribeResponse { groups: described, ..ConsumerGroupDescribeResponse::default() }
+}
+
+async fn describe(
+    groups: &GroupCoordinator,
+    topics: &ClusterTopics,
+    group_id: &str,
+) -> Result<DescribedGroup, ErrorCode> {
+    if group_id.is_empty() {
+        return Err(ErrorCode::InvalidGroupId);
+    }
+    groups.with_shard(group_id, |shard, _| shard.describe_consumer_group(topics, group_id)).await
 }

@@ -8,23 +8,27 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
-use crate::node::Node;
+use crate::config::BrokerConfig;
+use crate::coordinator::group::GroupCoordinator;
+use crate::coordinator::{self, ClusterTopics};
+use crate::metadata::MetadataStore;
 use crate::request::RequestContext;
 
-pub(crate) fn handle(
-    node: &Node,
+pub(crate) async fn handle(
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    groups: &GroupCoordinator,
     context: &RequestContext,
     request: &ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
-    if !node.serves_consumer_groups() {
+    if !coordinator::serves_consumer_groups(config, metadata) {
         return refused(ErrorCode::UnsupportedVersion, None);
     }
-    let topics = node.cluster_topics();
+    let topics = ClusterTopics::of(metadata);
     let caller = context.caller();
-    let result = node
-        .groups
+    let result = groups
         .with_shard(&request.group_id, |shard, now| shard.consumer_group_heartbeat(now, &caller, &topics, request));
-    match result.map_err(Into::into).and_then(|result| result) {
+    match result.await.map_err(Into::into).and_then(|result| result) {
         Ok(response) => response,
         Err(failure) => refused(failure.error, failure.message),
     }

@@ -14,12 +14,18 @@ use vltava_protocol::messages::create_partitions_response::CreatePartitionsTopic
 use vltava_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use vltava_protocol::records::metadata::MetadataRecord;
 
+use crate::controller::Controller;
+use crate::controller::topics::{self, MAX_PARTITIONS_PER_BATCH};
+use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
-use crate::node::Node;
-use crate::request::ApiError;
-use crate::topics::{self, MAX_PARTITIONS_PER_BATCH};
+use crate::request::{ApiError, RequestContext};
 
-pub(crate) async fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) -> CreatePartitionsResponse {
+pub(crate) async fn handle(
+    metadata: &MetadataStore,
+    controller: &Arc<Controller>,
+    _: &RequestContext,
+    request: &CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
         *seen.entry(&topic.name).or_default() += 1;
@@ -27,7 +33,7 @@ pub(crate) async fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) 
     let mut response = CreatePartitionsResponse::default();
     for topic in &request.topics {
         let grown = match seen.get(topic.name.as_str()) {
-            Some(1) => grow(node, topic, request.validate_only).await,
+            Some(1) => grow(metadata, controller, topic, request.validate_only).await,
             Some(_) => {
                 seen.remove(topic.name.as_str());
                 Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
@@ -45,15 +51,25 @@ pub(crate) async fn handle(node: &Arc<Node>, request: &CreatePartitionsRequest) 
     response
 }
 
-async fn grow(node: &Arc<Node>, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<(), ApiError> {
+async fn grow(
+    metadata: &MetadataStore,
+    controller: &Arc<Controller>,
+    topic: &CreatePartitionsTopic,
+    validate_only: bool,
+) -> Result<(), ApiError> {
     if validate_only {
-        return plan(node, &node.metadata.image(), topic).map(|_| ());
+        return plan(controller, &metadata.image(), topic).map(|_| ());
     }
-    let (owner, topic) = (Arc::clone(node), topic.clone());
-    node.update_metadata(move |image| Ok((plan(&owner, image, &topic)?, ()))).await
+    let (owner, topic) = (Arc::clone(controller), topic.clone());
+    controller.update(move |image| Ok((plan(&owner, image, &topic)?, ()))).await
 }
 
-fn plan(node: &Node, image: &MetadataImage, wanted: &CreatePartitionsTopic) -> Result<Vec<MetadataRecord>, ApiError> {
+fn plan(
+    controller: &Controller,
+    image: &MetadataImage,
+    wanted: &CreatePartitionsTopic,
+) -> Result<Vec<MetadataRecord>, ApiError> {
+    let node_id = controller.config().node_id;
     let topic = image.topic(&wanted.name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let current = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     if wanted.count == current {
@@ -81,10 +97,11 @@ fn plan(node: &Node, image: &MetadataImage, wanted: &CreatePartitionsTopic) -> R
             return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
         }
         for assignment in assignments {
-            topics::check_replicas(node, &assignment.broker_ids)?;
+            topics::check_replicas(node_id, &assignment.broker_ids)?;
         }
     }
-    topics::check_descriptors(node, image, additional)?;
-    let directories = topics::directories_for_new(node)?;
-    Ok((current..wanted.count).map(|index| topics::partition_record(node, topic.id, index, &directories)).collect())
+    topics::check_descriptors(controller, image, additional)?;
+    let directories = topics::directories_for_new(controller)?;
+    let added = current..wanted.count;
+    Ok(added.map(|index| topics::partition_record(node_id, topic.id, index, &directories)).collect())
 }

@@ -16,20 +16,27 @@ use vltava_protocol::messages::create_topics_request::CreatableTopic;
 use vltava_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use vltava_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
+use crate::config::BrokerConfig;
 use crate::config::topic_keys;
+use crate::controller::Controller;
+use crate::controller::topics::{self, MAX_PARTITIONS_PER_BATCH, NewTopic, PlannedTopic};
 use crate::handlers::describe_configs;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name::CLUSTER_METADATA;
-use crate::node::Node;
-use crate::request::ApiError;
-use crate::topics::{self, MAX_PARTITIONS_PER_BATCH, NewTopic, PlannedTopic};
+use crate::request::{ApiError, RequestContext};
 
-pub(crate) async fn handle(node: &Arc<Node>, request: &CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) async fn handle(
+    metadata: &MetadataStore,
+    controller: &Arc<Controller>,
+    _: &RequestContext,
+    request: &CreateTopicsRequest,
+) -> CreateTopicsResponse {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
         *seen.entry(&topic.name).or_default() += 1;
     }
-    let too_many = partitions_asked_for(node, request) > MAX_PARTITIONS_PER_BATCH;
+    let too_many = partitions_asked_for(controller.config(), request) > MAX_PARTITIONS_PER_BATCH;
     // All are asked for before the first is waited for: they are written together.
     let mut asked = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
@@ -37,7 +44,7 @@ pub(crate) async fn handle(node: &Arc<Node>, request: &CreateTopicsRequest) -> C
             Some(1) if too_many => {
                 refuse(ApiError::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."))
             }
-            Some(1) => create(node, topic, request.validate_only),
+            Some(1) => create(metadata, controller, topic, request.validate_only),
             Some(_) => {
                 // Told once, whatever number of times it is there.
                 seen.remove(topic.name.as_str());
@@ -63,10 +70,10 @@ pub(crate) async fn handle(node: &Arc<Node>, request: &CreateTopicsRequest) -> C
     response
 }
 
-fn partitions_asked_for(node: &Node, request: &CreateTopicsRequest) -> usize {
+fn partitions_asked_for(config: &BrokerConfig, request: &CreateTopicsRequest) -> usize {
     let of_topic = |topic: &CreatableTopic| match topic.num_partitions {
         _ if !topic.assignments.is_empty() => topic.assignments.len(),
-        -1 => usize::try_from(node.config.num_partitions).unwrap_or(0),
+        -1 => usize::try_from(config.num_partitions).unwrap_or(0),
         number => usize::try_from(number).unwrap_or(0),
     };
     request.topics.iter().map(of_topic).fold(0, usize::saturating_add)
@@ -79,20 +86,27 @@ fn refuse(error: ApiError) -> Creation {
     Box::pin(std::future::ready(Err(error)))
 }
 
-fn create(node: &Arc<Node>, topic: &CreatableTopic, validate_only: bool) -> Creation {
+fn create(
+    metadata: &MetadataStore,
+    controller: &Arc<Controller>,
+    topic: &CreatableTopic,
+    validate_only: bool,
+) -> Creation {
     let wanted = match wanted(topic) {
         Ok(wanted) => wanted,
         Err(error) => return refuse(error),
     };
     if validate_only {
-        let image = node.metadata.image();
-        let planned = topics::plan(node, &image, &wanted);
-        return Box::pin(std::future::ready(planned.map(|planned| result(node, &image, &wanted, &planned))));
+        let image = metadata.image();
+        let planned = topics::plan(controller, &image, &wanted);
+        return Box::pin(std::future::ready(
+            planned.map(|planned| result(controller.config(), &image, &wanted, &planned)),
+        ));
     }
-    let owner = Arc::clone(node);
-    Box::pin(node.update_metadata(move |image| {
+    let owner = Arc::clone(controller);
+    Box::pin(controller.update(move |image| {
         let mut planned = topics::plan(&owner, image, &wanted)?;
-        let result = result(&owner, image, &wanted, &planned);
+        let result = result(owner.config(), image, &wanted, &planned);
         Ok((std::mem::take(&mut planned.records), result))
     }))
 }
@@ -117,8 +131,13 @@ fn wanted(topic: &CreatableTopic) -> Result<NewTopic, ApiError> {
     })
 }
 
-fn result(node: &Node, image: &MetadataImage, wanted: &NewTopic, planned: &PlannedTopic) -> CreatableTopicResult {
-    let sources = node.sources(image);
+fn result(
+    config: &BrokerConfig,
+    image: &MetadataImage,
+    wanted: &NewTopic,
+    planned: &PlannedTopic,
+) -> CreatableTopicResult {
+    let sources = image.sources(config);
     let configs = topic_keys().map(|key| {
         let told = describe_configs::topic_entry(&sources, key, Some(&wanted.configs));
         CreatableTopicConfigs {

@@ -11,14 +11,19 @@ use vltava_protocol::messages::delete_records_response::{DeleteRecordsPartitionR
 use vltava_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
 use crate::metadata::topic_name;
-use crate::node::Node;
+use crate::partitions::Partitions;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub(crate) fn handle(
+    partitions: &Partitions,
+    _: &RequestContext,
+    request: &DeleteRecordsRequest,
+) -> DeleteRecordsResponse {
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
             let index = asked.partition_index;
             let mut answer = DeleteRecordsPartitionResult { partition_index: index, ..Default::default() };
-            match delete(node, &topic.name, index, asked.offset) {
+            match delete(partitions, &topic.name, index, asked.offset) {
                 Ok(low_watermark) => answer.low_watermark = low_watermark,
                 Err(error) => {
                     answer.low_watermark = -1;
@@ -36,8 +41,8 @@ pub(crate) fn handle(node: &Node, request: &DeleteRecordsRequest) -> DeleteRecor
     DeleteRecordsResponse { topics: topics.collect(), ..DeleteRecordsResponse::default() }
 }
 
-fn delete(node: &Node, topic: &str, index: i32, offset: i64) -> Result<i64, ErrorCode> {
-    let partition = node.partitions.by_name(topic, index)?;
+fn delete(partitions: &Partitions, topic: &str, index: i32, offset: i64) -> Result<i64, ErrorCode> {
+    let partition = partitions.by_name(topic, index)?;
     if topic_name::is_internal(topic) {
         return Err(ErrorCode::InvalidTopicException);
     }

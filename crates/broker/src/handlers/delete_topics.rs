@@ -6,14 +6,15 @@
 //! Versions: 4 flexible · 5 error texts · 6 topic ids (KIP-516).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use vltava_protocol::messages::delete_topics_response::DeletableTopicResult;
 use vltava_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use vltava_protocol::records::metadata::{MetadataRecord, RemoveTopicRecord};
 use vltava_protocol::{ErrorCode, Uuid};
 
-use crate::node::Node;
+use crate::controller::Controller;
+use crate::coordinator;
+use crate::coordinator::group::GroupCoordinator;
 use crate::request::{ApiError, RequestContext};
 
 /// How a request names a topic.
@@ -24,7 +25,8 @@ enum Named {
 }
 
 pub(crate) async fn handle(
-    node: &Arc<Node>,
+    controller: &Controller,
+    groups: &GroupCoordinator,
     context: &RequestContext,
     request: &DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
@@ -58,17 +60,23 @@ pub(crate) async fn handle(
     }
     for named in order {
         let repeated = counts.get(&named).is_some_and(|count| *count > 1);
-        response.responses.push(delete(node, context, named, repeated).await);
+        response.responses.push(delete(controller, groups, context, named, repeated).await);
     }
     response
 }
 
-async fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeated: bool) -> DeletableTopicResult {
+async fn delete(
+    controller: &Controller,
+    groups: &GroupCoordinator,
+    context: &RequestContext,
+    named: Named,
+    repeated: bool,
+) -> DeletableTopicResult {
     let (name, id) = match &named {
         Named::ByName(name) => (Some(name.clone()), Uuid::default()),
         Named::ById(id) => (None, *id),
     };
-    let refusal = if !node.config.delete_topic_enable {
+    let refusal = if !controller.config().delete_topic_enable {
         Some(match context.version {
             ..3 => ApiError::new(ErrorCode::InvalidRequest, "This version does not support topic deletion."),
             _ => ErrorCode::TopicDeletionDisabled.into(),
@@ -82,7 +90,7 @@ async fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeat
     if let Some(error) = refusal {
         return failed(name, id, &error);
     }
-    let deleted = node.update_metadata(move |image| {
+    let deleted = controller.update(move |image| {
         let topic = match &named {
             Named::ByName(name) => image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?,
             Named::ById(id) => image.topic_by_id(*id).ok_or(ErrorCode::UnknownTopicId)?,
@@ -92,7 +100,7 @@ async fn delete(node: &Arc<Node>, context: &RequestContext, named: Named, repeat
     });
     match deleted.await {
         Ok((name, topic_id)) => {
-            node.forget_offsets_of(&[(name.clone(), topic_id)]);
+            coordinator::forget_offsets_of(groups, &[(name.clone(), topic_id)]);
             DeletableTopicResult { name: Some(name), topic_id, ..DeletableTopicResult::default() }
         }
         Err(error) => failed(name, id, &error),

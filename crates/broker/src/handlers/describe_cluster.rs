@@ -10,20 +10,20 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use vltava_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 
-use crate::authorized;
-use crate::node::Node;
+use crate::advertised::Advertised;
 use crate::request::RequestContext;
+use crate::security::operations;
 
 /// The end points of brokers; 2 would be those of controllers.
 const BROKERS: i8 = 1;
 
 pub(crate) fn handle(
-    node: &Node,
+    advertised: &Advertised,
     context: &RequestContext,
     request: &DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     let mut response = DescribeClusterResponse {
-        cluster_id: node.cluster_id().to_owned(),
+        cluster_id: advertised.cluster_id.clone(),
         endpoint_type: request.endpoint_type,
         ..DescribeClusterResponse::default()
     };
@@ -43,18 +43,18 @@ pub(crate) fn handle(
         });
         return response;
     }
-    response.controller_id = node.config.node_id;
-    if let Some((host, port)) = node.endpoint(&context.peer.listener) {
+    response.controller_id = advertised.node_id;
+    if let Some((host, port)) = advertised.endpoint(&context.peer.listener) {
         response.brokers.push(DescribeClusterBroker {
-            broker_id: node.config.node_id,
+            broker_id: advertised.node_id,
             host,
             port: i32::from(port),
-            rack: node.rack(),
+            rack: advertised.rack.clone(),
             ..DescribeClusterBroker::default()
         });
     }
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = authorized::CLUSTER;
+        response.cluster_authorized_operations = operations::CLUSTER;
     }
     response
 }

@@ -16,23 +16,29 @@ use vltava_protocol::messages::describe_configs_response::{
 };
 use vltava_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
+use crate::config::BrokerConfig;
 use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, group_synonym};
 use crate::config::resolve::{ConfigSource, Settings, Sources, Synonym};
 use crate::config::{broker_key, broker_keys, broker_synonyms, topic_keys};
-use crate::loggers;
+use crate::controller::loggers;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::ResourceType;
 use crate::metadata::topic_name;
-use crate::node::Node;
-use crate::request::ApiError;
+use crate::request::{ApiError, RequestContext};
 
-pub(crate) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) fn handle(
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    _: &RequestContext,
+    request: &DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|resource| {
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..DescribeConfigsResult::default()
         };
-        match describe(node, resource) {
+        match describe(config, metadata, resource) {
             Ok(entries) => result.configs = entries,
             Err(error) => {
                 result.error_code = error.code.code();
@@ -52,32 +58,40 @@ pub(crate) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeC
     DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() }
 }
 
-fn describe(node: &Node, resource: &DescribeConfigsResource) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+fn describe(
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
     let wanted = |name: &str| match &resource.configuration_keys {
         Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == name),
         _ => true,
     };
     let entries = match ResourceType::from_wire(resource.resource_type) {
-        Some(ResourceType::Topic) => topic(node, &resource.resource_name)?,
-        Some(ResourceType::Broker) => broker(node, &resource.resource_name)?,
-        Some(ResourceType::Group) => group(node, &resource.resource_name)?,
-        Some(ResourceType::ClientMetrics) => client_metrics(node, &resource.resource_name)?,
-        Some(ResourceType::BrokerLogger) => loggers_of(node, &resource.resource_name)?,
+        Some(ResourceType::Topic) => topic(config, metadata, &resource.resource_name)?,
+        Some(ResourceType::Broker) => broker(config, metadata, &resource.resource_name)?,
+        Some(ResourceType::Group) => group(config, metadata, &resource.resource_name)?,
+        Some(ResourceType::ClientMetrics) => client_metrics(metadata, &resource.resource_name)?,
+        Some(ResourceType::BrokerLogger) => loggers_of(config, &resource.resource_name)?,
         None => return Err(ApiError::new(ErrorCode::InvalidRequest, ErrorCode::InvalidRequest.message())),
     };
     Ok(entries.into_iter().filter(|entry| wanted(&entry.name)).collect())
 }
 
-fn topic(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+fn topic(
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    name: &str,
+) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
     if let Some(reason) = topic_name::invalid(name) {
         return Err(ApiError::new(ErrorCode::InvalidTopicException, reason));
     }
-    let image = node.metadata.image();
+    let image = metadata.image();
     if image.topic(name).is_none() {
         return Err(ErrorCode::UnknownTopicOrPartition.into());
     }
     let overrides = image.config(ResourceType::Topic, name);
-    let sources = node.sources(&image);
+    let sources = image.sources(config);
     // Those that are never described are told of a topic that has them.
     let is_own = |key: &&Definition| overrides.is_some_and(|settings| settings.contains_key(key.key));
     let hidden = TOPIC_SETTINGS.iter().copied().flatten().filter(|key| key.is_internal).filter(is_own);
@@ -103,12 +117,16 @@ pub(crate) fn topic_entry(
 }
 
 /// A group's settings, whether it exists or not: its own, else those that the broker gives it.
-fn group(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+fn group(
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    name: &str,
+) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
     if name.is_empty() {
         return Err(ApiError::new(ErrorCode::InvalidRequest, "Group name must not be empty"));
     }
-    let image = node.metadata.image();
-    let (own, sources) = (image.config(ResourceType::Group, name), node.sources(&image));
+    let image = metadata.image();
+    let (own, sources) = (image.config(ResourceType::Group, name), image.sources(config));
     let describe = |key: &Definition| {
         let of_broker = group_synonym(key.key);
         let mut synonyms = match (of_broker, key.default) {
@@ -131,12 +149,12 @@ fn group(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, 
 }
 
 /// The settings of a subscription to clients' metrics, whether it exists or not.
-fn client_metrics(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+fn client_metrics(metadata: &MetadataStore, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
     if name.is_empty() {
         let text = "Client metrics subscription name must not be empty";
         return Err(ApiError::new(ErrorCode::InvalidRequest, text));
     }
-    let image = node.metadata.image();
+    let image = metadata.image();
     let own = image.config(ResourceType::ClientMetrics, name);
     let describe = |key: &Definition| {
         let own = own.and_then(|settings| settings.get(key.key)).cloned();
@@ -152,9 +170,9 @@ fn client_metrics(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResource
 }
 
 /// The levels of what this broker logs.
-fn loggers_of(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+fn loggers_of(config: &BrokerConfig, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
     let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
-    let ours = node.config.node_id;
+    let ours = config.node_id;
     match name.parse::<i32>() {
         _ if name.is_empty() => return refuse("Broker id must not be empty".to_owned()),
         Ok(id) if id == ours => {}
@@ -170,14 +188,18 @@ fn loggers_of(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResu
     Ok(loggers::levels().map(describe).collect())
 }
 
-fn broker(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
-    let image = node.metadata.image();
-    let sources = node.sources(&image);
+fn broker(
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    name: &str,
+) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+    let image = metadata.image();
+    let sources = image.sources(config);
     if name.is_empty() {
         let defaults = sources.dynamic_default.cloned().unwrap_or_default();
         return Ok(defaults.keys().map(|name| broker_entry(&sources, name, true)).collect());
     }
-    let ours = node.config.node_id;
+    let ours = config.node_id;
     match name.parse::<i32>() {
         Ok(id) if id == ours => {}
         Ok(_) => {
@@ -190,7 +212,7 @@ fn broker(node: &Node, name: &str) -> Result<Vec<DescribeConfigsResourceResult>,
         }
     }
     let known = broker_keys().filter(|key| !key.is_internal).map(|key| key.key);
-    let given = node.config.settings().foreign().map(|(key, _)| key);
+    let given = config.settings().foreign().map(|(key, _)| key);
     let dynamic = [sources.dynamic_broker, sources.dynamic_default].into_iter().flatten().flat_map(Settings::keys);
     let unknown: BTreeSet<&str> =
         given.chain(dynamic.map(String::as_str)).filter(|name| broker_key(name).is_none()).collect();

@@ -8,25 +8,27 @@
 use vltava_protocol::messages::describe_groups_response::DescribedGroup;
 use vltava_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 
-use crate::authorized;
-use crate::node::Node;
+use crate::coordinator::group::GroupCoordinator;
 use crate::request::RequestContext;
+use crate::security::operations;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let describe = |group_id: &String| {
-        let described = node.groups.with_shard(group_id, |shard, _| shard.describe_group(context.version, group_id));
-        let mut group = described.unwrap_or_else(|error| DescribedGroup {
+pub(crate) async fn handle(
+    groups: &GroupCoordinator,
+    context: &RequestContext,
+    request: &DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let mut described = Vec::with_capacity(request.groups.len());
+    for group_id in &request.groups {
+        let group = groups.with_shard(group_id, |shard, _| shard.describe_group(context.version, group_id)).await;
+        let mut group = group.unwrap_or_else(|error| DescribedGroup {
             group_id: group_id.clone(),
             error_code: error.code(),
             ..DescribedGroup::default()
         });
         if request.include_authorized_operations && group.error_code == 0 {
-            group.authorized_operations = authorized::GROUP;
+            group.authorized_operations = operations::GROUP;
         }
-        group
-    };
-    DescribeGroupsResponse {
-        groups: request.groups.iter().map(describe).collect(),
-        ..DescribeGroupsResponse::default()
+        described.push(group);
     }
+    DescribeGroupsResponse { groups: described, ..DescribeGroupsResponse::default() }
 }

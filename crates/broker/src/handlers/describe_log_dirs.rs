@@ -15,14 +15,19 @@ use vltava_protocol::messages::describe_log_dirs_response::{
 };
 use vltava_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 
-use crate::node::Node;
+use crate::partitions::Partitions;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+pub(crate) fn handle(
+    partitions: &Partitions,
+    _: &RequestContext,
+    request: &DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
     let wanted: Option<HashSet<(&str, i32)>> = request.topics.as_ref().map(|topics| {
         let pairs = |topic| partitions_of(topic);
         topics.iter().flat_map(pairs).collect()
     });
-    let results = node.partitions.storage().views().map(|dir| {
+    let results = partitions.storage().views().map(|dir| {
         if !dir.is_online {
             return DescribeLogDirsResult {
                 error_code: ErrorCode::KafkaStorageError.code(),
@@ -33,7 +38,7 @@ pub(crate) fn handle(node: &Node, request: &DescribeLogDirsRequest) -> DescribeL
             };
         }
         let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-        for partition in node.partitions.all() {
+        for partition in partitions.all() {
             let asked = wanted.as_ref().is_none_or(|w| w.contains(&(partition.topic(), partition.index())));
             if asked && Some(partition.directory_id()) == dir.id {
                 topics.entry(partition.topic().to_owned()).or_default().push(DescribeLogDirsPartition {

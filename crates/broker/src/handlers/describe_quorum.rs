@@ -11,31 +11,39 @@ use vltava_protocol::messages::describe_quorum_response::{
 };
 use vltava_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 
+use crate::advertised::Advertised;
+use crate::clock;
+use crate::metadata::MetadataStore;
 use crate::metadata::topic_name::CLUSTER_METADATA;
-use crate::node::Node;
+use crate::partitions::Partitions;
 use crate::request::RequestContext;
 
 /// The first version that tells endpoints and directories.
 const FIRST_WITH_NODES: i16 = 2;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
+pub(crate) fn handle(
+    advertised: &Advertised,
+    metadata: &MetadataStore,
+    partitions: &Partitions,
+    context: &RequestContext,
+    request: &DescribeQuorumRequest,
+) -> DescribeQuorumResponse {
     let has_nodes = context.version >= FIRST_WITH_NODES;
     let topics = request.topics.iter().map(|topic| {
         let is_quorum = topic.topic_name == CLUSTER_METADATA;
         let partitions = topic.partitions.iter().map(|asked| match is_quorum && asked.partition_index == 0 {
-            true => quorum(node, has_nodes),
+            true => quorum(advertised, metadata, partitions, has_nodes),
             false => unknown(asked, has_nodes),
         });
         TopicData { topic_name: topic.topic_name.clone(), partitions: partitions.collect(), ..TopicData::default() }
     });
-    let listeners = node.endpoints().iter().map(|(name, (host, port))| Listener {
+    let listeners = advertised.endpoints.iter().map(|(name, (host, port))| Listener {
         name: name.clone(),
         host: host.clone(),
         port: *port,
         ..Listener::default()
     });
-    let this_node =
-        QuorumNode { node_id: node.config.node_id, listeners: listeners.collect(), ..QuorumNode::default() };
+    let this_node = QuorumNode { node_id: advertised.node_id, listeners: listeners.collect(), ..QuorumNode::default() };
     let topics: Vec<TopicData> = topics.collect();
     let is_asked = topics.iter().flat_map(|topic| &topic.partitions).any(|partition| partition.error_code == 0);
     DescribeQuorumResponse {
@@ -45,17 +53,22 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &DescribeQu
     }
 }
 
-fn quorum(node: &Node, has_directory: bool) -> PartitionData {
-    let directory = node.partitions.storage().metadata_directory().filter(|_| has_directory);
-    let end_offset = node.metadata.end_offset();
-    let now_ms = node.now_ms();
+fn quorum(
+    advertised: &Advertised,
+    metadata: &MetadataStore,
+    partitions: &Partitions,
+    has_directory: bool,
+) -> PartitionData {
+    let directory = partitions.storage().metadata_directory().filter(|_| has_directory);
+    let end_offset = metadata.end_offset();
+    let now_ms = clock::wall_clock_ms();
     PartitionData {
-        leader_id: node.config.node_id,
-        leader_epoch: node.metadata.epoch(),
+        leader_id: advertised.node_id,
+        leader_epoch: metadata.epoch(),
         // Every record of the one voter is committed.
         high_watermark: end_offset,
         current_voters: vec![ReplicaState {
-            replica_id: node.config.node_id,
+            replica_id: advertised.node_id,
             replica_directory_id: directory.unwrap_or_default(),
             log_end_offset: end_offset,
             last_fetch_timestamp: now_ms,

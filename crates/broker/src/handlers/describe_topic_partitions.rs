@@ -13,13 +13,20 @@ use vltava_protocol::messages::describe_topic_partitions_response::{
 };
 use vltava_protocol::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 
-use crate::authorized;
+use crate::config::BrokerConfig;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::{MetadataImage, PartitionImage, TopicImage};
 use crate::metadata::topic_name;
-use crate::node::Node;
+use crate::request::RequestContext;
+use crate::security::operations;
 
-pub(crate) fn handle(node: &Node, request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
-    let image = node.metadata.image();
+pub(crate) fn handle(
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
+    _: &RequestContext,
+    request: &DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
+    let image = metadata.image();
     let (from_topic, from_partition) = match &request.cursor {
         Some(cursor) => (cursor.topic_name.as_str(), usize::try_from(cursor.partition_index).unwrap_or(0)),
         None => ("", 0),
@@ -28,7 +35,7 @@ pub(crate) fn handle(node: &Node, request: &DescribeTopicPartitionsRequest) -> D
         return refused(request);
     }
     let names = names(&image, request, from_topic);
-    let limit = node.config.max_request_partition_size_limit.min(request.response_partition_limit);
+    let limit = config.max_request_partition_size_limit.min(request.response_partition_limit);
     let mut left = usize::try_from(limit).unwrap_or(0).max(1);
 
     let mut response = DescribeTopicPartitionsResponse::default();
@@ -43,7 +50,7 @@ pub(crate) fn handle(node: &Node, request: &DescribeTopicPartitionsRequest) -> D
         };
         let first = if name == from_topic { from_partition } else { 0 };
         let last = topic.partitions.len().min(first.saturating_add(left));
-        response.topics.push(describe(node, &image, topic, first, last));
+        response.topics.push(describe(config.node_id, &image, topic, first, last));
         left -= last.saturating_sub(first);
         if last < topic.partitions.len() {
             response.next_cursor = Some(cursor(&name, last));
@@ -96,13 +103,13 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(name.to_owned()),
         is_internal: topic_name::is_internal(name),
-        topic_authorized_operations: authorized::TOPIC,
+        topic_authorized_operations: operations::TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }
 
 fn describe(
-    node: &Node,
+    node_id: i32,
     image: &MetadataImage,
     topic: &TopicImage,
     first: usize,
@@ -110,7 +117,7 @@ fn describe(
 ) -> DescribeTopicPartitionsResponseTopic {
     let all = topic.partitions.iter().zip(0_i32..);
     let describe = |(partition, index)| DescribeTopicPartitionsResponsePartition {
-        offline_replicas: image.offline_replicas(partition, node.config.node_id),
+        offline_replicas: image.offline_replicas(partition, node_id),
         ..describe_partition(partition, index)
     };
     DescribeTopicPartitionsResponseTopic {
@@ -118,7 +125,7 @@ fn describe(
         topic_id: topic.id,
         is_internal: topic_name::is_internal(&topic.name),
         partitions: all.take(last).skip(first).map(describe).collect(),
-        topic_authorized_operations: authorized::TOPIC,
+        topic_authorized_operations: operations::TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

@@ -8,18 +8,22 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use vltava_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
+use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
-use crate::node::Node;
-use crate::request::ApiError;
+use crate::request::{ApiError, RequestContext};
 
 /// Preferred and unclean elections.
 const ELECTION_TYPES: [i8; 2] = [0, 1];
 
-pub(crate) fn handle(node: &Node, request: &ElectLeadersRequest) -> ElectLeadersResponse {
+pub(crate) fn handle(
+    metadata: &MetadataStore,
+    _: &RequestContext,
+    request: &ElectLeadersRequest,
+) -> ElectLeadersResponse {
     if !ELECTION_TYPES.contains(&request.election_type) {
         return refused(request);
     }
-    let image = node.metadata.image();
+    let image = metadata.image();
     let results = match &request.topic_partitions {
         // Partitions that have their leader already are left out where all are meant.
         None => image.topics().map(|topic| result(&topic.name, Vec::new())).collect(),

@@ -23,25 +23,35 @@ use vltava_protocol::messages::{FetchRequest, FetchResponse};
 use vltava_protocol::wire::Records;
 use vltava_protocol::{ErrorCode, Uuid};
 
+use crate::clock;
+use crate::config::BrokerConfig;
+use crate::fetch_session::FetchSessions;
 use crate::fetch_session::{Answered, FetchKey, FetchTarget, Opened, SessionRef};
-use crate::node::Node;
 use crate::partition::{Isolation, Partition, ReadFailure};
+use crate::partitions::Partitions;
 use crate::request::RequestContext;
 use crate::waiting::FetchWaiter;
+use parking_lot::Mutex;
 
-pub(crate) async fn handle(node: &Arc<Node>, context: &RequestContext, request: &FetchRequest) -> FetchResponse {
+pub(crate) async fn handle(
+    config: &BrokerConfig,
+    partitions: &Partitions,
+    fetch_sessions: &Mutex<FetchSessions>,
+    context: &RequestContext,
+    request: &FetchRequest,
+) -> FetchResponse {
     let uses_topic_ids = context.version >= 13;
     let session = SessionRef { id: request.session_id, epoch: request.session_epoch, uses_topic_ids };
     let changed = targets(request);
     let forgotten = forgotten(request);
-    let opened = node.fetch_sessions.lock().open(session, changed, &forgotten, node.now_ms());
+    let opened = fetch_sessions.lock().open(session, changed, &forgotten, clock::wall_clock_ms());
     let (opened, targets) = match opened {
         Ok(opened) => opened,
         Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
     };
-    let fetch = Fetch::new(node, context, request, targets);
+    let fetch = Fetch::new(config, partitions, context, request, targets);
     let reads = fetch.run(request).await;
-    answer(node, opened, uses_topic_ids, reads)
+    answer(fetch_sessions, opened, uses_topic_ids, reads)
 }
 
 /// What the request says of partitions, those it names: of one that it names twice, what it says last.
@@ -111,7 +121,8 @@ struct Fetch {
 
 impl Fetch {
     fn new(
-        node: &Node,
+        config: &BrokerConfig,
+        partitions: &Partitions,
         context: &RequestContext,
         request: &FetchRequest,
         targets: Vec<(FetchKey, FetchTarget)>,
@@ -122,12 +133,12 @@ impl Fetch {
                 return Err(ErrorCode::NotLeaderOrFollower);
             }
             if context.version >= 13 {
-                node.partitions.by_id(key.topic_id, key.partition)
+                partitions.by_id(key.topic_id, key.partition)
             } else {
-                node.partitions.by_name(&key.topic, key.partition)
+                partitions.by_name(&key.topic, key.partition)
             }
         };
-        let max_bytes = request.max_bytes.min(node.config.fetch_max_bytes).max(0);
+        let max_bytes = request.max_bytes.min(config.fetch_max_bytes).max(0);
         Self {
             wanted: targets.into_iter().map(|(key, target)| Wanted { partition: find(&key), key, target }).collect(),
             isolation: Isolation::from_wire(request.isolation_level),
@@ -261,7 +272,12 @@ impl Drop for Parked<'_> {
     }
 }
 
-fn answer(node: &Node, opened: Opened, uses_topic_ids: bool, reads: Vec<Read>) -> FetchResponse {
+fn answer(
+    fetch_sessions: &Mutex<FetchSessions>,
+    opened: Opened,
+    uses_topic_ids: bool,
+    reads: Vec<Read>,
+) -> FetchResponse {
     let told = |read: &Read| Answered {
         records_bytes: read.data.records.as_ref().map_or(0, Records::len),
         high_watermark: read.data.high_watermark,
@@ -269,12 +285,12 @@ fn answer(node: &Node, opened: Opened, uses_topic_ids: bool, reads: Vec<Read>) -
         failed: read.data.error_code != 0,
         diverging: read.is_diverging,
     };
-    let mut sessions = node.fetch_sessions.lock();
+    let mut sessions = fetch_sessions.lock();
     let (session_id, reads) = match opened {
         Opened::Sessionless => (0, reads),
         Opened::Full => {
             let partitions: Vec<_> = reads.iter().map(|read| (read.key.clone(), read.target, told(read))).collect();
-            (sessions.create(uses_topic_ids, &partitions, node.now_ms()), reads)
+            (sessions.create(uses_topic_ids, &partitions, clock::wall_clock_ms()), reads)
         }
         Opened::Incremental(id) => {
             let news = reads.into_iter().filter(|read| sessions.answer(id, &read.key, told(read)));

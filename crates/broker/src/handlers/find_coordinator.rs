@@ -13,10 +13,13 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::find_coordinator_response::Coordinator;
 use vltava_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 
+use crate::advertised::Advertised;
+use crate::controller::auto_creation::AutoTopicCreation;
+use crate::coordinator;
+use crate::coordinator::group::GroupCoordinator;
+use crate::metadata::MetadataStore;
 use crate::metadata::topic_name;
-use crate::node::Node;
 use crate::request::{ApiError, RequestContext};
-use crate::topics;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -27,11 +30,20 @@ const SEVERAL_KEYS_VERSION: i16 = 4;
 const SHARE_VERSION: i16 = 6;
 
 pub(crate) async fn handle(
-    node: &Arc<Node>,
+    advertised: &Advertised,
+    metadata: &MetadataStore,
+    groups: &Arc<GroupCoordinator>,
+    topic_creation: &AutoTopicCreation,
     context: &RequestContext,
     request: &FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let found = find(node, context, request.key_type).await;
+    let found = async {
+        check_kind(context, request.key_type)?;
+        start_groups(metadata, groups, topic_creation).await?;
+        let (host, port) = advertised.endpoint(&context.peer.listener).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        Ok(Found { node_id: advertised.node_id, host, port })
+    };
+    let found = found.await;
     if context.version >= SEVERAL_KEYS_VERSION {
         let coordinators = request.coordinator_keys.iter().map(|key| coordinator(key, &found)).collect();
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
@@ -57,34 +69,34 @@ struct Found {
     port: u16,
 }
 
-async fn find(node: &Arc<Node>, context: &RequestContext, key_type: i8) -> Result<Found, ApiError> {
+/// Refuses what is not coordinated here.
+fn check_kind(context: &RequestContext, key_type: i8) -> Result<(), ApiError> {
     match key_type {
-        GROUP => {}
-        TRANSACTION => {
-            return Err(ApiError::new(ErrorCode::UnsupportedVersion, "This broker does not support transactions."));
-        }
+        GROUP => Ok(()),
+        TRANSACTION => Err(ApiError::new(ErrorCode::UnsupportedVersion, "This broker does not support transactions.")),
         SHARE if context.version >= SHARE_VERSION => {
-            return Err(ApiError::new(ErrorCode::UnsupportedVersion, "This broker does not support share groups."));
+            Err(ApiError::new(ErrorCode::UnsupportedVersion, "This broker does not support share groups."))
         }
         // As Kafka: it tells nothing about a kind that came with a later version.
-        SHARE => return Err(ApiError::new(ErrorCode::InvalidRequest, "")),
-        _ => return Err(ErrorCode::InvalidRequest.into()),
+        SHARE => Err(ApiError::new(ErrorCode::InvalidRequest, "")),
+        _ => Err(ErrorCode::InvalidRequest.into()),
     }
-    start_groups(node).await?;
-    let (host, port) = node.endpoint(&context.peer.listener).ok_or(ErrorCode::CoordinatorNotAvailable)?;
-    Ok(Found { node_id: node.config.node_id, host, port })
 }
 
 /// Sees to it that the topic of the groups is there, and served.
-async fn start_groups(node: &Arc<Node>) -> Result<(), ApiError> {
-    if node.metadata.image().topic(topic_name::CONSUMER_OFFSETS).is_none() {
-        let failures = topics::auto_create(node, &[topic_name::CONSUMER_OFFSETS]).await;
+async fn start_groups(
+    metadata: &MetadataStore,
+    groups: &Arc<GroupCoordinator>,
+    topic_creation: &AutoTopicCreation,
+) -> Result<(), ApiError> {
+    if metadata.image().topic(topic_name::CONSUMER_OFFSETS).is_none() {
+        let failures = topic_creation.create(&[topic_name::CONSUMER_OFFSETS]).await;
         if let Some(error) = failures.get(topic_name::CONSUMER_OFFSETS) {
             tracing::error!(?error, "the topic of the group coordinator cannot be created");
             return Err(ErrorCode::CoordinatorNotAvailable.into());
         }
     }
-    node.start_groups();
+    coordinator::follow_offsets_topic(groups, metadata.image().topic(topic_name::CONSUMER_OFFSETS));
     Ok(())
 }
 

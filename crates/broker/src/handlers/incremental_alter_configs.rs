@@ -9,11 +9,14 @@ use std::sync::Arc;
 use vltava_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use vltava_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use crate::alter::{self, Change, Resource};
-use crate::node::Node;
+use crate::config::ConfigChange;
+use crate::controller::Controller;
+use crate::controller::alter::{self, Resource};
+use crate::request::RequestContext;
 
 pub(crate) async fn handle(
-    node: &Arc<Node>,
+    controller: &Arc<Controller>,
+    _: &RequestContext,
     request: &IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
@@ -30,15 +33,15 @@ pub(crate) async fn handle(
         let changes = resource.configs.iter().map(|config| {
             let value = config.value.clone();
             let change = match config.config_operation {
-                0 => Change::Set(value),
-                1 => Change::Delete,
-                2 => Change::Append(value),
-                3 => Change::Subtract(value),
-                other => Change::Unknown(other),
+                0 => ConfigChange::Set(value),
+                1 => ConfigChange::Delete,
+                2 => ConfigChange::Append(value),
+                3 => ConfigChange::Subtract(value),
+                other => ConfigChange::Unknown(other),
             };
             (config.name.clone(), change)
         });
-        let error = alter::change(node, &asked, changes.collect(), request.validate_only).await.err();
+        let error = alter::change(controller, &asked, changes.collect(), request.validate_only).await.err();
         responses.push(AlterConfigsResourceResponse {
             error_code: error.as_ref().map_or(0, |error| error.code.code()),
             error_message: error.and_then(|error| error.text()),

@@ -10,11 +10,16 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
-use crate::node::Node;
+use crate::controller::producer_ids::ProducerIds;
+use crate::request::RequestContext;
 
-pub(crate) async fn handle(node: &Node, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+pub(crate) async fn handle(
+    producer_ids: &ProducerIds,
+    _: &RequestContext,
+    request: &InitProducerIdRequest,
+) -> InitProducerIdResponse {
     let given = match request.transactional_id.as_deref() {
-        None => node.producer_ids.next(node).await,
+        None => producer_ids.next().await,
         Some("") => Err(ErrorCode::InvalidRequest),
         Some(_) => Err(ErrorCode::UnsupportedVersion),
     };

@@ -8,22 +8,28 @@
 //! (KIP-345) · 6 flexible · 7 protocol type in the answer, null protocol (KIP-559) · 8 reason (KIP-800) · 9 a leader
 //! that assigns nothing (KIP-814).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use vltava_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
-use crate::node::Node;
+use crate::coordinator::group::GroupCoordinator;
 use crate::request::RequestContext;
 
 /// The first version in which no protocol is null, and not an empty name.
 const NULL_PROTOCOL_VERSION: i16 = 7;
 
-pub(crate) async fn handle(node: &Node, context: &RequestContext, request: &JoinGroupRequest) -> JoinGroupResponse {
+pub(crate) async fn handle(
+    groups: &Arc<GroupCoordinator>,
+    context: &RequestContext,
+    request: &JoinGroupRequest,
+) -> JoinGroupResponse {
     let mut request = request.clone();
     for protocol in &mut request.protocols {
         // The group keeps it for as long as the member stays: not the whole request with it.
         protocol.metadata = Bytes::copy_from_slice(&protocol.metadata);
     }
-    let mut response = node.groups.join_group(&context.caller(), request).await;
+    let mut response = groups.join_group(&context.caller(), request).await;
     let name = response.protocol_name.take().filter(|name| !name.is_empty());
     response.protocol_name =
         if context.version < NULL_PROTOCOL_VERSION { Some(name.unwrap_or_default()) } else { name };

@@ -7,25 +7,32 @@
 use vltava_protocol::messages::leave_group_request::MemberIdentity;
 use vltava_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
-use crate::node::Node;
+use crate::coordinator::ClusterTopics;
+use crate::coordinator::group::GroupCoordinator;
+use crate::metadata::MetadataStore;
 use crate::request::RequestContext;
 
 /// The first version with several members.
 const SEVERAL_MEMBERS_VERSION: i16 = 3;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &LeaveGroupRequest) -> LeaveGroupResponse {
+pub(crate) async fn handle(
+    metadata: &MetadataStore,
+    groups: &GroupCoordinator,
+    context: &RequestContext,
+    request: &LeaveGroupRequest,
+) -> LeaveGroupResponse {
     let mut request = request.clone();
     if context.version < SEVERAL_MEMBERS_VERSION {
         let member_id = std::mem::take(&mut request.member_id);
         request.members = vec![MemberIdentity { member_id, ..MemberIdentity::default() }];
     }
     let group_id = request.group_id.clone();
-    let topics = node.cluster_topics();
-    let result = node.groups.with_shard(&group_id, |shard, now| {
+    let topics = ClusterTopics::of(metadata);
+    let left = groups.with_shard(&group_id, |shard, now| {
         let left = shard.leave_consumer_group(now, &topics, &request);
         left.map_or_else(|| shard.leave_group(now, request), Ok)
     });
-    match result.and_then(|result| result) {
+    match left.await.and_then(|result| result) {
         Err(error) => LeaveGroupResponse { error_code: error.code(), ..LeaveGroupResponse::default() },
         Ok(members) if context.version < SEVERAL_MEMBERS_VERSION => {
             let error_code = members.first().map_or(0, |member| member.error_code);

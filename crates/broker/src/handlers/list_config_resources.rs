@@ -9,8 +9,9 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::list_config_resources_response::ConfigResource;
 use vltava_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 
+use crate::config::BrokerConfig;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::ResourceType;
-use crate::node::Node;
 use crate::request::RequestContext;
 
 const TOPIC: i8 = 2;
@@ -20,7 +21,8 @@ const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
 pub(crate) fn handle(
-    node: &Node,
+    config: &BrokerConfig,
+    metadata: &MetadataStore,
     context: &RequestContext,
     request: &ListConfigResourcesRequest,
 ) -> ListConfigResourcesResponse {
@@ -37,12 +39,12 @@ pub(crate) fn handle(
         };
     }
     let mut response = ListConfigResourcesResponse::default();
-    let image = node.metadata.image();
+    let image = metadata.image();
     let configured = |kind| image.configured(kind).map(str::to_owned).collect();
     for &resource_type in types {
         let names = match resource_type {
             TOPIC => image.topics().map(|topic| topic.name.to_string()).collect(),
-            BROKER | BROKER_LOGGER => vec![node.config.node_id.to_string()],
+            BROKER | BROKER_LOGGER => vec![config.node_id.to_string()],
             CLIENT_METRICS => configured(ResourceType::ClientMetrics),
             GROUP => configured(ResourceType::Group),
             _ => Vec::new(),

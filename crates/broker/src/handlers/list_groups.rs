@@ -6,12 +6,16 @@
 
 use vltava_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
-use crate::node::Node;
+use crate::coordinator::group::GroupCoordinator;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &ListGroupsRequest) -> ListGroupsResponse {
-    let listed =
-        node.groups.with_all_shards(|shard, _| shard.list_groups(&request.states_filter, &request.types_filter));
-    match listed {
+pub(crate) async fn handle(
+    groups: &GroupCoordinator,
+    _: &RequestContext,
+    request: &ListGroupsRequest,
+) -> ListGroupsResponse {
+    let listed = groups.with_all_shards(|shard, _| shard.list_groups(&request.states_filter, &request.types_filter));
+    match listed.await {
         Ok(groups) => {
             ListGroupsResponse { groups: groups.into_iter().flatten().collect(), ..ListGroupsResponse::default() }
         }

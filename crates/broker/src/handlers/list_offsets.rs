@@ -15,8 +15,8 @@ use vltava_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use vltava_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use vltava_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
-use crate::node::Node;
 use crate::partition::{FoundOffset, Isolation, Partition};
+use crate::partitions::Partitions;
 use crate::request::RequestContext;
 
 const LATEST: i64 = -1;
@@ -26,7 +26,11 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+pub(crate) fn handle(
+    partitions: &Partitions,
+    context: &RequestContext,
+    request: &ListOffsetsRequest,
+) -> ListOffsetsResponse {
     let isolation = Isolation::from_wire(request.isolation_level);
     let mut repeated = HashSet::new();
     let mut seen = HashSet::new();
@@ -44,7 +48,7 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ListOffset
             let found = if repeated.contains(&(topic.name.as_str(), asked.partition_index)) {
                 Err(ErrorCode::InvalidRequest)
             } else {
-                node.partitions
+                partitions
                     .by_name(&topic.name, asked.partition_index)
                     .and_then(|partition| find(&partition, context.version, asked, isolation))
             };

@@ -4,6 +4,8 @@
 
 use vltava_protocol::messages::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
 
-pub(crate) fn handle(_: &ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse {
+use crate::request::RequestContext;
+
+pub(crate) fn handle(_: &RequestContext, _: &ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse {
     ListPartitionReassignmentsResponse { error_message: None, ..ListPartitionReassignmentsResponse::default() }
 }

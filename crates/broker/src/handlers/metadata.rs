@@ -20,32 +20,39 @@ use vltava_protocol::messages::metadata_response::{
 use vltava_protocol::messages::{MetadataRequest, MetadataResponse};
 use vltava_protocol::{ErrorCode, Uuid};
 
-use crate::authorized;
+use crate::advertised::Advertised;
+use crate::controller::auto_creation::AutoTopicCreation;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::{MetadataImage, NO_LEADER, PartitionImage, TopicImage};
 use crate::metadata::topic_name;
-use crate::node::Node;
 use crate::request::RequestContext;
-use crate::topics;
+use crate::security::operations;
 
 /// The first version in which a topic is asked for by its id.
 const TOPIC_IDS_VERSION: i16 = 12;
 
-pub(crate) fn handle(node: &Arc<Node>, context: &RequestContext, request: &MetadataRequest) -> MetadataResponse {
+pub(crate) fn handle(
+    advertised: &Advertised,
+    metadata: &MetadataStore,
+    topic_creation: &Arc<AutoTopicCreation>,
+    context: &RequestContext,
+    request: &MetadataRequest,
+) -> MetadataResponse {
     let asked = request.topics.as_deref().unwrap_or_default();
     if context.version < TOPIC_IDS_VERSION && asked.iter().any(|topic| topic.name.is_none()) {
         return refused(asked);
     }
     let mut response = MetadataResponse {
-        cluster_id: Some(node.cluster_id().to_owned()),
-        controller_id: node.config.node_id,
+        cluster_id: Some(advertised.cluster_id.clone()),
+        controller_id: advertised.node_id,
         ..MetadataResponse::default()
     };
-    if let Some((host, port)) = node.endpoint(&context.peer.listener) {
+    if let Some((host, port)) = advertised.endpoint(&context.peer.listener) {
         response.brokers.push(MetadataResponseBroker {
-            node_id: node.config.node_id,
+            node_id: advertised.node_id,
             host,
             port: i32::from(port),
-            rack: node.rack(),
+            rack: advertised.rack.clone(),
             ..MetadataResponseBroker::default()
         });
     }
@@ -55,24 +62,24 @@ pub(crate) fn handle(node: &Arc<Node>, context: &RequestContext, request: &Metad
                 topics.iter().filter(|t| !t.topic_id.is_zero()).map(|t| *t.topic_id.as_bytes()).collect();
             if ids.is_empty() {
                 let names: BTreeSet<&str> = topics.iter().filter_map(|t| t.name.as_deref()).collect();
-                by_name(node, &names, request.allow_auto_topic_creation)
+                by_name(advertised, metadata, topic_creation, &names, request.allow_auto_topic_creation)
             } else {
-                let image = node.metadata.image();
-                ids.into_iter().map(|id| by_id(node, &image, Uuid::from_bytes(id))).collect()
+                let image = metadata.image();
+                ids.into_iter().map(|id| by_id(advertised, &image, Uuid::from_bytes(id))).collect()
             }
         }
         _ => {
-            let image = node.metadata.image();
-            image.topics().map(|topic| describe(node, &image, topic)).collect()
+            let image = metadata.image();
+            image.topics().map(|topic| describe(advertised.node_id, &image, topic)).collect()
         }
     };
     if request.include_topic_authorized_operations {
         for topic in &mut response.topics {
-            topic.topic_authorized_operations = authorized::TOPIC;
+            topic.topic_authorized_operations = operations::TOPIC;
         }
     }
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = authorized::CLUSTER;
+        response.cluster_authorized_operations = operations::CLUSTER;
     }
     response
 }
@@ -88,11 +95,17 @@ fn refused(asked: &[MetadataRequestTopic]) -> MetadataResponse {
     MetadataResponse { topics: asked.iter().map(topic).collect(), ..MetadataResponse::default() }
 }
 
-fn by_name(node: &Arc<Node>, names: &BTreeSet<&str>, may_create: bool) -> Vec<MetadataResponseTopic> {
-    let image = node.metadata.image();
+fn by_name(
+    advertised: &Advertised,
+    metadata: &MetadataStore,
+    topic_creation: &Arc<AutoTopicCreation>,
+    names: &BTreeSet<&str>,
+    may_create: bool,
+) -> Vec<MetadataResponseTopic> {
+    let image = metadata.image();
     let mut missing = Vec::new();
     let answers = names.iter().map(|name| match image.topic(name) {
-        Some(topic) => describe(node, &image, topic),
+        Some(topic) => describe(advertised.node_id, &image, topic),
         None if topic_name::invalid(name).is_some() => failed(name, ErrorCode::InvalidTopicException),
         None => {
             missing.push((*name).to_owned());
@@ -100,15 +113,15 @@ fn by_name(node: &Arc<Node>, names: &BTreeSet<&str>, may_create: bool) -> Vec<Me
         }
     });
     let answers = answers.collect();
-    if may_create && node.config.auto_create_topics && !missing.is_empty() {
-        topics::begin_auto_create(node, missing);
+    if may_create {
+        topic_creation.begin(missing);
     }
     answers
 }
 
-fn by_id(node: &Node, image: &MetadataImage, id: Uuid) -> MetadataResponseTopic {
+fn by_id(advertised: &Advertised, image: &MetadataImage, id: Uuid) -> MetadataResponseTopic {
     match image.topic_by_id(id) {
-        Some(topic) => describe(node, image, topic),
+        Some(topic) => describe(advertised.node_id, image, topic),
         None => MetadataResponseTopic {
             error_code: ErrorCode::UnknownTopicId.code(),
             name: None,
@@ -127,19 +140,19 @@ fn failed(name: &str, error: ErrorCode) -> MetadataResponseTopic {
     }
 }
 
-fn describe(node: &Node, image: &MetadataImage, topic: &TopicImage) -> MetadataResponseTopic {
+fn describe(node_id: i32, image: &MetadataImage, topic: &TopicImage) -> MetadataResponseTopic {
     let partitions = topic.partitions.iter().zip(0..);
     MetadataResponseTopic {
         name: Some(topic.name.to_string()),
         topic_id: topic.id,
         is_internal: topic_name::is_internal(&topic.name),
-        partitions: partitions.map(|(p, index)| describe_partition(node, image, p, index)).collect(),
+        partitions: partitions.map(|(p, index)| describe_partition(node_id, image, p, index)).collect(),
         ..MetadataResponseTopic::default()
     }
 }
 
 fn describe_partition(
-    node: &Node,
+    node_id: i32,
     image: &MetadataImage,
     partition: &PartitionImage,
     index: i32,
@@ -147,7 +160,7 @@ fn describe_partition(
     let error = if partition.leader == NO_LEADER { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
     MetadataResponsePartition {
         error_code: error.code(),
-        offline_replicas: image.offline_replicas(partition, node.config.node_id),
+        offline_replicas: image.offline_replicas(partition, node_id),
         partition_index: index,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,

@@ -11,15 +11,21 @@ use vltava_protocol::messages::offset_commit_response::{OffsetCommitResponsePart
 use vltava_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use vltava_protocol::{ErrorCode, Uuid};
 
+use crate::coordinator::group::GroupCoordinator;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
-use crate::node::Node;
 use crate::request::RequestContext;
 
 /// The first version with topics by id.
 const TOPIC_IDS_VERSION: i16 = 10;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &OffsetCommitRequest) -> OffsetCommitResponse {
-    let image = node.metadata.image();
+pub(crate) async fn handle(
+    metadata: &MetadataStore,
+    groups: &GroupCoordinator,
+    context: &RequestContext,
+    request: &OffsetCommitRequest,
+) -> OffsetCommitResponse {
+    let image = metadata.image();
     let mut answers = Answers::default();
     let mut accepted = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
@@ -31,9 +37,9 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &OffsetComm
         return answers.into_response();
     }
     let commit = OffsetCommitRequest { topics: accepted.clone(), ..request.clone() };
-    let result =
-        node.groups.with_shard(&request.group_id, |shard, now| shard.commit_offsets(now, &context.caller(), commit));
-    match result.and_then(|result| result) {
+    let committed =
+        groups.with_shard(&request.group_id, |shard, now| shard.commit_offsets(now, &context.caller(), commit));
+    match committed.await.and_then(|result| result) {
         // As Kafka: a topic that is named twice is answered twice, unless something of the request was refused.
         Ok(topics) if answers.0.is_empty() => answers.0 = topics,
         Ok(topics) => {

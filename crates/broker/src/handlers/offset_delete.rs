@@ -7,11 +7,18 @@ use vltava_protocol::messages::offset_delete_request::OffsetDeleteRequestTopic;
 use vltava_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use vltava_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
+use crate::coordinator::group::GroupCoordinator;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
-use crate::node::Node;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
-    let image = node.metadata.image();
+pub(crate) async fn handle(
+    metadata: &MetadataStore,
+    groups: &GroupCoordinator,
+    _: &RequestContext,
+    request: &OffsetDeleteRequest,
+) -> OffsetDeleteResponse {
+    let image = metadata.image();
     let mut response = OffsetDeleteResponse::default();
     let mut known = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
@@ -24,8 +31,8 @@ pub(crate) fn handle(node: &Node, request: &OffsetDeleteRequest) -> OffsetDelete
         }
     }
     let delete = OffsetDeleteRequest { topics: known, ..request.clone() };
-    let result = node.groups.with_shard(&request.group_id, |shard, now| shard.delete_offsets(now, delete));
-    match result.and_then(|result| result) {
+    let deleted = groups.with_shard(&request.group_id, |shard, now| shard.delete_offsets(now, delete));
+    match deleted.await.and_then(|result| result) {
         Err(error) => OffsetDeleteResponse { error_code: error.code(), ..OffsetDeleteResponse::default() },
         Ok(topics) => {
             for topic in topics {

@@ -15,8 +15,9 @@ use vltava_protocol::messages::offset_fetch_response::{
 };
 use vltava_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
+use crate::coordinator::group::GroupCoordinator;
+use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
-use crate::node::Node;
 use crate::request::RequestContext;
 
 /// The first version with an error for the whole group.
@@ -26,10 +27,18 @@ const SEVERAL_GROUPS_VERSION: i16 = 8;
 /// The first version with topics by id.
 const TOPIC_IDS_VERSION: i16 = 10;
 
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &OffsetFetchRequest) -> OffsetFetchResponse {
+pub(crate) async fn handle(
+    metadata: &MetadataStore,
+    groups: &GroupCoordinator,
+    context: &RequestContext,
+    request: &OffsetFetchRequest,
+) -> OffsetFetchResponse {
     if context.version >= SEVERAL_GROUPS_VERSION {
-        let groups = request.groups.iter().map(|group| fetch(node, context, group, request.require_stable)).collect();
-        return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
+        let mut fetched = Vec::with_capacity(request.groups.len());
+        for group in &request.groups {
+            fetched.push(fetch(metadata, groups, context, group, request.require_stable).await);
+        }
+        return OffsetFetchResponse { groups: fetched, ..OffsetFetchResponse::default() };
     }
     let topics = request.topics.as_ref().map(|topics| {
         let topic = |topic: &vltava_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic| {
@@ -43,24 +52,25 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &OffsetFetc
     });
     let group =
         OffsetFetchRequestGroup { group_id: request.group_id.clone(), topics, ..OffsetFetchRequestGroup::default() };
-    single_group(fetch(node, context, &group, request.require_stable))
+    single_group(fetch(metadata, groups, context, &group, request.require_stable).await)
 }
 
-fn fetch(
-    node: &Node,
+async fn fetch(
+    metadata: &MetadataStore,
+    groups: &GroupCoordinator,
     context: &RequestContext,
     group: &OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
-    let image = node.metadata.image();
+    let image = metadata.image();
     let by_id = context.version >= TOPIC_IDS_VERSION;
     let mut unknown = Vec::new();
     let topics = group.topics.as_ref().map(|topics| resolve(&image, by_id, topics, &mut unknown));
-    let fetched = node.groups.with_shard(&group.group_id, |shard, _| {
+    let fetched = groups.with_shard(&group.group_id, |shard, _| {
         shard.validate_fetch(&group.group_id, group.member_id.as_deref(), group.member_epoch)?;
         Ok(shard.fetch_offsets(&group.group_id, topics.as_deref(), require_stable))
     });
-    let fetched = fetched.and_then(|fetched| fetched);
+    let fetched = fetched.await.and_then(|fetched| fetched);
     let mut response =
         OffsetFetchResponseGroup { group_id: group.group_id.clone(), ..OffsetFetchResponseGroup::default() };
     match fetched {

@@ -10,20 +10,25 @@ use vltava_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderP
 use vltava_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use vltava_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
-use crate::node::Node;
+use crate::partitions::Partitions;
+use crate::request::RequestContext;
 
-pub(crate) fn handle(node: &Node, request: &OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+pub(crate) fn handle(
+    partitions: &Partitions,
+    _: &RequestContext,
+    request: &OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
     let topics = request.topics.iter().map(|topic| OffsetForLeaderTopicResult {
         topic: topic.topic.clone(),
-        partitions: topic.partitions.iter().map(|asked| answer(node, &topic.topic, asked)).collect(),
+        partitions: topic.partitions.iter().map(|asked| answer(partitions, &topic.topic, asked)).collect(),
         ..OffsetForLeaderTopicResult::default()
     });
     OffsetForLeaderEpochResponse { topics: topics.collect(), ..OffsetForLeaderEpochResponse::default() }
 }
 
-fn answer(node: &Node, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+fn answer(partitions: &Partitions, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
     let mut answer = EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
-    match find(node, topic, asked) {
+    match find(partitions, topic, asked) {
         Ok((leader_epoch, end_offset)) => {
             answer.leader_epoch = leader_epoch;
             answer.end_offset = end_offset;
@@ -33,8 +38,8 @@ fn answer(node: &Node, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEn
     answer
 }
 
-fn find(node: &Node, topic: &str, asked: &OffsetForLeaderPartition) -> Result<(i32, i64), ErrorCode> {
-    let partition = node.partitions.by_name(topic, asked.partition)?;
+fn find(partitions: &Partitions, topic: &str, asked: &OffsetForLeaderPartition) -> Result<(i32, i64), ErrorCode> {
+    let partition = partitions.by_name(topic, asked.partition)?;
     partition.check_leader_epoch(asked.current_leader_epoch)?;
     Ok(partition.end_offset_for_epoch(asked.leader_epoch).unwrap_or((-1, -1)))
 }

@@ -26,22 +26,18 @@ use vltava_protocol::messages::{ProduceRequest, ProduceResponse};
 use vltava_protocol::record::RecordBatchHeader;
 use vltava_protocol::wire::Records;
 
+use crate::clock;
 use crate::metadata::topic_name;
-use crate::node::Node;
 use crate::partition::{AppendFailure, Partition};
+use crate::partitions::Partitions;
 use crate::partitions::TopicPartitions;
-use crate::request::RequestContext;
+use crate::request::{Answer, RequestContext};
 
-/// What becomes of a request.
-pub(crate) enum Outcome {
-    Answer(ProduceResponse),
-    /// No answer is expected.
-    Silent,
-    /// None is expected, and something failed.
-    Disconnect,
-}
-
-pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ProduceRequest) -> Outcome {
+pub(crate) fn handle(
+    partitions: &Partitions,
+    context: &RequestContext,
+    request: &ProduceRequest,
+) -> Answer<ProduceResponse> {
     if request.transactional_id.is_none() && is_transactional(request) {
         return refuse_all(request, ErrorCode::TransactionalIdAuthorizationFailed);
     }
@@ -49,14 +45,14 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ProduceReq
     let mut response = ProduceResponse::default();
     for topic in &request.topic_data {
         let known = if context.version >= 13 {
-            node.partitions.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
+            partitions.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
         } else {
-            node.partitions.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
+            partitions.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
         };
         let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
         for data in &topic.partition_data {
             let appended = match &known {
-                Ok(known) => append(node, context, request, known, data),
+                Ok(known) => append(context, request, known, data),
                 Err(code) => Err(AppendFailure::from(*code)),
             };
             failed |= appended.is_err();
@@ -70,9 +66,9 @@ pub(crate) fn handle(node: &Node, context: &RequestContext, request: &ProduceReq
         });
     }
     match (request.acks, failed) {
-        (0, true) => Outcome::Disconnect,
-        (0, false) => Outcome::Silent,
-        _ => Outcome::Answer(response),
+        (0, true) => Answer::Disconnect,
+        (0, false) => Answer::Silent,
+        _ => Answer::Response(response),
     }
 }
 
@@ -88,9 +84,9 @@ fn is_transactional_batch(records: &Bytes) -> bool {
 }
 
 /// One answer for everything in the request.
-fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> Outcome {
+fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> Answer<ProduceResponse> {
     if request.acks == 0 {
-        return Outcome::Disconnect;
+        return Answer::Disconnect;
     }
     let mut response = ProduceResponse::default();
     for topic in &request.topic_data {
@@ -102,11 +98,10 @@ fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> Outcome {
             ..TopicProduceResponse::default()
         });
     }
-    Outcome::Answer(response)
+    Answer::Response(response)
 }
 
 fn append(
-    node: &Node,
     context: &RequestContext,
     request: &ProduceRequest,
     topic: &TopicPartitions,
@@ -132,12 +127,13 @@ fn append(
         // What Kafka's transaction coordinator says of a transactional id that it has not seen.
         return Err(ErrorCode::InvalidProducerIdMapping.into());
     }
-    let appended =
-        partition.append_from_client(records, node.now_ms()).map_err(|failure| match is_one_batch(records) {
+    let appended = partition.append_from_client(records, clock::wall_clock_ms()).map_err(|failure| {
+        match is_one_batch(records) {
             true => failure,
             // Kafka refuses these before it looks at the log.
             false => AppendFailure { log_start_offset: -1, ..failure },
-        })?;
+        }
+    })?;
     Ok(PartitionProduceResponse {
         index: data.index,
         base_offset: appended.base_offset,

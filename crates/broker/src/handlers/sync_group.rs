@@ -5,17 +5,23 @@
 //!
 //! Versions: 1 throttle time · 3 static members (KIP-345) · 4 flexible · 5 what was agreed on is said (KIP-559).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
-use crate::node::Node;
+use crate::coordinator::group::GroupCoordinator;
 use crate::request::RequestContext;
 
 /// The first version in which a member says what was agreed on.
 const AGREED_VERSION: i16 = 5;
 
-pub(crate) async fn handle(node: &Node, context: &RequestContext, request: &SyncGroupRequest) -> SyncGroupResponse {
+pub(crate) async fn handle(
+    groups: &Arc<GroupCoordinator>,
+    context: &RequestContext,
+    request: &SyncGroupRequest,
+) -> SyncGroupResponse {
     let says_what = request.protocol_type.is_some() && request.protocol_name.is_some();
     if context.version >= AGREED_VERSION && !says_what {
         let error_code = ErrorCode::InconsistentGroupProtocol.code();
@@ -26,5 +32,5 @@ pub(crate) async fn handle(node: &Node, context: &RequestContext, request: &Sync
         // The group keeps it for a generation: not the whole request with it.
         assignment.assignment = Bytes::copy_from_slice(&assignment.assignment);
     }
-    node.groups.sync_group(request).await
+    groups.sync_group(request).await
 }

@@ -348,7 +348,7 @@ pub const LISTENERS: &str = "listeners";
 /// The pause of compaction when there is nothing to do, in ms.
 pub const LOG_CLEANER_BACKOFF_MS: &str = "log.cleaner.backoff.ms";
 
-/// Memory for the keys of a round of compaction, in bytes.
+/// Memory for the keys of a round of compaction, in bytes, of all threads together.
 pub const LOG_CLEANER_DEDUPE_BUFFER_SIZE: &str = "log.cleaner.dedupe.buffer.size";
 
 /// How long tombstones of compacted topics are kept, in ms.
@@ -360,7 +360,7 @@ pub const LOG_CLEANER_ENABLE: &str = "log.cleaner.enable";
 /// How full the memory for keys may get.
 pub const LOG_CLEANER_IO_BUFFER_LOAD_FACTOR: &str = "log.cleaner.io.buffer.load.factor";
 
-/// Memory for reading and writing of compaction, in bytes.
+/// Memory for reading and writing of compaction, in bytes, of all threads together.
 pub const LOG_CLEANER_IO_BUFFER_SIZE: &str = "log.cleaner.io.buffer.size";
 
 /// The most that compaction reads and writes, in bytes per second.
@@ -375,7 +375,7 @@ pub const LOG_CLEANER_MIN_CLEANABLE_RATIO: &str = "log.cleaner.min.cleanable.rat
 /// The shortest time that a record stays uncompacted, in ms.
 pub const LOG_CLEANER_MIN_COMPACTION_LAG_MS: &str = "log.cleaner.min.compaction.lag.ms";
 
-/// Threads of compaction: none with 0, else one.
+/// Threads of compaction.
 pub const LOG_CLEANER_THREADS: &str = "log.cleaner.threads";
 
 /// How old data goes: delete, compact or both.
@@ -462,7 +462,7 @@ pub const LOG_SEGMENT_BYTES: &str = "log.segment.bytes";
 /// The time between a file's deletion from a log and from the file system, in ms.
 pub const LOG_SEGMENT_DELETE_DELAY_MS: &str = "log.segment.delete.delay.ms";
 
-/// The most new connections per second.
+/// The most new connections per second, as a mean of ten seconds.
 pub const MAX_CONNECTION_CREATION_RATE: &str = "max.connection.creation.rate";
 
 /// The most connections.
@@ -588,7 +588,7 @@ pub const PRODUCER_PURGATORY_PURGE_INTERVAL_REQUESTS: &str = "producer.purgatory
 /// The most bytes of requests that wait; -1 for no limit.
 pub const QUEUED_MAX_REQUEST_BYTES: &str = "queued.max.request.bytes";
 
-/// The most requests that wait before the network is not read any more.
+/// The most requests that are read and not handled, before the network is not read any more; those left out that wait for data or for members of a group.
 pub const QUEUED_MAX_REQUESTS: &str = "queued.max.requests";
 
 /// Samples kept of a client's use.

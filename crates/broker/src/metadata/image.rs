@@ -8,7 +8,8 @@ use vltava_protocol::records::metadata::{
     ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
 };
 
-use crate::config::resolve::Settings;
+use crate::config::BrokerConfig;
+use crate::config::resolve::{Settings, Sources};
 use crate::log_dirs::{MIGRATING, UNASSIGNED};
 
 /// The kinds of resources that have configurations.
@@ -103,6 +104,15 @@ impl MetadataImage {
 
     pub(crate) fn config(&self, kind: ResourceType, name: &str) -> Option<&Arc<Settings>> {
         self.configs.get(&(kind, name.to_owned()))
+    }
+
+    /// Where the values of the broker with `config` come from.
+    pub(crate) fn sources<'a>(&'a self, config: &'a BrokerConfig) -> Sources<'a> {
+        Sources {
+            dynamic_broker: self.config(ResourceType::Broker, &config.node_id.to_string()).map(AsRef::as_ref),
+            dynamic_default: self.config(ResourceType::Broker, "").map(AsRef::as_ref),
+            config,
+        }
     }
 
     pub(crate) fn features(&self) -> &BTreeMap<String, i16> {

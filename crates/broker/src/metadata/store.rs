@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use tracing::{error, warn};
 use vltava_log::manager::SharedLog;
-use vltava_log::{AppendContext, AppendOrigin, Appender, LogError};
+use vltava_log::{AppendContext, Appender, LogError};
 use vltava_protocol::records::metadata::MetadataRecord;
 use vltava_protocol::{ErrorCode, Uuid};
 
@@ -166,7 +166,7 @@ impl Writer {
     fn append(&mut self, records: &[MetadataRecord], now_ms: i64) -> Result<i64, ApiError> {
         let batch = write_batch(records, self.epoch, now_ms)
             .map_err(|e| ApiError::new(ErrorCode::UnknownServerError, e.to_string()))?;
-        let context = AppendContext { origin: AppendOrigin::Coordinator, ..AppendContext::client(self.epoch, now_ms) };
+        let context = AppendContext::coordinator(self.epoch, now_ms);
         let mut log = self.log.lock();
         let config = Arc::clone(log.config());
         let appended =

@@ -11,17 +11,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, watch};
 use tracing::debug;
 use vltava_protocol::frame::FrameReader;
 
-use super::memory::{self, Charge, RequestMemory};
-use super::reply::Reply;
-use crate::dispatch::{self, Refusal};
-use crate::node::Node;
+use super::memory::{self, Charge, RequestBudget};
+use super::reply;
+use super::transport::{Transport, within};
+use crate::dispatch::{self, Refusal, Reply};
 use crate::request::Peer;
+use crate::services::Services;
 
 /// How far a waiting connection is read ahead.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
@@ -48,33 +47,34 @@ pub(crate) enum End {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(
-    node: Arc<Node>,
-    stream: TcpStream,
+pub(crate) async fn serve<T: Transport>(
+    services: Arc<Services>,
+    transport: T,
     peer: Peer,
-    memory: Arc<RequestMemory>,
+    budget: RequestBudget,
     stop: watch::Receiver<bool>,
 ) {
-    let frames = FrameReader::new(node.config.request_max_bytes);
-    let idle = node.config.connections_max_idle;
-    let mut connection = Connection { node, stream, peer, frames, memory, charge: None, stop, idle };
+    let frames = FrameReader::new(services.config.request_max_bytes);
+    let idle = services.config.connections_max_idle;
+    let peer = Arc::new(peer);
+    let mut connection = Connection { services, transport, peer, frames, budget, charge: None, stop, idle };
     let end = connection.run().await;
-    debug!(peer = %connection.peer.address, %end, "connection ends");
+    debug!(connection = connection.peer.connection_id, %end, "connection ends");
 }
 
-struct Connection {
-    node: Arc<Node>,
-    stream: TcpStream,
-    peer: Peer,
+struct Connection<T> {
+    services: Arc<Services>,
+    transport: T,
+    peer: Arc<Peer>,
     frames: FrameReader,
-    memory: Arc<RequestMemory>,
+    budget: RequestBudget,
     /// The memory of the request that is read.
     charge: Option<Charge>,
     stop: watch::Receiver<bool>,
     idle: Option<Duration>,
 }
 
-impl Connection {
+impl<T: Transport> Connection<T> {
     async fn run(&mut self) -> End {
         loop {
             match self.turn().await {
@@ -87,7 +87,8 @@ impl Connection {
     /// One request and its answer.
     async fn turn(&mut self) -> Result<(), End> {
         let request = self.request().await?;
-        match self.answer(request).await? {
+        let place = self.place().await?;
+        match self.answer(request, place).await? {
             Some(reply) => self.send(reply).await,
             None => Ok(()),
         }
@@ -99,7 +100,7 @@ impl Connection {
                 // Nothing is read while there is no memory: what the client sends stays with it.
                 self.charge = tokio::select! {
                     biased;
-                    charge = self.memory.charge(size) => charge,
+                    charge = self.budget.memory.charge(size) => charge,
                     _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
                 };
             }
@@ -108,7 +109,7 @@ impl Connection {
             }
             let more = tokio::select! {
                 biased;
-                more = within(self.idle, fill(&mut self.frames, &mut self.stream)) => more.ok_or(End::Idle)??,
+                more = within(self.idle, fill(&mut self.frames, &mut self.transport)) => more.ok_or(End::Idle)??,
                 _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
             };
             if !more {
@@ -117,8 +118,17 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self, request: Bytes) -> Result<Option<Reply>, End> {
-        let handling = dispatch::handle(&self.node, &self.peer, request);
+    /// The request's place among those that wait for the broker. Nothing more is read until it has one.
+    async fn place(&mut self) -> Result<OwnedSemaphorePermit, End> {
+        tokio::select! {
+            biased;
+            place = Arc::clone(&self.budget.places).acquire_owned() => place.map_err(|AcquireError { .. }| End::Stopping),
+            _ = self.stop.wait_for(|stop| *stop) => Err(End::Stopping),
+        }
+    }
+
+    async fn answer(&mut self, request: Bytes, place: OwnedSemaphorePermit) -> Result<Option<Reply>, End> {
+        let handling = dispatch::handle(&self.services, &self.peer, request, place);
         tokio::pin!(handling);
         loop {
             let may_read = self.frames.buffered() < READ_AHEAD_BYTES;
@@ -126,7 +136,7 @@ impl Connection {
                 biased;
                 reply = &mut handling => return Ok(reply?),
                 _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
-                more = fill(&mut self.frames, &mut self.stream), if may_read => more?,
+                more = fill(&mut self.frames, &mut self.transport), if may_read => more?,
             };
             if !more {
                 return Err(End::Closed);
@@ -137,7 +147,7 @@ impl Connection {
     async fn send(&mut self, reply: Reply) -> Result<(), End> {
         tokio::select! {
             biased;
-            written = reply.write_to(&mut self.stream, self.idle) => written.map_err(|error| match error.kind() {
+            written = reply::write(reply, &mut self.transport, self.idle) => written.map_err(|error| match error.kind() {
                 io::ErrorKind::TimedOut => End::Idle,
                 _ => End::Write(error),
             }),
@@ -147,18 +157,10 @@ impl Connection {
 }
 
 /// Reads once; false at the end of the stream. Cancel-safe.
-async fn fill(frames: &mut FrameReader, stream: &mut TcpStream) -> Result<bool, End> {
-    match stream.read_buf(&mut frames.room()).await.map_err(End::Read)? {
+async fn fill<T: Transport>(frames: &mut FrameReader, transport: &mut T) -> Result<bool, End> {
+    match transport.read_buf(&mut frames.room()).await.map_err(End::Read)? {
         0 if frames.buffered() == 0 => Ok(false),
         0 => Err(End::Truncated),
         _ => Ok(true),
-    }
-}
-
-/// The value of `future`, or nothing when `limit` is over first.
-pub(super) async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
-    match limit {
-        Some(limit) => timeout(limit, future).await.ok(),
-        None => Some(future.await),
     }
 }

@@ -1,7 +1,9 @@
-//! `max.connections`, for the broker and for one listener, `max.connections.per.ip` and its overrides.
+//! `max.connections` and `max.connection.creation.rate`, for the broker and for one listener, `max.connections.per.ip` and
+//! its overrides.
 //!
-//! As in Kafka, what is connected beyond `max.connections` waits until another connection ends, and a client beyond its
-//! address's part is closed at once. The limits may change while the broker runs.
+//! As in Kafka, what is connected beyond `max.connections` waits until another connection ends, what comes faster than the
+//! rate until it has its time, and a client beyond its address's part is closed at once. The limits may change while the
+//! broker runs.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,19 +12,33 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::warn;
 
-use crate::node::Node;
+use super::rate::Creations;
+use crate::config::BrokerConfig;
+use crate::metadata::MetadataStore;
+use crate::seldom::Seldom;
 
 /// How often an acceptor that waits looks whether the limits have changed.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The connections there are.
-#[derive(Debug, Default)]
+/// The connections there are, and where it stands how many there may be.
+#[derive(Debug)]
 pub(crate) struct Limits {
+    config: Arc<BrokerConfig>,
+    metadata: Arc<MetadataStore>,
+    places: Arc<Places>,
+    /// Tells that connections come too fast.
+    throttled: Mutex<Seldom>,
+    overrides: tokio::sync::Mutex<Overrides>,
+}
+
+/// The places of the connections there are.
+#[derive(Debug, Default)]
+struct Places {
     open: Mutex<Open>,
     freed: Notify,
-    overrides: tokio::sync::Mutex<Overrides>,
 }
 
 /// `max.connections.per.ip.overrides`, with its names resolved.
@@ -37,6 +53,8 @@ struct Open {
     all: usize,
     by_listener: HashMap<Arc<str>, usize>,
     by_address: HashMap<IpAddr, usize>,
+    creations: Creations,
+    creations_by_listener: HashMap<Arc<str>, Creations>,
 }
 
 /// What the settings allow.
@@ -45,12 +63,26 @@ struct Allowed {
     all: usize,
     of_listener: usize,
     of_address: usize,
+    /// In a second.
+    rate: usize,
+    rate_of_listener: usize,
+}
+
+/// What became of a wish for a place.
+#[derive(Debug)]
+enum Taken {
+    Place(Place),
+    /// `max.connections` is reached.
+    Full,
+    /// Its time comes after this.
+    TooEarly(Duration),
+    Refused(TooManyOfAddress),
 }
 
 /// A connection's place among those allowed, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    limits: Arc<Limits>,
+    places: Arc<Places>,
     listener: Arc<str>,
     address: IpAddr,
 }
@@ -62,71 +94,95 @@ pub(crate) struct TooManyOfAddress {
 }
 
 impl Limits {
-    /// Waits until the broker and the listener may have one more connection, then takes the place, if the address may.
-    /// Cancel-safe.
-    pub(crate) async fn place(
-        self: &Arc<Self>,
-        node: &Node,
-        listener: &Arc<str>,
-        address: IpAddr,
-    ) -> Result<Place, TooManyOfAddress> {
-        let mut told = false;
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            let allowed = self.allowed(node, listener, address).await;
-            if let Some(place) = self.take(&allowed, listener, address) {
-                return place;
-            }
-            if !told {
-                told = true;
-                warn!(%listener, all = allowed.all, of_listener = allowed.of_listener, "new connections wait: `max.connections` is reached");
-            }
-            tokio::time::timeout(LOOK, freed).await.ok();
+    pub(crate) fn new(config: Arc<BrokerConfig>, metadata: Arc<MetadataStore>) -> Self {
+        Self {
+            config,
+            metadata,
+            places: Arc::default(),
+            throttled: Mutex::default(),
+            overrides: tokio::sync::Mutex::default(),
         }
     }
 
-    async fn allowed(&self, node: &Node, listener: &str, address: IpAddr) -> Allowed {
-        let image = node.metadata.image();
-        let sources = node.sources(&image);
+    /// Waits until the broker and the listener may have one more connection, then takes the place, if the address may.
+    /// Cancel-safe.
+    pub(crate) async fn place(&self, listener: &Arc<str>, address: IpAddr) -> Result<Place, TooManyOfAddress> {
+        let mut told = false;
+        loop {
+            let freed = self.places.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let allowed = self.allowed(listener, address).await;
+            let now = Instant::now();
+            match self.places.take(&allowed, listener, address, now) {
+                Taken::Place(place) => return Ok(place),
+                Taken::Refused(refused) => return Err(refused),
+                Taken::TooEarly(wait) => {
+                    if let Some(times) = self.throttled.lock().count(now.into_std()) {
+                        warn!(%listener, times, "new connections wait: `max.connection.creation.rate` is reached");
+                    }
+                    tokio::time::sleep(wait.min(LOOK)).await;
+                }
+                Taken::Full => {
+                    if !told {
+                        told = true;
+                        warn!(%listener, all = allowed.all, of_listener = allowed.of_listener, "new connections wait: `max.connections` is reached");
+                    }
+                    tokio::time::timeout(LOOK, freed).await.ok();
+                }
+            }
+        }
+    }
+
+    async fn allowed(&self, listener: &str, address: IpAddr) -> Allowed {
+        let image = self.metadata.image();
+        let sources = image.sources(&self.config);
         let limit = |key: &str| sources.broker(key).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
         let text = sources.broker("max.connections.per.ip.overrides").unwrap_or_default();
-        let of_listener = limit(&format!("listener.name.{}.max.connections", listener.to_lowercase()));
+        let limit_of_listener = |key: &str| limit(&format!("listener.name.{}.{key}", listener.to_lowercase()));
+        let of_listener = limit_of_listener("max.connections");
+        let rate_of_listener = limit_of_listener("max.connection.creation.rate");
+        let rate = limit("max.connection.creation.rate");
         let (all, of_address) = (limit("max.connections"), limit("max.connections.per.ip"));
         let mut overrides = self.overrides.lock().await;
         if overrides.text != text {
             *overrides = Overrides::resolve(text).await;
         }
         let of_address = overrides.by_address.get(&address.to_canonical()).copied().unwrap_or(of_address);
-        Allowed { all, of_listener, of_address }
+        Allowed { all, of_listener, of_address, rate, rate_of_listener }
     }
+}
 
-    fn take(
-        self: &Arc<Self>,
-        allowed: &Allowed,
-        listener: &Arc<str>,
-        address: IpAddr,
-    ) -> Option<Result<Place, TooManyOfAddress>> {
+impl Places {
+    fn take(self: &Arc<Self>, allowed: &Allowed, listener: &Arc<str>, address: IpAddr, now: Instant) -> Taken {
         let mut open = self.open.lock();
+        let open = &mut *open;
         let of_listener = open.by_listener.get(listener).copied().unwrap_or(0);
         if open.all >= allowed.all || of_listener >= allowed.of_listener {
-            return None;
+            return Taken::Full;
         }
+        let creations = open.creations_by_listener.entry(Arc::clone(listener)).or_default();
+        let waits = [open.creations.wait(now, allowed.rate), creations.wait(now, allowed.rate_of_listener)];
+        if let Some(wait) = waits.into_iter().flatten().max() {
+            return Taken::TooEarly(wait);
+        }
+        // One that is refused has come, too.
+        open.creations.count();
+        creations.count();
         let of_address = open.by_address.get(&address).copied().unwrap_or(0);
         if of_address >= allowed.of_address {
-            return Some(Err(TooManyOfAddress { limit: allowed.of_address }));
+            return Taken::Refused(TooManyOfAddress { limit: allowed.of_address });
         }
         open.all += 1;
         *open.by_listener.entry(Arc::clone(listener)).or_default() += 1;
         *open.by_address.entry(address).or_default() += 1;
-        Some(Ok(Place { limits: Arc::clone(self), listener: Arc::clone(listener), address }))
+        Taken::Place(Place { places: Arc::clone(self), listener: Arc::clone(listener), address })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.limits.open.lock();
+        let mut open = self.places.open.lock();
         open.all -= 1;
         if let Some(count) = open.by_listener.get_mut(&self.listener) {
             *count -= 1;
@@ -138,7 +194,7 @@ impl Drop for Place {
             }
         }
         drop(open);
-        self.limits.freed.notify_waiters();
+        self.places.freed.notify_waiters();
     }
 }
 
@@ -168,25 +224,52 @@ mod tests {
     use super::*;
 
     fn allowed(all: usize, of_listener: usize, of_address: usize) -> Allowed {
-        Allowed { all, of_listener, of_address }
+        Allowed { all, of_listener, of_address, rate: usize::MAX, rate_of_listener: usize::MAX }
+    }
+
+    fn place(taken: Taken) -> Place {
+        let Taken::Place(place) = taken else { panic!("{taken:?}") };
+        place
     }
 
     #[test]
     fn each_limit_holds_by_itself() {
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let (plain, extra): (Arc<str>, Arc<str>) = ("PLAINTEXT".into(), "EXTRA".into());
-        let limits = Arc::new(Limits::default());
+        let places = Arc::new(Places::default());
+        let now = Instant::now();
         let allow = allowed(3, 2, 1);
-        let first = limits.take(&allow, &plain, one).unwrap().unwrap();
-        assert_eq!(limits.take(&allow, &plain, one).unwrap().unwrap_err(), TooManyOfAddress { limit: 1 });
-        let second = limits.take(&allow, &plain, other).unwrap().unwrap();
+        let first = place(places.take(&allow, &plain, one, now));
+        assert!(matches!(places.take(&allow, &plain, one, now), Taken::Refused(TooManyOfAddress { limit: 1 })));
+        let second = place(places.take(&allow, &plain, other, now));
         let allow = allowed(3, 2, 9);
-        assert!(limits.take(&allow, &plain, one).is_none(), "the listener is full");
-        let third = limits.take(&allow, &extra, one).unwrap().unwrap();
-        assert!(limits.take(&allow, &extra, one).is_none(), "the broker is full");
+        assert!(matches!(places.take(&allow, &plain, one, now), Taken::Full), "the listener is full");
+        let third = place(places.take(&allow, &extra, one, now));
+        assert!(matches!(places.take(&allow, &extra, one, now), Taken::Full), "the broker is full");
         drop((first, second, third));
-        assert_eq!(limits.open.lock().all, 0);
-        assert!(limits.open.lock().by_address.is_empty());
+        assert_eq!(places.open.lock().all, 0);
+        assert!(places.open.lock().by_address.is_empty());
+    }
+
+    #[test]
+    fn the_rates_of_the_broker_and_of_a_listener_hold_both() {
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let (plain, extra): (Arc<str>, Arc<str>) = ("PLAINTEXT".into(), "EXTRA".into());
+        let places = Arc::new(Places::default());
+        let now = Instant::now();
+        let slow = Allowed { rate: 2, rate_of_listener: 1, ..allowed(99, 99, 99) };
+        let second = Duration::from_secs(1);
+        for _ in 0..10 {
+            place(places.take(&slow, &plain, address, now));
+        }
+        assert!(matches!(places.take(&slow, &plain, address, now), Taken::TooEarly(wait) if wait == second));
+        let refused = Allowed { of_address: 0, ..slow.clone() };
+        for _ in 0..10 {
+            assert!(matches!(places.take(&refused, &extra, address, now), Taken::Refused(_)));
+        }
+        let faster = Allowed { rate_of_listener: 9, ..slow };
+        assert!(matches!(places.take(&faster, &extra, address, now), Taken::TooEarly(wait) if wait == second / 2));
+        place(places.take(&faster, &extra, address, now + second / 2));
     }
 
     #[tokio::test]

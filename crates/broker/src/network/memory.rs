@@ -1,10 +1,27 @@
-//! `queued.max.request.bytes`: how much memory requests may take that are read or handled.
+//! `queued.max.requests` and `queued.max.request.bytes`: how many requests may be read and not handled, and how much memory
+//! they may take.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+
+/// What the requests of all connections share.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestBudget {
+    /// Places of those that wait for the broker.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) memory: Arc<RequestMemory>,
+}
+
+impl RequestBudget {
+    /// As `queued.max.requests` and `queued.max.request.bytes` say.
+    pub(crate) fn new(requests: usize, bytes: i64) -> Self {
+        let places = Arc::new(Semaphore::new(requests.min(Semaphore::MAX_PERMITS)));
+        Self { places, memory: Arc::new(RequestMemory::new(bytes)) }
+    }
+}
 
 /// The memory for requests, shared by all connections.
 ///

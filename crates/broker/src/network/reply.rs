@@ -1,54 +1,45 @@
 //! An answer on its way out: a length, then parts that are written as they lie. Those in memory go in
-//! one vectored write where the socket takes them, those in a file from there, without being read.
+//! one vectored write where the transport takes them; those in a file go from there into a plain socket without being
+//! read, and piece by piece into any other transport.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use vltava_protocol::wire::{FileRecords, Records};
 
-use super::connection::within;
+use super::transport::{Transport, within};
+use crate::dispatch::Reply;
 
-/// The bytes of one answer.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    parts: Vec<Records>,
-}
-
-impl Reply {
-    pub(crate) fn new(parts: Vec<Records>) -> Self {
-        Self { parts }
-    }
-
-    /// Writes the length and all parts. A client may read as slowly as it likes, as long as it reads something every
-    /// `idle`.
-    ///
-    /// # Errors
-    /// Those of the socket, of files that cannot be read or end too early, and [`io::ErrorKind::TimedOut`] when the
-    /// client took nothing for `idle`. The connection has to be closed then: the client waits for the rest.
-    pub(crate) async fn write_to(self, stream: &mut TcpStream, idle: Option<Duration>) -> io::Result<()> {
-        let length: usize = self.parts.iter().map(Records::len).sum();
-        let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
-        let mut chunks = Chunks::new(length);
-        for part in self.parts {
-            match part {
-                Records::Memory(bytes) => chunks.push(bytes),
-                Records::File(records) => {
-                    write_chunks(stream, &mut chunks, idle).await?;
-                    send_file(stream, &records, idle).await?;
-                }
+/// Writes the length and all parts of an answer. A client may read as slowly as it likes, as long as it reads something
+/// every `idle`.
+///
+/// # Errors
+/// Those of the transport, of files that cannot be read or end too early, and [`io::ErrorKind::TimedOut`] when the
+/// client took nothing for `idle`. The connection has to be closed then: the client waits for the rest.
+pub(super) async fn write<T: Transport>(reply: Reply, transport: &mut T, idle: Option<Duration>) -> io::Result<()> {
+    let length: usize = reply.parts.iter().map(Records::len).sum();
+    let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+    let mut chunks = Chunks::new(length);
+    for part in reply.parts {
+        match part {
+            Records::Memory(bytes) => chunks.push(bytes),
+            Records::File(records) => {
+                write_chunks(transport, &mut chunks, idle).await?;
+                write_file(transport, &records, idle).await?;
             }
         }
-        write_chunks(stream, &mut chunks, idle).await
     }
+    write_chunks(transport, &mut chunks, idle).await?;
+    progress(idle, transport.flush()).await
 }
 
-async fn write_chunks(stream: &mut TcpStream, chunks: &mut Chunks, idle: Option<Duration>) -> io::Result<()> {
+async fn write_chunks<T: Transport>(transport: &mut T, chunks: &mut Chunks, idle: Option<Duration>) -> io::Result<()> {
     while chunks.has_remaining() {
-        if progress(idle, stream.write_buf(chunks)).await? == 0 {
+        if progress(idle, transport.write_buf(chunks)).await? == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
     }
@@ -60,18 +51,27 @@ async fn progress<T>(idle: Option<Duration>, step: impl Future<Output = io::Resu
     within(idle, step).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
+async fn write_file<T: Transport>(transport: &mut T, records: &FileRecords, idle: Option<Duration>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let Some(socket) = transport.plain() {
+        return send_file(socket, records, idle).await;
+    }
+    copy_file(transport, records, idle).await
+}
+
 /// How much of a file goes into the socket before other connections have their turn.
+#[cfg(target_os = "linux")]
 const TURN_BYTES: usize = 1024 * 1024;
 
 /// `sendfile`: from the page cache into the socket.
 #[cfg(target_os = "linux")]
-async fn send_file(stream: &TcpStream, records: &FileRecords, idle: Option<Duration>) -> io::Result<()> {
+async fn send_file(socket: &tokio::net::TcpStream, records: &FileRecords, idle: Option<Duration>) -> io::Result<()> {
     let (mut position, end) = (records.position, records.position + records.len as u64);
     while position < end {
         let wanted = usize::try_from(end - position).unwrap_or(TURN_BYTES).min(TURN_BYTES);
-        let sending = stream.async_io(tokio::io::Interest::WRITABLE, || {
+        let sending = socket.async_io(tokio::io::Interest::WRITABLE, || {
             let mut from = position;
-            Ok(rustix::fs::sendfile(stream, &*records.file, Some(&mut from), wanted)?)
+            Ok(rustix::fs::sendfile(socket, &*records.file, Some(&mut from), wanted)?)
         });
         match progress(idle, sending).await {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -84,20 +84,23 @@ async fn send_file(stream: &TcpStream, records: &FileRecords, idle: Option<Durat
     Ok(())
 }
 
+/// How much of a file is in memory on its way into a transport that takes only bytes.
+const PIECE_BYTES: usize = 128 * 1024;
+
 /// Reads and writes, piece by piece.
-#[cfg(not(target_os = "linux"))]
-async fn send_file(stream: &mut TcpStream, records: &FileRecords, idle: Option<Duration>) -> io::Result<()> {
-    use std::os::unix::fs::FileExt;
+async fn copy_file<T: Transport>(transport: &mut T, records: &FileRecords, idle: Option<Duration>) -> io::Result<()> {
     let (mut position, end) = (records.position, records.position + records.len as u64);
-    let mut piece = vec![0; records.len.min(TURN_BYTES / 8)];
+    let mut piece = vec![0; records.len.min(PIECE_BYTES)];
     while position < end {
         let wanted = usize::try_from(end - position).unwrap_or(piece.len()).min(piece.len());
         let read = piece.get_mut(..wanted).unwrap_or_default();
         records.file.read_exact_at(read, position)?;
         let mut unsent: &[u8] = read;
         while !unsent.is_empty() {
-            let sent = progress(idle, stream.write(unsent)).await?;
-            unsent = unsent.get(sent..).unwrap_or_default();
+            match progress(idle, transport.write(unsent)).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => unsent = unsent.get(sent..).unwrap_or_default(),
+            }
         }
         position += wanted as u64;
     }
@@ -170,10 +173,12 @@ impl Buf for Chunks {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::pin::Pin;
     use std::sync::Arc;
+    use std::task::{Context, Poll};
 
-    use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter, DuplexStream, ReadBuf};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -204,6 +209,38 @@ mod tests {
         (one.unwrap(), other.unwrap().0)
     }
 
+    /// Stands for what encrypts: it is given bytes only, and may keep them until it is flushed.
+    struct Kept(BufWriter<DuplexStream>);
+
+    impl Kept {
+        fn pair() -> (Self, DuplexStream) {
+            let (one, other) = tokio::io::duplex(64 * 1024);
+            (Self(BufWriter::new(one)), other)
+        }
+    }
+
+    impl Transport for Kept {}
+
+    impl AsyncRead for Kept {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, into)
+        }
+    }
+
+    impl AsyncWrite for Kept {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
     fn file(bytes: &[u8]) -> Arc<std::fs::File> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
@@ -212,60 +249,75 @@ mod tests {
 
     #[tokio::test]
     async fn parts_in_files_go_between_those_in_memory() {
-        // More than a socket takes at once, and more than a turn.
+        parts_arrive(pair().await).await;
+        parts_arrive(Kept::pair()).await;
+    }
+
+    async fn parts_arrive((mut writer, mut reader): (impl Transport, impl AsyncRead + Unpin)) {
+        // More than a socket takes at once, more than a turn, and no multiple of a piece.
         let large: Vec<u8> = (0..5_000_000_u32).map(|i| (i * 7 % 251) as u8).collect();
         let file = file(&large);
         let range = |position, len| Records::File(FileRecords { file: Arc::clone(&file), position, len });
         let memory = |bytes: &'static [u8]| Records::Memory(Bytes::from_static(bytes));
-        let reply =
-            Reply::new(vec![memory(b"head"), range(10, 4_000_000), memory(b"between"), range(0, 3), memory(b"")]);
+        let parts = vec![memory(b"head"), range(10, 4_000_000), memory(b"between"), range(0, 3), memory(b"")];
         let mut expected = Vec::from(4_000_014_u32.to_be_bytes());
         for part in [b"head", &large[10..4_000_010], b"between", &large[..3]] {
             expected.extend_from_slice(part);
         }
-        let (mut writer, mut reader) = pair().await;
-        let mut read = Vec::new();
-        let writing = async move { reply.write_to(&mut writer, None).await.unwrap() };
-        let (_, done) = tokio::join!(writing, reader.read_to_end(&mut read));
-        done.unwrap();
-        assert!(read == expected, "{} bytes of {}", read.len(), expected.len());
+        // The connection stays open: all of the answer has to arrive without its end.
+        let mut read = vec![0; expected.len()];
+        let (written, arrived) = tokio::join!(write(Reply { parts }, &mut writer, None), reader.read_exact(&mut read));
+        written.unwrap();
+        arrived.unwrap();
+        assert!(read == expected);
     }
 
     #[tokio::test(start_paused = true)]
     async fn idleness_is_what_counts_and_not_the_length_of_the_writing() {
         const SIZE: usize = 8 << 20;
         let file = file(&vec![1; SIZE]);
-        for records in [
-            Records::Memory(Bytes::from(vec![1; SIZE])),
-            Records::File(FileRecords { file: Arc::clone(&file), position: 0, len: SIZE }),
-        ] {
-            let idle = Duration::from_secs(10);
-            let (mut writer, mut reader) = pair().await;
-            let reply = Reply::new(vec![records.clone()]);
-            let writing = tokio::spawn(async move { reply.write_to(&mut writer, Some(idle)).await });
-            let begun = tokio::time::Instant::now();
-            let mut read = 0;
-            while read < SIZE + 4 {
-                // What the sockets hold between two turns is less than a turn reads.
-                let mut buffer = vec![0; SIZE / 4];
-                tokio::time::sleep(idle * 9 / 10).await;
-                let turn = buffer.len().min(SIZE + 4 - read);
-                read += reader.read_exact(&mut buffer[..turn]).await.unwrap();
-            }
-            writing.await.unwrap().unwrap();
-            assert!(begun.elapsed() > 3 * idle);
-
-            let (mut writer, _silent) = pair().await;
-            let error = Reply::new(vec![records]).write_to(&mut writer, Some(idle)).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let in_file = Records::File(FileRecords { file, position: 0, len: SIZE });
+        let in_memory = Records::Memory(Bytes::from(vec![1; SIZE]));
+        for records in [in_memory, in_file] {
+            only_idleness_ends(SIZE, records.clone(), pair().await, pair().await).await;
+            only_idleness_ends(SIZE, records, Kept::pair(), Kept::pair()).await;
         }
+    }
+
+    async fn only_idleness_ends<T: Transport + 'static, R: AsyncRead + Unpin>(
+        size: usize,
+        records: Records,
+        (mut slow, mut reader): (T, R),
+        (mut silent, _quiet): (T, R),
+    ) {
+        let idle = Duration::from_secs(10);
+        let reply = Reply { parts: vec![records.clone()] };
+        let writing = tokio::spawn(async move { write(reply, &mut slow, Some(idle)).await });
+        let begun = tokio::time::Instant::now();
+        let mut read = 0;
+        while read < size + 4 {
+            // What the sockets hold between two turns is less than a turn reads.
+            let mut buffer = vec![0; size / 4];
+            tokio::time::sleep(idle * 9 / 10).await;
+            let turn = buffer.len().min(size + 4 - read);
+            read += reader.read_exact(&mut buffer[..turn]).await.unwrap();
+        }
+        writing.await.unwrap().unwrap();
+        assert!(begun.elapsed() > 3 * idle);
+
+        let error = write(Reply { parts: vec![records] }, &mut silent, Some(idle)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
     async fn a_file_that_ends_too_early_is_an_error() {
-        let records = Records::File(FileRecords { file: file(b"abc"), position: 1, len: 3 });
+        let file = file(b"abc");
+        let parts = || vec![Records::File(FileRecords { file: Arc::clone(&file), position: 1, len: 3 })];
         let (mut writer, _reader) = pair().await;
-        let error = Reply::new(vec![records]).write_to(&mut writer, None).await.unwrap_err();
+        let error = write(Reply { parts: parts() }, &mut writer, None).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let (mut writer, _reader) = Kept::pair();
+        let error = write(Reply { parts: parts() }, &mut writer, None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

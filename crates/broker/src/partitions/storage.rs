@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 use vltava_log::manager::SharedLog;
-use vltava_log::{LogConfig, LogError, Now, TopicPartition};
+use vltava_log::{CleanerSettings, LogConfig, LogError, Now, TopicPartition};
 use vltava_protocol::Uuid;
 
 use dir::StorageDir;
@@ -240,11 +240,16 @@ impl Storage {
     }
 
     /// Compacts what needs it, the log with the most to gain first, until nothing does or `stop`
-    /// says so. Reads and writes whole segments.
-    pub(crate) fn clean(&self, now_ms: impl Fn() -> i64, stop: impl Fn() -> bool) {
+    /// says so. Reads and writes whole segments. Several threads may do it at once.
+    pub(crate) fn clean(
+        &self,
+        settings: impl Fn() -> CleanerSettings,
+        now_ms: impl Fn() -> i64,
+        stop: impl Fn() -> bool,
+    ) {
         for manager in self.dirs.iter().filter(|dir| dir.is_online()).filter_map(StorageDir::manager) {
             while !stop() {
-                match manager.clean_filthiest_log(now_ms()) {
+                match manager.clean_filthiest_log(&settings(), now_ms()) {
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(error) => {

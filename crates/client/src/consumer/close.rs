@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Consumer;
-use super::inner::Inner;
-use super::rebalance::Call;
+use super::core::{Core, Goodbye};
+use super::io::Inner;
 use crate::ClientError;
 use crate::net::{ConnectionKey, SendOptions};
 
@@ -24,7 +24,7 @@ impl Consumer {
         let left = || deadline.saturating_duration_since(Instant::now());
         let mut result = Ok(());
         if inner.config.enable_auto_commit {
-            let offsets = inner.state.lock().subscription.all_consumed();
+            let offsets = inner.read(Core::consumed);
             if !offsets.is_empty()
                 && let Err(error) = self.commit_sync_within(offsets, left()).await
             {
@@ -46,19 +46,11 @@ impl Consumer {
 
     /// Tells the listener that the partitions go, and gives them up.
     pub(super) async fn give_up_partitions(&self) -> Result<(), ClientError> {
-        let inner = self.inner();
-        let (partitions, call) = {
-            let state = inner.state.lock();
-            let lost = state.membership.as_ref().is_none_or(|m| m.generation().is_reset() || m.is_rebalancing());
-            let partitions: Vec<_> = state.subscription.assigned().into_iter().collect();
-            let call = if lost { Call::Lost } else { Call::Revoked };
-            (partitions, Some(call).filter(|_| state.subscription.is_subscribed()))
+        let result = match self.inner().read(Core::farewell) {
+            Some((call, partitions)) => self.call_listener(call, &partitions).await,
+            None => Ok(()),
         };
-        let result = match call {
-            Some(call) if !partitions.is_empty() => self.call_listener(call, &partitions).await,
-            _ => Ok(()),
-        };
-        inner.state.lock().subscription.assign_from_group(Default::default());
+        self.inner().turn(|core, _| core.give_up());
         result.map_err(|source| ClientError::RebalanceCallback { source: Box::new(source) })
     }
 }
@@ -74,25 +66,9 @@ pub(super) fn abandon(inner: &Arc<Inner>) {
 
 /// Leaves the group, closes the fetch sessions and then all connections.
 async fn say_goodbye(inner: &Arc<Inner>, timeout: Duration) {
-    let (leaving, sessions) = {
-        let mut state = inner.state.lock();
-        state.closing = true;
-        let subscribed = state.subscription.is_subscribed();
-        let mut leaving = Vec::new();
-        if let Some(membership) = &mut state.membership {
-            if subscribed {
-                membership.leave("the consumer is being closed");
-            }
-            let node = membership.coordinator();
-            while let Some((_, request)) = membership.poll_request() {
-                leaving.push((node, request));
-            }
-        }
-        state.subscription.unsubscribe();
-        (leaving, state.fetcher.close_sessions())
-    };
+    let Goodbye { coordinator, leaving, sessions } = inner.turn(|core, _| core.close());
     let goodbye = async {
-        for (node, request) in leaving.into_iter().filter(|(node, _)| node.is_some()) {
+        for (request, node) in leaving.into_iter().zip(coordinator.into_iter().cycle()) {
             if let Err(error) = inner.ask_coordinator(node, request).await {
                 tracing::debug!(%error, "leaving the group failed");
             }
@@ -108,8 +84,5 @@ async fn say_goodbye(inner: &Arc<Inner>, timeout: Duration) {
     if tokio::time::timeout(timeout, goodbye).await.is_err() {
         tracing::debug!("the consumer was closed before the brokers had answered");
     }
-    inner.closed.store(true, Ordering::Release);
-    inner.touch();
-    inner.deadlines.notify_one();
-    inner.cluster.close();
+    inner.end();
 }

@@ -18,9 +18,9 @@ use vltava_protocol::wire::Records;
 
 use super::position::FetchPosition;
 use super::records::{ConsumerRecords, PartitionRecords};
-use super::subscription::{PartitionState, SubscriptionState};
-use crate::config::{AutoOffsetReset, IsolationLevel};
-use crate::net::{MetadataSnapshot, Node};
+use super::subscription::{FetchEpoch, PartitionState, SubscriptionState};
+use crate::config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
+use crate::net::{LeaderUpdate, MetadataSnapshot, Node};
 use crate::{ClientError, TopicPartition};
 
 mod completed;
@@ -50,6 +50,24 @@ pub(crate) struct FetchConfig {
     pub(crate) metadata_max_age: Duration,
 }
 
+impl From<&ConsumerConfig> for FetchConfig {
+    fn from(config: &ConsumerConfig) -> Self {
+        Self {
+            min_bytes: config.fetch_min_bytes,
+            max_bytes: config.fetch_max_bytes,
+            max_wait: config.fetch_max_wait,
+            max_partition_bytes: config.max_partition_fetch_bytes,
+            max_decompressed_batch_bytes: config.max_decompressed_batch_bytes,
+            max_poll_records: config.max_poll_records,
+            check_crcs: config.check_crcs,
+            client_rack: config.client_rack.clone(),
+            isolation: config.isolation_level,
+            retry_backoff: config.common.retry_backoff,
+            metadata_max_age: config.common.metadata_max_age,
+        }
+    }
+}
+
 /// A request to send; its answer goes to [`Fetcher::on_response`].
 #[derive(Debug)]
 pub(crate) struct FetchCall {
@@ -64,15 +82,40 @@ pub(crate) struct FetchCall {
 pub(crate) struct FetchNews {
     /// The metadata is wrong.
     pub(crate) update_metadata: bool,
-    /// Topic, partition, leader and epoch (KIP-951).
-    pub(crate) leaders: Vec<(Arc<str>, i32, i32, i32)>,
+    /// Leaders that brokers told (KIP-951).
+    pub(crate) leaders: Vec<LeaderUpdate>,
     pub(crate) nodes: Vec<Node>,
+}
+
+/// What was asked of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    fetch_epoch: FetchEpoch,
+    offset: i64,
+}
+
+/// Where a partition's next fetch begins.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    next_offset: i64,
+    /// What is buffered before it.
+    bytes: usize,
+    /// That has to be read first.
+    hold: bool,
+}
+
+/// An error for the application.
+#[derive(Debug)]
+struct Failure {
+    partition: TopicPartition,
+    fetch_epoch: FetchEpoch,
+    error: ClientError,
 }
 
 /// What is known of a partition's data beyond its position.
 #[derive(Debug)]
 struct Buffered {
-    fetch_epoch: u64,
+    fetch_epoch: FetchEpoch,
     /// The offset to fetch next.
     next_offset: i64,
     bytes: usize,
@@ -83,7 +126,7 @@ struct Buffered {
 }
 
 /// A request in flight: what was asked of which partition.
-type InFlight = HashMap<TopicPartition, (u64, i64)>;
+type InFlight = HashMap<TopicPartition, Asked>;
 
 /// The fetcher of a consumer.
 #[derive(Debug)]
@@ -99,7 +142,7 @@ pub(crate) struct Fetcher {
     queue: VecDeque<CompletedFetch>,
     buffered: HashMap<TopicPartition, Buffered>,
     /// Errors for the application, returned when the queue is empty.
-    errors: VecDeque<(TopicPartition, u64, ClientError)>,
+    errors: VecDeque<Failure>,
     decompressor: Decompressor,
     /// Whether room was made in the buffer since this was asked last.
     made_room: bool,
@@ -143,7 +186,8 @@ impl Fetcher {
         self.partition_retry.retain(|_, until| *until > now);
         let mut news = FetchNews::default();
         let mut full: HashSet<i32> = HashSet::new();
-        let mut plan: BTreeMap<i32, Vec<(TopicPartition, FetchTarget, u64)>> = BTreeMap::new();
+        let mut plan: BTreeMap<i32, Vec<(TopicPartition, FetchTarget)>> = BTreeMap::new();
+        let mut asked: HashMap<i32, InFlight> = HashMap::new();
         let mut buffered_bytes: HashMap<i32, usize> = HashMap::new();
         for (tp, state) in subscription.fetchable_partitions() {
             let Some(position) = state.valid_position() else { continue };
@@ -151,7 +195,7 @@ impl Fetcher {
             if self.in_flight.contains_key(&node) || self.node_retry.contains_key(&node) || full.contains(&node) {
                 continue;
             }
-            let (offset, bytes, hold) = self.progress(tp, state, position);
+            let Progress { next_offset, bytes, hold } = self.progress(tp, state, position);
             let sum = buffered_bytes.entry(node).or_default();
             *sum += bytes;
             let partition_full = self.size.is_full(bytes);
@@ -165,18 +209,21 @@ impl Fetcher {
             }
             let target = FetchTarget {
                 topic_id: metadata.topic(tp.topic()).map(|topic| topic.topic_id).unwrap_or_default(),
-                offset,
+                offset: next_offset,
                 max_bytes: self.size.bytes(),
                 leader_epoch: position.leader.epoch.unwrap_or(-1),
             };
-            plan.entry(node).or_default().push((tp.clone(), target, state.fetch_epoch));
+            plan.entry(node).or_default().push((tp.clone(), target));
+            let one = Asked { fetch_epoch: state.fetch_epoch, offset: next_offset };
+            asked.entry(node).or_default().insert(tp.clone(), one);
         }
         plan.retain(|node, _| !full.contains(node));
-        let calls = plan.into_iter().map(|(node, targets)| self.call(node, targets)).collect();
+        self.in_flight.extend(asked.into_iter().filter(|(node, _)| plan.contains_key(node)));
+        let calls = plan.into_iter().map(|(node, targets)| self.call(node, &targets)).collect();
         (calls, news)
     }
 
-    fn call(&mut self, node: i32, targets: Vec<(TopicPartition, FetchTarget, u64)>) -> FetchCall {
+    fn call(&mut self, node: i32, wanted: &[(TopicPartition, FetchTarget)]) -> FetchCall {
         let mut request = FetchRequest {
             max_wait_ms: i32::try_from(self.config.max_wait.as_millis()).unwrap_or(i32::MAX),
             min_bytes: self.config.min_bytes,
@@ -185,11 +232,7 @@ impl Fetcher {
             rack_id: self.config.client_rack.clone(),
             ..FetchRequest::default()
         };
-        let in_flight = targets.iter().map(|(tp, target, epoch)| (tp.clone(), (*epoch, target.offset))).collect();
-        self.in_flight.insert(node, in_flight);
-        let wanted: Vec<(TopicPartition, FetchTarget)> =
-            targets.into_iter().map(|(tp, target, _)| (tp, target)).collect();
-        let ids = self.sessions.entry(node).or_default().build(&wanted, &mut request);
+        let ids = self.sessions.entry(node).or_default().build(wanted, &mut request);
         FetchCall { node, request, max_version: (!ids).then_some(LAST_VERSION_WITH_NAMES) }
     }
 
@@ -218,18 +261,27 @@ impl Fetcher {
         position.leader.leader
     }
 
-    /// The offset to fetch next, what is buffered before it, and whether to wait until that is read.
-    fn progress(&self, tp: &TopicPartition, state: &PartitionState, position: FetchPosition) -> (i64, usize, bool) {
+    fn progress(&self, tp: &TopicPartition, state: &PartitionState, position: FetchPosition) -> Progress {
         match self.buffered.get(tp) {
             Some(known) if known.fetch_epoch == state.fetch_epoch && known.fetches > 0 => {
-                (known.next_offset, known.bytes, known.hold)
+                Progress { next_offset: known.next_offset, bytes: known.bytes, hold: known.hold }
             }
-            _ => (position.offset, 0, false),
+            _ => Progress { next_offset: position.offset, bytes: 0, hold: false },
         }
     }
 
-    fn has_error(&self, tp: &TopicPartition, epoch: u64) -> bool {
-        self.errors.iter().any(|(failed, at, _)| failed == tp && *at == epoch)
+    fn has_error(&self, tp: &TopicPartition, epoch: FetchEpoch) -> bool {
+        self.errors.iter().any(|failed| failed.partition == *tp && failed.fetch_epoch == epoch)
+    }
+
+    fn fail(&mut self, partition: TopicPartition, asked: Asked, error: ClientError) {
+        self.errors.push_back(Failure { partition, fetch_epoch: asked.fetch_epoch, error });
+    }
+
+    fn fail_unreadable(&mut self, partition: TopicPartition, asked: Asked, reason: impl Into<Arc<str>>) {
+        let (offset, reason) = (asked.offset, reason.into());
+        let error = ClientError::RecordsUnreadable { partition: partition.clone(), offset, reason };
+        self.fail(partition, asked, error);
     }
 
     /// Takes the answer of a broker.
@@ -292,34 +344,26 @@ impl Fetcher {
         }
         for (tp, data) in parts {
             if let Some(tp) = tp
-                && let Some(&(epoch, offset)) = asked.get(&tp)
+                && let Some(&asked) = asked.get(&tp)
             {
-                self.on_partition(now, tp, epoch, offset, data, subscription, &mut news);
+                let part = Part { tp, asked, data };
+                self.on_partition(now, part, subscription, &mut news);
             }
         }
         news
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one answer and what they act on")]
-    fn on_partition(
-        &mut self,
-        now: Instant,
-        tp: TopicPartition,
-        epoch: u64,
-        offset: i64,
-        data: PartitionData,
-        subscription: &mut SubscriptionState,
-        news: &mut FetchNews,
-    ) {
-        let Some(state) = subscription.get_mut(&tp) else { return };
-        let Some(position) = state.valid_position().filter(|_| state.fetch_epoch == epoch) else { return };
-        let (expected, bytes, _) = self.progress(&tp, state, position);
-        if expected != offset {
+    fn on_partition(&mut self, now: Instant, part: Part, subscription: &mut SubscriptionState, news: &mut FetchNews) {
+        let Part { tp, asked, data } = &part;
+        let Asked { fetch_epoch, offset } = *asked;
+        let Some(state) = subscription.get_mut(tp) else { return };
+        let Some(position) = state.valid_position().filter(|_| state.fetch_epoch == fetch_epoch) else { return };
+        let Progress { next_offset, bytes, .. } = self.progress(tp, state, position);
+        if next_offset != offset {
             return;
         }
-        let code = ErrorCode::from(data.error_code);
-        if code != ErrorCode::None {
-            self.on_partition_error(now, tp, epoch, offset, code, &data, subscription, news);
+        if ErrorCode::from(data.error_code) != ErrorCode::None {
+            self.on_partition_error(now, part, subscription, news);
             return;
         }
         if data.high_watermark >= 0 {
@@ -335,58 +379,35 @@ impl Fetcher {
         if data.preferred_read_replica >= 0 {
             state.set_preferred_replica(data.preferred_read_replica, now + self.config.metadata_max_age);
         }
+        let Part { tp, asked, data } = part;
         let records = data.records.and_then(Records::into_memory).filter(|records| !records.is_empty());
         let Some(records) = records else { return };
         let size = records.len();
         match last_offset(&records) {
             Ok(Some(last)) if last >= offset => {
-                let entry = self.buffered.entry(tp.clone()).or_insert(Buffered {
-                    fetch_epoch: epoch,
-                    next_offset: offset,
-                    bytes: 0,
-                    fetches: 0,
-                    hold: false,
-                });
-                *entry = Buffered {
-                    fetch_epoch: epoch,
-                    next_offset: last + 1,
-                    bytes: bytes + size,
-                    fetches: if bytes == 0 { 1 } else { entry.fetches + 1 },
-                    hold: false,
-                };
-                self.queue.push_back(CompletedFetch::new(tp, epoch, offset, records, data.aborted_transactions));
+                // Those whose last batch was begun have no bytes left, and are not read to their end.
+                let before = self.buffered.get(&tp).filter(|known| known.fetch_epoch == fetch_epoch);
+                let fetches = before.map_or(0, |known| known.fetches) + 1;
+                let (next_offset, bytes) = (last + 1, bytes + size);
+                let buffered = Buffered { fetch_epoch, next_offset, bytes, fetches, hold: false };
+                self.buffered.insert(tp.clone(), buffered);
+                self.queue.push_back(CompletedFetch::new(tp, asked, records, data.aborted_transactions));
             }
-            Ok(_) => {
-                let reason = "the broker sent data without a complete batch".into();
-                self.errors.push_back((
-                    tp.clone(),
-                    epoch,
-                    ClientError::RecordsUnreadable { partition: tp, offset, reason },
-                ));
-            }
-            Err(error) => {
-                let reason = error.to_string().into();
-                self.errors.push_back((
-                    tp.clone(),
-                    epoch,
-                    ClientError::RecordsUnreadable { partition: tp, offset, reason },
-                ));
-            }
+            Ok(_) => self.fail_unreadable(tp, asked, "the broker sent data without a complete batch"),
+            Err(error) => self.fail_unreadable(tp, asked, error.to_string()),
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one answer and what they act on")]
     fn on_partition_error(
         &mut self,
         now: Instant,
-        tp: TopicPartition,
-        epoch: u64,
-        offset: i64,
-        code: ErrorCode,
-        data: &PartitionData,
+        part: Part,
         subscription: &mut SubscriptionState,
         news: &mut FetchNews,
     ) {
+        let Part { tp, asked, data } = part;
+        let Asked { fetch_epoch, offset } = asked;
+        let code = ErrorCode::from(data.error_code);
         subscription.move_to_end(&tp);
         let policy = subscription.reset_policy();
         let Some(state) = subscription.get_mut(&tp) else { return };
@@ -396,8 +417,8 @@ impl Fetcher {
             ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch => {
                 let leader = &data.current_leader;
                 if leader.leader_id >= 0 && leader.leader_epoch >= 0 {
-                    let topic = Arc::clone(tp.topic_arc());
-                    news.leaders.push((topic, tp.partition(), leader.leader_id, leader.leader_epoch));
+                    let (leader, leader_epoch) = (leader.leader_id, leader.leader_epoch);
+                    news.leaders.push(LeaderUpdate { partition: tp.clone(), leader, leader_epoch });
                 }
                 news.update_metadata = true;
                 state.clear_preferred_replica();
@@ -413,13 +434,15 @@ impl Fetcher {
             }
             ErrorCode::UnknownLeaderEpoch | ErrorCode::UnknownServerError => {}
             ErrorCode::OffsetOutOfRange => {
-                if let Some(buffered) = self.buffered.get_mut(&tp).filter(|b| b.fetches > 0 && b.fetch_epoch == epoch) {
+                if let Some(buffered) =
+                    self.buffered.get_mut(&tp).filter(|b| b.fetches > 0 && b.fetch_epoch == fetch_epoch)
+                {
                     buffered.hold = true;
                 } else if state.clear_preferred_replica().is_some() {
                     // The follower may lag behind: ask the leader.
                 } else if policy == AutoOffsetReset::None {
                     let error = ClientError::OffsetOutOfRange { partition: tp.clone(), offset };
-                    self.errors.push_back((tp, epoch, error));
+                    self.fail(tp, asked, error);
                 } else {
                     tracing::info!(partition = %tp, offset, "fetch position is out of range, resetting offset");
                     state.reset(policy);
@@ -427,16 +450,12 @@ impl Fetcher {
             }
             ErrorCode::TopicAuthorizationFailed => {
                 let message = Some(Arc::from(format!("not authorized to read topic {}", tp.topic())));
-                self.errors.push_back((tp, epoch, ClientError::Broker { code, message }));
+                self.fail(tp, asked, ClientError::Broker { code, message });
             }
-            ErrorCode::CorruptMessage => {
-                let reason = "the broker found the message corrupt".into();
-                let error = ClientError::RecordsUnreadable { partition: tp.clone(), offset, reason };
-                self.errors.push_back((tp, epoch, error));
-            }
+            ErrorCode::CorruptMessage => self.fail_unreadable(tp, asked, "the broker found the message corrupt"),
             code => {
                 let message = Some(Arc::from(format!("while fetching {tp} at offset {offset}")));
-                self.errors.push_back((tp, epoch, ClientError::Broker { code, message }));
+                self.fail(tp, asked, ClientError::Broker { code, message });
             }
         }
     }
@@ -468,7 +487,7 @@ impl Fetcher {
                 // Not wanted any more, though nobody has sought: fetch anew.
                 self.discard(&tp, fetch.fetch_epoch);
                 if let Some(state) = subscription.get_mut(&tp) {
-                    state.fetch_epoch += 1;
+                    state.fetch_epoch.advance();
                 }
                 continue;
             };
@@ -504,17 +523,17 @@ impl Fetcher {
             return Err(error);
         }
         while out.is_empty()
-            && let Some((tp, epoch, error)) = self.errors.pop_front()
+            && let Some(failed) = self.errors.pop_front()
         {
-            if subscription.get(&tp).is_some_and(|state| state.fetch_epoch == epoch) {
-                return Err(error);
+            if subscription.get(&failed.partition).is_some_and(|state| state.fetch_epoch == failed.fetch_epoch) {
+                return Err(failed.error);
             }
         }
         Ok(out)
     }
 
     /// Forgets an answer that is not read to its end.
-    fn discard(&mut self, tp: &TopicPartition, epoch: u64) {
+    fn discard(&mut self, tp: &TopicPartition, epoch: FetchEpoch) {
         self.made_room = true;
         if self.buffered.get(tp).is_some_and(|buffered| buffered.fetch_epoch == epoch) {
             self.buffered.remove(tp);
@@ -542,7 +561,7 @@ impl Fetcher {
             end.is_some_and(|end| end > offset)
         };
         let mut asked = self.in_flight.values().flatten();
-        if asked.any(|(tp, (_, offset))| has_more(tp, *offset)) {
+        if asked.any(|(tp, asked)| has_more(tp, asked.offset)) {
             self.size.on_wait(now);
         }
     }
@@ -554,11 +573,12 @@ impl Fetcher {
 
     /// Forgets all that is buffered for partitions that are not assigned any more.
     pub(crate) fn retain_assigned(&mut self, subscription: &SubscriptionState) {
-        let current =
-            |tp: &TopicPartition, epoch: u64| subscription.get(tp).is_some_and(|state| state.fetch_epoch == epoch);
+        let current = |tp: &TopicPartition, epoch: FetchEpoch| {
+            subscription.get(tp).is_some_and(|state| state.fetch_epoch == epoch)
+        };
         self.queue.retain(|fetch| current(&fetch.partition, fetch.fetch_epoch));
         self.buffered.retain(|tp, buffered| current(tp, buffered.fetch_epoch));
-        self.errors.retain(|(tp, epoch, _)| current(tp, *epoch));
+        self.errors.retain(|failed| current(&failed.partition, failed.fetch_epoch));
         self.partition_retry.retain(|tp, _| subscription.is_assigned(tp));
     }
 
@@ -573,6 +593,13 @@ impl Fetcher {
         }
         calls
     }
+}
+
+/// The answer for one partition.
+struct Part {
+    tp: TopicPartition,
+    asked: Asked,
+    data: PartitionData,
 }
 
 /// The last offset of the last complete batch.

@@ -1,12 +1,11 @@
 //! The consumer's calls about offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::offset_commit::{CommitJob, Offsets, Waiter};
+use super::core::{CommitJob, Completion, Core, Offsets, Waiter};
 use super::position::OffsetAndTimestamp;
 use super::subscription::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use super::{CommitHandle, Consumer};
@@ -46,7 +45,7 @@ impl Consumer {
     /// - [`is_fenced`](ClientError::is_fenced): another member has this one's `group.instance.id`.
     /// - [`ClientError::Timeout`], [`ClientError::InvalidState`] without `group.id`.
     pub async fn commit_sync(&self) -> Result<(), ClientError> {
-        let offsets = self.inner().state.lock().subscription.all_consumed();
+        let offsets = self.inner().read(Core::consumed);
         self.commit_sync_offsets(offsets).await
     }
 
@@ -55,7 +54,7 @@ impl Consumer {
     /// # Errors
     /// As [`commit_sync`](Self::commit_sync).
     pub async fn commit_sync_offsets(&self, offsets: Offsets) -> Result<(), ClientError> {
-        self.commit_sync_within(offsets, self.inner().api_timeout()).await
+        self.commit_sync_within(offsets, self.inner().config.common.api_timeout).await
     }
 
     /// As [`commit_sync_offsets`](Self::commit_sync_offsets) with a time limit of its own.
@@ -77,7 +76,7 @@ impl Consumer {
     /// # Errors
     /// [`ClientError::InvalidState`] without `group.id`, [`ClientError::Closed`].
     pub fn commit_async(&self) -> Result<CommitHandle, ClientError> {
-        let offsets = self.inner().state.lock().subscription.all_consumed();
+        let offsets = self.inner().read(Core::consumed);
         self.commit_async_offsets(offsets)
     }
 
@@ -86,7 +85,7 @@ impl Consumer {
     /// # Errors
     /// As [`commit_async`](Self::commit_async).
     pub fn commit_async_offsets(&self, offsets: Offsets) -> Result<CommitHandle, ClientError> {
-        self.start_commit(offsets, false, self.inner().api_timeout())
+        self.start_commit(offsets, false, self.inner().config.common.api_timeout)
     }
 
     /// As [`commit_async_offsets`](Self::commit_async_offsets) with a callback instead of a handle.
@@ -99,7 +98,7 @@ impl Consumer {
         offsets: Offsets,
         callback: impl FnOnce(&Offsets, Result<(), ClientError>) + Send + 'static,
     ) -> Result<(), ClientError> {
-        self.queue_commit(offsets, Waiter::Callback(Box::new(callback)), false, self.inner().api_timeout())
+        self.queue_commit(offsets, Waiter::Callback(Box::new(callback)), false, self.inner().config.common.api_timeout)
     }
 
     fn start_commit(&self, offsets: Offsets, retry: bool, timeout: Duration) -> Result<CommitHandle, ClientError> {
@@ -118,13 +117,7 @@ impl Consumer {
         let inner = self.inner();
         inner.check_open()?;
         inner.group_id()?;
-        let deadline = Instant::now() + timeout;
-        let mut state = inner.state.lock();
-        if let Some(fenced) = &state.commits.fenced {
-            return Err(fenced.clone());
-        }
-        inner.push_commit(&mut state, CommitJob { offsets: Arc::new(offsets), waiter, retry, deadline });
-        Ok(())
+        inner.turn(|core, now| core.commit(CommitJob::new(offsets, waiter, retry, timeout, now)))
     }
 
     /// Waits until all commits are done, and calls their callbacks.
@@ -133,14 +126,9 @@ impl Consumer {
         loop {
             let mut progress = std::pin::pin!(inner.progress.notified());
             progress.as_mut().enable();
-            let (completions, idle) = {
-                let mut state = inner.state.lock();
-                (std::mem::take(&mut state.commits.completions), state.commits.is_idle())
-            };
-            for completion in completions {
-                (completion.callback)(&completion.offsets, completion.result);
-            }
-            if idle {
+            let (completions, is_done) = inner.turn(|core, _| (core.take_completions(), core.has_committed()));
+            completions.into_iter().for_each(Completion::call);
+            if is_done {
                 return Ok(());
             }
             if tokio::time::timeout_at(deadline.into(), progress).await.is_err() {
@@ -165,7 +153,7 @@ impl Consumer {
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let timeout = inner.api_timeout();
+        let timeout = inner.config.common.api_timeout;
         let deadline = Instant::now() + timeout;
         let mut attempt = 0;
         loop {
@@ -197,22 +185,16 @@ impl Consumer {
     pub async fn position(&self, partition: &TopicPartition) -> Result<i64, ClientError> {
         let inner = self.inner();
         inner.check_open()?;
-        let timeout = inner.api_timeout();
+        let timeout = inner.config.common.api_timeout;
         let deadline = Instant::now() + timeout;
         loop {
             let mut progress = std::pin::pin!(inner.progress.notified());
             progress.as_mut().enable();
-            {
-                let mut guard = inner.state.lock();
-                let state = &mut *guard;
-                inner.take_metadata(state);
-                if let Some(position) = state.subscription.assigned_mut(partition)?.valid_position() {
-                    return Ok(position.offset);
-                }
-                if let Some(error) = inner.cluster.fatal().or_else(|| state.errors.pop_front()) {
-                    return Err(error);
-                }
-                inner.drive(state, Instant::now());
+            if let Some(position) = inner.turn(|core, _| core.position(partition))? {
+                return Ok(position);
+            }
+            if let Some(error) = inner.cluster.fatal() {
+                return Err(error);
             }
             if tokio::time::timeout_at(deadline.into(), progress).await.is_err() {
                 return Err(inner.cluster.timed_out(format!("position of {partition}"), timeout));
@@ -251,7 +233,7 @@ impl Consumer {
         let inner = self.inner();
         inner.check_open()?;
         let times = partitions.iter().map(|tp| (tp.clone(), timestamp)).collect();
-        let found = inner.list_offsets(times, Instant::now() + inner.api_timeout()).await?;
+        let found = inner.list_offsets(times, Instant::now() + inner.config.common.api_timeout).await?;
         Ok(found.into_iter().map(|(tp, found)| (tp, found.offset)).collect())
     }
 
@@ -270,7 +252,7 @@ impl Consumer {
         if let Some((tp, time)) = times.iter().find(|(_, time)| **time < 0) {
             return Err(ClientError::invalid(format!("time {time} to look up in {tp} is negative")));
         }
-        let found = inner.list_offsets(times, Instant::now() + inner.api_timeout()).await?;
+        let found = inner.list_offsets(times, Instant::now() + inner.config.common.api_timeout).await?;
         let answer = found.into_iter().map(|(tp, found)| {
             let record = (found.offset >= 0).then_some(OffsetAndTimestamp {
                 offset: found.offset,
@@ -288,15 +270,6 @@ impl Consumer {
     /// # Errors
     /// [`ClientError::NotAssigned`].
     pub fn current_lag(&self, partition: &TopicPartition) -> Result<Option<i64>, ClientError> {
-        let inner = self.inner();
-        let mut guard = inner.state.lock();
-        let state = &mut *guard;
-        state.subscription.assigned_mut(partition)?;
-        let isolation = inner.config.isolation_level;
-        let lag = state.subscription.lag(partition, isolation);
-        if lag.is_none() && state.subscription.end_offset(partition, isolation).is_none() {
-            inner.look_up_end(state, partition);
-        }
-        Ok(lag)
+        self.inner().turn(|core, _| core.current_lag(partition))
     }
 }

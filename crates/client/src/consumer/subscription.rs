@@ -13,7 +13,7 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use partition_state::{FetchState, PartitionState};
+pub(crate) use partition_state::{FetchEpoch, FetchState, PartitionState};
 pub use pattern::TopicPattern;
 
 /// How partitions come to the consumer.
@@ -35,6 +35,25 @@ pub(crate) struct LogTruncation {
     pub(crate) divergent: Option<OffsetAndMetadata>,
 }
 
+/// Where the records of an epoch end in a leader's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EpochEnd {
+    /// The largest epoch up to the one that was asked for.
+    pub(crate) epoch: i32,
+    /// Behind its last record.
+    pub(crate) offset: i64,
+}
+
+impl From<LogTruncation> for ClientError {
+    fn from(truncation: LogTruncation) -> Self {
+        Self::LogTruncated {
+            partition: truncation.partition,
+            offset: truncation.position.offset,
+            divergent: truncation.divergent.map(|offset| offset.offset),
+        }
+    }
+}
+
 /// The subscription and the assignment.
 #[derive(Debug)]
 pub(crate) struct SubscriptionState {
@@ -45,6 +64,8 @@ pub(crate) struct SubscriptionState {
     partitions: BTreeMap<TopicPartition, PartitionState>,
     reset_policy: AutoOffsetReset,
     counter: u64,
+    /// Whether other topics than before may be wanted.
+    topics_changed: bool,
 }
 
 impl SubscriptionState {
@@ -56,6 +77,7 @@ impl SubscriptionState {
             partitions: BTreeMap::new(),
             reset_policy,
             counter: 0,
+            topics_changed: false,
         }
     }
 
@@ -65,6 +87,7 @@ impl SubscriptionState {
             Mode::None | Mode::Topics => self.mode = Mode::Topics,
             _ => return Err(exclusive()),
         }
+        self.topics_changed = true;
         Ok(self.change_topics(topics))
     }
 
@@ -75,6 +98,7 @@ impl SubscriptionState {
             Mode::None | Mode::Pattern(_) => self.mode = Mode::Pattern(pattern),
             _ => return Err(exclusive()),
         }
+        self.topics_changed = true;
         Ok(())
     }
 
@@ -96,6 +120,7 @@ impl SubscriptionState {
     fn change_topics(&mut self, topics: BTreeSet<String>) -> bool {
         let changed = self.topics != topics;
         self.topics = topics;
+        self.topics_changed |= changed;
         changed
     }
 
@@ -105,7 +130,7 @@ impl SubscriptionState {
             Mode::None | Mode::Manual => self.mode = Mode::Manual,
             _ => return Err(exclusive()),
         }
-        self.topics = partitions.iter().map(|tp| tp.topic().to_owned()).collect();
+        self.change_topics(partitions.iter().map(|tp| tp.topic().to_owned()).collect());
         self.set_partitions(partitions);
         Ok(())
     }
@@ -121,7 +146,7 @@ impl SubscriptionState {
         self.partitions.retain(|tp, _| partitions.contains(tp));
         for tp in partitions {
             self.counter += 1;
-            let fresh = PartitionState::new(self.counter, self.counter << 32);
+            let fresh = PartitionState::new(self.counter, FetchEpoch::first(self.counter));
             self.partitions.entry(tp).or_insert(fresh);
         }
     }
@@ -129,6 +154,7 @@ impl SubscriptionState {
     /// Ends subscription and assignment.
     pub(crate) fn unsubscribe(&mut self) {
         self.mode = Mode::None;
+        self.topics_changed = true;
         self.topics.clear();
         self.group_topics.clear();
         self.partitions.clear();
@@ -153,14 +179,20 @@ impl SubscriptionState {
         if self.is_subscribed() { self.topics.clone() } else { BTreeSet::new() }
     }
 
-    /// Sets the topics of all members; whether some are new to this one's metadata.
-    pub(crate) fn set_group_topics(&mut self, topics: BTreeSet<String>) -> bool {
+    /// Sets the topics of all members, while this one leads them.
+    pub(crate) fn set_group_topics(&mut self, topics: BTreeSet<String>) {
+        self.topics_changed |= self.group_topics != topics;
         self.group_topics = topics;
-        !self.topics.is_superset(&self.group_topics)
     }
 
-    pub(crate) fn reset_group_topics(&mut self) {
-        self.group_topics.clear();
+    /// The topics subscribed to, or those of partitions assigned by hand.
+    pub(crate) fn topics(&self) -> &BTreeSet<String> {
+        &self.topics
+    }
+
+    /// Whether [`metadata_topics`](Self::metadata_topics) may be others than when this was asked last.
+    pub(crate) fn take_topics_changed(&mut self) -> bool {
+        std::mem::take(&mut self.topics_changed)
     }
 
     /// Topics whose metadata the consumer needs.
@@ -330,13 +362,13 @@ impl SubscriptionState {
 
     /// Judges a position by where the epoch of its last record ends in the leader's log.
     ///
-    /// `end` is epoch and end offset, `None` if the leader knows no such epoch. Returns the
-    /// truncation if there was one and no reset policy says what to do.
+    /// `end` is `None` if the leader knows no such epoch. Returns the truncation if there was one and no reset policy says
+    /// what to do.
     pub(crate) fn complete_validation(
         &mut self,
         tp: &TopicPartition,
         asked: FetchPosition,
-        end: Option<(i32, i64)>,
+        end: Option<EpochEnd>,
     ) -> Option<LogTruncation> {
         let policy = self.reset_policy;
         let state = self.partitions.get_mut(tp)?;
@@ -344,11 +376,11 @@ impl SubscriptionState {
             return None;
         }
         let divergent = match end {
-            Some((_, end_offset)) if end_offset >= asked.offset => {
+            Some(end) if end.offset >= asked.offset => {
                 state.complete_validation();
                 return None;
             }
-            Some((epoch, offset)) => Some(OffsetAndMetadata::new(offset).with_leader_epoch(epoch)),
+            Some(end) => Some(OffsetAndMetadata::new(end.offset).with_leader_epoch(end.epoch)),
             None => None,
         };
         if policy == AutoOffsetReset::None {

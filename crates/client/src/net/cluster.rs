@@ -14,7 +14,7 @@ use vltava_protocol::wire::Request;
 
 use super::connection::Connection;
 use super::coordinator::Coordinators;
-use super::metadata::{MetadataSnapshot, Node, TopicMetadata};
+use super::metadata::{LeaderUpdate, MetadataSnapshot, Node, TopicMetadata};
 use super::metadata_cache::MetadataCache;
 use super::pool::{ConnectionKey, Pool};
 use crate::config::{CommonConfig, MetadataRecoveryStrategy};
@@ -182,9 +182,8 @@ impl Cluster {
         self.inner.metadata.request_update();
     }
 
-    /// Takes in leaders that an answer to produce or fetch told (KIP-951): topic, partition, leader, leader epoch. Says
-    /// whether one of them was news.
-    pub fn update_leaders(&self, leaders: &[(Arc<str>, i32, i32, i32)], nodes: &[Node]) -> bool {
+    /// Takes in leaders that an answer to produce or fetch told (KIP-951). Says whether one of them was news.
+    pub fn update_leaders(&self, leaders: &[LeaderUpdate], nodes: &[Node]) -> bool {
         self.inner.metadata.update_leaders(leaders, nodes)
     }
 

@@ -1,8 +1,10 @@
 //! One connection to a broker.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -64,9 +66,12 @@ struct State {
     last_used: Mutex<Instant>,
 }
 
-#[derive(Debug)]
+/// Whether a request may still be written. Asked before each write of its bytes.
+pub(crate) type Condition = Arc<dyn Fn() -> bool + Send + Sync>;
+
 struct Outgoing {
     chunks: Vec<Bytes>,
+    condition: Option<Condition>,
     /// `None` for a request that is not answered; then `written` is told when it is on its way.
     pending: Option<Pending>,
     written: Option<oneshot::Sender<()>>,
@@ -184,7 +189,7 @@ impl Connection {
     ) -> Result<R::Response, ClientError> {
         let version = self.shared.versions.pick::<R>(max_version)?;
         let permit = Arc::clone(&self.shared.permits).acquire_owned().await.map_err(|_| ClientError::Closed)?;
-        self.enqueue(request, version, timeout, Some(permit))?.answer().await
+        self.enqueue(request, version, timeout, Some(permit), None)?.answer().await
     }
 
     /// Hands a request over at once, whatever is in flight: the order of calls is the order on the wire.
@@ -192,20 +197,23 @@ impl Connection {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn start_request<R: Request>(&self, request: &R) -> Result<PendingResponse<R>, ClientError> {
-        self.start_request_capped(request, None)
+        let version = self.shared.versions.pick::<R>(None)?;
+        self.start_version(request, version)
     }
 
-    /// As [`start_request`](Self::start_request), with an upper limit of the version.
+    /// As [`start_request`](Self::start_request), with an upper limit of the version, for a request that is to be written
+    /// only on a condition. If that does not hold any more, the connection ends with an error that is retriable.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn start_request_capped<R: Request>(
+    pub(crate) fn start_request_while<R: Request>(
         &self,
         request: &R,
         max_version: Option<i16>,
+        condition: Condition,
     ) -> Result<PendingResponse<R>, ClientError> {
         let version = self.shared.versions.pick::<R>(max_version)?;
-        self.enqueue(request, version, None, None)
+        self.enqueue(request, version, None, None, Some(condition))
     }
 
     /// As [`start_request`](Self::start_request) in a given version, which must be one that the other side speaks.
@@ -214,19 +222,24 @@ impl Connection {
         request: &R,
         version: i16,
     ) -> Result<PendingResponse<R>, ClientError> {
-        self.enqueue(request, version, None, None)
+        self.enqueue(request, version, None, None, None)
     }
 
-    /// Hands over a request that the broker does not answer (produce with `acks=0`). The receiver is told when it was
-    /// written, or dropped when it could not be.
+    /// Hands over a request that the broker does not answer (produce with `acks=0`), on the condition of
+    /// [`start_request_while`](Self::start_request_while). The receiver is told when it was written, or dropped when it
+    /// could not be.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub(crate) fn start_unanswered<R: Request>(&self, request: &R) -> Result<oneshot::Receiver<()>, ClientError> {
+    pub(crate) fn start_unanswered<R: Request>(
+        &self,
+        request: &R,
+        condition: Condition,
+    ) -> Result<oneshot::Receiver<()>, ClientError> {
         let version = self.shared.versions.pick::<R>(None)?;
         let chunks = frames::encode(request, version, self.next_correlation(), &self.shared.options.client_id)?;
         let (written, receiver) = oneshot::channel();
-        self.hand_over(Outgoing { chunks, pending: None, written: Some(written) })?;
+        self.hand_over(Outgoing { chunks, condition: Some(condition), pending: None, written: Some(written) })?;
         Ok(receiver)
     }
 
@@ -236,12 +249,13 @@ impl Connection {
         version: i16,
         timeout: Option<Duration>,
         permit: Option<OwnedSemaphorePermit>,
+        condition: Option<Condition>,
     ) -> Result<PendingResponse<R>, ClientError> {
         let correlation_id = self.next_correlation();
         let chunks = frames::encode(request, version, correlation_id, &self.shared.options.client_id)?;
         let (reply, receiver) = oneshot::channel();
         let pending = Pending { api: R::API_KEY, correlation_id, reply, _permit: permit };
-        self.hand_over(Outgoing { chunks, pending: Some(pending), written: None })?;
+        self.hand_over(Outgoing { chunks, condition, pending: Some(pending), written: None })?;
         Ok(PendingResponse {
             connection: self.clone(),
             receiver,
@@ -364,20 +378,23 @@ where
     W: AsyncWrite + Unpin,
 {
     let mut chunks: VecDeque<Bytes> = VecDeque::new();
-    let mut written = Vec::new();
+    let (mut written, mut conditions) = (Vec::new(), Vec::new());
     while let Some(first) = queue.recv().await {
         let mut next = Some(first);
         while let Some(outgoing) = next {
             chunks.extend(outgoing.chunks);
             written.extend(outgoing.written);
+            conditions.extend(outgoing.condition);
             if let Some(pending) = outgoing.pending {
                 state.pending.lock().push_back(pending);
             }
             next = if chunks.len() < WRITE_SLICES { queue.try_recv().ok() } else { None };
         }
-        if let Err(error) = write_all(&mut write, &mut chunks).await {
+        // As long as any of them is not written whole, all of them must hold: they rarely differ.
+        if let Err(error) = write_all(&mut write, &mut chunks, &conditions).await {
             return Failure::Io(error);
         }
+        conditions.clear();
         for one in written.drain(..) {
             let _ = one.send(());
         }
@@ -385,7 +402,19 @@ where
     Failure::Protocol(ClientError::Closed)
 }
 
-async fn write_all<W: AsyncWrite + Unpin>(write: &mut W, chunks: &mut VecDeque<Bytes>) -> io::Result<()> {
+/// What may not be written any more, and would be half a request in the end, ends the connection.
+fn check(conditions: &[Condition]) -> io::Result<()> {
+    match conditions.iter().all(|holds| holds()) {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "a request may not be sent any more")),
+    }
+}
+
+async fn write_all<W: AsyncWrite + Unpin>(
+    write: &mut W,
+    chunks: &mut VecDeque<Bytes>,
+    conditions: &[Condition],
+) -> io::Result<()> {
     while !chunks.is_empty() {
         let mut slices = [io::IoSlice::new(&[]); WRITE_SLICES];
         let mut count = 0;
@@ -393,7 +422,12 @@ async fn write_all<W: AsyncWrite + Unpin>(write: &mut W, chunks: &mut VecDeque<B
             *slice = io::IoSlice::new(chunk);
             count += 1;
         }
-        let mut sent = write.write_vectored(slices.get(..count).unwrap_or_default()).await?;
+        // Each time that the socket takes something: it may have been full for long.
+        let mut sent = poll_fn(|context| {
+            check(conditions)?;
+            Pin::new(&mut *write).poll_write_vectored(context, slices.get(..count).unwrap_or_default())
+        })
+        .await?;
         if sent == 0 && chunks.iter().any(|chunk| !chunk.is_empty()) {
             return Err(io::ErrorKind::WriteZero.into());
         }

@@ -7,6 +7,8 @@ use vltava_protocol::messages::MetadataResponse;
 use vltava_protocol::messages::metadata_response::MetadataResponseTopic;
 use vltava_protocol::{ErrorCode, Uuid};
 
+use crate::TopicPartition;
+
 /// A broker's id and where it listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Node {
@@ -131,6 +133,17 @@ fn error(code: i16) -> Option<ErrorCode> {
     }
 }
 
+/// A partition's leader as an answer to produce or fetch told it (KIP-951).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderUpdate {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The leader's broker id.
+    pub leader: i32,
+    /// Its epoch.
+    pub leader_epoch: i32,
+}
+
 /// What is known of the cluster at one moment. Immutable: a refresh makes a new one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -207,21 +220,22 @@ impl MetadataSnapshot {
     }
 
     /// The snapshot with newer leaders that an answer to produce or fetch told (KIP-951), if any is newer.
-    pub(crate) fn with_leaders(&self, leaders: &[(Arc<str>, i32, i32, i32)], nodes: &[Node]) -> Option<Self> {
+    pub(crate) fn with_leaders(&self, leaders: &[LeaderUpdate], nodes: &[Node]) -> Option<Self> {
         let mut next = None;
-        for (topic, partition, leader, epoch) in leaders {
-            let newer = self.partition(topic, *partition).is_some_and(|known| known.leader_epoch < *epoch);
+        for LeaderUpdate { partition: tp, leader, leader_epoch } in leaders {
+            let known = self.partition(tp.topic(), tp.partition());
+            let newer = known.is_some_and(|known| known.leader_epoch < *leader_epoch);
             let reachable = self.brokers.contains_key(leader) || nodes.iter().any(|node| node.id == *leader);
             if !newer || !reachable {
                 continue;
             }
             let next = next.get_or_insert_with(|| self.clone());
-            if let Some(known) = next.topics.get_mut(topic)
+            if let Some(known) = next.topics.get_mut(tp.topic())
                 && let Some(one) =
-                    usize::try_from(*partition).ok().and_then(|index| Arc::make_mut(known).partitions.get_mut(index))
+                    usize::try_from(tp.partition()).ok().and_then(|at| Arc::make_mut(known).partitions.get_mut(at))
             {
                 one.leader = Some(*leader);
-                one.leader_epoch = *epoch;
+                one.leader_epoch = *leader_epoch;
                 one.error = None;
             }
         }

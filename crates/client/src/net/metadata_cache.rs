@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
-use super::metadata::{MetadataSnapshot, Node};
+use super::metadata::{LeaderUpdate, MetadataSnapshot, Node};
 
 /// Metadata with what is needed to keep it fresh.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl MetadataCache {
     }
 
     /// Takes in leaders that an answer told (KIP-951). Says whether one was new.
-    pub(crate) fn update_leaders(&self, leaders: &[(Arc<str>, i32, i32, i32)], nodes: &[Node]) -> bool {
+    pub(crate) fn update_leaders(&self, leaders: &[LeaderUpdate], nodes: &[Node]) -> bool {
         let mut snapshot = self.snapshot.write();
         let Some(next) = snapshot.with_leaders(leaders, nodes) else { return false };
         *snapshot = Arc::new(next);

@@ -1,6 +1,7 @@
 //! Connections and metadata against peers that behave badly, over in-memory streams.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -16,8 +17,9 @@ use vltava_protocol::wire::{Message, Writer};
 use vltava_protocol::{ApiKey, ErrorCode, Uuid};
 
 use super::api_versions::ApiVersions;
-use super::connection::{Connection, ConnectionOptions};
-use super::metadata::{MetadataSnapshot, Node};
+use super::connection::{Condition, Connection, ConnectionOptions};
+use super::metadata::{LeaderUpdate, MetadataSnapshot, Node};
+use crate::TopicPartition;
 use crate::error::ClientError;
 
 /// Version of the heartbeats in these tests: without tagged fields.
@@ -108,6 +110,35 @@ async fn a_dropped_request_does_not_confuse_the_next() {
         peer.write_all(&answer(id, throttle)).await.unwrap();
     }
     assert_eq!(second.await.unwrap().throttle_time_ms, 2);
+}
+
+/// As of a process that was stopped in between.
+#[tokio::test]
+async fn a_request_that_may_not_be_sent_any_more_ends_the_connection_wherever_it_is() {
+    let large = HeartbeatRequest { group_id: "g".repeat(30_000), ..HeartbeatRequest::default() };
+    // Before its first byte, and in the midst of what the socket does not take at once.
+    for requests in [1, 5] {
+        let (connection, mut peer) = connect(10, Duration::from_secs(30));
+        let may = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&may);
+        let condition: Condition = Arc::new(move || asked.load(Ordering::Relaxed));
+        let start = || connection.start_request_while(&large, None, Arc::clone(&condition)).unwrap();
+        let pending: Vec<_> = (0..requests).map(|_| start()).collect();
+        if requests > 1 {
+            // The pipe is full, and what it has not taken waits.
+            read_request(&mut peer).await;
+            tokio::task::yield_now().await;
+        }
+        may.store(false, Ordering::Relaxed);
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() <= if requests > 1 { 1 << 16 } else { 0 }, "nothing more was written");
+        for one in pending {
+            let error = one.await.unwrap_err();
+            assert!(error.is_retriable(), "{error}");
+        }
+        assert!(!connection.is_open());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,11 +243,11 @@ fn an_older_leader_epoch_does_not_replace_a_newer_one() {
 #[test]
 fn an_answer_may_tell_a_newer_leader() {
     let snapshot = MetadataSnapshot::default().updated(&metadata(1, 5, Uuid::default()));
-    let topic: Arc<str> = Arc::from("t");
-    assert!(snapshot.with_leaders(&[(Arc::clone(&topic), 0, 2, 5)], &[]).is_none(), "not newer");
-    assert!(snapshot.with_leaders(&[(Arc::clone(&topic), 0, 3, 6)], &[]).is_none(), "not known where it is");
+    let told = |leader, leader_epoch| [LeaderUpdate { partition: TopicPartition::new("t", 0), leader, leader_epoch }];
+    assert!(snapshot.with_leaders(&told(2, 5), &[]).is_none(), "not newer");
+    assert!(snapshot.with_leaders(&told(3, 6), &[]).is_none(), "not known where it is");
     let node = Node::new(3, "localhost", 9003, None).unwrap();
-    let next = snapshot.with_leaders(&[(topic, 0, 3, 6)], &[node]).unwrap();
+    let next = snapshot.with_leaders(&told(3, 6), &[node]).unwrap();
     assert_eq!(next.leader("t", 0).unwrap().address(), "localhost:9003");
 }
 

@@ -18,6 +18,7 @@ use super::delivery::{BatchCompletion, Outcome};
 use super::lane::{Lane, Lanes, NOWHERE};
 use super::observe::Observe;
 use super::pending::Pending;
+use super::permit::Permit;
 use super::record::ProducerRecord;
 use super::sticky::StickyPartition;
 use super::tags::FailedRecord;
@@ -43,6 +44,7 @@ pub(crate) struct Accumulator {
     /// Partitions that got a record since the sender looked.
     activated: Mutex<Vec<Arc<PartitionQueue>>>,
     pub(crate) pending: Pending,
+    pub(crate) permit: Permit,
     lanes: Lanes,
     /// Topics that are held back.
     held: Mutex<HashSet<Arc<str>, RandomState>>,
@@ -108,6 +110,7 @@ impl Accumulator {
             topics: RwLock::default(),
             activated: Mutex::default(),
             pending: Pending::default(),
+            permit: Permit::default(),
             held: Mutex::default(),
             flushing: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -242,6 +245,24 @@ impl Accumulator {
         }
     }
 
+    /// Gives up everything that is queued, and has the sender do the same with what it has taken.
+    pub(crate) fn discard_all(&self) {
+        let era = self.permit.end_era();
+        let topics: Vec<Arc<TopicQueues>> = self.topics.read().values().map(Arc::clone).collect();
+        for queue in topics.iter().flat_map(|topic| &topic.partitions) {
+            while let Some(batch) = queue.pop_if(|batch| batch.era < era) {
+                self.discard(batch);
+            }
+        }
+    }
+
+    /// Gives up a batch of an era that is over.
+    pub(crate) fn discard(&self, batch: Batch) {
+        let (topic, partition) = batch.completion.place();
+        let error = ClientError::Discarded { topic: Arc::clone(topic), partition };
+        self.finish(batch, Err(error));
+    }
+
     /// Writes a record into the last batch of a partition, or a new one.
     ///
     /// `now` is asked only for a new batch.
@@ -329,6 +350,8 @@ impl Accumulator {
         }
         self.pending.insert(&completion);
         let mut batch = Batch::new(builder, completion, now, reserved);
+        // Under the queue's lock: who ends an era empties the queues behind that.
+        batch.era = self.permit.era();
         queue.enter_generation(&mut batch);
         let tag = observe.observe(&mut batch, index, timestamp);
         queue.batches.push_back(batch);
@@ -376,9 +399,10 @@ impl Accumulator {
     /// A batch is over: gives its memory back, and tells everybody.
     ///
     /// What went wrong is kept before anybody is told that the batch is over, and whoever waits for all of them is told
-    /// after all others: then he finds nothing untold.
+    /// after all others: then he finds nothing untold. What was discarded is no failure.
     pub(crate) fn finish(&self, mut batch: Batch, outcome: Outcome) {
-        if let Err(error) = &outcome {
+        let failure = outcome.as_ref().err().filter(|error| !matches!(error, ClientError::Discarded { .. }));
+        if let Some(error) = failure {
             self.keep_failed(&mut batch, error);
         }
         let reserved = batch.reserved;
@@ -387,13 +411,13 @@ impl Accumulator {
             self.memory.recycle(bytes);
         }
         self.memory.release(reserved);
-        if let Err(error) = &outcome
+        if let Some(error) = failure
             && completion.is_unobserved()
         {
             self.unobserved_failure.lock().get_or_insert_with(|| error.clone());
         }
         completion.tell(&outcome);
-        self.pending.remove(&completion, outcome.is_err());
+        self.pending.remove(&completion, failure.is_some());
         completion.settle();
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Batch {
     pub(crate) reserved: usize,
     /// Its place among the batches of its partition, given when it is first sent.
     pub(crate) order: u64,
+    /// The producer's era in which its first record came: see [`Permit`](super::permit::Permit).
+    pub(crate) era: u64,
     /// With which batches of other partitions it goes: see [`Lane`].
     pub(crate) generation: u64,
     /// How many bytes of the generation are counted as its.
@@ -62,6 +64,7 @@ impl Batch {
             retry_at: None,
             reserved,
             order: 0,
+            era: 0,
             generation: 0,
             charged: 0,
             count: 0,
@@ -184,6 +187,7 @@ impl Batch {
             start = end;
             part.attempts = self.attempts;
             part.is_part = true;
+            part.era = self.era;
             part.generation = self.generation;
             parts.push(part);
         }

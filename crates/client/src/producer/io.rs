@@ -13,9 +13,10 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use super::accumulator::Accumulator;
 use super::sender::{Effect, Identity, Part, PartitionOutcome, Sender};
+use crate::TopicPartition;
 use crate::config::{Acks, ProducerConfig};
 use crate::error::ClientError;
-use crate::net::{Cluster, Connection, ConnectionKey, MetadataSnapshot, Node};
+use crate::net::{Cluster, Condition, Connection, ConnectionKey, LeaderUpdate, MetadataSnapshot, Node};
 
 /// Since this version, topics are named by their ids (KIP-516).
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -58,6 +59,8 @@ struct Shell {
     accumulator: Arc<Accumulator>,
     acks: Acks,
     timeout_ms: i32,
+    /// What the sender has taken is of this era or an earlier one.
+    era: u64,
     connections: BTreeMap<i32, Connection>,
     events: mpsc::UnboundedSender<Event>,
 }
@@ -74,6 +77,7 @@ pub(crate) async fn run(
     let mut shell = Shell {
         acks: config.acks,
         timeout_ms: i32::try_from(config.common.request_timeout.as_millis()).unwrap_or(i32::MAX),
+        era: 0,
         connections: BTreeMap::new(),
         cluster,
         accumulator,
@@ -87,6 +91,7 @@ pub(crate) async fn run(
             break;
         }
         let snapshot = shell.cluster.metadata();
+        shell.era = shell.accumulator.permit.era();
         for effect in sender.poll(Instant::now(), &*snapshot) {
             shell.perform(effect, &snapshot);
         }
@@ -183,8 +188,10 @@ impl Shell {
         for (topic, _) in &names {
             self.cluster.track_used(topic);
         }
+        let (accumulator, era) = (Arc::clone(&self.accumulator), self.era);
+        let condition: Condition = Arc::new(move || accumulator.permit.may_send_of(era));
         if self.acks == Acks::None {
-            match connection.start_unanswered(&message) {
+            match connection.start_unanswered(&message, condition) {
                 Ok(written) => {
                     let address = Arc::clone(connection.address());
                     tokio::spawn(async move {
@@ -199,7 +206,7 @@ impl Shell {
             return;
         }
         let cap = (!has_ids).then_some(TOPIC_IDS_SINCE - 1);
-        match connection.start_request_capped(&message, cap) {
+        match connection.start_request_while(&message, cap, condition) {
             Ok(pending) => {
                 let (cluster, snapshot) = (self.cluster.clone(), Arc::clone(snapshot));
                 tokio::spawn(async move {
@@ -283,12 +290,13 @@ fn adopt_leaders(
     answers: &HashMap<(&str, i32), &PartitionProduceResponse>,
     response: &ProduceResponse,
 ) -> bool {
-    let leaders: Vec<(Arc<str>, i32, i32, i32)> = names
+    let leaders: Vec<LeaderUpdate> = names
         .iter()
         .filter_map(|(topic, partition)| {
-            let leader = &answers.get(&(&**topic, *partition))?.current_leader;
-            let is_known = leader.leader_id >= 0 && leader.leader_epoch >= 0;
-            is_known.then(|| (Arc::clone(topic), *partition, leader.leader_id, leader.leader_epoch))
+            let told = &answers.get(&(&**topic, *partition))?.current_leader;
+            let is_known = told.leader_id >= 0 && told.leader_epoch >= 0;
+            let partition = TopicPartition::new(Arc::clone(topic), *partition);
+            is_known.then_some(LeaderUpdate { partition, leader: told.leader_id, leader_epoch: told.leader_epoch })
         })
         .collect();
     if leaders.is_empty() {

@@ -34,6 +34,9 @@ use tracker::Tracker;
 /// another leader, it could not tell any more whether it has that one.
 const MAX_WINDOW: u64 = 5;
 
+/// How soon it is asked again whether requests may be sent, while they may not.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// What the sender needs of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SenderSettings {
@@ -128,6 +131,8 @@ pub(crate) struct Sender {
     rewrite: BTreeSet<u64>,
     refresh: BTreeSet<Arc<str>>,
     fatal: Option<ClientError>,
+    /// Records of earlier eras are discarded.
+    era: u64,
     /// Said once that what is held back takes all memory.
     has_warned: bool,
     deadline: Option<Instant>,
@@ -158,6 +163,7 @@ impl Sender {
             rewrite: BTreeSet::new(),
             refresh: BTreeSet::new(),
             fatal: None,
+            era: 0,
             has_warned: false,
             deadline: None,
         }
@@ -172,7 +178,8 @@ impl Sender {
         if let Some(error) = self.fatal.clone() {
             self.fail_all(&error);
         }
-        self.note_released(now);
+        self.discard();
+        self.note_released();
         self.expire(now);
         self.settle_sequences();
         self.give_up_held();
@@ -221,6 +228,9 @@ impl Sender {
     /// Fills requests as long as a broker takes one and has a batch that is due.
     fn drain(&mut self, now: Instant, leaders: &impl Leaders, effects: &mut Vec<Effect>) {
         let lanes = self.lanes(now, leaders);
+        if !lanes.is_empty() && !self.accumulator.permit.may_send() {
+            return self.wake_at(now + LOOK_AGAIN);
+        }
         self.release_if_stuck();
         let released = self.accumulator.pending.released_below();
         let mut blocked = BTreeSet::new();
@@ -329,7 +339,7 @@ impl Sender {
     }
 
     /// What was held back and may go now can be too old, whether or not there is a broker to send it to.
-    fn note_released(&mut self, now: Instant) {
+    fn note_released(&mut self) {
         let pending = &self.accumulator.pending;
         if !pending.is_used() {
             return;
@@ -339,8 +349,34 @@ impl Sender {
             let Some(tracker) = self.trackers.get_mut(id) else { continue };
             let epoch = tracker.queue.peek().and_then(|head| head.held_epoch);
             if epoch.is_some_and(|epoch| epoch < released) {
-                tracker.released_at.get_or_insert(now);
+                tracker.is_released = true;
             }
+        }
+    }
+
+    /// Gives up what was taken and is not acknowledged when its era is over. Those on their way may be written or not.
+    fn discard(&mut self) {
+        let era = self.accumulator.permit.era();
+        if std::mem::replace(&mut self.era, era) == era {
+            return;
+        }
+        let mut discarded = Vec::new();
+        for (id, batch) in self.requests.values_mut().flat_map(|request| &mut request.batches) {
+            if batch.as_ref().is_some_and(|batch| batch.era < era) {
+                discarded.extend(batch.take().map(|batch| (*id, batch)));
+            }
+        }
+        for id in &self.active {
+            let Some(tracker) = self.trackers.get_mut(id) else { continue };
+            let (over, rest) = tracker.retries.drain(..).partition(|batch| batch.era < era);
+            tracker.retries = rest;
+            discarded.extend(Vec::from(over).into_iter().map(|batch| (*id, batch)));
+        }
+        for (id, batch) in discarded {
+            if let Some(tracker) = self.trackers.get_mut(&id) {
+                tracker.lose(batch.order);
+            }
+            self.accumulator.discard(batch);
         }
     }
 
@@ -360,7 +396,7 @@ impl Sender {
                 expired.extend(tracker.retries.pop_front().map(|batch| (*id, batch)));
             }
             while tracker.queued_since().is_some_and(|since| since + timeout <= now) {
-                tracker.released_at = None;
+                tracker.is_released = false;
                 expired.extend(tracker.queue.pop().map(|batch| (*id, batch)));
             }
         }

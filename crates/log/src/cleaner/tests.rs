@@ -8,6 +8,7 @@ use vltava_protocol::TimestampMs;
 use vltava_protocol::record::{Compression, Decompressor, ProducerState, RecordBatchBuilder, RecordBatches};
 
 use super::{Cleaner, CleanerStats};
+use crate::CleanerSettings;
 use crate::testing::{NOW, TestLog, keyed, marker, transactional};
 use crate::{FetchIsolation, Log};
 
@@ -63,8 +64,12 @@ impl Compacted {
     }
 }
 
+fn settings(max_keys: u64) -> CleanerSettings {
+    CleanerSettings { dedupe_buffer_size: max_keys * 24, dedupe_buffer_load_factor: 1.0, ..CleanerSettings::default() }
+}
+
 fn cleaner(max_keys: u64) -> Cleaner {
-    Cleaner::new(max_keys * 24, 1.0, Arc::default())
+    Cleaner::new(&settings(max_keys), Arc::default())
 }
 
 fn batches(log: &mut Log) -> Vec<vltava_protocol::record::RecordBatch> {
@@ -391,7 +396,7 @@ fn a_stop_gives_up_what_is_under_way() {
     let plan = c.t.log.plan_cleaning(None, NOW).unwrap().unwrap();
     let placeholder = TestLog::new(&[]).log;
     let log = Mutex::new(std::mem::replace(&mut c.t.log, placeholder));
-    let mut stopped = Cleaner::new(10_000, 1.0, Arc::new(AtomicBool::new(true)));
+    let mut stopped = Cleaner::new(&settings(400), Arc::new(AtomicBool::new(true)));
     assert!(matches!(stopped.clean(&log, &plan, NOW), Err(crate::LogError::Closed(_))));
     c.t.log = log.into_inner();
     assert_eq!(c.records().len(), 2);

@@ -1,7 +1,5 @@
 //! A clean stop of all logs of a directory.
 
-use std::sync::atomic::Ordering;
-
 use parking_lot::Mutex;
 
 use super::{LogManager, SharedLog, next_of};
@@ -19,9 +17,8 @@ impl LogManager {
     /// # Errors
     /// The first that closing a log gives; the others are closed nevertheless.
     pub fn shutdown(&self, broker_epoch: i64) -> Result<()> {
-        // Waits until a compaction under way has given up: the files are not to be touched after this.
-        self.stop_cleaning.store(true, Ordering::Relaxed);
-        let _cleaning = self.cleaning.lock();
+        // The files are not to be touched by compactions after this.
+        let _no_cleaning = self.cleaning.stop();
         let _creation = self.creation.lock();
         let result = self.close_all().and_then(|()| self.log_dir.check()).and_then(|()| {
             self.checkpoint_recovery_points()?;

@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use vltava_protocol::Uuid;
+use vltava_protocol::record::{Compression, RecordBatchBuilder};
 
 use super::*;
 use crate::checkpoint::write_offset_checkpoint;
 use crate::file::faults;
 use crate::testing::{NOW, batch, keyed, values};
-use crate::{AppendContext, Appender, FetchIsolation, LogStartOffsetIncrementReason};
+use crate::{AppendContext, Appender, CleanerSettings, FetchIsolation, LogStartOffsetIncrementReason};
 
 fn manager(dir: &TempDir) -> LogManager {
     LogManager::open(LogManagerConfig::new(dir.path(), 1), None, at(NOW)).unwrap()
@@ -242,7 +243,7 @@ fn compacts_the_log_that_needs_it_most_and_remembers_how_far() {
         log.lock().roll(NOW).unwrap();
     }
     let mut cleaned = Vec::new();
-    while let Some((tp, stats)) = manager.clean_filthiest_log(NOW).unwrap() {
+    while let Some((tp, stats)) = manager.clean_filthiest_log(&CleanerSettings::default(), NOW).unwrap() {
         assert_eq!(stats.messages_written, 1);
         cleaned.push(tp);
     }
@@ -252,7 +253,52 @@ fn compacts_the_log_that_needs_it_most_and_remembers_how_far() {
     let checkpoint = read_offset_checkpoint(&dir.path().join(CLEANER_OFFSET_CHECKPOINT)).unwrap();
     assert_eq!(checkpoint, BTreeMap::from([(tp("few"), 4), (tp("many"), 10)]));
     manager.delete_log(&tp("few"), at(NOW)).unwrap();
-    assert!(manager.clean_filthiest_log(NOW).unwrap().is_none());
+    assert!(manager.clean_filthiest_log(&CleanerSettings::default(), NOW).unwrap().is_none());
+}
+
+#[test]
+fn a_log_is_compacted_by_one_thread_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = manager(&dir);
+    let config = LogConfig::from_properties([("cleanup.policy", "compact")]).unwrap();
+    for topic in ["a", "b"] {
+        let log = manager.get_or_create_log(&tp(topic), None, config.clone(), NOW).unwrap();
+        append(&log, "x");
+        append(&log, "x");
+        log.lock().roll(NOW).unwrap();
+    }
+    let settings = CleanerSettings::default();
+    let claim = || manager.claim_filthiest(&settings, NOW).unwrap();
+    let (first, second) = (claim().unwrap(), claim().unwrap());
+    assert_ne!(first.name, second.name);
+    assert!(claim().is_none());
+    let free = first.name.clone();
+    drop(first);
+    assert_eq!(claim().map(|claimed| claimed.name.clone()), Some(free));
+}
+
+#[test]
+fn a_log_whose_batch_has_too_many_keys_is_tried_again_with_more_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = manager(&dir);
+    let config = LogConfig::from_properties([("cleanup.policy", "compact")]).unwrap();
+    let log = manager.get_or_create_log(&tp("a"), None, config, NOW).unwrap();
+    let mut builder = RecordBatchBuilder::new(Compression::None);
+    for key in ["x", "y", "x"] {
+        builder.append(NOW, Some(key.as_bytes()), Some(b"value"), []).unwrap();
+    }
+    let context = AppendContext::client(0, NOW);
+    log.lock().append_as_leader(&mut Appender::new(), builder.build().unwrap(), context).unwrap();
+    log.lock().roll(NOW).unwrap();
+    let with_keys = |keys: u64| CleanerSettings {
+        dedupe_buffer_size: keys * 24,
+        dedupe_buffer_load_factor: 1.0,
+        ..CleanerSettings::default()
+    };
+    assert_eq!(manager.clean_filthiest_log(&with_keys(1), NOW).unwrap(), None);
+    assert!(manager.claim_filthiest(&with_keys(1), NOW).unwrap().is_none());
+    let (_, stats) = manager.clean_filthiest_log(&with_keys(2), NOW).unwrap().unwrap();
+    assert_eq!((stats.messages_read, stats.messages_written), (3, 2));
 }
 
 #[test]
@@ -268,7 +314,7 @@ fn a_damaged_compacted_log_is_left_alone() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[16] = 9;
     fs::write(&path, bytes).unwrap();
-    assert!(manager.clean_filthiest_log(NOW).unwrap().is_none());
+    assert!(manager.clean_filthiest_log(&CleanerSettings::default(), NOW).unwrap().is_none());
     assert!(!manager.log_dir().is_offline());
     append(&log, "y");
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use apache_avro::{
@@ -59,8 +62,9 @@ pub(crate) struct Codec {
     parsed: &'static Parsed,
     writer: GenericDatumWriter<'static>,
     reader: GenericDatumReader<'static>,
-    /// Whether what is read is resolved to another schema.
-    resolves: bool,
+    /// Whether what is read becomes an Avro value first: it is resolved to another schema, or the type it becomes has
+    /// another name than the record, which reading it at once does not take.
+    by_value: AtomicBool,
 }
 
 impl Codec {
@@ -73,14 +77,14 @@ impl Codec {
         let builder = GenericDatumReader::builder(&parsed.schema).writer_schemata(schemata()).map_err(invalid)?;
         // Schemas of one canonical form lie in bytes the same way.
         let same = |other: &Codec| other.parsed.schema.canonical_form() == parsed.schema.canonical_form();
-        let (reader, resolves) = match into.filter(|into| !same(into)) {
+        let (reader, by_value) = match into.filter(|into| !same(into)) {
             None => (builder.build().map_err(invalid)?, false),
             Some(Codec { parsed: into, .. }) => {
                 let builder = builder.reader_schema(&into.schema).reader_schemata(into.all()).map_err(invalid)?;
                 (builder.build().map_err(invalid)?, true)
             }
         };
-        Ok(Codec { parsed, writer, reader, resolves })
+        Ok(Codec { parsed, writer, reader, by_value: AtomicBool::new(by_value) })
     }
 
     /// The record's full name, if it is a named type.
@@ -92,11 +96,20 @@ impl Codec {
         self.writer.write_ser(out, written).map(drop).map_err(value)
     }
 
-    pub(crate) fn read<T: DeserializeOwned>(&self, mut bytes: &[u8]) -> Result<T> {
-        if self.resolves {
-            let resolved = self.reader.read_value(&mut bytes).map_err(value)?;
-            return from_value(&resolved).map_err(value);
+    pub(crate) fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
+        if self.by_value.load(Ordering::Relaxed) {
+            return self.read_by_value(bytes);
         }
-        self.reader.read_deser(&mut bytes).map_err(value)
+        let at_once = self.reader.read_deser(&mut { bytes });
+        at_once.or_else(|error| {
+            let read = self.read_by_value(bytes).map_err(|_| value(error))?;
+            self.by_value.store(true, Ordering::Relaxed);
+            Ok(read)
+        })
+    }
+
+    fn read_by_value<T: DeserializeOwned>(&self, mut bytes: &[u8]) -> Result<T> {
+        let read = self.reader.read_value(&mut bytes).map_err(value)?;
+        from_value(&read).map_err(value)
     }
 }

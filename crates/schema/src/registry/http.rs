@@ -22,7 +22,7 @@ pub(super) struct Http {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
-    /// Method and path.
+    /// Method and address.
     pub(super) request: String,
 }
 
@@ -38,45 +38,17 @@ impl Http {
         Ok(Http { agent: builder.build().new_agent(), bases: config.bases() })
     }
 
-    pub(super) fn get(&self, path: &str) -> Result<Answer> {
-        self.first(&format!("GET {path}"), |base, login| {
-            let mut request = self.agent.get(format!("{base}{path}")).header("Accept", CONTENT_TYPE);
-            if let Some(login) = login {
-                request = request.header("Authorization", login);
-            }
-            request.call()
-        })
-    }
-
-    pub(super) fn post(&self, path: &str, body: &serde_json::Value) -> Result<Answer> {
-        let body = body.to_string();
-        self.first(&format!("POST {path}"), |base, login| {
-            let request = self.agent.post(format!("{base}{path}")).header("Accept", CONTENT_TYPE);
-            let mut request = request.header("Content-Type", CONTENT_TYPE);
-            if let Some(login) = login {
-                request = request.header("Authorization", login);
-            }
-            request.send(body.as_str())
-        })
-    }
-
     /// The first answer; an address that cannot be reached, or is broken, gives way to the next.
-    fn first(
-        &self,
-        request: &str,
-        send: impl Fn(&str, Option<&str>) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> Result<Answer> {
+    pub(super) fn ask(&self, method: &str, path: &str, body: Option<&serde_json::Value>) -> Result<Answer> {
+        let body = body.map(ToString::to_string);
         let mut last = Err(SchemaError::Config("`schema.registry.url` is missing".to_owned()));
         for (base, login) in &self.bases {
-            let answer = send(base, login.as_deref()).and_then(|mut response| {
-                let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec()?;
-                Ok(Answer { status: response.status().as_u16(), body, request: request.to_owned() })
-            });
-            match answer {
-                Ok(answer) if answer.status < 500 => return Ok(answer),
-                Ok(answer) => last = Ok(answer),
+            let request = format!("{method} {base}{path}");
+            match self.send(method, format!("{base}{path}"), login.as_deref(), body.as_deref()) {
+                Ok((status, body)) if status < 500 => return Ok(Answer { status, body, request }),
+                Ok((status, body)) => last = Ok(Answer { status, body, request }),
                 Err(error) => {
-                    tracing::debug!(url = base, request, "{error}");
+                    tracing::debug!(request, "{error}");
                     // An answer, even a bad one, tells more than a registry that is away.
                     if last.is_err() {
                         last = Err(SchemaError::Unavailable { url: base.clone(), reason: error.to_string() });
@@ -85,6 +57,26 @@ impl Http {
             }
         }
         last
+    }
+
+    /// Status and body of one address's answer.
+    fn send(
+        &self,
+        method: &str,
+        url: String,
+        login: Option<&str>,
+        body: Option<&str>,
+    ) -> Result<(u16, Vec<u8>), ureq::Error> {
+        let mut request = ureq::http::Request::builder().method(method).uri(url).header("Accept", CONTENT_TYPE);
+        if let Some(login) = login {
+            request = request.header("Authorization", login);
+        }
+        let mut response = match body {
+            Some(body) => self.agent.run(request.header("Content-Type", CONTENT_TYPE).body(body)?)?,
+            None => self.agent.run(request.body(())?)?,
+        };
+        let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec()?;
+        Ok((response.status().as_u16(), body))
     }
 }
 

@@ -64,6 +64,17 @@ fn older_records_are_resolved_to_the_type_that_reads() {
 }
 
 #[test]
+fn a_type_may_have_another_name_than_its_record() {
+    let old = AvroSerde::<OldOrder>::new(OLD_ORDER).unwrap();
+    for weight in [0.5, 1.5] {
+        let order = OldOrder { item: "tea".to_owned(), weight };
+        let written = bytes(&old, "orders", &order).unwrap();
+        assert_eq!(old.deserialize("orders", &written).unwrap(), order);
+        assert!(old.deserialize("orders", &written[1..]).unwrap_err().to_string().starts_with("avro: "));
+    }
+}
+
+#[test]
 fn the_latest_version_is_written_where_that_is_asked_for() {
     let fake = FakeRegistry::start();
     let latest = r#"{"type":"record","name":"Order","namespace":"shop","doc":"newer","fields":[

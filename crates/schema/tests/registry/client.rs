@@ -1,10 +1,13 @@
 use std::net::TcpListener;
 
-use vltava_schema::{MockRegistry, RegistryConfig, Schema, SchemaError, SchemaReference, SchemaRegistry, SchemaType};
+use vltava_schema::{
+    CompatibilityLevel, Deletion, MockRegistry, RegistryConfig, Schema, SchemaError, SchemaReference, SchemaRegistry,
+    SchemaType,
+};
 
 use crate::{
     client,
-    fake::{FakeRegistry, STRICT},
+    fake::{self, FakeRegistry, STRICT},
 };
 
 fn schema(text: &str) -> Schema {
@@ -106,6 +109,52 @@ fn a_registry_in_memory_answers_as_one_over_http() {
     let latest = one.latest("a/b").unwrap();
     assert_eq!((latest.id, latest.version, latest.schema.text.as_str()), (2, 2, "[]"));
     assert_eq!(one.subjects().unwrap(), ["a/b", "other"]);
+    assert!(one.is_compatible("a/b", &schema("1")).unwrap());
+    one.set_compatibility("a/b", CompatibilityLevel::Backward).unwrap();
     let refused = one.is_compatible("a/b", &schema("1")).unwrap_err();
     assert!(matches!(refused, SchemaError::Registry { status: 501, .. }), "{refused}");
+}
+
+#[test]
+fn what_is_deleted_is_registered_anew() {
+    let fake = FakeRegistry::start();
+    let registry = client(&fake, &[]);
+    registry.register("s", &schema("{}")).unwrap();
+    registry.register("s", &schema("[]")).unwrap();
+    let early = registry.delete_version("s", 1, Deletion::Permanent).unwrap_err();
+    assert!(matches!(early, SchemaError::Registry { status: 404, code: 40407, .. }), "{early}");
+    registry.delete_version("s", 1, Deletion::Soft).unwrap();
+    assert_eq!(registry.versions("s").unwrap(), [2]);
+    registry.register("s", &schema("{}")).unwrap();
+    assert_eq!(registry.versions("s").unwrap(), [2, 3], "the client must not answer from what it knew");
+    assert_eq!(registry.delete_subject("s", Deletion::Soft).unwrap(), [2, 3]);
+    assert_eq!(registry.delete_subject("s", Deletion::Permanent).unwrap(), [1, 2, 3]);
+    assert_eq!(registry.subjects().unwrap(), [""; 0]);
+}
+
+/// Answers that are not the mock's, as other registries and what is no registry give them.
+#[test]
+fn codes_say_more_than_statuses() {
+    let answered = |status: u16, body: &'static str| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answering = std::thread::spawn(move || fake::answer_once(&listener, status, body));
+        let registry = SchemaRegistry::new(RegistryConfig::builder(url).build().unwrap()).unwrap();
+        let error = registry.delete_version("s", 1, Deletion::Soft).unwrap_err();
+        answering.join().unwrap();
+        error
+    };
+    let deleted = answered(409, r#"{"error_code":40406,"message":"Schema is already soft deleted"}"#);
+    assert!(matches!(deleted, SchemaError::NotFound { code: 40406, .. }), "{deleted}");
+    let taken = answered(409, r#"{"error_code":40904,"message":"An association already exists"}"#);
+    assert!(matches!(taken, SchemaError::Registry { status: 409, code: 40904, .. }), "{taken}");
+    let incompatible = answered(409, r#"{"error_code":40901,"message":"x"}"#);
+    assert!(matches!(incompatible, SchemaError::Incompatible { .. }), "{incompatible}");
+    for body in ["<html>", r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#] {
+        let wrong = answered(404, body).to_string();
+        assert!(
+            wrong.ends_with("is `schema.registry.url` right?") && wrong.contains("DELETE http://127.0.0.1:"),
+            "{wrong}"
+        );
+    }
 }

@@ -62,33 +62,53 @@ impl FakeRegistry {
     }
 }
 
+/// Gives one request this answer, whatever it asks.
+pub fn answer_once(listener: &TcpListener, status: u16, body: &str) {
+    let (stream, _) = listener.accept().unwrap();
+    read_request(&mut BufReader::new(&stream)).unwrap();
+    write_answer(&stream, status, body);
+}
+
+struct Request {
+    method: String,
+    path: String,
+    login: Option<String>,
+    body: Vec<u8>,
+}
+
+/// The next request, unless the client has gone.
+fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+    let mut first = String::new();
+    if reader.read_line(&mut first).unwrap_or(0) == 0 {
+        return None;
+    }
+    let (mut length, mut login) = (0, None);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let Some((name, value)) = line.trim().split_once(": ") else { break };
+        match name.to_lowercase().as_str() {
+            "content-length" => length = value.parse().unwrap(),
+            "authorization" => login = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let mut words = first.split(' ').map(str::to_owned);
+    Some(Request { method: words.next().unwrap(), path: words.next().unwrap(), login, body })
+}
+
+fn write_answer(mut stream: &TcpStream, status: u16, body: &str) {
+    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all((head + body).as_bytes()).unwrap();
+}
+
 fn serve(stream: &TcpStream, state: &Mutex<State>) {
     let mut reader = BufReader::new(stream);
-    loop {
-        let mut first = String::new();
-        if reader.read_line(&mut first).unwrap_or(0) == 0 {
-            return;
-        }
-        let (mut length, mut login) = (0, None);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            let Some((name, value)) = line.trim().split_once(": ") else { break };
-            match name.to_lowercase().as_str() {
-                "content-length" => length = value.parse().unwrap(),
-                "authorization" => login = Some(value.to_owned()),
-                _ => {}
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        let mut words = first.split(' ');
-        let (method, path) = (words.next().unwrap(), words.next().unwrap());
-        let (status, answer) = state.lock().unwrap().answer(method, path, &body, login.as_deref());
-        let answer = answer.to_string();
-        let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", answer.len());
-        let mut stream = stream;
-        stream.write_all((head + &answer).as_bytes()).unwrap();
+    while let Some(Request { method, path, login, body }) = read_request(&mut reader) {
+        let (status, answer) = state.lock().unwrap().answer(&method, &path, &body, login.as_deref());
+        write_answer(stream, status, &answer.to_string());
     }
 }
 

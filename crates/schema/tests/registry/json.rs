@@ -34,9 +34,9 @@ fn a_topology_uses_the_subject_of_keys_for_keys() {
     let fake = FakeRegistry::start();
     let serde = JsonSchemaSerde::<Order>::new(&client(&fake, &[]), SCHEMA).unwrap();
     let builder = StreamsBuilder::new();
-    let texts = builder.stream_with::<String, String>(&["in"], Consumed::with(StringSerde, StringSerde));
+    let texts = builder.stream_with::<String, String>(Consumed::with(StringSerde, StringSerde), "in");
     let orders = texts.map(|key, value| (Order { item: key }, Order { item: value }));
-    orders.to_with("out", Produced::with(serde.clone(), serde));
+    orders.to_with(Produced::with(serde.clone(), serde), "out");
     let driver = TopologyTestDriver::new(&builder.build().unwrap()).unwrap();
     driver.input_topic::<String, String>("in").pipe("k".to_owned(), "v".to_owned()).unwrap();
     assert_eq!(fake.subjects(), ["out-key", "out-value"]);

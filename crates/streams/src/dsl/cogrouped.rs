@@ -1,14 +1,15 @@
 //! Several grouped streams aggregated into one table: each brings its own aggregator.
 
-use std::{collections::BTreeSet, convert::Infallible, rc::Rc, sync::Arc};
+use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use super::{
-    KTable, UserError, aggregate,
+    KTable, TableOptions, UserError, aggregate,
     grouped::KGroupedStream,
     kstream::processor,
     ktable::materialize::{Aggregated, Materialized as TableStoreSpec},
-    materialized::{Materialized, MaterializedStore, SessionStores, WindowStores},
-    user,
+    materialized::{MaterializedStore, SessionStores, WindowStores},
+    options::named_table,
+    sure, user,
     windowed::{self, Fold, Merger, TimeKind, WindowedTable},
     windows::SessionWindows,
 };
@@ -171,22 +172,32 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
         &self,
         aggregator: impl Fn(&K::Some, V, A) -> R + Send + Sync + 'static,
     ) -> CogroupedKStream<K::Some, A> {
-        self.try_cogroup(move |key, value, sum: Option<A>| {
-            Ok::<_, Infallible>(sum.and_then(|sum| aggregator(key, value, sum).into()))
-        })
+        self.try_cogroup(move |k, v, sum| sure(aggregator(k, v, sum)))
     }
 
-    /// [`cogroup`](Self::cogroup) with a function that may fail, or know of no aggregate by `None`.
-    pub fn try_cogroup<A: Data, E: Into<UserError>>(
+    /// [`cogroup`](Self::cogroup) with a function that may fail; its error goes to the processing exception handler.
+    pub fn try_cogroup<A: Data, R: Into<Option<A>>, E: Into<UserError>>(
+        &self,
+        aggregator: impl Fn(&K::Some, V, A) -> Result<R, E> + Send + Sync + 'static,
+    ) -> CogroupedKStream<K::Some, A> {
+        CogroupedKStream::of(&self.stream.graph).try_cogroup(self, aggregator)
+    }
+
+    /// [`try_cogroup`](Self::try_cogroup) with a function that sees and gives what is null in Java.
+    #[doc(hidden)]
+    pub fn cogroup_as<A: Data, E: Into<UserError>>(
         &self,
         aggregator: impl Fn(&K::Some, V, Option<A>) -> Result<Option<A>, E> + Send + Sync + 'static,
     ) -> CogroupedKStream<K::Some, A> {
-        let empty = CogroupedKStream { graph: self.stream.graph.clone(), inputs: Vec::new(), key_serde: None };
-        empty.try_cogroup(self, aggregator)
+        CogroupedKStream::of(&self.stream.graph).cogroup_as(self, aggregator)
     }
 }
 
 impl<K: Data, A: Data> CogroupedKStream<K, A> {
+    fn of(graph: &Shared) -> Self {
+        CogroupedKStream { graph: graph.clone(), inputs: Vec::new(), key_serde: None }
+    }
+
     /// Adds a stream with its aggregator.
     #[must_use]
     pub fn cogroup<KN, V, R>(
@@ -199,14 +210,31 @@ impl<K: Data, A: Data> CogroupedKStream<K, A> {
         V: Nullable,
         R: Into<Option<A>>,
     {
-        self.try_cogroup(grouped, move |key, value, sum: Option<A>| {
-            Ok::<_, Infallible>(sum.and_then(|sum| aggregator(key, value, sum).into()))
+        self.try_cogroup(grouped, move |k, v, sum| sure(aggregator(k, v, sum)))
+    }
+
+    /// [`cogroup`](Self::cogroup) with a function that may fail.
+    #[must_use]
+    pub fn try_cogroup<KN, V, R, E>(
+        &self,
+        grouped: &KGroupedStream<KN, V>,
+        aggregator: impl Fn(&K, V, A) -> Result<R, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        KN: Nullable<Some = K>,
+        V: Nullable,
+        R: Into<Option<A>>,
+        E: Into<UserError>,
+    {
+        self.cogroup_as(grouped, move |k, v, sum: Option<A>| {
+            sum.map_or(Ok(None), |sum| aggregator(k, v, sum).map(Into::into))
         })
     }
 
-    /// [`cogroup`](Self::cogroup) with a function that may fail, or know of no aggregate by `None`.
+    /// [`try_cogroup`](Self::try_cogroup) with a function that sees and gives what is null in Java.
+    #[doc(hidden)]
     #[must_use]
-    pub fn try_cogroup<KN, V, E>(
+    pub fn cogroup_as<KN, V, E>(
         &self,
         grouped: &KGroupedStream<KN, V>,
         aggregator: impl Fn(&K, V, Option<A>) -> Result<Option<A>, E> + Send + Sync + 'static,
@@ -231,25 +259,43 @@ impl<K: Data, A: Data> CogroupedKStream<K, A> {
         K: DefaultSerde,
         A: DefaultSerde,
     {
-        self.try_aggregate(None, Materialized::new(), move || Ok::<_, Infallible>(Some(initializer())))
+        self.aggregate_with((), initializer)
     }
 
-    /// [`aggregate`](Self::aggregate) with a name, if there is one, a store of this make, and an initializer that may
-    /// fail, or know of no aggregate by `None`.
+    /// [`aggregate`](Self::aggregate) with a name, or into a store of this make.
+    pub fn aggregate_with(
+        &self,
+        options: impl TableOptions<K, A>,
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+    ) -> KTable<K, A> {
+        self.try_aggregate(options, move || sure(initializer()))
+    }
+
+    /// [`aggregate_with`](Self::aggregate_with) with a function that may fail.
     pub fn try_aggregate<E: Into<UserError>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, A>,
+        options: impl TableOptions<K, A>,
+        initializer: impl Fn() -> Result<A, E> + Send + Sync + 'static,
+    ) -> KTable<K, A> {
+        self.aggregate_as(options, move || initializer().map(Some))
+    }
+
+    /// [`try_aggregate`](Self::try_aggregate) with a function that may give what is null in Java.
+    #[doc(hidden)]
+    pub fn aggregate_as<E: Into<UserError>>(
+        &self,
+        options: impl TableOptions<K, A>,
         initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
     ) -> KTable<K, A> {
+        let (name, materialized) = named_table(options);
         let initializer: Initializer<A> = Arc::new(move || initializer().map_err(user));
-        let store = MaterializedStore::new(&mut self.graph.borrow_mut(), &materialized, AGGREGATE)
+        let store = MaterializedStore::new(&mut self.graph.borrow_mut(), &materialized.unwrap_or_default(), AGGREGATE)
             .or_serdes(self.key_serde.clone(), None);
         let (key_serde, value_serde) = (store.key_serde.clone(), store.value_serde.clone());
         let (below, queryable) = (store.store.clone(), store.queryable);
         let table = TableStoreSpec::new(&mut self.graph.borrow_mut(), store);
         let (name, node) = self.build(
-            name,
+            name.as_deref(),
             (&below, queryable, None),
             |input, name| input.write(name, &table, initializer.clone()),
             |key: K| key,

@@ -3,8 +3,9 @@
 use std::{rc::Rc, sync::Arc};
 
 use super::{
+    Options, TableOptions,
     ktable::{materialize::Materialized as TableStoreSpec, source},
-    materialized::{Materialized, MaterializedStore},
+    materialized::{KeyValueStores, MaterializedStore},
 };
 use crate::{
     builder::{Graph, GraphNode, Shared, StreamsBuilder, Written, graph::ROOT},
@@ -99,21 +100,22 @@ impl StreamsBuilder {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn global_table<K: DefaultSerde, V: DefaultSerde>(&self, topic: &str) -> GlobalKTable<K, V> {
-        self.global_table_with(topic, Consumed::new(), Materialized::new())
+        self.global_table_with((), topic)
     }
 
     /// [`global_table`](Self::global_table) with serdes, a name, and a store of this make. The store has neither a
     /// changelog nor a record cache, whatever is said here, and cannot be versioned. The timestamp extractor and offset
-    /// reset of `consumed` do not apply: rows have the timestamps of their records, and the topic is read from its
+    /// reset of a [`Consumed`] do not apply: rows have the timestamps of their records, and the topic is read from its
     /// beginning.
     pub fn global_table_with<K: Data, V: Data>(
         &self,
+        options: impl TableOptions<K, V, KeyValueStores, Consumed<K, V>>,
         topic: &str,
-        consumed: Consumed<K, V>,
-        materialized: Materialized<K, V>,
     ) -> GlobalKTable<K, V> {
+        let (consumed, materialized) = options.chosen();
+        let consumed = consumed.unwrap_or_default();
         let mut graph = self.0.borrow_mut();
-        let materialized = materialized.with_logging_disabled();
+        let materialized = materialized.unwrap_or_default().with_logging_disabled();
         let store = MaterializedStore::new(&mut graph, &materialized, &format!("{topic}-"))
             .with_serdes(consumed.key_serde(), consumed.value_serde());
         let serdes = (store.key_serde.clone(), store.value_serde.clone());
@@ -138,7 +140,7 @@ impl StreamsBuilder {
     ///
     /// ```
     /// use vltava_streams::{
-    ///     Consumed, Context, KeyValueStore, Processor, Record, Result, StoreBuilder, StreamsBuilder, TopologyTestDriver,
+    ///     Context, KeyValueStore, Processor, Record, Result, StoreBuilder, StreamsBuilder, TopologyTestDriver,
     ///     store::StoreHandle,
     /// };
     ///
@@ -174,8 +176,8 @@ impl StreamsBuilder {
     /// }
     ///
     /// let builder = StreamsBuilder::new();
-    /// let rates = builder.add_global_store(StoreBuilder::in_memory("rates"), "rates", Consumed::new(), Keep);
-    /// builder.stream("amounts").process_with(None, rates, Exchange).to("exchanged");
+    /// let rates = builder.add_global_store(StoreBuilder::in_memory("rates"), "rates", Keep);
+    /// builder.stream("amounts").process_with(rates, Exchange).to("exchanged");
     /// let driver = TopologyTestDriver::new(&builder.build()?)?;
     /// driver.input_topic::<String, i64>("rates").pipe("eur".to_owned(), 25)?;
     /// driver.input_topic::<String, i64>("amounts").pipe("EUR".to_owned(), 4)?;
@@ -186,13 +188,29 @@ impl StreamsBuilder {
         &self,
         store: StoreBuilder<S>,
         topic: &str,
-        consumed: Consumed<<P::KIn as Nullable>::Some, <P::VIn as Nullable>::Some>,
         make: impl Fn(StoreHandle<S>) -> P + Send + Sync + 'static,
     ) -> GlobalStoreRef<S>
     where
         S: 'static,
         P: Processor<KIn: Nullable, VIn: Nullable>,
     {
+        self.add_global_store_with((), store, topic, make)
+    }
+
+    /// [`add_global_store`](Self::add_global_store) with serdes or a name. The timestamp extractor and offset reset of a
+    /// [`Consumed`] do not apply.
+    pub fn add_global_store_with<S, P>(
+        &self,
+        options: impl Options<Consumed<<P::KIn as Nullable>::Some, <P::VIn as Nullable>::Some>>,
+        store: StoreBuilder<S>,
+        topic: &str,
+        make: impl Fn(StoreHandle<S>) -> P + Send + Sync + 'static,
+    ) -> GlobalStoreRef<S>
+    where
+        S: 'static,
+        P: Processor<KIn: Nullable, VIn: Nullable>,
+    {
+        let consumed = options.chosen().unwrap_or_default();
         let mut graph = self.0.borrow_mut();
         let id = graph.store_id(store.name());
         let (source_name, name) = names(&mut graph, consumed.rest().name.as_deref());

@@ -1,28 +1,31 @@
 //! Streams grouped by key: `count`, `reduce` and `aggregate`.
 
-use std::{cell::Cell, convert::Infallible, marker::PhantomData, rc::Rc, sync::Arc};
+use std::{cell::Cell, marker::PhantomData, rc::Rc, sync::Arc};
 
 use super::{
-    KTable, UserError, aggregate,
+    KTable, TableOptions, UserError, aggregate,
     kstream::KStream,
     ktable::{
         TableSupplier,
         materialize::{Aggregated, Materialized as TableStoreSpec},
     },
     materialized::{Materialized, MaterializedStore},
-    user,
+    options::named_table,
+    sure, user,
 };
 use crate::{
     builder::{GraphNode, NodeId, RepartitionNames, RepartitionSpec},
     data::{Data, DefaultSerde, ErasedSerde, Nullable},
     error::Result,
-    options::Grouped,
-    serdes::serde_of,
+    options::{Grouped, erase},
+    serdes::{Serde, serde_of},
 };
 
-struct AggregateSpec<'a, K, A> {
+const AGGREGATE: &str = "KSTREAM-AGGREGATE-";
+
+struct AggregateSpec<K, A> {
     prefix: &'static str,
-    name: Option<&'a str>,
+    name: Option<String>,
     store: MaterializedStore<K, A>,
 }
 
@@ -120,70 +123,42 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
     where
         K: Nullable<Some: DefaultSerde>,
     {
-        self.count_named_with(None, Materialized::new())
+        self.count_with(())
     }
 
-    /// [`count`](Self::count) with a name for the operator.
-    pub fn count_named(&self, name: &str) -> KTable<K::Some, i64>
-    where
-        K: Nullable<Some: DefaultSerde>,
-    {
-        self.count_named_with(Some(name), Materialized::new())
+    /// [`count`](Self::count) with a name, or into a store of this make.
+    pub fn count_with(&self, options: impl TableOptions<K::Some, i64>) -> KTable<K::Some, i64> {
+        self.count_as(options, serde_of::<i64>(), || 0, |count| count + 1)
     }
 
-    /// [`count`](Self::count) into a store of this make.
-    pub fn count_with(&self, materialized: Materialized<K::Some, i64>) -> KTable<K::Some, i64> {
-        self.reserve_count_store(&materialized);
-        self.count_named_with(None, materialized)
-    }
-
-    fn reserve_count_store<A: 'static>(&self, materialized: &Materialized<K::Some, A>) {
-        // Kafka takes one more number for a count whose Materialized has no name.
-        if materialized.given_name().is_none() {
-            self.stream.graph.borrow_mut().new_store_name("KSTREAM-AGGREGATE-");
-        }
-    }
-
-    /// [`count`](Self::count) with a name for the operator, if there is one, and a store of this make.
-    pub fn count_named_with(
-        &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, i64>,
-    ) -> KTable<K::Some, i64> {
-        self.count_into(name, materialized, Some(ErasedSerde::new(serde_of::<i64>())), || 0, |count| count + 1)
-    }
-
-    /// A count whose numbers are of another type, with the names of [`count_with`](Self::count_with) if `extra` and of
-    /// [`count`](Self::count) if not.
+    /// A count in numbers of another type.
     #[doc(hidden)]
     pub fn count_as<A: Data>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, A>,
-        extra: bool,
+        options: impl TableOptions<K::Some, A>,
+        numbers: impl Serde<A>,
         zero: impl Fn() -> A + Send + Sync + 'static,
         next: impl Fn(A) -> A + Send + Sync + 'static,
     ) -> KTable<K::Some, A> {
-        if extra {
-            self.reserve_count_store(&materialized);
+        let (name, materialized) = named_table(options);
+        if materialized.as_ref().is_some_and(|materialized| materialized.given_name().is_none()) {
+            // Kafka takes one more number for a count whose Materialized has no name.
+            self.stream.graph.borrow_mut().new_store_name(AGGREGATE);
         }
-        self.count_into(name, materialized, None, zero, next)
+        let store = self.store(materialized, AGGREGATE, Some(erase(numbers)));
+        let spec = AggregateSpec { prefix: AGGREGATE, name, store };
+        self.build(spec, move || Ok(Some(zero())), move |_, _, count| Ok(count.map(&next)))
     }
 
-    fn count_into<A: Data>(
+    fn store<A: Data>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, A>,
-        serde: Option<ErasedSerde>,
-        zero: impl Fn() -> A + Send + Sync + 'static,
-        next: impl Fn(A) -> A + Send + Sync + 'static,
-    ) -> KTable<K::Some, A> {
-        let store = {
-            let mut graph = self.stream.graph.borrow_mut();
-            MaterializedStore::new(&mut graph, &materialized, "KSTREAM-AGGREGATE-").or_serdes(self.key_serde(), serde)
-        };
-        let spec = AggregateSpec { prefix: "KSTREAM-AGGREGATE-", name, store };
-        self.build(spec, move || Ok(Some(zero())), move |_, _, count| Ok(count.map(&next)))
+        materialized: Option<Materialized<K::Some, A>>,
+        prefix: &str,
+        value_serde: Option<ErasedSerde>,
+    ) -> MaterializedStore<K::Some, A> {
+        let mut graph = self.stream.graph.borrow_mut();
+        let store = MaterializedStore::new(&mut graph, &materialized.unwrap_or_default(), prefix);
+        store.or_serdes(self.key_serde(), value_serde)
     }
 
     /// Combines the values of every key, two at a time; the first value stands for itself. Records with a null key or
@@ -211,38 +186,33 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
         K: Nullable<Some: DefaultSerde>,
         V: Nullable<Some: DefaultSerde>,
     {
-        self.reduce_with(None, Materialized::new(), reducer)
+        self.reduce_with((), reducer)
     }
 
-    /// [`reduce`](Self::reduce) with a name for the operator, if there is one, and a store of this make.
+    /// [`reduce`](Self::reduce) with a name, or into a store of this make. The function may delete the row by `None`.
     pub fn reduce_with<R: Into<Option<V::Some>>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, V::Some>,
+        options: impl TableOptions<K::Some, V::Some>,
         reducer: impl Fn(V::Some, V::Some) -> R + Send + Sync + 'static,
     ) -> KTable<K::Some, V::Some> {
-        self.try_reduce(name, materialized, move |sum, v| Ok::<_, Infallible>(reducer(sum, v).into()))
+        self.try_reduce(options, move |sum, v| sure(reducer(sum, v)))
     }
 
-    /// [`reduce_with`](Self::reduce_with) with a function that may fail, or delete the row by `None`.
-    pub fn try_reduce<E: Into<UserError>>(
+    /// [`reduce_with`](Self::reduce_with) with a function that may fail; its error goes to the processing exception handler.
+    pub fn try_reduce<R: Into<Option<V::Some>>, E: Into<UserError>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, V::Some>,
-        reducer: impl Fn(V::Some, V::Some) -> Result<Option<V::Some>, E> + Send + Sync + 'static,
+        options: impl TableOptions<K::Some, V::Some>,
+        reducer: impl Fn(V::Some, V::Some) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<K::Some, V::Some> {
-        let store = {
-            let mut graph = self.stream.graph.borrow_mut();
-            MaterializedStore::new(&mut graph, &materialized, "KSTREAM-REDUCE-")
-                .or_serdes(self.key_serde(), self.value_serde())
-        };
-        let spec = AggregateSpec { prefix: "KSTREAM-REDUCE-", name, store };
+        const REDUCE: &str = "KSTREAM-REDUCE-";
+        let (name, materialized) = named_table(options);
+        let store = self.store(materialized, REDUCE, self.value_serde());
         self.build(
-            spec,
+            AggregateSpec { prefix: REDUCE, name, store },
             || Ok(None),
             move |_, value, sum| match sum {
                 None => Ok(Some(value)),
-                Some(sum) => reducer(sum, value).map_err(user),
+                Some(sum) => reducer(sum, value).map(Into::into).map_err(user),
             },
         )
     }
@@ -273,40 +243,46 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
     where
         K: Nullable<Some: DefaultSerde>,
     {
-        self.aggregate_with(None, Materialized::new(), initializer, aggregator)
+        self.aggregate_with((), initializer, aggregator)
     }
 
-    /// [`aggregate`](Self::aggregate) with a name for the operator, if there is one, and a store of this make.
+    /// [`aggregate`](Self::aggregate) with a name, or into a store of this make.
     pub fn aggregate_with<A: Data, R: Into<Option<A>>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, A>,
+        options: impl TableOptions<K::Some, A>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::Some, V::Some, A) -> R + Send + Sync + 'static,
     ) -> KTable<K::Some, A> {
-        self.try_aggregate(
-            name,
-            materialized,
-            move || Ok::<_, Infallible>(Some(initializer())),
-            move |key, value, sum| Ok::<_, Infallible>(sum.and_then(|sum| aggregator(key, value, sum).into())),
+        self.try_aggregate(options, move || sure(initializer()), move |k, v, sum| sure(aggregator(k, v, sum)))
+    }
+
+    /// [`aggregate_with`](Self::aggregate_with) with functions that may fail; their errors go to the processing exception
+    /// handler.
+    pub fn try_aggregate<A: Data, R: Into<Option<A>>, E: Into<UserError>, F: Into<UserError>>(
+        &self,
+        options: impl TableOptions<K::Some, A>,
+        initializer: impl Fn() -> Result<A, E> + Send + Sync + 'static,
+        aggregator: impl Fn(&K::Some, V::Some, A) -> Result<R, F> + Send + Sync + 'static,
+    ) -> KTable<K::Some, A> {
+        self.aggregate_as(
+            options,
+            move || initializer().map(Some),
+            move |k, v, sum| sum.map_or(Ok(None), |sum| aggregator(k, v, sum).map(Into::into)),
         )
     }
 
-    /// [`aggregate_with`](Self::aggregate_with) with functions that may fail, or know of no aggregate by `None`.
-    pub fn try_aggregate<A: Data, E: Into<UserError>, F: Into<UserError>>(
+    /// [`try_aggregate`](Self::try_aggregate) with functions that see and give what is null in Java.
+    #[doc(hidden)]
+    pub fn aggregate_as<A: Data, E: Into<UserError>, F: Into<UserError>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, A>,
+        options: impl TableOptions<K::Some, A>,
         initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
         aggregator: impl Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>, F> + Send + Sync + 'static,
     ) -> KTable<K::Some, A> {
-        let store = {
-            let mut graph = self.stream.graph.borrow_mut();
-            MaterializedStore::new(&mut graph, &materialized, "KSTREAM-AGGREGATE-").or_serdes(self.key_serde(), None)
-        };
-        let spec = AggregateSpec { prefix: "KSTREAM-AGGREGATE-", name, store };
+        let (name, materialized) = named_table(options);
+        let store = self.store(materialized, AGGREGATE, None);
         self.build(
-            spec,
+            AggregateSpec { prefix: AGGREGATE, name, store },
             move || initializer().map_err(user),
             move |key, value, sum| aggregator(key, value, sum).map_err(user),
         )
@@ -315,13 +291,13 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
     /// Adds the aggregation, below a repartition if the key has changed.
     fn build<A: Data>(
         &self,
-        spec: AggregateSpec<'_, K::Some, A>,
+        spec: AggregateSpec<K::Some, A>,
         initializer: impl Fn() -> Result<Option<A>> + Send + Sync + 'static,
         aggregator: impl Fn(&K::Some, V::Some, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
     ) -> KTable<K::Some, A> {
         let AggregateSpec { prefix, name, store } = spec;
         let shared = &self.stream.graph;
-        let name = shared.borrow_mut().name_or(name, prefix);
+        let name = shared.borrow_mut().name_or(name.as_deref(), prefix);
         let input = self.attach(&store.store, store.queryable);
         let mut graph = shared.borrow_mut();
         let table = TableStoreSpec::new(&mut graph, store.clone());

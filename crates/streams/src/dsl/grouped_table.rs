@@ -1,21 +1,22 @@
 //! Tables grouped by another key: `count`, `reduce` and `aggregate` with an adder and a subtractor.
 
-use std::{cell::Cell, convert::Infallible, marker::PhantomData, rc::Rc, sync::Arc};
+use std::{cell::Cell, marker::PhantomData, rc::Rc, sync::Arc};
 
 use super::{
-    KTable, UserError, kstream,
+    KTable, TableOptions, UserError, kstream,
     ktable::materialize::{Aggregated, Materialized as TableStoreSpec, Materializer},
-    materialized::{Materialized, MaterializedStore},
-    user,
+    materialized::MaterializedStore,
+    options::named_table,
+    sure, user,
 };
 use crate::{
     builder::{GraphNode, NodeId, Shared, Write, Written},
     data::{Data, DefaultSerde, ErasedSerde},
     dsl::ktable::table_store::TableStore,
     error::Result,
-    options::Grouped,
+    options::{Grouped, erase},
     record::{Change, Record},
-    serdes::{ChangeSerde, SerdeRef, serde_of},
+    serdes::{ChangeSerde, Serde, SerdeRef, serde_of},
     task::{Process, TaskCtx},
     topology::{
         Instantiation, Topology,
@@ -96,43 +97,34 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
 
     /// Counts the rows of every key.
     pub fn count(&self) -> KTable<K, i64> {
-        self.count_with(None, Materialized::new())
+        self.count_with(())
     }
 
-    /// [`count`](Self::count) with a name for the operator, if there is one, and a store of this make.
-    pub fn count_with(&self, name: Option<&str>, materialized: Materialized<K, i64>) -> KTable<K, i64> {
-        self.count_into(name, materialized, Some(ErasedSerde::new(serde_of::<i64>())), || 0, |n| n + 1, |n| n - 1)
+    /// [`count`](Self::count) with a name, or into a store of this make.
+    pub fn count_with(&self, options: impl TableOptions<K, i64>) -> KTable<K, i64> {
+        self.count_as(options, serde_of::<i64>(), || 0, |n| n + 1, |n| n - 1)
     }
 
-    /// A count whose numbers are of another type.
+    /// A count in numbers of another type.
     #[doc(hidden)]
     pub fn count_as<A: Data>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, A>,
+        options: impl TableOptions<K, A>,
+        numbers: impl Serde<A>,
         zero: impl Fn() -> A + Send + Sync + 'static,
         next: impl Fn(A) -> A + Send + Sync + 'static,
         previous: impl Fn(A) -> A + Send + Sync + 'static,
     ) -> KTable<K, A> {
-        self.count_into(name, materialized, None, zero, next, previous)
-    }
-
-    fn count_into<A: Data>(
-        &self,
-        name: Option<&str>,
-        materialized: Materialized<K, A>,
-        serde: Option<ErasedSerde>,
-        zero: impl Fn() -> A + Send + Sync + 'static,
-        next: impl Fn(A) -> A + Send + Sync + 'static,
-        previous: impl Fn(A) -> A + Send + Sync + 'static,
-    ) -> KTable<K, A> {
-        let store = self.store(&materialized).or_serdes(self.key_serde.clone(), serde);
-        let functions = Functions {
-            initializer: Arc::new(move || Ok(Some(zero()))),
-            adder: Arc::new(move |_, _, n| Ok(n.map(&next))),
-            subtractor: Arc::new(move |_, _, n| Ok(n.map(&previous))),
-        };
-        self.build(name, AGGREGATE, store, functions)
+        self.build(
+            AGGREGATE,
+            options,
+            Some(erase(numbers)),
+            Functions {
+                initializer: Arc::new(move || Ok(Some(zero()))),
+                adder: Arc::new(move |_, _, n| Ok(n.map(&next))),
+                subtractor: Arc::new(move |_, _, n| Ok(n.map(&previous))),
+            },
+        )
     }
 
     /// Combines the values of every key: `adder` takes a new value in, `subtractor` an old one out. The first value
@@ -158,48 +150,44 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
         adder: impl Fn(V, V) -> V + Send + Sync + 'static,
         subtractor: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> KTable<K, V> {
-        self.reduce_with(None, Materialized::new(), adder, subtractor)
+        self.reduce_with((), adder, subtractor)
     }
 
-    /// [`reduce`](Self::reduce) with a name, if there is one, a store of this make, and functions that may delete the
-    /// row by `None`.
+    /// [`reduce`](Self::reduce) with a name, or into a store of this make. The functions may delete the row by `None`.
     pub fn reduce_with<R: Into<Option<V>>, S: Into<Option<V>>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, V>,
+        options: impl TableOptions<K, V>,
         adder: impl Fn(V, V) -> R + Send + Sync + 'static,
         subtractor: impl Fn(V, V) -> S + Send + Sync + 'static,
     ) -> KTable<K, V> {
-        self.try_reduce(
-            name,
-            materialized,
-            move |sum, v| Ok::<_, Infallible>(adder(sum, v).into()),
-            move |sum, v| Ok::<_, Infallible>(subtractor(sum, v).into()),
-        )
+        self.try_reduce(options, move |sum, v| sure(adder(sum, v)), move |sum, v| sure(subtractor(sum, v)))
     }
 
-    /// [`reduce`](Self::reduce) with a name, if there is one, a store of this make, and functions that may fail, or
-    /// delete the row by `None`.
-    pub fn try_reduce<E: Into<UserError>, F: Into<UserError>>(
+    /// [`reduce_with`](Self::reduce_with) with functions that may fail; their errors go to the processing exception handler.
+    pub fn try_reduce<R, S, E, F>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, V>,
-        adder: impl Fn(V, V) -> Result<Option<V>, E> + Send + Sync + 'static,
-        subtractor: impl Fn(V, V) -> Result<Option<V>, F> + Send + Sync + 'static,
-    ) -> KTable<K, V> {
-        let store = self.store(&materialized).or_serdes(self.key_serde.clone(), self.value_serde.clone());
+        options: impl TableOptions<K, V>,
+        adder: impl Fn(V, V) -> Result<R, E> + Send + Sync + 'static,
+        subtractor: impl Fn(V, V) -> Result<S, F> + Send + Sync + 'static,
+    ) -> KTable<K, V>
+    where
+        R: Into<Option<V>>,
+        S: Into<Option<V>>,
+        E: Into<UserError>,
+        F: Into<UserError>,
+    {
         let functions = Functions {
             initializer: Arc::new(|| Ok(None)),
             adder: Arc::new(move |_, value, sum| match sum {
                 None => Ok(Some(value)),
-                Some(sum) => adder(sum, value).map_err(user),
+                Some(sum) => adder(sum, value).map(Into::into).map_err(user),
             }),
             subtractor: Arc::new(move |_, value, sum| match sum {
                 None => Ok(None),
-                Some(sum) => subtractor(sum, value).map_err(user),
+                Some(sum) => subtractor(sum, value).map(Into::into).map_err(user),
             }),
         };
-        self.build(name, REDUCE, store, functions)
+        self.build(REDUCE, options, self.value_serde.clone(), functions)
     }
 
     /// Folds the values of every key into an aggregate: `adder` takes a new value in, `subtractor` an old one out.
@@ -223,58 +211,80 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
         adder: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
         subtractor: impl Fn(&K, V, A) -> S + Send + Sync + 'static,
     ) -> KTable<K, A> {
-        self.aggregate_with(None, Materialized::new(), initializer, adder, subtractor)
+        self.aggregate_with((), initializer, adder, subtractor)
     }
 
-    /// [`aggregate`](Self::aggregate) with a name, if there is one, and a store of this make.
+    /// [`aggregate`](Self::aggregate) with a name, or into a store of this make.
     pub fn aggregate_with<A: Data, R: Into<Option<A>>, S: Into<Option<A>>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, A>,
+        options: impl TableOptions<K, A>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         adder: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
         subtractor: impl Fn(&K, V, A) -> S + Send + Sync + 'static,
     ) -> KTable<K, A> {
         self.try_aggregate(
-            name,
-            materialized,
-            move || Ok::<_, Infallible>(Some(initializer())),
-            move |key, value, sum| Ok::<_, Infallible>(sum.and_then(|sum| adder(key, value, sum).into())),
-            move |key, value, sum| Ok::<_, Infallible>(sum.and_then(|sum| subtractor(key, value, sum).into())),
+            options,
+            move || sure(initializer()),
+            move |k, v, sum| sure(adder(k, v, sum)),
+            move |k, v, sum| sure(subtractor(k, v, sum)),
         )
     }
 
-    /// [`aggregate`](Self::aggregate) with a name, if there is one, a store of this make, and functions that may fail,
-    /// or know of no aggregate by `None`.
-    pub fn try_aggregate<A: Data, E: Into<UserError>, F: Into<UserError>, G: Into<UserError>>(
+    /// [`aggregate_with`](Self::aggregate_with) with functions that may fail; their errors go to the processing exception
+    /// handler.
+    pub fn try_aggregate<A, R, S, E, F, G>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, A>,
+        options: impl TableOptions<K, A>,
+        initializer: impl Fn() -> Result<A, E> + Send + Sync + 'static,
+        adder: impl Fn(&K, V, A) -> Result<R, F> + Send + Sync + 'static,
+        subtractor: impl Fn(&K, V, A) -> Result<S, G> + Send + Sync + 'static,
+    ) -> KTable<K, A>
+    where
+        A: Data,
+        R: Into<Option<A>>,
+        S: Into<Option<A>>,
+        E: Into<UserError>,
+        F: Into<UserError>,
+        G: Into<UserError>,
+    {
+        self.aggregate_as(
+            options,
+            move || initializer().map(Some),
+            move |k, v, sum| sum.map_or(Ok(None), |sum| adder(k, v, sum).map(Into::into)),
+            move |k, v, sum| sum.map_or(Ok(None), |sum| subtractor(k, v, sum).map(Into::into)),
+        )
+    }
+
+    /// [`try_aggregate`](Self::try_aggregate) with functions that see and give what is null in Java.
+    #[doc(hidden)]
+    pub fn aggregate_as<A: Data, E: Into<UserError>, F: Into<UserError>, G: Into<UserError>>(
+        &self,
+        options: impl TableOptions<K, A>,
         initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
         adder: impl Fn(&K, V, Option<A>) -> Result<Option<A>, F> + Send + Sync + 'static,
         subtractor: impl Fn(&K, V, Option<A>) -> Result<Option<A>, G> + Send + Sync + 'static,
     ) -> KTable<K, A> {
-        let store = self.store(&materialized).or_serdes(self.key_serde.clone(), None);
         let functions = Functions {
             initializer: Arc::new(move || initializer().map_err(user)),
             adder: Arc::new(move |key, value, sum| adder(key, value, sum).map_err(user)),
             subtractor: Arc::new(move |key, value, sum| subtractor(key, value, sum).map_err(user)),
         };
-        self.build(name, AGGREGATE, store, functions)
-    }
-
-    fn store<A: Data>(&self, materialized: &Materialized<K, A>) -> MaterializedStore<K, A> {
-        MaterializedStore::new(&mut self.graph.borrow_mut(), materialized, AGGREGATE)
+        self.build(AGGREGATE, options, None, functions)
     }
 
     fn build<A: Data>(
         &self,
-        name: Option<&str>,
         prefix: &str,
-        store: MaterializedStore<K, A>,
+        options: impl TableOptions<K, A>,
+        value_serde: Option<ErasedSerde>,
         functions: Functions<K, V, A>,
     ) -> KTable<K, A> {
+        let (name, materialized) = named_table(options);
+        let name = name.as_deref();
         let mut graph = self.graph.borrow_mut();
+        // The store of a reduction is named as that of an aggregation.
+        let store = MaterializedStore::new(&mut graph, &materialized.unwrap_or_default(), AGGREGATE)
+            .or_serdes(self.key_serde.clone(), value_serde);
         let sink = graph.name_with_suffix_or(name, "-sink", "KSTREAM-SINK-");
         let source = graph.name_with_suffix_or(name, "-source", "KSTREAM-SOURCE-");
         let name = graph.name_or(name, prefix);

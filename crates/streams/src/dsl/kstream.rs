@@ -78,27 +78,26 @@ impl<K, V> std::fmt::Debug for KStream<K, V> {
 }
 
 /// The name and nature of an operator's node.
-#[derive(Clone, Copy)]
-pub(crate) struct Op<'a> {
+pub(crate) struct Op {
     pub(crate) prefix: &'static str,
-    pub(crate) name: Option<&'a str>,
+    pub(crate) name: Option<String>,
     pub(crate) changes_key: bool,
     pub(crate) changes_value: bool,
     pub(crate) loses_value_serde: bool,
 }
 
-impl<'a> Op<'a> {
-    pub(crate) const fn new(prefix: &'static str, name: Option<&'a str>) -> Self {
+impl Op {
+    pub(crate) fn new(prefix: &'static str, name: Option<String>) -> Self {
         Op { prefix, name, changes_key: false, changes_value: false, loses_value_serde: false }
     }
-    pub(crate) const fn key(self) -> Self {
+    pub(crate) fn key(self) -> Self {
         Op { changes_key: true, ..self }
     }
     /// Changes the value along with the key: Kafka marks only the key.
-    pub(crate) const fn value_lost(self) -> Self {
+    pub(crate) fn value_lost(self) -> Self {
         Op { loses_value_serde: true, ..self }
     }
-    pub(crate) const fn value(self) -> Self {
+    pub(crate) fn value(self) -> Self {
         Op { changes_value: true, loses_value_serde: true, ..self }
     }
 }
@@ -139,18 +138,18 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     /// Adds a node that is a function of record and children. Keys and values keep their serdes unless they change.
     pub(crate) fn op<KO: Flow, VO: Flow>(
         &self,
-        op: Op<'_>,
+        op: Op,
         f: impl Fn(Record<K, V>, &mut Children<KO, VO>, &mut TaskCtx) -> Result<()> + Send + Sync + 'static,
     ) -> KStream<KO, VO> {
-        let name = self.graph.borrow_mut().name_or(op.name, op.prefix);
-        self.op_as(name, op, &[self.node], f)
+        let name = self.graph.borrow_mut().name_or(op.name.as_deref(), op.prefix);
+        self.op_as(name, &op, &[self.node], f)
     }
 
     /// The same under a name that is already made.
     pub(crate) fn op_as<KO: Flow, VO: Flow>(
         &self,
         name: String,
-        op: Op<'_>,
+        op: &Op,
         parents: &[NodeId],
         f: impl Fn(Record<K, V>, &mut Children<KO, VO>, &mut TaskCtx) -> Result<()> + Send + Sync + 'static,
     ) -> KStream<KO, VO> {

@@ -153,10 +153,6 @@ impl<K: 'static, V: 'static, S: StoreFamily> Materialized<K, V, S> {
         self.serdes.value = Some(erase(serde));
         self
     }
-    pub(crate) fn or_value_serde(mut self, serde: ErasedSerde) -> Self {
-        self.serdes.value.get_or_insert(serde);
-        self
-    }
     pub(crate) fn key_serde(&self) -> Option<ErasedSerde> {
         self.serdes.key.clone()
     }

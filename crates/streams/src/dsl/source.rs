@@ -5,12 +5,12 @@ use std::{rc::Rc, sync::Arc};
 use vltava_protocol::java;
 
 use super::{
-    KStream, KTable,
+    KStream, KTable, Options, TableOptions,
     ktable::{
         materialize::Materialized as TableStoreSpec,
         source::{self, SourceTable},
     },
-    materialized::{Materialized, MaterializedStore},
+    materialized::{KeyValueStores, MaterializedStore},
 };
 use crate::{
     builder::{GraphNode, Kind, StreamsBuilder, Written, graph::ROOT},
@@ -23,8 +23,40 @@ use crate::{
     },
 };
 
+/// The names of one topic or of several.
+pub trait Topics {
+    /// The names.
+    #[doc(hidden)]
+    fn names(self) -> Vec<String>;
+}
+impl Topics for &str {
+    fn names(self) -> Vec<String> {
+        vec![self.to_owned()]
+    }
+}
+impl Topics for &String {
+    fn names(self) -> Vec<String> {
+        vec![self.clone()]
+    }
+}
+impl<T: AsRef<str>> Topics for &[T] {
+    fn names(self) -> Vec<String> {
+        self.iter().map(|topic| topic.as_ref().to_owned()).collect()
+    }
+}
+impl<T: AsRef<str>> Topics for &Vec<T> {
+    fn names(self) -> Vec<String> {
+        self.as_slice().names()
+    }
+}
+impl<T: AsRef<str>, const N: usize> Topics for [T; N] {
+    fn names(self) -> Vec<String> {
+        self.as_slice().names()
+    }
+}
+
 impl StreamsBuilder {
-    /// The records of a topic, with the serdes of the types. Records with a null key or value are dropped where the
+    /// The records of a topic, or of several, with the serdes of the types. Records with a null key or value are dropped where the
     /// type has no null, and counted, as are those whose timestamp the extractor finds negative. What a serde cannot read
     /// goes to the [deserialisation exception handler](crate::handler::DeserializationExceptionHandler).
     ///
@@ -44,29 +76,30 @@ impl StreamsBuilder {
     /// assert_eq!(driver.output_topic::<String, i64>("out").read_values()?, [0, 7]);
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
-    pub fn stream<K, V>(&self, topic: &str) -> KStream<K, V>
+    pub fn stream<K, V>(&self, topics: impl Topics) -> KStream<K, V>
     where
         K: Nullable<Some: DefaultSerde>,
         V: Nullable<Some: DefaultSerde>,
     {
-        self.stream_with(&[topic], Consumed::new())
+        self.stream_with((), topics)
     }
 
-    /// The records of several topics, with serdes, a timestamp extractor, an offset reset or a name.
+    /// [`stream`](Self::stream) with serdes, a timestamp extractor, an offset reset or a name.
     pub fn stream_with<K: Nullable, V: Nullable>(
         &self,
-        topics: &[&str],
-        consumed: Consumed<K::Some, V::Some>,
+        options: impl Options<Consumed<K::Some, V::Some>>,
+        topics: impl Topics,
     ) -> KStream<K, V> {
-        let mut unique: Vec<String> = Vec::new();
-        for topic in topics {
-            if !unique.iter().any(|known| known == topic) {
-                unique.push((*topic).to_owned());
-            }
-        }
+        let topics = topics.names();
         // Kafka passes the topics through a hash set.
         let table = java::copied(topics.len());
-        self.add_stream(java::hash_order(unique, table), None, consumed)
+        let mut unique: Vec<String> = Vec::new();
+        for topic in topics {
+            if !unique.contains(&topic) {
+                unique.push(topic);
+            }
+        }
+        self.add_stream(java::hash_order(unique, table), None, options)
     }
 
     /// The records of all topics whose whole name matches a regular expression, now or later. Topics that come are found
@@ -78,10 +111,19 @@ impl StreamsBuilder {
     ///
     /// A new topic without a committed offset begins where [`Consumed::with_offset_reset_policy`] or `auto.offset.reset`
     /// says; with latest, what comes before it is found is skipped.
-    pub fn stream_pattern<K: Nullable, V: Nullable>(
+    pub fn stream_pattern<K, V>(&self, pattern: &str) -> KStream<K, V>
+    where
+        K: Nullable<Some: DefaultSerde>,
+        V: Nullable<Some: DefaultSerde>,
+    {
+        self.stream_pattern_with((), pattern)
+    }
+
+    /// [`stream_pattern`](Self::stream_pattern) with serdes, a timestamp extractor, an offset reset or a name.
+    pub fn stream_pattern_with<K: Nullable, V: Nullable>(
         &self,
+        options: impl Options<Consumed<K::Some, V::Some>>,
         pattern: &str,
-        consumed: Consumed<K::Some, V::Some>,
     ) -> KStream<K, V> {
         let compiled = Pattern::new(pattern);
         let pattern = match compiled {
@@ -91,15 +133,16 @@ impl StreamsBuilder {
                 None
             }
         };
-        self.add_stream(Vec::new(), pattern, consumed)
+        self.add_stream(Vec::new(), pattern, options)
     }
 
     fn add_stream<K: Nullable, V: Nullable>(
         &self,
         topics: Vec<String>,
         pattern: Option<Pattern>,
-        consumed: Consumed<K::Some, V::Some>,
+        options: impl Options<Consumed<K::Some, V::Some>>,
     ) -> KStream<K, V> {
+        let consumed = options.chosen().unwrap_or_default();
         let mut graph = self.0.borrow_mut();
         let name = graph.name_or(consumed.rest().name.as_deref(), "KSTREAM-SOURCE-");
         let reset = consumed.rest().reset;
@@ -141,18 +184,19 @@ impl StreamsBuilder {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn table<K: DefaultSerde, V: DefaultSerde>(&self, topic: &str) -> KTable<K, V> {
-        self.table_with(topic, Consumed::new(), Materialized::new())
+        self.table_with((), topic)
     }
 
-    /// [`table`](Self::table) with serdes, a timestamp extractor, an offset reset or a name, and a store of this make.
+    /// [`table`](Self::table) with serdes, a timestamp extractor, an offset reset or a name, or into a store of this make.
     pub fn table_with<K: Data, V: Data>(
         &self,
+        options: impl TableOptions<K, V, KeyValueStores, Consumed<K, V>>,
         topic: &str,
-        consumed: Consumed<K, V>,
-        materialized: Materialized<K, V>,
     ) -> KTable<K, V> {
+        let (consumed, materialized) = options.chosen();
+        let consumed = consumed.unwrap_or_default();
         let mut graph = self.0.borrow_mut();
-        let store = MaterializedStore::new(&mut graph, &materialized, &format!("{topic}-"))
+        let store = MaterializedStore::new(&mut graph, &materialized.unwrap_or_default(), &format!("{topic}-"))
             .with_serdes(consumed.key_serde(), consumed.value_serde());
         let given = consumed.rest().name.as_deref();
         let source = graph.name_with_suffix_or(given, "-source", "KSTREAM-SOURCE-");

@@ -83,7 +83,7 @@ impl TimeWindows {
 /// let windows = SlidingWindows::of_time_difference_and_grace(Duration::from_secs(10), Duration::from_secs(60));
 /// let builder = StreamsBuilder::new();
 /// let payments = builder.stream::<String, i64>("payments").group_by_key();
-/// payments.windowed_by(windows).count().to_stream().to_with("payments-in-reach", Produced::new());
+/// payments.windowed_by(windows).count().to_stream().to_with(Produced::new(), "payments-in-reach");
 /// let driver = TopologyTestDriver::new(&builder.build()?)?;
 /// let payments = driver.input_topic::<String, i64>("payments");
 /// payments.pipe_at("card".to_owned(), 20, 20_000)?;

@@ -1,6 +1,6 @@
 //! Where a task puts what it sends.
 
-use std::any::Any;
+use std::sync::Arc;
 
 use crate::{
     error::Result,
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Takes what the sinks and stores of a task write; a producer in the runtime, a list in the test driver.
-pub trait RecordCollector: Any + Send {
+pub trait RecordCollector: Send {
     /// Takes a record; the slices are copied before this returns.
     ///
     /// # Errors
@@ -37,6 +37,15 @@ pub trait RecordCollector: Any + Send {
     fn needs_commit(&self) -> bool {
         false
     }
+
+    /// The offset after the last record of every changelog that was written since the last call, where it is known.
+    /// Everything must have been acknowledged.
+    fn take_changelog_offsets(&mut self) -> Vec<(Arc<str>, i64)> {
+        Vec::new()
+    }
+
+    /// Gives up what was held back and may not go yet: the task's progress since its last commit counts for nothing.
+    fn discard(&mut self) {}
 
     /// How many partitions a topic has: what a partitioner is told.
     ///

@@ -62,18 +62,18 @@ fn driver() -> TopologyTestDriver {
     let second = Duration::from_secs(1);
     let grouped = input.group_by_key();
     grouped.count_with(Materialized::named("counts"));
-    grouped.windowed_by(TimeWindows::of_size_with_no_grace(second)).count_with(None, Materialized::named("windows"));
+    grouped.windowed_by(TimeWindows::of_size_with_no_grace(second)).count_with(Materialized::named("windows"));
     grouped
         .windowed_by_sessions(SessionWindows::of_inactivity_gap_with_no_grace(second))
-        .count_with(None, Materialized::named("sessions"));
+        .count_with(Materialized::named("sessions"));
     let history = KeyValueSupplier::persistent_versioned("versions", Duration::from_secs(3600));
     let versions = builder.add_state_store(StoreBuilder::versioned(history));
-    input.process_with(None, versions, Versions);
+    input.process_with(versions, Versions);
     let tagged = StoreBuilder::timestamped_key_value_with_headers(KeyValueSupplier::in_memory("tagged"));
     let tagged = builder.add_state_store(tagged);
-    input.process_with(None, tagged, Tag);
+    input.process_with(tagged, Tag);
     let plain = builder.add_state_store(StoreBuilder::key_value(KeyValueSupplier::in_memory("plain")));
-    input.process_with(None, plain, Keep);
+    input.process_with(plain, Keep);
     let driver = TopologyTestDriver::new(&builder.build().unwrap()).unwrap();
     let input = driver.input_topic::<String, String>("in");
     for (key, value, time) in [("a", "x", 10), ("b", "y", 20), ("a", "z", 1500), ("c", "z", 1600)] {

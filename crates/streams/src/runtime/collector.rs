@@ -27,6 +27,29 @@
 //! discarded, and with them every record of a unit that did not come to its end.
 //!
 //! Kafka's own library promises none of 1 to 3.
+//!
+//! # What a process that was away may still write
+//!
+//! A process may be stopped between any two instructions, and go on when the group has given its tasks to others. What it
+//! was about to write would come behind what they have written: outputs would go back to old values, and so would the state
+//! that is restored from the changelogs later. So:
+//!
+//! 5. **Nothing is sent but in a session.** Whether the group counts the thread as a member is asked right before the bytes
+//!    of each request are written, by the producer ([`Producer::send_only_while`], [`Consumer::session`]): wherever in a unit,
+//!    a flush or a commit the process was stopped. What is given when the session is over waits in the producer. It goes if
+//!    the group says that the thread is still a member, and is discarded when its partitions are revoked or lost
+//!    ([`Producer::discard_all`]), before there can be another session in which it would go.
+//! 6. **Offsets and files follow from a session.** Offsets are committed in the group's generation, which the coordinator
+//!    compares, and stores on disk keep what they cover only behind a commit that it has accepted.
+//!
+//! What is left, for which the broker would have to know the owner of a partition (as with transactions):
+//!
+//! * a stop between that look and the system call behind it, less than a microsecond later;
+//! * bytes that are with the operating system or the network already, and reach a broker after the session is over;
+//! * clocks that stand still with the process, as where a machine is suspended or a virtual one paused: then the session
+//!   seems to go on until the coordinator has answered the next heartbeat.
+//!
+//! [`Consumer::session`]: vltava_client::Consumer::session
 
 mod unit;
 
@@ -88,28 +111,6 @@ impl ProducerCollector {
             holds: false,
             is_ending: false,
             partitions: HashMap::new(),
-        }
-    }
-
-    /// The offset after the last record of every changelog that was written since the last call. Everything must have
-    /// been flushed.
-    pub(super) fn take_changelog_offsets(&mut self) -> Vec<(Arc<str>, i64)> {
-        let mut offsets = Vec::new();
-        for (topic, last) in &mut self.changelogs {
-            let Some(delivery) = last.take() else { continue };
-            // What failed is known as a failure. A broker that has forgotten where it put a duplicate leaves the offset as
-            // it was, too: more is restored.
-            let offset = wait(delivery).ok().and_then(|written| written.offset);
-            offsets.extend(offset.map(|offset| (topic.clone(), offset + 1)));
-        }
-        offsets
-    }
-
-    /// Gives up what was held back and may not go yet: the task's progress since the last commit counts for nothing.
-    pub(super) fn discard(&mut self) {
-        self.unit.clear();
-        for (topic, partition) in self.unit.partitions() {
-            self.producer.discard_held(topic, partition);
         }
     }
 
@@ -205,6 +206,25 @@ impl RecordCollector for ProducerCollector {
 
     fn needs_commit(&self) -> bool {
         self.unit.is_large()
+    }
+
+    fn take_changelog_offsets(&mut self) -> Vec<(Arc<str>, i64)> {
+        let mut offsets = Vec::new();
+        for (topic, last) in &mut self.changelogs {
+            let Some(delivery) = last.take() else { continue };
+            // What failed is known as a failure. A broker that has forgotten where it put a duplicate leaves the offset as
+            // it was, too: more is restored.
+            let offset = wait(delivery).ok().and_then(|written| written.offset);
+            offsets.extend(offset.map(|offset| (topic.clone(), offset + 1)));
+        }
+        offsets
+    }
+
+    fn discard(&mut self) {
+        self.unit.clear();
+        for (topic, partition) in self.unit.partitions() {
+            self.producer.discard_held(topic, partition);
+        }
     }
 
     fn partitions_for(&mut self, topic: &str) -> Result<i32> {

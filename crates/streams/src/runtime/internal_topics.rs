@@ -189,7 +189,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::{TopicsPlan, merged};
-    use crate::{Consumed, StreamsBuilder, StreamsConfig};
+    use crate::{StreamsBuilder, StreamsConfig};
 
     fn plan<T>(builder: &StreamsBuilder, existing: &[(&str, i32)], test: impl FnOnce(TopicsPlan<'_>) -> T) -> T {
         let config = StreamsConfig::builder("app").build().unwrap();
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_changelog_keeps_its_partitions_when_the_largest_topic_of_a_pattern_goes() {
         let builder = StreamsBuilder::new();
-        builder.stream_pattern::<String, String>("log-.*", Consumed::new()).group_by_key().count();
+        builder.stream_pattern::<String, String>("log-.*").group_by_key().count();
         let (topology, config) = (builder.build().unwrap(), StreamsConfig::builder("app").build().unwrap());
         let matched = topology.matched(["log-small".to_owned()], "app").unwrap();
         let subtopologies = topology.subtopologies_with(&config, &matched);

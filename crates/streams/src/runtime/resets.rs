@@ -92,9 +92,9 @@ mod tests {
         let builder = StreamsBuilder::new();
         let consumed = |reset| Consumed::<String, String>::new().with_offset_reset_policy(reset);
         let hour = Duration::from_secs(3600);
-        builder.stream_with::<String, String>(&["new"], consumed(AutoOffsetReset::Latest)).to("out");
-        builder.stream_with::<String, String>(&["kept"], consumed(AutoOffsetReset::None)).to("out");
-        builder.stream_pattern::<String, String>("log-.*", consumed(AutoOffsetReset::ByDuration(hour))).to("out");
+        builder.stream_with::<String, String>(consumed(AutoOffsetReset::Latest), "new").to("out");
+        builder.stream_with::<String, String>(consumed(AutoOffsetReset::None), "kept").to("out");
+        builder.stream_pattern_with::<String, String>(consumed(AutoOffsetReset::ByDuration(hour)), "log-.*").to("out");
         builder.stream::<String, String>("plain").to("out");
         Resets::new(Arc::new(builder.build().unwrap()), otherwise)
     }

@@ -3,8 +3,8 @@
 //! What is to become of them decides the [`Machine`]; its steps are performed here, with the thread's clients and disk.
 //! Shared between the thread and its rebalance listener, which runs inside of the consumer's `poll`.
 
+mod anew;
 mod commits;
-mod corrupted;
 mod failed;
 mod lifecycle;
 mod machine;
@@ -23,6 +23,7 @@ use std::{
 use vltava_client::{ClientError, Consumer, OffsetAndMetadata, Producer, TopicPartition, consumer::PartitionRecords};
 
 use self::{
+    anew::Anew,
     machine::{Event, Machine},
     processing::Stride,
 };
@@ -66,6 +67,8 @@ pub(super) struct TaskManager {
     restorer: Restorer,
     failures: Arc<Failures>,
     machine: Machine,
+    /// That of the group in which the last assignment was made.
+    generation: i32,
     /// Those that the machine knows of.
     tasks: BTreeMap<TaskId, ActiveTask>,
     /// How many records are processed between two looks at the clock.
@@ -108,6 +111,7 @@ impl TaskManager {
             restorer,
             failures: Arc::default(),
             machine,
+            generation: -1,
             tasks: BTreeMap::new(),
             stride: Stride::default(),
             next: None,
@@ -230,12 +234,12 @@ impl TaskManager {
 
     /// Runs wall-clock punctuations that are due.
     pub(super) fn punctuate(&mut self, now: i64) -> Result<()> {
-        let mut damaged = Vec::new();
+        let mut anew = Anew::default();
         for id in self.machine.working() {
             let Some(active) = self.tasks.get_mut(&id) else { continue };
-            corrupted::noted(&mut damaged, id, active.task.maybe_punctuate_system_time(now))?;
+            anew.note(id, active.task.maybe_punctuate_system_time(now).map(drop))?;
         }
-        self.restore_damaged(damaged)
+        self.on(Event::BeginAnew(anew))
     }
 
     pub(super) fn commit_requested(&self) -> bool {

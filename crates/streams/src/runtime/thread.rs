@@ -143,6 +143,7 @@ impl StreamThread {
         let (cluster, admin) = (shared.cluster.clone(), shared.admin().clone());
         let assignor = StreamsAssignor::new(setup.clone(), admin, preferred, cluster, refusal.clone());
         let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
+        producer.send_only_while(consumer.session()).map_err(failed)?;
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
         let manager = Arc::new(Mutex::new(manager.telling(preferences)));

@@ -4,7 +4,7 @@ use crate::{config::StreamsConfig, data::DefaultSerde};
 /// What making a driver fails with, where a source asks for the configured serde of values.
 fn without_a_serde<T: DefaultSerde>(settings: &[(&str, &str)]) -> String {
     let builder = crate::StreamsBuilder::new();
-    builder.stream_with::<String, T>(&["in"], crate::Consumed::with(StringSerde, Configured)).to("out");
+    builder.stream_with::<String, T>(crate::Consumed::with(StringSerde, Configured), "in").to("out");
     let settings = [("application.id", "a")].into_iter().chain(settings.iter().copied());
     let config = StreamsConfig::from_properties(settings).unwrap();
     crate::TopologyTestDriver::with_config(&builder.build().unwrap(), &config, 0).unwrap_err().to_string()

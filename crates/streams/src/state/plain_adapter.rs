@@ -142,6 +142,14 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
         self.engine.fetch(range, order).map(|entries| self.all_whole(entries))
     }
 
+    fn time(&self) -> Option<i64> {
+        self.engine.time()
+    }
+
+    fn limit_time(&mut self, limit: i64) {
+        self.engine.limit_time(limit);
+    }
+
     fn hold_from(&mut self, time: i64) {
         self.engine.hold_from(time);
     }

@@ -52,6 +52,12 @@ impl TimeRange<'_> {
 ///
 /// Its keys are those of the changelog, as [`KeySchema`] says. The time of the store is the greatest of any key put; a
 /// key whose time is the retention or more before it has expired.
+///
+/// A task that begins anew after a crash finds a store that is ahead of it: the changelog has what the task wrote after
+/// its last commit, and what led to it is processed again. So the store's time is that of the commit then, and nothing is
+/// lost that had not expired by it, as two rules have it: while it is restored the time goes no further than
+/// [`limit_time`](Self::limit_time) says, and what outlives a crash is dropped by [`commit`](Self::commit) only. An engine
+/// that does not keep them is right as long as no task crashes.
 pub trait SegmentedBytesStore: Send + Sync {
     /// The store's name.
     fn name(&self) -> &str;
@@ -85,6 +91,16 @@ pub trait SegmentedBytesStore: Send + Sync {
     /// If the engine cannot read.
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter>;
 
+    /// The time of the store, in ms; -1 before the first put. `None` where the engine does not tell: then a commit does not
+    /// keep it if it is ahead of the task's records.
+    fn time(&self) -> Option<i64> {
+        None
+    }
+
+    /// Lets the time of the store go no further than this (in ms), whatever is or was put, until it is asked again;
+    /// `i64::MAX` is no limit. Keys of a later time are put nevertheless.
+    fn limit_time(&mut self, _limit: i64) {}
+
     /// Keeps entries from this time on (in ms) although they have expired, for [`fetch_held`](Self::fetch_held): those
     /// of windows whose result is still to be emitted.
     fn hold_from(&mut self, _time: i64) {}
@@ -97,7 +113,8 @@ pub trait SegmentedBytesStore: Send + Sync {
         self.fetch(range, order)
     }
 
-    /// Makes everything put so far durable together with the changelog offset it covers, atomically.
+    /// Makes everything put so far durable together with the changelog offset it covers, atomically. What led to it is
+    /// committed and will not be processed again.
     ///
     /// # Errors
     /// If the engine cannot write.

@@ -313,6 +313,14 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         }
     }
 
+    pub(crate) fn time(&self) -> Option<i64> {
+        self.engine.time()
+    }
+
+    pub(crate) fn limit_time(&mut self, limit: i64) {
+        self.engine.limit_time(limit);
+    }
+
     /// Takes a record of the changelog.
     pub(crate) fn restore(
         &mut self,
@@ -381,6 +389,12 @@ macro_rules! any_store {
                 headers: &$crate::record::Headers,
             ) -> Result<()> {
                 self.core.restore(key, value, timestamp, headers)
+            }
+            fn time(&self) -> Option<i64> {
+                self.core.time()
+            }
+            fn limit_time(&mut self, limit: i64) {
+                self.core.limit_time(limit);
             }
             fn persistent(&self) -> bool {
                 self.core.engine.persistent()

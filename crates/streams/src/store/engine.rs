@@ -20,6 +20,12 @@ pub(crate) trait Engine: Send {
         None
     }
     fn persistent(&self) -> bool;
+    /// See [`SegmentedBytesStore::time`].
+    fn time(&self) -> Option<i64> {
+        None
+    }
+    /// See [`SegmentedBytesStore::limit_time`].
+    fn limit_time(&mut self, _limit: i64) {}
 }
 
 impl Engine for Box<dyn KeyValueBytesStore> {
@@ -49,5 +55,11 @@ impl Engine for Box<dyn SegmentedBytesStore> {
     }
     fn persistent(&self) -> bool {
         (**self).persistent()
+    }
+    fn time(&self) -> Option<i64> {
+        (**self).time()
+    }
+    fn limit_time(&mut self, limit: i64) {
+        (**self).limit_time(limit);
     }
 }

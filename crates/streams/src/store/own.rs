@@ -62,7 +62,7 @@ use crate::{
 ///
 /// let builder = StreamsBuilder::new();
 /// let lengths = builder.add_state_store(StoreBuilder::own("lengths", |_| Ok(Lengths::default())));
-/// builder.stream::<String, String>("words").process_with(None, lengths, Count);
+/// builder.stream::<String, String>("words").process_with(lengths, Count);
 /// let driver = TopologyTestDriver::new(&builder.build()?)?;
 /// let words = driver.input_topic::<String, String>("words");
 /// for word in ["one", "two", "three"] {

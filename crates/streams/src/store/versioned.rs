@@ -223,6 +223,14 @@ impl<K: Flow, V: Flow> AnyStore for VersionedKeyValueStore<K, V> {
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.rows.write()?.put(key, value.map(Bytes::copy_from_slice), timestamp).map(drop)
     }
+    fn time(&self) -> Option<i64> {
+        Some(self.rows.read().stream_time())
+    }
+    fn limit_time(&mut self, limit: i64) {
+        if let Ok(mut rows) = self.rows.write() {
+            rows.limit_time(limit);
+        }
+    }
     fn persistent(&self) -> bool {
         self.rows.read().engine().persistent()
     }

@@ -1,10 +1,12 @@
+mod begun_anew;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use std::{fs, path::Path, time::Duration};
 
 use super::*;
 use crate::{
-    Consumed, Context, Headers, KeyValueStore, Materialized, Processor, Record, StoreBuilder, StreamsBuilder,
+    Context, Headers, KeyValueStore, Materialized, Processor, Record, StoreBuilder, StreamsBuilder,
     state::{KeyValueSupplier, LsmEngine, LsmOptions},
     store::StoreHandle,
 };
@@ -72,7 +74,7 @@ fn task(max_idle: &str) -> (Task, usize, usize) {
 #[test]
 fn a_restoration_goes_on_where_it_was_when_the_task_went() {
     let builder = StreamsBuilder::new();
-    builder.table_with::<String, String>("a", Consumed::new(), Materialized::named("rows"));
+    builder.table_with::<String, String>(Materialized::named("rows"), "a");
     let topology = builder.build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let engine = LsmEngine::new(LsmOptions::default()).unwrap();
@@ -217,7 +219,7 @@ fn putting(folder: &Path, engine: &LsmEngine) -> Result<Task> {
     let builder = StreamsBuilder::new();
     let rows = StoreBuilder::<KeyValueStore<String, String>>::key_value(KeyValueSupplier::persistent("rows"));
     let rows = builder.add_state_store(rows);
-    builder.stream::<String, String>("a").process_with(None, rows, Put);
+    builder.stream::<String, String>("a").process_with(rows, Put);
     let continuing = "LogAndContinueProcessingExceptionHandler";
     let config = StreamsConfig::builder("test").set("processing.exception.handler", continuing).build().unwrap();
     let state_dir = Some(TaskDirectory { path: folder.to_owned(), engine: engine.clone() });

@@ -53,7 +53,7 @@ impl TopologyTestDriver {
     /// let builder = StreamsBuilder::new();
     /// let minutes = TimeWindows::of_size_with_no_grace(Duration::from_secs(60));
     /// let clicks = builder.stream::<String, String>("clicks").group_by_key();
-    /// clicks.windowed_by(minutes).count_with(None, Materialized::named("per-minute"));
+    /// clicks.windowed_by(minutes).count_with(Materialized::named("per-minute"));
     /// let driver = TopologyTestDriver::new(&builder.build()?)?;
     /// driver.input_topic::<String, String>("clicks").pipe_at("ada".to_owned(), "/".to_owned(), 61_000)?;
     /// let per_minute = driver.window_store::<String, i64>("per-minute");

@@ -87,12 +87,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::Matched;
-    use crate::{Consumed, StreamsBuilder, StreamsConfig, Topology};
+    use crate::{StreamsBuilder, StreamsConfig, Topology};
 
     fn topology(patterns: &[&str]) -> Topology {
         let builder = StreamsBuilder::new();
         for pattern in patterns {
-            let stream = builder.stream_pattern::<String, String>(pattern, Consumed::new());
+            let stream = builder.stream_pattern::<String, String>(pattern);
             stream.group_by(|_, value| value.clone()).count();
         }
         builder.stream::<String, String>("a.b").to("out");

@@ -201,7 +201,7 @@ mod tests {
     fn topology() -> crate::Topology {
         let builder = StreamsBuilder::new();
         let orders = builder.stream::<String, String>("orders");
-        let counts = orders.group_by_with(|_, v| v.clone(), Grouped::named("items")).count();
+        let counts = orders.group_by_with(Grouped::named("items"), |_, v| v.clone()).count();
         let named = builder.stream::<String, String>("names");
         named.join(&counts, |name, count| format!("{name} {count}")).to("out");
         builder.build().unwrap()

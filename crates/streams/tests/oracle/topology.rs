@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
 use vltava_streams::{
-    CogroupedKStream, Error, GlobalKTable, KGroupedStream, KGroupedTable, KStream, KTable,
+    CogroupedKStream, Error, GlobalKTable, KGroupedStream, KGroupedTable, KStream, KTable, Named,
     SessionWindowedCogroupedKStream, SessionWindowedKStream, StreamsBuilder, StreamsConfig,
     TimeWindowedCogroupedKStream, TimeWindowedKStream, Topology,
 };
@@ -87,6 +87,11 @@ pub struct Interpreter<'a> {
 /// A field of a step as text.
 fn text<'s>(step: &'s Json, field: &str) -> Option<&'s str> {
     step.get(field).and_then(Json::as_str)
+}
+
+/// The name of a step's node, if it has one.
+fn named(step: &Json) -> Option<Named> {
+    text(step, "name").map(Named::new)
 }
 
 fn required<'s>(step: &'s Json, field: &str) -> &'s str {
@@ -192,15 +197,14 @@ impl<'a> Interpreter<'a> {
                 only(step, "builder", &["topics", "pattern", "key", "value", "extractor", "offsetReset"])?;
                 let (builder, consumed) = (self.dsl(), self.consumed(step));
                 Ok(Made::Stream(match text(step, "pattern") {
-                    Some(pattern) => builder.stream_pattern(pattern, consumed),
-                    None => builder.stream_with(&texts(step, "topics"), consumed),
+                    Some(pattern) => builder.stream_pattern_with(consumed, pattern),
+                    None => builder.stream_with(consumed, &texts(step, "topics")),
                 }))
             }
             "table" => {
                 only(step, "builder", &["topic", "key", "value", "extractor", "offsetReset", "materialized"])?;
-                let materialized = materialized(step)?.unwrap_or_default();
-                let (builder, consumed) = (self.dsl(), self.consumed(step));
-                Ok(Made::Table(builder.table_with(required(step, "topic"), consumed, materialized)))
+                let options = (Some(self.consumed(step)), materialized(step)?);
+                Ok(Made::Table(self.dsl().table_with(options, required(step, "topic"))))
             }
             "globalTable" => self.global_table(step),
             "addGlobalStore" => self.add_global_store(step),

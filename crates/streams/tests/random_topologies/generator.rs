@@ -125,7 +125,7 @@ fn describe(builder: &StreamsBuilder, choices: &mut Choices<'_>) {
         }
     }
     for table in tables.iter().skip(TABLES) {
-        streams.push(table.to_nullable_stream(None));
+        streams.push(table.to_nullable_stream(()));
     }
     for (at, stream) in streams.iter().enumerate() {
         stream.to(&format!("out-{at}"));

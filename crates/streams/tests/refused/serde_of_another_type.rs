@@ -7,5 +7,5 @@ use vltava_streams::{
 
 fn main() {
     let builder = StreamsBuilder::new();
-    builder.stream_with::<String, String>(&["texts"], Consumed::with(StringSerde, BigEndian));
+    builder.stream_with::<String, String>(Consumed::with(StringSerde, BigEndian), "texts");
 }

@@ -118,22 +118,6 @@ fn a_half_of_a_pair_that_is_whole_is_unexpected() {
 }
 
 #[test]
-fn halves_are_excused_by_key_and_nothing_else_is() {
-    let model = model();
-    let pairs: Vec<_> = model.expected.joined.iter().filter(|(_, pair)| !pair.contains('-')).take(2).collect();
-    let [(one, first), (two, second)] = pairs[..] else { panic!("two pairs") };
-    let mut checker = Checker::new(&model.expected);
-    for (output, key, value) in perfect(&model.expected) {
-        checker.take(output, &key, value.as_deref());
-    }
-    checker.take(Output::Joined, one, Some(&format!("{}+-", first.split_once('+').unwrap().0)));
-    checker.take(Output::Joined, two, Some(&format!("-+{}", second.split_once('+').unwrap().1)));
-    checker.take(Output::Joined, one, Some("-+-"));
-    assert_eq!(checker.excuse_halves(&BTreeSet::from([one.clone()])), 1);
-    assert_eq!(checker.findings().len(), 2, "the other half, and what is no half: {:?}", checker.findings());
-}
-
-#[test]
 fn rows_of_rates_that_never_were_and_probes_that_are_old_are_found() {
     let model = model();
     let mut records = perfect(&model.expected);

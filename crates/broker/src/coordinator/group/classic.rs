@@ -17,9 +17,9 @@ use std::sync::Arc;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 
-use super::ReplyToken;
+use super::classic_records;
 use super::member::ClassicMember;
-use super::records;
+use crate::coordinator::shard::ReplyToken;
 
 /// The protocol type of consumers, whose subscriptions the coordinator can read.
 pub(super) const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
@@ -329,7 +329,7 @@ impl ClassicGroup {
         let mut topics = BTreeSet::new();
         for member in self.members.values() {
             let metadata = member.metadata(self.protocol_name.as_deref()?)?;
-            topics.extend(records::subscribed_topics(metadata)?);
+            topics.extend(classic_records::subscribed_topics(metadata)?);
         }
         Some(topics)
     }

@@ -28,6 +28,10 @@ pub(crate) struct GroupCoordinatorConfig {
     pub(crate) offsets_retention_check_interval_ms: i64,
     /// `offsets.topic.compression.codec`: how batches of the offsets topic are compressed. Default none.
     pub(crate) offsets_topic_compression: Compression,
+    /// `offsets.commit.timeout.ms`: how long an answer waits for its records to be committed. Default 5000.
+    pub(crate) offsets_commit_timeout_ms: i64,
+    /// `offsets.load.buffer.size`: how much of a partition is read at once when it is loaded, bytes. Default 5242880.
+    pub(crate) offsets_load_buffer_bytes: usize,
     /// The settings of consumer groups (KIP-848).
     pub(crate) consumer: ConsumerGroupConfig,
     /// `max.message.bytes` of the offsets topic: the most one atomic write may take. Default 1048588.
@@ -47,6 +51,8 @@ impl Default for GroupCoordinatorConfig {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_interval_ms: 600_000,
             offsets_topic_compression: Compression::None,
+            offsets_commit_timeout_ms: 5_000,
+            offsets_load_buffer_bytes: 5 * 1024 * 1024,
             consumer: ConsumerGroupConfig::default(),
             max_batch_bytes: 1_048_588,
             own: OwnSettings::default(),
@@ -57,29 +63,49 @@ impl Default for GroupCoordinatorConfig {
 impl GroupCoordinatorConfig {
     /// The settings of one consumer group: its own, else the broker's.
     pub(super) fn consumer_of(&self, group: &str) -> ConsumerGroupConfig {
-        let own = self.own.0.read();
-        let Some(own) = own.get(group) else { return self.consumer.clone() };
-        let value = |key: &str, broker: i32| own.get(key).and_then(|value| value.parse().ok()).unwrap_or(broker);
+        let own = self.own.0.read().get(group).copied().unwrap_or_default();
+        let broker = &self.consumer;
         ConsumerGroupConfig {
-            session_timeout_ms: value("consumer.session.timeout.ms", self.consumer.session_timeout_ms),
-            heartbeat_interval_ms: value("consumer.heartbeat.interval.ms", self.consumer.heartbeat_interval_ms),
-            max_size: self.consumer.max_size,
-            assignment_interval_ms: value("consumer.assignment.interval.ms", self.consumer.assignment_interval_ms),
+            session_timeout_ms: own.session_timeout_ms.unwrap_or(broker.session_timeout_ms),
+            heartbeat_interval_ms: own.heartbeat_interval_ms.unwrap_or(broker.heartbeat_interval_ms),
+            max_size: broker.max_size,
+            assignment_interval_ms: own.assignment_interval_ms.unwrap_or(broker.assignment_interval_ms),
         }
     }
 }
 
-/// What groups have for themselves, by group, checked; shared by all partitions and whoever hears of changes.
+/// What groups have for themselves, by group; shared by all partitions and whoever hears of changes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OwnSettings(Arc<RwLock<HashMap<String, BTreeMap<String, String>>>>);
+pub(crate) struct OwnSettings(Arc<RwLock<HashMap<String, Own>>>);
+
+/// What a consumer group has for itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    session_timeout_ms: Option<i32>,
+    heartbeat_interval_ms: Option<i32>,
+    assignment_interval_ms: Option<i32>,
+}
 
 impl OwnSettings {
     /// A group has these settings from now on; none at all follows the broker again.
     pub(crate) fn set(&self, group: &str, settings: Option<&BTreeMap<String, String>>) {
-        let mut own = self.0.write();
+        let int = |key: &str| {
+            let value = settings?.get(key)?;
+            // Settings are checked before they are recorded; those of another version may be stricter.
+            value
+                .parse()
+                .inspect_err(|_| tracing::error!(group, key, value, "a group's setting is not understood"))
+                .ok()
+        };
+        let own = Own {
+            session_timeout_ms: int("consumer.session.timeout.ms"),
+            heartbeat_interval_ms: int("consumer.heartbeat.interval.ms"),
+            assignment_interval_ms: int("consumer.assignment.interval.ms"),
+        };
+        let mut all = self.0.write();
         match settings {
-            Some(settings) => own.insert(group.to_owned(), settings.clone()),
-            None => own.remove(group),
+            Some(_) => all.insert(group.to_owned(), own),
+            None => all.remove(group),
         };
     }
 }

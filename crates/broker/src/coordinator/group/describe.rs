@@ -8,7 +8,8 @@ use vltava_protocol::messages::list_groups_response::ListedGroup;
 use super::classic::ClassicGroupState;
 use super::kind::Group;
 use super::records::CoordinatorRecord;
-use super::shard::{GroupCoordinatorShard, Now};
+use super::shard::GroupCoordinatorShard;
+use crate::coordinator::shard::Now;
 
 /// What a group that is not there is said to be.
 const DEAD: &str = "Dead";

@@ -8,12 +8,14 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
 use super::classic::{ClassicGroup, ClassicGroupState};
+use super::classic_records;
 use super::config::NEW_MEMBER_JOIN_TIMEOUT_MS;
 use super::consumer::tombstones;
 use super::kind::Group;
 use super::member::ClassicMember;
-use super::records;
-use super::shard::{Caller, Core, GroupCoordinatorShard, Now, ReplyToken};
+use super::shard::{Caller, Core, GroupCoordinatorShard};
+use crate::coordinator::record::fits_in_record;
+use crate::coordinator::shard::{Now, ReplyToken};
 
 /// The first version in which a new dynamic member is told its id before it is let in (KIP-394).
 const MEMBER_ID_REQUIRED_MIN_VERSION: i16 = 4;
@@ -30,6 +32,10 @@ impl GroupCoordinatorShard {
         }
         if !(config.min_session_timeout_ms..=config.max_session_timeout_ms).contains(&request.session_timeout_ms) {
             return self.core.refuse_join(token, &request.member_id, ErrorCode::InvalidSessionTimeout);
+        }
+        if !names(&request).all(fits_in_record) {
+            // As Kafka answers when it comes to the record.
+            return self.core.refuse_join(token, &request.member_id, ErrorCode::UnknownServerError);
         }
         if context.api_version == 0 {
             request.rebalance_timeout_ms = request.session_timeout_ms;
@@ -52,7 +58,7 @@ impl GroupCoordinatorShard {
             }
             let id: Arc<str> = request.group_id.as_str().into();
             let group = ClassicGroup::new(id.clone(), now.timestamp_ms);
-            self.core.emit(records::empty_group_record(&group));
+            self.core.emit(classic_records::empty_group_record(&group));
             self.groups.insert(id, Group::Classic(Box::new(group)));
         }
         if let Some((group, core)) = self.group_at(now, &request.group_id.clone()) {
@@ -221,7 +227,7 @@ impl ClassicGroup {
         match self.state {
             // KIP-345: a restart within the session timeout moves no partitions.
             ClassicGroupState::Stable if self.protocol_name == self.select_protocol() => {
-                core.emit(records::group_record(self));
+                core.emit(classic_records::group_record(self));
                 self.answer_replaced(core, context.api_version, old_leader, &id);
             }
             ClassicGroupState::Stable | ClassicGroupState::CompletingRebalance => {
@@ -244,6 +250,12 @@ impl ClassicGroup {
         };
         core.answer_join(token, response);
     }
+}
+
+/// What a request says that the record of its group will have as a string.
+fn names(request: &JoinGroupRequest) -> impl Iterator<Item = &str> {
+    let of_member = [&request.group_id, &request.protocol_type].into_iter().chain(&request.group_instance_id);
+    of_member.chain(request.protocols.iter().map(|protocol| &protocol.name)).map(String::as_str)
 }
 
 fn join_reason(request: &JoinGroupRequest) -> &str {

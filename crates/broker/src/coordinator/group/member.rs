@@ -6,7 +6,7 @@ use bytes::Bytes;
 use vltava_protocol::messages::describe_groups_response::DescribedGroupMember;
 use vltava_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 
-use super::ReplyToken;
+use crate::coordinator::shard::ReplyToken;
 
 /// One member: what it asked for, what it was given, and the requests of it that wait.
 #[derive(Debug, Clone)]

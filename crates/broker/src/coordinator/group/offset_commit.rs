@@ -9,9 +9,11 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use super::classic::{ClassicGroup, ClassicGroupState};
 use super::offsets::CommittedOffset;
-use super::records::{self, CoordinatorRecord};
-use super::shard::{Caller, GroupCoordinatorShard, Now};
-use super::timers::TimerKey;
+use super::records::CoordinatorRecord;
+use super::shard::{Caller, GroupCoordinatorShard};
+use super::timer_key::TimerKey;
+use crate::coordinator::record::NO_PRODUCER_ID;
+use crate::coordinator::shard::{Now, Shard};
 
 /// The first version in which a commit to a group that is not there is told so (KIP-848).
 const GROUP_ID_NOT_FOUND_MIN_VERSION: i16 = 9;
@@ -39,14 +41,16 @@ impl GroupCoordinatorShard {
         for topic in request.topics {
             responses.push(self.check_topic(&request.group_id, topic, now, expire_timestamp_ms, &mut accepted));
         }
-        let encoded: Vec<_> = accepted.iter().map(CoordinatorRecord::encode).collect();
+        let encoded: Result<Vec<_>, _> = accepted.iter().map(CoordinatorRecord::encode).collect();
+        // As Kafka answers a group whose id is longer than that of a record may be.
+        let encoded = encoded.map_err(|_| ErrorCode::UnknownServerError)?;
         if !self.core.fits_in_batch(&encoded) {
             return Err(ErrorCode::UnknownServerError);
         }
         for (record, bytes) in accepted.into_iter().zip(encoded) {
-            self.core.emit(bytes);
+            self.core.emit(Ok(bytes));
             let position = self.offsets.next_position();
-            self.replay(position, records::NO_PRODUCER_ID, record);
+            self.replay(position, NO_PRODUCER_ID, record);
         }
         Ok(responses)
     }

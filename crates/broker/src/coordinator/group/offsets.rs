@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vltava_protocol::Uuid;
 use vltava_protocol::records::group::{OffsetCommitKey, OffsetCommitValue};
 
-use super::records::NO_PRODUCER_ID;
+use crate::coordinator::record::NO_PRODUCER_ID;
 
 /// An offset that a group has committed for a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]

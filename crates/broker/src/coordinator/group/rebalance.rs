@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::join_group_response::JoinGroupResponseMember;
 use vltava_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
+use vltava_protocol::{ErrorCode, invariant};
 
 use super::classic::{ClassicGroup, ClassicGroupState};
+use super::classic_records;
 use super::member::ClassicMember;
-use super::records;
 use super::shard::Core;
-use super::timers::TimerKey;
+use super::timer_key::TimerKey;
 
 impl ClassicGroup {
     /// Asks the members to join again, unless they are being asked already.
@@ -96,7 +96,7 @@ impl ClassicGroup {
         self.init_next_generation(core.now.timestamp_ms);
         if self.state == ClassicGroupState::Empty {
             tracing::info!(group = %self.id, generation = self.generation_id, "group is empty");
-            core.emit(records::group_record(self));
+            core.emit(classic_records::group_record(self));
             return;
         }
         tracing::info!(
@@ -126,27 +126,33 @@ impl ClassicGroup {
 
     /// Makes the answer to a join request; the leader's has the members.
     pub(super) fn join_response(&self, id: &str) -> JoinGroupResponse {
-        JoinGroupResponse {
-            generation_id: self.generation_id,
-            protocol_type: self.protocol_type.clone(),
-            protocol_name: self.protocol_name.clone(),
-            leader: self.leader_id.as_deref().unwrap_or_default().to_owned(),
-            member_id: id.to_owned(),
-            members: if self.is_leader(id) { self.join_response_members() } else { Vec::new() },
-            ..JoinGroupResponse::default()
-        }
+        self.agreed_response(id).unwrap_or_else(|| {
+            invariant!(false, "the members of group {} have a leader, and a protocol that all of them offer", self.id);
+            let error_code = ErrorCode::UnknownServerError.code();
+            JoinGroupResponse { error_code, member_id: id.to_owned(), ..JoinGroupResponse::default() }
+        })
     }
 
-    fn join_response_members(&self) -> Vec<JoinGroupResponseMember> {
-        let protocol = self.protocol_name.as_deref().unwrap_or_default();
-        self.members()
-            .map(|member| JoinGroupResponseMember {
+    fn agreed_response(&self, id: &str) -> Option<JoinGroupResponse> {
+        let protocol = self.protocol_name.as_deref()?;
+        let member = |member: &ClassicMember| {
+            Some(JoinGroupResponseMember {
                 member_id: member.id.to_string(),
                 group_instance_id: member.group_instance_id.clone(),
-                metadata: member.metadata(protocol).cloned().unwrap_or_default(),
+                metadata: member.metadata(protocol)?.clone(),
                 ..JoinGroupResponseMember::default()
             })
-            .collect()
+        };
+        let members = if self.is_leader(id) { self.members().map(member).collect::<Option<_>>()? } else { Vec::new() };
+        Some(JoinGroupResponse {
+            generation_id: self.generation_id,
+            protocol_type: self.protocol_type.clone(),
+            protocol_name: Some(protocol.to_owned()),
+            leader: self.leader_id.as_deref()?.to_owned(),
+            member_id: id.to_owned(),
+            members,
+            ..JoinGroupResponse::default()
+        })
     }
 
     /// Takes the assignments away, and answers who waits for one by an error.
@@ -175,10 +181,15 @@ impl ClassicGroup {
 
     /// Makes the answer to a sync request: the member's assignment.
     pub(super) fn sync_response(&self, id: &str) -> SyncGroupResponse {
+        let Some(member) = self.member(id) else {
+            invariant!(false, "who is answered with an assignment is a member of group {}", self.id);
+            let error_code = ErrorCode::UnknownServerError.code();
+            return SyncGroupResponse { error_code, ..SyncGroupResponse::default() };
+        };
         SyncGroupResponse {
             protocol_type: self.protocol_type.clone(),
             protocol_name: self.protocol_name.clone(),
-            assignment: self.member(id).map(|member| member.assignment.clone()).unwrap_or_default(),
+            assignment: member.assignment.clone(),
             ..SyncGroupResponse::default()
         }
     }

@@ -1,54 +1,24 @@
-//! The records of `__consumer_offsets`: from and to bytes, and from and to the state.
-//!
-//! A key begins with the type of the record as `i16`, a value with its version (KIP-915 says how they evolve).
-
-use std::sync::Arc;
+//! The records of `__consumer_offsets`, from and to bytes.
 
 use bytes::Bytes;
-use vltava_protocol::messages::ConsumerProtocolSubscription;
-use vltava_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use vltava_protocol::records::CoordinatorKey;
-use vltava_protocol::records::group::group_metadata_value::MemberMetadata;
 use vltava_protocol::records::group::{
     ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupMemberMetadataKey, ConsumerGroupMetadataKey,
     ConsumerGroupRegularExpressionKey, ConsumerGroupTargetAssignmentMemberKey,
     ConsumerGroupTargetAssignmentMetadataKey, GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey,
     OffsetCommitKey, OffsetCommitValue,
 };
-use vltava_protocol::wire::{DecodeError, Message, Reader, Writer};
+use vltava_protocol::wire::{DecodeError, Message, Reader};
 
-use super::classic::{ClassicGroup, ClassicGroupState};
 use super::consumer::Change;
-use super::member::ClassicMember;
 use super::offsets::CommittedOffset;
-
-/// The producer id of a record outside any transaction.
-pub(crate) const NO_PRODUCER_ID: i64 = -1;
-/// What a batch takes beside its records, bytes.
-pub(super) const BATCH_OVERHEAD: usize = 61;
-/// The most a record takes beside key and value: lengths, attributes and deltas as varints, no headers.
-const RECORD_OVERHEAD: usize = 32;
+use crate::coordinator::record::{RecordBytes, RecordError, decode_value, encode};
 
 /// The versions in which Kafka 4.3 writes these values.
 const GROUP_METADATA_VALUE_VERSION: i16 = 3;
 const OFFSET_COMMIT_VALUE_VERSION: i16 = 4;
 /// The only version that can say when an offset expires.
 const OFFSET_COMMIT_VALUE_WITH_EXPIRY_VERSION: i16 = 1;
-
-/// A record as it is written into a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RecordBytes {
-    pub(crate) key: Bytes,
-    /// None for a tombstone.
-    pub(crate) value: Option<Bytes>,
-}
-
-impl RecordBytes {
-    /// Returns a size that the record does not exceed in a batch, bytes.
-    pub(crate) fn max_size(&self) -> usize {
-        self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + RECORD_OVERHEAD
-    }
-}
 
 /// A record of `__consumer_offsets` that means something to this coordinator.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,7 +81,11 @@ impl CoordinatorRecord {
     }
 
     /// Writes the record, in the versions in which Kafka 4.3 does.
-    pub(crate) fn encode(&self) -> RecordBytes {
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Encode`] for a string that is too long, for instance.
+    pub(crate) fn encode(&self) -> Result<RecordBytes, RecordError> {
         match self {
             Self::OffsetCommit { key, value } => {
                 let has_expiry = value.as_ref().is_some_and(|value| value.expire_timestamp != -1);
@@ -162,7 +136,7 @@ fn decode_consumer(
 }
 
 /// Writes a record of a consumer group; all of them have one version.
-fn encode_consumer(group_id: String, change: &Change) -> RecordBytes {
+fn encode_consumer(group_id: String, change: &Change) -> Result<RecordBytes, RecordError> {
     match change {
         Change::Group(value) => encode(&ConsumerGroupMetadataKey { group_id }, value.as_ref(), 0),
         Change::Member(member, value) => {
@@ -185,121 +159,10 @@ fn encode_consumer(group_id: String, change: &Change) -> RecordBytes {
     }
 }
 
-fn decode_value<V: Message>(value: Option<Bytes>) -> Result<Option<V>, DecodeError> {
-    let Some(value) = value else { return Ok(None) };
-    let mut reader = Reader::new(value);
-    let version = reader.i16()?;
-    V::decode(&mut reader, version).map(Some)
-}
-
-fn encode<K: CoordinatorKey>(key: &K, value: Option<&impl Message>, version: i16) -> RecordBytes {
-    RecordBytes {
-        key: encode_message(K::RECORD_TYPE, key, 0),
-        value: value.map(|value| encode_message(version, value, version)),
-    }
-}
-
-fn encode_message(prefix: i16, message: &impl Message, version: i16) -> Bytes {
-    let mut writer = Writer::new();
-    writer.i16(prefix);
-    // Strings and bytes come from requests, where they had the same limits.
-    let encoded = message.encode(&mut writer, version);
-    debug_assert!(encoded.is_ok(), "a record that the coordinator makes can be written: {encoded:?}");
-    writer.into_bytes()
-}
-
 fn offset_key(group: &str, topic: &str, partition: i32) -> OffsetCommitKey {
     OffsetCommitKey { group: group.to_owned(), topic: topic.to_owned(), partition }
 }
 
-fn group_key(group: &str) -> GroupMetadataKey {
+pub(super) fn group_key(group: &str) -> GroupMetadataKey {
     GroupMetadataKey { group: group.to_owned() }
-}
-
-/// Makes the record of a group that somebody has begun to join.
-pub(super) fn empty_group_record(group: &ClassicGroup) -> RecordBytes {
-    let value = GroupMetadataValue {
-        protocol_type: String::new(),
-        generation: 0,
-        protocol: None,
-        leader: None,
-        current_state_timestamp: group.state_timestamp_ms.unwrap_or(-1),
-        ..GroupMetadataValue::default()
-    };
-    CoordinatorRecord::GroupMetadata { key: group_key(&group.id), value: Some(value) }.encode()
-}
-
-/// Makes the record of a group as it is.
-pub(super) fn group_record(group: &ClassicGroup) -> RecordBytes {
-    let protocol = group.protocol_name.as_deref().unwrap_or_default();
-    let member_metadata = |member: &ClassicMember| MemberMetadata {
-        member_id: member.id.to_string(),
-        group_instance_id: member.group_instance_id.clone(),
-        client_id: member.client_id.clone(),
-        client_host: member.client_host.clone(),
-        rebalance_timeout: member.rebalance_timeout_ms,
-        session_timeout: member.session_timeout_ms,
-        subscription: member.metadata(protocol).cloned().unwrap_or_default(),
-        assignment: member.assignment.clone(),
-        ..MemberMetadata::default()
-    };
-    let value = GroupMetadataValue {
-        protocol_type: group.protocol_type.clone().unwrap_or_default(),
-        generation: group.generation_id,
-        protocol: group.protocol_name.clone(),
-        leader: group.leader_id.as_deref().map(str::to_owned),
-        current_state_timestamp: group.state_timestamp_ms.unwrap_or(-1),
-        members: group.members().map(member_metadata).collect(),
-        ..GroupMetadataValue::default()
-    };
-    CoordinatorRecord::GroupMetadata { key: group_key(&group.id), value: Some(value) }.encode()
-}
-
-/// Makes the group that a record describes.
-pub(super) fn group_from_record(group_id: &str, value: GroupMetadataValue) -> ClassicGroup {
-    let mut group = ClassicGroup::new(group_id.into(), value.current_state_timestamp);
-    group.state_timestamp_ms = (value.current_state_timestamp != -1).then_some(value.current_state_timestamp);
-    group.generation_id = value.generation;
-    group.leader_id = value.leader.as_deref().map(Arc::from);
-    let has_members = !value.members.is_empty();
-    for member in value.members {
-        let protocol = JoinGroupRequestProtocol {
-            name: value.protocol.clone().unwrap_or_default(),
-            metadata: member.subscription,
-            ..JoinGroupRequestProtocol::default()
-        };
-        let member = ClassicMember {
-            id: member.member_id.into(),
-            group_instance_id: member.group_instance_id,
-            client_id: member.client_id,
-            client_host: member.client_host,
-            rebalance_timeout_ms: if member.rebalance_timeout == -1 {
-                member.session_timeout
-            } else {
-                member.rebalance_timeout
-            },
-            session_timeout_ms: member.session_timeout,
-            protocols: vec![protocol],
-            assignment: member.assignment,
-            awaiting_join: None,
-            awaiting_sync: None,
-            is_new: false,
-        };
-        group.add(member, &value.protocol_type);
-    }
-    group.protocol_type = (!value.protocol_type.is_empty()).then_some(value.protocol_type);
-    group.protocol_name = value.protocol;
-    group.compute_subscribed_topics();
-    if has_members {
-        group.state = ClassicGroupState::Stable;
-    }
-    group
-}
-
-/// Reads the topics of a consumer's subscription; none if it is not one.
-pub(super) fn subscribed_topics(metadata: &Bytes) -> Option<Vec<String>> {
-    let mut reader = Reader::new(metadata.clone());
-    reader.i16().ok()?;
-    // The first version's fields begin every later version's.
-    ConsumerProtocolSubscription::decode(&mut reader, 0).ok().map(|subscription| subscription.topics)
 }

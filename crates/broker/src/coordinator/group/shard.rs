@@ -1,9 +1,7 @@
 //! The state machine of one partition of `__consumer_offsets`: its groups and their offsets.
 //!
 //! Every operation takes the time and a request, changes the state, and leaves in the [`Output`] the records that
-//! make the change durable and the answers that it set free. Whoever drives the shard appends the records as one
-//! batch and lets no answer go before they are in the log; if the append fails, the shard is thrown away and loaded
-//! again, since it is then ahead of its log.
+//! make the change durable and the answers that it set free.
 //!
 //! What does not survive a restart is not in the records: who waits, the state of a rebalance, deadlines. A member
 //! finds out by its next heartbeat, as after a move of the coordinator.
@@ -13,31 +11,31 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vltava_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
+use vltava_protocol::wire::DecodeError;
 use vltava_protocol::{ErrorCode, Uuid};
 
 use super::classic::ClassicGroup;
+use super::classic_records;
 use super::config::GroupCoordinatorConfig;
 use super::consumer::{Change, ConsumerGroup, MemberState};
 use super::kind::Group;
 use super::offsets::OffsetStore;
-use super::records::{self, CoordinatorRecord, RecordBytes};
-use super::timers::{TimerKey, Timers};
+use super::records::CoordinatorRecord;
+use super::timer_key::TimerKey;
+use crate::coordinator::record::{BATCH_OVERHEAD, NO_PRODUCER_ID, RecordBytes, RecordError};
+use crate::coordinator::shard::{Now, Output, ReplyToken, Shard};
+use crate::coordinator::timers::Timers;
+use crate::metadata::topic_name::CONSUMER_OFFSETS;
 
 /// The most that a client's or instance's id gives to a member id, bytes.
 const MEMBER_ID_PREFIX_MAX_BYTES: usize = 32_000;
 
-/// The time, on both clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Now {
-    /// Of a clock that never goes back, ms: deadlines are counted by it.
-    pub(crate) elapsed_ms: i64,
-    /// Of the wall clock, ms since the epoch: what is written into records.
-    pub(crate) timestamp_ms: i64,
+/// The answer to a member that waits for its group.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum GroupReply {
+    Join(JoinGroupResponse),
+    Sync(SyncGroupResponse),
 }
-
-/// Names a request that waits for its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ReplyToken(pub(crate) u64);
 
 /// Who sent a request, and in which version.
 #[derive(Clone, Debug)]
@@ -48,19 +46,6 @@ pub(crate) struct Caller {
     pub(crate) client_id: String,
     /// The client's address as Kafka writes it, such as `/127.0.0.1`.
     pub(crate) client_host: String,
-}
-
-/// What an operation asks of its driver.
-#[derive(Debug, Default)]
-pub(crate) struct Output {
-    /// To be appended, in this order, before any answer goes.
-    pub(crate) records: Vec<RecordBytes>,
-    /// Whether the records may be split over several batches.
-    pub(crate) divisible: bool,
-    /// The parked join requests that have an answer.
-    pub(crate) joins: Vec<(ReplyToken, JoinGroupResponse)>,
-    /// The parked sync requests that have an answer.
-    pub(crate) syncs: Vec<(ReplyToken, SyncGroupResponse)>,
 }
 
 /// Why a request is refused, with Kafka's text where the answer has a place for it.
@@ -94,20 +79,26 @@ pub(crate) struct GroupCoordinatorShard {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: Arc<GroupCoordinatorConfig>,
-    pub(super) timers: Timers,
+    pub(super) timers: Timers<TimerKey>,
     pub(super) now: Now,
-    output: Output,
+    output: Output<GroupReply>,
     random: fastrand::Rng,
 }
 
-impl GroupCoordinatorShard {
-    /// Makes an empty shard; `seed` is where the ids of its members come from.
-    pub(crate) fn new(config: Arc<GroupCoordinatorConfig>, seed: u64) -> Self {
+impl Shard for GroupCoordinatorShard {
+    const TOPIC: &'static str = CONSUMER_OFFSETS;
+
+    type Config = GroupCoordinatorConfig;
+    type Record = CoordinatorRecord;
+    type Reply = GroupReply;
+
+    /// The ids of members come from `seed`.
+    fn new(config: &Arc<GroupCoordinatorConfig>, seed: u64) -> Self {
         Self {
             groups: BTreeMap::new(),
             offsets: OffsetStore::default(),
             core: Core {
-                config,
+                config: config.clone(),
                 timers: Timers::default(),
                 now: Now { elapsed_ms: 0, timestamp_ms: 0 },
                 output: Output::default(),
@@ -116,18 +107,61 @@ impl GroupCoordinatorShard {
         }
     }
 
-    /// Takes what the operations since the last call ask for.
-    pub(crate) fn take_output(&mut self) -> Output {
-        std::mem::take(&mut self.core.output)
+    fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<CoordinatorRecord>, DecodeError> {
+        CoordinatorRecord::decode(key, value)
     }
 
-    /// Returns the time by which [`GroupCoordinatorShard::expire`] has to be called, in ms of [`Now::elapsed_ms`].
-    pub(crate) fn next_deadline(&self) -> Option<i64> {
+    fn replay(&mut self, offset: i64, producer_id: i64, record: CoordinatorRecord) {
+        match record {
+            CoordinatorRecord::OffsetCommit { key, value } => {
+                self.offsets.advance(offset);
+                match value {
+                    Some(value) => {
+                        self.group_of_offsets(&key.group);
+                        self.offsets.put(producer_id, key, value.into());
+                    }
+                    None => self.offsets.remove(&key.group, &key.topic, key.partition),
+                }
+            }
+            CoordinatorRecord::GroupMetadata { key, value: None } => self.forget_group(&key.group),
+            CoordinatorRecord::GroupMetadata { key, value: Some(value) } => {
+                let group = classic_records::group_from_record(&key.group, value);
+                self.groups.insert(group.id.clone(), Group::Classic(Box::new(group)));
+            }
+            CoordinatorRecord::Consumer { group, change: Change::Group(None) } => self.forget_group(&group),
+            CoordinatorRecord::Consumer { group, change } => self.replay_consumer(&group, change),
+        }
+    }
+
+    fn replay_end_transaction(&mut self, producer_id: i64, committed: bool) {
+        self.offsets.end_transaction(producer_id, committed);
+    }
+
+    fn loaded(&mut self, now: Now) {
+        self.core.now = now;
+        let interval = self.core.config.offsets_retention_check_interval_ms;
+        self.core.timers.schedule(TimerKey::OffsetExpiration, now.elapsed_ms.saturating_add(interval));
+        let max_size = self.core.config.max_size;
+        for group in self.groups.values_mut() {
+            match group {
+                Group::Classic(group) => {
+                    for member in group.members() {
+                        self.core.arm_session(&group.id, &member.id, member.session_timeout_ms);
+                    }
+                    if group.members().len() > max_size {
+                        group.prepare_rebalance(&mut self.core, "the loaded group is larger than group.max.size");
+                    }
+                }
+                Group::Consumer(group) => self.core.arm_members(group),
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<i64> {
         self.core.timers.next_deadline()
     }
 
-    /// Does what is due.
-    pub(crate) fn expire(&mut self, now: Now) {
+    fn expire(&mut self, now: Now) {
         self.core.now = now;
         while let Some(timer) = self.core.timers.pop_due(now.elapsed_ms) {
             match timer {
@@ -152,58 +186,12 @@ impl GroupCoordinatorShard {
         }
     }
 
-    /// Folds a record of the log into the state.
-    ///
-    /// `position` grows from record to record: its offset while loading. `producer_id` is that of the record's batch,
-    /// which says to which transaction the record belongs, or -1.
-    pub(crate) fn replay(&mut self, position: i64, producer_id: i64, record: CoordinatorRecord) {
-        match record {
-            CoordinatorRecord::OffsetCommit { key, value } => {
-                self.offsets.advance(position);
-                match value {
-                    Some(value) => {
-                        self.group_of_offsets(&key.group);
-                        self.offsets.put(producer_id, key, value.into());
-                    }
-                    None => self.offsets.remove(&key.group, &key.topic, key.partition),
-                }
-            }
-            CoordinatorRecord::GroupMetadata { key, value: None } => self.forget_group(&key.group),
-            CoordinatorRecord::GroupMetadata { key, value: Some(value) } => {
-                let group = records::group_from_record(&key.group, value);
-                self.groups.insert(group.id.clone(), Group::Classic(Box::new(group)));
-            }
-            CoordinatorRecord::Consumer { group, change: Change::Group(None) } => self.forget_group(&group),
-            CoordinatorRecord::Consumer { group, change } => self.replay_consumer(&group, change),
-        }
+    fn take_output(&mut self) -> Output<GroupReply> {
+        std::mem::take(&mut self.core.output)
     }
+}
 
-    /// Folds the end of a transaction into the state.
-    pub(crate) fn replay_end_transaction(&mut self, producer_id: i64, committed: bool) {
-        self.offsets.end_transaction(producer_id, committed);
-    }
-
-    /// Begins to serve after the log has been replayed: from now on members have to be heard of.
-    pub(crate) fn loaded(&mut self, now: Now) {
-        self.core.now = now;
-        let interval = self.core.config.offsets_retention_check_interval_ms;
-        self.core.timers.schedule(TimerKey::OffsetExpiration, now.elapsed_ms.saturating_add(interval));
-        let max_size = self.core.config.max_size;
-        for group in self.groups.values_mut() {
-            match group {
-                Group::Classic(group) => {
-                    for member in group.members() {
-                        self.core.arm_session(&group.id, &member.id, member.session_timeout_ms);
-                    }
-                    if group.members().len() > max_size {
-                        group.prepare_rebalance(&mut self.core, "the loaded group is larger than group.max.size");
-                    }
-                }
-                Group::Consumer(group) => self.core.arm_members(group),
-            }
-        }
-    }
-
+impl GroupCoordinatorShard {
     /// Sets the time of an operation, and finds its group if it is a classic one.
     pub(super) fn group_at(&mut self, now: Now, group_id: &str) -> Option<(&mut ClassicGroup, &mut Core)> {
         self.core.now = now;
@@ -257,14 +245,18 @@ impl GroupCoordinatorShard {
     pub(super) fn emit_and_replay(&mut self, record: CoordinatorRecord) {
         self.core.emit(record.encode());
         let position = self.offsets.next_position();
-        self.replay(position, records::NO_PRODUCER_ID, record);
+        self.replay(position, NO_PRODUCER_ID, record);
     }
 }
 
 impl Core {
-    /// Has a record appended before anything of this operation is answered.
-    pub(super) fn emit(&mut self, record: RecordBytes) {
-        self.output.records.push(record);
+    /// Has a record appended before anything of this operation is answered; if it cannot be written, the operation
+    /// fails as one whose records cannot be appended.
+    pub(super) fn emit(&mut self, record: Result<RecordBytes, RecordError>) {
+        match record {
+            Ok(record) => self.output.records.push(record),
+            Err(error) => self.output.failure = Some(error),
+        }
     }
 
     /// Allows the records of this operation to be split over several batches.
@@ -275,11 +267,11 @@ impl Core {
     /// Returns whether one batch can hold the records.
     pub(super) fn fits_in_batch(&self, records: &[RecordBytes]) -> bool {
         let size: usize = records.iter().map(RecordBytes::max_size).sum();
-        size.saturating_add(records::BATCH_OVERHEAD) <= self.config.max_batch_bytes
+        size.saturating_add(BATCH_OVERHEAD) <= self.config.max_batch_bytes
     }
 
     pub(super) fn answer_join(&mut self, token: ReplyToken, response: JoinGroupResponse) {
-        self.output.joins.push((token, response));
+        self.output.replies.push((token, GroupReply::Join(response)));
     }
 
     /// Answers a join request by an error, with the member id the client shall go on with.
@@ -292,7 +284,7 @@ impl Core {
     }
 
     pub(super) fn answer_sync(&mut self, token: ReplyToken, response: SyncGroupResponse) {
-        self.output.syncs.push((token, response));
+        self.output.replies.push((token, GroupReply::Sync(response)));
     }
 
     pub(super) fn refuse_sync(&mut self, token: ReplyToken, error: ErrorCode) {
@@ -341,8 +333,8 @@ impl Core {
         // A string of the protocol has at most 32767 bytes.
         let end = (0..=prefix.len().min(MEMBER_ID_PREFIX_MAX_BYTES)).rfind(|end| prefix.is_char_boundary(*end));
         let prefix = prefix.get(..end.unwrap_or_default()).unwrap_or_default();
-        let hex = format!("{:032x}", self.new_uuid().as_u128());
-        let part = |range| hex.get(range).unwrap_or_default();
-        format!("{prefix}-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)).into()
+        let uuid = self.new_uuid().as_u128();
+        let [a, b, c, d] = [uuid >> 96, (uuid >> 80) & 0xffff, (uuid >> 64) & 0xffff, (uuid >> 48) & 0xffff];
+        format!("{prefix}-{a:08x}-{b:04x}-{c:04x}-{d:04x}-{:012x}", uuid & 0xffff_ffff_ffff).into()
     }
 }

@@ -9,8 +9,9 @@ use vltava_protocol::messages::leave_group_response::MemberResponse;
 use vltava_protocol::messages::{HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest};
 
 use super::classic::{ClassicGroup, ClassicGroupState};
-use super::records;
-use super::shard::{Core, GroupCoordinatorShard, Now, ReplyToken};
+use super::classic_records;
+use super::shard::{Core, GroupCoordinatorShard};
+use crate::coordinator::shard::{Now, ReplyToken};
 
 impl GroupCoordinatorShard {
     /// Gives a member its assignment, now or when the leader has sent it; the leader's request brings it.
@@ -110,8 +111,8 @@ impl ClassicGroup {
         for member in self.members_mut() {
             member.assignment = assignments.remove(&*member.id).unwrap_or_default();
         }
-        let record = records::group_record(self);
-        if !core.fits_in_batch(std::slice::from_ref(&record)) {
+        let record = classic_records::group_record(self);
+        if record.as_ref().is_ok_and(|record| !core.fits_in_batch(std::slice::from_ref(record))) {
             tracing::error!(group = %self.id, "the group's metadata is larger than a record may be");
             self.fail_syncs(core, ErrorCode::UnknownServerError);
             return self.prepare_rebalance(core, "the assignment could not be stored");

@@ -137,7 +137,7 @@ impl StorageDir {
 }
 
 fn manager_config(config: &BrokerConfig, path: &Path) -> LogManagerConfig {
-    let (upkeep, cleaner) = (&config.upkeep, &config.cleaner);
+    let upkeep = &config.upkeep;
     LogManagerConfig {
         retention_check_interval_ms: upkeep.retention_check_interval_ms,
         flush_scheduler_interval_ms: upkeep.flush_scheduler_interval_ms,
@@ -147,8 +147,6 @@ fn manager_config(config: &BrokerConfig, path: &Path) -> LogManagerConfig {
         initial_task_delay_ms: upkeep.initial_task_delay_ms,
         producer_id_expiration_ms: upkeep.producer_id_expiration_ms,
         producer_id_expiration_check_interval_ms: upkeep.producer_id_expiration_check_interval_ms,
-        cleaner_dedupe_buffer_size: cleaner.dedupe_buffer_size,
-        cleaner_io_buffer_load_factor: cleaner.io_buffer_load_factor,
         recovery_threads: upkeep.recovery_threads,
         max_decompressed_batch_bytes: config.max_decompressed_batch_bytes,
         ..LogManagerConfig::new(path, fastrand::u64(..))

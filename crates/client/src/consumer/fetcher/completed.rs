@@ -7,8 +7,10 @@ use vltava_protocol::messages::fetch_response::AbortedTransaction;
 use vltava_protocol::record::control::ControlRecordType;
 use vltava_protocol::record::{Decompressor, RecordBatch, RecordBatches, RecordError, RecordScanner};
 
+use super::Asked;
 use crate::config::IsolationLevel;
 use crate::consumer::records::PartitionRecords;
+use crate::consumer::subscription::FetchEpoch;
 use crate::{ClientError, TopicPartition};
 
 /// What an answer brought for one partition.
@@ -17,7 +19,7 @@ pub(crate) struct CompletedFetch {
     pub(crate) partition: TopicPartition,
     /// The partition's [`fetch_epoch`](crate::consumer::subscription::PartitionState::fetch_epoch)
     /// when the request was sent.
-    pub(crate) fetch_epoch: u64,
+    pub(crate) fetch_epoch: FetchEpoch,
     /// Size of the batches that have not been read, in bytes.
     pub(crate) bytes_left: usize,
     next_offset: i64,
@@ -50,8 +52,7 @@ pub(crate) struct ReadOptions {
 impl CompletedFetch {
     pub(crate) fn new(
         partition: TopicPartition,
-        fetch_epoch: u64,
-        offset: i64,
+        asked: Asked,
         records: Bytes,
         aborted: Option<Vec<AbortedTransaction>>,
     ) -> Self {
@@ -59,10 +60,10 @@ impl CompletedFetch {
         aborted.sort_by_key(|transaction| std::cmp::Reverse(transaction.first_offset));
         Self {
             partition,
-            fetch_epoch,
+            fetch_epoch: asked.fetch_epoch,
             bytes_left: records.len(),
-            next_offset: offset,
-            batch_end: offset,
+            next_offset: asked.offset,
+            batch_end: asked.offset,
             last_epoch: None,
             batches: RecordBatches::new(records),
             current: None,

@@ -208,6 +208,19 @@ fn a_poll_returns_no_more_than_it_may() {
 }
 
 #[test]
+fn what_lies_ready_is_not_fetched_again_when_the_batch_before_it_was_read_in_parts() {
+    let mut bench = Bench::new(FetchConfig { max_poll_records: 2, ..config() }, 1, AutoOffsetReset::Latest);
+    bench.call();
+    bench.answer(0, 0, vec![data(0, batch(0, 4))]);
+    assert_eq!(bench.offsets(), [0, 1]);
+    assert_eq!(bench.call(), [(0, 4)]);
+    bench.answer(0, 0, vec![data(0, batch(4, 4))]);
+    assert_eq!(bench.offsets(), [2, 3]);
+    assert_eq!(bench.offsets(), [4, 5]);
+    assert_eq!(bench.call(), [(0, 8)]);
+}
+
+#[test]
 fn a_position_within_a_batch_leaves_out_what_is_before_it() {
     let mut bench = Bench::one();
     let state = bench.subscription.get_mut(&tp(0)).unwrap();
@@ -380,7 +393,7 @@ fn the_new_leader_is_learned_from_the_error() {
     let leader = LeaderIdAndEpoch { leader_id: 1, leader_epoch: 6, ..Default::default() };
     let news =
         bench.answer(0, 0, vec![PartitionData { current_leader: leader, ..failed(0, ErrorCode::NotLeaderOrFollower) }]);
-    assert_eq!(news.leaders, [("t".into(), 0, 1, 6)]);
+    assert_eq!(news.leaders, [LeaderUpdate { partition: tp(0), leader: 1, leader_epoch: 6 }]);
 }
 
 #[test]

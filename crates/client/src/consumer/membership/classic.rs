@@ -1,4 +1,4 @@
-//! A member of a group under the classic protocol.
+//! A member of a group under the classic protocol: the members elect a leader, which assigns.
 //!
 //! ```text
 //! Unjoined ── JoinGroup ──▶ Preparing ── answer ──▶ Completing ── SyncGroup ──▶ Stable
@@ -6,47 +6,38 @@
 //!    └──── member unknown, generation reset, left ───────┴────────────────────────┘
 //! ```
 //!
-//! Joining is driven by [`next_step`](ClassicMembership::next_step), which the application's `poll`
-//! calls: it says what only `poll` may do (callbacks, assignment). Heartbeats and the look-up of the
-//! coordinator are driven by [`tick`](ClassicMembership::tick), which a timer calls. Requests to
-//! send come out of [`poll_request`](ClassicMembership::poll_request), and their answers go into
-//! [`on_response`](ClassicMembership::on_response).
+//! Under [`RebalanceProtocol::Eager`] a member gives up everything before it joins. Under
+//! [`RebalanceProtocol::Cooperative`] it gives up what the assignment does not have any more, and joins again for others
+//! to get it (KIP-429).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    SyncGroupRequest, SyncGroupResponse, join_group_request::JoinGroupRequestProtocol,
-    join_group_response::JoinGroupResponseMember, leave_group_request::MemberIdentity,
-    sync_group_request::SyncGroupRequestAssignment,
+    HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
+    join_group_request::JoinGroupRequestProtocol, join_group_response::JoinGroupResponseMember,
+    leave_group_request::MemberIdentity, sync_group_request::SyncGroupRequestAssignment,
 };
 
 use super::heartbeat::Heartbeat;
-use crate::ClientError;
+use super::{
+    Acquire, CommitVerdict, Describe, Generation, GroupRequest, GroupResponse, Membership, MembershipConfig, Release,
+    Step,
+};
+use crate::consumer::assignor::{RebalanceProtocol, decode_assignment};
+use crate::consumer::coordinator::Coordinator;
+use crate::consumer::subscription::SubscriptionState;
+use crate::{ClientError, TopicPartition};
 
 mod responses;
 
 /// The protocol type of consumers.
-pub(crate) const PROTOCOL_TYPE: &str = "consumer";
+const PROTOCOL_TYPE: &str = "consumer";
 
 /// Longest reason that is sent with a request, in characters (KIP-800).
 const MAX_REASON: usize = 255;
-
-/// A member's settings.
-#[derive(Debug, Clone)]
-pub(crate) struct MembershipConfig {
-    pub(crate) group_id: String,
-    pub(crate) group_instance_id: Option<String>,
-    pub(crate) session_timeout: Duration,
-    /// `max.poll.interval.ms`.
-    pub(crate) rebalance_timeout: Duration,
-    pub(crate) heartbeat_interval: Duration,
-    pub(crate) retry_backoff: Duration,
-    pub(crate) retry_backoff_max: Duration,
-}
 
 /// Where the member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,69 +52,9 @@ pub(crate) enum MemberState {
     Stable,
 }
 
-/// The member's identity in one generation of the group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Generation {
-    pub(crate) id: i32,
-    pub(crate) member_id: String,
-    pub(crate) protocol: Option<String>,
-}
-
-impl Generation {
-    /// That of a member that never joined.
-    pub(crate) const NONE: Self = Self { id: -1, member_id: String::new(), protocol: None };
-
-    /// Whether the member is in no generation, or has no id.
-    pub(crate) fn is_reset(&self) -> bool {
-        self.id < 0 || self.member_id.is_empty()
-    }
-}
-
-/// A request to the coordinator, or to find it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum GroupRequest {
-    FindCoordinator,
-    Join(JoinGroupRequest),
-    Sync(SyncGroupRequest),
-    Heartbeat(HeartbeatRequest),
-    Leave(LeaveGroupRequest),
-}
-
-/// The answer to a [`GroupRequest`].
-#[derive(Debug, Clone)]
-pub(crate) enum GroupResponse {
-    /// The coordinator's node id.
-    Coordinator(i32),
-    Join(JoinGroupResponse),
-    Sync(SyncGroupResponse),
-    Heartbeat(HeartbeatResponse),
-    Leave(LeaveGroupResponse),
-}
-
-/// What the application's `poll` has to do for the membership.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// Nothing: an answer or a timer comes first.
-    Wait,
-    /// Nothing: the member is in the group.
-    Stable,
-    /// Commit, call the rebalance listener and give up partitions before joining; `lost` if the
-    /// group has taken them away already. Then call [`ClassicMembership::prepared`].
-    Prepare { lost: bool },
-    /// Call [`ClassicMembership::start_join`] with the subscription in every protocol.
-    Join,
-    /// Assign partitions to the members. Then call [`ClassicMembership::assigned`].
-    Assign { protocol: String, members: Vec<JoinGroupResponseMember>, skip: bool },
-    /// Take over the assignment. The membership goes on by itself.
-    Complete { generation: Generation, assignment: Bytes },
-    /// Return the error to the application; the next `poll` tries again.
-    Fail(ClientError),
-}
-
 /// The kind of a request in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    FindCoordinator,
     Rebalance,
     Heartbeat,
     Leave,
@@ -132,7 +63,6 @@ enum Kind {
 impl Kind {
     fn of(request: &GroupRequest) -> Self {
         match request {
-            GroupRequest::FindCoordinator => Self::FindCoordinator,
             GroupRequest::Join(_) | GroupRequest::Sync(_) => Self::Rebalance,
             GroupRequest::Heartbeat(_) => Self::Heartbeat,
             GroupRequest::Leave(_) => Self::Leave,
@@ -170,11 +100,11 @@ pub(crate) struct ClassicMembership {
     needs_prepare: bool,
     /// No join before this time.
     join_retry_at: Option<Instant>,
-    coordinator: Option<i32>,
-    finding_coordinator: bool,
-    find_retry_at: Option<Instant>,
-    find_failures: u32,
     heartbeat: Heartbeat,
+    /// The subscription that the group knows of.
+    joined_topics: Option<BTreeSet<String>>,
+    /// Partition counts of the group's topics when this member assigned, while it is the leader.
+    assigned_topics: Option<BTreeMap<String, usize>>,
     /// Errors to return to the application.
     failure: Option<ClientError>,
     requests: VecDeque<(u64, GroupRequest)>,
@@ -199,10 +129,8 @@ impl ClassicMembership {
             rejoin_reason: String::new(),
             needs_prepare: true,
             join_retry_at: None,
-            coordinator: None,
-            finding_coordinator: false,
-            find_retry_at: None,
-            find_failures: 0,
+            joined_topics: None,
+            assigned_topics: None,
             failure: None,
             requests: VecDeque::new(),
             in_flight: BTreeMap::new(),
@@ -212,30 +140,12 @@ impl ClassicMembership {
         }
     }
 
-    pub(crate) fn config(&self) -> &MembershipConfig {
-        &self.config
-    }
-
     #[cfg(test)]
     pub(crate) fn state(&self) -> MemberState {
         self.state
     }
 
-    pub(crate) fn generation(&self) -> &Generation {
-        &self.generation
-    }
-
-    /// The generation if the member may commit in it.
-    pub(crate) fn stable_generation(&self) -> Option<&Generation> {
-        (self.state == MemberState::Stable).then_some(&self.generation)
-    }
-
-    /// Whether the group counts the member as one of its own, as far as it can know.
-    pub(crate) fn is_in_session(&self, now: Instant) -> bool {
-        self.state == MemberState::Stable && self.heartbeat.is_confirmed(now)
-    }
-
-    pub(crate) fn is_rebalancing(&self) -> bool {
+    fn is_rebalancing(&self) -> bool {
         matches!(self.state, MemberState::PreparingRebalance | MemberState::CompletingRebalance)
     }
 
@@ -243,105 +153,59 @@ impl ClassicMembership {
         matches!(self.state, MemberState::CompletingRebalance | MemberState::Stable)
     }
 
-    /// The coordinator's node id, if it is known.
-    pub(crate) fn coordinator(&self) -> Option<i32> {
-        self.coordinator
+    fn is_cooperative(&self) -> bool {
+        self.config.protocol == RebalanceProtocol::Cooperative
     }
 
-    /// Whether the next [`next_step`](Self::next_step) has something to do besides waiting.
-    pub(crate) fn rejoin_needed(&self) -> bool {
-        self.rejoin_needed || !matches!(self.phase, Phase::Idle)
-    }
-
-    /// The next request to send, with a token for its answer.
-    pub(crate) fn poll_request(&mut self) -> Option<(u64, GroupRequest)> {
-        self.requests.pop_front()
-    }
-
-    /// The application polled: it is alive.
-    pub(crate) fn polled(&mut self, now: Instant) {
-        self.heartbeat.polled(now);
-    }
-
-    /// What `poll` has to do now.
-    pub(crate) fn next_step(&mut self, now: Instant) -> Step {
-        if let Some(error) = self.failure.take() {
-            return Step::Fail(error);
+    /// Before joining: everything, or what the subscription has not any more.
+    fn release(&self, subscription: &SubscriptionState) -> Release {
+        let lost = self.generation.is_reset();
+        let mut keep = BTreeSet::new();
+        if !lost && self.is_cooperative() {
+            keep = subscription.assigned();
+            keep.retain(|tp| subscription.topics().contains(tp.topic()));
         }
-        if !self.rejoin_needed() {
-            if self.coordinator.is_none() {
-                self.find_coordinator(now);
+        Release { keep, lost, always_tell: !lost && !self.is_cooperative() }
+    }
+
+    fn describe(&mut self, subscription: &SubscriptionState) -> Describe {
+        let topics = subscription.topics().clone();
+        self.joined_topics = Some(topics.clone());
+        let generation = Some(self.generation.id).filter(|id| *id >= 0);
+        Describe { topics, owned: subscription.assigned(), generation }
+    }
+
+    /// Takes over what the leader assigned.
+    fn acquire(&mut self, assignment: &Bytes, subscription: &mut SubscriptionState) -> Step {
+        let assignment = match decode_assignment(assignment) {
+            Ok(assignment) => assignment,
+            Err(error) => {
+                self.request_rejoin("the assignment cannot be read");
+                return Step::Fail(error);
             }
-            return Step::Stable;
-        }
-        if self.coordinator.is_none() {
-            self.find_coordinator(now);
+        };
+        if !subscription.matches_subscription(assignment.partitions.iter()) {
+            self.request_rejoin("received assignment does not match the current subscription");
             return Step::Wait;
         }
-        match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Idle if self.needs_prepare => Step::Prepare { lost: self.generation.is_reset() },
-            Phase::Idle if self.join_retry_at.is_some_and(|at| now < at) => Step::Wait,
-            Phase::Idle => Step::Join,
-            Phase::Waiting => {
-                self.phase = Phase::Waiting;
-                Step::Wait
-            }
-            Phase::Assigning { protocol, members, skip } => Step::Assign { protocol, members, skip },
-            Phase::Synced { assignment } => {
-                if self.state == MemberState::Stable && self.generation.id >= 0 {
-                    self.needs_prepare = true;
-                    Step::Complete { generation: self.generation.clone(), assignment }
-                } else {
-                    // A heartbeat found out that the member is not in that generation any more.
-                    self.reset_and_rejoin("generation was reset before the rebalance completed", true);
-                    self.next_step(now)
-                }
-            }
+        let partitions: BTreeSet<TopicPartition> = assignment.partitions.iter().cloned().collect();
+        if self.is_cooperative() && !subscription.assigned().is_subset(&partitions) {
+            self.request_rejoin("need to revoke partitions and re-join");
         }
-    }
-
-    /// The preparation asked for by [`Step::Prepare`] is done.
-    pub(crate) fn prepared(&mut self) {
-        self.needs_prepare = false;
-    }
-
-    /// Joins with this member's metadata in every protocol it can speak, the preferred one first.
-    pub(crate) fn start_join(&mut self, protocols: Vec<(String, Bytes)>) {
-        self.state = MemberState::PreparingRebalance;
-        self.join_retry_at = None;
-        let protocols = protocols
-            .into_iter()
-            .map(|(name, metadata)| JoinGroupRequestProtocol { name, metadata, ..Default::default() })
-            .collect();
-        tracing::info!(group = %self.config.group_id, reason = %self.rejoin_reason, "(re-)joining group");
-        let request = JoinGroupRequest {
-            group_id: self.config.group_id.clone(),
-            session_timeout_ms: millis(self.config.session_timeout),
-            rebalance_timeout_ms: millis(self.config.rebalance_timeout),
-            member_id: self.generation.member_id.clone(),
-            group_instance_id: self.config.group_instance_id.clone(),
-            protocol_type: PROTOCOL_TYPE.to_owned(),
-            protocols,
-            reason: Some(truncated(&self.rejoin_reason)),
-            ..Default::default()
-        };
-        self.await_answer(GroupRequest::Join(request));
-    }
-
-    /// The assignment asked for by [`Step::Assign`], encoded, by member id.
-    pub(crate) fn assigned(&mut self, assignments: Vec<(String, Bytes)>) {
-        if self.state == MemberState::CompletingRebalance {
-            self.sync(assignments);
-        } else {
-            self.reset_and_rejoin("generation was reset while assigning", true);
+        if subscription.add_matching(partitions.iter().map(TopicPartition::topic)) {
+            self.joined_topics = Some(subscription.topics().clone());
         }
+        Step::Acquire(Acquire {
+            partitions,
+            notify: Some((self.generation.protocol.clone().unwrap_or_default(), assignment)),
+        })
     }
 
-    /// The assignment could not be made. The error goes to the application.
-    pub(crate) fn assign_failed(&mut self, now: Instant) {
-        self.phase = Phase::Idle;
-        self.request_rejoin("rebalance failed: the assignor failed");
-        self.join_retry_at = Some(now + self.config.retry_backoff);
+    /// Asks for a rebalance unless one is asked for already.
+    pub(crate) fn request_rejoin_if_necessary(&mut self, reason: &str) {
+        if !self.rejoin_needed {
+            self.request_rejoin(reason);
+        }
     }
 
     fn sync(&mut self, assignments: Vec<(String, Bytes)>) {
@@ -377,117 +241,42 @@ impl ClassicMembership {
         self.sequence
     }
 
-    /// Lets time pass: sends a heartbeat if one is due, leaves the group if the application does
-    /// not poll.
-    pub(crate) fn tick(&mut self, now: Instant) {
-        if !self.has_joined() || self.failure.is_some() {
-            return;
-        }
-        if self.coordinator.is_none() {
-            self.find_coordinator(now);
-        } else if self.heartbeat.session_expired(now) {
-            self.coordinator_unknown("session timed out without receiving a heartbeat response");
-            self.find_coordinator(now);
-        } else if self.heartbeat.poll_expired(now) {
-            tracing::warn!(
-                group = %self.config.group_id,
-                max_poll_interval_ms = millis(self.config.rebalance_timeout),
-                "time between calls of poll was longer than `max.poll.interval.ms`, leaving the group: process \
-                 faster, raise `max.poll.interval.ms` or lower `max.poll.records`",
-            );
-            self.leave("consumer poll timeout has expired.");
-        } else if self.heartbeat.is_due(now) {
-            self.heartbeat.sent(now);
-            let request = HeartbeatRequest {
-                group_id: self.config.group_id.clone(),
-                generation_id: self.generation.id,
-                member_id: self.generation.member_id.clone(),
-                group_instance_id: self.config.group_instance_id.clone(),
-                ..Default::default()
-            };
-            self.beat = Some(self.send(GroupRequest::Heartbeat(request)));
-        }
-    }
-
-    /// When [`tick`](Self::tick) or [`next_step`](Self::next_step) has something to do next without
-    /// an answer coming.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.next_find(), self.next_beat(), self.join_retry_at].into_iter().flatten().min()
-    }
-
-    /// When [`tick`](Self::tick) has something to do next without an answer coming.
-    pub(crate) fn next_tick(&self) -> Option<Instant> {
-        let find = self.next_find().filter(|_| self.has_joined());
-        [find, self.next_beat()].into_iter().flatten().min().filter(|_| self.failure.is_none())
-    }
-
-    fn next_find(&self) -> Option<Instant> {
-        self.find_retry_at.filter(|_| self.coordinator.is_none() && !self.finding_coordinator)
-    }
-
-    fn next_beat(&self) -> Option<Instant> {
-        (self.has_joined() && self.coordinator.is_some()).then(|| self.heartbeat.next_deadline())
-    }
-
-    /// Looks for the coordinator unless that is under way or has just failed.
-    pub(crate) fn find_coordinator(&mut self, now: Instant) {
-        if self.coordinator.is_some() || self.finding_coordinator || self.find_retry_at.is_some_and(|at| now < at) {
-            return;
-        }
-        self.finding_coordinator = true;
-        self.send(GroupRequest::FindCoordinator);
-    }
-
-    /// The coordinator does not answer, or says that it is not the coordinator.
-    pub(crate) fn coordinator_unknown(&mut self, cause: &str) {
-        if let Some(node) = self.coordinator.take() {
-            tracing::info!(group = %self.config.group_id, node, cause, "group coordinator is unavailable or invalid");
-        }
-    }
-
-    /// Asks for a rebalance at the next `poll`.
-    pub(crate) fn request_rejoin(&mut self, reason: &str) {
-        tracing::info!(group = %self.config.group_id, reason, "request joining group");
-        reason.clone_into(&mut self.rejoin_reason);
-        self.rejoin_needed = true;
-    }
-
-    /// Asks for a rebalance unless one is asked for already.
-    pub(crate) fn request_rejoin_if_necessary(&mut self, reason: &str) {
-        if !self.rejoin_needed {
-            self.request_rejoin(reason);
-        }
-    }
-
-    /// Leaves the group if the member is dynamic, and forgets the generation in any case.
-    pub(crate) fn leave(&mut self, reason: &str) {
-        self.leave_if(reason, self.config.group_instance_id.is_none());
-    }
-
-    /// Forgets the generation; the coordinator is told if `tell` (KIP-1092).
-    pub(crate) fn leave_if(&mut self, reason: &str, tell: bool) {
-        let member = !self.generation.member_id.is_empty() && self.state != MemberState::Unjoined;
-        if tell && member && self.coordinator.is_some() {
-            tracing::info!(group = %self.config.group_id, member = %self.generation.member_id, reason, "leaving group");
-            let request = LeaveGroupRequest {
-                group_id: self.config.group_id.clone(),
-                members: vec![MemberIdentity {
-                    member_id: self.generation.member_id.clone(),
-                    group_instance_id: None,
-                    reason: Some(truncated(reason)),
-                    ..Default::default()
-                }],
-                ..Default::default()
-            };
-            self.send(GroupRequest::Leave(request));
-        }
+    fn reset_and_rejoin(&mut self, reason: &str, forget_member_id: bool) {
+        tracing::info!(group = %self.config.group_id, reason, forget_member_id, "resetting generation");
+        self.state = MemberState::Unjoined;
+        self.generation = if forget_member_id {
+            Generation::NONE
+        } else {
+            Generation { member_id: std::mem::take(&mut self.generation.member_id), ..Generation::NONE }
+        };
+        // What is under way for that generation is not waited for.
         self.phase = Phase::Idle;
         self.awaited = None;
-        self.reset_and_rejoin("consumer pro-actively leaving the group", true);
+        self.request_rejoin(reason);
+        self.needs_prepare = true;
+    }
+}
+
+impl Membership for ClassicMembership {
+    fn config(&self) -> &MembershipConfig {
+        &self.config
     }
 
-    /// An offset commit told that the member's generation is over.
-    pub(crate) fn on_commit_error(&mut self, code: ErrorCode, sent: &Generation) -> CommitVerdict {
+    fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    fn commit_generation(&self) -> Result<&Generation, CommitVerdict> {
+        match (self.state, &self.phase) {
+            // What was read belongs to the generation before, until the new assignment is taken over.
+            (MemberState::Stable, Phase::Synced { .. }) => Err(CommitVerdict::Rebalancing),
+            (MemberState::Stable, _) => Ok(&self.generation),
+            (MemberState::Unjoined, _) => Err(CommitVerdict::Failed),
+            _ => Err(CommitVerdict::Rebalancing),
+        }
+    }
+
+    fn on_commit_error(&mut self, code: ErrorCode, sent: &Generation) -> CommitVerdict {
         let unchanged = *sent == self.generation;
         let superseded = !unchanged && self.state == MemberState::PreparingRebalance;
         match code {
@@ -508,31 +297,182 @@ impl ClassicMembership {
         }
     }
 
-    fn reset_and_rejoin(&mut self, reason: &str, forget_member_id: bool) {
-        tracing::info!(group = %self.config.group_id, reason, forget_member_id, "resetting generation");
-        self.state = MemberState::Unjoined;
-        self.generation = if forget_member_id {
-            Generation::NONE
-        } else {
-            Generation { member_id: std::mem::take(&mut self.generation.member_id), ..Generation::NONE }
-        };
-        // What is under way for that generation is not waited for.
-        self.phase = Phase::Idle;
-        self.awaited = None;
-        self.request_rejoin(reason);
-        self.needs_prepare = true;
+    fn is_in_session(&self, now: Instant) -> bool {
+        self.state == MemberState::Stable && self.heartbeat.is_confirmed(now)
     }
-}
 
-/// What a refused commit means to its caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CommitVerdict {
-    /// The code itself, which ends this consumer's membership.
-    Fatal,
-    /// A rebalance goes on: poll, then commit again.
-    Rebalancing,
-    /// The partitions belong to somebody else by now.
-    Failed,
+    fn has_lost_partitions(&self) -> bool {
+        self.generation.is_reset() || self.is_rebalancing()
+    }
+
+    fn next_step(&mut self, now: Instant, coordinator: &mut Coordinator, subscription: &mut SubscriptionState) -> Step {
+        self.heartbeat.polled(now);
+        if self.joined_topics.as_ref().is_some_and(|joined| joined != subscription.topics()) {
+            self.request_rejoin_if_necessary("subscription has changed");
+        }
+        if let Some(error) = self.failure.take() {
+            return Step::Fail(error);
+        }
+        if coordinator.want().is_none() || !self.rejoin_needed() {
+            return Step::Wait;
+        }
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Idle if self.needs_prepare => Step::Release(self.release(subscription)),
+            Phase::Idle if self.join_retry_at.is_some_and(|at| now < at) => Step::Wait,
+            Phase::Idle => Step::Describe(self.describe(subscription)),
+            Phase::Waiting => {
+                self.phase = Phase::Waiting;
+                Step::Wait
+            }
+            Phase::Assigning { protocol, members, skip } => Step::Assign { protocol, members, skip },
+            Phase::Synced { assignment } => {
+                if self.state == MemberState::Stable && self.generation.id >= 0 {
+                    self.needs_prepare = true;
+                    self.acquire(&assignment, subscription)
+                } else {
+                    // A heartbeat found out that the member is not in that generation any more.
+                    self.reset_and_rejoin("generation was reset before the rebalance completed", true);
+                    Step::Release(self.release(subscription))
+                }
+            }
+        }
+    }
+
+    fn next_step_at(&self, coordinator: &Coordinator) -> Option<Instant> {
+        self.join_retry_at.filter(|_| !self.needs_prepare && coordinator.node().is_some())
+    }
+
+    fn rejoin_needed(&self) -> bool {
+        self.rejoin_needed || !matches!(self.phase, Phase::Idle)
+    }
+
+    fn tick(&mut self, now: Instant, coordinator: &mut Coordinator) {
+        if !self.has_joined() || self.failure.is_some() || coordinator.want().is_none() {
+            return;
+        }
+        if self.heartbeat.session_expired(now) {
+            coordinator.lost("session timed out without receiving a heartbeat response");
+            coordinator.want();
+        } else if self.heartbeat.poll_expired(now) {
+            tracing::warn!(
+                group = %self.config.group_id,
+                max_poll_interval_ms = millis(self.config.rebalance_timeout),
+                "time between calls of poll was longer than `max.poll.interval.ms`, leaving the group: process \
+                 faster, raise `max.poll.interval.ms` or lower `max.poll.records`",
+            );
+            self.leave("consumer poll timeout has expired.", coordinator);
+        } else if self.heartbeat.is_due(now) {
+            self.heartbeat.sent(now);
+            let request = HeartbeatRequest {
+                group_id: self.config.group_id.clone(),
+                generation_id: self.generation.id,
+                member_id: self.generation.member_id.clone(),
+                group_instance_id: self.config.group_instance_id.clone(),
+                ..Default::default()
+            };
+            self.beat = Some(self.send(GroupRequest::Heartbeat(request)));
+        }
+    }
+
+    fn next_tick(&self, coordinator: &Coordinator) -> Option<Instant> {
+        let beats = self.has_joined() && self.failure.is_none() && coordinator.node().is_some();
+        beats.then(|| self.heartbeat.next_deadline())
+    }
+
+    fn next_request(&mut self) -> Option<(u64, GroupRequest)> {
+        self.requests.pop_front()
+    }
+
+    fn on_response(
+        &mut self,
+        now: Instant,
+        token: u64,
+        answer: Result<GroupResponse, ClientError>,
+        coordinator: &mut Coordinator,
+    ) {
+        self.take_response(now, token, answer, coordinator);
+    }
+
+    fn on_coordinator(&mut self, now: Instant) {
+        self.heartbeat.restart_session(now);
+        // A heartbeat that was sent to the former coordinator is not waited for.
+        self.beat = None;
+        self.heartbeat.in_flight = false;
+    }
+
+    fn on_metadata(&mut self, topics: &BTreeMap<String, usize>) {
+        if self.assigned_topics.as_ref().is_some_and(|assigned| assigned != topics) {
+            self.request_rejoin_if_necessary("cached metadata has changed");
+        }
+    }
+
+    fn released(&mut self) {
+        self.needs_prepare = false;
+    }
+
+    fn described(&mut self, protocols: Vec<(String, Bytes)>) {
+        self.state = MemberState::PreparingRebalance;
+        self.join_retry_at = None;
+        let protocols = protocols
+            .into_iter()
+            .map(|(name, metadata)| JoinGroupRequestProtocol { name, metadata, ..Default::default() })
+            .collect();
+        tracing::info!(group = %self.config.group_id, reason = %self.rejoin_reason, "(re-)joining group");
+        let request = JoinGroupRequest {
+            group_id: self.config.group_id.clone(),
+            session_timeout_ms: millis(self.config.session_timeout),
+            rebalance_timeout_ms: millis(self.config.rebalance_timeout),
+            member_id: self.generation.member_id.clone(),
+            group_instance_id: self.config.group_instance_id.clone(),
+            protocol_type: PROTOCOL_TYPE.to_owned(),
+            protocols,
+            reason: Some(truncated(&self.rejoin_reason)),
+            ..Default::default()
+        };
+        self.await_answer(GroupRequest::Join(request));
+    }
+
+    fn assigned(&mut self, assignments: Vec<(String, Bytes)>, topics: BTreeMap<String, usize>) {
+        if self.state == MemberState::CompletingRebalance {
+            self.assigned_topics = Some(topics);
+            self.sync(assignments);
+        } else {
+            self.reset_and_rejoin("generation was reset while assigning", true);
+        }
+    }
+
+    fn assign_failed(&mut self, now: Instant) {
+        self.phase = Phase::Idle;
+        self.request_rejoin("rebalance failed: the assignor failed");
+        self.join_retry_at = Some(now + self.config.retry_backoff);
+    }
+
+    fn request_rejoin(&mut self, reason: &str) {
+        tracing::info!(group = %self.config.group_id, reason, "request joining group");
+        reason.clone_into(&mut self.rejoin_reason);
+        self.rejoin_needed = true;
+    }
+
+    fn leave(&mut self, reason: &str, coordinator: &Coordinator) {
+        let member = !self.generation.member_id.is_empty() && self.state != MemberState::Unjoined;
+        if self.config.group_instance_id.is_none() && member && coordinator.node().is_some() {
+            tracing::info!(group = %self.config.group_id, member = %self.generation.member_id, reason, "leaving group");
+            let request = LeaveGroupRequest {
+                group_id: self.config.group_id.clone(),
+                members: vec![MemberIdentity {
+                    member_id: self.generation.member_id.clone(),
+                    group_instance_id: None,
+                    reason: Some(truncated(reason)),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            };
+            self.send(GroupRequest::Leave(request));
+        }
+        self.joined_topics = None;
+        self.assigned_topics = None;
+        self.reset_and_rejoin("consumer pro-actively leaving the group", true);
+    }
 }
 
 fn truncated(reason: &str) -> String {

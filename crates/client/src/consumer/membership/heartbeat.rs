@@ -21,7 +21,7 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub(super) fn new(config: &super::classic::MembershipConfig, now: Instant) -> Self {
+    pub(super) fn new(config: &super::MembershipConfig, now: Instant) -> Self {
         Self {
             interval: config.heartbeat_interval,
             session_timeout: config.session_timeout,

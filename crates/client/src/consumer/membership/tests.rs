@@ -1,21 +1,15 @@
 //! A member against a coordinator that answers by hand.
 
-use std::time::{Duration, Instant};
+use super::classic::{ClassicMembership, MemberState};
+use super::*;
+use crate::config::AutoOffsetReset;
+use crate::consumer::assignor::encode_assignment;
 
-use bytes::Bytes;
-use vltava_protocol::ErrorCode;
-use vltava_protocol::messages::join_group_response::JoinGroupResponseMember;
-use vltava_protocol::messages::{
-    HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
-};
-
-use super::classic::*;
-use crate::ClientError;
-
-pub(super) fn config() -> MembershipConfig {
+fn config() -> MembershipConfig {
     MembershipConfig {
         group_id: "g".into(),
         group_instance_id: None,
+        protocol: RebalanceProtocol::Eager,
         session_timeout: Duration::from_secs(45),
         rebalance_timeout: Duration::from_secs(300),
         heartbeat_interval: Duration::from_secs(3),
@@ -24,51 +18,73 @@ pub(super) fn config() -> MembershipConfig {
     }
 }
 
-/// A member and the time.
+fn tp(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+/// A member, what it subscribes to, and the time.
 struct Bench {
     member: ClassicMembership,
+    coordinator: Coordinator,
+    subscription: SubscriptionState,
     now: Instant,
 }
 
 impl Bench {
     fn new(config: MembershipConfig) -> Self {
         let now = Instant::now();
-        Self { member: ClassicMembership::new(config, now), now }
+        let coordinator = Coordinator::new(config.retry_backoff, config.retry_backoff_max);
+        let mut subscription = SubscriptionState::new(AutoOffsetReset::Latest);
+        subscription.subscribe_topics(["t".to_owned()].into()).unwrap();
+        Self { member: ClassicMembership::new(config, now), coordinator, subscription, now }
     }
 
     fn step(&mut self) -> Step {
-        self.member.next_step(self.now)
+        self.member.next_step(self.now, &mut self.coordinator, &mut self.subscription)
+    }
+
+    /// Nothing is to be done but to stay in the group.
+    fn is_at_rest(&mut self) -> bool {
+        matches!(self.step(), Step::Wait) && !self.member.rejoin_needed()
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.member.tick(self.now);
+        self.member.tick(self.now, &mut self.coordinator);
     }
 
     fn request(&mut self) -> (u64, GroupRequest) {
-        self.member.poll_request().expect("a request")
+        self.member.next_request().expect("a request")
+    }
+
+    fn respond(&mut self, token: u64, answer: Result<GroupResponse, ClientError>) {
+        self.member.on_response(self.now, token, answer, &mut self.coordinator);
     }
 
     fn answer(&mut self, token: u64, answer: GroupResponse) {
-        self.member.on_response(self.now, token, Ok(answer));
+        self.respond(token, Ok(answer));
     }
 
     fn find_coordinator(&mut self) {
         assert!(matches!(self.step(), Step::Wait));
-        let (token, request) = self.request();
-        assert_eq!(request, GroupRequest::FindCoordinator);
-        self.answer(token, GroupResponse::Coordinator(7));
+        self.found(7);
+    }
+
+    fn found(&mut self, node: i32) {
+        assert!(self.coordinator.poll(self.now), "nobody looks for the coordinator");
+        self.coordinator.on_found(self.now, &Ok(node));
+        self.member.on_coordinator(self.now);
     }
 
     fn prepare(&mut self) -> bool {
-        let Step::Prepare { lost } = self.step() else { panic!("no preparation") };
-        self.member.prepared();
-        lost
+        let Step::Release(release) = self.step() else { panic!("no preparation") };
+        self.member.released();
+        release.lost
     }
 
     fn join(&mut self) -> (u64, JoinGroupRequest) {
-        assert!(matches!(self.step(), Step::Join));
-        self.member.start_join(vec![("range".into(), Bytes::from_static(b"meta"))]);
+        assert!(matches!(self.step(), Step::Describe(_)));
+        self.member.described(vec![("range".into(), Bytes::from_static(b"meta"))]);
         match self.request() {
             (token, GroupRequest::Join(join)) => (token, join),
             other => panic!("{other:?} is no join"),
@@ -88,8 +104,8 @@ impl Bench {
         self.answer(token, joined(generation, "m1", "leader"));
         let (token, _) = self.sync();
         self.answer(token, synced(ErrorCode::None));
-        assert!(matches!(self.step(), Step::Complete { .. }));
-        assert!(matches!(self.step(), Step::Stable));
+        assert!(matches!(self.step(), Step::Acquire(_)));
+        assert!(self.is_at_rest());
     }
 
     fn stable(config: MembershipConfig) -> Self {
@@ -135,7 +151,7 @@ fn synced(code: ErrorCode) -> GroupResponse {
         error_code: code.code(),
         protocol_type: Some("consumer".into()),
         protocol_name: Some("range".into()),
-        assignment: Bytes::from_static(b"assignment"),
+        assignment: encode_assignment(&Assignment::new(vec![tp(0)])).unwrap(),
         ..Default::default()
     })
 }
@@ -157,10 +173,16 @@ fn a_new_member_joins_with_the_id_it_is_given() {
     let (token, sync) = bench.sync();
     assert_eq!((sync.generation_id, sync.member_id.as_str(), sync.assignments.len()), (1, "m1", 0));
     bench.answer(token, synced(ErrorCode::None));
-    let Step::Complete { generation, assignment } = bench.step() else { panic!("not complete") };
-    assert_eq!((generation.id, &assignment[..]), (1, &b"assignment"[..]));
-    assert!(matches!(bench.step(), Step::Stable));
-    assert_eq!(bench.member.stable_generation().map(|g| g.id), Some(1));
+    assert_eq!(
+        bench.member.commit_generation(),
+        Err(CommitVerdict::Rebalancing),
+        "what it has is of no generation yet"
+    );
+    let Step::Acquire(acquire) = bench.step() else { panic!("nothing acquired") };
+    assert_eq!(acquire.partitions, [tp(0)].into());
+    assert_eq!(acquire.notify.map(|(protocol, _)| protocol).as_deref(), Some("range"));
+    assert!(bench.is_at_rest());
+    assert_eq!(bench.member.commit_generation().unwrap().id, 1);
 }
 
 #[test]
@@ -172,11 +194,11 @@ fn the_leader_assigns() {
     bench.answer(token, joined(4, "m1", "m1"));
     let Step::Assign { protocol, members, skip } = bench.step() else { panic!("no assignment wanted") };
     assert_eq!((protocol.as_str(), members.len(), skip), ("range", 1, false));
-    bench.member.assigned(vec![("m1".into(), Bytes::from_static(b"all"))]);
+    bench.member.assigned(vec![("m1".into(), Bytes::from_static(b"all"))], BTreeMap::new());
     let (token, sync) = bench.sync();
     assert_eq!(sync.assignments[0].assignment, &b"all"[..]);
     bench.answer(token, synced(ErrorCode::None));
-    assert!(matches!(bench.step(), Step::Complete { .. }));
+    assert!(matches!(bench.step(), Step::Acquire(_)));
 }
 
 /// What a member does after a refused join: the pause before the next one in ms, whether the
@@ -213,8 +235,13 @@ fn refused_joins() {
         }
         if pause > 0 {
             assert!(matches!(bench.step(), Step::Wait), "{code}");
-            assert_eq!(bench.member.next_deadline(), Some(bench.now + Duration::from_millis(pause)));
-            assert_eq!(bench.member.next_tick(), None, "only `poll` joins: without it, nothing may wake for that");
+            let retries_at = Some(bench.now + Duration::from_millis(pause));
+            assert_eq!(bench.member.next_step_at(&bench.coordinator), retries_at);
+            assert_eq!(
+                bench.member.next_tick(&bench.coordinator),
+                None,
+                "only `poll` joins: without it, nothing may wake for that"
+            );
             bench.now += Duration::from_millis(pause);
         }
         let (_, join) = bench.join();
@@ -253,7 +280,8 @@ fn a_lost_join_is_sent_again_to_the_coordinator_found_then() {
     bench.prepare();
     let (token, _) = bench.join();
     let lost = ClientError::timeout("join", Duration::from_secs(305));
-    bench.member.on_response(bench.now, token, Err(lost));
+    bench.respond(token, Err(lost));
+    assert_eq!(bench.member.next_step_at(&bench.coordinator), None, "not before there is a coordinator");
     bench.find_coordinator();
     assert!(matches!(bench.step(), Step::Wait));
     bench.now += Duration::from_millis(100);
@@ -271,7 +299,7 @@ fn heartbeats_keep_the_session() {
     for _ in 0..30 {
         bench.heartbeat(ErrorCode::None);
     }
-    assert!(matches!(bench.step(), Step::Stable), "90 s with heartbeats are no reason to leave");
+    assert!(bench.is_at_rest(), "90 s with heartbeats are no reason to leave");
 }
 
 #[test]
@@ -294,9 +322,7 @@ fn a_member_that_was_away_for_its_session_knows_it_before_it_is_told() {
     assert!(in_session(&bench));
     // The coordinator that was looked up again has not answered a heartbeat.
     bench.pass(Duration::from_millis(1));
-    let (token, request) = bench.request();
-    assert_eq!(request, GroupRequest::FindCoordinator);
-    bench.answer(token, GroupResponse::Coordinator(7));
+    bench.found(7);
     assert!(!in_session(&bench));
 }
 
@@ -349,14 +375,12 @@ fn silence_of_the_coordinator_makes_the_member_look_for_another() {
     bench.pass(Duration::from_secs(3));
     let (beat, _) = bench.request();
     bench.pass(Duration::from_secs(42));
-    assert_eq!(bench.member.coordinator(), None);
-    let (token, request) = bench.request();
-    assert_eq!(request, GroupRequest::FindCoordinator);
-    bench.answer(token, GroupResponse::Coordinator(8));
+    assert_eq!(bench.coordinator.node(), None);
+    bench.found(8);
     // Too late, and from somebody who is not asked any more.
     let response = HeartbeatResponse { error_code: ErrorCode::UnknownMemberId.code(), ..Default::default() };
     bench.answer(beat, GroupResponse::Heartbeat(response));
-    assert!(matches!(bench.step(), Step::Stable));
+    assert!(bench.is_at_rest());
     bench.pass(Duration::from_secs(3));
     let (_, request) = bench.request();
     assert!(matches!(request, GroupRequest::Heartbeat(_)));
@@ -371,14 +395,12 @@ fn failed_heartbeats_back_off() {
         let (token, request) = bench.request();
         assert!(matches!(request, GroupRequest::Heartbeat(_)));
         let failed = ClientError::timeout("heartbeat", Duration::ZERO);
-        bench.member.on_response(bench.now, token, Err(failed));
-        bench.member.tick(bench.now);
-        let (token, _) = bench.request();
-        bench.answer(token, GroupResponse::Coordinator(7));
-        let next = bench.member.next_deadline().unwrap();
+        bench.respond(token, Err(failed));
+        bench.pass(Duration::ZERO);
+        bench.found(7);
+        let next = bench.member.next_tick(&bench.coordinator).unwrap();
         pauses.push((next - bench.now).as_millis());
-        bench.now = next;
-        bench.member.tick(bench.now);
+        bench.pass(next - bench.now);
     }
     assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000]);
 }
@@ -386,7 +408,7 @@ fn failed_heartbeats_back_off() {
 #[test]
 fn a_member_that_is_not_polled_leaves() {
     let mut bench = Bench::stable(config());
-    bench.member.polled(bench.now);
+    assert!(bench.is_at_rest());
     for _ in 0..99 {
         bench.heartbeat(ErrorCode::None);
     }
@@ -396,7 +418,7 @@ fn a_member_that_is_not_polled_leaves() {
     assert_eq!(leave.members[0].member_id, "m1");
     assert_eq!(leave.members[0].reason.as_deref(), Some("consumer poll timeout has expired."));
     bench.pass(Duration::from_secs(30));
-    assert!(bench.member.poll_request().is_none(), "no heartbeats without membership");
+    assert!(bench.member.next_request().is_none(), "no heartbeats without membership");
     assert!(bench.prepare(), "what it had is lost");
     let (_, join) = bench.join();
     assert_eq!(join.member_id, "");
@@ -405,10 +427,10 @@ fn a_member_that_is_not_polled_leaves() {
 #[test]
 fn a_static_member_goes_without_saying() {
     let mut bench = Bench::stable(MembershipConfig { group_instance_id: Some("i".into()), ..config() });
-    bench.member.leave("closing");
-    assert!(bench.member.poll_request().is_none());
+    bench.member.leave("closing", &bench.coordinator);
+    assert!(bench.member.next_request().is_none());
     let mut dynamic = Bench::stable(config());
-    dynamic.member.leave("closing");
+    dynamic.member.leave("closing", &dynamic.coordinator);
     let (token, _) = dynamic.request();
     dynamic.answer(token, GroupResponse::Leave(LeaveGroupResponse::default()));
 }
@@ -449,25 +471,58 @@ fn commits_that_are_refused() {
     }
 }
 
+/// How the members give up partitions, what this one has of `t` and `u` of which it has left `u`, what it keeps when it joins.
 #[test]
-fn a_coordinator_that_cannot_be_found_is_looked_for_with_pauses() {
-    let mut bench = Bench::new(config());
-    let mut pauses = Vec::new();
-    for _ in 0..5 {
-        assert!(matches!(bench.step(), Step::Wait));
-        let (token, _) = bench.request();
-        bench.member.on_response(bench.now, token, Err(ClientError::broker(ErrorCode::CoordinatorNotAvailable)));
-        assert!(matches!(bench.step(), Step::Wait));
-        assert!(bench.member.poll_request().is_none());
-        let next = bench.member.next_deadline().unwrap();
-        pauses.push((next - bench.now).as_millis());
-        bench.now = next;
+fn a_member_gives_up_what_its_protocol_says() {
+    let cases = [(RebalanceProtocol::Eager, vec![]), (RebalanceProtocol::Cooperative, vec![tp(0)])];
+    for (protocol, kept) in cases {
+        let mut bench = Bench::stable(MembershipConfig { protocol, ..config() });
+        bench.subscription.assign_from_group([tp(0), TopicPartition::new("u", 0)].into());
+        bench.member.request_rejoin("because");
+        let Step::Release(release) = bench.step() else { panic!("nothing to release") };
+        assert!(!release.lost);
+        assert_eq!(release.always_tell, protocol == RebalanceProtocol::Eager);
+        assert_eq!(release.keep, kept.into_iter().collect());
     }
-    assert_eq!(pauses, [100, 200, 400, 800, 1000]);
-    let (token, _) = {
-        bench.step();
-        bench.request()
-    };
-    bench.member.on_response(bench.now, token, Err(ClientError::broker(ErrorCode::GroupAuthorizationFailed)));
-    assert!(matches!(bench.step(), Step::Fail(_)));
+}
+
+#[test]
+fn a_cooperative_member_joins_again_when_it_has_to_revoke() {
+    let protocol = RebalanceProtocol::Cooperative;
+    for (owned, joins) in [(vec![tp(0)], false), (vec![tp(0), tp(1)], true)] {
+        let mut bench = Bench::new(MembershipConfig { protocol, ..config() });
+        bench.find_coordinator();
+        bench.prepare();
+        bench.subscription.assign_from_group(owned.into_iter().collect());
+        let (token, _) = bench.join();
+        bench.answer(token, joined(1, "m1", "leader"));
+        let (token, _) = bench.sync();
+        bench.answer(token, synced(ErrorCode::None));
+        assert!(matches!(bench.step(), Step::Acquire(_)));
+        assert_eq!(bench.member.rejoin_needed(), joins);
+    }
+}
+
+#[test]
+fn a_subscription_or_topics_that_change_ask_for_a_rebalance() {
+    let mut bench = Bench::new(config());
+    bench.find_coordinator();
+    bench.prepare();
+    let (token, _) = bench.join();
+    bench.answer(token, joined(1, "m1", "m1"));
+    assert!(matches!(bench.step(), Step::Assign { .. }));
+    let topics = |count| BTreeMap::from([("t".to_owned(), count)]);
+    bench.member.assigned(Vec::new(), topics(1));
+    let (token, _) = bench.sync();
+    bench.answer(token, synced(ErrorCode::None));
+    assert!(matches!(bench.step(), Step::Acquire(_)));
+    bench.member.on_metadata(&topics(1));
+    assert!(bench.is_at_rest());
+    bench.member.on_metadata(&topics(2));
+    assert!(!bench.prepare(), "the leader has more partitions to assign");
+    bench.become_stable(2);
+    bench.member.on_metadata(&topics(3));
+    assert!(bench.is_at_rest(), "another one leads");
+    bench.subscription.subscribe_topics(["t".to_owned(), "u".to_owned()].into()).unwrap();
+    assert!(!bench.prepare());
 }

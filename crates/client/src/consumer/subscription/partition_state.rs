@@ -18,6 +18,23 @@ pub(crate) enum FetchState {
     Fetching,
 }
 
+/// Which fetches of a partition still count: those of another epoch brought what nobody wants any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FetchEpoch(u64);
+
+impl FetchEpoch {
+    /// The first one of the `assignments`th partition that came to be assigned: no other partition's, nor an earlier one's
+    /// of the same.
+    pub(crate) fn first(assignments: u64) -> Self {
+        Self(assignments << 32)
+    }
+
+    /// What was fetched before is of no use any more.
+    pub(crate) fn advance(&mut self) {
+        self.0 += 1;
+    }
+}
+
 /// One assigned partition.
 #[derive(Debug)]
 pub(crate) struct PartitionState {
@@ -29,7 +46,7 @@ pub(crate) struct PartitionState {
     awaits_leader: bool,
     preferred_replica: Option<(i32, Instant)>,
     /// Changes whenever what was fetched before is of no use any more.
-    pub(crate) fetch_epoch: u64,
+    pub(crate) fetch_epoch: FetchEpoch,
     /// Partitions are fetched in ascending order of this number.
     pub(crate) order: u64,
     pub(crate) paused: bool,
@@ -45,7 +62,7 @@ pub(crate) struct PartitionState {
 }
 
 impl PartitionState {
-    pub(crate) fn new(order: u64, fetch_epoch: u64) -> Self {
+    pub(crate) fn new(order: u64, fetch_epoch: FetchEpoch) -> Self {
         Self {
             state: FetchState::Initializing,
             position: None,
@@ -98,7 +115,7 @@ impl PartitionState {
 
     /// When the next attempt of a look-up may be made, if it waits for that.
     pub(crate) fn next_retry(&self) -> Option<Instant> {
-        self.next_retry.filter(|_| self.state != FetchState::Fetching)
+        self.next_retry.filter(|_| matches!(self.state, FetchState::AwaitReset | FetchState::AwaitValidation))
     }
 
     /// No further attempt before `at`.
@@ -119,7 +136,7 @@ impl PartitionState {
         self.position = Some(position);
         self.reset_strategy = None;
         self.next_retry = None;
-        self.fetch_epoch += 1;
+        self.fetch_epoch.advance();
     }
 
     /// Moves to a position that is validated if the epochs for that are known.
@@ -134,7 +151,7 @@ impl PartitionState {
         self.position = None;
         self.reset_strategy = Some(strategy);
         self.next_retry = None;
-        self.fetch_epoch += 1;
+        self.fetch_epoch.advance();
     }
 
     /// Moves on behind records that were returned.

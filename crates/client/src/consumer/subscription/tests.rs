@@ -129,7 +129,8 @@ fn positions_after_a_change_of_the_leader() {
         assert!(!state.is_fetchable(&tp(0)), "not before the leader has agreed");
         let due = state.needing_validation(Instant::now());
         assert_eq!(due.len(), 1);
-        let truncation = state.complete_validation(&tp(0), due[0].1, end);
+        let truncation =
+            state.complete_validation(&tp(0), due[0].1, end.map(|(epoch, offset)| EpochEnd { epoch, offset }));
         match after {
             Ok(Some(offset)) => {
                 let position = state.get(&tp(0)).unwrap().valid_position().unwrap();
@@ -212,7 +213,7 @@ proptest! {
     fn states_and_positions_agree(operations in prop::collection::vec(operation(), 0..60)) {
         let mut state = assigned(AutoOffsetReset::Earliest, 3);
         for operation in operations {
-            let before: BTreeMap<TopicPartition, (u64, Option<i64>)> = state
+            let before: BTreeMap<TopicPartition, (FetchEpoch, Option<i64>)> = state
                 .iter()
                 .map(|(tp, p)| (tp.clone(), (p.fetch_epoch, p.position().map(|p| p.offset))))
                 .collect();
@@ -234,7 +235,7 @@ proptest! {
                 Operation::Leader(epoch) => state.on_leaders(|_| leader(1, epoch)),
                 Operation::Validated(p, end) => {
                     if let Some(position) = state.get(&tp(p)).and_then(PartitionState::position) {
-                        state.complete_validation(&tp(p), position, end.map(|end| (1, end)));
+                        state.complete_validation(&tp(p), position, end.map(|offset| EpochEnd { epoch: 1, offset }));
                     }
                 }
                 Operation::Advance(p, by) => {

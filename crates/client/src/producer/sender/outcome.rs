@@ -206,9 +206,8 @@ impl Sender {
         if let Some(tracker) = self.trackers.get_mut(&id) {
             if self.settings.idempotent && !is_unresolved {
                 tracker.refused(batch.order);
-            } else if tracker.remove(batch.order).is_some() {
-                // Nothing new goes out until it is clear what the broker has.
-                tracker.is_unresolved = true;
+            } else {
+                tracker.lose(batch.order);
             }
         }
         if self.settings.idempotent && error.code().is_some_and(ends_the_producer) {

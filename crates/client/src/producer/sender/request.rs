@@ -144,7 +144,7 @@ impl Sender {
         let generation = head.generation;
         let is_over = self.settings.max_in_flight > 1 || tracker.entries.is_empty();
         if head.held_epoch.is_some_and(|epoch| epoch < released) {
-            tracker.released_at.get_or_insert(now);
+            tracker.is_released = true;
         }
         if !is_over || self.settings.idempotent && !self.may_send_new(id) {
             return if is_apart { Next::Aside } else { Next::Blocks { generation } };
@@ -240,7 +240,7 @@ impl Sender {
             return tracker.retries.pop_front().map(|batch| (id, batch));
         }
         let batch = tracker.queue.pop_released(generation?, released)?;
-        tracker.released_at = None;
+        tracker.is_released = false;
         Some((id, batch))
     }
 

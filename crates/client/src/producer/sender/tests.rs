@@ -4,4 +4,5 @@ mod barrier;
 mod behaviour;
 mod model;
 mod order;
+mod permit;
 mod random;

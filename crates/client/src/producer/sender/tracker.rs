@@ -54,8 +54,8 @@ pub(crate) struct Tracker {
     last_acknowledged: i32,
     /// To which node the last batch was sent.
     node: i32,
-    /// When the first batch of the queue might go that is held back.
-    pub(crate) released_at: Option<Instant>,
+    /// Whether the first batch of the queue was held back and may go.
+    pub(crate) is_released: bool,
     /// A batch was given up whose fate is not known: nothing new until the others are over.
     pub(crate) is_unresolved: bool,
 }
@@ -72,7 +72,7 @@ impl Tracker {
             next_sequence: 0,
             last_acknowledged: -1,
             node: -1,
-            released_at: None,
+            is_released: false,
             is_unresolved: false,
         }
     }
@@ -152,6 +152,13 @@ impl Tracker {
         self.entries.remove(position)
     }
 
+    /// A batch is given up whose fate is not known: nothing new goes out until it is clear what the broker has.
+    pub(crate) fn lose(&mut self, order: u64) {
+        if self.remove(order).is_some() {
+            self.is_unresolved = true;
+        }
+    }
+
     /// Replaces a batch by parts that together have its sequence numbers.
     pub(crate) fn replace(&mut self, order: u64, parts: impl Iterator<Item = (u64, i32)>) {
         let Some(position) = self.entries.iter().position(|entry| entry.order == order) else { return };
@@ -191,7 +198,7 @@ impl Tracker {
     /// `delivery.timeout.ms` must not send it behind what others have written meanwhile.
     pub(crate) fn queued_since(&self) -> Option<Instant> {
         let head = self.queue.peek()?;
-        let is_held = head.held_epoch.is_some() && self.released_at.is_none();
+        let is_held = head.held_epoch.is_some() && !self.is_released;
         (!is_held).then_some(head.created)
     }
 

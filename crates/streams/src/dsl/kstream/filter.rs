@@ -1,11 +1,9 @@
 //! `filter` and `filter_not`.
 
-use std::convert::Infallible;
-
 use super::{KStream, Op};
 use crate::{
     data::Flow,
-    dsl::{UserError, user},
+    dsl::{Named, Options, UserError, options::name_of, sure, user},
 };
 
 impl<K: Flow, V: Flow> KStream<K, V> {
@@ -25,49 +23,57 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn filter(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
-        self.keep(None, true, move |k, v| Ok::<_, Infallible>(predicate(k, v)))
+        self.filter_with((), predicate)
     }
 
     /// [`filter`](Self::filter) under a name.
-    pub fn filter_named(&self, name: &str, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
-        self.keep(Some(name), true, move |k, v| Ok::<_, Infallible>(predicate(k, v)))
+    pub fn filter_with(
+        &self,
+        options: impl Options<Named>,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.try_filter(options, move |k, v| sure(predicate(k, v)))
     }
 
-    /// [`filter`](Self::filter) with a predicate that may fail; its error goes to the processing exception handler.
+    /// [`filter_with`](Self::filter_with) with a predicate that may fail; its error goes to the processing exception handler.
     pub fn try_filter<E: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
     ) -> Self {
-        self.keep(name, true, predicate)
+        self.keep(options, true, predicate)
     }
 
     /// Drops the records that satisfy a predicate.
     pub fn filter_not(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
-        self.keep(None, false, move |k, v| Ok::<_, Infallible>(predicate(k, v)))
+        self.filter_not_with((), predicate)
     }
 
     /// [`filter_not`](Self::filter_not) under a name.
-    pub fn filter_not_named(&self, name: &str, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
-        self.keep(Some(name), false, move |k, v| Ok::<_, Infallible>(predicate(k, v)))
+    pub fn filter_not_with(
+        &self,
+        options: impl Options<Named>,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.try_filter_not(options, move |k, v| sure(predicate(k, v)))
     }
 
-    /// [`filter_not`](Self::filter_not) with a predicate that may fail.
+    /// [`filter_not_with`](Self::filter_not_with) with a predicate that may fail.
     pub fn try_filter_not<E: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
     ) -> Self {
-        self.keep(name, false, predicate)
+        self.keep(options, false, predicate)
     }
 
     fn keep<E: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         wanted: bool,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
     ) -> Self {
-        self.op(Op::new("KSTREAM-FILTER-", name), move |record, out, ctx| {
+        self.op(Op::new("KSTREAM-FILTER-", name_of(options)), move |record, out, ctx| {
             match predicate(&record.key, &record.value).map_err(user)? == wanted {
                 true => out.forward(record, ctx),
                 false => Ok(()),

@@ -1,11 +1,9 @@
 //! `flat_map` and `flat_map_values`: none, one or several records for one.
 
-use std::convert::Infallible;
-
 use super::{KStream, Op};
 use crate::{
     data::Flow,
-    dsl::{UserError, user},
+    dsl::{Named, Options, UserError, options::name_of, sure, user},
 };
 
 impl<K: Flow, V: Flow> KStream<K, V> {
@@ -26,25 +24,26 @@ impl<K: Flow, V: Flow> KStream<K, V> {
         &self,
         mapper: impl Fn(K, V) -> I + Send + Sync + 'static,
     ) -> KStream<K2, V2> {
-        self.try_flat_map(None, move |k, v| Ok::<_, Infallible>(mapper(k, v)))
+        self.flat_map_with((), mapper)
     }
 
     /// [`flat_map`](Self::flat_map) under a name.
-    pub fn flat_map_named<K2: Flow, V2: Flow, I: IntoIterator<Item = (K2, V2)>>(
+    pub fn flat_map_with<K2: Flow, V2: Flow, I: IntoIterator<Item = (K2, V2)>>(
         &self,
-        name: &str,
+        options: impl Options<Named>,
         mapper: impl Fn(K, V) -> I + Send + Sync + 'static,
     ) -> KStream<K2, V2> {
-        self.try_flat_map(Some(name), move |k, v| Ok::<_, Infallible>(mapper(k, v)))
+        self.try_flat_map(options, move |k, v| sure(mapper(k, v)))
     }
 
-    /// [`flat_map`](Self::flat_map) with a function that may fail; its error goes to the processing exception handler.
+    /// [`flat_map_with`](Self::flat_map_with) with a function that may fail; its error goes to the processing exception
+    /// handler.
     pub fn try_flat_map<K2: Flow, V2: Flow, I: IntoIterator<Item = (K2, V2)>, E: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         mapper: impl Fn(K, V) -> Result<I, E> + Send + Sync + 'static,
     ) -> KStream<K2, V2> {
-        self.op(Op::new("KSTREAM-FLATMAP-", name).key().value_lost(), move |record, out, ctx| {
+        self.op(Op::new("KSTREAM-FLATMAP-", name_of(options)).key().value_lost(), move |record, out, ctx| {
             let (key, value, rest) = record.split();
             for (key, value) in mapper(key, value).map_err(user)? {
                 out.forward(rest.clone().with_key(key).with_value(value), ctx)?;
@@ -73,34 +72,25 @@ impl<K: Flow, V: Flow> KStream<K, V> {
         &self,
         mapper: impl Fn(V) -> I + Send + Sync + 'static,
     ) -> KStream<K, I::Item> {
-        self.try_flat_map_values(None, move |_, v| Ok::<_, Infallible>(mapper(v)))
+        self.flat_map_values_with((), move |_, v| mapper(v))
     }
 
-    /// [`flat_map_values`](Self::flat_map_values) under a name.
-    pub fn flat_map_values_named<I: IntoIterator<Item: Flow>>(
+    /// [`flat_map_values`](Self::flat_map_values) under a name, with a function that sees the key.
+    pub fn flat_map_values_with<I: IntoIterator<Item: Flow>>(
         &self,
-        name: &str,
-        mapper: impl Fn(V) -> I + Send + Sync + 'static,
-    ) -> KStream<K, I::Item> {
-        self.try_flat_map_values(Some(name), move |_, v| Ok::<_, Infallible>(mapper(v)))
-    }
-
-    /// [`flat_map_values`](Self::flat_map_values) with a function that also sees the key.
-    pub fn flat_map_values_with_key<I: IntoIterator<Item: Flow>>(
-        &self,
+        options: impl Options<Named>,
         mapper: impl Fn(&K, V) -> I + Send + Sync + 'static,
     ) -> KStream<K, I::Item> {
-        self.try_flat_map_values(None, move |k, v| Ok::<_, Infallible>(mapper(k, v)))
+        self.try_flat_map_values(options, move |k, v| sure(mapper(k, v)))
     }
 
-    /// [`flat_map_values_with_key`](Self::flat_map_values_with_key) with a function that may fail; its error goes to
-    /// the processing exception handler.
+    /// [`flat_map_values_with`](Self::flat_map_values_with) with a function that may fail.
     pub fn try_flat_map_values<I: IntoIterator<Item: Flow>, E: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         mapper: impl Fn(&K, V) -> Result<I, E> + Send + Sync + 'static,
     ) -> KStream<K, I::Item> {
-        self.op(Op::new("KSTREAM-FLATMAPVALUES-", name).value(), move |record, out, ctx| {
+        self.op(Op::new("KSTREAM-FLATMAPVALUES-", name_of(options)).value(), move |record, out, ctx| {
             let (key, value, rest) = record.split();
             let values = mapper(&key, value).map_err(user)?;
             let rest = rest.with_key(key);

@@ -1,11 +1,9 @@
 //! `for_each`: the end of a stream in application code.
 
-use std::convert::Infallible;
-
 use super::{KStream, Op};
 use crate::{
     data::Flow,
-    dsl::{UserError, user},
+    dsl::{Named, Options, UserError, options::name_of, sure, user},
 };
 
 impl<K: Flow, V: Flow> KStream<K, V> {
@@ -24,27 +22,24 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn for_each(&self, action: impl Fn(K, V) + Send + Sync + 'static) {
-        self.try_for_each(None, move |k, v| {
-            action(k, v);
-            Ok::<_, Infallible>(())
-        });
+        self.for_each_with((), action);
     }
 
     /// [`for_each`](Self::for_each) under a name.
-    pub fn for_each_named(&self, name: &str, action: impl Fn(K, V) + Send + Sync + 'static) {
-        self.try_for_each(Some(name), move |k, v| {
+    pub fn for_each_with(&self, options: impl Options<Named>, action: impl Fn(K, V) + Send + Sync + 'static) {
+        self.try_for_each(options, move |k, v| {
             action(k, v);
-            Ok::<_, Infallible>(())
+            sure(())
         });
     }
 
-    /// [`for_each`](Self::for_each) with a function that may fail; its error goes to the processing exception handler.
+    /// [`for_each_with`](Self::for_each_with) with a function that may fail; its error goes to the processing exception handler.
     pub fn try_for_each<E: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         action: impl Fn(K, V) -> Result<(), E> + Send + Sync + 'static,
     ) {
-        self.op::<(), ()>(Op::new("KSTREAM-FOREACH-", name), move |record, _, _| {
+        self.op::<(), ()>(Op::new("KSTREAM-FOREACH-", name_of(options)), move |record, _, _| {
             action(record.key, record.value).map_err(user)
         });
     }

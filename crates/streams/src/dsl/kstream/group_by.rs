@@ -1,11 +1,9 @@
 //! `group_by_key` and `group_by`: towards an aggregation.
 
-use std::convert::Infallible;
-
 use super::{KStream, Op};
 use crate::{
     data::Nullable,
-    dsl::{KGroupedStream, UserError, user},
+    dsl::{KGroupedStream, Options, UserError, sure, user},
     options::Grouped,
 };
 
@@ -25,11 +23,14 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn group_by_key(&self) -> KGroupedStream<K, V> {
-        self.group_by_key_with(Grouped::from_erased(self.key_serde.clone(), self.value_serde.clone()))
+        self.group_by_key_with(())
     }
 
-    /// [`group_by_key`](Self::group_by_key) with a name or serdes for the repartition topic.
-    pub fn group_by_key_with(&self, grouped: Grouped<K::Some, V::Some>) -> KGroupedStream<K, V> {
+    /// [`group_by_key`](Self::group_by_key) with a name or serdes for the repartition topic. Serdes that a [`Grouped`] has
+    /// not are not inherited.
+    pub fn group_by_key_with(&self, options: impl Options<Grouped<K::Some, V::Some>>) -> KGroupedStream<K, V> {
+        let inherited = || Grouped::from_erased(self.key_serde.clone(), self.value_serde.clone());
+        let grouped = options.chosen().unwrap_or_else(inherited);
         if let Some(name) = grouped.name() {
             self.graph.borrow_mut().validate_name(name);
         }
@@ -57,40 +58,32 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         &self,
         selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
     ) -> KGroupedStream<K2, V> {
-        self.try_group_by(
-            move |k, v| Ok::<_, Infallible>(selector(k, v)),
-            Grouped::from_erased(None, self.value_serde.clone()),
-        )
+        self.group_by_with((), selector)
     }
 
-    /// [`group_by`](Self::group_by) with a name or serdes for the repartition topic.
+    /// [`group_by`](Self::group_by) with a name or serdes for the repartition topic. Serdes that a [`Grouped`] has not are
+    /// not inherited.
     pub fn group_by_with<K2: Nullable>(
         &self,
+        options: impl Options<Grouped<K2::Some, V::Some>>,
         selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
-        grouped: Grouped<K2::Some, V::Some>,
     ) -> KGroupedStream<K2, V> {
-        self.try_group_by(move |k, v| Ok::<_, Infallible>(selector(k, v)), grouped)
+        self.try_group_by(options, move |k, v| sure(selector(k, v)))
     }
 
-    /// [`group_by_with`](Self::group_by_with) with a function that may fail; its error goes to the processing
-    /// exception handler. Serdes that `grouped` has not are not inherited.
+    /// [`group_by_with`](Self::group_by_with) with a function that may fail; its error goes to the processing exception
+    /// handler.
     pub fn try_group_by<K2: Nullable, E: Into<UserError>>(
         &self,
+        options: impl Options<Grouped<K2::Some, V::Some>>,
         selector: impl Fn(&K, &V) -> Result<K2, E> + Send + Sync + 'static,
-        grouped: Grouped<K2::Some, V::Some>,
     ) -> KGroupedStream<K2, V> {
-        let keyed = self.op(Op::new("KSTREAM-KEY-SELECT-", grouped.name()).key(), move |record, out, ctx| {
+        let grouped = options.chosen().unwrap_or_else(|| Grouped::from_erased(None, self.value_serde.clone()));
+        let name = grouped.name().map(str::to_owned);
+        let keyed = self.op(Op::new("KSTREAM-KEY-SELECT-", name).key(), move |record, out, ctx| {
             let key = selector(&record.key, &record.value).map_err(user)?;
             out.forward(record.with_key(key), ctx)
         });
         KGroupedStream::new(keyed, grouped)
-    }
-
-    /// The value serde this stream has inherited, for a grouping that names none: what [`group_by`](Self::group_by)
-    /// passes on.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn inherited_grouping<K2: Nullable>(&self) -> Grouped<K2::Some, V::Some> {
-        Grouped::from_erased(None, self.value_serde.clone())
     }
 }

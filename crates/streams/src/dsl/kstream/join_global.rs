@@ -1,12 +1,12 @@
 //! Joins of a stream with a global table: each record looks up a key that is made of it.
 
-use std::{convert::Infallible, marker::PhantomData, rc::Rc, sync::Arc};
+use std::{marker::PhantomData, rc::Rc, sync::Arc};
 
 use super::{KStream, factory};
 use crate::{
     builder::{GraphNode, Written},
     data::{Data, Flow, Nullable},
-    dsl::{GlobalKTable, UserError, ktable::ValueGetter, user},
+    dsl::{GlobalKTable, Named, Options, UserError, ktable::ValueGetter, options::name_of, sure, user},
     error::{Error, Result},
     record::Record,
     task::{Children, Process, TaskCtx},
@@ -39,15 +39,24 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         selector: impl Fn(&K, &V::Some) -> N + Send + Sync + 'static,
         joiner: impl Fn(V::Some, &V2) -> R + Send + Sync + 'static,
     ) -> KStream<K, R> {
-        let selector = move |key: &K, value: &V::Some| Ok::<_, Infallible>(selector(key, value));
-        self.try_join_global(None, table, selector, move |_, a, b| Ok::<_, Infallible>(joiner(a, b)))
+        self.join_global_with((), table, selector, move |_, a, b| joiner(a, b))
     }
 
-    /// [`join_global`](Self::join_global) with a name, if there is one; the joiner sees the stream's key, and both
-    /// functions may fail.
+    /// [`join_global`](Self::join_global) under a name, with a joiner that sees the stream's key.
+    pub fn join_global_with<N: Nullable, V2: Data, R: Flow>(
+        &self,
+        options: impl Options<Named>,
+        table: &GlobalKTable<N::Some, V2>,
+        selector: impl Fn(&K, &V::Some) -> N + Send + Sync + 'static,
+        joiner: impl Fn(&K, V::Some, &V2) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R> {
+        self.try_join_global(options, table, move |k, v| sure(selector(k, v)), move |k, a, b| sure(joiner(k, a, b)))
+    }
+
+    /// [`join_global_with`](Self::join_global_with) with functions that may fail.
     pub fn try_join_global<N: Nullable, V2: Data, R: Flow, E: Into<UserError>, F: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         table: &GlobalKTable<N::Some, V2>,
         selector: impl Fn(&K, &V::Some) -> Result<N, E> + Send + Sync + 'static,
         joiner: impl Fn(&K, V::Some, &V2) -> Result<R, F> + Send + Sync + 'static,
@@ -56,7 +65,12 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
             Some(row) => joiner(key, value, row).map(Some).map_err(user),
             None => Ok(None),
         };
-        self.join_global_rows((name, false), table, move |key, value| selector(key, value).map_err(user), join)
+        self.join_global_rows(
+            (name_of(options), false),
+            table,
+            move |key, value| selector(key, value).map_err(user),
+            join,
+        )
     }
 
     /// [`join_global`](Self::join_global), but a record whose selected key is null or has no row stays, joined with
@@ -88,26 +102,45 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         selector: impl Fn(&K, &V::Some) -> N + Send + Sync + 'static,
         joiner: impl Fn(V::Some, Option<&V2>) -> R + Send + Sync + 'static,
     ) -> KStream<K, R> {
-        let selector = move |key: &K, value: &V::Some| Ok::<_, Infallible>(selector(key, value));
-        self.try_left_join_global(None, table, selector, move |_, a, b| Ok::<_, Infallible>(joiner(a, b)))
+        self.left_join_global_with((), table, selector, move |_, a, b| joiner(a, b))
     }
 
-    /// [`left_join_global`](Self::left_join_global) with a name, if there is one; the joiner sees the stream's key, and
-    /// both functions may fail.
+    /// [`left_join_global`](Self::left_join_global) under a name, with a joiner that sees the stream's key.
+    pub fn left_join_global_with<N: Nullable, V2: Data, R: Flow>(
+        &self,
+        options: impl Options<Named>,
+        table: &GlobalKTable<N::Some, V2>,
+        selector: impl Fn(&K, &V::Some) -> N + Send + Sync + 'static,
+        joiner: impl Fn(&K, V::Some, Option<&V2>) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R> {
+        self.try_left_join_global(
+            options,
+            table,
+            move |k, v| sure(selector(k, v)),
+            move |k, a, b| sure(joiner(k, a, b)),
+        )
+    }
+
+    /// [`left_join_global_with`](Self::left_join_global_with) with functions that may fail.
     pub fn try_left_join_global<N: Nullable, V2: Data, R: Flow, E: Into<UserError>, F: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         table: &GlobalKTable<N::Some, V2>,
         selector: impl Fn(&K, &V::Some) -> Result<N, E> + Send + Sync + 'static,
         joiner: impl Fn(&K, V::Some, Option<&V2>) -> Result<R, F> + Send + Sync + 'static,
     ) -> KStream<K, R> {
         let join = move |key: &K, value: V::Some, row: Option<&V2>| joiner(key, value, row).map(Some).map_err(user);
-        self.join_global_rows((name, true), table, move |key, value| selector(key, value).map_err(user), join)
+        self.join_global_rows(
+            (name_of(options), true),
+            table,
+            move |key, value| selector(key, value).map_err(user),
+            join,
+        )
     }
 
     fn join_global_rows<N: Nullable, V2: Data, R: Flow>(
         &self,
-        (name, left): (Option<&str>, bool),
+        (name, left): (Option<String>, bool),
         table: &GlobalKTable<N::Some, V2>,
         select: impl Fn(&K, &V::Some) -> Result<N> + Send + Sync + 'static,
         join: impl Fn(&K, V::Some, Option<&V2>) -> Result<Option<R>> + Send + Sync + 'static,
@@ -118,7 +151,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
             graph.fail(Error::topology(format!("{} and the global table {store} are of two builders", self.name)));
         }
         // Kafka's name of both kinds.
-        let name = graph.name_or(name, "KSTREAM-LEFTJOIN-");
+        let name = graph.name_or(name.as_deref(), "KSTREAM-LEFTJOIN-");
         let (getter, select, join) = (Arc::new(table.table.clone()), Arc::new(select), Arc::new(join));
         let node_name = Arc::<str>::from(name.as_str());
         let make = Arc::new(move |making: &mut Instantiation<'_>| {

@@ -4,12 +4,10 @@ mod build;
 mod nodes;
 mod stores;
 
-use std::convert::Infallible;
-
 use super::KStream;
 use crate::{
     data::{Flow, Nullable},
-    dsl::{JoinWindows, StreamJoined, UserError, user},
+    dsl::{JoinWindows, Options, StreamJoined, UserError, sure, user},
     error::{Error, Result},
 };
 
@@ -59,23 +57,39 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         windows: JoinWindows,
         joiner: impl Fn(&V::Some, &V2::Some) -> R + Send + Sync + 'static,
     ) -> KStream<K, R> {
-        self.try_join_stream(other, windows, StreamJoined::new(), move |_, a, b| Ok::<_, Infallible>(joiner(a, b)))
+        self.join_stream_with((), other, windows, move |_, a, b| joiner(a, b))
     }
 
-    /// [`join_stream`](Self::join_stream) with names, serdes or stores of one's own, and a joiner that sees the key and
-    /// may fail.
-    pub fn try_join_stream<V2: Nullable, R: Flow, E: Into<UserError>>(
+    /// [`join_stream`](Self::join_stream) with names, serdes or stores of one's own, and a joiner that sees the key.
+    pub fn join_stream_with<V2: Nullable, R: Flow>(
         &self,
+        options: impl Options<StreamJoined<K::Some, V::Some, V2::Some>>,
         other: &KStream<K, V2>,
         windows: JoinWindows,
-        joined: StreamJoined<K::Some, V::Some, V2::Some>,
+        joiner: impl Fn(&K, &V::Some, &V2::Some) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R> {
+        self.try_join_stream(options, other, windows, move |k, a, b| sure(joiner(k, a, b)))
+    }
+
+    /// [`join_stream_with`](Self::join_stream_with) with a joiner that may fail; its error goes to the processing exception handler.
+    pub fn try_join_stream<V2: Nullable, R: Flow, E: Into<UserError>>(
+        &self,
+        options: impl Options<StreamJoined<K::Some, V::Some, V2::Some>>,
+        other: &KStream<K, V2>,
+        windows: JoinWindows,
         joiner: impl Fn(&K, &V::Some, &V2::Some) -> Result<R, E> + Send + Sync + 'static,
     ) -> KStream<K, R> {
         let join = move |key: &K, a: Option<&V::Some>, b: Option<&V2::Some>| match (a, b) {
             (Some(a), Some(b)) => joiner(key, a, b).map_err(user),
             _ => Err(Error::internal("an inner join with one side missing")),
         };
-        self.join_windowed(other, windows, &joined, Outer { left: false, right: false }, join)
+        self.join_windowed(
+            other,
+            windows,
+            &options.chosen().unwrap_or_default(),
+            Outer { left: false, right: false },
+            join,
+        )
     }
 
     /// [`join_stream`](Self::join_stream) in which a record of this stream that meets no other makes a result of its
@@ -111,24 +125,39 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         windows: JoinWindows,
         joiner: impl Fn(&V::Some, Option<&V2::Some>) -> R + Send + Sync + 'static,
     ) -> KStream<K, R> {
-        let joiner = move |_: &K, a: &V::Some, b: Option<&V2::Some>| Ok::<_, Infallible>(joiner(a, b));
-        self.try_left_join_stream(other, windows, StreamJoined::new(), joiner)
+        self.left_join_stream_with((), other, windows, move |_, a, b| joiner(a, b))
     }
 
-    /// [`left_join_stream`](Self::left_join_stream) with names, serdes or stores of one's own, and a joiner that sees
-    /// the key and may fail.
-    pub fn try_left_join_stream<V2: Nullable, R: Flow, E: Into<UserError>>(
+    /// [`left_join_stream`](Self::left_join_stream) with names, serdes or stores of one's own, and a joiner that sees the key.
+    pub fn left_join_stream_with<V2: Nullable, R: Flow>(
         &self,
+        options: impl Options<StreamJoined<K::Some, V::Some, V2::Some>>,
         other: &KStream<K, V2>,
         windows: JoinWindows,
-        joined: StreamJoined<K::Some, V::Some, V2::Some>,
+        joiner: impl Fn(&K, &V::Some, Option<&V2::Some>) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R> {
+        self.try_left_join_stream(options, other, windows, move |k, a, b| sure(joiner(k, a, b)))
+    }
+
+    /// [`left_join_stream_with`](Self::left_join_stream_with) with a joiner that may fail.
+    pub fn try_left_join_stream<V2: Nullable, R: Flow, E: Into<UserError>>(
+        &self,
+        options: impl Options<StreamJoined<K::Some, V::Some, V2::Some>>,
+        other: &KStream<K, V2>,
+        windows: JoinWindows,
         joiner: impl Fn(&K, &V::Some, Option<&V2::Some>) -> Result<R, E> + Send + Sync + 'static,
     ) -> KStream<K, R> {
         let join = move |key: &K, a: Option<&V::Some>, b: Option<&V2::Some>| match a {
             Some(a) => joiner(key, a, b).map_err(user),
             None => Err(Error::internal("a left join without its left side")),
         };
-        self.join_windowed(other, windows, &joined, Outer { left: true, right: false }, join)
+        self.join_windowed(
+            other,
+            windows,
+            &options.chosen().unwrap_or_default(),
+            Outer { left: true, right: false },
+            join,
+        )
     }
 
     /// [`left_join_stream`](Self::left_join_stream) for both sides: Kafka's `KStream.outerJoin`.
@@ -138,21 +167,36 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         windows: JoinWindows,
         joiner: impl Fn(Option<&V::Some>, Option<&V2::Some>) -> R + Send + Sync + 'static,
     ) -> KStream<K, R> {
-        let joiner = move |_: &K, a: Option<&V::Some>, b: Option<&V2::Some>| Ok::<_, Infallible>(joiner(a, b));
-        self.try_outer_join_stream(other, windows, StreamJoined::new(), joiner)
+        self.outer_join_stream_with((), other, windows, move |_, a, b| joiner(a, b))
     }
 
-    /// [`outer_join_stream`](Self::outer_join_stream) with names, serdes or stores of one's own, and a joiner that sees
-    /// the key and may fail.
-    pub fn try_outer_join_stream<V2: Nullable, R: Flow, E: Into<UserError>>(
+    /// [`outer_join_stream`](Self::outer_join_stream) with names, serdes or stores of one's own, and a joiner that sees the key.
+    pub fn outer_join_stream_with<V2: Nullable, R: Flow>(
         &self,
+        options: impl Options<StreamJoined<K::Some, V::Some, V2::Some>>,
         other: &KStream<K, V2>,
         windows: JoinWindows,
-        joined: StreamJoined<K::Some, V::Some, V2::Some>,
+        joiner: impl Fn(&K, Option<&V::Some>, Option<&V2::Some>) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R> {
+        self.try_outer_join_stream(options, other, windows, move |k, a, b| sure(joiner(k, a, b)))
+    }
+
+    /// [`outer_join_stream_with`](Self::outer_join_stream_with) with a joiner that may fail.
+    pub fn try_outer_join_stream<V2: Nullable, R: Flow, E: Into<UserError>>(
+        &self,
+        options: impl Options<StreamJoined<K::Some, V::Some, V2::Some>>,
+        other: &KStream<K, V2>,
+        windows: JoinWindows,
         joiner: impl Fn(&K, Option<&V::Some>, Option<&V2::Some>) -> Result<R, E> + Send + Sync + 'static,
     ) -> KStream<K, R> {
         let join = move |key: &K, a: Option<&V::Some>, b: Option<&V2::Some>| joiner(key, a, b).map_err(user);
-        self.join_windowed(other, windows, &joined, Outer { left: true, right: true }, join)
+        self.join_windowed(
+            other,
+            windows,
+            &options.chosen().unwrap_or_default(),
+            Outer { left: true, right: true },
+            join,
+        )
     }
 }
 

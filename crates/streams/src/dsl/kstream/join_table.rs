@@ -1,12 +1,12 @@
 //! Joins of a stream with a table: each record looks its key up.
 
-use std::{collections::BTreeSet, convert::Infallible, marker::PhantomData, rc::Rc, sync::Arc};
+use std::{collections::BTreeSet, marker::PhantomData, rc::Rc, sync::Arc};
 
 use super::{KStream, factory};
 use crate::{
     builder::{Graph, GraphNode, RepartitionNames, RepartitionSpec, Written},
     data::{Data, ErasedSerde, Flow, Nullable},
-    dsl::{KTable, UserError, ktable::ValueGetter, user},
+    dsl::{KTable, Options, UserError, ktable::ValueGetter, sure, user},
     error::{Error, Result},
     options::Joined,
     record::Record,
@@ -42,10 +42,10 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         table: &KTable<K::Some, V2>,
         joiner: impl Fn(V::Some, &V2) -> R + Send + Sync + 'static,
     ) -> KStream<K, R> {
-        self.try_join(table, Joined::new(), move |_, a, b| Ok::<_, Infallible>(joiner(a, b)))
+        self.join_with((), table, move |_, a, b| joiner(a, b))
     }
 
-    /// [`join`](Self::join) with a name, serdes or a grace period, and a joiner that sees the key and may fail.
+    /// [`join`](Self::join) with a name, serdes or a grace period, and a joiner that sees the key.
     ///
     /// With a grace period (KIP-923) a record waits, so that rows that come late are met too: until the stream's time is
     /// its own and the grace period. Records leave in the order of their timestamps, then of their keys' bytes; one that
@@ -53,14 +53,13 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// at least. It makes the persistent store `NAME-Buffer` with its changelog.
     ///
     /// ```
-    /// # use std::{convert::Infallible, time::Duration};
-    /// # use vltava_streams::{Consumed, Joined, Materialized, StreamsBuilder, TopologyTestDriver, state::KeyValueSupplier};
+    /// # use std::time::Duration;
+    /// # use vltava_streams::{Joined, Materialized, StreamsBuilder, TopologyTestDriver, state::KeyValueSupplier};
     /// let builder = StreamsBuilder::new();
     /// let history = KeyValueSupplier::persistent_versioned("prices", Duration::from_secs(60));
-    /// let prices = builder.table_with::<String, i64>("prices", Consumed::new(), Materialized::supplied(history));
+    /// let prices = builder.table_with::<String, i64>(Materialized::supplied(history), "prices");
     /// let joined = Joined::named("total").with_grace_period(Duration::from_secs(10));
-    /// let total = |_: &String, n: i64, price: &i64| Ok::<_, Infallible>(n * price);
-    /// builder.stream::<String, i64>("orders").try_join(&prices, joined, total).to("totals");
+    /// builder.stream::<String, i64>("orders").join_with(joined, &prices, |_, n, price| n * price).to("totals");
     /// let driver = TopologyTestDriver::new(&builder.build()?)?;
     /// let orders = driver.input_topic::<String, i64>("orders");
     /// orders.pipe_at("tea".to_owned(), 3, 5_000)?;
@@ -70,17 +69,27 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// assert_eq!(totals.read_values()?, [21]);
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
+    pub fn join_with<V2: Data, R: Flow>(
+        &self,
+        options: impl Options<Joined<K::Some, V::Some, V2>>,
+        table: &KTable<K::Some, V2>,
+        joiner: impl Fn(&K, V::Some, &V2) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R> {
+        self.try_join(options, table, move |k, a, b| sure(joiner(k, a, b)))
+    }
+
+    /// [`join_with`](Self::join_with) with a joiner that may fail; its error goes to the processing exception handler.
     pub fn try_join<V2: Data, R: Flow, E: Into<UserError>>(
         &self,
+        options: impl Options<Joined<K::Some, V::Some, V2>>,
         table: &KTable<K::Some, V2>,
-        joined: Joined<K::Some, V::Some, V2>,
         joiner: impl Fn(&K, V::Some, &V2) -> Result<R, E> + Send + Sync + 'static,
     ) -> KStream<K, R> {
         let join = move |key: &K, value: V::Some, row: Option<&V2>| match row {
             Some(row) => joiner(key, value, row).map(Some).map_err(user),
             None => Ok(None),
         };
-        self.join_rows(table, &joined, false, join)
+        self.join_rows(table, &options.chosen().unwrap_or_default(), false, join)
     }
 
     /// Joins each record with the table's row of its key, or with none: a record whose key is null or has no row stays.
@@ -102,22 +111,31 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         table: &KTable<K::Some, V2>,
         joiner: impl Fn(V::Some, Option<&V2>) -> R + Send + Sync + 'static,
     ) -> KStream<K, R> {
-        self.try_left_join(table, Joined::new(), move |_, a, b| Ok::<_, Infallible>(joiner(a, b)))
+        self.left_join_with((), table, move |_, a, b| joiner(a, b))
     }
 
-    /// [`left_join`](Self::left_join) with a name, serdes or a grace period, and a joiner that sees the key and may
-    /// fail.
+    /// [`left_join`](Self::left_join) with a name, serdes or a grace period, and a joiner that sees the key.
     ///
-    /// A grace period is that of [`try_join`](Self::try_join). A record with a null key cannot wait: it is an
+    /// A grace period is that of [`join_with`](Self::join_with). A record with a null key cannot wait: it is an
     /// [`Error::NullKey`] for the processing exception handler.
+    pub fn left_join_with<V2: Data, R: Flow>(
+        &self,
+        options: impl Options<Joined<K::Some, V::Some, V2>>,
+        table: &KTable<K::Some, V2>,
+        joiner: impl Fn(&K, V::Some, Option<&V2>) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R> {
+        self.try_left_join(options, table, move |k, a, b| sure(joiner(k, a, b)))
+    }
+
+    /// [`left_join_with`](Self::left_join_with) with a joiner that may fail.
     pub fn try_left_join<V2: Data, R: Flow, E: Into<UserError>>(
         &self,
+        options: impl Options<Joined<K::Some, V::Some, V2>>,
         table: &KTable<K::Some, V2>,
-        joined: Joined<K::Some, V::Some, V2>,
         joiner: impl Fn(&K, V::Some, Option<&V2>) -> Result<R, E> + Send + Sync + 'static,
     ) -> KStream<K, R> {
         let join = move |key: &K, value: V::Some, row: Option<&V2>| joiner(key, value, row).map(Some).map_err(user);
-        self.join_rows(table, &joined, true, join)
+        self.join_rows(table, &options.chosen().unwrap_or_default(), true, join)
     }
 
     fn join_rows<V2: Data, R: Flow>(

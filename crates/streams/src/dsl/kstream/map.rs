@@ -1,11 +1,9 @@
 //! `map`: a new key and a new value.
 
-use std::convert::Infallible;
-
 use super::{KStream, Op};
 use crate::{
     data::Flow,
-    dsl::{UserError, user},
+    dsl::{Named, Options, UserError, options::name_of, sure, user},
 };
 
 impl<K: Flow, V: Flow> KStream<K, V> {
@@ -26,25 +24,25 @@ impl<K: Flow, V: Flow> KStream<K, V> {
         &self,
         mapper: impl Fn(K, V) -> (K2, V2) + Send + Sync + 'static,
     ) -> KStream<K2, V2> {
-        self.try_map(None, move |k, v| Ok::<_, Infallible>(mapper(k, v)))
+        self.map_with((), mapper)
     }
 
     /// [`map`](Self::map) under a name.
-    pub fn map_named<K2: Flow, V2: Flow>(
+    pub fn map_with<K2: Flow, V2: Flow>(
         &self,
-        name: &str,
+        options: impl Options<Named>,
         mapper: impl Fn(K, V) -> (K2, V2) + Send + Sync + 'static,
     ) -> KStream<K2, V2> {
-        self.try_map(Some(name), move |k, v| Ok::<_, Infallible>(mapper(k, v)))
+        self.try_map(options, move |k, v| sure(mapper(k, v)))
     }
 
-    /// [`map`](Self::map) with a function that may fail; its error goes to the processing exception handler.
+    /// [`map_with`](Self::map_with) with a function that may fail; its error goes to the processing exception handler.
     pub fn try_map<K2: Flow, V2: Flow, E: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         mapper: impl Fn(K, V) -> Result<(K2, V2), E> + Send + Sync + 'static,
     ) -> KStream<K2, V2> {
-        self.op(Op::new("KSTREAM-MAP-", name).key().value_lost(), move |record, out, ctx| {
+        self.op(Op::new("KSTREAM-MAP-", name_of(options)).key().value_lost(), move |record, out, ctx| {
             let (key, value, rest) = record.split();
             let (key, value) = mapper(key, value).map_err(user)?;
             out.forward(rest.with_key(key).with_value(value), ctx)

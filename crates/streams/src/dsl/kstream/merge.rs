@@ -3,7 +3,13 @@
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use super::{KStream, processor};
-use crate::{builder::GraphNode, data::Flow, task::Children, topology::physical};
+use crate::{
+    builder::GraphNode,
+    data::Flow,
+    dsl::{Named, Options, options::name_of},
+    task::Children,
+    topology::physical,
+};
 
 impl<K: Flow, V: Flow> KStream<K, V> {
     /// The records of both streams; nothing is promised about their order.
@@ -21,17 +27,13 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn merge(&self, other: &KStream<K, V>) -> Self {
-        self.merge_nodes(other, None)
+        self.merge_with((), other)
     }
 
     /// [`merge`](Self::merge) under a name.
-    pub fn merge_named(&self, name: &str, other: &KStream<K, V>) -> Self {
-        self.merge_nodes(other, Some(name))
-    }
-
-    fn merge_nodes(&self, other: &KStream<K, V>, name: Option<&str>) -> Self {
+    pub fn merge_with(&self, options: impl Options<Named>, other: &KStream<K, V>) -> Self {
         let mut graph = self.graph.borrow_mut();
-        let name = graph.name_or(name, "KSTREAM-MERGE-");
+        let name = graph.name_or(name_of(options).as_deref(), "KSTREAM-MERGE-");
         let pass = Arc::new(|record, out: &mut Children<K, V>, ctx: &mut _| out.forward(record, ctx));
         let write = processor::<K, V, K, V>(&name, physical::make_fn(pass));
         let node =

@@ -1,11 +1,9 @@
 //! `peek`: a look at every record.
 
-use std::convert::Infallible;
-
 use super::{KStream, Op};
 use crate::{
     data::Flow,
-    dsl::{UserError, user},
+    dsl::{Named, Options, UserError, options::name_of, sure, user},
 };
 
 impl<K: Flow, V: Flow> KStream<K, V> {
@@ -25,27 +23,24 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn peek(&self, action: impl Fn(&K, &V) + Send + Sync + 'static) -> Self {
-        self.try_peek(None, move |k, v| {
-            action(k, v);
-            Ok::<_, Infallible>(())
-        })
+        self.peek_with((), action)
     }
 
     /// [`peek`](Self::peek) under a name.
-    pub fn peek_named(&self, name: &str, action: impl Fn(&K, &V) + Send + Sync + 'static) -> Self {
-        self.try_peek(Some(name), move |k, v| {
+    pub fn peek_with(&self, options: impl Options<Named>, action: impl Fn(&K, &V) + Send + Sync + 'static) -> Self {
+        self.try_peek(options, move |k, v| {
             action(k, v);
-            Ok::<_, Infallible>(())
+            sure(())
         })
     }
 
-    /// [`peek`](Self::peek) with a function that may fail; its error goes to the processing exception handler.
+    /// [`peek_with`](Self::peek_with) with a function that may fail; its error goes to the processing exception handler.
     pub fn try_peek<E: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         action: impl Fn(&K, &V) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
-        self.op(Op::new("KSTREAM-PEEK-", name), move |record, out, ctx| {
+        self.op(Op::new("KSTREAM-PEEK-", name_of(options)), move |record, out, ctx| {
             action(&record.key, &record.value).map_err(user)?;
             out.forward(record, ctx)
         })

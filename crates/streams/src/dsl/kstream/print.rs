@@ -27,7 +27,7 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     pub fn print(&self, printed: Printed<K, V>) {
         let Printed { out, label, name, mapper } = printed;
         let label = label.unwrap_or_else(|| self.name.to_string());
-        self.op::<(), ()>(Op::new("KSTREAM-PRINTER-", name.as_deref()), move |record, _, _| {
+        self.op::<(), ()>(Op::new("KSTREAM-PRINTER-", name), move |record, _, _| {
             let line = format!("[{label}]: {}\n", mapper(&record.key, &record.value));
             let mut out = out.lock();
             out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(user)

@@ -6,6 +6,7 @@ use super::{KStream, factory};
 use crate::{
     builder::{GraphNode, Written},
     data::Flow,
+    dsl::{Named, Options, ProcessorOptions, options::name_of},
     processor::{FixedKeyAdapter, FixedKeyProcessor, Processor},
     store::StoreSet,
     topology::{Topology, processor_node},
@@ -21,31 +22,30 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     where
         P: Processor<KIn = K, VIn = V>,
     {
-        self.process_with(None, (), move |()| make())
+        self.process_with((), move |()| make())
     }
 
-    /// [`process`](Self::process) with a name, if there is one, and stores. Only the factory gets their handles, so a
-    /// processor cannot use a store it is not connected with.
-    pub fn process_with<S, P>(
+    /// [`process`](Self::process) with stores, or a name, or both. Only the factory gets the handles of the stores, so a
+    /// processor cannot use one that it is not connected with.
+    pub fn process_with<O, P>(
         &self,
-        name: Option<&str>,
-        stores: S,
-        make: impl Fn(S::Handles) -> P + Send + Sync + 'static,
+        options: O,
+        make: impl Fn(<O::Stores as StoreSet>::Handles) -> P + Send + Sync + 'static,
     ) -> KStream<P::KOut, P::VOut>
     where
-        S: StoreSet,
+        O: ProcessorOptions,
         P: Processor<KIn = K, VIn = V>,
     {
-        let mut ids = Vec::new();
+        let ((named, stores), mut ids) = (options.chosen(), Vec::new());
         stores.ids(&mut ids);
-        self.process_node("KSTREAM-PROCESSOR-", name, ids, true, move || make(stores.handles()))
+        self.process_node("KSTREAM-PROCESSOR-", named.map(Named::into_inner), ids, true, move || make(stores.handles()))
     }
 
     /// [`process`](Self::process) with stores by their names, which the processor looks up in its context.
     #[doc(hidden)]
     pub fn process_by_name<P>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         stores: &[&str],
         make: impl Fn() -> P + Send + Sync + 'static,
     ) -> KStream<P::KOut, P::VOut>
@@ -53,7 +53,7 @@ impl<K: Flow, V: Flow> KStream<K, V> {
         P: Processor<KIn = K, VIn = V>,
     {
         let ids = stores.iter().map(|store| self.graph.borrow_mut().store_id(store)).collect();
-        self.process_node("KSTREAM-PROCESSOR-", name, ids, true, make)
+        self.process_node("KSTREAM-PROCESSOR-", name_of(options), ids, true, make)
     }
 
     /// Gives the records to a processor that keeps their keys, so that nothing is repartitioned after it. Otherwise as
@@ -87,24 +87,24 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     where
         P: FixedKeyProcessor<K = K, VIn = V>,
     {
-        self.process_values_with(None, (), move |()| make())
+        self.process_values_with((), move |()| make())
     }
 
-    /// [`process_values`](Self::process_values) with a name, if there is one, and stores.
-    pub fn process_values_with<S, P>(
+    /// [`process_values`](Self::process_values) with stores, or a name, or both.
+    pub fn process_values_with<O, P>(
         &self,
-        name: Option<&str>,
-        stores: S,
-        make: impl Fn(S::Handles) -> P + Send + Sync + 'static,
+        options: O,
+        make: impl Fn(<O::Stores as StoreSet>::Handles) -> P + Send + Sync + 'static,
     ) -> KStream<K, P::VOut>
     where
-        S: StoreSet,
+        O: ProcessorOptions,
         P: FixedKeyProcessor<K = K, VIn = V>,
     {
-        let mut ids = Vec::new();
+        let ((named, stores), mut ids) = (options.chosen(), Vec::new());
         stores.ids(&mut ids);
-        let make = move || FixedKeyAdapter(make(stores.handles()));
-        self.process_node("KSTREAM-PROCESSVALUES-", name, ids, false, make)
+        self.process_node("KSTREAM-PROCESSVALUES-", named.map(Named::into_inner), ids, false, move || {
+            FixedKeyAdapter(make(stores.handles()))
+        })
     }
 
     /// [`process_values`](Self::process_values) with stores by their names, which the processor looks up in its
@@ -112,7 +112,7 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     #[doc(hidden)]
     pub fn process_values_by_name<P>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         stores: &[&str],
         make: impl Fn() -> P + Send + Sync + 'static,
     ) -> KStream<K, P::VOut>
@@ -120,13 +120,13 @@ impl<K: Flow, V: Flow> KStream<K, V> {
         P: FixedKeyProcessor<K = K, VIn = V>,
     {
         let ids = stores.iter().map(|store| self.graph.borrow_mut().store_id(store)).collect();
-        self.process_node("KSTREAM-PROCESSVALUES-", name, ids, false, move || FixedKeyAdapter(make()))
+        self.process_node("KSTREAM-PROCESSVALUES-", name_of(options), ids, false, move || FixedKeyAdapter(make()))
     }
 
     fn process_node<P>(
         &self,
         prefix: &str,
-        name: Option<&str>,
+        name: Option<String>,
         stores: Vec<usize>,
         changes_key: bool,
         make: impl Fn() -> P + Send + Sync + 'static,
@@ -138,8 +138,8 @@ impl<K: Flow, V: Flow> KStream<K, V> {
         // Unlike other operators, Kafka's process() takes no number when it is given a name.
         let name = match name {
             Some(name) => {
-                graph.validate_name(name);
-                name.to_owned()
+                graph.validate_name(&name);
+                name
             }
             None => graph.new_processor_name(prefix),
         };

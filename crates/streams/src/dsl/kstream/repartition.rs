@@ -6,6 +6,7 @@ use super::KStream;
 use crate::{
     builder::{RepartitionNames, RepartitionSpec},
     data::Nullable,
+    dsl::Options,
     error::Error,
     options::Repartitioned,
 };
@@ -29,11 +30,12 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn repartition(&self) -> Self {
-        self.repartition_with(Repartitioned::new())
+        self.repartition_with(())
     }
 
     /// [`repartition`](Self::repartition) with a name, a number of partitions, serdes or a partitioner.
-    pub fn repartition_with(&self, repartitioned: Repartitioned<K::Some, V::Some>) -> Self {
+    pub fn repartition_with(&self, options: impl Options<Repartitioned<K::Some, V::Some>>) -> Self {
+        let repartitioned = options.chosen().unwrap_or_default();
         let mut graph = self.graph.borrow_mut();
         let rest = repartitioned.rest().clone();
         if rest.partitions.is_some_and(|partitions| partitions < 1) {

@@ -1,11 +1,9 @@
 //! `select_key`: a new key.
 
-use std::convert::Infallible;
-
 use super::{KStream, Op};
 use crate::{
     data::Flow,
-    dsl::{UserError, user},
+    dsl::{Named, Options, UserError, options::name_of, sure, user},
 };
 
 impl<K: Flow, V: Flow> KStream<K, V> {
@@ -23,26 +21,26 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn select_key<K2: Flow>(&self, selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static) -> KStream<K2, V> {
-        self.try_select_key(None, move |k, v| Ok::<_, Infallible>(selector(k, v)))
+        self.select_key_with((), selector)
     }
 
     /// [`select_key`](Self::select_key) under a name.
-    pub fn select_key_named<K2: Flow>(
+    pub fn select_key_with<K2: Flow>(
         &self,
-        name: &str,
+        options: impl Options<Named>,
         selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
     ) -> KStream<K2, V> {
-        self.try_select_key(Some(name), move |k, v| Ok::<_, Infallible>(selector(k, v)))
+        self.try_select_key(options, move |k, v| sure(selector(k, v)))
     }
 
-    /// [`select_key`](Self::select_key) with a function that may fail; its error goes to the processing exception
+    /// [`select_key_with`](Self::select_key_with) with a function that may fail; its error goes to the processing exception
     /// handler.
     pub fn try_select_key<K2: Flow, E: Into<UserError>>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         selector: impl Fn(&K, &V) -> Result<K2, E> + Send + Sync + 'static,
     ) -> KStream<K2, V> {
-        self.op(Op::new("KSTREAM-KEY-SELECT-", name).key(), move |record, out, ctx| {
+        self.op(Op::new("KSTREAM-KEY-SELECT-", name_of(options)).key(), move |record, out, ctx| {
             let key = selector(&record.key, &record.value).map_err(user)?;
             out.forward(record.with_key(key), ctx)
         })

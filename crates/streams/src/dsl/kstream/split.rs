@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -11,7 +10,7 @@ use super::{KStream, Op, processor};
 use crate::{
     builder::GraphNode,
     data::Flow,
-    dsl::{UserError, user},
+    dsl::{Named, Options, UserError, options::name_of, sure, user},
     error::{Error, Result},
     record::Record,
     task::{Children, Process, TaskCtx},
@@ -81,7 +80,7 @@ impl<K, V> Branched<K, V> {
     /// builder
     ///     .stream::<String, i64>("in")
     ///     .split()
-    ///     .branch_with(|_, n| *n < 10, Branched::consumer(|small| small.to("small")))
+    ///     .branch_with(Branched::consumer(|small| small.to("small")), |_, n| *n < 10)
     ///     .default_branch_with(Branched::consumer(|large| large.to("large")));
     /// let driver = TopologyTestDriver::new(&builder.build()?)?;
     /// driver.input_topic::<String, i64>("in").pipe_key_values([("k".to_owned(), 5), ("k".to_owned(), 50)])?;
@@ -114,12 +113,12 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     /// default branch, or nowhere, if there is none. Keys stay, so nothing is repartitioned.
     ///
     /// ```
-    /// # use vltava_streams::{Branched, StreamsBuilder, TopologyTestDriver};
+    /// # use vltava_streams::{Branched, Named, StreamsBuilder, TopologyTestDriver};
     /// let builder = StreamsBuilder::new();
     /// let branches = builder
     ///     .stream::<String, i64>("in")
-    ///     .split_named("size-")
-    ///     .branch_with(|_, n| *n < 10, Branched::named("small"))
+    ///     .split_with(Named::new("size-"))
+    ///     .branch_with(Branched::named("small"), |_, n| *n < 10)
     ///     .default_branch_with(Branched::named("large"));
     /// branches["size-small"].to("small");
     /// branches["size-large"].to("large");
@@ -132,17 +131,13 @@ impl<K: Flow, V: Flow> KStream<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn split(&self) -> BranchedKStream<K, V> {
-        self.begin_split(None)
+        self.split_with(())
     }
 
-    /// [`split`](Self::split) with a prefix for the names of the branches.
-    pub fn split_named(&self, name: &str) -> BranchedKStream<K, V> {
-        self.begin_split(Some(name))
-    }
-
-    fn begin_split(&self, name: Option<&str>) -> BranchedKStream<K, V> {
+    /// [`split`](Self::split) with a name, which is the prefix of the branches' names.
+    pub fn split_with(&self, options: impl Options<Named>) -> BranchedKStream<K, V> {
         let mut graph = self.graph.borrow_mut();
-        let name = graph.name_or(name, "KSTREAM-BRANCH-");
+        let name = graph.name_or(name_of(options).as_deref(), "KSTREAM-BRANCH-");
         let branches = Arc::new(RwLock::new(Branches { predicates: Vec::new(), children: Vec::new() }));
         let of = branches.clone();
         let make = move |making: &mut Instantiation<'_>| {
@@ -170,17 +165,17 @@ impl<K: Flow, V: Flow> BranchedKStream<K, V> {
     /// A branch of the records that satisfy a predicate and none before it.
     #[must_use]
     pub fn branch(self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
-        self.branch_with(predicate, Branched::default())
+        self.branch_with((), predicate)
     }
 
     /// [`branch`](Self::branch) with a name or a function for it.
     #[must_use]
     pub fn branch_with(
         self,
+        options: impl Options<Branched<K, V>>,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
-        branched: Branched<K, V>,
     ) -> Self {
-        self.try_branch(move |k, v| Ok::<_, Infallible>(predicate(k, v)), branched)
+        self.try_branch(options, move |k, v| sure(predicate(k, v)))
     }
 
     /// [`branch_with`](Self::branch_with) with a predicate that may fail; its error goes to the processing exception
@@ -188,26 +183,26 @@ impl<K: Flow, V: Flow> BranchedKStream<K, V> {
     #[must_use]
     pub fn try_branch<E: Into<UserError>>(
         mut self,
+        options: impl Options<Branched<K, V>>,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
-        branched: Branched<K, V>,
     ) -> Self {
         let number = {
             let mut branches = self.branches.write().unwrap_or_else(PoisonError::into_inner);
             branches.predicates.push(Arc::new(move |k, v| predicate(k, v).map_err(user)));
             branches.predicates.len()
         };
-        self.add(number, branched);
+        self.add(number, options.chosen().unwrap_or_default());
         self
     }
 
     /// A branch of all other records; the branches by name.
     pub fn default_branch(self) -> BTreeMap<String, KStream<K, V>> {
-        self.default_branch_with(Branched::default())
+        self.default_branch_with(())
     }
 
     /// [`default_branch`](Self::default_branch) with a name or a function for it.
-    pub fn default_branch_with(mut self, branched: Branched<K, V>) -> BTreeMap<String, KStream<K, V>> {
-        self.add(0, branched);
+    pub fn default_branch_with(mut self, options: impl Options<Branched<K, V>>) -> BTreeMap<String, KStream<K, V>> {
+        self.add(0, options.chosen().unwrap_or_default());
         self.outputs
     }
 
@@ -222,7 +217,7 @@ impl<K: Flow, V: Flow> BranchedKStream<K, V> {
         self.branches.write().unwrap_or_else(PoisonError::into_inner).children.push(name.clone());
         self.source.graph.borrow_mut().new_processor_name("");
         let pass = |record: Record<K, V>, out: &mut Children<K, V>, ctx: &mut TaskCtx| out.forward(record, ctx);
-        let branch = self.splitter.op_as(name.clone(), Op::new("", None), &[self.splitter.node], pass);
+        let branch = self.splitter.op_as(name.clone(), &Op::new("", None), &[self.splitter.node], pass);
         let branch = branch.with_serdes(self.source.key_serde.clone(), self.source.value_serde.clone());
         let output = match branched.chain {
             Some(chain) => chain(branch),

@@ -6,6 +6,7 @@ use super::KStream;
 use crate::{
     builder::{GraphNode, Written},
     data::{DefaultSerde, Nullable},
+    dsl::Options,
     options::Produced,
     processing::{RecordMetadata, TopicNameExtractor},
     topology::physical::{self, SinkSpec, SinkTopic},
@@ -33,12 +34,12 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         K: Nullable<Some: DefaultSerde>,
         V: Nullable<Some: DefaultSerde>,
     {
-        self.to_with(topic, Produced::new());
+        self.to_with((), topic);
     }
 
     /// [`to`](Self::to) with serdes, a partitioner or a name.
-    pub fn to_with(&self, topic: &str, produced: Produced<K::Some, V::Some>) {
-        self.add_sink(SinkTopic::Static(topic.to_owned()), produced);
+    pub fn to_with(&self, options: impl Options<Produced<K::Some, V::Some>>, topic: &str) {
+        self.add_sink(options, SinkTopic::Static(topic.to_owned()));
     }
 
     /// Writes each record to the topic that a function names.
@@ -59,19 +60,20 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         K: Nullable<Some: DefaultSerde>,
         V: Nullable<Some: DefaultSerde>,
     {
-        self.to_dynamic_with(Closure(topic), Produced::new());
+        self.to_dynamic_with((), Closure(topic));
     }
 
-    /// [`to_dynamic`](Self::to_dynamic) with serdes, a partitioner or a name.
+    /// [`to_dynamic`](Self::to_dynamic) with serdes, a partitioner or a name, to the topic that an extractor names.
     pub fn to_dynamic_with(
         &self,
+        options: impl Options<Produced<K::Some, V::Some>>,
         topic: impl TopicNameExtractor<K, V> + 'static,
-        produced: Produced<K::Some, V::Some>,
     ) {
-        self.add_sink(SinkTopic::Dynamic(std::sync::Arc::new(topic)), produced);
+        self.add_sink(options, SinkTopic::Dynamic(std::sync::Arc::new(topic)));
     }
 
-    fn add_sink(&self, topic: SinkTopic<K, V>, produced: Produced<K::Some, V::Some>) {
+    fn add_sink(&self, options: impl Options<Produced<K::Some, V::Some>>, topic: SinkTopic<K, V>) {
+        let produced = options.chosen().unwrap_or_default();
         let mut graph = self.graph.borrow_mut();
         let rest = produced.rest().clone();
         let name = graph.name_or(rest.name.as_deref(), "KSTREAM-SINK-");

@@ -7,12 +7,13 @@ use crate::{
     builder::{GraphNode, RepartitionNames, RepartitionSpec, Written},
     data::{DefaultSerde, Nullable},
     dsl::{
-        KTable,
+        KTable, TableOptions,
         ktable::{
             materialize::Materialized as TableStoreSpec,
             source::{self, SourceTable},
         },
-        materialized::{Materialized, MaterializedStore},
+        materialized::MaterializedStore,
+        options::named_table,
     },
     topology::Topology,
 };
@@ -40,20 +41,17 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         K: Nullable<Some: DefaultSerde>,
         V: Nullable<Some: DefaultSerde>,
     {
-        self.to_table_with(None, Materialized::new())
+        self.to_table_with(())
     }
 
     /// [`to_table`](Self::to_table) with a name for the operator, if there is one, and a store of this make.
-    pub fn to_table_with(
-        &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, V::Some>,
-    ) -> KTable<K::Some, V::Some> {
+    pub fn to_table_with(&self, options: impl TableOptions<K::Some, V::Some>) -> KTable<K::Some, V::Some> {
         const PREFIX: &str = "KSTREAM-TOTABLE-";
+        let (name, materialized) = named_table(options);
         let mut graph = self.graph.borrow_mut();
         let named = name.is_some();
-        let name = graph.name_or(name, PREFIX);
-        let store = MaterializedStore::new(&mut graph, &materialized, PREFIX)
+        let name = graph.name_or(name.as_deref(), PREFIX);
+        let store = MaterializedStore::new(&mut graph, &materialized.unwrap_or_default(), PREFIX)
             .or_serdes(self.key_serde.clone(), self.value_serde.clone());
         let (mut parent, mut sources) = (self.node, self.sources.clone());
         if self.repartition {

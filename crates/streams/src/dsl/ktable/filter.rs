@@ -1,7 +1,6 @@
 //! `filter` and `filter_not` of tables.
 
 use std::{
-    convert::Infallible,
     rc::Rc,
     sync::{
         Arc,
@@ -17,9 +16,10 @@ use crate::{
     builder::{GraphNode, Written},
     data::Data,
     dsl::{
-        UserError, kstream,
+        TableOptions, UserError, kstream,
         materialized::{Materialized, MaterializedStore},
-        user,
+        options::named_table,
+        sure, user,
     },
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
@@ -46,45 +46,55 @@ impl<K: Data, V: Data> KTable<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn filter(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
-        self.try_filter(None, None, move |k, v| Ok::<_, Infallible>(predicate(k, v)))
+        self.filter_with((), predicate)
     }
 
-    /// [`filter`](Self::filter) with a name, if there is one, into a store of this make.
+    /// [`filter`](Self::filter) with a name, or into a store of this make.
     pub fn filter_with(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, V>,
+        options: impl TableOptions<K, V>,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.try_filter(name, Some(materialized), move |k, v| Ok::<_, Infallible>(predicate(k, v)))
+        self.try_filter(options, move |k, v| sure(predicate(k, v)))
     }
 
-    /// [`filter`](Self::filter) with a predicate that may fail; its error goes to the processing exception handler.
+    /// [`filter_with`](Self::filter_with) with a predicate that may fail; its error goes to the processing exception handler.
     pub fn try_filter<E: Into<UserError>>(
         &self,
-        name: Option<&str>,
-        materialized: Option<Materialized<K, V>>,
+        options: impl TableOptions<K, V>,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
     ) -> Self {
-        self.keep(name, materialized, Arc::new(move |k, v| predicate(k, v).map_err(user)))
+        self.keep(named_table(options), Arc::new(move |k, v| predicate(k, v).map_err(user)))
     }
 
     /// The rows that do not satisfy a predicate.
     pub fn filter_not(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
-        self.try_filter_not(None, None, move |k, v| Ok::<_, Infallible>(predicate(k, v)))
+        self.filter_not_with((), predicate)
     }
 
-    /// [`filter_not`](Self::filter_not) with a predicate that may fail, a name, and a store.
+    /// [`filter_not`](Self::filter_not) with a name, or into a store of this make.
+    pub fn filter_not_with(
+        &self,
+        options: impl TableOptions<K, V>,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.try_filter_not(options, move |k, v| sure(predicate(k, v)))
+    }
+
+    /// [`filter_not_with`](Self::filter_not_with) with a predicate that may fail.
     pub fn try_filter_not<E: Into<UserError>>(
         &self,
-        name: Option<&str>,
-        materialized: Option<Materialized<K, V>>,
+        options: impl TableOptions<K, V>,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
     ) -> Self {
-        self.keep(name, materialized, Arc::new(move |k, v| predicate(k, v).map(|keep| !keep).map_err(user)))
+        self.keep(named_table(options), Arc::new(move |k, v| predicate(k, v).map(|keep| !keep).map_err(user)))
     }
 
-    fn keep(&self, name: Option<&str>, materialized: Option<Materialized<K, V>>, predicate: Predicate<K, V>) -> Self {
+    fn keep(
+        &self,
+        (name, materialized): (Option<String>, Option<Materialized<K, V>>),
+        predicate: Predicate<K, V>,
+    ) -> Self {
         const PREFIX: &str = "KTABLE-FILTER-";
         let shared = self.graph.clone();
         let mut graph = shared.borrow_mut();
@@ -98,7 +108,7 @@ impl<K: Data, V: Data> KTable<K, V> {
                 Some(_) => store = Some(MaterializedStore::new(&mut graph, &materialized, PREFIX)),
             }
         }
-        let name = graph.name_or(name, PREFIX);
+        let name = graph.name_or(name.as_deref(), PREFIX);
         let table = Arc::new(FilterTable {
             send_old: AtomicBool::new(self.enable_sending_old_values(false)),
             parent: self.supplier.clone(),

@@ -4,12 +4,12 @@ mod build;
 mod nodes;
 mod wrapper;
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use super::KTable;
 use crate::{
     data::{Data, Nullable},
-    dsl::{UserError, materialized::Materialized, table_joined::TableJoined, user},
+    dsl::{TableOptions, UserError, materialized::KeyValueStores, sure, table_joined::TableJoined, user},
     error::Result,
 };
 
@@ -67,50 +67,38 @@ impl<K: Data, V: Data> KTable<K, V> {
         foreign_key: impl Fn(&V) -> F + Send + Sync + 'static,
         joiner: impl Fn(&V, &VO) -> R + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
-        self.try_join_by_foreign_key(
-            other,
-            move |_, value| Ok::<_, Infallible>(foreign_key(value)),
-            move |value, other| Ok::<_, Infallible>(joiner(value, other)),
-            TableJoined::new(),
-            None,
-        )
+        self.join_by_foreign_key_with((), other, move |_, value| foreign_key(value), joiner)
     }
 
-    /// [`join_by_foreign_key`](Self::join_by_foreign_key) with a name or partitioners, into a store of this make, by a
-    /// key that is found in key and value (KIP-1104).
+    /// [`join_by_foreign_key`](Self::join_by_foreign_key) with a name or partitioners, or into a store of this make, by
+    /// a key that is found in key and value (KIP-1104).
     pub fn join_by_foreign_key_with<F: Nullable, VO: Data, R: Nullable>(
         &self,
+        options: impl TableOptions<K, R::Some, KeyValueStores, TableJoined<K, F::Some>>,
         other: &KTable<F::Some, VO>,
         foreign_key: impl Fn(&K, &V) -> F + Send + Sync + 'static,
         joiner: impl Fn(&V, &VO) -> R + Send + Sync + 'static,
-        joined: TableJoined<K, F::Some>,
-        materialized: Materialized<K, R::Some>,
     ) -> KTable<K, R::Some> {
-        self.try_join_by_foreign_key(
-            other,
-            move |key, value| Ok::<_, Infallible>(foreign_key(key, value)),
-            move |value, other| Ok::<_, Infallible>(joiner(value, other)),
-            joined,
-            Some(materialized),
-        )
+        let foreign_key = move |key: &K, value: &V| sure(foreign_key(key, value));
+        self.try_join_by_foreign_key(options, other, foreign_key, move |value, other| sure(joiner(value, other)))
     }
 
-    /// [`join_by_foreign_key_with`](Self::join_by_foreign_key_with) with functions that may fail, their errors go to the
-    /// processing exception handler; the result has a store if it is given one or needs one.
+    /// [`join_by_foreign_key_with`](Self::join_by_foreign_key_with) with functions that may fail; their errors go to the
+    /// processing exception handler.
     pub fn try_join_by_foreign_key<F: Nullable, VO: Data, R: Nullable, E: Into<UserError>, G: Into<UserError>>(
         &self,
+        options: impl TableOptions<K, R::Some, KeyValueStores, TableJoined<K, F::Some>>,
         other: &KTable<F::Some, VO>,
         foreign_key: impl Fn(&K, &V) -> Result<F, E> + Send + Sync + 'static,
         joiner: impl Fn(&V, &VO) -> Result<R, G> + Send + Sync + 'static,
-        joined: TableJoined<K, F::Some>,
-        materialized: Option<Materialized<K, R::Some>>,
     ) -> KTable<K, R::Some> {
         let joiner: Joiner<V, VO, R::Some> = Arc::new(move |value, other| match other {
             Some(other) => joiner(value, other).map(R::into_some).map_err(user),
             None => Ok(None),
         });
         let functions = Functions { extractor: extractor(foreign_key), joiner, left: false };
-        build::join(self, other, functions, joined, materialized)
+        let (joined, materialized) = options.chosen();
+        build::join(self, other, functions, joined.unwrap_or_default(), materialized)
     }
 
     /// The rows of this table, each joined with the row of `other` that it names, where that is there.
@@ -138,47 +126,35 @@ impl<K: Data, V: Data> KTable<K, V> {
         foreign_key: impl Fn(&V) -> F + Send + Sync + 'static,
         joiner: impl Fn(&V, Option<&VO>) -> R + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
-        self.try_left_join_by_foreign_key(
-            other,
-            move |_, value| Ok::<_, Infallible>(foreign_key(value)),
-            move |value, other| Ok::<_, Infallible>(joiner(value, other)),
-            TableJoined::new(),
-            None,
-        )
+        self.left_join_by_foreign_key_with((), other, move |_, value| foreign_key(value), joiner)
     }
 
-    /// [`left_join_by_foreign_key`](Self::left_join_by_foreign_key) with a name or partitioners, into a store of this
-    /// make, by a key that is found in key and value (KIP-1104).
+    /// [`left_join_by_foreign_key`](Self::left_join_by_foreign_key) with a name or partitioners, or into a store of this make, by
+    /// a key that is found in key and value (KIP-1104).
     pub fn left_join_by_foreign_key_with<F: Nullable, VO: Data, R: Nullable>(
         &self,
+        options: impl TableOptions<K, R::Some, KeyValueStores, TableJoined<K, F::Some>>,
         other: &KTable<F::Some, VO>,
         foreign_key: impl Fn(&K, &V) -> F + Send + Sync + 'static,
         joiner: impl Fn(&V, Option<&VO>) -> R + Send + Sync + 'static,
-        joined: TableJoined<K, F::Some>,
-        materialized: Materialized<K, R::Some>,
     ) -> KTable<K, R::Some> {
-        self.try_left_join_by_foreign_key(
-            other,
-            move |key, value| Ok::<_, Infallible>(foreign_key(key, value)),
-            move |value, other| Ok::<_, Infallible>(joiner(value, other)),
-            joined,
-            Some(materialized),
-        )
+        let foreign_key = move |key: &K, value: &V| sure(foreign_key(key, value));
+        self.try_left_join_by_foreign_key(options, other, foreign_key, move |value, other| sure(joiner(value, other)))
     }
 
-    /// [`left_join_by_foreign_key_with`](Self::left_join_by_foreign_key_with) with functions that may fail, their errors
-    /// go to the processing exception handler; the result has a store if it is given one or needs one.
+    /// [`left_join_by_foreign_key_with`](Self::left_join_by_foreign_key_with) with functions that may fail; their errors go to the
+    /// processing exception handler.
     pub fn try_left_join_by_foreign_key<F: Nullable, VO: Data, R: Nullable, E: Into<UserError>, G: Into<UserError>>(
         &self,
+        options: impl TableOptions<K, R::Some, KeyValueStores, TableJoined<K, F::Some>>,
         other: &KTable<F::Some, VO>,
         foreign_key: impl Fn(&K, &V) -> Result<F, E> + Send + Sync + 'static,
         joiner: impl Fn(&V, Option<&VO>) -> Result<R, G> + Send + Sync + 'static,
-        joined: TableJoined<K, F::Some>,
-        materialized: Option<Materialized<K, R::Some>>,
     ) -> KTable<K, R::Some> {
         let joiner: Joiner<V, VO, R::Some> =
             Arc::new(move |value, other| joiner(value, other).map(R::into_some).map_err(user));
         let functions = Functions { extractor: extractor(foreign_key), joiner, left: true };
-        build::join(self, other, functions, joined, materialized)
+        let (joined, materialized) = options.chosen();
+        build::join(self, other, functions, joined.unwrap_or_default(), materialized)
     }
 }

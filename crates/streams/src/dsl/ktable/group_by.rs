@@ -1,7 +1,6 @@
 //! `group_by` of tables: rows move to another key, as what was subtracted and what is added.
 
 use std::{
-    convert::Infallible,
     rc::Rc,
     sync::{
         Arc,
@@ -13,7 +12,7 @@ use super::KTable;
 use crate::{
     builder::GraphNode,
     data::{Data, Nullable},
-    dsl::{UserError, grouped_table::KGroupedTable, kstream::processor, user},
+    dsl::{Options, UserError, grouped_table::KGroupedTable, kstream::processor, sure, user},
     error::Result,
     options::Grouped,
     record::{Change, Record},
@@ -47,34 +46,35 @@ impl<K: Data, V: Data> KTable<K, V> {
         K2: Nullable<Some: PartialEq>,
         V2: Nullable,
     {
-        self.group_by_with(selector, Grouped::new())
+        self.group_by_with((), selector)
     }
 
     /// [`group_by`](Self::group_by) with a name or serdes for the repartition topic.
     pub fn group_by_with<K2, V2>(
         &self,
+        options: impl Options<Grouped<K2::Some, V2::Some>>,
         selector: impl Fn(&K, &V) -> (K2, V2) + Send + Sync + 'static,
-        grouped: Grouped<K2::Some, V2::Some>,
     ) -> KGroupedTable<K2::Some, V2::Some>
     where
         K2: Nullable<Some: PartialEq>,
         V2: Nullable,
     {
-        self.try_group_by(move |k, v| Ok::<_, Infallible>(selector(k, v)), grouped)
+        self.try_group_by(options, move |k, v| sure(selector(k, v)))
     }
 
     /// [`group_by_with`](Self::group_by_with) with a function that may fail; its error goes to the processing exception
     /// handler.
     pub fn try_group_by<K2, V2, E>(
         &self,
+        options: impl Options<Grouped<K2::Some, V2::Some>>,
         selector: impl Fn(&K, &V) -> Result<(K2, V2), E> + Send + Sync + 'static,
-        grouped: Grouped<K2::Some, V2::Some>,
     ) -> KGroupedTable<K2::Some, V2::Some>
     where
         K2: Nullable<Some: PartialEq>,
         V2: Nullable,
         E: Into<UserError>,
     {
+        let grouped = options.chosen().unwrap_or_default();
         let mut graph = self.graph.borrow_mut();
         let name = graph.name_or(grouped.name(), "KTABLE-SELECT-");
         let selector = Arc::new(move |key: &K, value: &V| -> Result<Option<(K2::Some, V2::Some)>> {

@@ -1,7 +1,6 @@
 //! Joins of two tables by their keys: inner, left and outer.
 
 use std::{
-    convert::Infallible,
     rc::Rc,
     sync::{
         Arc,
@@ -16,11 +15,7 @@ use super::{
 use crate::{
     builder::{GraphNode, Written},
     data::{Data, Nullable},
-    dsl::{
-        UserError, kstream,
-        materialized::{Materialized, MaterializedStore},
-        user,
-    },
+    dsl::{TableOptions, UserError, kstream, materialized::MaterializedStore, options::named_table, sure, user},
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
     task::{Children, Process, TaskCtx},
@@ -62,22 +57,31 @@ impl<K: Data, V: Data> KTable<K, V> {
         other: &KTable<K, V2>,
         joiner: impl Fn(&V, &V2) -> R + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
-        self.try_join(other, None, None, move |a, b| Ok::<_, Infallible>(joiner(a, b)))
+        self.join_with((), other, joiner)
     }
 
-    /// [`join`](Self::join) with a name or a store, and a joiner that may fail.
+    /// [`join`](Self::join) with a name, or into a store of this make.
+    pub fn join_with<V2: Data, R: Nullable>(
+        &self,
+        options: impl TableOptions<K, R::Some>,
+        other: &KTable<K, V2>,
+        joiner: impl Fn(&V, &V2) -> R + Send + Sync + 'static,
+    ) -> KTable<K, R::Some> {
+        self.try_join(options, other, move |a, b| sure(joiner(a, b)))
+    }
+
+    /// [`join_with`](Self::join_with) with a joiner that may fail; its error goes to the processing exception handler.
     pub fn try_join<V2: Data, R: Nullable, E: Into<UserError>>(
         &self,
+        options: impl TableOptions<K, R::Some>,
         other: &KTable<K, V2>,
-        name: Option<&str>,
-        materialized: Option<Materialized<K, R::Some>>,
         joiner: impl Fn(&V, &V2) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
         let joiner: Joiner<V, V2, R::Some> = Arc::new(move |a, b| match (a, b) {
             (Some(a), Some(b)) => joiner(a, b).map(R::into_some).map_err(user),
             _ => Ok(None),
         });
-        join_tables(self, other, name, materialized, joiner, Needs { this: true, other: true })
+        join_tables(self, other, options, joiner, Needs { this: true, other: true })
     }
 
     /// The rows of this table, joined with those of the other where it has them. A deletion of the other side joins the
@@ -99,22 +103,31 @@ impl<K: Data, V: Data> KTable<K, V> {
         other: &KTable<K, V2>,
         joiner: impl Fn(&V, Option<&V2>) -> R + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
-        self.try_left_join(other, None, None, move |a, b| Ok::<_, Infallible>(joiner(a, b)))
+        self.left_join_with((), other, joiner)
     }
 
-    /// [`left_join`](Self::left_join) with a name or a store, and a joiner that may fail.
+    /// [`left_join`](Self::left_join) with a name, or into a store of this make.
+    pub fn left_join_with<V2: Data, R: Nullable>(
+        &self,
+        options: impl TableOptions<K, R::Some>,
+        other: &KTable<K, V2>,
+        joiner: impl Fn(&V, Option<&V2>) -> R + Send + Sync + 'static,
+    ) -> KTable<K, R::Some> {
+        self.try_left_join(options, other, move |a, b| sure(joiner(a, b)))
+    }
+
+    /// [`left_join_with`](Self::left_join_with) with a joiner that may fail.
     pub fn try_left_join<V2: Data, R: Nullable, E: Into<UserError>>(
         &self,
+        options: impl TableOptions<K, R::Some>,
         other: &KTable<K, V2>,
-        name: Option<&str>,
-        materialized: Option<Materialized<K, R::Some>>,
         joiner: impl Fn(&V, Option<&V2>) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
         let joiner: Joiner<V, V2, R::Some> = Arc::new(move |a, b| match a {
             Some(a) => joiner(a, b).map(R::into_some).map_err(user),
             None => Ok(None),
         });
-        join_tables(self, other, name, materialized, joiner, Needs { this: true, other: false })
+        join_tables(self, other, options, joiner, Needs { this: true, other: false })
     }
 
     /// The rows that any of the tables has; at least one side is there. Otherwise as [`join`](Self::join).
@@ -136,30 +149,40 @@ impl<K: Data, V: Data> KTable<K, V> {
         other: &KTable<K, V2>,
         joiner: impl Fn(Option<&V>, Option<&V2>) -> R + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
-        self.try_outer_join(other, None, None, move |a, b| Ok::<_, Infallible>(joiner(a, b)))
+        self.outer_join_with((), other, joiner)
     }
 
-    /// [`outer_join`](Self::outer_join) with a name or a store, and a joiner that may fail.
+    /// [`outer_join`](Self::outer_join) with a name, or into a store of this make.
+    pub fn outer_join_with<V2: Data, R: Nullable>(
+        &self,
+        options: impl TableOptions<K, R::Some>,
+        other: &KTable<K, V2>,
+        joiner: impl Fn(Option<&V>, Option<&V2>) -> R + Send + Sync + 'static,
+    ) -> KTable<K, R::Some> {
+        self.try_outer_join(options, other, move |a, b| sure(joiner(a, b)))
+    }
+
+    /// [`outer_join_with`](Self::outer_join_with) with a joiner that may fail.
     pub fn try_outer_join<V2: Data, R: Nullable, E: Into<UserError>>(
         &self,
+        options: impl TableOptions<K, R::Some>,
         other: &KTable<K, V2>,
-        name: Option<&str>,
-        materialized: Option<Materialized<K, R::Some>>,
         joiner: impl Fn(Option<&V>, Option<&V2>) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
         let joiner: Joiner<V, V2, R::Some> = Arc::new(move |a, b| joiner(a, b).map(R::into_some).map_err(user));
-        join_tables(self, other, name, materialized, joiner, Needs { this: false, other: false })
+        join_tables(self, other, options, joiner, Needs { this: false, other: false })
     }
 }
 
 fn join_tables<K: Data, V: Data, V2: Data, R: Data>(
     this: &KTable<K, V>,
     other: &KTable<K, V2>,
-    name: Option<&str>,
-    materialized: Option<Materialized<K, R>>,
+    options: impl TableOptions<K, R>,
     joiner: Joiner<V, V2, R>,
     needs: Needs,
 ) -> KTable<K, R> {
+    let (name, materialized) = named_table(options);
+    let name = name.as_deref();
     let shared = this.graph.clone();
     let mut graph = shared.borrow_mut();
     let store = materialized.map(|materialized| {

@@ -1,7 +1,6 @@
 //! `map_values` of tables.
 
 use std::{
-    convert::Infallible,
     rc::Rc,
     sync::{
         Arc,
@@ -16,11 +15,7 @@ use super::{
 use crate::{
     builder::{GraphNode, Written},
     data::{Data, Nullable},
-    dsl::{
-        UserError, kstream,
-        materialized::{Materialized, MaterializedStore},
-        user,
-    },
+    dsl::{TableOptions, UserError, kstream, materialized::MaterializedStore, options::named_table, sure, user},
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
     task::{Process, TaskCtx},
@@ -46,47 +41,37 @@ impl<K: Data, V: Data> KTable<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn map_values<R: Nullable>(&self, mapper: impl Fn(V) -> R + Send + Sync + 'static) -> KTable<K, R::Some> {
-        self.try_map_values(None, None, move |_, v| Ok::<_, Infallible>(mapper(v)))
+        self.map_values_with((), move |_, v| mapper(v))
     }
 
-    /// [`map_values`](Self::map_values) with a name, if there is one, into a store of this make.
+    /// [`map_values`](Self::map_values) with a name, or into a store of this make, with a function that sees the key.
     pub fn map_values_with<R: Nullable>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, R::Some>,
+        options: impl TableOptions<K, R::Some>,
         mapper: impl Fn(&K, V) -> R + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
-        self.try_map_values(name, Some(materialized), move |k, v| Ok::<_, Infallible>(mapper(k, v)))
+        self.try_map_values(options, move |k, v| sure(mapper(k, v)))
     }
 
-    /// [`map_values`](Self::map_values) with a function that also sees the key.
-    pub fn map_values_with_key<R: Nullable>(
-        &self,
-        mapper: impl Fn(&K, V) -> R + Send + Sync + 'static,
-    ) -> KTable<K, R::Some> {
-        self.try_map_values(None, None, move |k, v| Ok::<_, Infallible>(mapper(k, v)))
-    }
-
-    /// [`map_values_with`](Self::map_values_with) with a function that may fail; its error goes to the processing
-    /// exception handler.
+    /// [`map_values_with`](Self::map_values_with) with a function that may fail; its error goes to the processing exception
+    /// handler.
     pub fn try_map_values<R: Nullable, E: Into<UserError>>(
         &self,
-        name: Option<&str>,
-        materialized: Option<Materialized<K, R::Some>>,
+        options: impl TableOptions<K, R::Some>,
         mapper: impl Fn(&K, V) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<K, R::Some> {
         let mapper: Mapper<K, V, R::Some> = Arc::new(move |k, v| mapper(k, v).map(R::into_some).map_err(user));
-        map_nodes(self, name, materialized, mapper)
+        map_nodes(self, options, mapper)
     }
 }
 
 fn map_nodes<K: Data, V: Data, R: Data>(
     table: &KTable<K, V>,
-    name: Option<&str>,
-    materialized: Option<Materialized<K, R>>,
+    options: impl TableOptions<K, R>,
     mapper: Mapper<K, V, R>,
 ) -> KTable<K, R> {
     const PREFIX: &str = "KTABLE-MAPVALUES-";
+    let (name, materialized) = named_table(options);
     let shared = table.graph.clone();
     let mut graph = shared.borrow_mut();
     let (mut key_serde, mut value_serde) = (table.key_serde.clone(), None);
@@ -99,7 +84,7 @@ fn map_nodes<K: Data, V: Data, R: Data>(
             Some(_) => store = Some(MaterializedStore::new(&mut graph, &materialized, PREFIX)),
         }
     }
-    let name = graph.name_or(name, PREFIX);
+    let name = graph.name_or(name.as_deref(), PREFIX);
     let mapped = Arc::new(MappedTable {
         parent: table.supplier.clone(),
         mapper,

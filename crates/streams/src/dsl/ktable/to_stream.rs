@@ -6,7 +6,7 @@ use super::KTable;
 use crate::{
     builder::GraphNode,
     data::Flow,
-    dsl::{KStream, kstream::processor},
+    dsl::{KStream, Named, Options, kstream::processor, options::name_of},
     record::{Change, Record},
     task::Children,
     topology::physical,
@@ -29,27 +29,27 @@ impl<K: Flow, V: Flow> KTable<K, V> {
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     pub fn to_stream(&self) -> KStream<K, Option<V>> {
-        self.changes_as(None, |key| key)
+        self.to_stream_with(())
     }
 
     /// [`to_stream`](Self::to_stream) under a name.
-    pub fn to_stream_named(&self, name: &str) -> KStream<K, Option<V>> {
-        self.changes_as(Some(name), |key| key)
+    pub fn to_stream_with(&self, options: impl Options<Named>) -> KStream<K, Option<V>> {
+        self.changes_as(options, |key| key)
     }
 
     /// The changes as a stream whose keys may be null, for operators that work with both.
     #[doc(hidden)]
-    pub fn to_nullable_stream(&self, name: Option<&str>) -> KStream<Option<K>, Option<V>> {
-        self.changes_as(name, Some)
+    pub fn to_nullable_stream(&self, options: impl Options<Named>) -> KStream<Option<K>, Option<V>> {
+        self.changes_as(options, Some)
     }
 
     fn changes_as<K2: Flow>(
         &self,
-        name: Option<&str>,
+        options: impl Options<Named>,
         key: impl Fn(K) -> K2 + Send + Sync + 'static,
     ) -> KStream<K2, Option<V>> {
         let mut graph = self.graph.borrow_mut();
-        let name = graph.name_or(name, "KTABLE-TOSTREAM-");
+        let name = graph.name_or(name_of(options).as_deref(), "KTABLE-TOSTREAM-");
         let f = move |record: Record<K, Change<V>>, out: &mut Children<K2, Option<V>>, ctx: &mut _| {
             let (old, change, rest) = record.split();
             out.forward(rest.with_key(key(old)).with_value(change.new), ctx)

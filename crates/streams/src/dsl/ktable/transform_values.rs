@@ -20,8 +20,9 @@ use crate::{
     builder::{GraphNode, Written},
     data::Data,
     dsl::{
-        kstream,
+        Named, TableOptions, TransformOptions, kstream,
         materialized::{Materialized, MaterializedStore},
+        options::named_table,
     },
     error::{Error, Result},
     guard::guarded,
@@ -125,7 +126,7 @@ type Make<T> = Arc<dyn Fn() -> T + Send + Sync>;
 impl<K: Data, V: Data> KTable<K, V> {
     /// New values by a transformer; the factory makes one instance for each task.
     ///
-    /// The keys stay, so nothing is repartitioned. The result has a store only if `materialized` names one.
+    /// The keys stay, so nothing is repartitioned. The result has a store only if a [`Materialized`](crate::Materialized) names one.
     ///
     /// ```
     /// # use vltava_streams::{Result, StreamsBuilder, TopologyTestDriver};
@@ -151,21 +152,24 @@ impl<K: Data, V: Data> KTable<K, V> {
         &self,
         make: impl Fn() -> T + Send + Sync + 'static,
     ) -> KTable<K, T::Out> {
-        self.transform_values_with(None, None, (), move |()| make())
+        self.transform_values_with((), move |()| make())
     }
 
-    /// [`transform_values`](Self::transform_values) with a name, if there is one, into a store of this make, if there is
-    /// one, and with stores, whose handles only the factory gets.
-    pub fn transform_values_with<S: StoreSet, T: ValueTransformerWithKey<K, V>>(
+    /// [`transform_values`](Self::transform_values) with stores, whose handles only the factory gets, with a name, or into a
+    /// store of this make.
+    pub fn transform_values_with<O, T>(
         &self,
-        name: Option<&str>,
-        materialized: Option<Materialized<K, T::Out>>,
-        stores: S,
-        make: impl Fn(S::Handles) -> T + Send + Sync + 'static,
-    ) -> KTable<K, T::Out> {
-        let mut ids = Vec::new();
+        options: O,
+        make: impl Fn(<O::Stores as StoreSet>::Handles) -> T + Send + Sync + 'static,
+    ) -> KTable<K, T::Out>
+    where
+        O: TransformOptions<K, T::Out>,
+        T: ValueTransformerWithKey<K, V>,
+    {
+        let ((named, stores, materialized), mut ids) = (options.chosen(), Vec::new());
         stores.ids(&mut ids);
-        self.transform(name, materialized, ids, Arc::new(move || make(stores.handles())))
+        let make = Arc::new(move || make(stores.handles()));
+        self.transform((named.map(Named::into_inner), materialized), ids, make)
     }
 
     /// [`transform_values_with`](Self::transform_values_with) with stores by their names, which the transformer looks up
@@ -173,19 +177,17 @@ impl<K: Data, V: Data> KTable<K, V> {
     #[doc(hidden)]
     pub fn transform_values_by_name<T: ValueTransformerWithKey<K, V>>(
         &self,
-        name: Option<&str>,
-        materialized: Option<Materialized<K, T::Out>>,
+        options: impl TableOptions<K, T::Out>,
         stores: &[&str],
         make: impl Fn() -> T + Send + Sync + 'static,
     ) -> KTable<K, T::Out> {
         let ids = stores.iter().map(|store| self.graph.borrow_mut().store_id(store)).collect();
-        self.transform(name, materialized, ids, Arc::new(make))
+        self.transform(named_table(options), ids, Arc::new(make))
     }
 
     fn transform<T: ValueTransformerWithKey<K, V>>(
         &self,
-        name: Option<&str>,
-        materialized: Option<Materialized<K, T::Out>>,
+        (name, materialized): (Option<String>, Option<Materialized<K, T::Out>>),
         stores: Vec<usize>,
         make: Make<T>,
     ) -> KTable<K, T::Out> {
@@ -202,7 +204,7 @@ impl<K: Data, V: Data> KTable<K, V> {
                 Some(_) => store = Some(MaterializedStore::new(&mut graph, &materialized, PREFIX)),
             }
         }
-        let name = graph.name_or(name, PREFIX);
+        let name = graph.name_or(name.as_deref(), PREFIX);
         let connected: Arc<[(usize, String)]> =
             stores.iter().map(|id| (*id, graph.store_name(*id).to_owned())).collect();
         let table = Arc::new(TransformedTable {

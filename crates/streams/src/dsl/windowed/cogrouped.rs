@@ -1,13 +1,14 @@
 //! Several grouped streams aggregated into one windowed table.
 
-use std::{convert::Infallible, fmt, rc::Rc, sync::Arc};
+use std::{fmt, rc::Rc, sync::Arc};
 
 use super::{
     super::{
-        KTable, UserError,
+        KTable, TableOptions, UserError,
         cogrouped::{AGGREGATE, CogroupedKStream, Initializer},
         materialized::{Materialized, MaterializedStore, SessionStores, StoreFamily, WindowStores},
-        user,
+        options::named_table,
+        sure, user,
         windows::{EmitStrategy, SessionWindows},
     },
     session_stream::{self, Merger},
@@ -95,8 +96,11 @@ impl<K: Data, A: Data> CogroupedKStream<K, A> {
         SessionWindowedCogroupedKStream { cogrouped: self.clone(), windows }
     }
 
-    fn windowed_store<S: StoreFamily>(&self, materialized: &Materialized<K, A, S>) -> MaterializedStore<K, A, S> {
-        MaterializedStore::new(&mut self.graph.borrow_mut(), materialized, AGGREGATE)
+    fn windowed_store<S: StoreFamily>(
+        &self,
+        materialized: Option<Materialized<K, A, S>>,
+    ) -> MaterializedStore<K, A, S> {
+        MaterializedStore::new(&mut self.graph.borrow_mut(), &materialized.unwrap_or_default(), AGGREGATE)
             .or_serdes(self.key_serde.clone(), None)
     }
 }
@@ -108,24 +112,43 @@ impl<K: Data, A: Data> TimeWindowedCogroupedKStream<K, A> {
         K: DefaultSerde,
         A: DefaultSerde,
     {
-        self.try_aggregate(None, Materialized::new(), move || Ok::<_, Infallible>(Some(initializer())))
+        self.aggregate_with((), initializer)
     }
 
-    /// [`aggregate`](Self::aggregate) with a name, if there is one, a store of this make, and an initializer that may
-    /// fail, or know of no aggregate by `None`.
-    pub fn try_aggregate<W: WindowedKey<Key = K>, E: Into<UserError>>(
+    /// [`aggregate`](Self::aggregate) with a name, or into a store of this make.
+    pub fn aggregate_with(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, A, WindowStores>,
+        options: impl TableOptions<K, A, WindowStores>,
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, A> {
+        self.try_aggregate(options, move || sure(initializer()))
+    }
+
+    /// [`aggregate_with`](Self::aggregate_with) with a function that may fail.
+    pub fn try_aggregate<E: Into<UserError>>(
+        &self,
+        options: impl TableOptions<K, A, WindowStores>,
+        initializer: impl Fn() -> Result<A, E> + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, A> {
+        self.aggregate_as(options, move || initializer().map(Some))
+    }
+
+    /// [`try_aggregate`](Self::try_aggregate) with a function that may give what is null in Java, and with keys of another
+    /// type.
+    #[doc(hidden)]
+    pub fn aggregate_as<W: WindowedKey<Key = K>, E: Into<UserError>>(
+        &self,
+        options: impl TableOptions<K, A, WindowStores>,
         initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
     ) -> KTable<W, A> {
+        let (name, materialized) = named_table(options);
         let initializer: Initializer<A> = Arc::new(move || initializer().map_err(user));
-        let store = self.cogrouped.windowed_store(&materialized);
+        let store = self.cogrouped.windowed_store(materialized);
         let (kind, graph) = (self.kind, &self.cogrouped.graph);
         let needs = kind.needs(EmitStrategy::OnWindowUpdate);
         let table = WindowedTable::new(&mut graph.borrow_mut(), store.clone(), needs);
         let (name, node) = self.cogrouped.build(
-            name,
+            name.as_deref(),
             (&store.store, store.queryable, Some(kind.grace())),
             |input, name| input.write_windowed(name, &table, kind, initializer.clone()),
             |key: Windowed<K>| W::in_window(key.key, key.window),
@@ -149,34 +172,54 @@ impl<K: Data, A: Data> SessionWindowedCogroupedKStream<K, A> {
         K: DefaultSerde,
         A: DefaultSerde,
     {
-        self.try_aggregate(
-            None,
-            Materialized::new(),
-            move || Ok::<_, Infallible>(Some(initializer())),
-            move |key, one, two| match (one, two) {
-                (Some(one), Some(two)) => Ok::<_, Infallible>(Some(merger(key, one, two))),
+        self.aggregate_with((), initializer, merger)
+    }
+
+    /// [`aggregate`](Self::aggregate) with a name, or into a store of this make.
+    pub fn aggregate_with(
+        &self,
+        options: impl TableOptions<K, A, SessionStores>,
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+        merger: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, A> {
+        self.try_aggregate(options, move || sure(initializer()), move |k, one, two| sure(merger(k, one, two)))
+    }
+
+    /// [`aggregate_with`](Self::aggregate_with) with functions that may fail.
+    pub fn try_aggregate<E: Into<UserError>, F: Into<UserError>>(
+        &self,
+        options: impl TableOptions<K, A, SessionStores>,
+        initializer: impl Fn() -> Result<A, E> + Send + Sync + 'static,
+        merger: impl Fn(&K, A, A) -> Result<A, F> + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, A> {
+        self.aggregate_as(
+            options,
+            move || initializer().map(Some),
+            move |k, one, two| match (one, two) {
+                (Some(one), Some(two)) => merger(k, one, two).map(Some),
                 (one, two) => Ok(one.or(two)),
             },
         )
     }
 
-    /// [`aggregate`](Self::aggregate) with a name, if there is one, a store of this make, and functions that may fail,
-    /// or know of no aggregate by `None`.
-    pub fn try_aggregate<W: WindowedKey<Key = K>, E: Into<UserError>, F: Into<UserError>>(
+    /// [`try_aggregate`](Self::try_aggregate) with functions that see and give what is null in Java, and with keys of
+    /// another type.
+    #[doc(hidden)]
+    pub fn aggregate_as<W: WindowedKey<Key = K>, E: Into<UserError>, F: Into<UserError>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K, A, SessionStores>,
+        options: impl TableOptions<K, A, SessionStores>,
         initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
         merger: impl Fn(&K, Option<A>, Option<A>) -> Result<Option<A>, F> + Send + Sync + 'static,
     ) -> KTable<W, A> {
+        let (name, materialized) = named_table(options);
         let initializer: Initializer<A> = Arc::new(move || initializer().map_err(user));
         let merger: Merger<K, A> = Arc::new(move |key, one, two| merger(key, one, two).map_err(user));
-        let store = self.cogrouped.windowed_store(&materialized);
+        let store = self.cogrouped.windowed_store(materialized);
         let (windows, graph) = (self.windows, &self.cogrouped.graph);
         let needs = session_stream::needs(windows, EmitStrategy::OnWindowUpdate);
         let table = WindowedTable::new(&mut graph.borrow_mut(), store.clone(), needs);
         let (name, node) = self.cogrouped.build(
-            name,
+            name.as_deref(),
             (&store.store, store.queryable, Some(windows.grace.saturating_add(windows.gap))),
             |input, name| input.write_sessions(name, &table, windows, initializer.clone(), merger.clone()),
             |key: Windowed<K>| W::in_window(key.key, key.window),

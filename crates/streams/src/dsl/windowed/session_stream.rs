@@ -1,14 +1,15 @@
 //! Streams grouped by key and session: `count`, `reduce` and `aggregate`.
 
-use std::{convert::Infallible, fmt, rc::Rc, sync::Arc};
+use std::{fmt, rc::Rc, sync::Arc};
 
 use super::{
     super::{
-        KTable, UserError,
+        KTable, TableOptions, UserError,
         grouped::KGroupedStream,
         kstream,
         materialized::{Materialized, MaterializedStore, SessionStores},
-        user,
+        options::named_table,
+        sure, user,
         windows::{EmitStrategy, SessionWindows},
     },
     functions::{Fold, Functions},
@@ -21,8 +22,9 @@ use crate::{
     builder::{GraphNode, Write},
     data::{Data, DefaultSerde, ErasedSerde, Nullable},
     error::Result,
+    options::erase,
     record::Change,
-    serdes::{SerdeRef, SessionWindowedSerde, serde_of},
+    serdes::{Serde, SerdeRef, SessionWindowedSerde, serde_of},
     topology::Instantiation,
     windowed::{Windowed, WindowedKey},
 };
@@ -95,43 +97,33 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
     where
         K: Nullable<Some: DefaultSerde>,
     {
-        self.count_named(None)
+        self.count_with(())
     }
 
-    /// [`count`](Self::count) with a name for the operator, if there is one.
-    pub fn count_named(&self, name: Option<&str>) -> KTable<Windowed<K::Some>, i64>
-    where
-        K: Nullable<Some: DefaultSerde>,
-    {
-        self.count_as(name, Materialized::new(), false, || 0, |count| count + 1, |one, two| one + two)
-    }
-
-    /// [`count`](Self::count) with a name for the operator, if there is one, and a store of this make.
+    /// [`count`](Self::count) with a name, or into a store of this make.
     pub fn count_with(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, i64, SessionStores>,
+        options: impl TableOptions<K::Some, i64, SessionStores>,
     ) -> KTable<Windowed<K::Some>, i64> {
-        let materialized = materialized.or_value_serde(ErasedSerde::new(serde_of::<i64>()));
-        self.count_as(name, materialized, true, || 0, |count| count + 1, |one, two| one + two)
+        self.count_as(options, serde_of::<i64>(), || 0, |count| count + 1, |one, two| one + two)
     }
 
-    /// A count of numbers and keys of other types; `extra` where a `Materialized` was given.
+    /// A count in numbers, and with keys, of other types.
     #[doc(hidden)]
     pub fn count_as<W: WindowedKey<Key = K::Some>, A: Data>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, A, SessionStores>,
-        extra: bool,
+        options: impl TableOptions<K::Some, A, SessionStores>,
+        numbers: impl Serde<A>,
         zero: impl Fn() -> A + Send + Sync + 'static,
         next: impl Fn(A) -> A + Send + Sync + 'static,
         add: impl Fn(A, A) -> A + Send + Sync + 'static,
     ) -> KTable<W, A> {
-        if extra && materialized.given_name().is_none() {
-            // Kafka takes one more number here.
+        let (name, materialized) = named_table(options);
+        if materialized.as_ref().is_some_and(|materialized| materialized.given_name().is_none()) {
+            // Kafka takes one more number for a count whose Materialized has no name.
             self.grouped.stream.graph.borrow_mut().new_store_name(AGGREGATE);
         }
-        let store = self.store(&materialized, AGGREGATE, None);
+        let store = self.store(materialized, AGGREGATE, Some(erase(numbers)));
         self.build(
             AGGREGATE,
             name,
@@ -150,30 +142,39 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
         K: Nullable<Some: DefaultSerde>,
         V: Nullable<Some: DefaultSerde>,
     {
-        self.reduce_with(None, Materialized::new(), reducer)
+        self.reduce_with((), reducer)
     }
 
-    /// [`reduce`](Self::reduce) with a name for the operator, if there is one, and a store of this make.
+    /// [`reduce`](Self::reduce) with a name, or into a store of this make. The function may delete the row by `None`.
     pub fn reduce_with<R: Into<Option<V::Some>>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, V::Some, SessionStores>,
+        options: impl TableOptions<K::Some, V::Some, SessionStores>,
         reducer: impl Fn(V::Some, V::Some) -> R + Send + Sync + 'static,
     ) -> KTable<Windowed<K::Some>, V::Some> {
-        self.try_reduce(name, materialized, move |sum, value: Option<V::Some>| {
-            Ok::<_, Infallible>(value.and_then(|value| reducer(sum, value).into()))
+        self.try_reduce(options, move |sum, v| sure(reducer(sum, v)))
+    }
+
+    /// [`reduce_with`](Self::reduce_with) with a function that may fail; its error goes to the processing exception handler.
+    pub fn try_reduce<R: Into<Option<V::Some>>, E: Into<UserError>>(
+        &self,
+        options: impl TableOptions<K::Some, V::Some, SessionStores>,
+        reducer: impl Fn(V::Some, V::Some) -> Result<R, E> + Send + Sync + 'static,
+    ) -> KTable<Windowed<K::Some>, V::Some> {
+        self.reduce_as(options, move |sum, value: Option<V::Some>| {
+            value.map_or(Ok(None), |value| reducer(sum, value).map(Into::into))
         })
     }
 
-    /// [`reduce_with`](Self::reduce_with) with a function that may fail, sees null values, and deletes the row by `None`.
-    pub fn try_reduce<W: WindowedKey<Key = K::Some>, E: Into<UserError>>(
+    /// [`try_reduce`](Self::try_reduce) with a function that sees null values, and with keys of another type.
+    #[doc(hidden)]
+    pub fn reduce_as<W: WindowedKey<Key = K::Some>, E: Into<UserError>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, V::Some, SessionStores>,
+        options: impl TableOptions<K::Some, V::Some, SessionStores>,
         reducer: impl Fn(V::Some, Option<V::Some>) -> Result<Option<V::Some>, E> + Send + Sync + 'static,
     ) -> KTable<W, V::Some> {
         const REDUCE: &str = "KSTREAM-REDUCE-";
-        let store = self.store(&materialized, REDUCE, self.grouped.value_serde());
+        let (name, materialized) = named_table(options);
+        let store = self.store(materialized, REDUCE, self.grouped.value_serde());
         let reduce = Arc::new(move |sum: Option<V::Some>, value: Option<V::Some>| match sum {
             None => Ok(value),
             Some(sum) => reducer(sum, value).map_err(user),
@@ -199,37 +200,58 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
     where
         K: Nullable<Some: DefaultSerde>,
     {
-        self.aggregate_with(None, Materialized::new(), initializer, aggregator, merger)
+        self.aggregate_with((), initializer, aggregator, merger)
     }
 
-    /// [`aggregate`](Self::aggregate) with a name for the operator, if there is one, and a store of this make.
+    /// [`aggregate`](Self::aggregate) with a name, or into a store of this make.
     pub fn aggregate_with<A: Data, R: Into<Option<A>>>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, A, SessionStores>,
+        options: impl TableOptions<K::Some, A, SessionStores>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::Some, V, A) -> R + Send + Sync + 'static,
         merger: impl Fn(&K::Some, A, A) -> A + Send + Sync + 'static,
     ) -> KTable<Windowed<K::Some>, A> {
         self.try_aggregate(
-            name,
-            materialized,
-            move || Ok::<_, Infallible>(Some(initializer())),
-            move |key, value, sum: Option<A>| {
-                Ok::<_, Infallible>(sum.and_then(|sum| aggregator(key, value, sum).into()))
-            },
-            move |key, one, two| match (one, two) {
-                (Some(one), Some(two)) => Ok::<_, Infallible>(Some(merger(key, one, two))),
+            options,
+            move || sure(initializer()),
+            move |k, v, sum| sure(aggregator(k, v, sum)),
+            move |k, one, two| sure(merger(k, one, two)),
+        )
+    }
+
+    /// [`aggregate_with`](Self::aggregate_with) with functions that may fail; their errors go to the processing exception
+    /// handler.
+    pub fn try_aggregate<A, R, E, F, G>(
+        &self,
+        options: impl TableOptions<K::Some, A, SessionStores>,
+        initializer: impl Fn() -> Result<A, E> + Send + Sync + 'static,
+        aggregator: impl Fn(&K::Some, V, A) -> Result<R, F> + Send + Sync + 'static,
+        merger: impl Fn(&K::Some, A, A) -> Result<A, G> + Send + Sync + 'static,
+    ) -> KTable<Windowed<K::Some>, A>
+    where
+        A: Data,
+        R: Into<Option<A>>,
+        E: Into<UserError>,
+        F: Into<UserError>,
+        G: Into<UserError>,
+    {
+        self.aggregate_as(
+            options,
+            move || initializer().map(Some),
+            move |k, v, sum: Option<A>| sum.map_or(Ok(None), |sum| aggregator(k, v, sum).map(Into::into)),
+            move |k, one, two| match (one, two) {
+                (Some(one), Some(two)) => merger(k, one, two).map(Some),
                 (one, two) => Ok(one.or(two)),
             },
         )
     }
 
-    /// [`aggregate_with`](Self::aggregate_with) with functions that may fail, or know of no aggregate by `None`.
-    pub fn try_aggregate<W, A, E, F, G>(
+    /// [`try_aggregate`](Self::try_aggregate) with functions that see and give what is null in Java, and with keys of
+    /// another type.
+    #[doc(hidden)]
+    pub fn aggregate_as<W, A, E, F, G>(
         &self,
-        name: Option<&str>,
-        materialized: Materialized<K::Some, A, SessionStores>,
+        options: impl TableOptions<K::Some, A, SessionStores>,
         initializer: impl Fn() -> Result<Option<A>, E> + Send + Sync + 'static,
         aggregator: impl Fn(&K::Some, V, Option<A>) -> Result<Option<A>, F> + Send + Sync + 'static,
         merger: impl Fn(&K::Some, Option<A>, Option<A>) -> Result<Option<A>, G> + Send + Sync + 'static,
@@ -241,7 +263,8 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
         F: Into<UserError>,
         G: Into<UserError>,
     {
-        let store = self.store(&materialized, AGGREGATE, None);
+        let (name, materialized) = named_table(options);
+        let store = self.store(materialized, AGGREGATE, None);
         self.build(
             AGGREGATE,
             name,
@@ -256,18 +279,19 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
 
     fn store<A: Data>(
         &self,
-        materialized: &Materialized<K::Some, A, SessionStores>,
+        materialized: Option<Materialized<K::Some, A, SessionStores>>,
         prefix: &str,
         value_serde: Option<ErasedSerde>,
     ) -> MaterializedStore<K::Some, A, SessionStores> {
         let mut graph = self.grouped.stream.graph.borrow_mut();
-        MaterializedStore::new(&mut graph, materialized, prefix).or_serdes(self.grouped.key_serde(), value_serde)
+        let store = MaterializedStore::new(&mut graph, &materialized.unwrap_or_default(), prefix);
+        store.or_serdes(self.grouped.key_serde(), value_serde)
     }
 
     fn build<W, A, I, F, M>(
         &self,
         prefix: &str,
-        name: Option<&str>,
+        name: Option<String>,
         store: MaterializedStore<K::Some, A, SessionStores>,
         fold: (I, F),
         merger: M,
@@ -280,7 +304,7 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
         M: Fn(&K::Some, Option<A>, Option<A>) -> Result<Option<A>> + Send + Sync + 'static,
     {
         let shared = &self.grouped.stream.graph;
-        let name = shared.borrow_mut().name_or(name, prefix);
+        let name = shared.borrow_mut().name_or(name.as_deref(), prefix);
         let input = self.grouped.attach(&store.store, store.queryable);
         let mut graph = shared.borrow_mut();
         let table = WindowedTable::new(&mut graph, store.clone(), needs(self.windows, self.emit));

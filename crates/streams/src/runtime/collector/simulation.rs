@@ -196,7 +196,7 @@ fn store(builder: &StreamsBuilder, name: &str) -> crate::store::StoreRef<KeyValu
 fn deduplicated() -> Topology {
     let builder = StreamsBuilder::new();
     let seen = store(&builder, "seen");
-    builder.stream::<String, String>("a").process_values_with(None, seen, Deduplicate).to("out");
+    builder.stream::<String, String>("a").process_values_with(seen, Deduplicate).to("out");
     builder.build().unwrap()
 }
 
@@ -204,7 +204,7 @@ fn held() -> Topology {
     let builder = StreamsBuilder::new();
     let held = store(&builder, "held");
     let (a, b) = (builder.stream::<String, String>("a"), builder.stream::<String, String>("b"));
-    a.merge(&b).process_with(None, held, Hold).to("out");
+    a.merge(&b).process_with(held, Hold).to("out");
     builder.build().unwrap()
 }
 
@@ -224,8 +224,8 @@ fn outer_join() -> Topology {
 fn deduplicated_twice() -> Topology {
     let builder = StreamsBuilder::new();
     let (first, second) = (store(&builder, "first"), store(&builder, "second"));
-    let once = builder.stream::<String, String>("a").process_values_with(None, first, Deduplicate);
-    once.process_values_with(None, second, Deduplicate).to("out");
+    let once = builder.stream::<String, String>("a").process_values_with(first, Deduplicate);
+    once.process_values_with(second, Deduplicate).to("out");
     builder.build().unwrap()
 }
 
@@ -233,7 +233,7 @@ fn deduplicated_twice() -> Topology {
 fn deduplicated_and_counted() -> Topology {
     let builder = StreamsBuilder::new();
     let seen = store(&builder, "seen");
-    let once = builder.stream::<String, String>("a").process_values_with(None, seen, Deduplicate);
+    let once = builder.stream::<String, String>("a").process_values_with(seen, Deduplicate);
     let counts = once.group_by_key().count_with(Materialized::named("counts"));
     counts.map_values(|count| count.to_string()).to_stream().to("out");
     builder.build().unwrap()
@@ -243,7 +243,7 @@ fn deduplicated_and_counted() -> Topology {
 fn deduplicated_and_suppressed() -> Topology {
     let builder = StreamsBuilder::new();
     let seen = store(&builder, "seen");
-    let once = builder.stream::<String, String>("a").process_values_with(None, seen, Deduplicate);
+    let once = builder.stream::<String, String>("a").process_values_with(seen, Deduplicate);
     let table = once.to_table();
     let limit = Suppressed::until_time_limit(Duration::from_millis(30), crate::BufferConfig::unbounded());
     table.suppress(limit).to_stream().to("out");
@@ -440,6 +440,88 @@ fn the_simulation_finds_what_is_lost_where_partitions_linger_for_themselves() {
     ] {
         assert!(lost(&topology, false, true) > 0, "{}", topology.describe());
     }
+}
+
+fn counted() -> Topology {
+    let builder = StreamsBuilder::new();
+    let counts = builder.stream::<String, String>("a").group_by_key().count_with(Materialized::named("counts"));
+    counts.map_values(|count| count.to_string()).to_stream().to("out");
+    builder.build().unwrap()
+}
+
+impl Application<'_> {
+    /// Processes up to an offset of the only input, with commits now and then.
+    fn work_up_to(&mut self, offset: i64, random: &mut Random) {
+        while self.task.consumed_offsets().all(|(_, consumed)| consumed.offset < offset) {
+            match random.below(8) {
+                0 => self.commit(random),
+                1..=3 => assert!(self.task.process(0).unwrap()),
+                _ => self.model.lock().arrive(random),
+            }
+        }
+    }
+
+    /// Works on, and is stopped in the midst of a record or a flush. Returns what it had in its producer and what it gives
+    /// when it goes on, with the barriers that it sets by then.
+    fn stop_in_the_midst(&mut self, random: &mut Random) -> (Vec<Sent>, usize) {
+        let before = self.model.lock().given.len();
+        let barriers = self.model.lock().barriers;
+        if random.below(2) == 0 {
+            self.task.flush().unwrap();
+        } else {
+            self.task.process(0).unwrap();
+        }
+        let mut model = self.model.lock();
+        let stopped = before + random.below((model.given.len() - before + 1) as u64) as usize;
+        let rest = model.given.split_off(stopped);
+        let later = std::mem::replace(&mut model.barriers, barriers);
+        // What is on its way arrives.
+        (0..random.below(4)).for_each(|_| model.arrive(random));
+        let mut given = std::mem::take(&mut model.given);
+        given.extend(rest);
+        (given, later)
+    }
+}
+
+/// Has the application stopped in the midst of its work, another process take its task over, and the first one go on. Whether
+/// a count is below the true one when each key has come once more, for a third process with what is durable.
+fn falls_behind(seed: u64, sends_only_in_session: bool) -> bool {
+    let random = &mut Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let (topology, model) = (counted(), model(true));
+    let keys = (0..60).map(|_| random.below(6)).chain(0..6);
+    let records: Vec<_> = keys.map(|key| (format!("k{key}"), "v".to_owned(), 0)).collect();
+    let inputs = BTreeMap::from([("a", records.clone())]);
+    model.lock().leaders.insert("out".to_owned(), random.below(2));
+    let mut application = Application::new(&topology, &inputs, model.clone());
+    application.work_up_to(10 + random.below(20) as i64, random);
+    let (given, barriers) = application.stop_in_the_midst(random);
+    application.crash();
+    application.work_up_to(60, random);
+    application.commit(random);
+    if !sends_only_in_session {
+        let mut model = model.lock();
+        (model.given, model.barriers) = (given, barriers);
+        model.flush(random);
+    }
+    application.crash();
+    application.work_up_to(66, random);
+    application.commit(random);
+    let (mut truth, mut counts) = (BTreeMap::new(), BTreeMap::new());
+    records.iter().for_each(|(key, ..)| *truth.entry(key.clone().into_bytes()).or_insert(0) += 1);
+    for sent in model.lock().durable.iter().filter(|sent| sent.topic == "out") {
+        let count: i32 = std::str::from_utf8(sent.value.as_deref().unwrap()).unwrap().parse().unwrap();
+        counts.insert(sent.key.clone(), count);
+    }
+    assert!(counts.keys().eq(truth.keys()));
+    truth.iter().any(|(key, truth)| counts[key] < *truth)
+}
+
+#[test]
+fn no_count_falls_behind_when_a_process_that_was_stopped_in_the_midst_of_a_unit_goes_on() {
+    for seed in 0..SEEDS {
+        assert!(!falls_behind(seed, true), "seed {seed}");
+    }
+    assert!((0..SEEDS).any(|seed| falls_behind(seed, false)), "what is sent out of its session is not found");
 }
 
 /// What the producer's memory cannot hold is not kept in the collector either.

@@ -1,14 +1,13 @@
 //! Commits: the records written, the offsets that led to them, and what the stores cover.
 
-use std::{any::Any, collections::BTreeMap};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use vltava_client::{OffsetAndMetadata, TopicPartition};
+use vltava_client::{Consumer, OffsetAndMetadata, TopicPartition};
 
-use super::{ActiveTask, TaskManager, client_failed, corrupted, failed::Failed, machine::Event};
+use super::{ActiveTask, TaskManager, anew::Anew, client_failed, failed::Failed, machine::Event};
 use crate::{
     error::Result,
     runtime::{
-        collector::ProducerCollector,
         kafka_streams::now_ms,
         offset_metadata,
         verdict::{self, Verdict},
@@ -26,46 +25,43 @@ impl TaskManager {
     }
 
     pub(super) fn flush_caches(&mut self, tasks: &[TaskId]) -> Result<Event> {
-        let (mut anew, mut damaged) = (BTreeMap::new(), Vec::new());
+        let mut anew = Anew::default();
         for id in tasks {
             let Some(active) = self.tasks.get_mut(id) else { continue };
-            let flushed = active.task.flush();
-            if let Err(error) = corrupted::noted(&mut damaged, *id, flushed) {
-                let passing = verdict::passing(&error).cloned();
-                anew.insert(*id, passing.ok_or(error)?);
+            // Nothing of it would be sent.
+            if !self.consumer.is_in_session() {
+                break;
             }
+            anew.note(*id, active.task.flush())?;
         }
-        self.note_damaged(damaged);
         Ok(Event::Flushed(anew))
     }
 
-    /// Waits until all is acknowledged, what handlers write about failures, too.
+    /// Waits until all is acknowledged, what handlers write about failures, too. Not for longer than the session: while
+    /// that is over nothing is sent, and only `poll` tells what comes of it.
     pub(super) fn deliver(&mut self) -> Result<Event> {
-        let mut anew = BTreeMap::new();
+        let mut anew = Anew::default();
         loop {
-            let flushed = wait(self.producer.flush());
+            let flushed = wait(within_session(&self.consumer, self.producer.flush()));
             match self.settle_failures()? {
                 Failed::None => {
+                    if let Ok(None) = flushed {
+                        return Ok(Event::OutOfSession(anew));
+                    }
                     flushed.map_err(|error| client_failed("sending records", &error))?;
                     return Ok(Event::Delivered(anew));
                 }
                 Failed::Records(tasks) => {
-                    tasks.keys().for_each(|id| self.discard_held(*id));
+                    for id in tasks.ids() {
+                        // What it has written to changelogs and what may not be durable yet is not to be.
+                        self.tasks.get_mut(&id).into_iter().for_each(|active| active.task.collector_mut().discard());
+                    }
                     anew.extend(tasks);
                     // It is decided what becomes of them: what was held back behind them may go.
                     self.producer.barrier();
                 }
                 Failed::Migrated => return Ok(Event::Migrated),
             }
-        }
-    }
-
-    /// What the task has written to changelogs and what may not be durable yet is not to be.
-    fn discard_held(&mut self, id: TaskId) {
-        let Some(active) = self.tasks.get_mut(&id) else { return };
-        let collector: &mut dyn Any = active.task.collector_mut();
-        if let Some(collector) = collector.downcast_mut::<ProducerCollector>() {
-            collector.discard();
         }
     }
 
@@ -98,29 +94,52 @@ impl TaskManager {
     }
 
     /// What was committed is what the stores of these tasks cover.
-    pub(super) fn checkpoint(&mut self, tasks: &[TaskId]) -> Result<()> {
-        let mut damaged = Vec::new();
+    pub(super) fn checkpoint(&mut self, tasks: &[TaskId]) -> Result<Event> {
+        let mut anew = Anew::default();
         for id in tasks {
             if let Some(active) = self.tasks.get_mut(id) {
-                corrupted::noted(&mut damaged, *id, active.committed_now(&self.offered))?;
+                anew.note(*id, active.committed_now(&self.offered))?;
             }
         }
-        self.note_damaged(damaged);
         self.shared.committed(&self.setup, &self.offered);
         self.counters.committed(now_ms());
-        Ok(())
+        Ok(Event::BeginAnew(anew))
+    }
+}
+
+/// How often a wait looks whether the session is over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What comes of a future in the consumer's session; nothing if that ends first.
+async fn within_session<T, E>(consumer: &Consumer, future: impl Future<Output = Result<T, E>>) -> Result<Option<T>, E> {
+    let over = async {
+        while consumer.is_in_session() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = future => done.map(Some),
+        () = over => Ok(None),
     }
 }
 
 impl ActiveTask {
     pub(super) fn take_committed(&mut self, committed: &BTreeMap<TopicPartition, Option<OffsetAndMetadata>>) {
+        let mut times_known = true;
         for (partition, offset) in committed {
             let (Some(queue), Some(offset)) = (self.inputs.get(partition), offset) else { continue };
-            if let Some(times) = offset_metadata::decode(&offset.metadata) {
-                self.task.set_partition_time(*queue, times.partition);
-                self.task.restore_processor_times(times.processors);
+            match offset_metadata::decode(&offset.metadata) {
+                Some(times) => {
+                    self.task.set_partition_time(*queue, times.partition);
+                    self.task.restore_processor_times(times.processors);
+                }
+                None => times_known = false,
             }
             self.committed.insert(partition.clone(), offset.offset);
+        }
+        if times_known {
+            self.task.limit_store_times();
         }
     }
 
@@ -141,11 +160,7 @@ impl ActiveTask {
                 self.committed.insert(partition.clone(), offset.offset);
             }
         }
-        let collector: &mut dyn Any = self.task.collector_mut();
-        let written = match collector.downcast_mut::<ProducerCollector>() {
-            Some(collector) => collector.take_changelog_offsets(),
-            None => Vec::new(),
-        };
+        let written = self.task.collector_mut().take_changelog_offsets();
         for (changelog, covered) in self.covered.values_mut() {
             if let Some((_, offset)) = written.iter().find(|(topic, _)| **topic == *changelog.topic()) {
                 *covered = *offset;

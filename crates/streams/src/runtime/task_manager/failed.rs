@@ -1,11 +1,7 @@
 //! What the tasks of a thread do when records of theirs could not be sent.
 
-use std::collections::BTreeMap;
-
-use vltava_client::ClientError;
-
-use super::{TaskManager, machine::Event};
-use crate::{error::Result, runtime::failures::Settled, task::TaskId};
+use super::{TaskManager, anew::Anew, machine::Event};
+use crate::{error::Result, runtime::failures::Settled};
 
 /// What has become of records that were sent.
 #[derive(Debug)]
@@ -13,7 +9,7 @@ pub(super) enum Failed {
     /// Nothing has failed.
     None,
     /// Some have failed, and these tasks have to begin anew.
-    Records(BTreeMap<TaskId, ClientError>),
+    Records(Anew),
     /// Another producer has taken this one's place.
     Migrated,
 }
@@ -39,7 +35,7 @@ impl TaskManager {
         if failed.is_empty() {
             return Ok(Failed::None);
         }
-        let mut anew = BTreeMap::new();
+        let mut anew = Anew::default();
         for record in failed {
             match self.failures.settle(record, &self.shared.config, &self.producer)? {
                 Settled::Dropped(id) => {
@@ -47,9 +43,7 @@ impl TaskManager {
                         active.task.count_dropped();
                     }
                 }
-                Settled::BeginAnew(id, error) => {
-                    anew.insert(id, error);
-                }
+                Settled::BeginAnew(id, error) => anew.failed(id, error),
                 Settled::Migrated => return Ok(Failed::Migrated),
             }
         }

@@ -8,7 +8,7 @@ use std::{
 
 use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 
-use super::{ActiveTask, TaskManager, client_failed, corrupted, machine::Event};
+use super::{ActiveTask, TaskManager, anew::Anew, client_failed, machine::Event};
 use crate::{
     error::{Error, Result},
     metrics::Counters,
@@ -157,12 +157,12 @@ impl TaskManager {
 
     /// Reads changelogs once; tasks whose stores are complete begin to work.
     pub(in crate::runtime) fn restore(&mut self, timeout: Duration) -> Result<()> {
-        let (tasks, mut damaged) = (&mut self.tasks, Vec::new());
+        let (tasks, mut anew) = (&mut self.tasks, Anew::default());
         let step = self.restorer.step(timeout, Instant::now(), |id, restore| match tasks.get_mut(&id) {
-            Some(active) => corrupted::noted(&mut damaged, id, restore(&mut active.task)).map(drop),
+            Some(active) => anew.note(id, restore(&mut active.task)).map(drop),
             None => Ok(()),
         })?;
-        self.restore_damaged(damaged)?;
+        self.on(Event::BeginAnew(anew))?;
         for id in step.moved {
             self.on(Event::Restoring(id))?;
         }

@@ -20,6 +20,8 @@
 //! Nothing is flushed while the thread may be out of its group: a process that was stopped for longer than its session
 //! would write old values behind those of the tasks' new owner. It waits until the group has answered: either it is still
 //! a member and goes on, or its tasks are lost. (The JVM flushes first and then hears from the commit that it was fenced.)
+//! What it had given to be sent when it was stopped waits as well, and is [discarded](Step::Discard) before the thread can
+//! have another assignment, in whose session it would go.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -28,7 +30,10 @@ use std::{
 
 use vltava_client::{ClientError, TopicPartition};
 
-use super::trouble::{Cause, Troubles};
+use super::{
+    anew::{Anew, Reason},
+    trouble::{Cause, Troubles},
+};
 use crate::task::TaskId;
 
 /// How long a thread may be without an assignment until it says so, and how seldom it repeats it.
@@ -52,8 +57,9 @@ enum Phase {
 pub(super) enum Event {
     /// Time has passed. `in_session`: the group counts the thread as a member, as far as it can know.
     Tick { in_session: bool },
-    /// These are the thread's tasks from now on, and no others.
-    Assigned(BTreeMap<TaskId, Vec<TopicPartition>>),
+    /// These are the thread's tasks from now on, and no others. `follows`: the group has made no assignment between this
+    /// one and the last that the thread had, so that nobody else has worked on tasks that stay.
+    Assigned { tasks: BTreeMap<TaskId, Vec<TopicPartition>>, follows: bool },
     /// All partitions are about to be given up.
     Revoked { in_session: bool },
     /// The partitions are others' already.
@@ -77,17 +83,18 @@ pub(super) enum Event {
     /// It is time to commit.
     Commit { in_session: bool },
     /// What the tasks held back is with the producer, but for that of these tasks: they begin anew.
-    Flushed(BTreeMap<TaskId, ClientError>),
+    Flushed(Anew),
     /// What was with the producer is acknowledged, but for records of these tasks: they begin anew.
-    Delivered(BTreeMap<TaskId, ClientError>),
+    Delivered(Anew),
     /// The offsets are committed; those of these tasks are others than before.
     Committed { advanced: BTreeSet<TaskId> },
     /// The offsets are not committed: a rebalance goes on, or for a reason that may pass.
     NotCommitted(Option<ClientError>),
-    /// Records of these tasks could not be sent: their progress since the last commit counts for nothing.
-    BeginAnew(BTreeMap<TaskId, ClientError>),
-    /// Stores of these tasks were found damaged: they begin anew, with the stores restored.
-    Damaged(Vec<TaskId>),
+    /// The session ended in the midst of a commit: what was flushed may not be sent before the group has answered. These
+    /// tasks have to begin anew beside that.
+    OutOfSession(Anew),
+    /// The progress of these tasks since the last commit counts for nothing.
+    BeginAnew(Anew),
     /// The thread ends.
     Close { in_session: bool },
     /// The thread ends by a failure.
@@ -113,6 +120,8 @@ pub(super) enum Step {
     Commit(Vec<TaskId>),
     /// Have the stores of these tasks keep what they cover.
     Checkpoint(Vec<TaskId>),
+    /// Whatever was given to be sent and is not acknowledged must never be sent any more: the tasks may be others' next.
+    Discard,
     /// Close the task; its stores cover what was committed.
     Close(TaskId),
     /// Close the task and leave its stores as of the last commit. If it stays assigned, its partitions are read from there
@@ -230,7 +239,7 @@ impl Machine {
     pub(super) fn on(&mut self, event: Event, now: Instant) {
         match event {
             Event::Tick { in_session } => self.tick(in_session, now),
-            Event::Assigned(tasks) => self.assign(tasks, now),
+            Event::Assigned { tasks, follows } => self.assign(tasks, follows, now),
             Event::Revoked { in_session } => {
                 self.assigned = false;
                 self.in_session = in_session;
@@ -238,8 +247,12 @@ impl Machine {
                 self.pending.clear();
                 self.begin_commit(Then::Suspend, now);
             }
-            Event::Lost => self.lose(),
+            Event::Lost => {
+                self.steps.push_back(Step::Discard);
+                self.lose();
+            }
             Event::Migrated => {
+                self.steps.push_back(Step::Discard);
                 self.lose();
                 self.steps.push_back(Step::Rejoin);
             }
@@ -276,12 +289,12 @@ impl Machine {
             }
             Event::Committed { advanced } => self.committed(&advanced),
             Event::NotCommitted(error) => self.not_committed(error, now),
-            Event::BeginAnew(tasks) => self.begin_anew(tasks, now),
-            Event::Damaged(tasks) => {
-                for task in tasks {
-                    self.give_up(task);
-                }
+            Event::OutOfSession(anew) => {
+                self.begin_anew(anew, now);
+                self.in_session = false;
+                self.not_committed(None, now);
             }
+            Event::BeginAnew(tasks) => self.begin_anew(tasks, now),
             Event::Close { in_session } => {
                 self.in_session = in_session;
                 self.begin_commit(Then::Close, now);
@@ -322,7 +335,7 @@ impl Machine {
         }
     }
 
-    fn assign(&mut self, assigned: BTreeMap<TaskId, Vec<TopicPartition>>, now: Instant) {
+    fn assign(&mut self, assigned: BTreeMap<TaskId, Vec<TopicPartition>>, follows: bool, now: Instant) {
         self.assigned = true;
         self.in_session = true;
         self.silent = None;
@@ -335,13 +348,14 @@ impl Machine {
         for (task, partitions) in assigned {
             match self.tasks.get_mut(&task) {
                 Some(Owned { phase: phase @ Phase::Suspended { restored: true }, partitions: had })
-                    if *had == partitions =>
+                    if follows && *had == partitions =>
                 {
                     *phase = Phase::Running;
                     self.steps.push_back(Step::Resume(task));
                     continue;
                 }
-                // It was still restoring when it was suspended, or its topics have more partitions than before.
+                // It was still restoring when it was suspended, or its topics have more partitions than before, or its
+                // stores may be behind what another thread has done.
                 Some(_) => self.close(task),
                 None => {}
             }
@@ -434,11 +448,17 @@ impl Machine {
                 }
                 self.suspend();
             }
-            Then::Close => self.abandon_all(),
+            Then::Close => {
+                self.steps.push_back(Step::Discard);
+                self.abandon_all();
+            }
         }
     }
 
     fn suspend(&mut self) {
+        // Of tasks that began anew, or that could not be committed: with the next assignment it would go behind the records
+        // of those who have them then.
+        self.steps.push_back(Step::Discard);
         for (task, owned) in &mut self.tasks {
             let restored = matches!(owned.phase, Phase::Running | Phase::Suspended { restored: true });
             owned.phase = Phase::Suspended { restored };
@@ -446,10 +466,12 @@ impl Machine {
         }
     }
 
-    fn begin_anew(&mut self, tasks: BTreeMap<TaskId, ClientError>, now: Instant) {
-        for (task, error) in tasks {
-            if self.give_up(task) {
-                self.trouble(task, Cause::Sending, error, now);
+    fn begin_anew(&mut self, tasks: Anew, now: Instant) {
+        for (task, reason) in tasks {
+            match reason {
+                _ if !self.give_up(task) => {}
+                Reason::Passing(error) => self.trouble(task, Cause::Sending, error, now),
+                Reason::Damaged => {}
             }
         }
     }

@@ -2,12 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{TaskManager, client_failed, machine::Event};
-use crate::{
-    error::Result,
-    runtime::{kafka_streams::now_ms, verdict},
-    task::TaskId,
-};
+use super::{TaskManager, anew::Anew, client_failed, machine::Event};
+use crate::{error::Result, runtime::kafka_streams::now_ms, task::TaskId};
 
 /// Records of a task that are processed before the other tasks have their turn.
 const TURN: usize = 1000;
@@ -51,12 +47,11 @@ impl TaskManager {
             }
             match self.process_task(*id, until) {
                 Ok(done) => total += done,
-                // What could not be looked up or sent for now: the task begins anew from its last commit.
-                Err(error) if error.is_corrupted_store() => self.on(Event::Damaged(vec![*id]))?,
-                Err(error) => match verdict::passing(&error).cloned() {
-                    Some(passing) => self.on(Event::BeginAnew([(*id, passing)].into()))?,
-                    None => return Err(error),
-                },
+                Err(error) => {
+                    let mut anew = Anew::default();
+                    anew.note(*id, Err(error))?;
+                    self.on(Event::BeginAnew(anew))?;
+                }
             }
         }
         self.resume_drained()?;

@@ -64,7 +64,10 @@ impl TaskManager {
         tracing::info!(thread = self.thread + 1, tasks = %names(tasks.keys()), "tasks assigned");
         // It has joined: that is what joining again would be for.
         self.rejoin = false;
-        let done = self.on(Event::Assigned(tasks));
+        let generation = self.consumer.group_metadata().map_or(-1, |member| member.generation_id());
+        let follows = generation == self.generation + 1;
+        self.generation = generation;
+        let done = self.on(Event::Assigned { tasks, follows });
         self.fail(done);
     }
 

@@ -38,7 +38,8 @@ impl TaskManager {
             Step::Flush(tasks) => return self.flush_caches(&tasks).map(Some),
             Step::Deliver => return self.deliver().map(Some),
             Step::Commit(tasks) => return self.commit_offsets(&tasks).map(Some),
-            Step::Checkpoint(tasks) => self.checkpoint(&tasks)?,
+            Step::Checkpoint(tasks) => return self.checkpoint(&tasks).map(Some),
+            Step::Discard => self.producer.discard_all(),
             Step::Close(task) => self.close_task(task)?,
             Step::Abandon { task, rewind } => self.abandon(task, rewind)?,
             // Not here: the consumer would call the listener, which needs the lock that is held now.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{KeySchema, SegmentedBytesStore, TimeRange};
 use crate::{
     error::Result,
-    state::{BytesIter, Order},
+    state::{BytesIter, Order, StoreTime},
 };
 
 /// An engine that lives and dies with its task; the changelog brings it back.
@@ -22,7 +22,7 @@ pub struct InMemorySegmentedStore {
     name: String,
     schema: KeySchema,
     retention: i64,
-    stream_time: i64,
+    stream_time: StoreTime,
     /// From here on nothing is removed.
     held_from: i64,
     /// By time, then by what orders the entries of one time.
@@ -42,7 +42,7 @@ impl InMemorySegmentedStore {
             name: name.into(),
             schema,
             retention,
-            stream_time: -1,
+            stream_time: StoreTime::default(),
             held_from: i64::MAX,
             times: BTreeMap::new(),
             keys: BTreeSet::new(),
@@ -79,7 +79,7 @@ impl InMemorySegmentedStore {
 
     /// The first time that has not expired.
     fn live_from(&self) -> i64 {
-        self.stream_time.saturating_sub(self.retention).saturating_add(1)
+        self.stream_time.now().saturating_sub(self.retention).saturating_add(1)
     }
 }
 
@@ -100,8 +100,8 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         let (time, inner) = self.inner(key);
-        if time > self.stream_time {
-            self.stream_time = time;
+        if time > self.stream_time.now() {
+            self.stream_time.advance(time);
             self.clean_up();
         }
         if time < self.live_from().min(self.held_from) {
@@ -135,6 +135,14 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
 
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
         Ok(self.scan(range, self.live_from(), order))
+    }
+
+    fn time(&self) -> Option<i64> {
+        Some(self.stream_time.now())
+    }
+
+    fn limit_time(&mut self, limit: i64) {
+        self.stream_time.limit(limit);
     }
 
     fn hold_from(&mut self, time: i64) {

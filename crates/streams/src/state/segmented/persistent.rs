@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{KeySchema, SegmentedBytesStore, TimeRange};
 use crate::{
     error::{Error, Result},
-    state::{BytesIter, EngineContext, InMemoryKeyValueStore, KeyValueBytesStore, Order},
+    state::{BytesIter, EngineContext, InMemoryKeyValueStore, KeyValueBytesStore, Order, StoreTime},
 };
 
 /// How a [`PersistentSegmentedStore`] keeps time. All in ms.
@@ -26,12 +26,12 @@ pub(crate) struct Segmentation {
 
 /// An engine of segments, each with the entries of one span of time in the order of their bytes.
 ///
-/// What has expired may still be there until its whole segment has; it is not returned.
+/// What has expired may still be there until its whole segment has, and until a commit then; it is not returned.
 pub struct PersistentSegmentedStore {
     name: String,
     schema: KeySchema,
     time: Segmentation,
-    stream_time: i64,
+    stream_time: StoreTime,
     /// From here on nothing is dropped.
     held_from: i64,
     segments: BTreeMap<i64, Box<dyn KeyValueBytesStore>>,
@@ -59,8 +59,8 @@ impl PersistentSegmentedStore {
     /// Opens what is there.
     pub(crate) fn open(name: String, schema: KeySchema, time: Segmentation, context: &EngineContext) -> Result<Self> {
         let (segments, context) = (BTreeMap::new(), context.clone());
-        let mut store =
-            PersistentSegmentedStore { name, schema, time, stream_time: -1, held_from: i64::MAX, segments, context };
+        let (stream_time, held_from) = (StoreTime::default(), i64::MAX);
+        let mut store = PersistentSegmentedStore { name, schema, time, stream_time, held_from, segments, context };
         let Some(directory) = store.directory() else { return Ok(store) };
         let failed = |error: std::io::Error| failure(&store.name, "opening its segments", &directory, error);
         fs::create_dir_all(&directory).map_err(failed)?;
@@ -124,7 +124,8 @@ impl PersistentSegmentedStore {
         self.segments.get_mut(&id).ok_or_else(|| Error::internal("a segment that was just made is gone"))
     }
 
-    /// Drops the segments that have expired as a whole.
+    /// Drops the segments that have expired as a whole. Only at a commit: a task that begins anew from the one before needs
+    /// what had not expired by then.
     fn clean_up(&mut self) -> Result<()> {
         let live = self.first_live_segment();
         while let Some(first) = self.segments.first_entry().filter(|first| *first.key() < live) {
@@ -146,11 +147,11 @@ impl PersistentSegmentedStore {
     }
 
     fn first_live_segment(&self) -> i64 {
-        self.id(self.stream_time.saturating_sub(self.time.retention).min(self.held_from))
+        self.id(self.stream_time.now().saturating_sub(self.time.retention).min(self.held_from))
     }
 
     fn live_from(&self) -> i64 {
-        self.stream_time.saturating_sub(self.time.retention).saturating_add(1)
+        self.stream_time.now().saturating_sub(self.time.retention).saturating_add(1)
     }
 }
 
@@ -173,13 +174,12 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         let time = self.schema.time(key);
-        self.stream_time = self.stream_time.max(time);
+        self.stream_time.advance(time);
         let id = self.id(time);
         if id < self.first_live_segment() {
             return Ok(false);
         }
         self.segment(id)?.put(key, value)?;
-        self.clean_up()?;
         Ok(true)
     }
 
@@ -187,6 +187,14 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
         // Kafka's window stores in the order of time keep a window for the millisecond in which it expires.
         let by_time = self.time.time_ordered && self.schema == KeySchema::Window;
         self.scan(range, self.live_from() - i64::from(by_time), by_time, order)
+    }
+
+    fn time(&self) -> Option<i64> {
+        Some(self.stream_time.now())
+    }
+
+    fn limit_time(&mut self, limit: i64) {
+        self.stream_time.limit(limit);
     }
 
     fn hold_from(&mut self, time: i64) {
@@ -198,6 +206,7 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
     }
 
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        self.clean_up()?;
         self.segments.values_mut().try_for_each(|segment| segment.commit(changelog_offset))
     }
 
@@ -213,6 +222,7 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
     }
 
     fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.clean_up()?;
         self.segments.values_mut().try_for_each(|segment| segment.commit_partitions(offsets))
     }
 
@@ -234,7 +244,7 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
     }
 
     fn clear(&mut self) -> Result<()> {
-        self.stream_time = -1;
+        self.stream_time.reset();
         while let Some((id, engine)) = self.segments.pop_first() {
             self.drop_segment(id, engine)?;
         }

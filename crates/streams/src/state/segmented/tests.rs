@@ -1,5 +1,7 @@
 //! The engines of keys in time against a map that knows nothing but the rules of retention.
 
+mod crashes;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -233,6 +235,15 @@ proptest! {
     }
 }
 
+/// The directories of the segments of `s`.
+fn on_disk(folder: &tempfile::TempDir) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.path().join("s")).unwrap().map(|entry| entry.unwrap());
+    let segments = entries.filter(|entry| entry.path().is_dir());
+    let mut names: Vec<_> = segments.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn a_segment_leaves_the_disk_when_it_has_expired() {
     let folder = tempfile::tempdir().unwrap();
@@ -241,25 +252,91 @@ fn a_segment_leaves_the_disk_when_it_has_expired() {
     let open = || {
         PersistentSegmentedStore::open("s".to_owned(), KeySchema::Window, SEGMENTS, &context(Some(directory.clone())))
     };
-    let on_disk = || {
-        let mut names: Vec<_> = std::fs::read_dir(folder.path().join("s")).unwrap().collect();
-        names.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
-        let segments = names.into_iter().map(|entry| entry.unwrap()).filter(|entry| entry.path().is_dir());
-        segments.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
-    };
     let mut store = open().unwrap();
     let put = |store: &mut PersistentSegmentedStore, time| {
         store.put(&bytes(KeySchema::Window, b"k", time, 0), Some(b"v")).unwrap()
     };
     assert!(put(&mut store, 10) && put(&mut store, 60));
-    assert_eq!(on_disk(), ["s.0", "s.50"]);
+    assert_eq!(on_disk(&folder), ["s.0", "s.50"]);
     store.commit(Some(2)).unwrap();
     store.close().unwrap();
     drop(store);
     let mut store = open().unwrap();
     assert_eq!(store.committed_offset().unwrap(), Some(2));
     assert!(put(&mut store, 155));
-    assert_eq!(on_disk(), ["s.150", "s.50"]);
+    assert_eq!(on_disk(&folder), ["s.0", "s.150", "s.50"], "who begins anew from the last commit needs them all");
+    store.commit(Some(3)).unwrap();
+    assert_eq!(on_disk(&folder), ["s.150", "s.50"]);
     assert!(!put(&mut store, 10));
     assert_eq!(store.get(&Bytes::from(bytes(KeySchema::Window, b"k", 60, 0))).unwrap().as_deref(), Some(&b"v"[..]));
+}
+
+#[test]
+fn what_stays_longer_is_that_of_one_more_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = LsmEngine::new(LsmOptions::default()).unwrap();
+    let directory = TaskDirectory { path: folder.path().to_owned(), engine };
+    let store = PersistentSegmentedStore::open("s".to_owned(), KeySchema::Window, SEGMENTS, &context(Some(directory)));
+    let mut store = store.unwrap();
+    // The time between two commits.
+    let between = 200;
+    let at_most = |time: i64| (time / INTERVAL + 1) as usize;
+    for time in (0..2000).step_by(10) {
+        assert!(store.put(&bytes(KeySchema::Window, b"k", time, 0), Some(b"v")).unwrap());
+        assert!(on_disk(&folder).len() <= at_most(RETENTION + between), "{:?}", on_disk(&folder));
+        if time % between == 0 {
+            store.commit(Some(time)).unwrap();
+            assert!(on_disk(&folder).len() <= at_most(RETENTION), "{:?}", on_disk(&folder));
+        }
+    }
+}
+
+#[test]
+fn the_time_goes_no_further_than_its_limit() {
+    enum Do {
+        Limit(i64),
+        /// A time, and whether it is taken.
+        Put(i64, bool),
+        Commit,
+    }
+    use Do::{Commit, Limit, Put};
+    // What is done, the time of the store then, and the times of what is found.
+    let cases: [(&str, &[Do], i64, &[i64]); 7] = [
+        ("no limit", &[Put(10, true), Put(60, true), Put(155, true)], 155, &[60, 155]),
+        ("behind what is put", &[Limit(109), Put(10, true), Put(60, true), Put(400, true)], 109, &[10, 60, 400]),
+        ("and a commit", &[Limit(109), Put(10, true), Put(400, true), Commit, Put(20, true)], 109, &[10, 20, 400]),
+        ("before what is put", &[Limit(500), Put(10, true), Put(60, true), Put(155, true)], 155, &[60, 155]),
+        ("put too late", &[Limit(109), Put(60, true), Put(10, true), Put(155, true)], 109, &[10, 60, 155]),
+        ("below what it was", &[Put(60, true), Put(80, true), Limit(70), Put(155, true)], 70, &[60, 80, 155]),
+        (
+            "over",
+            &[Limit(109), Put(10, true), Put(155, true), Limit(i64::MAX), Put(111, true), Commit],
+            111,
+            &[111, 155],
+        ),
+    ];
+    for (name, done, time, found) in cases {
+        for schema in [KeySchema::Window, KeySchema::Session] {
+            let in_memory = InMemorySegmentedStore::new("s", schema, RETENTION);
+            let segments = PersistentSegmentedStore::open("s".to_owned(), schema, SEGMENTS, &context(None)).unwrap();
+            let stores: [Box<dyn SegmentedBytesStore>; 2] = [Box::new(in_memory), Box::new(segments)];
+            for mut store in stores {
+                let what = format!("{name}, {schema:?}, persistent: {}", store.persistent());
+                for step in done {
+                    match step {
+                        Limit(limit) => store.limit_time(*limit),
+                        Commit => store.commit(None).unwrap(),
+                        Put(time, taken) => {
+                            let put = store.put(&bytes(schema, b"k", *time, 0), Some(b"v")).unwrap();
+                            assert_eq!(put, *taken, "{what}: {time}");
+                        }
+                    }
+                }
+                assert_eq!(store.time(), Some(time), "{what}");
+                let entries = store.fetch(&TimeRange::ALL, Order::Forward).unwrap();
+                let times: Vec<_> = entries.map(|entry| schema.time(&entry.unwrap().0)).collect();
+                assert_eq!(times, found, "{what}");
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    state::{KeyValueBytesStore, Order},
+    state::{KeyValueBytesStore, Order, StoreTime},
 };
 
 /// Where the newest values are.
@@ -34,7 +34,7 @@ pub(super) struct Rows {
     history: i64,
     /// Versions expire in segments of this, in ms.
     segment_interval: i64,
-    stream_time: i64,
+    stream_time: StoreTime,
     /// The stream time that the engine knows.
     written_time: i64,
     /// Those that are not empty.
@@ -52,12 +52,12 @@ fn segment_of(place: &[u8]) -> Option<(i64, &[u8])> {
 
 impl Rows {
     pub(super) fn new(engine: Box<dyn KeyValueBytesStore>, history: i64, segment_interval: i64) -> Result<Self> {
-        let segments = BTreeSet::new();
-        let mut rows = Rows { engine, history, segment_interval, stream_time: -1, written_time: -1, segments };
+        let (stream_time, segments) = (StoreTime::default(), BTreeSet::new());
+        let mut rows = Rows { engine, history, segment_interval, stream_time, written_time: -1, segments };
         if let Some(time) = rows.engine.get(&place(STREAM_TIME, &[]))? {
             let time = time.first_chunk::<8>().ok_or_else(|| rows.damaged())?;
-            rows.stream_time = i64::from_be_bytes(*time);
-            rows.written_time = rows.stream_time;
+            rows.written_time = i64::from_be_bytes(*time);
+            rows.stream_time.advance(rows.written_time);
         }
         let mut next = Some(0i64);
         while let Some(from) = next {
@@ -75,25 +75,29 @@ impl Rows {
     }
 
     pub(super) fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        self.expire()?;
         self.write_time()?;
         self.engine.commit(changelog_offset)
     }
 
     pub(super) fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+        self.expire()?;
         self.write_time()?;
         self.engine.commit_partitions(offsets)
     }
 
     fn write_time(&mut self) -> Result<()> {
-        if self.stream_time > self.written_time {
-            self.engine.put(&place(STREAM_TIME, &[]), Some(&self.stream_time.to_be_bytes()))?;
-            self.written_time = self.stream_time;
+        let time = self.stream_time.now();
+        if time > self.written_time {
+            self.engine.put(&place(STREAM_TIME, &[]), Some(&time.to_be_bytes()))?;
+            self.written_time = time;
         }
         Ok(())
     }
 
     pub(super) fn clear(&mut self) -> Result<()> {
-        (self.stream_time, self.written_time) = (-1, -1);
+        self.stream_time.reset();
+        self.written_time = -1;
         self.segments.clear();
         self.engine.clear()
     }
@@ -102,9 +106,17 @@ impl Rows {
         self.engine.close()
     }
 
+    pub(super) fn stream_time(&self) -> i64 {
+        self.stream_time.now()
+    }
+
+    pub(super) fn limit_time(&mut self, limit: i64) {
+        self.stream_time.limit(limit);
+    }
+
     /// What is older than this is history no more.
     pub(super) fn horizon(&self) -> i64 {
-        self.stream_time.saturating_sub(self.history)
+        self.stream_time.now().saturating_sub(self.history)
     }
 
     fn segment(&self, time: i64) -> i64 {
@@ -116,8 +128,7 @@ impl Rows {
         if time < self.horizon() {
             return Ok(VersionedPut::NotPut);
         }
-        self.stream_time = self.stream_time.max(time);
-        self.expire()?;
+        self.stream_time.advance(time);
         // When the version that follows begins, as far as is known.
         let mut end = None;
         if let Some((begin, newest)) = self.newest(key)? {
@@ -211,7 +222,7 @@ impl Rows {
     /// Moves a version into the segment in which it ended, if that has not expired.
     fn insert_newest(&mut self, key: &[u8], (begin, value): Version, end: i64) -> Result<()> {
         let segment = self.segment(end);
-        if segment < self.segment(self.horizon()) {
+        if segment < self.first_live_segment() {
             return Ok(());
         }
         let row = match self.row(segment, key)? {
@@ -224,9 +235,15 @@ impl Rows {
         self.put_row(segment, key, &row)
     }
 
-    /// Drops the segments before the history.
+    /// The first segment that is not before the history.
+    fn first_live_segment(&self) -> i64 {
+        self.segment(self.horizon())
+    }
+
+    /// Drops the segments before the history. Only at a commit: a task that begins anew from the one before needs what was
+    /// history by then.
     fn expire(&mut self) -> Result<()> {
-        let live = self.segment(self.horizon());
+        let live = self.first_live_segment();
         while let Some(segment) = self.segments.first().copied().filter(|segment| *segment < live) {
             let rows = self.engine.prefix(&segment.to_be_bytes(), Order::Forward)?;
             let gone = rows.map(|entry| entry.map(|(place, _)| (place, None))).collect::<Result<Vec<_>>>()?;
@@ -236,9 +253,9 @@ impl Rows {
         Ok(())
     }
 
-    /// Segments that may have versions of this time or later, the last one first.
+    /// Segments of the history that may have versions of this time or later, the last one first.
     fn segments_from(&self, time: i64) -> Vec<i64> {
-        self.segments.range(self.segment(time)..).rev().copied().collect()
+        self.segments.range(self.segment(time).max(self.first_live_segment())..).rev().copied().collect()
     }
 
     fn newest(&self, key: &[u8]) -> Result<Option<(i64, Bytes)>> {
@@ -315,7 +332,7 @@ impl Rows {
             if segment == NEWEST {
                 let begin = value.first_chunk::<8>().ok_or_else(|| self.damaged())?;
                 all.entry(key).or_default().push((i64::from_be_bytes(*begin), None, value.slice(8..)));
-            } else if segment >= 0 {
+            } else if segment >= self.first_live_segment().max(0) {
                 let row = Row::read(&value).ok_or_else(|| self.damaged())?;
                 let mut versions: Versions =
                     row.values().map(|(begin, end, value)| (begin, Some(end), value.clone())).collect();

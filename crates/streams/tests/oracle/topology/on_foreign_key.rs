@@ -24,10 +24,10 @@ impl Interpreter<'_> {
         let join = move |left: &Val, right: Option<&Val>| -> Result<Maybe, _> {
             joiner(&None, &Some(left.clone()), &right.cloned())
         };
-        let (joined, store) = (joined(step)?, materialized(step)?);
+        let options = (Some(joined(step)?), materialized(step)?);
         Ok(Made::Table(match required(step, "op") {
-            "join" => table.try_join_by_foreign_key(&other, foreign_key, move |a, b| join(a, Some(b)), joined, store),
-            _ => table.try_left_join_by_foreign_key(&other, foreign_key, join, joined, store),
+            "join" => table.try_join_by_foreign_key(options, &other, foreign_key, move |a, b| join(a, Some(b))),
+            _ => table.try_left_join_by_foreign_key(options, &other, foreign_key, join),
         }))
     }
 }

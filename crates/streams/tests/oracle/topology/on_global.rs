@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use vltava_streams::{Consumed, GlobalKTable, KStream, StoreInput};
 
-use super::{Interpreter, Made, Step, only, options, required, text};
+use super::{Interpreter, Made, Step, named, only, options, required, text};
 use crate::{
     functions,
     processors::Canned,
@@ -16,9 +16,8 @@ type Stream = KStream<Maybe, Maybe>;
 impl Interpreter<'_> {
     pub(super) fn global_table(&mut self, step: &Json) -> Step<Made> {
         only(step, "builder", &["topic", "key", "value", "extractor", "offsetReset", "materialized"])?;
-        let materialized = materialized(step)?.unwrap_or_default();
-        let (builder, consumed) = (self.dsl(), self.consumed(step));
-        Ok(Made::Global(builder.global_table_with(required(step, "topic"), consumed, materialized)))
+        let options = (Some(self.consumed(step)), materialized(step)?);
+        Ok(Made::Global(self.dsl().global_table_with(options, required(step, "topic"))))
     }
 
     /// The StreamsBuilder's where it has no names for its nodes.
@@ -51,7 +50,7 @@ fn input(step: &Json) -> Option<StoreInput<'_>> {
 
 pub(super) fn join_global(stream: &Stream, table: &GlobalKTable<Val, Val>, step: &Json) -> Step<Stream> {
     only(step, "KStream", &["other", "selector", "joiner", "withKey"])?;
-    let (name, joiner) = (text(step, "name"), options::joiner(step));
+    let (name, joiner) = (named(step), options::joiner(step));
     let selector = functions::key_selector(required(step, "selector"));
     let selector = move |key: &Maybe, value: &Val| selector(key, &Some(value.clone()));
     Ok(match required(step, "op") {
@@ -83,7 +82,7 @@ mod any {
         ) {
             let spec = spec.clone();
             let make = move || Canned::new(&spec);
-            each_builder!(self, builder => drop(dsl.add_global_store(builder.clone(), topic, consumed, move |_| make())));
+            each_builder!(self, builder => drop(dsl.add_global_store_with(consumed, builder.clone(), topic, move |_| make())));
         }
 
         pub fn add_global_to_topology(

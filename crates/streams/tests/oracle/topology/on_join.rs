@@ -19,10 +19,10 @@ pub(super) fn join_stream(left: &Stream, right: &Stream, step: &Json) -> Step<St
     let (windows, joined, joiner) = (windows(&step["windows"])?, joined(step)?, options::joiner(step));
     Ok(match required(step, "op") {
         "join" => left
-            .try_join_stream(right, windows, joined, move |key, l, r| joiner(key, &Some(l.clone()), &Some(r.clone()))),
+            .try_join_stream(joined, right, windows, move |key, l, r| joiner(key, &Some(l.clone()), &Some(r.clone()))),
         "leftJoin" => left
-            .try_left_join_stream(right, windows, joined, move |key, l, r| joiner(key, &Some(l.clone()), &r.cloned())),
-        _ => left.try_outer_join_stream(right, windows, joined, move |key, l, r| joiner(key, &l.cloned(), &r.cloned())),
+            .try_left_join_stream(joined, right, windows, move |key, l, r| joiner(key, &Some(l.clone()), &r.cloned())),
+        _ => left.try_outer_join_stream(joined, right, windows, move |key, l, r| joiner(key, &l.cloned(), &r.cloned())),
     })
 }
 

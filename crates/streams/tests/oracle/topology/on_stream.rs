@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use vltava_streams::{Branched, KStream, KTable};
 
-use super::{Interpreter, Made, Step, on_global, on_join, only, options, required, text, texts, unsupported};
+use super::{Interpreter, Made, Step, named, on_global, on_join, only, options, required, text, texts, unsupported};
 use crate::{
     canned::TopicExtractor,
     functions::{self, Boom},
@@ -16,7 +16,7 @@ type Stream = KStream<Maybe, Maybe>;
 
 impl Interpreter<'_> {
     pub(super) fn on_stream(&mut self, stream: &Stream, step: &Json) -> Step<Made> {
-        let name = text(step, "name");
+        let name = named(step);
         Ok(Made::Stream(match required(step, "op") {
             "filter" => {
                 only(step, "KStream", &["predicate"])?;
@@ -79,10 +79,7 @@ impl Interpreter<'_> {
             "merge" => {
                 only(step, "KStream", &["other"])?;
                 let Made::Stream(other) = self.made(step, "other") else { panic!("merge with no stream") };
-                match name {
-                    Some(name) => stream.merge_named(name, &other),
-                    None => stream.merge(&other),
-                }
+                stream.merge_with(name, &other)
             }
             "split" => return split(stream, step),
             "repartition" => {
@@ -93,15 +90,14 @@ impl Interpreter<'_> {
                 only(step, "KStream", &["topic", "extractor", "key", "value", "partitioner"])?;
                 let produced = options::produced(step);
                 match text(step, "topic") {
-                    Some(topic) => stream.to_with(topic, produced),
-                    None => stream.to_dynamic_with(TopicExtractor(required(step, "extractor").to_owned()), produced),
+                    Some(topic) => stream.to_with(produced, topic),
+                    None => stream.to_dynamic_with(produced, TopicExtractor(required(step, "extractor").to_owned())),
                 }
                 return Ok(Made::Nothing);
             }
             "toTable" => {
                 only(step, "KStream", &["materialized"])?;
-                let materialized = materialized(step)?.unwrap_or_default();
-                return Ok(Made::Table(stream.to_table_with(name, materialized)));
+                return Ok(Made::Table(stream.to_table_with((name, materialized(step)?))));
             }
             "groupByKey" => {
                 only(step, "KStream", &["key", "value"])?;
@@ -113,8 +109,7 @@ impl Interpreter<'_> {
             "groupBy" => {
                 only(step, "KStream", &["selector", "key", "value"])?;
                 let selector = functions::key_selector(required(step, "selector"));
-                let grouped = options::grouped(step).unwrap_or_else(|| stream.inherited_grouping::<Maybe>());
-                return Ok(Made::Grouped(stream.try_group_by(selector, grouped)));
+                return Ok(Made::Grouped(stream.try_group_by(options::grouped(step), selector)));
             }
             "process" => {
                 only(step, "KStream", &["processor", "stores"])?;
@@ -153,10 +148,10 @@ fn join_table(stream: &Stream, table: &KTable<Val, Val>, step: &Json) -> Step<St
     let (joiner, joined) = (options::joiner(step), options::joined(step)?);
     Ok(match required(step, "op") {
         "join" => {
-            stream.try_join(table, joined, move |key, left, right| joiner(key, &Some(left), &Some(right.clone())))
+            stream.try_join(joined, table, move |key, left, right| joiner(key, &Some(left), &Some(right.clone())))
         }
         "leftJoin" => {
-            stream.try_left_join(table, joined, move |key, left, right| joiner(key, &Some(left), &right.cloned()))
+            stream.try_left_join(joined, table, move |key, left, right| joiner(key, &Some(left), &right.cloned()))
         }
         op => panic!("no {op} of a stream with a table"),
     })
@@ -164,12 +159,9 @@ fn join_table(stream: &Stream, table: &KTable<Val, Val>, step: &Json) -> Step<St
 
 fn split(stream: &Stream, step: &Json) -> Step<Made> {
     only(step, "KStream", &["branches", "default"])?;
-    let mut branched = match text(step, "name") {
-        Some(name) => stream.split_named(name),
-        None => stream.split(),
-    };
+    let mut branched = stream.split_with(named(step));
     for branch in step["branches"].as_array().unwrap() {
-        branched = branched.try_branch(functions::predicate(required(branch, "predicate")), options_of(branch));
+        branched = branched.try_branch(options_of(branch), functions::predicate(required(branch, "predicate")));
     }
     Ok(Made::Branches(match step.get("default") {
         Some(branch) => branched.default_branch_with(options_of(branch)),
@@ -184,12 +176,11 @@ fn options_of(branch: &Json) -> Branched<Maybe, Maybe> {
     };
     if let Some(mapper) = text(branch, "mapper") {
         let mapper = functions::mapper(mapper);
-        return branched
-            .with_function(|branch| Some(branch.try_map_values(None, move |key, value| mapper(key, &value))));
+        return branched.with_function(|branch| Some(branch.try_map_values((), move |key, value| mapper(key, &value))));
     }
     if let Some(topic) = text(branch, "consumerTo") {
         let topic = topic.to_owned();
-        return branched.with_consumer(move |branch: Stream| branch.to_with(&topic, Default::default()));
+        return branched.with_consumer(move |branch: Stream| branch.to_with((), &topic));
     }
     match branch.get("functionReturnsNull").and_then(Json::as_bool) {
         Some(true) => branched.with_function(|_| None),

@@ -6,7 +6,7 @@ use vltava_streams::{
     dsl::{SuppressUntil, TransformerContext, ValueTransformerWithKey},
 };
 
-use super::{Interpreter, Made, Step, only, options, required, text, unsupported};
+use super::{Interpreter, Made, Step, named, only, options, required, text, unsupported};
 use crate::{
     context_stores,
     functions::{self, Boom},
@@ -16,7 +16,7 @@ use crate::{
 
 impl Interpreter<'_> {
     pub(super) fn on_table(&mut self, table: &KTable<Val, Val>, step: &Json) -> Step<Made> {
-        let name = text(step, "name");
+        let name = named(step);
         match required(step, "op") {
             "suppress" => return suppress(table, step),
             "transformValues" => {
@@ -24,7 +24,7 @@ impl Interpreter<'_> {
                 let (spec, stores) = (step["processor"].clone(), self.connected(step)?);
                 let stores: Vec<_> = stores.iter().map(String::as_str).collect();
                 let make = move || Transformer(spec.clone());
-                return Ok(Made::Table(table.transform_values_by_name(name, materialized(step)?, &stores, make)));
+                return Ok(Made::Table(table.transform_values_by_name((name, materialized(step)?), &stores, make)));
             }
             _ => {}
         }
@@ -33,23 +33,25 @@ impl Interpreter<'_> {
             "filter" => {
                 only(step, "KTable", &["predicate", "materialized"])?;
                 let predicate = functions::predicate(required(step, "predicate"));
-                table.try_filter(name, store, move |key, value| predicate(&Some(key.clone()), &Some(value.clone())))
+                table.try_filter((name, store), move |key, value| predicate(&Some(key.clone()), &Some(value.clone())))
             }
             "filterNot" => {
                 only(step, "KTable", &["predicate", "materialized"])?;
                 let predicate = functions::predicate(required(step, "predicate"));
-                table.try_filter_not(name, store, move |key, value| predicate(&Some(key.clone()), &Some(value.clone())))
+                table.try_filter_not((name, store), move |key, value| {
+                    predicate(&Some(key.clone()), &Some(value.clone()))
+                })
             }
             "mapValues" => {
                 only(step, "KTable", &["mapper", "withKey", "materialized"])?;
                 let mapper = options::value_mapper(step);
-                table.try_map_values(name, store, move |key, value| mapper(&Some(key.clone()), &Some(value)))
+                table.try_map_values((name, store), move |key, value| mapper(&Some(key.clone()), &Some(value)))
             }
             "toStream" => {
                 only(step, "KTable", &["selector"])?;
                 let stream = table.to_nullable_stream(name);
                 return Ok(Made::Stream(match text(step, "selector") {
-                    Some(selector) => stream.try_select_key(None, functions::key_selector(selector)),
+                    Some(selector) => stream.try_select_key((), functions::key_selector(selector)),
                     None => stream,
                 }));
             }
@@ -60,8 +62,7 @@ impl Interpreter<'_> {
                     let (key, value) = (Some(key.clone()), Some(value.clone()));
                     Ok::<_, Boom>((selector(&key, &value)?, mapper(&key, &value)?))
                 };
-                let grouped = options::grouped(step).unwrap_or_default();
-                return Ok(Made::GroupedTable(table.try_group_by::<Maybe, Maybe, _>(pair, grouped)));
+                return Ok(Made::GroupedTable(table.try_group_by::<Maybe, Maybe, _>(options::grouped(step), pair)));
             }
             "join" | "leftJoin" if step.get("foreignKey").is_some() => {
                 return self.join_by_foreign_key(table, step);
@@ -73,9 +74,9 @@ impl Interpreter<'_> {
                 let join =
                     move |left: Option<&Val>, right: Option<&Val>| joiner(&None, &left.cloned(), &right.cloned());
                 match op {
-                    "join" => table.try_join(&other, name, store, move |a, b| join(Some(a), Some(b))),
-                    "leftJoin" => table.try_left_join(&other, name, store, move |a, b| join(Some(a), b)),
-                    _ => table.try_outer_join(&other, name, store, join),
+                    "join" => table.try_join((name, store), &other, move |a, b| join(Some(a), Some(b))),
+                    "leftJoin" => table.try_left_join((name, store), &other, move |a, b| join(Some(a), b)),
+                    _ => table.try_outer_join((name, store), &other, join),
                 }
             }
             op => return unsupported(format!("KTable {op}")),
@@ -139,19 +140,19 @@ fn suppress(table: &KTable<Val, Val>, step: &Json) -> Step<Made> {
     let name = text(step, "name");
     Ok(Made::Table(match required(step, "until") {
         "window_closes" if early => return unsupported("until window closes with a buffer that emits early"),
-        "window_closes" => named(table, Suppressed::until_window_closes(strict), name),
+        "window_closes" => suppressed(table, Suppressed::until_window_closes(strict), name),
         "time_limit" => {
             let limit = duration(&step["limit"])?;
             match early {
-                true => named(table, Suppressed::until_time_limit(limit, strict.emit_early_when_full()), name),
-                false => named(table, Suppressed::until_time_limit(limit, strict), name),
+                true => suppressed(table, Suppressed::until_time_limit(limit, strict.emit_early_when_full()), name),
+                false => suppressed(table, Suppressed::until_time_limit(limit, strict), name),
             }
         }
         other => panic!("unknown end of suppression {other}"),
     }))
 }
 
-fn named<U: SuppressUntil<Val>>(
+fn suppressed<U: SuppressUntil<Val>>(
     table: &KTable<Val, Val>,
     suppressed: Suppressed<U>,
     name: Option<&str>,

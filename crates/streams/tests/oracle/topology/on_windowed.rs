@@ -7,9 +7,10 @@ use vltava_streams::{
     Window, WindowedKey,
 };
 
-use super::{Interpreter, Made, Step, on_grouped::with_long_values, only, required, text, unsupported};
+use super::{Interpreter, Made, Step, named, only, required, unsupported};
 use crate::{
     functions::{self, Boom},
+    serdes,
     stores::{duration, materialized},
     value::{Maybe, Val, number},
 };
@@ -98,7 +99,7 @@ impl Interpreter<'_> {
     }
 
     pub(super) fn on_time_windowed(&mut self, windowed: TimeWindowedKStream<Maybe, Maybe>, step: &Json) -> Step<Made> {
-        let name = text(step, "name");
+        let name = named(step);
         let op = required(step, "op");
         if op == "emitStrategy" {
             only(step, "TimeWindowedKStream", &["strategy"])?;
@@ -108,22 +109,19 @@ impl Interpreter<'_> {
         let table: KTable<Val, Val> = match op {
             "count" => {
                 only(step, "TimeWindowedKStream", &["materialized"])?;
-                let given = store.is_some();
-                let store = with_long_values(store.unwrap_or_default(), step);
-                windowed.count_as(name, store, given, || Val::Long(0), next)
+                windowed.count_as((name, store), serdes::by_name("long"), || Val::Long(0), next)
             }
             "reduce" => {
                 only(step, "TimeWindowedKStream", &["reducer", "materialized"])?;
                 let reducer = functions::reducer(required(step, "reducer"));
-                windowed.try_reduce(name, store.unwrap_or_default(), move |sum, value| reducer(&Some(sum), &value))
+                windowed.reduce_as((name, store), move |sum, value| reducer(&Some(sum), &value))
             }
             "aggregate" => {
                 only(step, "TimeWindowedKStream", &["initializer", "aggregator", "materialized"])?;
                 let initializer = functions::initializer(required(step, "initializer"));
                 let aggregator = functions::aggregator(required(step, "aggregator"));
-                windowed.try_aggregate(
-                    name,
-                    store.unwrap_or_default(),
+                windowed.aggregate_as(
+                    (name, store),
                     move || Ok::<_, Boom>(initializer()),
                     move |key: &Val, value, sum| aggregator(&Some(key.clone()), &value, &sum),
                 )
@@ -138,7 +136,7 @@ impl Interpreter<'_> {
         windowed: SessionWindowedKStream<Maybe, Maybe>,
         step: &Json,
     ) -> Step<Made> {
-        let name = text(step, "name");
+        let name = named(step);
         let op = required(step, "op");
         if op == "emitStrategy" {
             only(step, "SessionWindowedKStream", &["strategy"])?;
@@ -148,24 +146,21 @@ impl Interpreter<'_> {
         let table: KTable<Val, Val> = match op {
             "count" => {
                 only(step, "SessionWindowedKStream", &["materialized"])?;
-                let given = store.is_some();
-                let store = with_long_values(store.unwrap_or_default(), step);
                 let add = |one: Val, two: Val| Val::Long(number(&Some(one)) + number(&Some(two)));
-                windowed.count_as(name, store, given, || Val::Long(0), next, add)
+                windowed.count_as((name, store), serdes::by_name("long"), || Val::Long(0), next, add)
             }
             "reduce" => {
                 only(step, "SessionWindowedKStream", &["reducer", "materialized"])?;
                 let reducer = functions::reducer(required(step, "reducer"));
-                windowed.try_reduce(name, store.unwrap_or_default(), move |sum, value| reducer(&Some(sum), &value))
+                windowed.reduce_as((name, store), move |sum, value| reducer(&Some(sum), &value))
             }
             "aggregate" => {
                 only(step, "SessionWindowedKStream", &["initializer", "aggregator", "merger", "materialized"])?;
                 let initializer = functions::initializer(required(step, "initializer"));
                 let aggregator = functions::aggregator(required(step, "aggregator"));
                 let merger = functions::merger(required(step, "merger"));
-                windowed.try_aggregate(
-                    name,
-                    store.unwrap_or_default(),
+                windowed.aggregate_as(
+                    (name, store),
                     move || Ok::<_, Boom>(initializer()),
                     move |key: &Val, value, sum| aggregator(&Some(key.clone()), &value, &sum),
                     move |key: &Val, one, two| Ok::<_, Boom>(merger(&Some(key.clone()), &one, &two)),
@@ -194,8 +189,7 @@ impl Interpreter<'_> {
         only(step, "TimeWindowedCogroupedKStream", &["initializer", "materialized"])?;
         let initializer = functions::initializer(required(step, "initializer"));
         let initializer = move || Ok::<_, Boom>(initializer());
-        let store = materialized(step)?.unwrap_or_default();
-        Ok(Made::Table(windowed.try_aggregate(text(step, "name"), store, initializer)))
+        Ok(Made::Table(windowed.aggregate_as((named(step), materialized(step)?), initializer)))
     }
 
     pub(super) fn on_session_windowed_cogrouped(
@@ -208,8 +202,7 @@ impl Interpreter<'_> {
         let initializer = move || Ok::<_, Boom>(initializer());
         let merger = functions::merger(required(step, "merger"));
         let merger = move |key: &Val, one, two| Ok::<_, Boom>(merger(&Some(key.clone()), &one, &two));
-        let store = materialized(step)?.unwrap_or_default();
-        Ok(Made::Table(windowed.try_aggregate(text(step, "name"), store, initializer, merger)))
+        Ok(Made::Table(windowed.aggregate_as((named(step), materialized(step)?), initializer, merger)))
     }
 }
 

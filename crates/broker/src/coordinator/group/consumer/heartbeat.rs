@@ -8,14 +8,16 @@ use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHear
 use vltava_protocol::records::group::{
     ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionValue, ConsumerGroupTargetAssignmentMetadataValue,
 };
-use vltava_protocol::{ErrorCode, Uuid};
+use vltava_protocol::{ErrorCode, Uuid, invariant};
 
 use super::assign::{Assignor, GroupSpec, MemberSpec};
 use super::fold::{Change, current_value, target_value};
 use super::topics::{TopicMetadata, compile, metadata_hash, resolve};
 use super::{ConsumerGroup, ConsumerMember, LEAVE_EPOCH, MemberState, Owned, Partitions, STATIC_LEAVE_EPOCH};
-use crate::coordinator::group::shard::{Caller, GroupCoordinatorShard, Now, Refused};
-use crate::coordinator::group::timers::TimerKey;
+use crate::coordinator::group::shard::{Caller, GroupCoordinatorShard, Refused};
+use crate::coordinator::group::timer_key::TimerKey;
+use crate::coordinator::record::fits_in_record;
+use crate::coordinator::shard::Now;
 
 /// The first version in which the member makes its own id (KIP-1082).
 const OWN_MEMBER_ID_MIN_VERSION: i16 = 1;
@@ -61,7 +63,10 @@ impl GroupCoordinatorShard {
 
         let settings = self.core.config.consumer_of(&group_id);
         self.core.arm_session(&group_id, &member_id, settings.session_timeout_ms);
-        let after = self.consumer_member(&group_id, &member_id).ok_or(ErrorCode::UnknownServerError)?;
+        let Some(after) = self.consumer_member(&group_id, &member_id) else {
+            invariant!(false, "member {member_id} of group {group_id} is there after its heartbeat");
+            return Err(ErrorCode::UnknownServerError.into());
+        };
         let is_full = request.rebalance_timeout_ms != -1
             && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
             && request.topic_partitions.is_some();
@@ -354,6 +359,11 @@ fn validate(caller: &Caller, request: &ConsumerGroupHeartbeatRequest) -> Result<
         STATIC_LEAVE_EPOCH if request.instance_id.is_none() => return refuse("InstanceId can't be null."),
         ..STATIC_LEAVE_EPOCH => return refuse("MemberEpoch is invalid."),
         _ => {}
+    }
+    let mut names = [&request.group_id, &request.member_id].into_iter().chain(&request.subscribed_topic_regex);
+    if !names.all(|name| fits_in_record(name)) {
+        // As Kafka answers when it comes to the record.
+        return Err(ErrorCode::UnknownServerError.into());
     }
     match &request.server_assignor {
         Some(name) if Assignor::by_name(name).is_none() => {

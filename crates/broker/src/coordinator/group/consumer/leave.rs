@@ -13,9 +13,10 @@ use super::topics::{TopicMetadata, metadata_hash};
 use super::{ConsumerGroup, ConsumerMember, Owned, STATIC_LEAVE_EPOCH};
 use crate::coordinator::group::kind::Group;
 use crate::coordinator::group::records::CoordinatorRecord;
-use crate::coordinator::group::shard::{GroupCoordinatorShard, Now, Refused};
+use crate::coordinator::group::shard::{GroupCoordinatorShard, Refused};
 use crate::coordinator::group::sync::leave_response;
-use crate::coordinator::group::timers::TimerKey;
+use crate::coordinator::group::timer_key::TimerKey;
+use crate::coordinator::shard::Now;
 
 impl GroupCoordinatorShard {
     pub(in crate::coordinator::group) fn consumer_group(&self, id: &str) -> Option<&ConsumerGroup> {

@@ -1,8 +1,9 @@
 //! Listing, describing and deleting groups.
 
 use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::{JoinGroupRequest, OffsetCommitRequest};
 
-use super::harness::{GROUP, Harness, commit_request, join_request, simple_commit};
+use super::harness::{GROUP, Harness, commit_request, join_request, protocols, simple_commit};
 
 fn delete(harness: &mut Harness, group: &str) -> ErrorCode {
     let results = harness.shard.delete_groups(harness.now, &[group.into()]);
@@ -82,4 +83,27 @@ fn a_group_is_deleted_with_its_offsets_once_it_has_no_members() {
         assert_eq!(harness.fetch("t", 0), Ok(-1));
         harness.restart();
     }
+}
+
+/// A string that requests of newer versions can have, and no key of a record.
+fn long_name() -> String {
+    "x".repeat(40_000)
+}
+
+#[test]
+fn what_no_record_can_hold_is_refused_and_changes_nothing() {
+    let mut harness = Harness::new();
+    let commit = OffsetCommitRequest { group_id: long_name(), ..simple_commit("t", 0, 1) };
+    assert_eq!(harness.commit(9, commit), Err(ErrorCode::UnknownServerError));
+
+    let of_group = JoinGroupRequest { group_id: long_name(), ..join_request("") };
+    let of_type = JoinGroupRequest { protocol_type: long_name(), ..join_request("") };
+    let of_instance = JoinGroupRequest { group_instance_id: Some(long_name()), ..join_request("") };
+    let of_protocol = JoinGroupRequest { protocols: protocols(&["range", &long_name()]), ..join_request("") };
+    for request in [of_group, of_type, of_instance, of_protocol] {
+        let response = harness.join_now(9, request);
+        assert_eq!(ErrorCode::from(response.error_code), ErrorCode::UnknownServerError);
+    }
+    assert!(harness.log.is_empty());
+    assert_eq!(harness.state(), "Dead");
 }

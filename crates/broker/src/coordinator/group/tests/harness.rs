@@ -17,8 +17,11 @@ use vltava_protocol::messages::sync_group_response::SyncGroupResponse;
 use vltava_protocol::wire::{Message, Writer};
 use vltava_protocol::{ErrorCode, Uuid};
 
-use crate::coordinator::group::records::{CoordinatorRecord, NO_PRODUCER_ID, RecordBytes};
-use crate::coordinator::group::{Caller, GroupCoordinatorConfig, GroupCoordinatorShard, Now, ReplyToken};
+use crate::coordinator::group::records::CoordinatorRecord;
+use crate::coordinator::group::shard::GroupReply;
+use crate::coordinator::group::{Caller, GroupCoordinatorConfig, GroupCoordinatorShard};
+use crate::coordinator::record::{NO_PRODUCER_ID, RecordBytes};
+use crate::coordinator::shard::{Now, ReplyToken, Shard};
 
 /// The wall clock at the start of a test.
 pub(in crate::coordinator::group) const START_MS: i64 = 1_700_000_000_000;
@@ -54,7 +57,7 @@ impl Harness {
     pub(in crate::coordinator::group) fn with_config(config: GroupCoordinatorConfig) -> Self {
         let config = Arc::new(config);
         let now = Now { elapsed_ms: 0, timestamp_ms: START_MS };
-        let mut shard = GroupCoordinatorShard::new(config.clone(), 7);
+        let mut shard = GroupCoordinatorShard::new(&config, 7);
         shard.loaded(now);
         Self { shard, config, now, log: Vec::new(), joins: BTreeMap::new(), syncs: BTreeMap::new(), next_token: 0 }
     }
@@ -63,11 +66,13 @@ impl Harness {
     pub(in crate::coordinator::group) fn collect(&mut self) {
         let output = self.shard.take_output();
         self.log.extend(output.records);
-        for (token, response) in output.joins {
-            assert!(self.joins.insert(token, response).is_none(), "{token:?} was answered twice");
-        }
-        for (token, response) in output.syncs {
-            assert!(self.syncs.insert(token, response).is_none(), "{token:?} was answered twice");
+        assert_eq!(output.failure, None);
+        for (token, reply) in output.replies {
+            let is_first = match reply {
+                GroupReply::Join(response) => self.joins.insert(token, response).is_none(),
+                GroupReply::Sync(response) => self.syncs.insert(token, response).is_none(),
+            };
+            assert!(is_first, "{token:?} was answered twice");
         }
     }
 
@@ -88,7 +93,7 @@ impl Harness {
 
     /// Starts another shard from the log. Whoever waits is forgotten.
     pub(in crate::coordinator::group) fn restart(&mut self) {
-        let mut shard = GroupCoordinatorShard::new(self.config.clone(), self.next_token);
+        let mut shard = GroupCoordinatorShard::new(&self.config, self.next_token);
         replay_all(&mut shard, &self.log);
         self.shard = shard;
         self.shard.loaded(self.now);

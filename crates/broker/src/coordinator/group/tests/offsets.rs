@@ -12,6 +12,7 @@ use super::harness::{
 use crate::coordinator::group::GroupCoordinatorConfig;
 use crate::coordinator::group::offsets::CommittedOffset;
 use crate::coordinator::group::records::CoordinatorRecord;
+use crate::coordinator::shard::Shard;
 
 const RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 const CHECK_MS: i64 = 600_000;

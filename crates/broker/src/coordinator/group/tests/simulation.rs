@@ -23,8 +23,11 @@ use vltava_protocol::messages::{
 
 use super::harness::{START_MS, caller, commit_topic, join_request, replay_all, replay_one};
 use crate::coordinator::group::kind::Group;
-use crate::coordinator::group::records::{CoordinatorRecord, RecordBytes};
-use crate::coordinator::group::{GroupCoordinatorConfig, GroupCoordinatorShard, Now, ReplyToken};
+use crate::coordinator::group::records::CoordinatorRecord;
+use crate::coordinator::group::shard::GroupReply;
+use crate::coordinator::group::{GroupCoordinatorConfig, GroupCoordinatorShard};
+use crate::coordinator::record::RecordBytes;
+use crate::coordinator::shard::{Now, ReplyToken, Shard};
 
 const PARTITIONS: i32 = 7;
 const CLIENTS: usize = 7;
@@ -133,11 +136,11 @@ impl Simulation {
             }
         }
         let now = Now { elapsed_ms: 0, timestamp_ms: START_MS };
-        let mut shard = GroupCoordinatorShard::new(config.clone(), seed);
+        let mut shard = GroupCoordinatorShard::new(&config, seed);
         shard.loaded(now);
         Self {
             random,
-            follower: GroupCoordinatorShard::new(config.clone(), 0),
+            follower: GroupCoordinatorShard::new(&config, 0),
             config,
             shard,
             now,
@@ -196,7 +199,7 @@ impl Simulation {
 
     /// The coordinator stops and starts again. Whoever waits, waits in vain.
     fn restart(&mut self) {
-        self.shard = GroupCoordinatorShard::new(self.config.clone(), self.next_token);
+        self.shard = GroupCoordinatorShard::new(&self.config, self.next_token);
         replay_all(&mut self.shard, &self.log);
         self.joins.clear();
         self.syncs.clear();
@@ -236,12 +239,16 @@ impl Simulation {
             self.restart();
             return true;
         }
-        for (token, response) in output.joins {
-            self.joins.insert(token, response);
-        }
-        for (token, response) in output.syncs {
-            self.note_assignment(token, &response);
-            self.syncs.insert(token, response);
+        for (token, reply) in output.replies {
+            match reply {
+                GroupReply::Join(response) => {
+                    self.joins.insert(token, response);
+                }
+                GroupReply::Sync(response) => {
+                    self.note_assignment(token, &response);
+                    self.syncs.insert(token, response);
+                }
+            }
         }
         true
     }

@@ -5,12 +5,18 @@ use std::time::Instant;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{HeartbeatResponse, JoinGroupResponse, SyncGroupResponse};
 
-use super::{ClassicMembership, Generation, GroupResponse, Kind, MemberState, PROTOCOL_TYPE, Phase};
+use super::{ClassicMembership, Generation, GroupResponse, Kind, MemberState, Membership as _, PROTOCOL_TYPE, Phase};
 use crate::ClientError;
+use crate::consumer::coordinator::Coordinator;
 
 impl ClassicMembership {
-    /// Takes the answer to the request with the given token.
-    pub(crate) fn on_response(&mut self, now: Instant, token: u64, answer: Result<GroupResponse, ClientError>) {
+    pub(super) fn take_response(
+        &mut self,
+        now: Instant,
+        token: u64,
+        answer: Result<GroupResponse, ClientError>,
+        coordinator: &mut Coordinator,
+    ) {
         let Some((kind, sent)) = self.in_flight.remove(&token) else { return };
         let awaited = self.awaited == Some(token);
         let beat = self.beat == Some(token);
@@ -18,10 +24,9 @@ impl ClassicMembership {
             self.beat = None;
         }
         match answer {
-            Ok(GroupResponse::Coordinator(node)) => self.on_coordinator(now, node),
-            Ok(GroupResponse::Heartbeat(response)) if beat => self.on_heartbeat(now, &sent, &response),
-            Ok(GroupResponse::Join(response)) if awaited => self.on_join(now, &sent, response),
-            Ok(GroupResponse::Sync(response)) if awaited => self.on_sync(now, &sent, response),
+            Ok(GroupResponse::Heartbeat(response)) if beat => self.on_heartbeat(now, &sent, &response, coordinator),
+            Ok(GroupResponse::Join(response)) if awaited => self.on_join(now, &sent, response, coordinator),
+            Ok(GroupResponse::Sync(response)) if awaited => self.on_sync(now, &sent, response, coordinator),
             Ok(GroupResponse::Leave(response)) => {
                 let code = ErrorCode::from(response.error_code);
                 if code != ErrorCode::None {
@@ -31,52 +36,26 @@ impl ClassicMembership {
             // Something that was given up.
             Ok(GroupResponse::Join(_) | GroupResponse::Sync(_) | GroupResponse::Heartbeat(_)) => {}
             Err(error) => match kind {
-                Kind::FindCoordinator => self.find_failed(now, error),
                 Kind::Rebalance if awaited => {
-                    self.coordinator_unknown(&error.to_string());
+                    coordinator.lost(&error.to_string());
                     self.join_failed(now, error);
                 }
-                Kind::Heartbeat if beat => self.heartbeat_failed(now, error),
+                Kind::Heartbeat if beat => self.heartbeat_failed(now, error, coordinator),
                 Kind::Rebalance | Kind::Heartbeat => {}
                 Kind::Leave => tracing::warn!(group = %self.config.group_id, %error, "leaving the group failed"),
             },
         }
     }
 
-    fn on_coordinator(&mut self, now: Instant, node: i32) {
-        tracing::info!(group = %self.config.group_id, node, "discovered group coordinator");
-        self.finding_coordinator = false;
-        self.find_retry_at = None;
-        self.find_failures = 0;
-        self.coordinator = Some(node);
-        self.heartbeat.restart_session(now);
-        // A heartbeat that was sent to the former coordinator is not waited for.
-        self.beat = None;
-        self.heartbeat.in_flight = false;
-    }
-
-    fn find_failed(&mut self, now: Instant, error: ClientError) {
-        self.finding_coordinator = false;
-        let factor = 1u32.checked_shl(self.find_failures).unwrap_or(u32::MAX);
-        let pause = self.config.retry_backoff.saturating_mul(factor).min(self.config.retry_backoff_max);
-        self.find_failures = self.find_failures.saturating_add(1);
-        self.find_retry_at = Some(now + pause);
-        if error.is_retriable() {
-            tracing::debug!(group = %self.config.group_id, %error, "no coordinator yet");
-        } else {
-            self.failure = Some(error);
-        }
-    }
-
-    fn heartbeat_failed(&mut self, now: Instant, error: ClientError) {
+    fn heartbeat_failed(&mut self, now: Instant, error: ClientError, coordinator: &mut Coordinator) {
         self.heartbeat.failed(now);
-        self.coordinator_unknown(&error.to_string());
+        coordinator.lost(&error.to_string());
         if !error.is_retriable() {
             self.failure = Some(error);
         }
     }
 
-    fn on_join(&mut self, now: Instant, sent: &Generation, response: JoinGroupResponse) {
+    fn on_join(&mut self, now: Instant, sent: &Generation, response: JoinGroupResponse, coordinator: &mut Coordinator) {
         let code = ErrorCode::from(response.error_code);
         match code {
             ErrorCode::None => {
@@ -103,7 +82,7 @@ impl ClassicMembership {
                 self.join_failed(now, ClientError::broker(code));
             }
             ErrorCode::CoordinatorNotAvailable | ErrorCode::NotCoordinator => {
-                self.coordinator_unknown(code.name());
+                coordinator.lost(code.name());
                 self.join_failed(now, ClientError::broker(code));
             }
             _ => self.join_failed(now, ClientError::broker(code)),
@@ -129,11 +108,12 @@ impl ClassicMembership {
                 skip: response.skip_assignment,
             };
         } else {
+            self.assigned_topics = None;
             self.sync(Vec::new());
         }
     }
 
-    fn on_sync(&mut self, now: Instant, sent: &Generation, response: SyncGroupResponse) {
+    fn on_sync(&mut self, now: Instant, sent: &Generation, response: SyncGroupResponse, coordinator: &mut Coordinator) {
         let code = ErrorCode::from(response.error_code);
         match code {
             ErrorCode::None => {
@@ -161,7 +141,7 @@ impl ClassicMembership {
                 self.join_failed(now, ClientError::broker(code));
             }
             ErrorCode::CoordinatorNotAvailable | ErrorCode::NotCoordinator => {
-                self.coordinator_unknown(code.name());
+                coordinator.lost(code.name());
                 self.join_failed(now, ClientError::broker(code));
             }
             _ => self.join_failed(now, ClientError::broker(code)),
@@ -188,7 +168,13 @@ impl ClassicMembership {
         }
     }
 
-    fn on_heartbeat(&mut self, now: Instant, sent: &Generation, response: &HeartbeatResponse) {
+    fn on_heartbeat(
+        &mut self,
+        now: Instant,
+        sent: &Generation,
+        response: &HeartbeatResponse,
+        coordinator: &mut Coordinator,
+    ) {
         let code = ErrorCode::from(response.error_code);
         match code {
             ErrorCode::None => self.heartbeat.succeeded(now),
@@ -201,7 +187,7 @@ impl ClassicMembership {
             }
             ErrorCode::CoordinatorNotAvailable | ErrorCode::NotCoordinator => {
                 self.heartbeat.failed(now);
-                self.coordinator_unknown(code.name());
+                coordinator.lost(code.name());
             }
             ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId => {
                 if *sent == self.generation {

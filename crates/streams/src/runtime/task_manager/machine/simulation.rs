@@ -1,8 +1,8 @@
 //! Several instances with two threads each, their group and its topics, in virtual time: members that are stopped for
-//! longer than their session, that do not poll, that crash; commits that time out or come too late, records that cannot be
+//! longer than their session, between two turns or in the midst of any step, that do not poll, that crash; commits that time out or come too late, records that cannot be
 //! sent, producers that are fenced, tasks that cannot be made, restorations that fail.
 //!
-//! Checked at every step: a task is active in one place at most, nobody flushes who is not a member, nothing is committed
+//! Checked at every step: a task is active in one place at most, nobody writes who is not its owner, nothing is committed
 //! that was not flushed and acknowledged, no store keeps more than was committed, no record is committed unprocessed, and
 //! a task that goes on neither skips nor repeats. In the end every task has run again and everything is committed.
 //!
@@ -10,13 +10,13 @@
 //! thousands of others (`MACHINE_SEEDS`, from `MACHINE_FIRST` on): a hundred thousand rebalances in some 2,200.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use vltava_client::{ClientError, TopicPartition};
 
-use super::{Event, Machine, Step};
+use super::{Anew, Event, Machine, Reason, Step};
 use crate::{
     runtime::assignor::{Preferences, assign_tasks},
     task::TaskId,
@@ -141,11 +141,24 @@ struct Local {
     restoring: u64,
 }
 
+/// Results and changelogs of records of a task, on their way through a producer.
+struct Given {
+    task: TaskId,
+    /// In which the task was the thread's.
+    generation: u64,
+    from: i64,
+    to: i64,
+}
+
 struct Thread {
     machine: Machine,
     tasks: BTreeMap<TaskId, Local>,
+    /// What the producer has not sent.
+    given: VecDeque<Given>,
     member: Option<u64>,
     generation: u64,
+    /// That of the last assignment.
+    assigned_in: u64,
     confirmed: u64,
     beat_sent: Option<u64>,
     polled: u64,
@@ -164,8 +177,10 @@ impl Thread {
         Thread {
             machine: Machine::new(Duration::from_millis(TASK_TIMEOUT)),
             tasks: BTreeMap::new(),
+            given: VecDeque::new(),
             member: None,
             generation: 0,
+            assigned_in: 0,
             confirmed: now,
             beat_sent: None,
             polled: now,
@@ -209,7 +224,22 @@ impl Instance {
 
 // ---- the world ------------------------------------------------------------------------------------
 
+/// A rule that a simulation breaks, to show that it would be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Broken {
+    Nothing,
+    /// The producer sends in a session only.
+    Session,
+    /// What is left in the producer is discarded when the tasks are not the thread's any more.
+    Discard,
+    /// Suspended tasks go on only if nobody else may have had them.
+    Resume,
+}
+
 struct World {
+    broken: Broken,
+    /// The instance that stands still while others go on.
+    stopped: Option<usize>,
     random: Random,
     zero: Instant,
     now: u64,
@@ -222,11 +252,13 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, broken: Broken) -> Self {
         let tasks: BTreeSet<TaskId> = (0..2u32)
             .flat_map(|subtopology| (0..PARTITIONS).map(move |partition| TaskId { subtopology, partition }))
             .collect();
         World {
+            broken,
+            stopped: None,
             random: Random(seed),
             zero: Instant::now(),
             now: 1,
@@ -252,14 +284,29 @@ impl World {
     }
 
     fn on(&mut self, at: (usize, usize), event: Event) {
-        let now = self.zero + Duration::from_millis(self.now);
-        self.thread(at).machine.on(event, now);
+        let now = |world: &Self| world.zero + Duration::from_millis(world.now);
+        let at_once = now(self);
+        self.thread(at).machine.on(event, at_once);
         while let Some(step) = self.thread(at).machine.next_step() {
             if let Some(event) = self.perform(at, step) {
+                let now = now(self);
                 self.thread(at).machine.on(event, now);
             }
             self.check();
         }
+    }
+
+    /// In the midst of something the process may be stopped, and the others go on.
+    fn maybe_stop(&mut self, instance: usize, chances: u64) {
+        if self.stopped.is_some() || !self.fault(chances) {
+            return;
+        }
+        self.stopped = Some(instance);
+        let until = self.now + self.random.below(SESSION * 4);
+        while self.now < until {
+            self.act();
+        }
+        self.stopped = None;
     }
 
     /// At most one member of the group works on a task, and one thread of an instance has its directory.
@@ -319,6 +366,8 @@ impl World {
                     self.instances[at.0].kept.insert(task, kept);
                 }
             }
+            Step::Discard if self.broken == Broken::Discard => {}
+            Step::Discard => self.thread(at).given.clear(),
             Step::Close(task) => {
                 let local = self.let_go(at, task);
                 if local.started {
@@ -366,18 +415,46 @@ impl World {
     }
 
     fn flush(&mut self, at: (usize, usize), tasks: Vec<TaskId>) -> Event {
-        let mut failed = BTreeMap::new();
+        let mut failed = Anew::default();
+        if let Some(first) = tasks.first() {
+            self.assert_owner(at, *first, "flushing");
+        }
         for task in tasks {
-            self.assert_owner(at, task, "flushing");
+            self.maybe_stop(at.0, 200);
             if self.fault(60) {
-                failed.insert(task, timed_out());
+                failed.failed(task, timed_out());
                 continue;
             }
-            let local = self.thread(at).tasks.get_mut(&task).expect("a task that is flushed was made");
-            assert!(local.started, "{task} is flushed that never began");
-            local.flushed = local.processed;
+            self.give(at, task);
         }
         Event::Flushed(failed)
+    }
+
+    /// What a task has processed goes to the producer.
+    fn give(&mut self, at: (usize, usize), task: TaskId) {
+        let thread = self.thread(at);
+        let generation = thread.generation;
+        let local = thread.tasks.get_mut(&task).expect("a task that is flushed was made");
+        assert!(local.started, "{task} is flushed that never began");
+        let from = std::mem::replace(&mut local.flushed, local.processed);
+        if from < local.flushed {
+            thread.given.push_back(Given { task, generation, from, to: local.flushed });
+        }
+    }
+
+    /// The producer sends what it was given first. Whether it could.
+    fn send(&mut self, at: (usize, usize)) -> bool {
+        self.maybe_stop(at.0, 200);
+        if !self.in_session(at) && self.broken != Broken::Session {
+            return false;
+        }
+        let Some(Given { task, generation, from, to }) = self.thread(at).given.pop_front() else { return false };
+        self.assert_owner(at, task, "writing");
+        assert_eq!(generation, self.thread(at).generation, "{task} is written as of an earlier assignment");
+        let log = self.logs.get_mut(&task).expect("a task of the topology");
+        log.delivered.extend(from..to);
+        log.changelog = log.changelog.max(to);
+        true
     }
 
     fn deliver(&mut self, at: (usize, usize)) -> Event {
@@ -385,21 +462,28 @@ impl World {
             return Event::Migrated;
         }
         let tasks: Vec<TaskId> = self.thread(at).tasks.keys().copied().collect();
-        let mut failed = BTreeMap::new();
+        let mut failed = Anew::default();
         for task in tasks {
-            let fails = self.fault(60);
-            let local = self.thread(at).tasks.get_mut(&task).expect("a task of this thread");
-            let (from, mut to) = (local.delivered, local.flushed);
-            if fails {
-                // Some of it has arrived.
-                to = from + (to - from) / 2;
-                failed.insert(task, timed_out());
-            } else {
-                local.delivered = to;
+            if self.fault(60) {
+                failed.failed(task, timed_out());
+                // Some of it arrives.
+                let mut of_task = self.thread(at).given.iter_mut().filter(|given| given.task == task);
+                if let Some(given) = of_task.next() {
+                    given.to = given.from + (given.to - given.from) / 2;
+                }
+                let mut has_first = false;
+                self.thread(at).given.retain(|given| given.task != task || !std::mem::replace(&mut has_first, true));
             }
-            let log = self.logs.get_mut(&task).expect("a task of the topology");
-            log.delivered.extend(from..to);
-            log.changelog = log.changelog.max(to);
+        }
+        while !self.thread(at).given.is_empty() {
+            if !self.send(at) {
+                return Event::OutOfSession(failed);
+            }
+        }
+        for (task, local) in &mut self.thread(at).tasks {
+            if failed.ids().all(|failed| failed != *task) {
+                local.delivered = local.flushed;
+            }
         }
         Event::Delivered(failed)
     }
@@ -457,7 +541,8 @@ impl World {
     fn heartbeat(&mut self, at: (usize, usize)) {
         let now = self.now;
         let thread = &mut self.instances[at.0].threads[at.1];
-        let Some(member) = thread.member.filter(|_| thread.stopped_until <= now && !thread.out) else { return };
+        let is_stopped = thread.stopped_until > now || self.stopped == Some(at.0);
+        let Some(member) = thread.member.filter(|_| !is_stopped && !thread.out) else { return };
         if now >= thread.polled + MAX_POLL {
             thread.out = true;
             return self.group.remove(member, now);
@@ -482,7 +567,10 @@ impl World {
         let now = self.now;
         self.thread(at).polled = now;
         if self.thread(at).out {
-            self.on(at, Event::Lost);
+            // Who waits for an assignment has no partitions that could be lost, and joins anew.
+            if !self.thread(at).joined {
+                self.on(at, Event::Lost);
+            }
             let thread = self.thread(at);
             (thread.member, thread.out, thread.joined, thread.told) = (None, false, false, false);
             (thread.generation, thread.beat_sent) = (0, None);
@@ -531,19 +619,21 @@ impl World {
         let (now, generation) = (self.now, self.group.generation);
         let thread = self.thread(at);
         (thread.joined, thread.rejoin, thread.generation, thread.confirmed) = (false, false, generation, now);
+        let follows = generation == std::mem::replace(&mut thread.assigned_in, generation) + 1;
         let committed: Vec<(TaskId, i64)> = assigned.iter().map(|task| (*task, self.logs[task].committed)).collect();
         for (task, offset) in committed {
             if let Some(local) = self.thread(at).tasks.get_mut(&task) {
                 local.fetch = offset;
             }
         }
-        let partitions = assigned.into_iter().map(|task| (task, vec![partition_of(task)])).collect();
-        self.on(at, Event::Assigned(partitions));
+        let tasks = assigned.into_iter().map(|task| (task, vec![partition_of(task)])).collect();
+        let follows = follows || self.broken == Broken::Resume;
+        self.on(at, Event::Assigned { tasks, follows });
     }
 
     /// One turn of a thread.
     fn turn(&mut self, at: (usize, usize)) {
-        if self.thread(at).stopped_until > self.now {
+        if self.thread(at).stopped_until > self.now || self.stopped == Some(at.0) {
             return;
         }
         self.poll(at);
@@ -554,12 +644,13 @@ impl World {
         self.process(at);
         if self.fault(50) {
             let thread = &self.instances[at.0].threads[at.1];
-            let failed = thread.machine.working().take(1).map(|task| (task, timed_out())).collect();
+            let failed = thread.machine.working().take(1).map(|task| (task, Reason::Passing(timed_out()))).collect();
             self.on(at, Event::BeginAnew(failed));
         }
         if self.fault(50) {
-            let damaged = self.instances[at.0].threads[at.1].machine.working().take(1).collect();
-            self.on(at, Event::Damaged(damaged));
+            let thread = &self.instances[at.0].threads[at.1];
+            let damaged = thread.machine.working().take(1).map(|task| (task, Reason::Damaged)).collect();
+            self.on(at, Event::BeginAnew(damaged));
         }
         if self.random.one_in(3) {
             let in_session = self.in_session(at);
@@ -605,8 +696,10 @@ impl World {
 
     fn process(&mut self, at: (usize, usize)) {
         let working: Vec<TaskId> = self.thread(at).machine.working().collect();
+        if let Some(first) = working.first() {
+            self.assert_owner(at, *first, "processing");
+        }
         for task in working {
-            self.assert_owner(at, task, "processing");
             let (end, count) = (self.logs[&task].end, self.random.below(4) as i64);
             let local = self.thread(at).tasks.get_mut(&task).expect("a task that works was made");
             assert!(local.started, "{task} works that never began");
@@ -615,7 +708,13 @@ impl World {
                 local.fetch += 1;
                 local.processed += 1;
             }
+            // Without a cache, or for want of room in it; and the producer does not wait for a commit.
+            if self.random.one_in(3) {
+                self.give(at, task);
+            }
+            self.maybe_stop(at.0, 400);
         }
+        while self.random.one_in(2) && self.send(at) {}
     }
 
     /// A thread ends and another one takes its place.
@@ -660,6 +759,7 @@ impl World {
                 self.instances[at.0].threads.iter_mut().for_each(|thread| thread.stopped_until = until);
             }
             97 if self.fault(2) => self.thread(at).polled -= MAX_POLL.min(self.instances[at.0].threads[at.1].polled),
+            98 | 99 if self.stopped == Some(at.0) => {}
             98 if self.fault(6) => self.end(at, true),
             // The process is killed: what its stores have kept stays.
             99 if self.fault(10) => {
@@ -678,7 +778,7 @@ impl World {
         for is_fenced in [false, true] {
             for at in Self::threads() {
                 let task = self.instances[at.0].threads[at.1].machine.working().next();
-                let anew = task.into_iter().map(|task| (task, timed_out())).collect();
+                let anew = task.into_iter().map(|task| (task, Reason::Passing(timed_out()))).collect();
                 self.on(at, if is_fenced { Event::Migrated } else { Event::BeginAnew(anew) });
             }
             self.logs.values_mut().for_each(|log| log.end += 3);
@@ -710,8 +810,8 @@ impl World {
     }
 }
 
-fn run(seed: u64) -> u64 {
-    let mut world = World::new(seed);
+fn run(seed: u64, broken: Broken) -> u64 {
+    let mut world = World::new(seed, broken);
     for _ in 0..2500 {
         world.act();
         world.check();
@@ -724,13 +824,13 @@ fn run(seed: u64) -> u64 {
 fn no_record_is_lost_and_no_task_is_in_two_places_whatever_happens() {
     let number = |key: &str| std::env::var(key).ok().and_then(|n| n.parse::<u64>().ok());
     if let Some(seed) = number("MACHINE_SEED") {
-        run(seed);
+        run(seed, Broken::Nothing);
         return;
     }
     let mut rebalances = 0;
     let first = number("MACHINE_FIRST").unwrap_or(0);
     for seed in first..first + number("MACHINE_SEEDS").unwrap_or(300) {
-        match std::panic::catch_unwind(|| run(seed)) {
+        match std::panic::catch_unwind(|| run(seed, Broken::Nothing)) {
             Ok(some) => rebalances += some,
             Err(why) => {
                 let why = crate::guard::panicked(&*why);
@@ -741,4 +841,14 @@ fn no_record_is_lost_and_no_task_is_in_two_places_whatever_happens() {
         }
     }
     assert!(rebalances > 300, "only {rebalances} rebalances");
+}
+
+#[test]
+fn what_breaks_a_rule_of_those_that_were_away_is_found() {
+    let cases = [(Broken::Session, "writing"), (Broken::Discard, "writ"), (Broken::Resume, "skip or repeat")];
+    for (broken, what) in cases {
+        let found = (0..200).find_map(|seed| std::panic::catch_unwind(|| run(seed, broken)).err());
+        let why = crate::guard::panicked(&*found.unwrap_or_else(|| panic!("{broken:?} is not found")));
+        assert!(why.to_string().contains(what), "{broken:?}: {why}");
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use vltava_client::{ClientError, TopicPartition};
 
-use super::{Event, Machine, Step};
+use super::{Anew, Event, Machine, Reason, Step};
 use crate::task::TaskId;
 
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -20,6 +20,10 @@ fn assignment(partitions: &[i32]) -> BTreeMap<TaskId, Vec<TopicPartition>> {
     partitions.iter().map(|p| (task(*p), vec![TopicPartition::new("in", *p)])).collect()
 }
 
+fn assigned(partitions: &[i32]) -> Event {
+    Event::Assigned { tasks: assignment(partitions), follows: true }
+}
+
 fn make(partition: i32) -> Step {
     Step::Make(task(partition), vec![TopicPartition::new("in", partition)])
 }
@@ -28,8 +32,12 @@ fn timed_out() -> ClientError {
     ClientError::Timeout { what: "something".into(), after: Duration::from_secs(1) }
 }
 
-fn error(tasks: &[i32]) -> BTreeMap<TaskId, ClientError> {
-    tasks.iter().map(|p| (task(*p), timed_out())).collect()
+fn error(tasks: &[i32]) -> Anew {
+    tasks.iter().map(|p| (task(*p), Reason::Passing(timed_out()))).collect()
+}
+
+fn damaged(partition: i32) -> Event {
+    Event::BeginAnew(Anew::from_iter([(task(partition), Reason::Damaged)]))
 }
 
 struct Bench {
@@ -45,7 +53,7 @@ impl Bench {
     /// With tasks that run.
     fn running(partitions: &[i32]) -> Self {
         let mut bench = Self::new();
-        bench.on(Event::Assigned(assignment(partitions)));
+        bench.on(assigned(partitions));
         for partition in partitions {
             bench.on(Event::Made { task: task(*partition), complete: true });
         }
@@ -83,7 +91,7 @@ fn begun_anew(partition: i32) -> Step {
 #[test]
 fn a_task_is_made_restored_and_started() {
     let mut bench = Bench::new();
-    assert_eq!(bench.on(Event::Assigned(assignment(&[0, 1]))), [make(0), make(1)]);
+    assert_eq!(bench.on(assigned(&[0, 1])), [make(0), make(1)]);
     assert_eq!(bench.on(Event::Made { task: task(0), complete: true }), [Step::Start(task(0))]);
     assert_eq!(bench.on(Event::Made { task: task(1), complete: false }), []);
     assert!(!bench.machine.all_running());
@@ -95,7 +103,7 @@ fn a_task_is_made_restored_and_started() {
 #[test]
 fn a_directory_of_another_thread_is_waited_for() {
     let mut bench = Bench::new();
-    bench.on(Event::Assigned(assignment(&[0])));
+    bench.on(assigned(&[0]));
     assert_eq!(bench.on(Event::Busy), []);
     assert!(bench.machine.has_pending(bench.now));
     assert_eq!(bench.on(Event::MakePending), [make(0)]);
@@ -104,7 +112,7 @@ fn a_directory_of_another_thread_is_waited_for() {
 #[test]
 fn a_task_that_was_not_made_before_its_partitions_were_revoked_is_not_made_after_that() {
     let mut bench = Bench::new();
-    bench.on(Event::Assigned(assignment(&[0])));
+    bench.on(assigned(&[0]));
     bench.on(Event::Busy);
     bench.on(Event::Revoked { in_session: true });
     assert_eq!(bench.on(Event::MakePending), []);
@@ -115,8 +123,8 @@ fn a_commit_is_flushed_delivered_committed_and_kept_in_this_order() {
     let mut bench = Bench::running(&[0, 1]);
     let both = vec![task(0), task(1)];
     assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(both.clone())]);
-    assert_eq!(bench.on(Event::Flushed(BTreeMap::new())), [Step::Deliver]);
-    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(both.clone())]);
+    assert_eq!(bench.on(Event::Flushed(Anew::default())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(both.clone())]);
     assert_eq!(bench.committed(&[0, 1]), [Step::Checkpoint(both)]);
     assert!(!bench.machine.owes_commit());
 }
@@ -137,36 +145,51 @@ fn a_task_that_begins_anew_in_the_midst_of_a_commit_has_no_part_in_it() {
 fn revoked_tasks_are_committed_and_suspended_and_those_that_stay_go_on() {
     let mut bench = Bench::running(&[0, 1]);
     bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Flushed(BTreeMap::new()));
-    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
     let both = vec![task(0), task(1)];
-    assert_eq!(bench.committed(&[]), [Step::Checkpoint(both), Step::Suspend(task(0)), Step::Suspend(task(1))]);
+    assert_eq!(
+        bench.committed(&[]),
+        [Step::Checkpoint(both), Step::Discard, Step::Suspend(task(0)), Step::Suspend(task(1))]
+    );
     assert_eq!(bench.working(), []);
-    assert_eq!(bench.on(Event::Assigned(assignment(&[1, 2]))), [Step::Close(task(0)), Step::Resume(task(1)), make(2)]);
+    assert_eq!(bench.on(assigned(&[1, 2])), [Step::Close(task(0)), Step::Resume(task(1)), make(2)]);
     assert_eq!(bench.working(), [task(1)]);
 }
 
 #[test]
 fn a_task_that_was_suspended_before_its_stores_were_complete_is_made_again() {
     let mut bench = Bench::new();
-    bench.on(Event::Assigned(assignment(&[0])));
+    bench.on(assigned(&[0]));
     bench.on(Event::Made { task: task(0), complete: false });
-    assert_eq!(bench.on(Event::Revoked { in_session: true }), [Step::Suspend(task(0))]);
+    assert_eq!(bench.on(Event::Revoked { in_session: true }), [Step::Discard, Step::Suspend(task(0))]);
     // What is told late of the restoration counts for nothing.
     assert_eq!(bench.on(Event::Restored(task(0))), []);
-    assert_eq!(bench.on(Event::Assigned(assignment(&[0]))), [Step::Close(task(0)), make(0)]);
+    assert_eq!(bench.on(assigned(&[0])), [Step::Close(task(0)), make(0)]);
 }
 
 #[test]
 fn a_task_with_more_partitions_than_before_is_made_again() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Flushed(BTreeMap::new()));
-    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
     bench.committed(&[]);
     let wider = vec![TopicPartition::new("in", 0), TopicPartition::new("other", 0)];
-    let steps = bench.on(Event::Assigned([(task(0), wider.clone())].into()));
+    let steps = bench.on(Event::Assigned { tasks: [(task(0), wider.clone())].into(), follows: true });
     assert_eq!(steps, [Step::Close(task(0)), Step::Make(task(0), wider)]);
+}
+
+/// A join that the group has not heard to its end, as of a process that was stopped, is none: others have had its tasks.
+#[test]
+fn a_suspended_task_is_made_again_where_others_may_have_worked_on_it() {
+    let mut bench = Bench::running(&[0]);
+    bench.on(Event::Revoked { in_session: true });
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
+    bench.committed(&[]);
+    let steps = bench.on(Event::Assigned { tasks: assignment(&[0]), follows: false });
+    assert_eq!(steps, [Step::Close(task(0)), make(0)]);
 }
 
 /// Resumed, it would go on behind what it has done, while its partitions are read from the last commit.
@@ -175,9 +198,9 @@ fn a_revoked_task_whose_offsets_could_not_be_committed_is_given_up() {
     for error in [None, Some(timed_out())] {
         let mut bench = Bench::running(&[0]);
         bench.on(Event::Revoked { in_session: true });
-        bench.on(Event::Flushed(BTreeMap::new()));
-        bench.on(Event::Delivered(BTreeMap::new()));
-        assert_eq!(bench.on(Event::NotCommitted(error)), [abandoned(0)]);
+        bench.on(Event::Flushed(Anew::default()));
+        bench.on(Event::Delivered(Anew::default()));
+        assert_eq!(bench.on(Event::NotCommitted(error)), [abandoned(0), Step::Discard]);
         assert_eq!(bench.tasks(), []);
     }
 }
@@ -185,19 +208,19 @@ fn a_revoked_task_whose_offsets_could_not_be_committed_is_given_up() {
 #[test]
 fn lost_tasks_are_given_up_without_a_flush() {
     let mut bench = Bench::running(&[0, 1]);
-    assert_eq!(bench.on(Event::Lost), [abandoned(0), abandoned(1)]);
+    assert_eq!(bench.on(Event::Lost), [Step::Discard, abandoned(0), abandoned(1)]);
     assert_eq!(bench.on(Event::MakePending), []);
-    assert_eq!(bench.on(Event::Assigned(assignment(&[1]))), [make(1)]);
+    assert_eq!(bench.on(assigned(&[1])), [make(1)]);
 }
 
 #[test]
 fn a_thread_that_was_fenced_gives_its_tasks_up_and_joins_again() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Commit { in_session: true });
-    assert_eq!(bench.on(Event::Migrated), [abandoned(0), Step::Rejoin]);
+    assert_eq!(bench.on(Event::Migrated), [Step::Discard, abandoned(0), Step::Rejoin]);
     assert!(!bench.machine.is_assigned());
     // Nothing of the commit is left.
-    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), []);
+    assert_eq!(bench.on(Event::Delivered(Anew::default())), []);
 }
 
 #[test]
@@ -216,23 +239,47 @@ fn a_zombie_flushes_nothing_and_waits_until_the_group_has_answered() {
 
 #[test]
 fn a_zombie_whose_partitions_are_revoked_or_that_ends_gives_its_tasks_up() {
-    for event in [Event::Revoked { in_session: false }, Event::Close { in_session: false }] {
-        assert_eq!(Bench::running(&[0]).on(event), [abandoned(0)]);
+    let revoked = Bench::running(&[0]).on(Event::Revoked { in_session: false });
+    assert_eq!(revoked, [abandoned(0), Step::Discard]);
+    let ended = Bench::running(&[0]).on(Event::Close { in_session: false });
+    assert_eq!(ended, [Step::Discard, abandoned(0)]);
+}
+
+/// The group answers: it is still a member, or not.
+#[test]
+fn a_thread_whose_session_ends_in_the_midst_of_a_commit_keeps_its_tasks_until_the_group_has_answered() {
+    for in_session in [true, false] {
+        let mut bench = Bench::running(&[0]);
+        bench.on(Event::Commit { in_session: true });
+        bench.on(Event::Flushed(Anew::default()));
+        assert_eq!(bench.on(Event::OutOfSession(Anew::default())), []);
+        assert!(bench.machine.owes_commit());
+        assert_eq!(bench.working(), []);
+        if in_session {
+            bench.on(Event::Tick { in_session });
+            assert_eq!(bench.on(Event::Commit { in_session }), [Step::Flush(vec![task(0)])]);
+        } else {
+            assert_eq!(bench.on(Event::Lost), [Step::Discard, abandoned(0)]);
+        }
     }
+    let mut bench = Bench::running(&[0]);
+    bench.on(Event::Revoked { in_session: true });
+    assert_eq!(bench.on(Event::Flushed(Anew::default())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::OutOfSession(Anew::default())), [abandoned(0), Step::Discard]);
 }
 
 #[test]
 fn a_thread_that_ends_commits_and_closes_its_tasks() {
     let mut bench = Bench::running(&[0]);
     assert_eq!(bench.on(Event::Close { in_session: true }), [Step::Flush(vec![task(0)])]);
-    bench.on(Event::Flushed(BTreeMap::new()));
-    bench.on(Event::Delivered(BTreeMap::new()));
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
     assert_eq!(bench.committed(&[0]), [Step::Checkpoint(vec![task(0)]), Step::Close(task(0))]);
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Close { in_session: true });
-    bench.on(Event::Flushed(BTreeMap::new()));
-    bench.on(Event::Delivered(BTreeMap::new()));
-    assert_eq!(bench.on(Event::NotCommitted(Some(timed_out()))), [abandoned(0)]);
+    bench.on(Event::Flushed(Anew::default()));
+    bench.on(Event::Delivered(Anew::default()));
+    assert_eq!(bench.on(Event::NotCommitted(Some(timed_out()))), [Step::Discard, abandoned(0)]);
 }
 
 #[test]
@@ -240,8 +287,8 @@ fn a_commit_that_timed_out_is_tried_again_after_a_pause() {
     let mut bench = Bench::running(&[0]);
     let fail = |bench: &mut Bench| {
         assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(vec![task(0)])]);
-        bench.on(Event::Flushed(BTreeMap::new()));
-        bench.on(Event::Delivered(BTreeMap::new()));
+        bench.on(Event::Flushed(Anew::default()));
+        bench.on(Event::Delivered(Anew::default()));
         bench.on(Event::NotCommitted(Some(timed_out())))
     };
     assert_eq!(fail(&mut bench), []);
@@ -271,8 +318,8 @@ fn a_task_that_cannot_send_ends_its_thread_after_its_time_unless_it_commits_some
             bench.on(Event::Made { task: task(0), complete: true });
             // A commit of nothing is no progress.
             bench.on(Event::Commit { in_session: true });
-            bench.on(Event::Flushed(BTreeMap::new()));
-            bench.on(Event::Delivered(BTreeMap::new()));
+            bench.on(Event::Flushed(Anew::default()));
+            bench.on(Event::Delivered(Anew::default()));
             bench.committed(if commits { &[0] } else { &[] });
         }
         assert_eq!(steps.iter().any(|step| matches!(step, Step::Fail { .. })), !commits, "{steps:?}");
@@ -282,7 +329,7 @@ fn a_task_that_cannot_send_ends_its_thread_after_its_time_unless_it_commits_some
 #[test]
 fn a_task_that_cannot_be_made_is_tried_again_after_a_pause_that_grows() {
     let mut bench = Bench::new();
-    bench.on(Event::Assigned(assignment(&[0, 1])));
+    bench.on(assigned(&[0, 1]));
     bench.on(Event::Made { task: task(1), complete: true });
     assert_eq!(bench.on(Event::NotMade(task(0), timed_out())), []);
     let mut pauses = Vec::new();
@@ -305,23 +352,23 @@ fn what_a_task_has_suffered_is_forgotten_with_it() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::BeginAnew(error(&[0])));
     bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Assigned(assignment(&[])));
+    bench.on(assigned(&[]));
     bench.now += TIMEOUT * 2;
-    assert_eq!(bench.on(Event::Assigned(assignment(&[0]))), [make(0)]);
+    assert_eq!(bench.on(assigned(&[0])), [make(0)]);
     assert_eq!(bench.on(Event::NotMade(task(0), timed_out())), []);
 }
 
 #[test]
 fn a_task_with_a_damaged_store_begins_anew_at_once_and_takes_no_part_in_the_commit() {
     let mut bench = Bench::running(&[0, 1]);
-    assert_eq!(bench.on(Event::Damaged(vec![task(0)])), [begun_anew(0)]);
+    assert_eq!(bench.on(damaged(0)), [begun_anew(0)]);
     assert!(bench.machine.error_of(task(0)).is_none(), "nothing is wrong with the cluster");
     assert_eq!(bench.on(Event::MakePending), [make(0)]);
     bench.on(Event::Made { task: task(0), complete: true });
     bench.on(Event::Commit { in_session: true });
-    assert_eq!(bench.on(Event::Damaged(vec![task(1)])), [begun_anew(1)]);
-    assert_eq!(bench.on(Event::Flushed(BTreeMap::new())), [Step::Deliver]);
-    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(vec![task(0)])]);
+    assert_eq!(bench.on(damaged(1)), [begun_anew(1)]);
+    assert_eq!(bench.on(Event::Flushed(Anew::default())), [Step::Deliver]);
+    assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(vec![task(0)])]);
 }
 
 #[test]
@@ -329,7 +376,7 @@ fn a_task_that_begins_anew_while_its_partitions_are_taken_away_is_gone() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::Revoked { in_session: true });
     assert_eq!(bench.on(Event::Flushed(error(&[0]))), [abandoned(0), Step::Deliver]);
-    assert_eq!(bench.on(Event::Delivered(BTreeMap::new())), [Step::Commit(Vec::new())]);
-    assert_eq!(bench.on(Event::Committed { advanced: BTreeSet::new() }), []);
+    assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(Vec::new())]);
+    assert_eq!(bench.on(Event::Committed { advanced: BTreeSet::new() }), [Step::Discard]);
     assert_eq!(bench.on(Event::MakePending), []);
 }

@@ -1,0 +1,143 @@
+//! The list of APIs: the one place where an API of Kafka 4.3 is either served, in which versions and by which handler, or
+//! lacking. Dispatch, the answer to ApiVersions and what is logged of a request that is refused come from it.
+//!
+//! A new one is a file in `handlers/` and its row here, in the place of its row among those that are lacking.
+
+use vltava_protocol::ApiKey;
+
+/// Gives the list to the macro `$then`. Versions are Kafka's without those it marks unstable; a handler takes the parts of
+/// the broker that its row names, the context of the request and the request. What waits for others, for data or for
+/// members of a group, is none of those that `queued.max.requests` counts.
+macro_rules! apis {
+    ($then:ident) => {
+        $then! {
+            served {
+                // librdkafka takes a broker that lacks the old versions for one without message format 2, so Kafka tells
+                // of them and refuses them.
+                Produce 3..=13, told from 0 => produce(partitions);
+                Fetch 4..=18 => fetch(config, partitions, fetch_sessions).await, waits for others;
+                ListOffsets 1..=11 => list_offsets(partitions);
+                Metadata 0..=13 => metadata(advertised, metadata, topic_creation);
+                OffsetCommit 2..=10 => offset_commit(metadata, groups).await;
+                OffsetFetch 1..=10 => offset_fetch(metadata, groups).await;
+                FindCoordinator 0..=6 => find_coordinator(advertised, metadata, groups, topic_creation).await;
+                JoinGroup 0..=9 => join_group(groups).await, waits for others;
+                Heartbeat 0..=4 => heartbeat(groups).await;
+                LeaveGroup 0..=5 => leave_group(metadata, groups).await;
+                SyncGroup 0..=5 => sync_group(groups).await, waits for others;
+                DescribeGroups 0..=6 => describe_groups(groups).await;
+                ListGroups 0..=5 => list_groups(groups).await;
+                ApiVersions 0..=4 => api_versions(metadata);
+                CreateTopics 2..=7 => create_topics(metadata, controller).await;
+                DeleteTopics 1..=6 => delete_topics(controller, groups).await;
+                DeleteRecords 0..=2 => delete_records(partitions);
+                InitProducerId 0..=5 => init_producer_id(producer_ids).await;
+                OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch(partitions);
+                DescribeConfigs 1..=4 => describe_configs(config, metadata);
+                AlterConfigs 0..=2 => alter_configs(controller).await;
+                AlterReplicaLogDirs 1..=2 => alter_replica_log_dirs(partitions);
+                DescribeLogDirs 1..=5 => describe_log_dirs(partitions);
+                CreatePartitions 0..=3 => create_partitions(metadata, controller).await;
+                DeleteGroups 0..=2 => delete_groups(groups).await;
+                ElectLeaders 0..=2 => elect_leaders(metadata);
+                IncrementalAlterConfigs 0..=1 => incremental_alter_configs(controller).await;
+                AlterPartitionReassignments 0..=1 => alter_partition_reassignments(config, metadata);
+                ListPartitionReassignments 0..=0 => list_partition_reassignments();
+                OffsetDelete 0..=0 => offset_delete(metadata, groups).await;
+                DescribeQuorum 0..=2 => describe_quorum(advertised, metadata, partitions);
+                DescribeCluster 0..=2 => describe_cluster(advertised);
+                ConsumerGroupHeartbeat 0..=1 => consumer_group_heartbeat(config, metadata, groups).await;
+                ConsumerGroupDescribe 0..=1 => consumer_group_describe(config, metadata, groups).await;
+                ListConfigResources 0..=1 => list_config_resources(config, metadata);
+                DescribeTopicPartitions 0..=0 => describe_topic_partitions(config, metadata);
+            }
+            // Not told of, and whoever sends one all the same has the connection closed, as Kafka does with what it does
+            // not serve: a client that asks first does without, or says what it lacks.
+            lacking {
+                "authentication": SaslHandshake, SaslAuthenticate, CreateDelegationToken, RenewDelegationToken,
+                    ExpireDelegationToken, DescribeDelegationToken, DescribeUserScramCredentials,
+                    AlterUserScramCredentials;
+                "access control": DescribeAcls, CreateAcls, DeleteAcls;
+                "transactions": AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, WriteTxnMarkers, TxnOffsetCommit,
+                    DescribeProducers, DescribeTransactions, ListTransactions;
+                "quotas": DescribeClientQuotas, AlterClientQuotas;
+                "metrics of clients": GetTelemetrySubscriptions, PushTelemetry;
+                "changes of features": UpdateFeatures;
+                "changes of the quorum": UnregisterBroker, AddRaftVoter, RemoveRaftVoter;
+                "share groups": ShareGroupHeartbeat, ShareGroupDescribe, ShareFetch, ShareAcknowledge,
+                    InitializeShareGroupState, ReadShareGroupState, WriteShareGroupState, DeleteShareGroupState,
+                    ReadShareGroupStateSummary, DescribeShareGroupOffsets, AlterShareGroupOffsets,
+                    DeleteShareGroupOffsets;
+                "streams groups": StreamsGroupHeartbeat, StreamsGroupDescribe;
+            }
+        }
+    };
+}
+pub(crate) use apis;
+
+/// An API and its versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) api: ApiKey,
+    min_version: i16,
+    pub(crate) max_version: i16,
+    /// The lowest version that clients are told of.
+    pub(crate) told_from: i16,
+    /// Whether it may wait for what others send: data, or members of a group.
+    pub(crate) waits_for_others: bool,
+}
+
+macro_rules! tables {
+    (
+        served { $(
+            $api:ident $min:literal..=$max:literal $(, told from $told:literal)?
+                => $handler:ident $parts:tt $(.$wait:ident)? $(, waits for $others:ident)?;
+        )* }
+        lacking { $($what:literal: $($lacking:ident),+;)* }
+    ) => {
+        /// What is served.
+        pub(crate) static SERVED: &[Served] = &[$(Served {
+            api: ApiKey::$api,
+            min_version: $min,
+            max_version: $max,
+            told_from: [$($told,)? $min][0],
+            waits_for_others: !stringify!($($others)?).is_empty(),
+        }),*];
+
+        /// What Kafka's brokers serve and this one does not, with what it belongs to.
+        static LACKING: &[(ApiKey, &str)] = &[$($((ApiKey::$lacking, $what)),+),*];
+    };
+}
+apis!(tables);
+
+/// The API, if it is served in `version`.
+pub(crate) fn serves(api: ApiKey, version: i16) -> Option<&'static Served> {
+    SERVED.iter().find(|served| served.api == api && (served.min_version..=served.max_version).contains(&version))
+}
+
+/// What `api` belongs to, if Kafka has that and this broker has not.
+pub(crate) fn lacking(api: ApiKey) -> Option<&'static str> {
+    LACKING.iter().find(|(lacking, _)| *lacking == api).map(|(_, what)| *what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_of_kafkas_brokers_is_either_served_or_lacking() {
+        for &api in ApiKey::ALL {
+            let rows = SERVED.iter().filter(|served| served.api == api).count()
+                + LACKING.iter().filter(|(lacking, _)| *lacking == api).count();
+            assert_eq!(rows, usize::from(api.is_on_broker()), "{api}");
+        }
+    }
+
+    #[test]
+    fn all_stable_versions_are_served() {
+        for served in SERVED {
+            let versions = (served.min_version, served.max_version);
+            assert_eq!(versions, (served.api.min_version(), served.api.max_stable_version()), "{}", served.api);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! How settings change: what is checked, what they become, and which records say so.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tracing::warn;
+use vltava_config::{Kind, Update, find, nearest, split_list};
+use vltava_protocol::ErrorCode;
+use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord};
+
+use super::Controller;
+use super::loggers;
+use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, validate_client_metrics, validate_group};
+use crate::config::keys::{AT_RUN_TIME, without_listener};
+use crate::config::resolve::{self, Settings, Sources};
+use crate::config::{ConfigChange, broker_key, broker_keys, gives_a_topic_default, topic_key};
+use crate::metadata::image::{MetadataImage, ResourceType};
+use crate::metadata::topic_name;
+use crate::request::ApiError;
+
+/// The resource that a request speaks of.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) kind: i8,
+    pub(crate) name: String,
+    /// Whether the request names it more than once, which is refused.
+    pub(crate) repeated: bool,
+}
+
+/// Changes single settings and leaves the others.
+pub(crate) async fn change(
+    controller: &Arc<Controller>,
+    resource: &Resource,
+    changes: Vec<(String, ConfigChange)>,
+    validate_only: bool,
+) -> Result<(), ApiError> {
+    apply(controller, resource, changes, validate_only, false).await
+}
+
+/// Makes the given settings the only ones.
+pub(crate) async fn replace(
+    controller: &Arc<Controller>,
+    resource: &Resource,
+    changes: Vec<(String, ConfigChange)>,
+    validate_only: bool,
+) -> Result<(), ApiError> {
+    apply(controller, resource, changes, validate_only, true).await
+}
+
+async fn apply(
+    controller: &Arc<Controller>,
+    resource: &Resource,
+    changes: Vec<(String, ConfigChange)>,
+    validate_only: bool,
+    whole: bool,
+) -> Result<(), ApiError> {
+    let kind = preprocess(controller.config.node_id, resource, &changes)?;
+    if kind == ResourceType::BrokerLogger {
+        // The older way does not know them.
+        return match whole {
+            true => Err(unknown_resource(resource)),
+            false => loggers::alter(controller.config.node_id, &resource.name, &changes),
+        };
+    }
+    let (owner, name) = (Arc::clone(controller), resource.name.clone());
+    let plan = move |image: &MetadataImage| plan(&owner, image, kind, &name, &changes, whole);
+    if validate_only {
+        return plan(&controller.metadata.image()).map(|_| ());
+    }
+    controller.update(move |image| Ok((plan(image)?, ()))).await
+}
+
+/// What can be refused without a look at the present settings.
+fn preprocess(ours: i32, resource: &Resource, changes: &[(String, ConfigChange)]) -> Result<ResourceType, ApiError> {
+    let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
+    if resource.repeated {
+        return refuse("Each resource must appear at most once.".to_owned());
+    }
+    let names: BTreeSet<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
+    if names.len() != changes.len() {
+        return refuse("Error due to duplicate config keys".to_owned());
+    }
+    let null = |change: &ConfigChange| {
+        matches!(change, ConfigChange::Set(None) | ConfigChange::Append(None) | ConfigChange::Subtract(None))
+    };
+    let nulls: Vec<&str> = changes.iter().filter(|(_, c)| null(c)).map(|(name, _)| name.as_str()).collect();
+    if !nulls.is_empty() {
+        return refuse(format!("Null value not supported for : {}", nulls.join(", ")));
+    }
+    if let Some((_, ConfigChange::Unknown(operation))) =
+        changes.iter().find(|(_, c)| matches!(c, ConfigChange::Unknown(_)))
+    {
+        return refuse(format!("Unknown operations type {operation}"));
+    }
+    match ResourceType::from_wire(resource.kind) {
+        Some(ResourceType::Broker) => match resource.name.parse::<i32>() {
+            _ if resource.name.is_empty() => Ok(ResourceType::Broker),
+            Ok(id) if id == ours => Ok(ResourceType::Broker),
+            Ok(_) => refuse(format!("Unexpected broker id, expected {ours}, but received {}", resource.name)),
+            Err(_) => refuse(format!("Node id must be an integer, but it is: {}", resource.name)),
+        },
+        Some(ResourceType::Topic) if resource.name.is_empty() => {
+            refuse("Default topic resources are not allowed.".to_owned())
+        }
+        Some(ResourceType::Topic) => match topic_name::invalid(&resource.name) {
+            Some(reason) => Err(ApiError::new(ErrorCode::InvalidTopicException, reason)),
+            None => Ok(ResourceType::Topic),
+        },
+        Some(ResourceType::Group) if resource.name.is_empty() => {
+            refuse("Default group resources are not allowed.".to_owned())
+        }
+        Some(kind) => Ok(kind),
+        None => Err(unknown_resource(resource)),
+    }
+}
+
+fn unknown_resource(resource: &Resource) -> ApiError {
+    ApiError::new(ErrorCode::InvalidRequest, format!("Unknown resource type {}", resource.kind))
+}
+
+fn plan(
+    controller: &Controller,
+    image: &MetadataImage,
+    kind: ResourceType,
+    name: &str,
+    changes: &[(String, ConfigChange)],
+    whole: bool,
+) -> Result<Vec<MetadataRecord>, ApiError> {
+    let current = image.config(kind, name).map(|settings| (**settings).clone()).unwrap_or_default();
+    let mut next = if whole { Settings::new() } else { current.clone() };
+    for (key, change) in changes {
+        match changed(kind, key, change, next.get(key), &image.sources(&controller.config))? {
+            Some(value) => next.insert(key.clone(), value),
+            None => next.remove(key),
+        };
+    }
+    match kind {
+        ResourceType::Topic => {
+            resolve::validate_topic(image.sources(&controller.config), &next)
+                .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.kafka_message()))?;
+            if image.topic(name).is_none() {
+                let text = format!("The topic '{name}' does not exist.");
+                return Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, text));
+            }
+        }
+        ResourceType::Group => validate_group(&image.sources(&controller.config), &next)?,
+        ResourceType::ClientMetrics => validate_client_metrics(name, &next)?,
+        ResourceType::Broker | ResourceType::BrokerLogger => validate_broker(controller, image, name, changes, &next)?,
+    }
+    warn_without_effect(kind, name, next.iter().filter(|(key, value)| current.get(*key) != Some(value)));
+    let keys: BTreeSet<&String> = current.keys().chain(next.keys()).collect();
+    let differing = keys.into_iter().filter(|key| current.get(*key) != next.get(*key));
+    Ok(differing
+        .map(|key| {
+            MetadataRecord::Config(ConfigRecord {
+                resource_type: kind as i8,
+                resource_name: name.to_owned(),
+                name: key.clone(),
+                value: next.get(key).cloned(),
+                ..ConfigRecord::default()
+            })
+        })
+        .collect())
+}
+
+/// The value after the change; none if the key is not set any more.
+fn changed(
+    kind: ResourceType,
+    key: &str,
+    change: &ConfigChange,
+    current: Option<&String>,
+    sources: &Sources<'_>,
+) -> Result<Option<String>, ApiError> {
+    let (operand, appends) = match change {
+        ConfigChange::Set(value) => return Ok(value.clone()),
+        ConfigChange::Delete | ConfigChange::Unknown(_) => return Ok(None),
+        ConfigChange::Append(operand) => (operand, true),
+        ConfigChange::Subtract(operand) => (operand, false),
+    };
+    let row = match kind {
+        ResourceType::Topic => topic_key(key),
+        ResourceType::Broker => broker_key(key),
+        _ => None,
+    };
+    let Some(row) = row.filter(|row| row.kind == Kind::List) else {
+        let text = match (kind, row, appends) {
+            (ResourceType::Broker, None, _) => format!("Unknown config name: {key}"),
+            (ResourceType::Broker, _, true) => format!("Config value append is not allowed for config key: {key}"),
+            (ResourceType::Broker, _, false) => format!("Config value subtract is not allowed for config key: {key}"),
+            (_, _, true) => format!("Can't APPEND to key {key} because its type is not LIST."),
+            (_, _, false) => format!("Can't SUBTRACT to key {key} because its type is not LIST."),
+        };
+        return Err(ApiError::new(ErrorCode::InvalidConfig, text));
+    };
+    // A list that was never set begins with what holds without it.
+    let base = match current {
+        Some(value) => value.clone(),
+        None if kind == ResourceType::Topic => sources.topic(row, None),
+        None => sources.broker(key).unwrap_or_default().to_owned(),
+    };
+    let mut entries: Vec<&str> = split_list(&base);
+    for entry in operand.as_deref().unwrap_or_default().split(',') {
+        if !appends {
+            entries.retain(|known| *known != entry);
+        } else if !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    Ok(Some(entries.join(",")))
+}
+
+/// Why a key of the broker cannot act at run time; none if it does, or if nobody knows it, which Kafka stores as well.
+pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
+    let row = broker_key(without_listener(key).unwrap_or(key))?;
+    match row.support.why() {
+        Some(why) => Some(why),
+        None if gives_a_topic_default(key) || AT_RUN_TIME.contains(&row.key) => None,
+        None => Some("this broker reads it once, when it starts"),
+    }
+}
+
+/// Settings that Kafka stores as well and that nothing here acts on are told in the log.
+pub(crate) fn warn_without_effect<'a>(
+    kind: ResourceType,
+    name: &str,
+    settings: impl IntoIterator<Item = (&'a String, &'a String)>,
+) {
+    for (key, value) in settings {
+        let row = match kind {
+            ResourceType::Topic => topic_key(key),
+            ResourceType::Group => find(GROUP_SETTINGS, key),
+            ResourceType::ClientMetrics => find(CLIENT_METRICS_SETTINGS, key),
+            ResourceType::Broker | ResourceType::BrokerLogger => broker_key(without_listener(key).unwrap_or(key)),
+        };
+        match row {
+            Some(row) => {
+                if let Some(why) = row.without_effect(value) {
+                    warn!(resource = name, "`{key}` has no effect: {why}");
+                }
+            }
+            None => match nearest(key, broker_keys().map(|row| row.key)) {
+                Some(near) => warn!("unknown dynamic setting `{key}`: did you mean `{near}`?"),
+                None => warn!("unknown dynamic setting `{key}`"),
+            },
+        }
+    }
+}
+
+const CLEANER_THREADS: &str = "log.cleaner.threads";
+
+/// The settings of TLS that Kafka alters for a single listener only.
+const PER_LISTENER: [&str; 10] = [
+    "ssl.key.password",
+    "ssl.keystore.certificate.chain",
+    "ssl.keystore.key",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.keystore.type",
+    "ssl.truststore.certificates",
+    "ssl.truststore.location",
+    "ssl.truststore.password",
+    "ssl.truststore.type",
+];
+
+/// Checks the dynamic settings of the broker, or of all brokers where `name` is empty.
+fn validate_broker(
+    controller: &Controller,
+    image: &MetadataImage,
+    name: &str,
+    changes: &[(String, ConfigChange)],
+    next: &Settings,
+) -> Result<(), ApiError> {
+    let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
+    let refuse_all = |what: &str, wrong: &dyn Fn(&str) -> bool| {
+        let keys: Vec<&str> = next.keys().map(String::as_str).filter(|key| wrong(key)).collect();
+        if keys.is_empty() { Ok(()) } else { refuse(format!("{what}: [{}]", keys.join(", "))) }
+    };
+    let updates = |key: &str| broker_key(key).map(|row| row.update);
+    refuse_all("Cannot update these configs dynamically", &|key| updates(key) == Some(Update::ReadOnly))?;
+    refuse_all(
+        "These security configs can be dynamically updated only per-listener using the listener prefix",
+        &|key| PER_LISTENER.contains(&key),
+    )?;
+    let has_elr = image.features().get("eligible.leader.replicas.version").is_some_and(|level| *level > 0);
+    if !name.is_empty() && has_elr && next.contains_key("min.insync.replicas") {
+        return refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled.".to_owned());
+    }
+    for (key, value) in next {
+        if let Some(row) = broker_key(without_listener(key).unwrap_or(key)) {
+            row.parse(value).map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))?;
+        }
+    }
+    if name.is_empty() {
+        // Limits of connections are the settings of a listener that all brokers may share.
+        let own = |key: &str| match without_listener(key) {
+            Some(key) => !matches!(key, "max.connections" | "max.connection.creation.rate" | "num.network.threads"),
+            None => updates(key) == Some(Update::PerBroker),
+        };
+        refuse_all("Cannot update these configs at default cluster level, broker id must be specified", &own)?;
+    }
+    // Kafka would act on these; to store them without effect would be a promise that nobody keeps.
+    for (key, change) in changes {
+        let derived = gives_a_topic_default(key);
+        if *change != ConfigChange::Delete
+            && !derived
+            && let Some(why) = without_effect(key)
+        {
+            return refuse(format!("`{key}` cannot be altered while the broker runs: {why}"));
+        }
+    }
+    let present = image.sources(&controller.config);
+    let sources = match name.is_empty() {
+        true => Sources { dynamic_default: Some(next), ..present },
+        false => Sources { dynamic_broker: Some(next), ..present },
+    };
+    let threads = |sources: Sources<'_>| sources.broker(CLEANER_THREADS).and_then(|text| text.parse::<usize>().ok());
+    check_cleaner_threads(threads(present).unwrap_or(1), threads(sources).unwrap_or(1))?;
+    resolve::validate_topic(sources, &Settings::new())
+        .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))
+}
+
+/// As in Kafka, their number changes by steps.
+fn check_cleaner_threads(present: usize, next: usize) -> Result<(), ApiError> {
+    let reason = match next {
+        _ if next == present => return Ok(()),
+        0 => "should be at least 1".to_owned(),
+        _ if next < present / 2 => format!("cannot be reduced to less than half the current value {present}"),
+        _ if next > present * 2 => format!("cannot be increased to more than double the current value {present}"),
+        _ => return Ok(()),
+    };
+    Err(ApiError::new(ErrorCode::InvalidRequest, format!("Log cleaner threads {reason}")))
+}

@@ -1,0 +1,89 @@
+//! Topics that come into being because somebody asked for them (Kafka's `AutoTopicCreationManager`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use vltava_protocol::ErrorCode;
+
+use super::Controller;
+use super::topics::{self, NewTopic};
+use crate::config::BrokerConfig;
+use crate::metadata::topic_name;
+
+/// Creates topics with the broker's defaults.
+#[derive(Debug)]
+pub(crate) struct AutoTopicCreation {
+    controller: Arc<Controller>,
+    /// Topics that are being created.
+    creating: Mutex<BTreeSet<String>>,
+}
+
+impl AutoTopicCreation {
+    pub(crate) fn new(controller: Arc<Controller>) -> Self {
+        Self { controller, creating: Mutex::default() }
+    }
+
+    /// Creates those of `names` that can be created; tells what keeps the others from being.
+    pub(crate) async fn create(&self, names: &[&str]) -> BTreeMap<String, ErrorCode> {
+        let mut failures = BTreeMap::new();
+        for name in names {
+            let config = &self.controller.config;
+            let topic = if topic_name::is_internal(name) { internal(config, name) } else { by_default(name) };
+            if let Err(error) = topics::create(&self.controller, topic).await
+                && error.code != ErrorCode::TopicAlreadyExists
+            {
+                failures.insert((*name).to_owned(), error.code);
+            }
+        }
+        failures
+    }
+
+    /// Creates topics while the caller goes on, where `auto.create.topics.enable` lets clients ask for that. One that is
+    /// being created already is left to that.
+    pub(crate) fn begin(self: &Arc<Self>, names: Vec<String>) {
+        if !self.controller.config.auto_create_topics {
+            return;
+        }
+        let begun = {
+            let mut creating = self.creating.lock();
+            names.into_iter().filter(|name| creating.insert(name.clone())).collect::<Vec<_>>()
+        };
+        if begun.is_empty() {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let names: Vec<&str> = begun.iter().map(String::as_str).collect();
+            for (name, code) in this.create(&names).await {
+                tracing::warn!(topic = name, error = code.name(), "a topic could not be created");
+            }
+            let mut creating = this.creating.lock();
+            for name in &begun {
+                creating.remove(name);
+            }
+        });
+    }
+}
+
+fn by_default(name: &str) -> NewTopic {
+    NewTopic { name: name.to_owned(), num_partitions: -1, replication_factor: -1, ..NewTopic::default() }
+}
+
+/// A coordinator's topic, with the settings that Kafka gives it.
+fn internal(config: &BrokerConfig, name: &str) -> NewTopic {
+    if name != topic_name::CONSUMER_OFFSETS {
+        return by_default(name);
+    }
+    let configs = [
+        ("cleanup.policy", "compact".to_owned()),
+        ("compression.type", "producer".to_owned()),
+        ("segment.bytes", config.offsets_topic_segment_bytes.to_string()),
+    ];
+    NewTopic {
+        num_partitions: config.offsets_topic_num_partitions,
+        replication_factor: config.internal_replication_factor(),
+        configs: configs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        ..by_default(name)
+    }
+}

@@ -1,0 +1,158 @@
+//! How this broker shows in the metadata: features of a new cluster, the registration, who leads what, and the log
+//! directories that fail.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use tracing::{error, warn};
+
+use vltava_protocol::records::metadata::register_broker_record::{BrokerEndpoint, BrokerFeature};
+use vltava_protocol::records::metadata::{
+    BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord,
+    RegisterBrokerRecord,
+};
+
+use super::Controller;
+use crate::advertised::Advertised;
+use crate::config::BrokerConfig;
+use crate::error::BrokerError;
+use crate::log_dirs::random_id;
+use crate::metadata::features::SUPPORTED_FEATURES;
+use crate::metadata::image::{NO_LEADER, ResourceType};
+use crate::partitions::Placement;
+use crate::request::ApiError;
+use crate::security::SecurityProtocol;
+
+/// Registers this run of the broker, and what it found in its directories. The broker's epoch is the offset of its
+/// registration.
+pub(crate) fn register(
+    controller: &Controller,
+    advertised: &Advertised,
+    placement: &Placement,
+) -> Result<(), BrokerError> {
+    let changes = placement.changes(&controller.metadata.image(), advertised.node_id);
+    let changes = changes.map_err(|error| BrokerError::Metadata { reason: error.to_string() })?;
+    let next_offset = controller.metadata.next_offset();
+    let registered = controller.update_now(|image| {
+        let mut records = Vec::new();
+        if image.features().is_empty() {
+            records.extend(first_records(&controller.config));
+        }
+        let broker_epoch = next_offset + i64::try_from(records.len()).unwrap_or(0);
+        controller.broker_epoch.store(broker_epoch, Ordering::Relaxed);
+        records.push(registration(controller, advertised));
+        records.extend(changes);
+        Ok((records, ()))
+    });
+    registered.map_err(failed)
+}
+
+/// Says that the broker is ready to serve.
+pub(crate) fn unfence(controller: &Controller) -> Result<(), BrokerError> {
+    let change = BrokerRegistrationChangeRecord { fenced: -1, ..change_of_registration(controller) };
+    let written = controller.update_now(|_| Ok((vec![MetadataRecord::BrokerRegistrationChange(change)], ())));
+    written.map_err(failed)
+}
+
+/// Takes partitions offline whose directory has failed, and has all see it. Gives the reason where the broker cannot
+/// go on without the directory.
+pub(crate) async fn directory_failed(controller: &Controller, path: &Path) -> Option<BrokerError> {
+    let storage = controller.partitions.storage();
+    if let Some(fatal) = storage.fatal_failure(path) {
+        return Some(fatal);
+    }
+    let failed = storage.views().find(|dir| dir.path == path).and_then(|dir| dir.id)?;
+    let (online, node_id) = (storage.online(), controller.config.node_id);
+    let change = change_of_registration(controller);
+    let recorded = controller.update(move |image| {
+        let mut records = Vec::new();
+        if image.directories() != online {
+            let change = BrokerRegistrationChangeRecord { log_dirs: online, ..change };
+            records.push(MetadataRecord::BrokerRegistrationChange(change));
+        }
+        for topic in image.topics() {
+            let led =
+                topic.partitions.iter().zip(0..).filter(|(partition, _)| {
+                    partition.leader != NO_LEADER && partition.directory_of(node_id) == failed
+                });
+            records.extend(led.map(|(_, partition_id)| {
+                MetadataRecord::PartitionChange(PartitionChangeRecord {
+                    partition_id,
+                    topic_id: topic.id,
+                    leader: NO_LEADER,
+                    ..PartitionChangeRecord::default()
+                })
+            }));
+        }
+        Ok((records, ()))
+    });
+    match recorded.await {
+        Ok(()) => warn!(dir = %path.display(), "the partitions of a failed log directory are offline"),
+        Err(error) => error!(?error, "a failed log directory cannot be recorded"),
+    }
+    None
+}
+
+fn change_of_registration(controller: &Controller) -> BrokerRegistrationChangeRecord {
+    BrokerRegistrationChangeRecord {
+        broker_id: controller.config.node_id,
+        broker_epoch: controller.broker_epoch(),
+        ..BrokerRegistrationChangeRecord::default()
+    }
+}
+
+/// What a new cluster begins with. Kafka keeps the least number of replicas in sync with the whole
+/// cluster once eligible leader replicas are on.
+fn first_records(config: &BrokerConfig) -> Vec<MetadataRecord> {
+    let features = SUPPORTED_FEATURES.iter().filter(|feature| feature.initial_level > 0).map(|feature| {
+        MetadataRecord::FeatureLevel(FeatureLevelRecord {
+            name: feature.name.to_owned(),
+            feature_level: feature.initial_level,
+            ..FeatureLevelRecord::default()
+        })
+    });
+    let min_insync = MetadataRecord::Config(ConfigRecord {
+        resource_type: ResourceType::Broker as i8,
+        resource_name: String::new(),
+        name: "min.insync.replicas".to_owned(),
+        value: config.text("min.insync.replicas").map(str::to_owned),
+        ..ConfigRecord::default()
+    });
+    features.chain([min_insync]).collect()
+}
+
+fn registration(controller: &Controller, advertised: &Advertised) -> MetadataRecord {
+    let mut end_points: Vec<BrokerEndpoint> = advertised
+        .endpoints
+        .iter()
+        .map(|(name, (host, port))| BrokerEndpoint {
+            name: name.clone(),
+            host: host.clone(),
+            port: *port,
+            security_protocol: SecurityProtocol::Plaintext as i16,
+            ..BrokerEndpoint::default()
+        })
+        .collect();
+    end_points.sort_by(|a, b| a.name.cmp(&b.name));
+    let features = SUPPORTED_FEATURES.iter().map(|feature| BrokerFeature {
+        name: feature.name.to_owned(),
+        min_supported_version: feature.min_version,
+        max_supported_version: feature.max_version,
+        ..BrokerFeature::default()
+    });
+    MetadataRecord::RegisterBroker(RegisterBrokerRecord {
+        broker_id: advertised.node_id,
+        incarnation_id: random_id(),
+        broker_epoch: controller.broker_epoch(),
+        end_points,
+        features: features.collect(),
+        rack: advertised.rack.clone(),
+        fenced: true,
+        log_dirs: controller.partitions.storage().online(),
+        ..RegisterBrokerRecord::default()
+    })
+}
+
+fn failed(error: ApiError) -> BrokerError {
+    BrokerError::Metadata { reason: error.text().unwrap_or_default() }
+}

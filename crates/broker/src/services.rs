@@ -1,0 +1,31 @@
+//! What a running broker consists of, part by part. A handler is given those that its row in the list of APIs names.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::advertised::Advertised;
+use crate::config::BrokerConfig;
+use crate::controller::Controller;
+use crate::controller::auto_creation::AutoTopicCreation;
+use crate::controller::producer_ids::ProducerIds;
+use crate::coordinator::group::GroupCoordinator;
+use crate::descriptors::Descriptors;
+use crate::fetch_session::FetchSessions;
+use crate::metadata::MetadataStore;
+use crate::partitions::Partitions;
+
+/// The parts of a running broker.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) config: Arc<BrokerConfig>,
+    pub(crate) advertised: Arc<Advertised>,
+    pub(crate) metadata: Arc<MetadataStore>,
+    pub(crate) controller: Arc<Controller>,
+    pub(crate) topic_creation: Arc<AutoTopicCreation>,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) descriptors: Arc<Descriptors>,
+    pub(crate) fetch_sessions: Mutex<FetchSessions>,
+    pub(crate) groups: Arc<GroupCoordinator>,
+}

@@ -1,0 +1,103 @@
+//! The start of a broker: what is in its directories becomes what its handlers work with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tracing::warn;
+
+use crate::advertised::Advertised;
+use crate::clock;
+use crate::config::BrokerConfig;
+use crate::controller::auto_creation::AutoTopicCreation;
+use crate::controller::producer_ids::ProducerIds;
+use crate::controller::publisher::Publisher;
+use crate::controller::{Controller, alter, registration};
+use crate::coordinator;
+use crate::descriptors::Descriptors;
+use crate::error::BrokerError;
+use crate::fetch_session::FetchSessions;
+use crate::metadata::MetadataStore;
+use crate::metadata::image::{MetadataImage, ResourceType};
+use crate::metadata::topic_name::CONSUMER_OFFSETS;
+use crate::partitions::{Partitions, Storage};
+use crate::services::Services;
+
+/// Loads everything in the directories. Waits for the disk; to be called within the runtime. `endpoints` is what clients
+/// are told, by listener name. Where it is refused, directories that were left cleanly stay so.
+pub(crate) fn open(
+    config: BrokerConfig,
+    storage: Storage,
+    endpoints: HashMap<String, (String, u16)>,
+) -> Result<Services, BrokerError> {
+    let storage = Arc::new(storage);
+    let opened = load(Arc::new(config), Arc::clone(&storage), endpoints);
+    if opened.is_err() {
+        storage.abandon();
+    }
+    opened
+}
+
+fn load(
+    config: Arc<BrokerConfig>,
+    storage: Arc<Storage>,
+    endpoints: HashMap<String, (String, u16)>,
+) -> Result<Services, BrokerError> {
+    let now = clock::now();
+    let (metadata, removed_topics) = MetadataStore::load(storage.open_metadata(now)?)?;
+    let metadata = Arc::new(metadata);
+    let image = metadata.image();
+    storage.format_new(image.directories())?;
+    let advertised = Arc::new(Advertised {
+        cluster_id: storage.cluster_id().to_owned(),
+        node_id: config.node_id,
+        rack: config.rack.clone(),
+        endpoints,
+    });
+    let partitions = Arc::new(Partitions::new(Arc::clone(&storage)));
+    let descriptors = Arc::new(Descriptors::of_process());
+    let groups = coordinator::group_coordinator(&config, &partitions);
+    for group in image.configured(ResourceType::Group) {
+        config.groups.own.set(group, image.config(ResourceType::Group, group).map(AsRef::as_ref));
+    }
+    warn_of_stored_settings(&config, &image);
+    let publisher = Publisher::new(Arc::clone(&config), Arc::clone(&partitions), Arc::clone(&groups));
+    let controller = Arc::new(Controller::new(
+        Arc::clone(&config),
+        Arc::clone(&metadata),
+        Arc::clone(&partitions),
+        Arc::clone(&descriptors),
+        publisher,
+    ));
+    let placement = storage.place(&image, &removed_topics, now)?;
+    registration::register(&controller, &advertised, &placement)?;
+    let image = metadata.image();
+    descriptors.check(image.partition_count()).map_err(BrokerError::Descriptors)?;
+    controller.publisher().open_partitions(&image, now)?;
+    registration::unfence(&controller)?;
+    coordinator::follow_offsets_topic(&groups, image.topic(CONSUMER_OFFSETS));
+    Ok(Services {
+        topic_creation: Arc::new(AutoTopicCreation::new(Arc::clone(&controller))),
+        producer_ids: ProducerIds::new(Arc::clone(&controller)),
+        fetch_sessions: Mutex::new(FetchSessions::new(config.fetch_session_slots)),
+        config,
+        advertised,
+        metadata,
+        controller,
+        partitions,
+        descriptors,
+        groups,
+    })
+}
+
+/// Tells of settings in the metadata log that have no effect: another broker, or another version, may have written it.
+fn warn_of_stored_settings(config: &BrokerConfig, image: &MetadataImage) {
+    for name in ["", &config.node_id.to_string()] {
+        let settings = image.config(ResourceType::Broker, name);
+        for key in settings.into_iter().flat_map(|settings| settings.keys()) {
+            if let Some(why) = alter::without_effect(key) {
+                warn!("the dynamic setting `{key}` of broker {name:?} has no effect: {why}");
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The consumer's edge: its core behind a lock, one loop that lets time pass, and one place that does what the core says.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::assignor::{PartitionAssignor, RebalanceProtocol};
+use super::callbacks::common_protocol;
+use super::core::{Core, Effect, Event, LAST_VERSION_WITH_NAMES, World};
+use super::listener::RebalanceListener;
+use super::membership::{GroupRequest, GroupResponse};
+use crate::ClientError;
+use crate::config::ConsumerConfig;
+use crate::net::{Cluster, ConnectionKey, CoordinatorType, MetadataSnapshot, SendOptions};
+
+mod lookups;
+
+/// How much longer than the rebalance timeout a join may go without an answer.
+const JOIN_LAPSE: Duration = Duration::from_secs(5);
+
+/// A consumer, behind its handles.
+pub(crate) struct Inner {
+    pub(crate) config: Arc<ConsumerConfig>,
+    pub(crate) cluster: Cluster,
+    shared: Mutex<Shared>,
+    world: ClusterWorld,
+    /// Something happened that `poll` waits for.
+    pub(crate) changed: Notify,
+    /// The same for other calls, of which many may wait.
+    pub(crate) progress: Notify,
+    /// There is something to do sooner than the loop sleeps.
+    alarm: Notify,
+    pub(crate) assignors: tokio::sync::Mutex<Vec<Box<dyn PartitionAssignor>>>,
+    pub(crate) is_cooperative: bool,
+    pub(crate) listener: Mutex<Option<Box<dyn RebalanceListener>>>,
+    pub(crate) polling: AtomicBool,
+    pub(crate) woken: AtomicBool,
+    pub(crate) closed: AtomicBool,
+}
+
+struct Shared {
+    core: Core,
+    /// Until when the loop sleeps.
+    sleeps_until: Option<Instant>,
+}
+
+/// The cluster as the core sees it.
+struct ClusterWorld {
+    cluster: Cluster,
+    version: watch::Receiver<u64>,
+}
+
+impl World for ClusterWorld {
+    fn metadata(&self) -> Arc<MetadataSnapshot> {
+        self.cluster.metadata()
+    }
+
+    fn metadata_version(&self) -> u64 {
+        *self.version.borrow()
+    }
+
+    fn unix_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn timed_out(&self, what: &str, limit: Duration) -> ClientError {
+        self.cluster.timed_out(what.to_owned(), limit)
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(
+        config: ConsumerConfig,
+        assignors: Vec<Box<dyn PartitionAssignor>>,
+        now: Instant,
+    ) -> Result<Self, ClientError> {
+        let protocol = common_protocol(&assignors)?;
+        let config = Arc::new(config);
+        let cluster = Cluster::new(&config.common)?;
+        cluster.set_allow_auto_topic_creation(config.allow_auto_create_topics);
+        let core = Core::new(Arc::clone(&config), protocol, now);
+        Ok(Self {
+            config,
+            shared: Mutex::new(Shared { core, sleeps_until: None }),
+            world: ClusterWorld { version: cluster.subscribe(), cluster: cluster.clone() },
+            cluster,
+            changed: Notify::new(),
+            progress: Notify::new(),
+            alarm: Notify::new(),
+            assignors: tokio::sync::Mutex::new(assignors),
+            is_cooperative: protocol == RebalanceProtocol::Cooperative,
+            listener: Mutex::new(None),
+            polling: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// # Errors
+    /// [`ClientError::Closed`] after `close`.
+    pub(crate) fn check_open(&self) -> Result<(), ClientError> {
+        if self.closed.load(Ordering::Acquire) { Err(ClientError::Closed) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// [`ClientError::InvalidState`] without `group.id`.
+    pub(crate) fn group_id(&self) -> Result<&str, ClientError> {
+        self.config
+            .group_id
+            .as_deref()
+            .ok_or_else(|| ClientError::state("`group.id` is needed to subscribe and to commit offsets"))
+    }
+
+    pub(crate) fn is_in_session(&self) -> bool {
+        self.read(|core| core.is_in_session(Instant::now()))
+    }
+
+    /// Looks at the core.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Core) -> T) -> T {
+        look(&self.shared.lock().core)
+    }
+
+    /// Gives something to the core, and does what it says is to be done then.
+    pub(crate) fn turn<T>(self: &Arc<Self>, give: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        let now = Instant::now();
+        let mut shared = self.shared.lock();
+        let result = give(&mut shared.core, now);
+        for effect in shared.core.poll(now, &self.world) {
+            self.perform(effect);
+        }
+        let is_sooner = |at: Instant| shared.sleeps_until.is_none_or(|until| at < until);
+        if shared.core.next_deadline().is_some_and(is_sooner) {
+            self.alarm.notify_one();
+        }
+        result
+    }
+
+    /// Lets time pass and metadata change until the consumer is closed.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut metadata = self.cluster.subscribe();
+        while !self.closed.load(Ordering::Acquire) {
+            self.turn(|_, _| ());
+            let deadline = {
+                let mut shared = self.shared.lock();
+                shared.sleeps_until = shared.core.next_deadline();
+                shared.sleeps_until
+            };
+            let sleep = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => {}
+                () = self.alarm.notified() => {}
+                changed = metadata.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Wakes whoever waits for the consumer.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_one();
+        self.progress.notify_waiters();
+    }
+
+    /// The consumer is closed: the loop ends, and every call.
+    pub(crate) fn end(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.wake();
+        self.alarm.notify_one();
+        self.cluster.close();
+    }
+
+    /// Begins what the core wants done. Nothing here waits: what takes time becomes a task, whose answer the core gets.
+    fn perform(self: &Arc<Self>, effect: Effect) {
+        match effect {
+            Effect::Wake => self.wake(),
+            Effect::RefreshMetadata => self.cluster.request_update(),
+            Effect::TrackAll(all) => self.cluster.track_all(all),
+            Effect::Track { new, gone } => {
+                self.cluster.untrack(gone.iter().map(String::as_str));
+                self.cluster.track(new.iter().map(String::as_str));
+            }
+            Effect::UpdateLeaders(news) => {
+                self.cluster.update_leaders(&news.leaders, &news.nodes);
+            }
+            Effect::FindCoordinator => {
+                self.ask(async |inner| Event::Coordinator(inner.find_coordinator().await));
+            }
+            Effect::Group { token, node, request } => {
+                self.ask(async move |inner| Event::Group(token, inner.ask_coordinator(node, request).await));
+            }
+            Effect::Commit { token, node, request } => self.ask(async move |inner| {
+                let options = SendOptions { max_version: Some(LAST_VERSION_WITH_NAMES), ..SendOptions::default() };
+                let key = ConnectionKey::coordinator(node);
+                Event::Commit(token, inner.cluster.send_with(key, &request, options).await)
+            }),
+            Effect::FetchCommitted { node, partitions } => self.ask(async move |inner| {
+                let answer = inner.ask_committed(node, &partitions).await;
+                Event::Committed(partitions, answer)
+            }),
+            Effect::ListOffsets { node, request, asked } => {
+                self.ask(async move |inner| Event::Offsets(asked, inner.cluster.send(node, &request).await));
+            }
+            Effect::EpochEnds { node, request, asked } => {
+                self.ask(async move |inner| Event::EpochEnds(asked, inner.cluster.send(node, &request).await));
+            }
+            Effect::LookUpEnd(tp) => self.ask(async move |inner| {
+                let end = inner.end_of(&tp).await;
+                Event::EndOffset(tp, end)
+            }),
+            Effect::Fetch(call) => self.ask(async move |inner| {
+                let options = SendOptions { max_version: call.max_version, ..SendOptions::default() };
+                let key = ConnectionKey::fetch(call.node);
+                Event::Fetched(call.node, inner.cluster.send_with(key, &call.request, options).await)
+            }),
+        }
+    }
+
+    fn ask<F>(self: &Arc<Self>, question: impl FnOnce(Arc<Self>) -> F)
+    where
+        F: Future<Output = Event> + Send + 'static,
+    {
+        let inner = Arc::clone(self);
+        let answer = question(Arc::clone(self));
+        self.cluster.runtime().spawn(async move {
+            let event = answer.await;
+            inner.turn(|core, now| core.on(event, now));
+        });
+    }
+
+    /// Finds the coordinator, forgetting what is remembered of it.
+    async fn find_coordinator(&self) -> Result<i32, ClientError> {
+        let group_id = self.group_id()?;
+        self.cluster.forget_coordinator(CoordinatorType::Group, group_id);
+        Ok(self.cluster.coordinator(CoordinatorType::Group, group_id).await?.id)
+    }
+
+    pub(super) async fn ask_coordinator(&self, node: i32, request: GroupRequest) -> Result<GroupResponse, ClientError> {
+        let key = ConnectionKey::coordinator(node);
+        let options = SendOptions::default();
+        Ok(match request {
+            GroupRequest::Join(join) => {
+                let wait = self.config.max_poll_interval.saturating_add(JOIN_LAPSE);
+                let timeout = Some(wait.max(self.config.common.request_timeout));
+                let options = SendOptions { timeout, ..options };
+                GroupResponse::Join(self.cluster.send_with(key, &join, options).await?)
+            }
+            GroupRequest::Sync(sync) => GroupResponse::Sync(self.cluster.send_with(key, &sync, options).await?),
+            GroupRequest::Heartbeat(beat) => {
+                GroupResponse::Heartbeat(self.cluster.send_with(key, &beat, options).await?)
+            }
+            GroupRequest::Leave(leave) => GroupResponse::Leave(self.cluster.send_with(key, &leave, options).await?),
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! Our client of the schema registry and the serdes over it, on Apicurio's registry: its answers are those of the
+//! registry in memory, but where the program that calls both names what differs.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Result;
+
+use super::{
+    AloneCheck,
+    brokers::{built, free_port, script},
+};
+use crate::shell::{cargo, output};
+
+pub(super) const CHECKS: &[AloneCheck] = &[("schema registry: the client on apicurio's", on_apicurio)];
+
+/// Apicurio's registry, stopped and wiped when dropped.
+struct Apicurio {
+    port: String,
+    folder: PathBuf,
+}
+
+impl Apicurio {
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(script("registry/registry"));
+        command.args([verb, "--port", &self.port, "--dir"]).arg(&self.folder);
+        command
+    }
+}
+
+impl Drop for Apicurio {
+    fn drop(&mut self) {
+        // It may never have been started.
+        let _ = self.command("stop").arg("--wipe").output();
+    }
+}
+
+fn on_apicurio() -> Result<()> {
+    // First, so that nothing runs beside the compiler; as the tests of all formats have built it.
+    let example = ["build", "-p", "vltava-schema", "--all-features", "--example", "calls_of_a_registry"];
+    output(cargo().args(example))?;
+    let port = free_port()?.to_string();
+    let folder = std::env::temp_dir().join(format!("vltava-registry-{}-{port}", std::process::id()));
+    let registry = Apicurio { port, folder };
+    let url = output(&mut registry.command("start"))?.trim().to_owned();
+    output(Command::new(built("debug", "examples/calls_of_a_registry")).arg(url)).map(drop)
+}

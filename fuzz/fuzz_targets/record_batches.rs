@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::validate::{AppendRules, BatchValidator};
 use vltava_protocol::record::{BatchPatch, Compression, Decompressor, RecordBatch, RecordBatches, TimestampType};
@@ -58,7 +59,7 @@ fn validate(batch: &RecordBatch) {
         ..AppendRules::default()
     };
     // The batch says what was sent, whose CRC is checked before.
-    if let Ok(validated) = validator.validate(batch, &rules, 1000, 3, 1_700_000_000_000) {
+    if let Ok(validated) = validator.validate(batch, &rules, 1000, 3, TimestampMs(1_700_000_000_000)) {
         let appended = RecordBatch::parse(validated.to_bytes()).expect("it is a batch");
         assert_eq!(appended.base_offset(), 1000);
         assert_eq!(appended.count(), batch.count());

@@ -4,6 +4,8 @@
 use anyhow::{Result, bail};
 
 mod advisories;
+mod cores;
+mod defaults;
 mod kips;
 mod layers;
 mod licences;
@@ -17,7 +19,9 @@ pub(crate) fn run() -> Result<()> {
     layers::check(&metadata, &mut findings);
     licences::check(&metadata, &mut findings);
     advisories::check(&metadata, &mut findings)?;
-    sources::check(&mut findings)?;
+    let sources = sources::check(&mut findings)?;
+    cores::check(&sources, &mut findings);
+    defaults::check(&sources, &mut findings);
     kips::check(&mut findings)?;
     for finding in &findings {
         eprintln!("   {finding}");

@@ -9,7 +9,7 @@ use vltava_protocol::messages::{FetchRequest, InitProducerIdRequest, ProduceRequ
 use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::{Compression, ProducerState};
 use vltava_protocol::wire::Message;
-use vltava_protocol::{ErrorCode, Uuid};
+use vltava_protocol::{ErrorCode, TimestampMs, Uuid};
 
 #[test]
 fn records_come_out_as_they_went_in_with_any_codec() {
@@ -252,7 +252,7 @@ fn control_batches_of_clients_are_refused() {
     let mut client = Client::connect(&broker);
     client.create_topic("t", 1, &[]);
     let marker = EndTransactionMarker { committed: true, coordinator_epoch: 0 };
-    let answer = client.produce_batch("t", 0, marker.to_batch(1000, 7, 0).unwrap());
+    let answer = client.produce_batch("t", 0, marker.to_batch(TimestampMs(1000), 7, 0).unwrap());
     // A marker is a transactional batch too, and refused as one first, as in Kafka.
     assert_eq!(answer.error_code, code(ErrorCode::TransactionalIdAuthorizationFailed));
     let mut request = produce_request("t", 0, control_batch(), -1);
@@ -264,7 +264,8 @@ fn control_batches_of_clients_are_refused() {
 
 /// A control batch outside of any transaction, as the metadata log has them.
 fn control_batch() -> bytes::Bytes {
-    let marker = EndTransactionMarker { committed: true, coordinator_epoch: 0 }.to_batch(1000, 7, 0).unwrap();
+    let marker =
+        EndTransactionMarker { committed: true, coordinator_epoch: 0 }.to_batch(TimestampMs(1000), 7, 0).unwrap();
     let mut bytes = marker.to_vec();
     // Attributes: the transactional bit goes, the control bit stays.
     bytes[22] &= !0x10;

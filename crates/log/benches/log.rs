@@ -9,6 +9,7 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use tempfile::TempDir;
 use vltava_log::{AppendContext, Appender, FetchIsolation, Log, LogConfig, LogDir, LogOptions, TopicPartition};
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::{Compression, ProducerState, RecordBatchBuilder};
 
 const NOW: i64 = 1_700_000_000_000;
@@ -42,7 +43,7 @@ fn append(log: &mut Log, appender: &mut Appender, records: Bytes) {
     log.advance_high_watermark_to_log_end().unwrap();
     if log.segment_count() > 4 {
         let end = log.log_end_offset();
-        log.truncate_fully_and_start_at(end, None, NOW).unwrap();
+        log.truncate_fully_and_start_at(end, None, TimestampMs(NOW)).unwrap();
         log.delete_due_files(0).and_then(|()| log.delete_due_files(i64::MAX)).unwrap();
     }
 }

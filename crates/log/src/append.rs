@@ -1,12 +1,12 @@
 //! Checking records before they are appended: everything that needs neither the log nor its lock.
 
 use bytes::Bytes;
-use vltava_protocol::ErrorCode;
 use vltava_protocol::record::validate::{self, AppendRules, BatchValidator, ValidationError};
 use vltava_protocol::record::{
     Codec, Compression, Decompressor, NO_TIMESTAMP, RecordBatch, RecordBatchHeader, RecordBatches,
     RecordError as BatchError, TimestampType,
 };
+use vltava_protocol::{ErrorCode, TimestampMs};
 
 use crate::batch::end_txn_marker_of;
 use crate::config::{BrokerCompression, LogConfig, MessageTimestampType};
@@ -178,7 +178,7 @@ impl Appender {
     ) -> Result<PreparedBatch> {
         // Offset and leader epoch are not covered by the checksum: they are set when the log is locked.
         let epoch = batch.partition_leader_epoch();
-        let validated = self.validator.validate(batch, rules, 0, epoch, now_ms).map_err(refuse)?;
+        let validated = self.validator.validate(batch, rules, 0, epoch, TimestampMs(now_ms)).map_err(refuse)?;
         if validated.was_rebuilt() {
             check_size(validated.size(), config)?;
         }

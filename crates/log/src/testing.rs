@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::{Codec, Compression, Decompressor, ProducerState, RecordBatchBuilder, RecordBatches};
 
@@ -51,7 +52,7 @@ pub(crate) fn transactional(producer_id: i64, epoch: i16, sequence: i32, values:
 }
 
 pub(crate) fn marker(producer_id: i64, epoch: i16, committed: bool) -> Bytes {
-    EndTransactionMarker { committed, coordinator_epoch: 0 }.to_batch(NOW, producer_id, epoch).unwrap()
+    EndTransactionMarker { committed, coordinator_epoch: 0 }.to_batch(TimestampMs(NOW), producer_id, epoch).unwrap()
 }
 
 /// A log in a directory of its own.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tempfile::TempDir;
 use vltava_log::{AppendContext, Appender, Log, LogConfig, LogDir, LogOptions, TopicPartition};
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::{Compression, HeaderView, ProducerState, RecordBatchBuilder};
 
@@ -61,7 +62,7 @@ impl Writer {
 
     fn end_transaction(&mut self, producer_id: i64, committed: bool) {
         let marker = EndTransactionMarker { committed, coordinator_epoch: 1 };
-        let records = marker.to_batch(NOW + self.records, producer_id, 0).unwrap();
+        let records = marker.to_batch(TimestampMs(NOW + self.records), producer_id, 0).unwrap();
         self.log.append_as_leader(&mut self.appender, records, AppendContext::coordinator(3, NOW)).unwrap();
         self.log.advance_high_watermark_to_log_end().unwrap();
     }

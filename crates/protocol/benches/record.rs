@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{AllocProfiler, Bencher, black_box};
 use kafka_protocol::records as theirs;
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::validate::{AppendRules, BatchValidator};
 use vltava_protocol::record::{Compression, Compressor, Decompressor, RecordBatch, RecordBatchBuilder, murmur2};
 
@@ -113,9 +114,9 @@ mod read {
     fn validate(bencher: Bencher, compression: Compression) {
         let batch = batch(compression);
         let mut validator = BatchValidator::default();
-        bencher
-            .counter(ItemsCount::new(RECORDS))
-            .bench_local(|| validator.validate(black_box(&batch), &AppendRules::default(), 7, 0, TIME).unwrap());
+        bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+            validator.validate(black_box(&batch), &AppendRules::default(), 7, 0, TimestampMs(TIME)).unwrap()
+        });
     }
 
     #[divan::bench]

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::{
     BatchPatch, Compression, HeaderView, ProducerState, RecordBatchBuilder, RecordBatchHeader,
@@ -31,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for committed in [true, false] {
         let marker = EndTransactionMarker { committed, coordinator_epoch: 3 };
-        let mut batch = marker.to_batch(TIME, 4711, 1)?.to_vec();
+        let mut batch = marker.to_batch(TimestampMs(TIME), 4711, 1)?.to_vec();
         BatchPatch::new(&mut batch)?.set_base_offset(offset);
         offset = write(batch)?;
     }

@@ -11,10 +11,11 @@
 //! - [`messages`]: every request, response and header of Kafka 4.3 in all its versions, generated from
 //!   Apache Kafka's specifications by `cargo xtask codegen`.
 //! - [`frame`]: requests and answers with their headers and lengths, as they travel over a connection.
-//! - [`ApiKey`], [`ErrorCode`], [`Uuid`]: what the numbers and identifiers in them stand for.
+//! - [`ApiKey`], [`ErrorCode`], [`Uuid`], [`TimestampMs`]: what the numbers and identifiers in them stand for.
 //! - [`records`]: the records of `__consumer_offsets`, `__transaction_state`, `__share_group_state` and
 //!   `__cluster_metadata`, generated likewise.
 //! - [`record`]: record batches, what producers send, logs store and consumers fetch.
+//! - [`java`]: what Kafka's results owe to Java's hash codes and collections.
 //! - [`invariant!`]: a promise of the code to itself, checked; who uses it logs.
 
 mod all_messages;
@@ -23,13 +24,16 @@ mod error;
 mod error_code;
 pub mod frame;
 mod invariant;
+pub mod java;
 pub mod messages;
 pub mod record;
 pub mod records;
+mod timestamp;
 mod uuid;
 pub mod wire;
 
 pub use api_key::ApiKey;
 pub use error::Error;
 pub use error_code::ErrorCode;
+pub use timestamp::TimestampMs;
 pub use uuid::{ParseUuidError, Uuid};

@@ -57,6 +57,7 @@ pub use patch::BatchPatch;
 pub use producer_state::{ProducerState, decrement_sequence, increment_sequence};
 pub use records::Records;
 pub use scan::{RecordScanner, RecordSpan};
+pub use varint::{put_varint, split_varint};
 pub use view::{HeaderView, Headers, RecordView};
 
 /// The only magic (format version) that is read and written: record batch v2.

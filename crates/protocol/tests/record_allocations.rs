@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::validate::{AppendRules, BatchValidator};
 use vltava_protocol::record::{
     Compression, Compressor, Decompressor, HeaderView, RecordBatch, RecordBatchBuilder, RecordBatches,
@@ -87,7 +88,7 @@ fn validating_allocates_nothing() {
     for compression in Compression::ALL {
         let batch = batch(compression);
         let mut validator = BatchValidator::default();
-        let mut validate = || validator.validate(&batch, &AppendRules::default(), 500, 3, TIME).unwrap();
+        let mut validate = || validator.validate(&batch, &AppendRules::default(), 500, 3, TimestampMs(TIME)).unwrap();
         validate();
         assert_eq!(allocations(validate), 0, "{compression}");
     }
@@ -129,7 +130,7 @@ fn validating_a_bomb_holds_little_of_it_in_memory() {
         let bomb = RecordBatch::parse(builder.build().unwrap()).unwrap();
         let mut validator = BatchValidator::default();
         let measured = allocation_counter::measure(|| {
-            let validated = validator.validate(&bomb, &AppendRules::default(), 500, 3, TIME).unwrap();
+            let validated = validator.validate(&bomb, &AppendRules::default(), 500, 3, TimestampMs(TIME)).unwrap();
             assert_eq!(validated.header().max_timestamp(), TIME + 31);
         });
         // What is tried as a whole, before it is known to be large, is 4 MiB in a buffer that doubles: up to 8 MiB, and

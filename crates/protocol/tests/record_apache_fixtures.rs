@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use bytes::Bytes;
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::control::{ControlRecordType, EndTransactionMarker};
 use vltava_protocol::record::{
     BatchPatch, Compression, Decompressor, HeaderView, ProducerState, RecordBatch, RecordBatchBuilder, RecordBatches,
@@ -170,8 +171,10 @@ fn transactions_end_with_markers_that_are_written_alike() {
         let record = batch.records(&mut decompressor).unwrap().next().unwrap().unwrap();
         let marker = EndTransactionMarker::parse(&record).unwrap().unwrap();
         assert_eq!(marker, EndTransactionMarker { committed: is_commit, coordinator_epoch: 0 });
-        let mut ours =
-            marker.to_batch(record.timestamp(), batch.producer_id(), batch.producer_epoch()).unwrap().to_vec();
+        let mut ours = marker
+            .to_batch(TimestampMs(record.timestamp()), batch.producer_id(), batch.producer_epoch())
+            .unwrap()
+            .to_vec();
         let mut patch = BatchPatch::new(&mut ours).unwrap();
         patch.set_base_offset(offset);
         patch.set_partition_leader_epoch(batch.partition_leader_epoch());

@@ -283,6 +283,12 @@ impl Error {
         Box::new(Error::Client { doing: doing.into(), source })
     }
 
+    /// A row of a store that its form has no room for.
+    #[cold]
+    pub(crate) fn unwritable(store: &str, why: &SerdeError) -> Box<Self> {
+        Box::new(Error::Store { store: store.to_owned(), message: why.to_string() })
+    }
+
     pub(crate) fn internal(what: &'static str) -> Box<Self> {
         Box::new(Error::Internal(what))
     }

@@ -15,7 +15,6 @@ pub mod dsl;
 mod error;
 mod guard;
 pub mod handler;
-mod java;
 mod metrics;
 mod murmur3;
 mod options;
@@ -31,7 +30,6 @@ pub mod task;
 mod task_id;
 mod test_driver;
 pub mod topology;
-mod varint;
 mod windowed;
 
 pub use builder::StreamsBuilder;

@@ -24,4 +24,13 @@ pub use vltava_serde::{
 };
 
 pub(crate) use change::ChangeSerde;
+use vltava_serde::SerdeError;
 pub use windowed::{SessionWindowedSerde, TimeWindowedSerde};
+
+/// A length as the formats of stores and topics have it.
+///
+/// # Errors
+/// If they have no room for it.
+pub(crate) fn length(len: usize) -> Result<i32, SerdeError> {
+    i32::try_from(len).map_err(|_| SerdeError::new(format!("a length of {len}, which the format has no room for")))
+}

@@ -28,6 +28,8 @@ pub(crate) use patterns::Matched;
 pub(crate) use validate::illegal_name;
 
 pub use crate::options::AutoOffsetReset;
+use vltava_protocol::java;
+
 use crate::{
     error::{Error, Result},
     store::{StoreFactory, StoreKind},
@@ -282,7 +284,7 @@ impl Topology {
     pub(crate) fn stores_of(&self, node: usize) -> Vec<usize> {
         let Some(NodeKind::Processor { stores }) = self.node(node).map(|node| &node.kind) else { return Vec::new() };
         let names: Vec<_> = stores.iter().map(|id| self.store_name(*id)).collect();
-        let ordered = crate::java::hash_order(names, crate::java::grown(stores.len()));
+        let ordered = java::hash_order(names, java::grown(stores.len()));
         ordered.iter().filter_map(|name| stores.iter().find(|id| self.store_name(**id) == *name).copied()).collect()
     }
 

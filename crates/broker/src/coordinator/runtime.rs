@@ -18,6 +18,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use vltava_protocol::java::string_hash;
 use vltava_protocol::record::Compression;
 use vltava_protocol::{ErrorCode, Uuid};
 
@@ -294,8 +295,7 @@ async fn committed(pending: Option<Pending<()>>) -> Result<(), ErrorCode> {
 /// Returns the partition of a coordinator's topic that a key belongs to, of `num_partitions`; none if there are none.
 fn partition_for(key: &str, num_partitions: usize) -> Option<usize> {
     // Java's String.hashCode, of which Kafka takes the absolute value, with 0 for the one that has none.
-    let hash = key.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    let hash = hash.checked_abs().map_or(0, i32::unsigned_abs);
+    let hash = string_hash(key).checked_abs().map_or(0, i32::unsigned_abs);
     (hash as usize).checked_rem(num_partitions)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use vltava_protocol::invariant;
 use vltava_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use vltava_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use vltava_protocol::messages::{DeleteRecordsRequest, ListOffsetsRequest};
@@ -137,10 +138,15 @@ impl Admin {
         self.retry_each(before.keys().cloned().collect(), async |partitions: Vec<TopicPartition>| {
             let (leaders, mut answers) = self.leaders(partitions).await?;
             for (node, partitions) in leaders {
-                let topics = by_topic(&partitions, |partition| DeleteRecordsPartition {
-                    partition_index: partition.partition(),
-                    offset: before.get(partition).copied().unwrap_or(-1),
-                    ..DeleteRecordsPartition::default()
+                let topics = by_topic(&partitions, |partition| {
+                    let offset = before.get(partition).copied();
+                    invariant!(offset.is_some(), "records of {partition} are to be deleted before an offset");
+                    DeleteRecordsPartition {
+                        partition_index: partition.partition(),
+                        // 0 deletes nothing, and -1 everything.
+                        offset: offset.unwrap_or(0),
+                        ..DeleteRecordsPartition::default()
+                    }
                 });
                 let topic = |(name, partitions)| DeleteRecordsTopic { name, partitions, ..Default::default() };
                 let request = DeleteRecordsRequest {

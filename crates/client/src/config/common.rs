@@ -205,7 +205,7 @@ impl CommonConfig {
             Some(id) if !id.is_empty() => id.to_owned(),
             _ => format!("{kind}-{}", DRAWN.fetch_add(1, Ordering::Relaxed)),
         };
-        let recovery = settings.text("metadata.recovery.strategy").unwrap_or_default();
+        let recovery = settings.required("metadata.recovery.strategy")?;
         Ok(Self {
             bootstrap_servers: bootstrap_servers(settings)?,
             client_id,

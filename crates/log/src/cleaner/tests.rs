@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::{Compression, Decompressor, ProducerState, RecordBatchBuilder, RecordBatches};
 
 use super::{Cleaner, CleanerStats};
@@ -320,7 +321,7 @@ fn a_log_that_changed_meanwhile_is_left_as_it_is() {
     c.put(&[("a", Some("3"))]);
     c.roll();
     let plan = c.t.log.plan_cleaning(None, NOW).unwrap().unwrap();
-    c.t.log.truncate_to(1, NOW).unwrap();
+    c.t.log.truncate_to(1, TimestampMs(NOW)).unwrap();
     let placeholder = TestLog::new(&[]).log;
     let log = Mutex::new(std::mem::replace(&mut c.t.log, placeholder));
     assert_eq!(cleaner(400).clean(&log, &plan, NOW).unwrap(), None);

@@ -1,5 +1,7 @@
 //! Truncating the end of the log.
 
+use vltava_protocol::TimestampMs;
+
 use super::Log;
 use crate::error::{LogError, Result};
 
@@ -9,7 +11,8 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::InvalidArgument`] for a negative offset; [`LogError::Storage`], [`LogError::Offline`].
-    pub fn truncate_to(&mut self, target_offset: i64, now_ms: i64) -> Result<bool> {
+    pub fn truncate_to(&mut self, target_offset: i64, now: TimestampMs) -> Result<bool> {
+        let TimestampMs(now_ms) = now;
         if target_offset < 0 {
             return Err(LogError::InvalidArgument(format!(
                 "cannot truncate partition {} to a negative offset ({target_offset})",
@@ -55,9 +58,9 @@ impl Log {
         &mut self,
         new_offset: i64,
         log_start_offset: Option<i64>,
-        now_ms: i64,
+        now: TimestampMs,
     ) -> Result<()> {
-        self.guarded("truncating the entire log", |log| log.restart_at(new_offset, log_start_offset, now_ms))
+        self.guarded("truncating the entire log", |log| log.restart_at(new_offset, log_start_offset, now.0))
     }
 
     fn restart_at(&mut self, new_offset: i64, log_start_offset: Option<i64>, now_ms: i64) -> Result<()> {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::varint::SliceReader;
 use super::{Compression, ProducerState, RecordBatchBuilder, RecordError, RecordView};
+use crate::TimestampMs;
 
 /// The types of control records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,13 +126,18 @@ impl EndTransactionMarker {
     ///
     /// [`RecordError::InvalidProducerState`] without a producer id or with a negative epoch,
     /// [`RecordError::InvalidTimestamp`].
-    pub fn to_batch(&self, timestamp: i64, producer_id: i64, producer_epoch: i16) -> Result<Bytes, RecordError> {
+    pub fn to_batch(
+        &self,
+        timestamp: TimestampMs,
+        producer_id: i64,
+        producer_epoch: i16,
+    ) -> Result<Bytes, RecordError> {
         let mut builder = RecordBatchBuilder::with_capacity(Compression::None, 80).control();
         builder.set_producer_state(ProducerState::transactional(producer_id, producer_epoch, super::NO_SEQUENCE));
         let [a, b, c, d] = self.coordinator_epoch.to_be_bytes();
         // Version 0.
         let value = [0, 0, a, b, c, d];
-        append(&mut builder, timestamp, self.control_type(), &value)?;
+        append(&mut builder, timestamp.0, self.control_type(), &value)?;
         builder.build()
     }
 }
@@ -165,7 +171,7 @@ mod tests {
     fn markers_round_trip() {
         for committed in [true, false] {
             let marker = EndTransactionMarker { committed, coordinator_epoch: 7 };
-            let batch = RecordBatch::parse(marker.to_batch(5, 4711, 3).unwrap()).unwrap();
+            let batch = RecordBatch::parse(marker.to_batch(TimestampMs(5), 4711, 3).unwrap()).unwrap();
             batch.verify_crc().unwrap();
             assert!(batch.is_control() && batch.is_transactional());
             assert_eq!(batch.producer_id(), 4711);
@@ -200,7 +206,7 @@ mod tests {
     #[test]
     fn a_marker_needs_a_producer() {
         let marker = EndTransactionMarker { committed: true, coordinator_epoch: 0 };
-        assert!(marker.to_batch(0, -1, 0).is_err());
-        assert!(marker.to_batch(0, 1, -1).is_err());
+        assert!(marker.to_batch(TimestampMs(0), -1, 0).is_err());
+        assert!(marker.to_batch(TimestampMs(0), 1, -1).is_err());
     }
 }

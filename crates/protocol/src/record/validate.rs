@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::ErrorCode;
+use crate::{ErrorCode, TimestampMs};
 
 use super::outline::Inner;
 use super::{
@@ -161,7 +161,7 @@ pub struct BatchValidator {
 
 impl BatchValidator {
     /// Checks a batch, whose CRC has been [verified](RecordBatch::verify_crc), and gives it
-    /// `first_offset`, the leader's epoch, and at `now_ms` the timestamp of its append, if the
+    /// `first_offset`, the leader's epoch, and at `now` the timestamp of its append, if the
     /// topic has those. Records are parsed, and decompressed into a kept buffer; nothing is
     /// allocated for a batch that needs no rebuilding, unless its records are larger than
     /// 4 MiB: those are decompressed piece by piece, and no more of them is in memory.
@@ -175,8 +175,9 @@ impl BatchValidator {
         rules: &AppendRules,
         first_offset: i64,
         partition_leader_epoch: i32,
-        now_ms: i64,
+        now: TimestampMs,
     ) -> Result<ValidatedBatch, ValidationError> {
+        let TimestampMs(now_ms) = now;
         check_batch(batch, rules)?;
         self.decompressor.set_limit(rules.max_decompressed_bytes);
         let found = self.check_records(batch, rules, now_ms)?;

@@ -167,6 +167,19 @@ fn long_varint_bytes(mut raw: u64) -> ([u8; 10], usize) {
     (bytes, bytes.len())
 }
 
+/// Appends a number as a record's varint: zigzag, seven bits a byte, the lowest first.
+pub fn put_varint(value: i32, out: &mut Vec<u8>) {
+    let (bytes, length) = long_varint_bytes(u64::from(zigzag32(value)));
+    out.extend(bytes.into_iter().take(length));
+}
+
+/// A varint, as [`put_varint`] writes it, and what is behind it; `None` if it does not end within five bytes.
+#[must_use]
+pub fn split_varint(bytes: &[u8]) -> Option<(i32, &[u8])> {
+    let mut reader = SliceReader::new(bytes);
+    Some((reader.varint()?, reader.rest()))
+}
+
 #[inline]
 fn zigzag32(value: i32) -> u32 {
     ((value << 1) ^ (value >> 31)) as u32
@@ -201,7 +214,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn an_endless_one_is_none() {
+        assert_eq!(split_varint(&[0x80; 9]), None);
+    }
+
     proptest! {
+        #[test]
+        fn varints_are_split_from_what_is_behind_them(value: i32, rest: Vec<u8>) {
+            let mut bytes = Vec::new();
+            put_varint(value, &mut bytes);
+            prop_assert_eq!(bytes.len(), varint_size(value));
+            bytes.extend_from_slice(&rest);
+            prop_assert_eq!(split_varint(&bytes), Some((value, &rest[..])));
+        }
+
         #[test]
         fn varints_round_trip_in_the_announced_size(value: i32) {
             let mut buffer = [0; 8];

@@ -93,7 +93,7 @@ impl<'a> TagWriter<'a> {
     /// Writes one known field by the given function.
     ///
     /// # Errors
-    /// Those of the function, or [`EncodeError::TagOrder`].
+    /// Those of the function, [`EncodeError::TagOrder`], or [`EncodeError::TooLong`].
     #[inline]
     pub fn field(
         &mut self,
@@ -103,7 +103,7 @@ impl<'a> TagWriter<'a> {
         let start = self.begin(tag)?;
         write(self.writer)?;
         let size = self.writer.size_since(start);
-        self.writer.close(start, u32::try_from(size).unwrap_or(u32::MAX));
+        self.writer.close(start, field_len(size)?);
         Ok(())
     }
 
@@ -136,7 +136,7 @@ impl<'a> TagWriter<'a> {
 
     fn one_unknown(&mut self, field: &UnknownTaggedField) -> Result<(), EncodeError> {
         self.head(field.tag)?;
-        self.writer.unsigned_varint(u32::try_from(field.data.len()).unwrap_or(u32::MAX));
+        self.writer.unsigned_varint(field_len(field.data.len())?);
         self.writer.slice(&field.data);
         Ok(())
     }
@@ -144,7 +144,7 @@ impl<'a> TagWriter<'a> {
     /// Writes the remaining unknown fields and the number of fields in front of all.
     ///
     /// # Errors
-    /// [`EncodeError::TagOrder`].
+    /// [`EncodeError::TagOrder`] or [`EncodeError::TooLong`].
     pub fn finish(mut self) -> Result<(), EncodeError> {
         for field in self.unknown {
             self.one_unknown(field)?;
@@ -152,4 +152,7 @@ impl<'a> TagWriter<'a> {
         self.writer.close(self.start, self.count);
         Ok(())
     }
+}
+fn field_len(length: usize) -> Result<u32, EncodeError> {
+    u32::try_from(length).map_err(|_| EncodeError::TooLong { length, limit: u32::MAX as usize })
 }

@@ -51,7 +51,10 @@ impl Fields {
             poll: reader.duration("poll.ms")?,
             exactly_once,
             repartition_purge_interval_ms: reader.integer("repartition.purge.interval.ms")?,
-            replication_factor: i16::try_from(reader.int("replication.factor")?).unwrap_or(-1),
+            replication_factor: {
+                let (key, given) = ("replication.factor", reader.int("replication.factor")?);
+                i16::try_from(given).map_err(|_| ConfigError::new(key, given, "must be a 16-bit integer"))?
+            },
             state_cleanup_delay: reader.duration("state.cleanup.delay.ms")?,
             state_dir: reader.text("state.dir").map(PathBuf::from),
             task_timeout: reader.duration("task.timeout.ms")?,

@@ -2,6 +2,8 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use vltava_protocol::java;
+
 use super::{
     KStream, KTable, Options, TableOptions,
     ktable::{
@@ -90,14 +92,14 @@ impl StreamsBuilder {
     ) -> KStream<K, V> {
         let topics = topics.names();
         // Kafka passes the topics through a hash set.
-        let table = crate::java::copied(topics.len());
+        let table = java::copied(topics.len());
         let mut unique: Vec<String> = Vec::new();
         for topic in topics {
             if !unique.contains(&topic) {
                 unique.push(topic);
             }
         }
-        self.add_stream(crate::java::hash_order(unique, table), None, options)
+        self.add_stream(java::hash_order(unique, table), None, options)
     }
 
     /// The records of all topics whose whole name matches a regular expression, now or later. Topics that come are found

@@ -213,9 +213,10 @@ impl GlobalThread {
         }
     }
 
-    fn partitions_of(&self, topic: &str) -> Vec<TopicPartition> {
-        let count = self.partitions.get(topic).copied().unwrap_or(0);
-        (0..count).map(|partition| TopicPartition::new(topic, partition)).collect()
+    fn partitions_of(&self, topic: &str) -> Result<Vec<TopicPartition>> {
+        let count = self.partitions.get(topic).copied();
+        let count = count.ok_or_else(|| Error::internal("a topic of a global store whose partitions are not known"))?;
+        Ok((0..count).map(|partition| TopicPartition::new(topic, partition)).collect())
     }
 
     /// Makes the nodes, and tells the other threads that the stores are there.

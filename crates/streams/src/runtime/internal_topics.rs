@@ -51,7 +51,8 @@ impl TopicsPlan<'_> {
         let partitions = self.repartition_partitions()?;
         let mut required = BTreeMap::new();
         for (topic, config) in self.repartition_topics() {
-            let count = partitions.get(&topic).copied().unwrap_or_default();
+            let count = partitions.get(&topic).copied();
+            let count = count.ok_or_else(|| Error::internal("a repartition topic without a number of partitions"))?;
             required.insert(topic, RequiredTopic { partitions: count, config: config.config.clone() });
         }
         for info in self.subtopologies.values() {

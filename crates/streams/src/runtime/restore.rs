@@ -6,6 +6,7 @@ use std::{
 };
 
 use vltava_client::{ClientError, Consumer, TopicPartition};
+use vltava_protocol::invariant;
 
 use super::{
     clients::client_failed,
@@ -32,6 +33,16 @@ pub trait StateRestoreListener: Send + Sync {
     fn on_restore_end(&self, changelog: &TopicPartition, store: &str, total_restored: u64) {
         let _ = (changelog, store, total_restored);
     }
+}
+
+/// Where a partition begins or ends, of those that were looked up.
+///
+/// # Errors
+/// If it is not among them: taking it for empty would leave a store without what it had.
+pub(super) fn bound(offsets: &BTreeMap<TopicPartition, i64>, partition: &TopicPartition) -> Result<i64, ClientError> {
+    let offset = offsets.get(partition).copied();
+    invariant!(offset.is_some(), "an offset of {partition} was looked up");
+    offset.ok_or_else(|| ClientError::UnexpectedAnswer { what: format!("no offset of {partition}").into() })
 }
 
 /// One changelog that is being read.
@@ -158,14 +169,12 @@ impl Restorer {
         let changelogs: Vec<_> = stores.iter().map(|store| store.changelog.clone()).collect();
         let beginnings = self.consumer.beginning_offsets(&changelogs).await?;
         let ends = self.consumer.end_offsets(&changelogs).await?;
-        let offset =
-            |offsets: &BTreeMap<TopicPartition, i64>, of: &TopicPartition| offsets.get(of).copied().unwrap_or(0);
         let planned = stores.into_iter().map(|store| {
-            let (beginning, end) = (offset(&beginnings, &store.changelog), offset(&ends, &store.changelog));
+            let (beginning, end) = (bound(&beginnings, &store.changelog)?, bound(&ends, &store.changelog)?);
             let plan = plan(store.covered, store.limit, beginning, end);
-            (store, plan)
+            Ok((store, plan))
         });
-        Ok(planned.collect())
+        planned.collect()
     }
 
     /// Starts to read a changelog from `start` up to `end`.
@@ -250,7 +259,7 @@ impl Restorer {
         with_task(task, &mut |task| task.clear_store(store))?;
         restoring.restored = 0;
         let beginnings = wait(self.consumer.beginning_offsets(std::slice::from_ref(changelog))).map_err(failed)?;
-        let beginning = beginnings.get(changelog).copied().unwrap_or(0);
+        let beginning = bound(&beginnings, changelog).map_err(failed)?;
         restoring.start = beginning;
         self.consumer.seek(changelog, beginning).map_err(failed)
     }
@@ -283,7 +292,21 @@ impl Restorer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Plan, plan};
+    use std::collections::BTreeMap;
+
+    use vltava_client::TopicPartition;
+
+    use super::{Plan, bound, plan};
+
+    #[test]
+    fn a_bound_that_was_not_looked_up_is_not_taken_for_0() {
+        let partition = TopicPartition::new("t", 0);
+        let offsets = BTreeMap::from([(partition.clone(), 7)]);
+        assert_eq!(bound(&offsets, &partition).unwrap(), 7);
+        // In a build with debug assertions the broken promise panics.
+        let missing = std::panic::catch_unwind(|| bound(&offsets, &TopicPartition::new("t", 1)));
+        assert!(missing.is_err() == cfg!(debug_assertions) && !matches!(missing, Ok(Ok(_))));
+    }
 
     #[test]
     fn what_is_missing_is_read() {

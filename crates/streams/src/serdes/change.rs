@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Serde, SerdeConfig, SerdeRef};
+use vltava_protocol::record::{put_varint, split_varint};
+
+use super::{Serde, SerdeConfig, SerdeRef, length};
 use crate::{
     data::{Data, Flow},
     error::SerdeError,
     record::Change,
-    varint,
 };
 
 /// New value, old value, and a last byte that says which are there: 0 old, 1 new, 2 both, where the new one has its
@@ -26,7 +27,7 @@ impl<V: Flow> Serde<Change<V>> for ChangeSerde<V> {
             (Some(new), Some(old)) => {
                 let mut bytes = Vec::new();
                 self.0.serialize(topic, new, &mut bytes)?;
-                varint::write_length(bytes.len(), out);
+                put_varint(length(bytes.len())?, out);
                 out.extend_from_slice(&bytes);
                 self.0.serialize(topic, old, out)?;
                 2
@@ -57,7 +58,7 @@ impl<V: Flow> Serde<Change<V>> for ChangeSerde<V> {
             0 | 3 => (None, Some(rest)),
             1 | 4 => (Some(rest), None),
             2 | 5 => {
-                let length = varint::read(rest).and_then(|(len, rest)| Some((usize::try_from(len).ok()?, rest)));
+                let length = split_varint(rest).and_then(|(len, rest)| Some((usize::try_from(len).ok()?, rest)));
                 let (len, rest) = length.ok_or_else(|| SerdeError::new("a change without length"))?;
                 let both = rest.split_at_checked(len).ok_or_else(|| SerdeError::new("a change cut short"))?;
                 (Some(both.0), Some(both.1))

@@ -25,3 +25,10 @@ fn a_configured_serde_without_a_class_or_with_a_wrong_one_fails_before_the_first
         assert!(error.contains("KSTREAM-SOURCE-0000000000 needs a serde for `"), "{error}");
     }
 }
+
+#[test]
+fn a_length_that_has_no_room_is_an_error() {
+    assert_eq!(length(i32::MAX as usize).unwrap(), i32::MAX);
+    let error = length(i32::MAX as usize + 1).unwrap_err().to_string();
+    assert_eq!(error, "a length of 2147483648, which the format has no room for");
+}

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{BytesIter, KeyValueBytesStore, Order, SegmentedBytesStore, TimeRange};
-use crate::{error::Result, varint};
+use vltava_protocol::record::split_varint;
+
+use crate::error::Result;
 
 /// Keeps less of each value than it is given, and makes up the rest of what comes back.
 pub(crate) struct PlainAdapter<E> {
@@ -49,7 +51,7 @@ impl<E> PlainAdapter<E> {
 
 /// What is behind the headers.
 fn headless(value: &[u8]) -> &[u8] {
-    let behind = varint::read(value).and_then(|(size, rest)| rest.get(usize::try_from(size).ok()?..));
+    let behind = split_varint(value).and_then(|(size, rest)| rest.get(usize::try_from(size).ok()?..));
     behind.unwrap_or(value)
 }
 

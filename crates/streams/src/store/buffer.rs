@@ -11,12 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use vltava_protocol::java;
 
 use super::{AnyStore, StoreInit, core::unreadable, key_value::resolve};
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeOrigin},
-    java,
     processing::{RecordContext, Runtime},
     record::{Change, Header, Headers, ProducerRecord, Record},
     serdes::SerdeRef,
@@ -198,9 +198,12 @@ impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
             [Header { key: "v".to_owned(), value: Some(Bytes::from_static(&[format::VERSION])) }].into_iter().collect();
         self.is_dirty.clear();
         let none = Headers::new();
-        for key in java::hash_order_of_bytes(std::mem::take(&mut self.dirty), self.buckets) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        java::sort_by_bucket(&mut dirty, self.buckets, |key| java::bytes_hash(key));
+        for key in dirty {
             let value = self.index.get(&key).and_then(|time| Some((*time, self.sorted.get(&(*time, key.clone()))?)));
-            let value = value.map(|(time, value)| value.write(time));
+            let value = value.map(|(time, value)| value.write(time)).transpose();
+            let value = value.map_err(|why| Error::unwritable(&self.name, &why))?;
             rt.collector.send(ProducerRecord {
                 topic,
                 partition: Some(*partition),
@@ -262,7 +265,10 @@ impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
     }
 
     fn raw_entries(&self) -> Option<Result<Vec<(Bytes, Bytes)>>> {
-        let entry = |((time, key), value): (&(i64, Bytes), &BufferValue)| (key.clone(), value.write(*time).into());
-        Some(Ok(self.sorted.iter().map(entry).collect()))
+        let entry = |((time, key), value): (&(i64, Bytes), &BufferValue)| match value.write(*time) {
+            Ok(bytes) => Ok((key.clone(), bytes.into())),
+            Err(why) => Err(Error::unwritable(&self.name, &why)),
+        };
+        Some(self.sorted.iter().map(entry).collect())
     }
 }

@@ -332,7 +332,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         let Some(value) = value else { return self.engine.put(key, None).map(drop) };
         self.value_buffer.clear();
         if matches!(self.changelog.format, Format::WithHeaders | Format::TimestampedWithHeaders) {
-            write_headers(headers, &mut self.value_buffer);
+            write_headers(headers, &mut self.value_buffer).map_err(|why| Error::unwritable(&self.name, &why))?;
         }
         if matches!(self.changelog.format, Format::Timestamped | Format::TimestampedWithHeaders) {
             self.value_buffer.extend_from_slice(&timestamp.to_be_bytes());

@@ -123,8 +123,10 @@ impl<K: Flow, V: Flow> JoinBuffer<K, V> {
         self.encode(&self.value_serde, value, SerdeOrigin::Value, &mut new)?;
         let context = format::kept(&rt.context);
         let value = BufferValue { prior: None, old: None, new: Some(new.into()), context };
-        self.engine.put(&place, Some(&value.write_without_time()))?;
-        self.log(rt, &place, Some(&value.write(0)))?;
+        let too_long = |why| Error::unwritable(&self.name, &why);
+        let (row, logged) = (value.write_without_time().map_err(too_long)?, value.write(0).map_err(too_long)?);
+        self.engine.put(&place, Some(&row))?;
+        self.log(rt, &place, Some(&logged))?;
         self.stream_time = self.stream_time.max(timestamp);
         if place < self.first {
             self.first = place;

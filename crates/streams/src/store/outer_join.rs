@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result, SerdeError, SerdeOrigin},
     processing::Runtime,
     record::{Headers, ProducerRecord},
-    serdes::SerdeRef,
+    serdes::{SerdeRef, length},
     state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
 };
 
@@ -128,7 +128,7 @@ impl<K: Flow, A: Flow, B: Flow> OuterJoinStore<K, A, B> {
         self.encode_key(timestamp, matches!(value, LeftOrRight::Left(_)), key)?;
         let old = self.engine.get(&self.key_buffer)?;
         let list = &mut self.value_buffer;
-        begin_list(list, old.as_deref());
+        begin_list(list, old.as_deref()).map_err(|source| unreadable(&self.topic, SerdeOrigin::Value, source))?;
         let start = list.len();
         list.extend_from_slice(&[0; 4]);
         let done = match value {
@@ -141,8 +141,8 @@ impl<K: Flow, A: Flow, B: Flow> OuterJoinStore<K, A, B> {
                 self.right_serde.serialize(&self.topic, value, list)
             }
         };
-        done.map_err(|source| self.failed(SerdeOrigin::Value, source))?;
-        let len = i32::try_from(self.value_buffer.len() - start - 4).unwrap_or(i32::MAX);
+        let len = done.and_then(|()| length(self.value_buffer.len() - start - 4));
+        let len = len.map_err(|source| self.failed(SerdeOrigin::Value, source))?;
         if let Some(place) = self.value_buffer.get_mut(start..start + 4) {
             place.copy_from_slice(&len.to_be_bytes());
         }
@@ -183,7 +183,8 @@ impl<K: Flow, A: Flow, B: Flow> OuterJoinStore<K, A, B> {
 
     /// The key of an entry.
     pub(crate) fn key(&self, entry: &Unjoined) -> Result<K> {
-        let key = self.key_serde.deserialize(&self.topic, entry.bytes.get(9..).unwrap_or_default());
+        let bytes = entry.bytes.get(9..).ok_or_else(|| SerdeError::new("no key behind timestamp and side of a join"));
+        let key = bytes.and_then(|bytes| self.key_serde.deserialize(&self.topic, bytes));
         key.map_err(|source| unreadable(&self.topic, SerdeOrigin::Key, source))
     }
 
@@ -195,7 +196,7 @@ impl<K: Flow, A: Flow, B: Flow> OuterJoinStore<K, A, B> {
             Some((_, value)) => Ok(LeftOrRight::Right(self.right_serde.deserialize(&self.topic, value)?)),
             None => Err(SerdeError::new("no side of a join")),
         };
-        let mut rest = entry.values.get(HEAD..).unwrap_or_default();
+        let mut rest = entry.values.get(HEAD..).ok_or_else(|| failed(no_head()))?;
         let mut values = Vec::new();
         while !rest.is_empty() {
             let item = rest
@@ -241,15 +242,21 @@ impl<K: Flow, A: Flow, B: Flow> OuterJoinStore<K, A, B> {
 const HEAD: usize = 5;
 
 /// Writes the head of a list that has one value more than `old`, and the values of that.
-fn begin_list(list: &mut Vec<u8>, old: Option<&[u8]>) {
-    let (count, values) = match old.and_then(|old| old.split_first_chunk::<HEAD>()) {
-        Some(([_, a, b, c, d], values)) => (i32::from_be_bytes([*a, *b, *c, *d]), values),
+fn begin_list(list: &mut Vec<u8>, old: Option<&[u8]>) -> Result<(), SerdeError> {
+    let (count, values) = match old.map(|old| old.split_first_chunk::<HEAD>()) {
+        Some(Some(([_, a, b, c, d], values))) => (i32::from_be_bytes([*a, *b, *c, *d]), values),
+        Some(None) => return Err(no_head()),
         None => (0, &[][..]),
     };
     list.clear();
     list.push(1);
     list.extend_from_slice(&count.saturating_add(1).to_be_bytes());
     list.extend_from_slice(values);
+    Ok(())
+}
+
+fn no_head() -> SerdeError {
+    SerdeError::new("values of a join without their number")
 }
 
 impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
@@ -290,5 +297,20 @@ impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
     }
     fn raw_entries(&self) -> Option<Result<Vec<(Bytes, Bytes)>>> {
         Some(self.engine.all(Order::Forward).and_then(Iterator::collect))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::begin_list;
+
+    #[test]
+    fn a_list_grows_by_one_and_a_damaged_one_is_not_taken_for_none() {
+        let mut list = Vec::new();
+        begin_list(&mut list, None).unwrap();
+        assert_eq!(list, [1, 0, 0, 0, 1]);
+        begin_list(&mut list, Some(&[1, 0, 0, 0, 1, 0, 0, 0, 0])).unwrap();
+        assert_eq!(list, [1, 0, 0, 0, 2, 0, 0, 0, 0]);
+        assert!(begin_list(&mut list, Some(&[1, 0, 0])).is_err());
     }
 }

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use vltava_protocol::record::split_varint;
 
 use super::{AnyStore, StoreInit, with_headers::write_headers};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     processing::Runtime,
     record::{Headers, ProducerRecord},
     state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
-    varint,
 };
 
 const TIMESTAMP: usize = 8;
@@ -66,7 +66,7 @@ impl SubscriptionStore {
 
     fn keep(&mut self, key: &[u8], subscription: &[u8], timestamp: i64, headers: &Headers) -> Result<()> {
         self.value_buffer.clear();
-        write_headers(headers, &mut self.value_buffer);
+        write_headers(headers, &mut self.value_buffer).map_err(|why| Error::unwritable(&self.name, &why))?;
         self.value_buffer.extend_from_slice(&timestamp.to_be_bytes());
         self.value_buffer.extend_from_slice(subscription);
         self.engine.put(key, Some(&self.value_buffer))
@@ -87,7 +87,7 @@ impl SubscriptionStore {
 
 /// How many bytes of headers and timestamp are before a subscription.
 fn before(value: &[u8]) -> usize {
-    let headers = varint::read(value).and_then(|(size, rest)| {
+    let headers = split_varint(value).and_then(|(size, rest)| {
         let written = value.len().checked_sub(rest.len())?;
         written.checked_add(usize::try_from(size).ok()?)
     });

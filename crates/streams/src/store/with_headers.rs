@@ -2,34 +2,38 @@
 //! (KIP-1271). In the changelog the headers are the record's.
 
 use bytes::Bytes;
+use vltava_protocol::record::{put_varint, split_varint};
 
 use crate::{
     data::Flow,
     error::SerdeError,
     record::{AggregationWithHeaders, Headers, ValueTimestampHeaders},
-    serdes::{Serde, SerdeRef},
-    varint,
+    serdes::{self, Serde, SerdeRef},
 };
 
 /// Writes headers with their size before them.
-pub(super) fn write_headers(headers: &Headers, out: &mut Vec<u8>) {
+///
+/// # Errors
+/// If a length is more than the form has room for.
+pub(super) fn write_headers(headers: &Headers, out: &mut Vec<u8>) -> Result<(), SerdeError> {
     let mut bytes = Vec::new();
     if !headers.is_empty() {
-        varint::write_length(headers.len(), &mut bytes);
+        put_varint(serdes::length(headers.len())?, &mut bytes);
         for header in headers {
-            varint::write_length(header.key.len(), &mut bytes);
+            put_varint(serdes::length(header.key.len())?, &mut bytes);
             bytes.extend_from_slice(header.key.as_bytes());
             match &header.value {
                 Some(value) => {
-                    varint::write_length(value.len(), &mut bytes);
+                    put_varint(serdes::length(value.len())?, &mut bytes);
                     bytes.extend_from_slice(value);
                 }
-                None => varint::write(-1, &mut bytes),
+                None => put_varint(-1, &mut bytes),
             }
         }
     }
-    varint::write_length(bytes.len(), out);
+    put_varint(serdes::length(bytes.len())?, out);
     out.extend_from_slice(&bytes);
+    Ok(())
 }
 
 /// Headers and the rest; `None` if the bytes are not such.
@@ -59,7 +63,7 @@ fn take<'a>(input: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
 }
 
 fn length(input: &mut &[u8]) -> Option<i32> {
-    let (length, rest) = varint::read(input)?;
+    let (length, rest) = split_varint(input)?;
     *input = rest;
     Some(length)
 }
@@ -73,7 +77,7 @@ pub(super) struct ValueTimestampHeadersSerde<V>(pub(super) SerdeRef<V>);
 
 impl<V: Flow> Serde<ValueTimestampHeaders<V>> for ValueTimestampHeadersSerde<V> {
     fn serialize(&self, topic: &str, row: &ValueTimestampHeaders<V>, out: &mut Vec<u8>) -> Result<(), SerdeError> {
-        write_headers(&row.headers, out);
+        write_headers(&row.headers, out)?;
         out.extend_from_slice(&row.timestamp.to_be_bytes());
         self.0.serialize(topic, &row.value, out)
     }
@@ -90,7 +94,7 @@ pub(super) struct AggregationWithHeadersSerde<V>(pub(super) SerdeRef<V>);
 
 impl<V: Flow> Serde<AggregationWithHeaders<V>> for AggregationWithHeadersSerde<V> {
     fn serialize(&self, topic: &str, row: &AggregationWithHeaders<V>, out: &mut Vec<u8>) -> Result<(), SerdeError> {
-        write_headers(&row.headers, out);
+        write_headers(&row.headers, out)?;
         self.0.serialize(topic, &row.aggregation, out)
     }
 

@@ -47,6 +47,16 @@ fn options(config: StreamsConfig, collector: impl RecordCollector + 'static) -> 
     }
 }
 
+#[test]
+fn a_task_of_a_sub_topology_that_is_not_there_is_refused() {
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>("a").to("out");
+    let config = StreamsConfig::builder("test").build().unwrap();
+    let options = TaskOptions { id: TaskId { subtopology: 7, partition: 0 }, ..options(config, Nowhere) };
+    let refused = Task::new(&builder.build().unwrap(), options).err().unwrap();
+    assert_eq!(refused.to_string(), "task 7_0 is of a sub-topology that this topology does not have");
+}
+
 /// A task of two topics, of which both are read, and where each is waited for as long as `max.task.idle.ms` says.
 fn task(max_idle: &str) -> (Task, usize, usize) {
     let builder = StreamsBuilder::new();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{NodeKind, Topology};
-use crate::java::{self, TreeSet};
+use vltava_protocol::java::{self, TreeSet};
 
 /// A topology as text; see [`Topology::describe`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -79,7 +79,8 @@ pub(crate) fn instantiate(
 impl Instantiation<'_> {
     /// The node's children, in the order in which they were added to the topology.
     pub(crate) fn children<K: 'static, V: 'static>(&mut self) -> Result<Children<K, V>> {
-        let edges = self.edges.get_mut(self.id).map(std::mem::take).unwrap_or_default();
+        let edges = self.edges.get_mut(self.id).map(std::mem::take);
+        let edges = edges.ok_or_else(|| Error::internal("a node that no edges were counted for"))?;
         let (mut typed, mut names) = (Vec::new(), Vec::new());
         for (child, edge) in edges.into_iter().rev() {
             let edge = edge.downcast::<Edge<K, V>>();
@@ -146,7 +147,9 @@ impl Task {
             TaskScope::Everything => {
                 groups.into_iter().filter(|group| !topology.is_global_group(group)).flatten().collect()
             }
-            TaskScope::Subtopology => groups.into_iter().nth(id.subtopology as usize).unwrap_or_default(),
+            TaskScope::Subtopology => groups.into_iter().nth(id.subtopology as usize).ok_or_else(|| {
+                Error::streams(format!("task {id} is of a sub-topology that this topology does not have"))
+            })?,
         };
         nodes.sort_unstable();
         let node_names = topology.nodes.iter().map(|node| node.name.clone()).collect();

@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
+use vltava_protocol::java;
+
 use super::{Matched, NodeKind, Topology};
 use crate::{
     config::StreamsConfig,
-    java,
     store::{StoreFactory, StoreKind},
     task_id::TaskId,
 };

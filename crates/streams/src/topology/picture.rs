@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use vltava_protocol::java;
+
 use super::{NodeKind, Topology};
-use crate::java;
 
 /// What is drawn, in the order in which it is drawn.
 struct Picture {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use vltava_log::{AppendContext, Appender, Log, LogConfig, LogDir, LogOptions, TopicPartition};
+use vltava_protocol::TimestampMs;
 use vltava_protocol::records::metadata::{
     AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord, RemoveTopicRecord, TopicRecord,
 };
@@ -53,7 +54,7 @@ fn the_log_is_folded_and_tells_what_was_deleted_and_the_last_epoch() {
 #[test]
 fn a_log_that_begins_later_goes_on_from_its_newest_snapshot() {
     let (_dir, log) = new_log();
-    log.lock().truncate_fully_and_start_at(10, None, 1000).unwrap();
+    log.lock().truncate_fully_and_start_at(10, None, TimestampMs(1000)).unwrap();
     append(&log, 2, &[topic("covered", 1003)]);
     append(&log, 2, &[topic("after", 1004)]);
     let partition = log.lock().dir().to_owned();

@@ -469,7 +469,7 @@ fn a_replica_nearby_is_read_until_it_fails() {
 
 fn marker(base: i64, producer: i64, committed: bool) -> Bytes {
     let marker = EndTransactionMarker { committed, coordinator_epoch: 0 };
-    let bytes = marker.to_batch(0, producer, 0).unwrap();
+    let bytes = marker.to_batch(vltava_protocol::TimestampMs(0), producer, 0).unwrap();
     let mut bytes = BytesMut::from(&bytes[..]);
     BatchPatch::new(&mut bytes).unwrap().set_base_offset(base);
     bytes.freeze()

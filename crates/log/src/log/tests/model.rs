@@ -5,6 +5,7 @@ use std::io::Write;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use vltava_protocol::TimestampMs;
 
 use crate::testing::{NOW, TestLog, batch, idempotent, values};
 use crate::{FetchIsolation, LogStartOffsetIncrementReason, TimestampQuery};
@@ -159,7 +160,7 @@ impl Harness {
         assert!(visible.len() - found.len() < 5, "more than one batch is gone");
         // Go on without a gap, which a leader's log never has.
         let end = found.last().map_or(self.model.log_start_offset.min(target), |(offset, _)| offset + 1);
-        self.t.log.truncate_to(end, self.t.now).unwrap();
+        self.t.log.truncate_to(end, TimestampMs(self.t.now)).unwrap();
         self.model.truncate(end);
         self.model.log_start_offset = self.t.log.log_start_offset();
         self.last_batch = None;
@@ -180,7 +181,7 @@ impl Harness {
             Operation::TruncateTo(at) => {
                 let target = at.index(self.model.records.len() + 1) as i64;
                 if target >= self.model.log_start_offset {
-                    self.t.log.truncate_to(target, self.t.now).unwrap();
+                    self.t.log.truncate_to(target, TimestampMs(self.t.now)).unwrap();
                     self.cut_model(target);
                 }
             }

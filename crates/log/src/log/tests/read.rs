@@ -1,3 +1,4 @@
+use vltava_protocol::TimestampMs;
 use vltava_protocol::record::Compression;
 
 use crate::testing::{NOW, TestLog, batch, batch_with, values};
@@ -66,7 +67,7 @@ fn a_planned_read_survives_the_deletion_of_its_segment() {
     let mut t = filled(&[("internal.segment.bytes", "300")], 20);
     let plan = t.log.read(0, 100, FetchIsolation::LogEnd, true).unwrap();
     let before = plan.read().unwrap();
-    t.log.truncate_fully_and_start_at(100, None, NOW).unwrap();
+    t.log.truncate_fully_and_start_at(100, None, TimestampMs(NOW)).unwrap();
     t.log.delete_due_files(0).and_then(|()| t.log.delete_due_files(i64::MAX)).unwrap();
     assert_eq!(plan.read().unwrap(), before);
 }

@@ -1,3 +1,5 @@
+use vltava_protocol::TimestampMs;
+
 use crate::testing::{NOW, TestLog, batch};
 use crate::{FetchIsolation, LogStartOffsetIncrementReason};
 
@@ -54,7 +56,7 @@ fn rolls_when_an_index_is_full() {
 #[test]
 fn rolls_when_an_offset_is_too_far_from_the_base() {
     let mut leader = TestLog::new(&[]);
-    leader.log.truncate_fully_and_start_at(i64::from(i32::MAX) + 10, None, NOW).unwrap();
+    leader.log.truncate_fully_and_start_at(i64::from(i32::MAX) + 10, None, TimestampMs(NOW)).unwrap();
     leader.append(batch(NOW, &["far"])).unwrap();
     let end = leader.log.log_end_offset();
     let far = leader.log.read(end - 1, 1_000, FetchIsolation::LogEnd, true).unwrap().read().unwrap();
@@ -139,7 +141,7 @@ fn truncates_to_any_offset() {
     for target in 0..=20 {
         let mut t = filled(&[], 20);
         let before = t.values(0);
-        assert_eq!(t.log.truncate_to(target, NOW).unwrap(), target < 20);
+        assert_eq!(t.log.truncate_to(target, TimestampMs(NOW)).unwrap(), target < 20);
         assert_eq!(t.log.log_end_offset(), target);
         assert_eq!(t.values(0), &before[..target as usize]);
         assert!(t.log.high_watermark() <= target);
@@ -149,7 +151,7 @@ fn truncates_to_any_offset() {
         assert_eq!(t.log.log_end_offset(), target + 1);
     }
     let mut t = filled(&[], 3);
-    assert!(t.log.truncate_to(-1, NOW).is_err());
+    assert!(t.log.truncate_to(-1, TimestampMs(NOW)).is_err());
 }
 
 #[test]
@@ -159,7 +161,7 @@ fn truncates_producer_state_and_epochs_with_the_records() {
         let context = crate::AppendContext::client(n / 5, NOW);
         t.log.append_as_leader(&mut t.appender, crate::testing::idempotent(1, 0, n, &["a"]), context).unwrap();
     }
-    t.log.truncate_to(4, NOW).unwrap();
+    t.log.truncate_to(4, TimestampMs(NOW)).unwrap();
     assert_eq!(t.log.producer(1).unwrap().last_sequence(), 3);
     assert_eq!(t.log.leader_epochs().entries().len(), 1);
     t.append(crate::testing::idempotent(1, 0, 4, &["a"])).unwrap();
@@ -170,7 +172,7 @@ fn truncating_below_the_first_segment_begins_anew() {
     let mut t = filled(&[], 20);
     t.log.maybe_increment_log_start_offset(12, LogStartOffsetIncrementReason::ClientRecordDeletion).unwrap();
     t.log.delete_old_segments(NOW).unwrap();
-    assert!(t.log.truncate_to(3, NOW).unwrap());
+    assert!(t.log.truncate_to(3, TimestampMs(NOW)).unwrap());
     assert_eq!((t.log.log_start_offset(), t.log.log_end_offset(), t.log.segment_count()), (3, 3, 1));
     t.append(batch(NOW, &["a"])).unwrap();
     assert_eq!(t.values(3), [(3, "a".to_owned())]);

@@ -17,7 +17,7 @@ fn batch(compression: Compression) -> RecordBatch {
 }
 
 fn validate(batch: &RecordBatch, rules: &AppendRules) -> Result<ValidatedBatch, ValidationError> {
-    BatchValidator::default().validate(batch, rules, 1000, 9, NOW + 100)
+    BatchValidator::default().validate(batch, rules, 1000, 9, TimestampMs(NOW + 100))
 }
 
 /// Key, value, timestamp and offset of all records, after a check of the CRC.
@@ -234,7 +234,7 @@ fn producers_do_not_set_log_append_time() {
 #[test]
 fn control_records_and_missing_sequences_are_refused_from_clients_only() {
     let marker = crate::record::control::EndTransactionMarker { committed: true, coordinator_epoch: 1 };
-    let batch = RecordBatch::parse(marker.to_batch(NOW, 5, 0).unwrap()).unwrap();
+    let batch = RecordBatch::parse(marker.to_batch(TimestampMs(NOW), 5, 0).unwrap()).unwrap();
     let refused = validate(&batch, &AppendRules::default()).unwrap_err();
     assert_eq!(refused.to_string(), "Clients are not allowed to write control records");
     let rules = AppendRules {

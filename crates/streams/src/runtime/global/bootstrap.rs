@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use vltava_client::{ClientError, TopicPartition, consumer::PartitionRecords};
+use vltava_protocol::invariant;
 
 use super::{GlobalThread, asking::ask, client_failed};
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     runtime::{
         kafka_streams::now_ms,
         records::{headers, input_batches},
+        restore::bound,
         wait::{until_closing, wait_while_open},
     },
     topology::GlobalStore,
@@ -29,11 +31,12 @@ impl GlobalThread {
         for global in &shared.topology.global_stores {
             let kept = if new { Some(BTreeMap::new()) } else { self.task.kept_offsets(global.factory.id)? };
             let Some(kept) = kept else { return Ok(false) };
-            let partitions = self.partitions_of(&global.topic);
+            let partitions = self.partitions_of(&global.topic)?;
             let (beginnings, ends) = self.bounds(&partitions)?;
             for partition in &partitions {
-                let bound = |bounds: &BTreeMap<TopicPartition, i64>| bounds.get(partition).copied().unwrap_or(0);
-                let (beginning, end) = (bound(&beginnings), bound(&ends));
+                let failed = |error: ClientError| client_failed("looking offsets up", &error);
+                let beginning = bound(&beginnings, partition).map_err(failed)?;
+                let end = bound(&ends, partition).map_err(failed)?;
                 let offset = kept.get(&partition.partition()).copied().unwrap_or(beginning);
                 if !(beginning..=end).contains(&offset) {
                     return Ok(false);
@@ -66,12 +69,12 @@ impl GlobalThread {
     }
 
     fn fill(&mut self, global: &GlobalStore) -> Result<bool> {
-        let partitions = self.partitions_of(&global.topic);
+        let partitions = self.partitions_of(&global.topic)?;
         let (_, ends) = self.bounds(&partitions)?;
         let mut reading = BTreeMap::new();
         for partition in partitions {
-            let offset = self.offset(&partition);
-            let end = ends.get(&partition).copied().unwrap_or(0);
+            let offset = self.offset(&partition)?;
+            let end = bound(&ends, &partition).map_err(|error| client_failed("looking offsets up", &error))?;
             if offset < end {
                 let store = &global.factory.name;
                 self.shared.tell_restore(|listener| listener.on_restore_start(&partition, store, offset, end))?;
@@ -87,7 +90,7 @@ impl GlobalThread {
         let failed = |error: ClientError| client_failed("reading the topics", &error);
         self.consumer.assign(reading.keys().cloned()).map_err(failed)?;
         for partition in reading.keys() {
-            self.consumer.seek(partition, self.offset(partition)).map_err(failed)?;
+            self.consumer.seek(partition, self.offset(partition)?).map_err(failed)?;
         }
         let patience = self.shared.config.fields().task_timeout;
         let mut last = Instant::now();
@@ -121,9 +124,12 @@ impl GlobalThread {
         Ok(true)
     }
 
-    fn offset(&self, partition: &TopicPartition) -> i64 {
+    /// How far the store is, which [`plan_offsets`](Self::plan_offsets) has told the task.
+    fn offset(&self, partition: &TopicPartition) -> Result<i64> {
         let partitions = self.task.offsets().get(partition.topic());
-        partitions.and_then(|partitions| partitions.get(&partition.partition())).copied().unwrap_or(0)
+        let offset = partitions.and_then(|partitions| partitions.get(&partition.partition())).copied();
+        invariant!(offset.is_some(), "the offset of {partition} was planned");
+        offset.ok_or_else(|| Error::internal("a partition of a global store without an offset"))
     }
 
     /// Puts records into the store, or has them processed. Returns how many.

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
+    error::SerdeError,
     processing::RecordContext,
     record::{Header, Headers},
+    serdes::length,
 };
 
 /// The version that is written, as the header `v` has it.
@@ -52,46 +54,47 @@ impl BufferValue {
         (8 + key.len() + length(&self.prior) + old + length(&self.new) + context) as u64
     }
 
-    pub(in crate::store) fn write(&self, time: i64) -> Vec<u8> {
-        let mut out = self.write_without_time();
+    /// # Errors
+    /// If something is longer than the form has room for.
+    pub(in crate::store) fn write(&self, time: i64) -> Result<Vec<u8>, SerdeError> {
+        let mut out = self.write_without_time()?;
         out.extend_from_slice(&time.to_be_bytes());
-        out
+        Ok(out)
     }
 
-    pub(in crate::store) fn write_without_time(&self) -> Vec<u8> {
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(in crate::store) fn write_without_time(&self) -> Result<Vec<u8>, SerdeError> {
         let mut out = Vec::new();
         let context = &self.context;
         out.extend_from_slice(&context.timestamp.to_be_bytes());
         out.extend_from_slice(&context.offset.to_be_bytes());
-        sized(Some(context.topic.as_deref().unwrap_or_default().as_bytes()), &mut out);
+        sized(Some(context.topic.as_deref().unwrap_or_default().as_bytes()), &mut out)?;
         out.extend_from_slice(&context.partition.to_be_bytes());
-        out.extend_from_slice(&length(context.headers.len()).to_be_bytes());
+        out.extend_from_slice(&length(context.headers.len())?.to_be_bytes());
         for header in &context.headers {
-            sized(Some(header.key.as_bytes()), &mut out);
-            sized(header.value.as_deref(), &mut out);
+            sized(Some(header.key.as_bytes()), &mut out)?;
+            sized(header.value.as_deref(), &mut out)?;
         }
-        sized(self.prior.as_deref(), &mut out);
+        sized(self.prior.as_deref(), &mut out)?;
         match &self.old {
             Some(_) if self.old == self.prior => out.extend_from_slice(&AS_PRIOR.to_be_bytes()),
-            old => sized(old.as_deref(), &mut out),
+            old => sized(old.as_deref(), &mut out)?,
         }
-        sized(self.new.as_deref(), &mut out);
-        out
+        sized(self.new.as_deref(), &mut out)?;
+        Ok(out)
     }
 }
 
-fn length(len: usize) -> i32 {
-    i32::try_from(len).unwrap_or(i32::MAX)
-}
-
-fn sized(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+fn sized(bytes: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), SerdeError> {
     match bytes {
         Some(bytes) => {
-            out.extend_from_slice(&length(bytes.len()).to_be_bytes());
+            out.extend_from_slice(&length(bytes.len())?.to_be_bytes());
             out.extend_from_slice(bytes);
         }
         None => out.extend_from_slice(&NULL.to_be_bytes()),
     }
+    Ok(())
 }
 
 /// A value and its time; `None` if the bytes are not those of this version.
@@ -197,12 +200,12 @@ mod tests {
             let prior = value(prior);
             let old = if same { prior.clone() } else { value(old) };
             let written = BufferValue { prior, old, new: value(new), context };
-            let (read_time, read) = read(Some(VERSION), &written.write(time)).unwrap();
+            let (read_time, read) = read(Some(VERSION), &written.write(time).unwrap()).unwrap();
             prop_assert_eq!(read_time, time);
             prop_assert_eq!((&read.prior, &read.old, &read.new), (&written.prior, &written.old, &written.new));
-            prop_assert_eq!(read.write(time), written.write(time));
-            let bytes = written.write_without_time();
-            prop_assert_eq!(read_without_time(&bytes).unwrap().write_without_time(), bytes);
+            prop_assert_eq!(read.write(time).unwrap(), written.write(time).unwrap());
+            let bytes = written.write_without_time().unwrap();
+            prop_assert_eq!(read_without_time(&bytes).unwrap().write_without_time().unwrap(), bytes);
         }
 
         #[test]

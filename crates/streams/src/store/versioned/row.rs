@@ -6,6 +6,8 @@
 
 use bytes::Bytes;
 
+use crate::{error::SerdeError, serdes::length};
+
 /// When a version began, and its value; none for a deletion.
 pub(super) type Version = (i64, Option<Bytes>);
 
@@ -86,13 +88,15 @@ impl Row {
         self.versions.push((begin, value));
     }
 
-    pub(super) fn write(&self) -> Vec<u8> {
+    /// # Errors
+    /// If a value is longer than the form has room for.
+    pub(super) fn write(&self) -> Result<Vec<u8>, SerdeError> {
         let mut out = Vec::new();
         out.extend_from_slice(&self.end.to_be_bytes());
         out.extend_from_slice(&self.begin().to_be_bytes());
         for (begin, value) in &self.versions {
             out.extend_from_slice(&begin.to_be_bytes());
-            let size = value.as_ref().map_or(-1, |value| i32::try_from(value.len()).unwrap_or(i32::MAX));
+            let size = value.as_ref().map_or(Ok(-1), |value| length(value.len()))?;
             out.extend_from_slice(&size.to_be_bytes());
         }
         self.versions
@@ -100,7 +104,7 @@ impl Row {
             .rev()
             .filter_map(|(_, value)| value.as_ref())
             .for_each(|value| out.extend_from_slice(value));
-        out
+        Ok(out)
     }
 
     /// The row; `None` if the bytes are not those of one.
@@ -144,7 +148,7 @@ mod tests {
         let row = Row { end: 9, versions: vec![(7, Some("new".into())), (4, None), (2, Some("old".into()))] };
         let head = b"\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x02".to_vec();
         let versions = *b"\0\0\0\0\0\0\0\x07\0\0\0\x03\0\0\0\0\0\0\0\x04\xff\xff\xff\xff\0\0\0\0\0\0\0\x02\0\0\0\x03";
-        assert_eq!(row.write(), [&head[..], &versions, b"oldnew"].concat());
+        assert_eq!(row.write().unwrap(), [&head[..], &versions, b"oldnew"].concat());
     }
 
     #[test]
@@ -178,7 +182,7 @@ mod tests {
         ) {
             let values = values.map(|value| value.map(bytes::Bytes::from));
             let row = Row { end, versions: begins.into_iter().rev().zip(values).collect() };
-            prop_assert_eq!(Row::read(&row.write().into()), Some(row));
+            prop_assert_eq!(Row::read(&row.write().unwrap().into()), Some(row));
         }
 
         #[test]

@@ -276,7 +276,8 @@ impl Rows {
 
     fn put_row(&mut self, segment: i64, key: &[u8], row: &Row) -> Result<()> {
         self.segments.insert(segment);
-        self.engine.put(&place(segment, key), Some(&row.write()))
+        let row = row.write().map_err(|why| Error::unwritable(self.engine.name(), &why))?;
+        self.engine.put(&place(segment, key), Some(&row))
     }
 
     /// The newest version, if it is a value.

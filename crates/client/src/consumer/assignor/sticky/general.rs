@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vltava_protocol::java::partition_hash;
+
 use super::racks::Racks;
 use super::{DEFAULT_GENERATION, Outcome, Problem};
-use crate::consumer::assignor::hash_order::{HashOrderedSet, partition_hash};
+use crate::consumer::assignor::hash_order::HashOrderedSet;
 
 /// Assigns the partitions of `problem`; `max_generation` is the highest seen by this assignor.
 pub(super) fn assign(problem: &Problem<'_>, max_generation: i32) -> Outcome {

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result, SerdeError, SerdeOrigin},
     murmur3,
     record::{Change, Record},
-    serdes::SerdeRef,
+    serdes::{SerdeRef, length},
     store::{StoreHandle, SubscriptionStore},
     task::{Children, Process, TaskCtx},
     topology::Instantiation,
@@ -38,10 +38,13 @@ impl<T: Data> Side<T> {
     }
 
     fn write(&self, value: &T, out: &mut Vec<u8>) -> Result<()> {
-        self.serde.serialize(&self.topic, value, out).map_err(|source| {
-            let (node, topic, origin) = (self.node.clone(), self.topic.to_string(), self.origin);
-            Box::new(Error::Serialization { node, topic, origin, source })
-        })
+        self.serde.serialize(&self.topic, value, out).map_err(|source| self.unwritable(source))
+    }
+
+    #[cold]
+    fn unwritable(&self, source: SerdeError) -> Box<Error> {
+        let (node, topic, origin) = (self.node.clone(), self.topic.to_string(), self.origin);
+        Box::new(Error::Serialization { node, topic, origin, source })
     }
 
     fn read(&self, bytes: &[u8]) -> Result<T> {
@@ -203,7 +206,7 @@ fn write_prefix<KO: Data>(side: &Side<KO>, foreign_key: &KO, out: &mut Vec<u8>) 
     out.clear();
     out.extend_from_slice(&[0; 4]);
     side.write(foreign_key, out)?;
-    let len = i32::try_from(out.len() - 4).unwrap_or(i32::MAX);
+    let len = length(out.len() - 4).map_err(|source| side.unwritable(source))?;
     if let Some(place) = out.first_chunk_mut::<4>() {
         *place = len.to_be_bytes();
     }

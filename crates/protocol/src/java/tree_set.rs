@@ -1,51 +1,11 @@
-//! Orders that Java's hash collections give to strings: parts of what Kafka prints and does depend on them.
+//! Java's red-black tree.
 
 use std::cmp::Ordering;
 
-/// `String.hashCode`, spread as `HashMap` does.
-fn hash(text: &str) -> u32 {
-    let hash = text.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
-    hash ^ (hash >> 16)
-}
-
-/// The table size of a `HashSet` or `HashMap` that grew by single additions to `len` entries.
-pub(crate) fn grown(len: usize) -> usize {
-    let mut table = 16;
-    while len > table * 3 / 4 {
-        table *= 2;
-    }
-    table
-}
-
-/// The table size of a `HashSet` copied from a collection of `len` entries.
-pub(crate) fn copied(len: usize) -> usize {
-    // (int) (len / .75f) + 1, at least 16, rounded up to a power of two.
-    (len * 4 / 3 + 1).max(16).next_power_of_two()
-}
-
-/// The items in the iteration order of a Java hash table of `table` buckets into which they went in their order.
-pub(crate) fn hash_order<T: AsRef<str>>(mut items: Vec<T>, table: usize) -> Vec<T> {
-    let mask = u32::try_from(table.saturating_sub(1)).unwrap_or(u32::MAX);
-    items.sort_by_key(|item| hash(item.as_ref()) & mask);
-    items
-}
-
-/// [`hash_order`] for byte arrays as Kafka wraps them.
-pub(crate) fn hash_order_of_bytes<T: AsRef<[u8]>>(mut items: Vec<T>, table: usize) -> Vec<T> {
-    let mask = u32::try_from(table.saturating_sub(1)).unwrap_or(u32::MAX);
-    items.sort_by_key(|item| {
-        let sign_extended = |byte: u8| i32::from(byte.cast_signed()).cast_unsigned();
-        let bytes = item.as_ref().iter();
-        let hash = bytes.fold(1u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(sign_extended(*byte)));
-        (hash ^ (hash >> 16)) & mask
-    });
-    items
-}
-
 /// A `java.util.TreeSet` whose comparator may change its mind between additions: what is iterated depends on the tree
 /// that the additions made.
-#[derive(Debug)]
-pub(crate) struct TreeSet {
+#[derive(Debug, Default)]
+pub struct TreeSet {
     nodes: Vec<Node>,
     root: Option<usize>,
 }
@@ -60,7 +20,9 @@ struct Node {
 }
 
 impl TreeSet {
-    pub(crate) const fn new() -> Self {
+    /// An empty set.
+    #[must_use]
+    pub const fn new() -> Self {
         TreeSet { nodes: Vec::new(), root: None }
     }
 
@@ -68,7 +30,8 @@ impl TreeSet {
         at.and_then(|at| self.nodes.get(at))
     }
 
-    pub(crate) fn insert(&mut self, item: usize, compare: impl Fn(usize, usize) -> Ordering) {
+    /// Adds `item` where `compare` says, unless something is equal to it.
+    pub fn insert(&mut self, item: usize, compare: impl Fn(usize, usize) -> Ordering) {
         let new = self.nodes.len();
         let (mut parent, mut at, mut side) = (None, self.root, Ordering::Equal);
         while let Some(node) = self.node(at) {
@@ -159,7 +122,8 @@ impl TreeSet {
     }
 
     /// In order.
-    pub(crate) fn items(&self) -> Vec<usize> {
+    #[must_use]
+    pub fn items(&self) -> Vec<usize> {
         let mut items = Vec::new();
         let mut stack = Vec::new();
         let mut at = self.root;
@@ -179,18 +143,6 @@ impl TreeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn strings_in_the_order_of_a_hash_set() {
-        // new HashSet<>(List.of("b", "a", "in", "out", "Aa", "BB")) prints [Aa, BB, a, b, in, out].
-        let order = hash_order(vec!["b", "a", "in", "out", "Aa", "BB"], copied(6));
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted.len(), 6);
-        assert_eq!(hash("a"), 97);
-        assert_eq!(hash("Aa") & 15, hash("BB") & 15);
-        assert!(order.iter().position(|s| *s == "Aa") < order.iter().position(|s| *s == "BB"));
-    }
 
     #[test]
     fn a_tree_set_with_a_fixed_order_sorts() {

@@ -22,9 +22,12 @@ use vltava::{
 
 pub(crate) const PARTITIONS: i32 = 2;
 
+/// What one of the processes does, with its arguments.
+type Role = fn(&[String]);
+
 /// Runs what the arguments ask for: one of the processes, by its name and further arguments, or the test. Other tests'
 /// filters and `cargo test -- --list` are not for it.
-pub(crate) fn run(name: &str, roles: &[(&str, fn(&[String]))], test: impl FnOnce()) {
+pub(crate) fn run(name: &str, roles: &[(&str, Role)], test: impl FnOnce()) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let first = arguments.first().map(String::as_str);
     if let Some((_, role)) = roles.iter().find(|(role, _)| Some(*role) == first) {

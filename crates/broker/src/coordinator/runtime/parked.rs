@@ -69,8 +69,8 @@ impl<R> Parked<R> {
 
     /// Lets go what is committed.
     pub(super) fn release(&mut self, high_watermark: i64) {
-        while let Some(waiting) = self.queue.pop_front_if(|waiting| waiting.offset <= high_watermark) {
-            waiting.answers.send();
+        while self.queue.front().is_some_and(|waiting| waiting.offset <= high_watermark) {
+            self.queue.pop_front().into_iter().for_each(|waiting| waiting.answers.send());
         }
     }
 
@@ -81,8 +81,8 @@ impl<R> Parked<R> {
 
     /// Refuses what has waited for too long.
     pub(super) fn expire(&mut self, now: i64, error: ErrorCode) {
-        while let Some(waiting) = self.queue.pop_front_if(|waiting| waiting.deadline <= now) {
-            waiting.answers.refuse(error);
+        while self.queue.front().is_some_and(|waiting| waiting.deadline <= now) {
+            self.queue.pop_front().into_iter().for_each(|waiting| waiting.answers.refuse(error));
         }
     }
 

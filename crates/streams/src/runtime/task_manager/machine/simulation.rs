@@ -1,6 +1,7 @@
 //! Several instances with two threads each, their group and its topics, in virtual time: members that are stopped for
-//! longer than their session, between two turns or in the midst of any step, that do not poll, that crash; commits that time out or come too late, records that cannot be
-//! sent, producers that are fenced, tasks that cannot be made, restorations that fail.
+//! longer than their session, between two turns or in the midst of any step, that do not poll, that crash; commits that
+//! time out or come too late, records that cannot be sent, producers that are fenced, tasks that cannot be made,
+//! restorations that fail.
 //!
 //! Checked at every step: a task is active in one place at most, nobody writes who is not its owner, nothing is committed
 //! that was not flushed and acknowledged, no store keeps more than was committed, no record is committed unprocessed, and
@@ -9,18 +10,18 @@
 //! `MACHINE_SEED=n cargo test -p vltava-streams --lib machine::simulation` replays one seed. `cargo xtask soak` runs
 //! thousands of others (`MACHINE_SEEDS`, from `MACHINE_FIRST` on): a hundred thousand rebalances in some 2,200.
 
+mod model;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
+use model::{Given, Group, Instance, Local, Log, Thread};
 use vltava_client::{ClientError, TopicPartition};
 
 use super::{Anew, Event, Machine, Reason, Step};
-use crate::{
-    runtime::assignor::{Preferences, assign_tasks},
-    task::TaskId,
-};
+use crate::task::TaskId;
 
 const INSTANCES: usize = 3;
 const THREADS: usize = 2;
@@ -58,171 +59,6 @@ fn partition_of(task: TaskId) -> TopicPartition {
 fn timed_out() -> ClientError {
     ClientError::Timeout { what: "something".into(), after: Duration::from_secs(1) }
 }
-
-// ---- the brokers ----------------------------------------------------------------------------------
-
-#[derive(Default)]
-struct Member {
-    heard: u64,
-    /// Whether it has joined the rebalance that goes on.
-    joined: bool,
-    preferences: Preferences,
-    assignment: BTreeSet<TaskId>,
-}
-
-#[derive(Default)]
-struct Group {
-    generation: u64,
-    /// Until when members may join.
-    rebalance: Option<u64>,
-    members: BTreeMap<u64, Member>,
-    rebalances: u64,
-}
-
-impl Group {
-    fn begin_rebalance(&mut self, now: u64) {
-        if self.rebalance.is_none() {
-            self.rebalance = Some(now + MAX_POLL);
-            self.members.values_mut().for_each(|member| member.joined = false);
-        }
-    }
-
-    fn remove(&mut self, member: u64, now: u64) {
-        if self.members.remove(&member).is_some() {
-            self.begin_rebalance(now);
-        }
-    }
-
-    /// Lets time pass: sessions end, a rebalance completes.
-    fn look(&mut self, now: u64, tasks: &BTreeSet<TaskId>) {
-        let gone: Vec<u64> = self.members.iter().filter(|(_, m)| now >= m.heard + SESSION).map(|(id, _)| *id).collect();
-        gone.into_iter().for_each(|member| self.remove(member, now));
-        let Some(deadline) = self.rebalance else { return };
-        if now < deadline && self.members.values().any(|member| !member.joined) {
-            return;
-        }
-        self.members.retain(|_, member| member.joined);
-        self.rebalance = None;
-        self.generation += 1;
-        self.rebalances += 1;
-        let preferences =
-            self.members.iter().map(|(id, member)| (id.to_string(), member.preferences.clone())).collect();
-        let dealt = assign_tasks(tasks, &preferences);
-        for (id, member) in &mut self.members {
-            member.assignment = dealt.get(&id.to_string()).cloned().unwrap_or_default();
-        }
-    }
-}
-
-/// A source partition, what became of its records, and the changelog of the store that counts them.
-#[derive(Default)]
-struct Log {
-    end: i64,
-    committed: i64,
-    /// Records whose results are acknowledged.
-    delivered: BTreeSet<i64>,
-    /// The offset up to which the changelog has what the store took.
-    changelog: i64,
-}
-
-// ---- an instance ----------------------------------------------------------------------------------
-
-/// A task on a thread.
-struct Local {
-    started: bool,
-    /// The record that comes next out of the consumer.
-    fetch: i64,
-    /// The record after the last one that was processed.
-    processed: i64,
-    flushed: i64,
-    delivered: i64,
-    committed: i64,
-    /// Attempts to read the changelog until it is complete.
-    restoring: u64,
-}
-
-/// Results and changelogs of records of a task, on their way through a producer.
-struct Given {
-    task: TaskId,
-    /// In which the task was the thread's.
-    generation: u64,
-    from: i64,
-    to: i64,
-}
-
-struct Thread {
-    machine: Machine,
-    tasks: BTreeMap<TaskId, Local>,
-    /// What the producer has not sent.
-    given: VecDeque<Given>,
-    member: Option<u64>,
-    generation: u64,
-    /// That of the last assignment.
-    assigned_in: u64,
-    confirmed: u64,
-    beat_sent: Option<u64>,
-    polled: u64,
-    /// What a heartbeat has told: out of the group.
-    out: bool,
-    /// What a heartbeat has told: a rebalance goes on.
-    told: bool,
-    joined: bool,
-    rejoin: bool,
-    stopped_until: u64,
-    failed: bool,
-}
-
-impl Thread {
-    fn new(now: u64) -> Self {
-        Thread {
-            machine: Machine::new(Duration::from_millis(TASK_TIMEOUT)),
-            tasks: BTreeMap::new(),
-            given: VecDeque::new(),
-            member: None,
-            generation: 0,
-            assigned_in: 0,
-            confirmed: now,
-            beat_sent: None,
-            polled: now,
-            out: false,
-            told: false,
-            joined: false,
-            rejoin: false,
-            stopped_until: now,
-            failed: false,
-        }
-    }
-
-    fn in_session(&self, now: u64) -> bool {
-        let stable = self.member.is_some() && !self.out && self.generation > 0 && !self.joined;
-        stable && now < self.confirmed + SESSION && now < self.polled + MAX_POLL
-    }
-}
-
-struct Instance {
-    threads: Vec<Thread>,
-    /// Which thread has which directory open.
-    open: BTreeMap<TaskId, usize>,
-    /// What the stores on disk cover.
-    kept: BTreeMap<TaskId, i64>,
-}
-
-impl Instance {
-    fn new(now: u64) -> Self {
-        let threads = (0..THREADS).map(|_| Thread::new(now)).collect();
-        Instance { threads, open: BTreeMap::new(), kept: BTreeMap::new() }
-    }
-
-    fn preferences(&self, thread: usize) -> Preferences {
-        Preferences {
-            running: self.threads[thread].tasks.keys().copied().collect(),
-            on_disk: self.kept.keys().copied().collect(),
-            host: None,
-        }
-    }
-}
-
-// ---- the world ------------------------------------------------------------------------------------
 
 /// A rule that a simulation breaks, to show that it would be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,171 @@
+//! What a simulation holds still: the group, the logs, and an instance with its threads.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use super::{MAX_POLL, Machine, SESSION, TASK_TIMEOUT, THREADS};
+use crate::{
+    runtime::assignor::{Preferences, assign_tasks},
+    task::TaskId,
+};
+
+#[derive(Default)]
+pub(super) struct Member {
+    pub(super) heard: u64,
+    /// Whether it has joined the rebalance that goes on.
+    pub(super) joined: bool,
+    pub(super) preferences: Preferences,
+    pub(super) assignment: BTreeSet<TaskId>,
+}
+
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) generation: u64,
+    /// Until when members may join.
+    pub(super) rebalance: Option<u64>,
+    pub(super) members: BTreeMap<u64, Member>,
+    pub(super) rebalances: u64,
+}
+
+impl Group {
+    pub(super) fn begin_rebalance(&mut self, now: u64) {
+        if self.rebalance.is_none() {
+            self.rebalance = Some(now + MAX_POLL);
+            self.members.values_mut().for_each(|member| member.joined = false);
+        }
+    }
+
+    pub(super) fn remove(&mut self, member: u64, now: u64) {
+        if self.members.remove(&member).is_some() {
+            self.begin_rebalance(now);
+        }
+    }
+
+    /// Lets time pass: sessions end, a rebalance completes.
+    pub(super) fn look(&mut self, now: u64, tasks: &BTreeSet<TaskId>) {
+        let gone: Vec<u64> = self.members.iter().filter(|(_, m)| now >= m.heard + SESSION).map(|(id, _)| *id).collect();
+        gone.into_iter().for_each(|member| self.remove(member, now));
+        let Some(deadline) = self.rebalance else { return };
+        if now < deadline && self.members.values().any(|member| !member.joined) {
+            return;
+        }
+        self.members.retain(|_, member| member.joined);
+        self.rebalance = None;
+        self.generation += 1;
+        self.rebalances += 1;
+        let preferences =
+            self.members.iter().map(|(id, member)| (id.to_string(), member.preferences.clone())).collect();
+        let dealt = assign_tasks(tasks, &preferences);
+        for (id, member) in &mut self.members {
+            member.assignment = dealt.get(&id.to_string()).cloned().unwrap_or_default();
+        }
+    }
+}
+
+/// A source partition, what became of its records, and the changelog of the store that counts them.
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) end: i64,
+    pub(super) committed: i64,
+    /// Records whose results are acknowledged.
+    pub(super) delivered: BTreeSet<i64>,
+    /// The offset up to which the changelog has what the store took.
+    pub(super) changelog: i64,
+}
+
+/// A task on a thread.
+pub(super) struct Local {
+    pub(super) started: bool,
+    /// The record that comes next out of the consumer.
+    pub(super) fetch: i64,
+    /// The record after the last one that was processed.
+    pub(super) processed: i64,
+    pub(super) flushed: i64,
+    pub(super) delivered: i64,
+    pub(super) committed: i64,
+    /// Attempts to read the changelog until it is complete.
+    pub(super) restoring: u64,
+}
+
+/// Results and changelogs of records of a task, on their way through a producer.
+pub(super) struct Given {
+    pub(super) task: TaskId,
+    /// In which the task was the thread's.
+    pub(super) generation: u64,
+    pub(super) from: i64,
+    pub(super) to: i64,
+}
+
+pub(super) struct Thread {
+    pub(super) machine: Machine,
+    pub(super) tasks: BTreeMap<TaskId, Local>,
+    /// What the producer has not sent.
+    pub(super) given: VecDeque<Given>,
+    pub(super) member: Option<u64>,
+    pub(super) generation: u64,
+    /// That of the last assignment.
+    pub(super) assigned_in: u64,
+    pub(super) confirmed: u64,
+    pub(super) beat_sent: Option<u64>,
+    pub(super) polled: u64,
+    /// What a heartbeat has told: out of the group.
+    pub(super) out: bool,
+    /// What a heartbeat has told: a rebalance goes on.
+    pub(super) told: bool,
+    pub(super) joined: bool,
+    pub(super) rejoin: bool,
+    pub(super) stopped_until: u64,
+    pub(super) failed: bool,
+}
+
+impl Thread {
+    pub(super) fn new(now: u64) -> Self {
+        Thread {
+            machine: Machine::new(Duration::from_millis(TASK_TIMEOUT)),
+            tasks: BTreeMap::new(),
+            given: VecDeque::new(),
+            member: None,
+            generation: 0,
+            assigned_in: 0,
+            confirmed: now,
+            beat_sent: None,
+            polled: now,
+            out: false,
+            told: false,
+            joined: false,
+            rejoin: false,
+            stopped_until: now,
+            failed: false,
+        }
+    }
+
+    pub(super) fn in_session(&self, now: u64) -> bool {
+        let stable = self.member.is_some() && !self.out && self.generation > 0 && !self.joined;
+        stable && now < self.confirmed + SESSION && now < self.polled + MAX_POLL
+    }
+}
+
+pub(super) struct Instance {
+    pub(super) threads: Vec<Thread>,
+    /// Which thread has which directory open.
+    pub(super) open: BTreeMap<TaskId, usize>,
+    /// What the stores on disk cover.
+    pub(super) kept: BTreeMap<TaskId, i64>,
+}
+
+impl Instance {
+    pub(super) fn new(now: u64) -> Self {
+        let threads = (0..THREADS).map(|_| Thread::new(now)).collect();
+        Instance { threads, open: BTreeMap::new(), kept: BTreeMap::new() }
+    }
+
+    pub(super) fn preferences(&self, thread: usize) -> Preferences {
+        Preferences {
+            running: self.threads[thread].tasks.keys().copied().collect(),
+            on_disk: self.kept.keys().copied().collect(),
+            host: None,
+        }
+    }
+}

@@ -297,7 +297,7 @@ fn a_log_whose_batch_has_too_many_keys_is_tried_again_with_more_memory() {
     };
     assert_eq!(manager.clean_filthiest_log(&with_keys(1), NOW).unwrap(), None);
     assert!(manager.claim_filthiest(&with_keys(1), NOW).unwrap().is_none());
-    let (_, stats) = manager.clean_filthiest_log(&with_keys(2), NOW).unwrap().unwrap();
+    let (_, stats) = manager.clean_filthiest_log(&with_keys(3), NOW).unwrap().unwrap();
     assert_eq!((stats.messages_read, stats.messages_written), (3, 2));
 }
 

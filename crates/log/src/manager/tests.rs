@@ -289,6 +289,7 @@ fn a_log_whose_batch_has_too_many_keys_is_tried_again_with_more_memory() {
     }
     let context = AppendContext::client(0, NOW);
     log.lock().append_as_leader(&mut Appender::new(), builder.build().unwrap(), context).unwrap();
+    log.lock().advance_high_watermark_to_log_end().unwrap();
     log.lock().roll(NOW).unwrap();
     let with_keys = |keys: u64| CleanerSettings {
         dedupe_buffer_size: keys * 24,

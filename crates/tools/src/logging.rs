@@ -13,6 +13,8 @@ pub(crate) fn init(level: LevelFilter) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
+        // What cannot be written, to a full disk, is not a reason to panic.
+        .log_internal_errors(false)
         .finish();
     // Only a second call fails, and then there is a log already.
     tracing::subscriber::set_global_default(subscriber).ok();

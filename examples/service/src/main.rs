@@ -63,7 +63,8 @@ struct Service {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    // Else a log that cannot be written, to a full disk, panics.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false).init();
     let options = Options::parse();
     let broker;
     let server = match &options.bootstrap_server {

@@ -117,8 +117,10 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let ended = ended.or_else(|error| if wait::take_cut().is_some() { Ok(()) } else { Err(error) });
     let clean = ended.is_ok();
     if let Err(error) = ended {
-        tracing::error!("the global thread failed: {error}");
-        shared.fail_for_good(error);
+        shared.or_fail(|| {
+            tracing::error!("the global thread failed: {error}");
+            shared.fail_for_good(error);
+        });
     }
     globals.phase.send_replace(Phase::Ended);
     shared.wait_for_stream_threads();

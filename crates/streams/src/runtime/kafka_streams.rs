@@ -32,6 +32,7 @@ use super::{
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
+    guard::guarded,
     query::HostInfo,
     state::{LsmEngine, LsmOptions},
     topology::Topology,
@@ -275,6 +276,22 @@ impl Shared {
         self.change_state(State::PendingError);
         self.closing.request_in_background();
         self.tell_states();
+    }
+
+    /// Does what a thread does. Whoever panics, even while he tells of a failure, as a log on a full disk may, fails the
+    /// application.
+    pub(super) fn or_fail(&self, work: impl FnOnce()) {
+        let worked = guarded(|| {
+            work();
+            Ok(())
+        });
+        let Err(panic) = worked else { return };
+        let failed = guarded(|| {
+            self.fail(panic);
+            Ok(())
+        });
+        // A panic here can only be the log's again, after the state is set.
+        failed.ok();
     }
 
     /// Waits on this thread until all stream threads have ended.

@@ -388,7 +388,7 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize) {
     super::queries::on_stream_thread();
     let _within = Within::enter(&shared.closing);
     if shared.globals.as_ref().is_none_or(Globals::wait_until_filled) {
-        work(shared, index);
+        shared.or_fail(|| work(shared, index));
     }
     shared.stream_thread_ended(index);
 }

@@ -10,9 +10,12 @@ use vltava::streams::{KafkaStreams, State};
 use vltava_rounds::{instance::Instance, names::Names, topology};
 
 fn main() -> ExitCode {
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_writer(io::stderr).with_ansi(false);
-    subscriber.init();
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::INFO)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .init();
     match run(&Instance::parse()) {
         Ok(failure) => eprintln!("the application ended: {}", failure.as_deref().unwrap_or("without a failure")),
         Err(error) => eprintln!("the application cannot run: {error:#}"),

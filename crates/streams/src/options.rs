@@ -18,7 +18,7 @@ pub enum AutoOffsetReset {
     /// Nowhere: a missing offset is an error.
     None,
     /// At the first record that is not older than this.
-    ByDuration(std::time::Duration),
+    ByDuration(Duration),
 }
 
 /// Optional serdes for keys and values.

@@ -6,7 +6,9 @@
 //! that are *flexible* (KIP-482), has an unsigned varint of the length plus one, 0 for null; a flexible
 //! structure also ends with its tagged fields. Every call that depends on it takes `flexible`.
 
+mod decoder;
 mod element;
+mod encoder;
 mod error;
 mod reader;
 mod records;
@@ -14,10 +16,12 @@ mod tagged;
 mod varint;
 mod writer;
 
+pub use decoder::Decoder;
+pub use encoder::Encoder;
 pub use error::{DecodeError, EncodeError};
-pub use reader::{Reader, Tag};
+pub use reader::Reader;
 pub use records::{FileRecords, Records};
-pub use tagged::{TagWriter, UnknownTaggedField, UnknownTaggedFields};
+pub use tagged::{UnknownTaggedField, UnknownTaggedFields};
 pub use varint::{MAX_VARINT_LEN, MAX_VARLONG_LEN, size_of_unsigned_varint, size_of_varint, size_of_varlong};
 pub use writer::Writer;
 
@@ -29,21 +33,15 @@ pub trait Wire: Sized {
     /// before anything is allocated.
     const MIN_SIZE: usize;
 
-    /// Reads a value.
+    /// Reads a value; a failure is kept by the decoder.
     ///
     /// `version` is trusted: the public entry is [`Message::decode`], which checks it.
-    ///
-    /// # Errors
-    /// [`DecodeError`] when the bytes are not a value of this type.
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError>;
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self;
 
-    /// Writes the value.
+    /// Writes the value; a failure is kept by the encoder.
     ///
     /// `version` is trusted: the public entry is [`Message::encode`], which checks it.
-    ///
-    /// # Errors
-    /// [`EncodeError`] when the version cannot express the value.
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError>;
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool);
 }
 
 /// A request, a response, a header or a record: a structure that has versions of its own.
@@ -66,7 +64,9 @@ pub trait Message: Wire + Default + Clone + std::fmt::Debug + PartialEq {
         if version < Self::MIN_VERSION || version > Self::MAX_VERSION {
             return Err(DecodeError::unsupported_version::<Self>(version));
         }
-        Self::read(r, version, version >= Self::FLEXIBLE_SINCE)
+        let mut decoder = Decoder::new(r);
+        let message = Self::read(&mut decoder, version, version >= Self::FLEXIBLE_SINCE);
+        decoder.finish().map(|()| message)
     }
 
     /// Writes the message in the given version.
@@ -79,7 +79,9 @@ pub trait Message: Wire + Default + Clone + std::fmt::Debug + PartialEq {
         if version < Self::MIN_VERSION || version > Self::MAX_VERSION {
             return Err(EncodeError::unsupported_version::<Self>(version));
         }
-        self.write(w, version, version >= Self::FLEXIBLE_SINCE)
+        let mut encoder = Encoder::new(w);
+        self.write(&mut encoder, version, version >= Self::FLEXIBLE_SINCE);
+        encoder.finish()
     }
 }
 

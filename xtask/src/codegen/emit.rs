@@ -18,11 +18,11 @@ pub(super) fn file(message: &Message) -> Result<String> {
 }
 
 fn imports(body: &str) -> String {
-    let mut wire = vec!["DecodeError", "EncodeError", "Message", "Reader", "Wire", "Writer"];
+    let mut wire = vec!["Decoder", "Encoder", "Message", "Wire"];
     if body.contains("impl Request for") {
         wire.push("Request");
     }
-    wire.extend(["Records", "TagWriter", "UnknownTaggedFields"].into_iter().filter(|name| uses(body, name)));
+    wire.extend(["Records", "UnknownTaggedFields"].into_iter().filter(|name| uses(body, name)));
     wire.sort_unstable();
     let mut out = String::new();
     if uses(body, "Bytes") {
@@ -92,8 +92,8 @@ fn codec(out: &mut String, message: &Message, structure: &Struct) -> Result<()> 
     let _ = write!(
         out,
         "impl Wire for {} {{\nconst MIN_SIZE: usize = {};\n\n\
-         fn read({}: &mut Reader, {}: i16, {}: bool) -> Result<Self, DecodeError> {{\n{read}}}\n\n\
-         fn write(&self, {}: &mut Writer, {}: i16, {}: bool) -> Result<(), EncodeError> {{\n{write}}}\n}}\n\n",
+         #[inline]\nfn read({}: &mut Decoder<'_>, {}: i16, {}: bool) -> Self {{\n{read}}}\n\n\
+         #[inline]\nfn write(&self, {}: &mut Encoder<'_>, {}: i16, {}: bool) {{\n{write}}}\n}}\n\n",
         structure.name,
         message.min_size(structure)?,
         name(&read, "r"),
@@ -129,12 +129,12 @@ fn read_body(message: &Message, structure: &Struct) -> String {
         let _ = writeln!(literal, "{}: {value},", field.ident);
     }
     if message.is_ever_flexible() {
-        let unknown = if tagged.is_empty() { "r.unknown_tags(flexible)?" } else { "UnknownTaggedFields::default()" };
+        let unknown = if tagged.is_empty() { "r.unknown_tags(flexible)" } else { "UnknownTaggedFields::default()" };
         let _ = writeln!(literal, "unknown_tagged_fields: {unknown},");
     }
     literal.push('}');
     if tagged.is_empty() {
-        return format!("Ok({literal})\n");
+        return format!("{literal}\n");
     }
     let mut arms = String::new();
     for field in tagged {
@@ -143,19 +143,19 @@ fn read_body(message: &Message, structure: &Struct) -> String {
         let _ = writeln!(arms, "{tag}{guard} => value.{} = {},", field.ident, field.read_expression());
     }
     format!(
-        "let mut value = {literal};\nfor _ in 0..r.tag_count(flexible)? {{\nlet tag = r.begin_tag()?;\n\
+        "let mut value = {literal};\nlet mut left = r.tags(flexible);\n\
+         while let Some(tag) = r.next_tag(&mut left) {{\n\
          match tag.number {{\n{arms}_ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),\n}}\n\
-         r.end_tag(tag)?;\n}}\nOk(value)\n"
+         r.end_tag(tag);\n}}\nvalue\n"
     )
 }
 
 fn write_body(message: &Message, structure: &Struct) -> String {
     let mut out = String::new();
     for field in &structure.fields {
-        let write = format!("{}?;", field.write_expression(structure));
-        let write = write.replace(")NO_RESULT?;", ");");
+        let write = format!("{};", field.write_expression(structure));
         let path = format!("{}.{}", structure.name, field.ident.trim_start_matches("r#"));
-        let refuse = format!("if {} {{ return Err(EncodeError::field(\"{path}\", version)); }}", field.is_set());
+        let refuse = format!("if {} {{ w.unsupported(\"{path}\", version); }}", field.is_set());
         match (field.tag, field.present.expression()) {
             (None, None) => out.push_str(&write),
             (None, Some(present)) if field.ignorable => {
@@ -173,30 +173,28 @@ fn write_body(message: &Message, structure: &Struct) -> String {
         out.push('\n');
     }
     if !message.is_ever_flexible() {
-        out.push_str("Ok(())\n");
         return out;
     }
     let mut tagged = structure.tagged();
     if tagged.is_empty() {
-        out.push_str("w.unknown_tags(&self.unknown_tagged_fields, version, flexible)\n");
+        out.push_str("w.unknown_tags(&self.unknown_tagged_fields, version, flexible);\n");
         return out;
     }
     tagged.sort_by_key(|field| field.tag);
     if message.flexible_since.is_some_and(|since| since > structure.versions.low) {
         out.push_str("if !flexible {\nreturn w.unknown_tags(&self.unknown_tagged_fields, version, flexible);\n}\n");
     }
-    out.push_str("let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);\n");
+    out.push_str("let mut tags = w.tags(&self.unknown_tagged_fields);\n");
     for field in tagged {
         let present = field.present.expression().map(|present| format!("{present} && ")).unwrap_or_default();
         let write = field.write_expression(structure);
-        let write = match write.strip_suffix("NO_RESULT") {
-            Some(plain) => format!("{{ {plain}; Ok(()) }}"),
-            None => write,
-        };
-        let tag = field.tag.unwrap_or_default();
-        let _ = writeln!(out, "if {present}{} {{ tags.field({tag}, |w| {write})?; }}", field.is_set());
+        let (set, tag) = (field.is_set(), field.tag.unwrap_or_default());
+        let _ = writeln!(
+            out,
+            "if {present}{set} {{\nlet tag = w.begin_tag(&mut tags, {tag});\n{write};\nw.end_tag(tag);\n}}"
+        );
     }
-    out.push_str("tags.finish()\n");
+    out.push_str("w.end_tags(tags);\n");
     out
 }
 
@@ -356,21 +354,21 @@ impl Field {
         let flexible = self.flexible();
         let opt = if optional { "opt_" } else { "" };
         match &self.kind {
-            Type::String => format!("r.{opt}string({flexible})?"),
-            Type::Bytes => format!("r.{opt}bytes({flexible})?"),
-            Type::Records => format!("r.{opt}records({flexible})?"),
-            Type::Array(_) => format!("r.{opt}array(version, {flexible})?"),
+            Type::String => format!("r.{opt}string({flexible})"),
+            Type::Bytes => format!("r.{opt}bytes({flexible})"),
+            Type::Records => format!("r.{opt}records({flexible})"),
+            Type::Array(_) => format!("r.{opt}array(version, {flexible})"),
             Type::Struct(_) if optional && self.tag.is_some() => {
-                format!("r.opt_tagged_struct(version, {flexible})?")
+                format!("r.opt_tagged_struct(version, {flexible})")
             }
-            Type::Struct(_) if optional => format!("r.opt_struct(version, {flexible})?"),
-            Type::Struct(name) => format!("{name}::read(r, version, {flexible})?"),
-            Type::Uuid => "r.uuid()?".into(),
-            simple => format!("r.{}()?", simple.rust()),
+            Type::Struct(_) if optional => format!("r.opt_struct(version, {flexible})"),
+            Type::Struct(name) => format!("{name}::read(r, version, {flexible})"),
+            Type::Uuid => "r.uuid()".into(),
+            simple => format!("r.{}()", simple.rust()),
         }
     }
 
-    /// The call that writes the value; ends in `NO_RESULT` when it cannot fail.
+    /// The call that writes the value.
     fn write_expression(&self, structure: &Struct) -> String {
         let this = format!("self.{}", self.ident);
         let flexible = self.flexible();
@@ -381,8 +379,8 @@ impl Field {
                 Type::Records => format!("w.records(&{this}, {flexible})"),
                 Type::Array(_) => format!("w.array(&{this}, version, {flexible})"),
                 Type::Struct(_) => format!("{this}.write(w, version, {flexible})"),
-                Type::Uuid => format!("w.uuid({this})NO_RESULT"),
-                simple => format!("w.{}({this})NO_RESULT", simple.rust()),
+                Type::Uuid => format!("w.uuid({this})"),
+                simple => format!("w.{}({this})", simple.rust()),
             };
         }
         let write = match &self.kind {
@@ -399,10 +397,7 @@ impl Field {
             None => write,
             Some(not_nullable) => {
                 let path = format!("{}.{}", structure.name, self.ident.trim_start_matches("r#"));
-                format!(
-                    "if {this}.is_none() && {not_nullable} {{\n\
-                     return Err(EncodeError::null(\"{path}\", version));\n}}\n{write}"
-                )
+                format!("if {this}.is_none() && {not_nullable} {{ w.unexpected_null(\"{path}\", version); }}\n{write}")
             }
         }
     }

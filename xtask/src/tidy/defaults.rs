@@ -14,7 +14,7 @@ const LOOKED_AT: &[(&str, usize)] = &[
     ("client", 67),
     ("config", 8),
     ("log", 29),
-    ("protocol", 30),
+    ("protocol", 29),
     ("schema", 9),
     ("serde", 1),
     ("streams", 93),

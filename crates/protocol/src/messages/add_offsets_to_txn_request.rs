@@ -3,7 +3,7 @@
 //! Kafka's `AddOffsetsToTxnRequest`, versions 0 to 4, flexible from 3 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `AddOffsetsToTxnRequest`, versions 0 to 4, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,22 +23,24 @@ pub struct AddOffsetsToTxnRequest {
 impl Wire for AddOffsetsToTxnRequest {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            transactional_id: r.string(flexible)?,
-            producer_id: r.i64()?,
-            producer_epoch: r.i16()?,
-            group_id: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            transactional_id: r.string(flexible),
+            producer_id: r.i64(),
+            producer_epoch: r.i16(),
+            group_id: r.string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.transactional_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.transactional_id, flexible);
         w.i64(self.producer_id);
         w.i16(self.producer_epoch);
-        w.string(&self.group_id, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.group_id, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `AddPartitionsToTxnRequest`, versions 0 to 5, flexible from 3 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `AddPartitionsToTxnRequest`, versions 0 to 5, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -25,44 +25,46 @@ pub struct AddPartitionsToTxnRequest {
 impl Wire for AddPartitionsToTxnRequest {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            transactions: if version >= 4 { r.array(version, flexible)? } else { Vec::new() },
-            v3_and_below_transactional_id: if version <= 3 { r.string(flexible)? } else { String::new() },
-            v3_and_below_producer_id: if version <= 3 { r.i64()? } else { 0 },
-            v3_and_below_producer_epoch: if version <= 3 { r.i16()? } else { 0 },
-            v3_and_below_topics: if version <= 3 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            transactions: if version >= 4 { r.array(version, flexible) } else { Vec::new() },
+            v3_and_below_transactional_id: if version <= 3 { r.string(flexible) } else { String::new() },
+            v3_and_below_producer_id: if version <= 3 { r.i64() } else { 0 },
+            v3_and_below_producer_epoch: if version <= 3 { r.i16() } else { 0 },
+            v3_and_below_topics: if version <= 3 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 4 {
-            w.array(&self.transactions, version, flexible)?;
+            w.array(&self.transactions, version, flexible);
         } else if !self.transactions.is_empty() {
-            return Err(EncodeError::field("AddPartitionsToTxnRequest.transactions", version));
+            w.unsupported("AddPartitionsToTxnRequest.transactions", version);
         }
         if version <= 3 {
-            w.string(&self.v3_and_below_transactional_id, flexible)?;
+            w.string(&self.v3_and_below_transactional_id, flexible);
         } else if !self.v3_and_below_transactional_id.is_empty() {
-            return Err(EncodeError::field("AddPartitionsToTxnRequest.v3_and_below_transactional_id", version));
+            w.unsupported("AddPartitionsToTxnRequest.v3_and_below_transactional_id", version);
         }
         if version <= 3 {
             w.i64(self.v3_and_below_producer_id);
         } else if self.v3_and_below_producer_id != 0 {
-            return Err(EncodeError::field("AddPartitionsToTxnRequest.v3_and_below_producer_id", version));
+            w.unsupported("AddPartitionsToTxnRequest.v3_and_below_producer_id", version);
         }
         if version <= 3 {
             w.i16(self.v3_and_below_producer_epoch);
         } else if self.v3_and_below_producer_epoch != 0 {
-            return Err(EncodeError::field("AddPartitionsToTxnRequest.v3_and_below_producer_epoch", version));
+            w.unsupported("AddPartitionsToTxnRequest.v3_and_below_producer_epoch", version);
         }
         if version <= 3 {
-            w.array(&self.v3_and_below_topics, version, flexible)?;
+            w.array(&self.v3_and_below_topics, version, flexible);
         } else if !self.v3_and_below_topics.is_empty() {
-            return Err(EncodeError::field("AddPartitionsToTxnRequest.v3_and_below_topics", version));
+            w.unsupported("AddPartitionsToTxnRequest.v3_and_below_topics", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -86,24 +88,26 @@ pub struct AddPartitionsToTxnTransaction {
 impl Wire for AddPartitionsToTxnTransaction {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            transactional_id: r.string(flexible)?,
-            producer_id: r.i64()?,
-            producer_epoch: r.i16()?,
-            verify_only: r.bool()?,
-            topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            transactional_id: r.string(flexible),
+            producer_id: r.i64(),
+            producer_epoch: r.i16(),
+            verify_only: r.bool(),
+            topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.transactional_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.transactional_id, flexible);
         w.i64(self.producer_id);
         w.i16(self.producer_epoch);
         w.bool(self.verify_only);
-        w.array(&self.topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -121,18 +125,20 @@ pub struct AddPartitionsToTxnTopic {
 impl Wire for AddPartitionsToTxnTopic {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `AddPartitionsToTxnResponse`, versions 0 to 5, flexible from 3 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `AddPartitionsToTxnResponse`, versions 0 to 5, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,32 +22,34 @@ pub struct AddPartitionsToTxnResponse {
 impl Wire for AddPartitionsToTxnResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: if version >= 4 { r.i16()? } else { 0 },
-            results_by_transaction: if version >= 4 { r.array(version, flexible)? } else { Vec::new() },
-            results_by_topic_v3_and_below: if version <= 3 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: if version >= 4 { r.i16() } else { 0 },
+            results_by_transaction: if version >= 4 { r.array(version, flexible) } else { Vec::new() },
+            results_by_topic_v3_and_below: if version <= 3 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         if version >= 4 {
             w.i16(self.error_code);
         }
         if version >= 4 {
-            w.array(&self.results_by_transaction, version, flexible)?;
+            w.array(&self.results_by_transaction, version, flexible);
         } else if !self.results_by_transaction.is_empty() {
-            return Err(EncodeError::field("AddPartitionsToTxnResponse.results_by_transaction", version));
+            w.unsupported("AddPartitionsToTxnResponse.results_by_transaction", version);
         }
         if version <= 3 {
-            w.array(&self.results_by_topic_v3_and_below, version, flexible)?;
+            w.array(&self.results_by_topic_v3_and_below, version, flexible);
         } else if !self.results_by_topic_v3_and_below.is_empty() {
-            return Err(EncodeError::field("AddPartitionsToTxnResponse.results_by_topic_v3_and_below", version));
+            w.unsupported("AddPartitionsToTxnResponse.results_by_topic_v3_and_below", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -65,18 +67,20 @@ pub struct AddPartitionsToTxnResult {
 impl Wire for AddPartitionsToTxnResult {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            transactional_id: r.string(flexible)?,
-            topic_results: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            transactional_id: r.string(flexible),
+            topic_results: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.transactional_id, flexible)?;
-        w.array(&self.topic_results, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.transactional_id, flexible);
+        w.array(&self.topic_results, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -94,18 +98,20 @@ pub struct AddPartitionsToTxnTopicResult {
 impl Wire for AddPartitionsToTxnTopicResult {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            results_by_partition: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            results_by_partition: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.results_by_partition, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.results_by_partition, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -123,18 +129,20 @@ pub struct AddPartitionsToTxnPartitionResult {
 impl Wire for AddPartitionsToTxnPartitionResult {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            partition_error_code: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            partition_error_code: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i16(self.partition_error_code);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

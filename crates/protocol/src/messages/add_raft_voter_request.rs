@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `AddRaftVoterRequest`, versions 0 to 1, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,30 +42,32 @@ impl Default for AddRaftVoterRequest {
 impl Wire for AddRaftVoterRequest {
     const MIN_SIZE: usize = 27;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            cluster_id: r.opt_string(flexible)?,
-            timeout_ms: r.i32()?,
-            voter_id: r.i32()?,
-            voter_directory_id: r.uuid()?,
-            listeners: r.array(version, flexible)?,
-            ack_when_committed: if version >= 1 { r.bool()? } else { true },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            cluster_id: r.opt_string(flexible),
+            timeout_ms: r.i32(),
+            voter_id: r.i32(),
+            voter_directory_id: r.uuid(),
+            listeners: r.array(version, flexible),
+            ack_when_committed: if version >= 1 { r.bool() } else { true },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.cluster_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.cluster_id.as_deref(), flexible);
         w.i32(self.timeout_ms);
         w.i32(self.voter_id);
         w.uuid(self.voter_directory_id);
-        w.array(&self.listeners, version, flexible)?;
+        w.array(&self.listeners, version, flexible);
         if version >= 1 {
             w.bool(self.ack_when_committed);
         } else if !self.ack_when_committed {
-            return Err(EncodeError::field("AddRaftVoterRequest.ack_when_committed", version));
+            w.unsupported("AddRaftVoterRequest.ack_when_committed", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -85,20 +87,22 @@ pub struct Listener {
 impl Wire for Listener {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            host: r.string(flexible)?,
-            port: r.u16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            host: r.string(flexible),
+            port: r.u16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.string(&self.host, flexible);
         w.u16(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `AllocateProducerIdsRequest`, version 0, flexible.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `AllocateProducerIdsRequest`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,14 +25,16 @@ impl Default for AllocateProducerIdsRequest {
 impl Wire for AllocateProducerIdsRequest {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { broker_id: r.i32()?, broker_epoch: r.i64()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { broker_id: r.i32(), broker_epoch: r.i64(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.broker_id);
         w.i64(self.broker_epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

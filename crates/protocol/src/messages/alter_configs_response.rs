@@ -2,7 +2,7 @@
 
 //! Kafka's `AlterConfigsResponse`, versions 0 to 2, flexible from 2 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `AlterConfigsResponse`, versions 0 to 2, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,18 +18,20 @@ pub struct AlterConfigsResponse {
 impl Wire for AlterConfigsResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            responses: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            responses: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
-        w.array(&self.responses, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.responses, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -63,22 +65,24 @@ impl Default for AlterConfigsResourceResponse {
 impl Wire for AlterConfigsResourceResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            resource_type: r.i8()?,
-            resource_name: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            resource_type: r.i8(),
+            resource_name: r.string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
         w.i8(self.resource_type);
-        w.string(&self.resource_name, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.resource_name, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `AlterPartitionRequest`, versions 2 to 3, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,20 +33,22 @@ impl Default for AlterPartitionRequest {
 impl Wire for AlterPartitionRequest {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            broker_id: r.i32()?,
-            broker_epoch: r.i64()?,
-            topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            broker_id: r.i32(),
+            broker_epoch: r.i64(),
+            topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.broker_id);
         w.i64(self.broker_epoch);
-        w.array(&self.topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -64,18 +66,20 @@ pub struct TopicData {
 impl Wire for TopicData {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -101,34 +105,36 @@ pub struct PartitionData {
 impl Wire for PartitionData {
     const MIN_SIZE: usize = 15;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            leader_epoch: r.i32()?,
-            new_isr: if version <= 2 { r.array(version, flexible)? } else { Vec::new() },
-            new_isr_with_epochs: if version >= 3 { r.array(version, flexible)? } else { Vec::new() },
-            leader_recovery_state: r.i8()?,
-            partition_epoch: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            leader_epoch: r.i32(),
+            new_isr: if version <= 2 { r.array(version, flexible) } else { Vec::new() },
+            new_isr_with_epochs: if version >= 3 { r.array(version, flexible) } else { Vec::new() },
+            leader_recovery_state: r.i8(),
+            partition_epoch: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i32(self.leader_epoch);
         if version <= 2 {
-            w.array(&self.new_isr, version, flexible)?;
+            w.array(&self.new_isr, version, flexible);
         } else if !self.new_isr.is_empty() {
-            return Err(EncodeError::field("PartitionData.new_isr", version));
+            w.unsupported("PartitionData.new_isr", version);
         }
         if version >= 3 {
-            w.array(&self.new_isr_with_epochs, version, flexible)?;
+            w.array(&self.new_isr_with_epochs, version, flexible);
         } else if !self.new_isr_with_epochs.is_empty() {
-            return Err(EncodeError::field("PartitionData.new_isr_with_epochs", version));
+            w.unsupported("PartitionData.new_isr_with_epochs", version);
         }
         w.i8(self.leader_recovery_state);
         w.i32(self.partition_epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -152,14 +158,16 @@ impl Default for BrokerState {
 impl Wire for BrokerState {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { broker_id: r.i32()?, broker_epoch: r.i64()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { broker_id: r.i32(), broker_epoch: r.i64(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.broker_id);
         w.i64(self.broker_epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

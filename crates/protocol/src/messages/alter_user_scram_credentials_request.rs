@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `AlterUserScramCredentialsRequest`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,18 +21,20 @@ pub struct AlterUserScramCredentialsRequest {
 impl Wire for AlterUserScramCredentialsRequest {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            deletions: r.array(version, flexible)?,
-            upsertions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            deletions: r.array(version, flexible),
+            upsertions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.deletions, version, flexible)?;
-        w.array(&self.upsertions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.deletions, version, flexible);
+        w.array(&self.upsertions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -50,14 +52,16 @@ pub struct ScramCredentialDeletion {
 impl Wire for ScramCredentialDeletion {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { name: r.string(flexible)?, mechanism: r.i8()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { name: r.string(flexible), mechanism: r.i8(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i8(self.mechanism);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -81,24 +85,26 @@ pub struct ScramCredentialUpsertion {
 impl Wire for ScramCredentialUpsertion {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            mechanism: r.i8()?,
-            iterations: r.i32()?,
-            salt: r.bytes(flexible)?,
-            salted_password: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            mechanism: r.i8(),
+            iterations: r.i32(),
+            salt: r.bytes(flexible),
+            salted_password: r.bytes(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i8(self.mechanism);
         w.i32(self.iterations);
-        w.bytes(&self.salt, flexible)?;
-        w.bytes(&self.salted_password, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.bytes(&self.salt, flexible);
+        w.bytes(&self.salted_password, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ApiVersionsRequest`, versions 0 to 4, flexible from 3 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ApiVersionsRequest`, versions 0 to 4, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,22 +19,24 @@ pub struct ApiVersionsRequest {
 impl Wire for ApiVersionsRequest {
     const MIN_SIZE: usize = 0;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            client_software_name: if version >= 3 { r.string(flexible)? } else { String::new() },
-            client_software_version: if version >= 3 { r.string(flexible)? } else { String::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            client_software_name: if version >= 3 { r.string(flexible) } else { String::new() },
+            client_software_version: if version >= 3 { r.string(flexible) } else { String::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 3 {
-            w.string(&self.client_software_name, flexible)?;
+            w.string(&self.client_software_name, flexible);
         }
         if version >= 3 {
-            w.string(&self.client_software_version, flexible)?;
+            w.string(&self.client_software_version, flexible);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

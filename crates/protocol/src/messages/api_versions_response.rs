@@ -2,7 +2,7 @@
 
 //! Kafka's `ApiVersionsResponse`, versions 0 to 4, flexible from 3 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ApiVersionsResponse`, versions 0 to 4, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,34 +43,36 @@ impl Default for ApiVersionsResponse {
 impl Wire for ApiVersionsResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            error_code: r.i16()?,
-            api_keys: r.array(version, flexible)?,
-            throttle_time_ms: if version >= 1 { r.i32()? } else { 0 },
+            error_code: r.i16(),
+            api_keys: r.array(version, flexible),
+            throttle_time_ms: if version >= 1 { r.i32() } else { 0 },
             supported_features: Vec::new(),
             finalized_features_epoch: -1,
             finalized_features: Vec::new(),
             zk_migration_ready: false,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 3 => value.supported_features = r.array(version, flexible)?,
-                1 if version >= 3 => value.finalized_features_epoch = r.i64()?,
-                2 if version >= 3 => value.finalized_features = r.array(version, flexible)?,
-                3 if version >= 3 => value.zk_migration_ready = r.bool()?,
+                0 if version >= 3 => value.supported_features = r.array(version, flexible),
+                1 if version >= 3 => value.finalized_features_epoch = r.i64(),
+                2 if version >= 3 => value.finalized_features = r.array(version, flexible),
+                3 if version >= 3 => value.zk_migration_ready = r.bool(),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.array(&self.api_keys, version, flexible)?;
+        w.array(&self.api_keys, version, flexible);
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
@@ -78,26 +80,28 @@ impl Wire for ApiVersionsResponse {
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 3 && !self.supported_features.is_empty() {
-            tags.field(0, |w| w.array(&self.supported_features, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.array(&self.supported_features, version, flexible);
+            w.end_tag(tag);
         }
         if version >= 3 && self.finalized_features_epoch != -1 {
-            tags.field(1, |w| {
-                w.i64(self.finalized_features_epoch);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 1);
+            w.i64(self.finalized_features_epoch);
+            w.end_tag(tag);
         }
         if version >= 3 && !self.finalized_features.is_empty() {
-            tags.field(2, |w| w.array(&self.finalized_features, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 2);
+            w.array(&self.finalized_features, version, flexible);
+            w.end_tag(tag);
         }
         if version >= 3 && self.zk_migration_ready {
-            tags.field(3, |w| {
-                w.bool(self.zk_migration_ready);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 3);
+            w.bool(self.zk_migration_ready);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -117,20 +121,22 @@ pub struct ApiVersion {
 impl Wire for ApiVersion {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            api_key: r.i16()?,
-            min_version: r.i16()?,
-            max_version: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            api_key: r.i16(),
+            min_version: r.i16(),
+            max_version: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.api_key);
         w.i16(self.min_version);
         w.i16(self.max_version);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -150,20 +156,22 @@ pub struct SupportedFeatureKey {
 impl Wire for SupportedFeatureKey {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            min_version: r.i16()?,
-            max_version: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            min_version: r.i16(),
+            max_version: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i16(self.min_version);
         w.i16(self.max_version);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -183,20 +191,22 @@ pub struct FinalizedFeatureKey {
 impl Wire for FinalizedFeatureKey {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            max_version_level: r.i16()?,
-            min_version_level: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            max_version_level: r.i16(),
+            min_version_level: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i16(self.max_version_level);
         w.i16(self.min_version_level);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

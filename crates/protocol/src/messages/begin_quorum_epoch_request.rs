@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `BeginQuorumEpochRequest`, versions 0 to 1, flexible from 1 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,26 +36,28 @@ impl Default for BeginQuorumEpochRequest {
 impl Wire for BeginQuorumEpochRequest {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            cluster_id: r.opt_string(flexible)?,
-            voter_id: if version >= 1 { r.i32()? } else { -1 },
-            topics: r.array(version, flexible)?,
-            leader_endpoints: if version >= 1 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            cluster_id: r.opt_string(flexible),
+            voter_id: if version >= 1 { r.i32() } else { -1 },
+            topics: r.array(version, flexible),
+            leader_endpoints: if version >= 1 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.cluster_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.cluster_id.as_deref(), flexible);
         if version >= 1 {
             w.i32(self.voter_id);
         }
-        w.array(&self.topics, version, flexible)?;
+        w.array(&self.topics, version, flexible);
         if version >= 1 {
-            w.array(&self.leader_endpoints, version, flexible)?;
+            w.array(&self.leader_endpoints, version, flexible);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -73,18 +75,20 @@ pub struct TopicData {
 impl Wire for TopicData {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic_name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic_name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -106,24 +110,26 @@ pub struct PartitionData {
 impl Wire for PartitionData {
     const MIN_SIZE: usize = 12;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            voter_directory_id: if version >= 1 { r.uuid()? } else { Uuid::ZERO },
-            leader_id: r.i32()?,
-            leader_epoch: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            voter_directory_id: if version >= 1 { r.uuid() } else { Uuid::ZERO },
+            leader_id: r.i32(),
+            leader_epoch: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         if version >= 1 {
             w.uuid(self.voter_directory_id);
         }
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -143,20 +149,22 @@ pub struct LeaderEndpoint {
 impl Wire for LeaderEndpoint {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            host: r.string(flexible)?,
-            port: r.u16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            host: r.string(flexible),
+            port: r.u16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.string(&self.host, flexible);
         w.u16(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `BrokerHeartbeatRequest`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,49 +45,55 @@ impl Default for BrokerHeartbeatRequest {
 impl Wire for BrokerHeartbeatRequest {
     const MIN_SIZE: usize = 23;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            broker_id: r.i32()?,
-            broker_epoch: r.i64()?,
-            current_metadata_offset: r.i64()?,
-            want_fence: r.bool()?,
-            want_shut_down: r.bool()?,
+            broker_id: r.i32(),
+            broker_epoch: r.i64(),
+            current_metadata_offset: r.i64(),
+            want_fence: r.bool(),
+            want_shut_down: r.bool(),
             offline_log_dirs: Vec::new(),
             cordoned_log_dirs: None,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 1 => value.offline_log_dirs = r.array(version, flexible)?,
-                1 if version >= 2 => value.cordoned_log_dirs = r.opt_array(version, flexible)?,
+                0 if version >= 1 => value.offline_log_dirs = r.array(version, flexible),
+                1 if version >= 2 => value.cordoned_log_dirs = r.opt_array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.broker_id);
         w.i64(self.broker_epoch);
         w.i64(self.current_metadata_offset);
         w.bool(self.want_fence);
         w.bool(self.want_shut_down);
         if version < 1 && !self.offline_log_dirs.is_empty() {
-            return Err(EncodeError::field("BrokerHeartbeatRequest.offline_log_dirs", version));
+            w.unsupported("BrokerHeartbeatRequest.offline_log_dirs", version);
         }
         if version < 2 && self.cordoned_log_dirs.is_some() {
-            return Err(EncodeError::field("BrokerHeartbeatRequest.cordoned_log_dirs", version));
+            w.unsupported("BrokerHeartbeatRequest.cordoned_log_dirs", version);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 1 && !self.offline_log_dirs.is_empty() {
-            tags.field(0, |w| w.array(&self.offline_log_dirs, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.array(&self.offline_log_dirs, version, flexible);
+            w.end_tag(tag);
         }
         if version >= 2 && self.cordoned_log_dirs.is_some() {
-            tags.field(1, |w| w.opt_array(self.cordoned_log_dirs.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 1);
+            w.opt_array(self.cordoned_log_dirs.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `BrokerHeartbeatResponse`, versions 0 to 2, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `BrokerHeartbeatResponse`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,24 +37,26 @@ impl Default for BrokerHeartbeatResponse {
 impl Wire for BrokerHeartbeatResponse {
     const MIN_SIZE: usize = 10;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            is_caught_up: r.bool()?,
-            is_fenced: r.bool()?,
-            should_shut_down: r.bool()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            is_caught_up: r.bool(),
+            is_fenced: r.bool(),
+            should_shut_down: r.bool(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
         w.bool(self.is_caught_up);
         w.bool(self.is_fenced);
         w.bool(self.should_shut_down);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

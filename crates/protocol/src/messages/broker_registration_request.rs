@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `BrokerRegistrationRequest`, versions 0 to 4, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,40 +51,42 @@ impl Default for BrokerRegistrationRequest {
 impl Wire for BrokerRegistrationRequest {
     const MIN_SIZE: usize = 25;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            broker_id: r.i32()?,
-            cluster_id: r.string(flexible)?,
-            incarnation_id: r.uuid()?,
-            listeners: r.array(version, flexible)?,
-            features: r.array(version, flexible)?,
-            rack: r.opt_string(flexible)?,
-            is_migrating_zk_broker: if version >= 1 { r.bool()? } else { false },
-            log_dirs: if version >= 2 { r.array(version, flexible)? } else { Vec::new() },
-            previous_broker_epoch: if version >= 3 { r.i64()? } else { -1 },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            broker_id: r.i32(),
+            cluster_id: r.string(flexible),
+            incarnation_id: r.uuid(),
+            listeners: r.array(version, flexible),
+            features: r.array(version, flexible),
+            rack: r.opt_string(flexible),
+            is_migrating_zk_broker: if version >= 1 { r.bool() } else { false },
+            log_dirs: if version >= 2 { r.array(version, flexible) } else { Vec::new() },
+            previous_broker_epoch: if version >= 3 { r.i64() } else { -1 },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.broker_id);
-        w.string(&self.cluster_id, flexible)?;
+        w.string(&self.cluster_id, flexible);
         w.uuid(self.incarnation_id);
-        w.array(&self.listeners, version, flexible)?;
-        w.array(&self.features, version, flexible)?;
-        w.opt_string(self.rack.as_deref(), flexible)?;
+        w.array(&self.listeners, version, flexible);
+        w.array(&self.features, version, flexible);
+        w.opt_string(self.rack.as_deref(), flexible);
         if version >= 1 {
             w.bool(self.is_migrating_zk_broker);
         } else if self.is_migrating_zk_broker {
-            return Err(EncodeError::field("BrokerRegistrationRequest.is_migrating_zk_broker", version));
+            w.unsupported("BrokerRegistrationRequest.is_migrating_zk_broker", version);
         }
         if version >= 2 {
-            w.array(&self.log_dirs, version, flexible)?;
+            w.array(&self.log_dirs, version, flexible);
         }
         if version >= 3 {
             w.i64(self.previous_broker_epoch);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -106,22 +108,24 @@ pub struct Listener {
 impl Wire for Listener {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            host: r.string(flexible)?,
-            port: r.u16()?,
-            security_protocol: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            host: r.string(flexible),
+            port: r.u16(),
+            security_protocol: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.string(&self.host, flexible);
         w.u16(self.port);
         w.i16(self.security_protocol);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -141,20 +145,22 @@ pub struct Feature {
 impl Wire for Feature {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            min_supported_version: r.i16()?,
-            max_supported_version: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            min_supported_version: r.i16(),
+            max_supported_version: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i16(self.min_supported_version);
         w.i16(self.max_supported_version);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

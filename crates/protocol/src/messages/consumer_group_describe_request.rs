@@ -3,7 +3,7 @@
 //! Kafka's `ConsumerGroupDescribeRequest`, versions 0 to 1, flexible.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ConsumerGroupDescribeRequest`, versions 0 to 1, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,18 +19,20 @@ pub struct ConsumerGroupDescribeRequest {
 impl Wire for ConsumerGroupDescribeRequest {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_ids: r.array(version, flexible)?,
-            include_authorized_operations: r.bool()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_ids: r.array(version, flexible),
+            include_authorized_operations: r.bool(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.group_ids, version, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.group_ids, version, flexible);
         w.bool(self.include_authorized_operations);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

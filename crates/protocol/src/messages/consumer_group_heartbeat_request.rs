@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ConsumerGroupHeartbeatRequest`, versions 0 to 1, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,38 +54,40 @@ impl Default for ConsumerGroupHeartbeatRequest {
 impl Wire for ConsumerGroupHeartbeatRequest {
     const MIN_SIZE: usize = 16;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            member_id: r.string(flexible)?,
-            member_epoch: r.i32()?,
-            instance_id: r.opt_string(flexible)?,
-            rack_id: r.opt_string(flexible)?,
-            rebalance_timeout_ms: r.i32()?,
-            subscribed_topic_names: r.opt_array(version, flexible)?,
-            subscribed_topic_regex: if version >= 1 { r.opt_string(flexible)? } else { None },
-            server_assignor: r.opt_string(flexible)?,
-            topic_partitions: r.opt_array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            member_id: r.string(flexible),
+            member_epoch: r.i32(),
+            instance_id: r.opt_string(flexible),
+            rack_id: r.opt_string(flexible),
+            rebalance_timeout_ms: r.i32(),
+            subscribed_topic_names: r.opt_array(version, flexible),
+            subscribed_topic_regex: if version >= 1 { r.opt_string(flexible) } else { None },
+            server_assignor: r.opt_string(flexible),
+            topic_partitions: r.opt_array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
-        w.string(&self.member_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
+        w.string(&self.member_id, flexible);
         w.i32(self.member_epoch);
-        w.opt_string(self.instance_id.as_deref(), flexible)?;
-        w.opt_string(self.rack_id.as_deref(), flexible)?;
+        w.opt_string(self.instance_id.as_deref(), flexible);
+        w.opt_string(self.rack_id.as_deref(), flexible);
         w.i32(self.rebalance_timeout_ms);
-        w.opt_array(self.subscribed_topic_names.as_deref(), version, flexible)?;
+        w.opt_array(self.subscribed_topic_names.as_deref(), version, flexible);
         if version >= 1 {
-            w.opt_string(self.subscribed_topic_regex.as_deref(), flexible)?;
+            w.opt_string(self.subscribed_topic_regex.as_deref(), flexible);
         } else if self.subscribed_topic_regex.is_some() {
-            return Err(EncodeError::field("ConsumerGroupHeartbeatRequest.subscribed_topic_regex", version));
+            w.unsupported("ConsumerGroupHeartbeatRequest.subscribed_topic_regex", version);
         }
-        w.opt_string(self.server_assignor.as_deref(), flexible)?;
-        w.opt_array(self.topic_partitions.as_deref(), version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.server_assignor.as_deref(), flexible);
+        w.opt_array(self.topic_partitions.as_deref(), version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -103,18 +105,20 @@ pub struct TopicPartitions {
 impl Wire for TopicPartitions {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `ConsumerProtocolAssignment`, versions 0 to 3.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,14 +18,15 @@ pub struct ConsumerProtocolAssignment {
 impl Wire for ConsumerProtocolAssignment {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { assigned_partitions: r.array(version, flexible)?, user_data: r.opt_bytes(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { assigned_partitions: r.array(version, flexible), user_data: r.opt_bytes(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.assigned_partitions, version, flexible)?;
-        w.opt_bytes(self.user_data.as_ref(), flexible)?;
-        Ok(())
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.assigned_partitions, version, flexible);
+        w.opt_bytes(self.user_data.as_ref(), flexible);
     }
 }
 
@@ -41,14 +42,15 @@ pub struct TopicPartition {
 impl Wire for TopicPartition {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { topic: r.string(flexible)?, partitions: r.array(version, flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { topic: r.string(flexible), partitions: r.array(version, flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        Ok(())
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic, flexible);
+        w.array(&self.partitions, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `ConsumerProtocolSubscription`, versions 0 to 3.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,29 +30,30 @@ impl Default for ConsumerProtocolSubscription {
 impl Wire for ConsumerProtocolSubscription {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topics: r.array(version, flexible)?,
-            user_data: r.opt_bytes(flexible)?,
-            owned_partitions: if version >= 1 { r.array(version, flexible)? } else { Vec::new() },
-            generation_id: if version >= 2 { r.i32()? } else { -1 },
-            rack_id: if version >= 3 { r.opt_string(flexible)? } else { None },
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topics: r.array(version, flexible),
+            user_data: r.opt_bytes(flexible),
+            owned_partitions: if version >= 1 { r.array(version, flexible) } else { Vec::new() },
+            generation_id: if version >= 2 { r.i32() } else { -1 },
+            rack_id: if version >= 3 { r.opt_string(flexible) } else { None },
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.topics, version, flexible)?;
-        w.opt_bytes(self.user_data.as_ref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.topics, version, flexible);
+        w.opt_bytes(self.user_data.as_ref(), flexible);
         if version >= 1 {
-            w.array(&self.owned_partitions, version, flexible)?;
+            w.array(&self.owned_partitions, version, flexible);
         }
         if version >= 2 {
             w.i32(self.generation_id);
         }
         if version >= 3 {
-            w.opt_string(self.rack_id.as_deref(), flexible)?;
+            w.opt_string(self.rack_id.as_deref(), flexible);
         }
-        Ok(())
     }
 }
 
@@ -68,14 +69,15 @@ pub struct TopicPartition {
 impl Wire for TopicPartition {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { topic: r.string(flexible)?, partitions: r.array(version, flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { topic: r.string(flexible), partitions: r.array(version, flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        Ok(())
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic, flexible);
+        w.array(&self.partitions, version, flexible);
     }
 }
 

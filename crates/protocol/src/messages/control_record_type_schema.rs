@@ -2,7 +2,7 @@
 
 //! Kafka's `ControlRecordTypeSchema`, version 0.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `ControlRecordTypeSchema`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -14,13 +14,14 @@ pub struct ControlRecordTypeSchema {
 impl Wire for ControlRecordTypeSchema {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, _version: i16, _flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { r#type: r.i16()? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, _flexible: bool) -> Self {
+        Self { r#type: r.i16() }
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, _flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, _flexible: bool) {
         w.i16(self.r#type);
-        Ok(())
     }
 }
 

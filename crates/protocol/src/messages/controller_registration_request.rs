@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ControllerRegistrationRequest`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,24 +26,26 @@ pub struct ControllerRegistrationRequest {
 impl Wire for ControllerRegistrationRequest {
     const MIN_SIZE: usize = 24;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            controller_id: r.i32()?,
-            incarnation_id: r.uuid()?,
-            zk_migration_ready: r.bool()?,
-            listeners: r.array(version, flexible)?,
-            features: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            controller_id: r.i32(),
+            incarnation_id: r.uuid(),
+            zk_migration_ready: r.bool(),
+            listeners: r.array(version, flexible),
+            features: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.controller_id);
         w.uuid(self.incarnation_id);
         w.bool(self.zk_migration_ready);
-        w.array(&self.listeners, version, flexible)?;
-        w.array(&self.features, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.listeners, version, flexible);
+        w.array(&self.features, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -65,22 +67,24 @@ pub struct Listener {
 impl Wire for Listener {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            host: r.string(flexible)?,
-            port: r.u16()?,
-            security_protocol: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            host: r.string(flexible),
+            port: r.u16(),
+            security_protocol: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.string(&self.host, flexible);
         w.u16(self.port);
         w.i16(self.security_protocol);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -100,20 +104,22 @@ pub struct Feature {
 impl Wire for Feature {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            min_supported_version: r.i16()?,
-            max_supported_version: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            min_supported_version: r.i16(),
+            max_supported_version: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i16(self.min_supported_version);
         w.i16(self.max_supported_version);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

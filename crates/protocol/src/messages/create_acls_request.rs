@@ -3,7 +3,7 @@
 //! Kafka's `CreateAclsRequest`, versions 1 to 3, flexible from 2 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `CreateAclsRequest`, versions 1 to 3, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -17,13 +17,15 @@ pub struct CreateAclsRequest {
 impl Wire for CreateAclsRequest {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { creations: r.array(version, flexible)?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { creations: r.array(version, flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.creations, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.creations, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -66,28 +68,30 @@ impl Default for AclCreation {
 impl Wire for AclCreation {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            resource_type: r.i8()?,
-            resource_name: r.string(flexible)?,
-            resource_pattern_type: r.i8()?,
-            principal: r.string(flexible)?,
-            host: r.string(flexible)?,
-            operation: r.i8()?,
-            permission_type: r.i8()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            resource_type: r.i8(),
+            resource_name: r.string(flexible),
+            resource_pattern_type: r.i8(),
+            principal: r.string(flexible),
+            host: r.string(flexible),
+            operation: r.i8(),
+            permission_type: r.i8(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i8(self.resource_type);
-        w.string(&self.resource_name, flexible)?;
+        w.string(&self.resource_name, flexible);
         w.i8(self.resource_pattern_type);
-        w.string(&self.principal, flexible)?;
-        w.string(&self.host, flexible)?;
+        w.string(&self.principal, flexible);
+        w.string(&self.host, flexible);
         w.i8(self.operation);
         w.i8(self.permission_type);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `CreateDelegationTokenRequest`, versions 1 to 3, flexible from 2 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `CreateDelegationTokenRequest`, versions 1 to 3, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,30 +35,32 @@ impl Default for CreateDelegationTokenRequest {
 impl Wire for CreateDelegationTokenRequest {
     const MIN_SIZE: usize = 10;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            owner_principal_type: if version >= 3 { r.opt_string(flexible)? } else { Some(String::new()) },
-            owner_principal_name: if version >= 3 { r.opt_string(flexible)? } else { Some(String::new()) },
-            renewers: r.array(version, flexible)?,
-            max_lifetime_ms: r.i64()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            owner_principal_type: if version >= 3 { r.opt_string(flexible) } else { Some(String::new()) },
+            owner_principal_name: if version >= 3 { r.opt_string(flexible) } else { Some(String::new()) },
+            renewers: r.array(version, flexible),
+            max_lifetime_ms: r.i64(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 3 {
-            w.opt_string(self.owner_principal_type.as_deref(), flexible)?;
+            w.opt_string(self.owner_principal_type.as_deref(), flexible);
         } else if self.owner_principal_type.as_ref().is_none_or(|it| !it.is_empty()) {
-            return Err(EncodeError::field("CreateDelegationTokenRequest.owner_principal_type", version));
+            w.unsupported("CreateDelegationTokenRequest.owner_principal_type", version);
         }
         if version >= 3 {
-            w.opt_string(self.owner_principal_name.as_deref(), flexible)?;
+            w.opt_string(self.owner_principal_name.as_deref(), flexible);
         } else if self.owner_principal_name.as_ref().is_none_or(|it| !it.is_empty()) {
-            return Err(EncodeError::field("CreateDelegationTokenRequest.owner_principal_name", version));
+            w.unsupported("CreateDelegationTokenRequest.owner_principal_name", version);
         }
-        w.array(&self.renewers, version, flexible)?;
+        w.array(&self.renewers, version, flexible);
         w.i64(self.max_lifetime_ms);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -76,18 +78,20 @@ pub struct CreatableRenewers {
 impl Wire for CreatableRenewers {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            principal_type: r.string(flexible)?,
-            principal_name: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            principal_type: r.string(flexible),
+            principal_name: r.string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.principal_type, flexible)?;
-        w.string(&self.principal_name, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.principal_type, flexible);
+        w.string(&self.principal_name, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `CreateDelegationTokenResponse`, versions 1 to 3, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,44 +38,46 @@ pub struct CreateDelegationTokenResponse {
 impl Wire for CreateDelegationTokenResponse {
     const MIN_SIZE: usize = 35;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            principal_type: r.string(flexible)?,
-            principal_name: r.string(flexible)?,
-            token_requester_principal_type: if version >= 3 { r.string(flexible)? } else { String::new() },
-            token_requester_principal_name: if version >= 3 { r.string(flexible)? } else { String::new() },
-            issue_timestamp_ms: r.i64()?,
-            expiry_timestamp_ms: r.i64()?,
-            max_timestamp_ms: r.i64()?,
-            token_id: r.string(flexible)?,
-            hmac: r.bytes(flexible)?,
-            throttle_time_ms: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            principal_type: r.string(flexible),
+            principal_name: r.string(flexible),
+            token_requester_principal_type: if version >= 3 { r.string(flexible) } else { String::new() },
+            token_requester_principal_name: if version >= 3 { r.string(flexible) } else { String::new() },
+            issue_timestamp_ms: r.i64(),
+            expiry_timestamp_ms: r.i64(),
+            max_timestamp_ms: r.i64(),
+            token_id: r.string(flexible),
+            hmac: r.bytes(flexible),
+            throttle_time_ms: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.string(&self.principal_type, flexible)?;
-        w.string(&self.principal_name, flexible)?;
+        w.string(&self.principal_type, flexible);
+        w.string(&self.principal_name, flexible);
         if version >= 3 {
-            w.string(&self.token_requester_principal_type, flexible)?;
+            w.string(&self.token_requester_principal_type, flexible);
         } else if !self.token_requester_principal_type.is_empty() {
-            return Err(EncodeError::field("CreateDelegationTokenResponse.token_requester_principal_type", version));
+            w.unsupported("CreateDelegationTokenResponse.token_requester_principal_type", version);
         }
         if version >= 3 {
-            w.string(&self.token_requester_principal_name, flexible)?;
+            w.string(&self.token_requester_principal_name, flexible);
         } else if !self.token_requester_principal_name.is_empty() {
-            return Err(EncodeError::field("CreateDelegationTokenResponse.token_requester_principal_name", version));
+            w.unsupported("CreateDelegationTokenResponse.token_requester_principal_name", version);
         }
         w.i64(self.issue_timestamp_ms);
         w.i64(self.expiry_timestamp_ms);
         w.i64(self.max_timestamp_ms);
-        w.string(&self.token_id, flexible)?;
-        w.bytes(&self.hmac, flexible)?;
+        w.string(&self.token_id, flexible);
+        w.bytes(&self.hmac, flexible);
         w.i32(self.throttle_time_ms);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

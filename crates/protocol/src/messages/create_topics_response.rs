@@ -3,7 +3,7 @@
 //! Kafka's `CreateTopicsResponse`, versions 2 to 7, flexible from 5 on.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `CreateTopicsResponse`, versions 2 to 7, flexible from 5 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,18 +19,20 @@ pub struct CreateTopicsResponse {
 impl Wire for CreateTopicsResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
-        w.array(&self.topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -76,36 +78,38 @@ impl Default for CreatableTopicResult {
 impl Wire for CreatableTopicResult {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            name: r.string(flexible)?,
-            topic_id: if version >= 7 { r.uuid()? } else { Uuid::ZERO },
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
+            name: r.string(flexible),
+            topic_id: if version >= 7 { r.uuid() } else { Uuid::ZERO },
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
             topic_config_error_code: 0,
-            num_partitions: if version >= 5 { r.i32()? } else { -1 },
-            replication_factor: if version >= 5 { r.i16()? } else { -1 },
-            configs: if version >= 5 { r.opt_array(version, flexible)? } else { Some(Vec::new()) },
+            num_partitions: if version >= 5 { r.i32() } else { -1 },
+            replication_factor: if version >= 5 { r.i16() } else { -1 },
+            configs: if version >= 5 { r.opt_array(version, flexible) } else { Some(Vec::new()) },
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 5 => value.topic_config_error_code = r.i16()?,
+                0 if version >= 5 => value.topic_config_error_code = r.i16(),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         if version >= 7 {
             w.uuid(self.topic_id);
         }
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
 
         if version >= 5 {
             w.i32(self.num_partitions);
@@ -114,19 +118,18 @@ impl Wire for CreatableTopicResult {
             w.i16(self.replication_factor);
         }
         if version >= 5 {
-            w.opt_array(self.configs.as_deref(), version, flexible)?;
+            w.opt_array(self.configs.as_deref(), version, flexible);
         }
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 5 && self.topic_config_error_code != 0 {
-            tags.field(0, |w| {
-                w.i16(self.topic_config_error_code);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.i16(self.topic_config_error_code);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -163,24 +166,26 @@ impl Default for CreatableTopicConfigs {
 impl Wire for CreatableTopicConfigs {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            value: r.opt_string(flexible)?,
-            read_only: r.bool()?,
-            config_source: r.i8()?,
-            is_sensitive: r.bool()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            value: r.opt_string(flexible),
+            read_only: r.bool(),
+            config_source: r.i8(),
+            is_sensitive: r.bool(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.opt_string(self.value.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.opt_string(self.value.as_deref(), flexible);
         w.bool(self.read_only);
         w.i8(self.config_source);
         w.bool(self.is_sensitive);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `DefaultPrincipalData`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DefaultPrincipalData`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,20 +20,22 @@ pub struct DefaultPrincipalData {
 impl Wire for DefaultPrincipalData {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            r#type: r.string(flexible)?,
-            name: r.string(flexible)?,
-            token_authenticated: r.bool()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            r#type: r.string(flexible),
+            name: r.string(flexible),
+            token_authenticated: r.bool(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.r#type, flexible)?;
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.r#type, flexible);
+        w.string(&self.name, flexible);
         w.bool(self.token_authenticated);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

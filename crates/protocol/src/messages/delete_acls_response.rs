@@ -2,7 +2,7 @@
 
 //! Kafka's `DeleteAclsResponse`, versions 1 to 3, flexible from 2 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DeleteAclsResponse`, versions 1 to 3, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,18 +18,20 @@ pub struct DeleteAclsResponse {
 impl Wire for DeleteAclsResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            filter_results: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            filter_results: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
-        w.array(&self.filter_results, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.filter_results, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -60,20 +62,22 @@ impl Default for DeleteAclsFilterResult {
 impl Wire for DeleteAclsFilterResult {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            matching_acls: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            matching_acls: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.array(&self.matching_acls, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.array(&self.matching_acls, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -122,32 +126,34 @@ impl Default for DeleteAclsMatchingAcl {
 impl Wire for DeleteAclsMatchingAcl {
     const MIN_SIZE: usize = 11;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            resource_type: r.i8()?,
-            resource_name: r.string(flexible)?,
-            pattern_type: r.i8()?,
-            principal: r.string(flexible)?,
-            host: r.string(flexible)?,
-            operation: r.i8()?,
-            permission_type: r.i8()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            resource_type: r.i8(),
+            resource_name: r.string(flexible),
+            pattern_type: r.i8(),
+            principal: r.string(flexible),
+            host: r.string(flexible),
+            operation: r.i8(),
+            permission_type: r.i8(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
         w.i8(self.resource_type);
-        w.string(&self.resource_name, flexible)?;
+        w.string(&self.resource_name, flexible);
         w.i8(self.pattern_type);
-        w.string(&self.principal, flexible)?;
-        w.string(&self.host, flexible)?;
+        w.string(&self.principal, flexible);
+        w.string(&self.host, flexible);
         w.i8(self.operation);
         w.i8(self.permission_type);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

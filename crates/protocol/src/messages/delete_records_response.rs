@@ -2,7 +2,7 @@
 
 //! Kafka's `DeleteRecordsResponse`, versions 0 to 2, flexible from 2 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DeleteRecordsResponse`, versions 0 to 2, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,18 +18,20 @@ pub struct DeleteRecordsResponse {
 impl Wire for DeleteRecordsResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
-        w.array(&self.topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -47,18 +49,20 @@ pub struct DeleteRecordsTopicResult {
 impl Wire for DeleteRecordsTopicResult {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -78,20 +82,22 @@ pub struct DeleteRecordsPartitionResult {
 impl Wire for DeleteRecordsPartitionResult {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            low_watermark: r.i64()?,
-            error_code: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            low_watermark: r.i64(),
+            error_code: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i64(self.low_watermark);
         w.i16(self.error_code);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `DeleteShareGroupOffsetsResponse`, version 0, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DeleteShareGroupOffsetsResponse`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,22 +23,24 @@ pub struct DeleteShareGroupOffsetsResponse {
 impl Wire for DeleteShareGroupOffsetsResponse {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            responses: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            responses: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.array(&self.responses, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.array(&self.responses, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -60,22 +62,24 @@ pub struct DeleteShareGroupOffsetsResponseTopic {
 impl Wire for DeleteShareGroupOffsetsResponseTopic {
     const MIN_SIZE: usize = 21;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_name: r.string(flexible)?,
-            topic_id: r.uuid()?,
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            topic_name: r.string(flexible),
+            topic_id: r.uuid(),
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic_name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic_name, flexible);
         w.uuid(self.topic_id);
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `DeleteTopicsRequest`, versions 1 to 6, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,26 +22,28 @@ pub struct DeleteTopicsRequest {
 impl Wire for DeleteTopicsRequest {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topics: if version >= 6 { r.array(version, flexible)? } else { Vec::new() },
-            topic_names: if version <= 5 { r.array(version, flexible)? } else { Vec::new() },
-            timeout_ms: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topics: if version >= 6 { r.array(version, flexible) } else { Vec::new() },
+            topic_names: if version <= 5 { r.array(version, flexible) } else { Vec::new() },
+            timeout_ms: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 6 {
-            w.array(&self.topics, version, flexible)?;
+            w.array(&self.topics, version, flexible);
         } else if !self.topics.is_empty() {
-            return Err(EncodeError::field("DeleteTopicsRequest.topics", version));
+            w.unsupported("DeleteTopicsRequest.topics", version);
         }
         if version <= 5 {
-            w.array(&self.topic_names, version, flexible)?;
+            w.array(&self.topic_names, version, flexible);
         }
         w.i32(self.timeout_ms);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -59,18 +61,16 @@ pub struct DeleteTopicState {
 impl Wire for DeleteTopicState {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.opt_string(flexible)?,
-            topic_id: r.uuid()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { name: r.opt_string(flexible), topic_id: r.uuid(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.name.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.name.as_deref(), flexible);
         w.uuid(self.topic_id);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

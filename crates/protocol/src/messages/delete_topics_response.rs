@@ -3,7 +3,7 @@
 //! Kafka's `DeleteTopicsResponse`, versions 1 to 6, flexible from 4 on.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DeleteTopicsResponse`, versions 1 to 6, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,18 +19,20 @@ pub struct DeleteTopicsResponse {
 impl Wire for DeleteTopicsResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            responses: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            responses: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
-        w.array(&self.responses, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.responses, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -64,29 +66,31 @@ impl Default for DeletableTopicResult {
 impl Wire for DeletableTopicResult {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: if version >= 6 { r.opt_string(flexible)? } else { Some(r.string(flexible)?) },
-            topic_id: if version >= 6 { r.uuid()? } else { Uuid::ZERO },
-            error_code: r.i16()?,
-            error_message: if version >= 5 { r.opt_string(flexible)? } else { None },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: if version >= 6 { r.opt_string(flexible) } else { Some(r.string(flexible)) },
+            topic_id: if version >= 6 { r.uuid() } else { Uuid::ZERO },
+            error_code: r.i16(),
+            error_message: if version >= 5 { r.opt_string(flexible) } else { None },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if self.name.is_none() && version < 6 {
-            return Err(EncodeError::null("DeletableTopicResult.name", version));
+            w.unexpected_null("DeletableTopicResult.name", version);
         }
-        w.opt_string(self.name.as_deref(), flexible)?;
+        w.opt_string(self.name.as_deref(), flexible);
         if version >= 6 {
             w.uuid(self.topic_id);
         }
         w.i16(self.error_code);
         if version >= 5 {
-            w.opt_string(self.error_message.as_deref(), flexible)?;
+            w.opt_string(self.error_message.as_deref(), flexible);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `DescribeAclsRequest`, versions 1 to 3, flexible from 2 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeAclsRequest`, versions 1 to 3, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,28 +44,30 @@ impl Default for DescribeAclsRequest {
 impl Wire for DescribeAclsRequest {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            resource_type_filter: r.i8()?,
-            resource_name_filter: r.opt_string(flexible)?,
-            pattern_type_filter: r.i8()?,
-            principal_filter: r.opt_string(flexible)?,
-            host_filter: r.opt_string(flexible)?,
-            operation: r.i8()?,
-            permission_type: r.i8()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            resource_type_filter: r.i8(),
+            resource_name_filter: r.opt_string(flexible),
+            pattern_type_filter: r.i8(),
+            principal_filter: r.opt_string(flexible),
+            host_filter: r.opt_string(flexible),
+            operation: r.i8(),
+            permission_type: r.i8(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i8(self.resource_type_filter);
-        w.opt_string(self.resource_name_filter.as_deref(), flexible)?;
+        w.opt_string(self.resource_name_filter.as_deref(), flexible);
         w.i8(self.pattern_type_filter);
-        w.opt_string(self.principal_filter.as_deref(), flexible)?;
-        w.opt_string(self.host_filter.as_deref(), flexible)?;
+        w.opt_string(self.principal_filter.as_deref(), flexible);
+        w.opt_string(self.host_filter.as_deref(), flexible);
         w.i8(self.operation);
         w.i8(self.permission_type);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

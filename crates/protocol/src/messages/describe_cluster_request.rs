@@ -3,7 +3,7 @@
 //! Kafka's `DescribeClusterRequest`, versions 0 to 2, flexible.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeClusterRequest`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,28 +32,30 @@ impl Default for DescribeClusterRequest {
 impl Wire for DescribeClusterRequest {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            include_cluster_authorized_operations: r.bool()?,
-            endpoint_type: if version >= 1 { r.i8()? } else { 1 },
-            include_fenced_brokers: if version >= 2 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            include_cluster_authorized_operations: r.bool(),
+            endpoint_type: if version >= 1 { r.i8() } else { 1 },
+            include_fenced_brokers: if version >= 2 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.bool(self.include_cluster_authorized_operations);
         if version >= 1 {
             w.i8(self.endpoint_type);
         } else if self.endpoint_type != 1 {
-            return Err(EncodeError::field("DescribeClusterRequest.endpoint_type", version));
+            w.unsupported("DescribeClusterRequest.endpoint_type", version);
         }
         if version >= 2 {
             w.bool(self.include_fenced_brokers);
         } else if self.include_fenced_brokers {
-            return Err(EncodeError::field("DescribeClusterRequest.include_fenced_brokers", version));
+            w.unsupported("DescribeClusterRequest.include_fenced_brokers", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `DescribeClusterResponse`, versions 0 to 2, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeClusterResponse`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,34 +46,36 @@ impl Default for DescribeClusterResponse {
 impl Wire for DescribeClusterResponse {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            endpoint_type: if version >= 1 { r.i8()? } else { 1 },
-            cluster_id: r.string(flexible)?,
-            controller_id: r.i32()?,
-            brokers: r.array(version, flexible)?,
-            cluster_authorized_operations: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            endpoint_type: if version >= 1 { r.i8() } else { 1 },
+            cluster_id: r.string(flexible),
+            controller_id: r.i32(),
+            brokers: r.array(version, flexible),
+            cluster_authorized_operations: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
         if version >= 1 {
             w.i8(self.endpoint_type);
         } else if self.endpoint_type != 1 {
-            return Err(EncodeError::field("DescribeClusterResponse.endpoint_type", version));
+            w.unsupported("DescribeClusterResponse.endpoint_type", version);
         }
-        w.string(&self.cluster_id, flexible)?;
+        w.string(&self.cluster_id, flexible);
         w.i32(self.controller_id);
-        w.array(&self.brokers, version, flexible)?;
+        w.array(&self.brokers, version, flexible);
         w.i32(self.cluster_authorized_operations);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -97,28 +99,30 @@ pub struct DescribeClusterBroker {
 impl Wire for DescribeClusterBroker {
     const MIN_SIZE: usize = 11;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            broker_id: r.i32()?,
-            host: r.string(flexible)?,
-            port: r.i32()?,
-            rack: r.opt_string(flexible)?,
-            is_fenced: if version >= 2 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            broker_id: r.i32(),
+            host: r.string(flexible),
+            port: r.i32(),
+            rack: r.opt_string(flexible),
+            is_fenced: if version >= 2 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.broker_id);
-        w.string(&self.host, flexible)?;
+        w.string(&self.host, flexible);
         w.i32(self.port);
-        w.opt_string(self.rack.as_deref(), flexible)?;
+        w.opt_string(self.rack.as_deref(), flexible);
         if version >= 2 {
             w.bool(self.is_fenced);
         } else if self.is_fenced {
-            return Err(EncodeError::field("DescribeClusterBroker.is_fenced", version));
+            w.unsupported("DescribeClusterBroker.is_fenced", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `DescribeConfigsRequest`, versions 1 to 4, flexible from 4 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeConfigsRequest`, versions 1 to 4, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,24 +21,26 @@ pub struct DescribeConfigsRequest {
 impl Wire for DescribeConfigsRequest {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            resources: r.array(version, flexible)?,
-            include_synonyms: r.bool()?,
-            include_documentation: if version >= 3 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            resources: r.array(version, flexible),
+            include_synonyms: r.bool(),
+            include_documentation: if version >= 3 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.resources, version, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.resources, version, flexible);
         w.bool(self.include_synonyms);
         if version >= 3 {
             w.bool(self.include_documentation);
         } else if self.include_documentation {
-            return Err(EncodeError::field("DescribeConfigsRequest.include_documentation", version));
+            w.unsupported("DescribeConfigsRequest.include_documentation", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -69,20 +71,22 @@ impl Default for DescribeConfigsResource {
 impl Wire for DescribeConfigsResource {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            resource_type: r.i8()?,
-            resource_name: r.string(flexible)?,
-            configuration_keys: r.opt_array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            resource_type: r.i8(),
+            resource_name: r.string(flexible),
+            configuration_keys: r.opt_array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i8(self.resource_type);
-        w.string(&self.resource_name, flexible)?;
-        w.opt_array(self.configuration_keys.as_deref(), version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.resource_name, flexible);
+        w.opt_array(self.configuration_keys.as_deref(), version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

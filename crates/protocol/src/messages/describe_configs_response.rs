@@ -2,7 +2,7 @@
 
 //! Kafka's `DescribeConfigsResponse`, versions 1 to 4, flexible from 4 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeConfigsResponse`, versions 1 to 4, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,18 +18,20 @@ pub struct DescribeConfigsResponse {
 impl Wire for DescribeConfigsResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            results: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            results: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
-        w.array(&self.results, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.results, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -66,24 +68,26 @@ impl Default for DescribeConfigsResult {
 impl Wire for DescribeConfigsResult {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            resource_type: r.i8()?,
-            resource_name: r.string(flexible)?,
-            configs: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            resource_type: r.i8(),
+            resource_name: r.string(flexible),
+            configs: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
         w.i8(self.resource_type);
-        w.string(&self.resource_name, flexible)?;
-        w.array(&self.configs, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.resource_name, flexible);
+        w.array(&self.configs, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -129,34 +133,36 @@ impl Default for DescribeConfigsResourceResult {
 impl Wire for DescribeConfigsResourceResult {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            value: r.opt_string(flexible)?,
-            read_only: r.bool()?,
-            config_source: r.i8()?,
-            is_sensitive: r.bool()?,
-            synonyms: r.array(version, flexible)?,
-            config_type: if version >= 3 { r.i8()? } else { 0 },
-            documentation: if version >= 3 { r.opt_string(flexible)? } else { Some(String::new()) },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            value: r.opt_string(flexible),
+            read_only: r.bool(),
+            config_source: r.i8(),
+            is_sensitive: r.bool(),
+            synonyms: r.array(version, flexible),
+            config_type: if version >= 3 { r.i8() } else { 0 },
+            documentation: if version >= 3 { r.opt_string(flexible) } else { Some(String::new()) },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.opt_string(self.value.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.opt_string(self.value.as_deref(), flexible);
         w.bool(self.read_only);
         w.i8(self.config_source);
         w.bool(self.is_sensitive);
-        w.array(&self.synonyms, version, flexible)?;
+        w.array(&self.synonyms, version, flexible);
         if version >= 3 {
             w.i8(self.config_type);
         }
         if version >= 3 {
-            w.opt_string(self.documentation.as_deref(), flexible)?;
+            w.opt_string(self.documentation.as_deref(), flexible);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -187,20 +193,22 @@ impl Default for DescribeConfigsSynonym {
 impl Wire for DescribeConfigsSynonym {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            value: r.opt_string(flexible)?,
-            source: r.i8()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            value: r.opt_string(flexible),
+            source: r.i8(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.opt_string(self.value.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.opt_string(self.value.as_deref(), flexible);
         w.i8(self.source);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

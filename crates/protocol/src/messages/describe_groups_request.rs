@@ -3,7 +3,7 @@
 //! Kafka's `DescribeGroupsRequest`, versions 0 to 6, flexible from 5 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeGroupsRequest`, versions 0 to 6, flexible from 5 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,22 +19,24 @@ pub struct DescribeGroupsRequest {
 impl Wire for DescribeGroupsRequest {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            groups: r.array(version, flexible)?,
-            include_authorized_operations: if version >= 3 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            groups: r.array(version, flexible),
+            include_authorized_operations: if version >= 3 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.groups, version, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.groups, version, flexible);
         if version >= 3 {
             w.bool(self.include_authorized_operations);
         } else if self.include_authorized_operations {
-            return Err(EncodeError::field("DescribeGroupsRequest.include_authorized_operations", version));
+            w.unsupported("DescribeGroupsRequest.include_authorized_operations", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

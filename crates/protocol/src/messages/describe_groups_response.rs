@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeGroupsResponse`, versions 0 to 6, flexible from 5 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,20 +20,22 @@ pub struct DescribeGroupsResponse {
 impl Wire for DescribeGroupsResponse {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: if version >= 1 { r.i32()? } else { 0 },
-            groups: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: if version >= 1 { r.i32() } else { 0 },
+            groups: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
-        w.array(&self.groups, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.groups, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -79,38 +81,40 @@ impl Default for DescribedGroup {
 impl Wire for DescribedGroup {
     const MIN_SIZE: usize = 12;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            error_message: if version >= 6 { r.opt_string(flexible)? } else { None },
-            group_id: r.string(flexible)?,
-            group_state: r.string(flexible)?,
-            protocol_type: r.string(flexible)?,
-            protocol_data: r.string(flexible)?,
-            members: r.array(version, flexible)?,
-            authorized_operations: if version >= 3 { r.i32()? } else { i32::MIN },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            error_message: if version >= 6 { r.opt_string(flexible) } else { None },
+            group_id: r.string(flexible),
+            group_state: r.string(flexible),
+            protocol_type: r.string(flexible),
+            protocol_data: r.string(flexible),
+            members: r.array(version, flexible),
+            authorized_operations: if version >= 3 { r.i32() } else { i32::MIN },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
         if version >= 6 {
-            w.opt_string(self.error_message.as_deref(), flexible)?;
+            w.opt_string(self.error_message.as_deref(), flexible);
         } else if self.error_message.is_some() {
-            return Err(EncodeError::field("DescribedGroup.error_message", version));
+            w.unsupported("DescribedGroup.error_message", version);
         }
-        w.string(&self.group_id, flexible)?;
-        w.string(&self.group_state, flexible)?;
-        w.string(&self.protocol_type, flexible)?;
-        w.string(&self.protocol_data, flexible)?;
-        w.array(&self.members, version, flexible)?;
+        w.string(&self.group_id, flexible);
+        w.string(&self.group_state, flexible);
+        w.string(&self.protocol_type, flexible);
+        w.string(&self.protocol_data, flexible);
+        w.array(&self.members, version, flexible);
         if version >= 3 {
             w.i32(self.authorized_operations);
         } else if self.authorized_operations != i32::MIN {
-            return Err(EncodeError::field("DescribedGroup.authorized_operations", version));
+            w.unsupported("DescribedGroup.authorized_operations", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -136,28 +140,30 @@ pub struct DescribedGroupMember {
 impl Wire for DescribedGroupMember {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_id: r.string(flexible)?,
-            group_instance_id: if version >= 4 { r.opt_string(flexible)? } else { None },
-            client_id: r.string(flexible)?,
-            client_host: r.string(flexible)?,
-            member_metadata: r.bytes(flexible)?,
-            member_assignment: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            member_id: r.string(flexible),
+            group_instance_id: if version >= 4 { r.opt_string(flexible) } else { None },
+            client_id: r.string(flexible),
+            client_host: r.string(flexible),
+            member_metadata: r.bytes(flexible),
+            member_assignment: r.bytes(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.member_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.member_id, flexible);
         if version >= 4 {
-            w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+            w.opt_string(self.group_instance_id.as_deref(), flexible);
         }
-        w.string(&self.client_id, flexible)?;
-        w.string(&self.client_host, flexible)?;
-        w.bytes(&self.member_metadata, flexible)?;
-        w.bytes(&self.member_assignment, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.client_id, flexible);
+        w.string(&self.client_host, flexible);
+        w.bytes(&self.member_metadata, flexible);
+        w.bytes(&self.member_assignment, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

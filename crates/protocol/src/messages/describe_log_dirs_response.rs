@@ -2,7 +2,7 @@
 
 //! Kafka's `DescribeLogDirsResponse`, versions 1 to 5, flexible from 2 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeLogDirsResponse`, versions 1 to 5, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,22 +20,24 @@ pub struct DescribeLogDirsResponse {
 impl Wire for DescribeLogDirsResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: if version >= 3 { r.i16()? } else { 0 },
-            results: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: if version >= 3 { r.i16() } else { 0 },
+            results: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         if version >= 3 {
             w.i16(self.error_code);
         }
-        w.array(&self.results, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.results, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -75,22 +77,24 @@ impl Default for DescribeLogDirsResult {
 impl Wire for DescribeLogDirsResult {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            log_dir: r.string(flexible)?,
-            topics: r.array(version, flexible)?,
-            total_bytes: if version >= 4 { r.i64()? } else { -1 },
-            usable_bytes: if version >= 4 { r.i64()? } else { -1 },
-            is_cordoned: if version >= 5 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            log_dir: r.string(flexible),
+            topics: r.array(version, flexible),
+            total_bytes: if version >= 4 { r.i64() } else { -1 },
+            usable_bytes: if version >= 4 { r.i64() } else { -1 },
+            is_cordoned: if version >= 5 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.string(&self.log_dir, flexible)?;
-        w.array(&self.topics, version, flexible)?;
+        w.string(&self.log_dir, flexible);
+        w.array(&self.topics, version, flexible);
         if version >= 4 {
             w.i64(self.total_bytes);
         }
@@ -100,7 +104,7 @@ impl Wire for DescribeLogDirsResult {
         if version >= 5 {
             w.bool(self.is_cordoned);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -118,18 +122,20 @@ pub struct DescribeLogDirsTopic {
 impl Wire for DescribeLogDirsTopic {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -151,22 +157,24 @@ pub struct DescribeLogDirsPartition {
 impl Wire for DescribeLogDirsPartition {
     const MIN_SIZE: usize = 21;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            partition_size: r.i64()?,
-            offset_lag: r.i64()?,
-            is_future_key: r.bool()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            partition_size: r.i64(),
+            offset_lag: r.i64(),
+            is_future_key: r.bool(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i64(self.partition_size);
         w.i64(self.offset_lag);
         w.bool(self.is_future_key);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `DescribeQuorumResponse`, versions 0 to 2, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeQuorumResponse`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,28 +35,30 @@ impl Default for DescribeQuorumResponse {
 impl Wire for DescribeQuorumResponse {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            error_message: if version >= 2 { r.opt_string(flexible)? } else { Some(String::new()) },
-            topics: r.array(version, flexible)?,
-            nodes: if version >= 2 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            error_message: if version >= 2 { r.opt_string(flexible) } else { Some(String::new()) },
+            topics: r.array(version, flexible),
+            nodes: if version >= 2 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
         if version >= 2 {
-            w.opt_string(self.error_message.as_deref(), flexible)?;
+            w.opt_string(self.error_message.as_deref(), flexible);
         }
-        w.array(&self.topics, version, flexible)?;
+        w.array(&self.topics, version, flexible);
         if version >= 2 {
-            w.array(&self.nodes, version, flexible)?;
+            w.array(&self.nodes, version, flexible);
         } else if !self.nodes.is_empty() {
-            return Err(EncodeError::field("DescribeQuorumResponse.nodes", version));
+            w.unsupported("DescribeQuorumResponse.nodes", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -74,18 +76,20 @@ pub struct TopicData {
 impl Wire for TopicData {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic_name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic_name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -131,32 +135,34 @@ impl Default for PartitionData {
 impl Wire for PartitionData {
     const MIN_SIZE: usize = 25;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            error_code: r.i16()?,
-            error_message: if version >= 2 { r.opt_string(flexible)? } else { Some(String::new()) },
-            leader_id: r.i32()?,
-            leader_epoch: r.i32()?,
-            high_watermark: r.i64()?,
-            current_voters: r.array(version, flexible)?,
-            observers: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            error_code: r.i16(),
+            error_message: if version >= 2 { r.opt_string(flexible) } else { Some(String::new()) },
+            leader_id: r.i32(),
+            leader_epoch: r.i32(),
+            high_watermark: r.i64(),
+            current_voters: r.array(version, flexible),
+            observers: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
         if version >= 2 {
-            w.opt_string(self.error_message.as_deref(), flexible)?;
+            w.opt_string(self.error_message.as_deref(), flexible);
         }
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
         w.i64(self.high_watermark);
-        w.array(&self.current_voters, version, flexible)?;
-        w.array(&self.observers, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.current_voters, version, flexible);
+        w.array(&self.observers, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -193,23 +199,25 @@ impl Default for ReplicaState {
 impl Wire for ReplicaState {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            replica_id: r.i32()?,
-            replica_directory_id: if version >= 2 { r.uuid()? } else { Uuid::ZERO },
-            log_end_offset: r.i64()?,
-            last_fetch_timestamp: if version >= 1 { r.i64()? } else { -1 },
-            last_caught_up_timestamp: if version >= 1 { r.i64()? } else { -1 },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            replica_id: r.i32(),
+            replica_directory_id: if version >= 2 { r.uuid() } else { Uuid::ZERO },
+            log_end_offset: r.i64(),
+            last_fetch_timestamp: if version >= 1 { r.i64() } else { -1 },
+            last_caught_up_timestamp: if version >= 1 { r.i64() } else { -1 },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.replica_id);
         if version >= 2 {
             w.uuid(self.replica_directory_id);
         } else if !self.replica_directory_id.is_zero() {
-            return Err(EncodeError::field("ReplicaState.replica_directory_id", version));
+            w.unsupported("ReplicaState.replica_directory_id", version);
         }
         w.i64(self.log_end_offset);
         if version >= 1 {
@@ -218,7 +226,7 @@ impl Wire for ReplicaState {
         if version >= 1 {
             w.i64(self.last_caught_up_timestamp);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -236,18 +244,20 @@ pub struct Node {
 impl Wire for Node {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            node_id: r.i32()?,
-            listeners: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            node_id: r.i32(),
+            listeners: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.node_id);
-        w.array(&self.listeners, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.listeners, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -267,20 +277,22 @@ pub struct Listener {
 impl Wire for Listener {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            host: r.string(flexible)?,
-            port: r.u16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            host: r.string(flexible),
+            port: r.u16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.string(&self.host, flexible);
         w.u16(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `DescribeTopicPartitionsResponse`, version 0, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeTopicPartitionsResponse`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,20 +21,22 @@ pub struct DescribeTopicPartitionsResponse {
 impl Wire for DescribeTopicPartitionsResponse {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            topics: r.array(version, flexible)?,
-            next_cursor: r.opt_struct(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            topics: r.array(version, flexible),
+            next_cursor: r.opt_struct(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
-        w.array(&self.topics, version, flexible)?;
-        w.opt_struct(self.next_cursor.as_ref(), version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.opt_struct(self.next_cursor.as_ref(), version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -74,26 +76,28 @@ impl Default for DescribeTopicPartitionsResponseTopic {
 impl Wire for DescribeTopicPartitionsResponseTopic {
     const MIN_SIZE: usize = 26;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            name: r.opt_string(flexible)?,
-            topic_id: r.uuid()?,
-            is_internal: r.bool()?,
-            partitions: r.array(version, flexible)?,
-            topic_authorized_operations: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            name: r.opt_string(flexible),
+            topic_id: r.uuid(),
+            is_internal: r.bool(),
+            partitions: r.array(version, flexible),
+            topic_authorized_operations: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.opt_string(self.name.as_deref(), flexible)?;
+        w.opt_string(self.name.as_deref(), flexible);
         w.uuid(self.topic_id);
         w.bool(self.is_internal);
-        w.array(&self.partitions, version, flexible)?;
+        w.array(&self.partitions, version, flexible);
         w.i32(self.topic_authorized_operations);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -142,32 +146,34 @@ impl Default for DescribeTopicPartitionsResponsePartition {
 impl Wire for DescribeTopicPartitionsResponsePartition {
     const MIN_SIZE: usize = 20;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            partition_index: r.i32()?,
-            leader_id: r.i32()?,
-            leader_epoch: r.i32()?,
-            replica_nodes: r.array(version, flexible)?,
-            isr_nodes: r.array(version, flexible)?,
-            eligible_leader_replicas: r.opt_array(version, flexible)?,
-            last_known_elr: r.opt_array(version, flexible)?,
-            offline_replicas: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            partition_index: r.i32(),
+            leader_id: r.i32(),
+            leader_epoch: r.i32(),
+            replica_nodes: r.array(version, flexible),
+            isr_nodes: r.array(version, flexible),
+            eligible_leader_replicas: r.opt_array(version, flexible),
+            last_known_elr: r.opt_array(version, flexible),
+            offline_replicas: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
         w.i32(self.partition_index);
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
-        w.array(&self.replica_nodes, version, flexible)?;
-        w.array(&self.isr_nodes, version, flexible)?;
-        w.opt_array(self.eligible_leader_replicas.as_deref(), version, flexible)?;
-        w.opt_array(self.last_known_elr.as_deref(), version, flexible)?;
-        w.array(&self.offline_replicas, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.replica_nodes, version, flexible);
+        w.array(&self.isr_nodes, version, flexible);
+        w.opt_array(self.eligible_leader_replicas.as_deref(), version, flexible);
+        w.opt_array(self.last_known_elr.as_deref(), version, flexible);
+        w.array(&self.offline_replicas, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -185,18 +191,20 @@ pub struct Cursor {
 impl Wire for Cursor {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_name: r.string(flexible)?,
-            partition_index: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            topic_name: r.string(flexible),
+            partition_index: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic_name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic_name, flexible);
         w.i32(self.partition_index);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `DescribeTransactionsRequest`, version 0, flexible.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `DescribeTransactionsRequest`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -17,13 +17,15 @@ pub struct DescribeTransactionsRequest {
 impl Wire for DescribeTransactionsRequest {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { transactional_ids: r.array(version, flexible)?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { transactional_ids: r.array(version, flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.transactional_ids, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.transactional_ids, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ElectLeadersRequest`, versions 0 to 2, flexible from 2 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ElectLeadersRequest`, versions 0 to 2, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,24 +32,26 @@ impl Default for ElectLeadersRequest {
 impl Wire for ElectLeadersRequest {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            election_type: if version >= 1 { r.i8()? } else { 0 },
-            topic_partitions: r.opt_array(version, flexible)?,
-            timeout_ms: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            election_type: if version >= 1 { r.i8() } else { 0 },
+            topic_partitions: r.opt_array(version, flexible),
+            timeout_ms: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 1 {
             w.i8(self.election_type);
         } else if self.election_type != 0 {
-            return Err(EncodeError::field("ElectLeadersRequest.election_type", version));
+            w.unsupported("ElectLeadersRequest.election_type", version);
         }
-        w.opt_array(self.topic_partitions.as_deref(), version, flexible)?;
+        w.opt_array(self.topic_partitions.as_deref(), version, flexible);
         w.i32(self.timeout_ms);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -67,18 +69,20 @@ pub struct TopicPartitions {
 impl Wire for TopicPartitions {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

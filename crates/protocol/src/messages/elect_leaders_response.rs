@@ -2,7 +2,7 @@
 
 //! Kafka's `ElectLeadersResponse`, versions 0 to 2, flexible from 2 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ElectLeadersResponse`, versions 0 to 2, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,24 +20,26 @@ pub struct ElectLeadersResponse {
 impl Wire for ElectLeadersResponse {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: if version >= 1 { r.i16()? } else { 0 },
-            replica_election_results: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: if version >= 1 { r.i16() } else { 0 },
+            replica_election_results: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         if version >= 1 {
             w.i16(self.error_code);
         } else if self.error_code != 0 {
-            return Err(EncodeError::field("ElectLeadersResponse.error_code", version));
+            w.unsupported("ElectLeadersResponse.error_code", version);
         }
-        w.array(&self.replica_election_results, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.replica_election_results, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -55,18 +57,20 @@ pub struct ReplicaElectionResult {
 impl Wire for ReplicaElectionResult {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic: r.string(flexible)?,
-            partition_result: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic: r.string(flexible),
+            partition_result: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic, flexible)?;
-        w.array(&self.partition_result, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic, flexible);
+        w.array(&self.partition_result, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -97,20 +101,22 @@ impl Default for PartitionResult {
 impl Wire for PartitionResult {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_id: r.i32()?,
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            partition_id: r.i32(),
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_id);
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

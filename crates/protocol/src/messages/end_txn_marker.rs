@@ -2,7 +2,7 @@
 
 //! Kafka's `EndTxnMarker`, version 0.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `EndTxnMarker`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -14,13 +14,14 @@ pub struct EndTxnMarker {
 impl Wire for EndTxnMarker {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, _flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { coordinator_epoch: r.i32()? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, _flexible: bool) -> Self {
+        Self { coordinator_epoch: r.i32() }
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, _flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, _flexible: bool) {
         w.i32(self.coordinator_epoch);
-        Ok(())
     }
 }
 

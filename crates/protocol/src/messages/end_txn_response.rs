@@ -2,7 +2,7 @@
 
 //! Kafka's `EndTxnResponse`, versions 0 to 5, flexible from 3 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `EndTxnResponse`, versions 0 to 5, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,17 +34,19 @@ impl Default for EndTxnResponse {
 impl Wire for EndTxnResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            producer_id: if version >= 5 { r.i64()? } else { -1 },
-            producer_epoch: if version >= 5 { r.i16()? } else { -1 },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            producer_id: if version >= 5 { r.i64() } else { -1 },
+            producer_epoch: if version >= 5 { r.i16() } else { -1 },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
         if version >= 5 {
@@ -53,7 +55,7 @@ impl Wire for EndTxnResponse {
         if version >= 5 {
             w.i16(self.producer_epoch);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `EnvelopeRequest`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,20 +34,22 @@ impl Default for EnvelopeRequest {
 impl Wire for EnvelopeRequest {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            request_data: r.bytes(flexible)?,
-            request_principal: r.opt_bytes(flexible)?,
-            client_host_address: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            request_data: r.bytes(flexible),
+            request_principal: r.opt_bytes(flexible),
+            client_host_address: r.bytes(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.bytes(&self.request_data, flexible)?;
-        w.opt_bytes(self.request_principal.as_ref(), flexible)?;
-        w.bytes(&self.client_host_address, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.bytes(&self.request_data, flexible);
+        w.opt_bytes(self.request_principal.as_ref(), flexible);
+        w.bytes(&self.client_host_address, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

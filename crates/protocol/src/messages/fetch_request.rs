@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `FetchRequest`, versions 4 to 18, flexible from 12 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,42 +60,44 @@ impl Default for FetchRequest {
 impl Wire for FetchRequest {
     const MIN_SIZE: usize = 21;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
             cluster_id: None,
-            replica_id: if version <= 14 { r.i32()? } else { -1 },
+            replica_id: if version <= 14 { r.i32() } else { -1 },
             replica_state: ReplicaState::default(),
-            max_wait_ms: r.i32()?,
-            min_bytes: r.i32()?,
-            max_bytes: r.i32()?,
-            isolation_level: r.i8()?,
-            session_id: if version >= 7 { r.i32()? } else { 0 },
-            session_epoch: if version >= 7 { r.i32()? } else { -1 },
-            topics: r.array(version, flexible)?,
-            forgotten_topics_data: if version >= 7 { r.array(version, flexible)? } else { Vec::new() },
-            rack_id: if version >= 11 { r.string(flexible)? } else { String::new() },
+            max_wait_ms: r.i32(),
+            min_bytes: r.i32(),
+            max_bytes: r.i32(),
+            isolation_level: r.i8(),
+            session_id: if version >= 7 { r.i32() } else { 0 },
+            session_epoch: if version >= 7 { r.i32() } else { -1 },
+            topics: r.array(version, flexible),
+            forgotten_topics_data: if version >= 7 { r.array(version, flexible) } else { Vec::new() },
+            rack_id: if version >= 11 { r.string(flexible) } else { String::new() },
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 12 => value.cluster_id = r.opt_string(flexible)?,
-                1 if version >= 15 => value.replica_state = ReplicaState::read(r, version, flexible)?,
+                0 if version >= 12 => value.cluster_id = r.opt_string(flexible),
+                1 if version >= 15 => value.replica_state = ReplicaState::read(r, version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 14 {
             w.i32(self.replica_id);
         } else if self.replica_id != -1 {
-            return Err(EncodeError::field("FetchRequest.replica_id", version));
+            w.unsupported("FetchRequest.replica_id", version);
         }
         if version < 15 && self.replica_state != ReplicaState::default() {
-            return Err(EncodeError::field("FetchRequest.replica_state", version));
+            w.unsupported("FetchRequest.replica_state", version);
         }
         w.i32(self.max_wait_ms);
         w.i32(self.min_bytes);
@@ -107,26 +109,30 @@ impl Wire for FetchRequest {
         if version >= 7 {
             w.i32(self.session_epoch);
         }
-        w.array(&self.topics, version, flexible)?;
+        w.array(&self.topics, version, flexible);
         if version >= 7 {
-            w.array(&self.forgotten_topics_data, version, flexible)?;
+            w.array(&self.forgotten_topics_data, version, flexible);
         } else if !self.forgotten_topics_data.is_empty() {
-            return Err(EncodeError::field("FetchRequest.forgotten_topics_data", version));
+            w.unsupported("FetchRequest.forgotten_topics_data", version);
         }
         if version >= 11 {
-            w.string(&self.rack_id, flexible)?;
+            w.string(&self.rack_id, flexible);
         }
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 12 && self.cluster_id.is_some() {
-            tags.field(0, |w| w.opt_string(self.cluster_id.as_deref(), flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.opt_string(self.cluster_id.as_deref(), flexible);
+            w.end_tag(tag);
         }
         if version >= 15 && self.replica_state != ReplicaState::default() {
-            tags.field(1, |w| self.replica_state.write(w, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 1);
+            self.replica_state.write(w, version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -150,14 +156,16 @@ impl Default for ReplicaState {
 impl Wire for ReplicaState {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { replica_id: r.i32()?, replica_epoch: r.i64()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { replica_id: r.i32(), replica_epoch: r.i64(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.replica_id);
         w.i64(self.replica_epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -177,24 +185,26 @@ pub struct FetchTopic {
 impl Wire for FetchTopic {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic: if version <= 12 { r.string(flexible)? } else { String::new() },
-            topic_id: if version >= 13 { r.uuid()? } else { Uuid::ZERO },
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic: if version <= 12 { r.string(flexible) } else { String::new() },
+            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 12 {
-            w.string(&self.topic, flexible)?;
+            w.string(&self.topic, flexible);
         }
         if version >= 13 {
             w.uuid(self.topic_id);
         }
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -240,31 +250,33 @@ impl Default for FetchPartition {
 impl Wire for FetchPartition {
     const MIN_SIZE: usize = 16;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            partition: r.i32()?,
-            current_leader_epoch: if version >= 9 { r.i32()? } else { -1 },
-            fetch_offset: r.i64()?,
-            last_fetched_epoch: if version >= 12 { r.i32()? } else { -1 },
-            log_start_offset: if version >= 5 { r.i64()? } else { -1 },
-            partition_max_bytes: r.i32()?,
+            partition: r.i32(),
+            current_leader_epoch: if version >= 9 { r.i32() } else { -1 },
+            fetch_offset: r.i64(),
+            last_fetched_epoch: if version >= 12 { r.i32() } else { -1 },
+            log_start_offset: if version >= 5 { r.i64() } else { -1 },
+            partition_max_bytes: r.i32(),
             replica_directory_id: Uuid::ZERO,
             high_watermark: i64::MAX,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 17 => value.replica_directory_id = r.uuid()?,
-                1 if version >= 18 => value.high_watermark = r.i64()?,
+                0 if version >= 17 => value.replica_directory_id = r.uuid(),
+                1 if version >= 18 => value.high_watermark = r.i64(),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition);
         if version >= 9 {
             w.i32(self.current_leader_epoch);
@@ -273,7 +285,7 @@ impl Wire for FetchPartition {
         if version >= 12 {
             w.i32(self.last_fetched_epoch);
         } else if self.last_fetched_epoch != -1 {
-            return Err(EncodeError::field("FetchPartition.last_fetched_epoch", version));
+            w.unsupported("FetchPartition.last_fetched_epoch", version);
         }
         if version >= 5 {
             w.i64(self.log_start_offset);
@@ -283,20 +295,18 @@ impl Wire for FetchPartition {
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 17 && !self.replica_directory_id.is_zero() {
-            tags.field(0, |w| {
-                w.uuid(self.replica_directory_id);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.uuid(self.replica_directory_id);
+            w.end_tag(tag);
         }
         if version >= 18 && self.high_watermark != i64::MAX {
-            tags.field(1, |w| {
-                w.i64(self.high_watermark);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 1);
+            w.i64(self.high_watermark);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -316,24 +326,26 @@ pub struct ForgottenTopic {
 impl Wire for ForgottenTopic {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic: if version <= 12 { r.string(flexible)? } else { String::new() },
-            topic_id: if version >= 13 { r.uuid()? } else { Uuid::ZERO },
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic: if version <= 12 { r.string(flexible) } else { String::new() },
+            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 12 {
-            w.string(&self.topic, flexible)?;
+            w.string(&self.topic, flexible);
         }
         if version >= 13 {
             w.uuid(self.topic_id);
         }
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `FetchResponse`, versions 4 to 18, flexible from 12 on.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Records, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Records, UnknownTaggedFields, Wire};
 
 /// Kafka's `FetchResponse`, versions 4 to 18, flexible from 12 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -25,27 +25,29 @@ pub struct FetchResponse {
 impl Wire for FetchResponse {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            throttle_time_ms: r.i32()?,
-            error_code: if version >= 7 { r.i16()? } else { 0 },
-            session_id: if version >= 7 { r.i32()? } else { 0 },
-            responses: r.array(version, flexible)?,
+            throttle_time_ms: r.i32(),
+            error_code: if version >= 7 { r.i16() } else { 0 },
+            session_id: if version >= 7 { r.i32() } else { 0 },
+            responses: r.array(version, flexible),
             node_endpoints: Vec::new(),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 16 => value.node_endpoints = r.array(version, flexible)?,
+                0 if version >= 16 => value.node_endpoints = r.array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         if version >= 7 {
             w.i16(self.error_code);
@@ -53,20 +55,22 @@ impl Wire for FetchResponse {
         if version >= 7 {
             w.i32(self.session_id);
         } else if self.session_id != 0 {
-            return Err(EncodeError::field("FetchResponse.session_id", version));
+            w.unsupported("FetchResponse.session_id", version);
         }
-        w.array(&self.responses, version, flexible)?;
+        w.array(&self.responses, version, flexible);
         if version < 16 && !self.node_endpoints.is_empty() {
-            return Err(EncodeError::field("FetchResponse.node_endpoints", version));
+            w.unsupported("FetchResponse.node_endpoints", version);
         }
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 16 && !self.node_endpoints.is_empty() {
-            tags.field(0, |w| w.array(&self.node_endpoints, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.array(&self.node_endpoints, version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -86,24 +90,26 @@ pub struct FetchableTopicResponse {
 impl Wire for FetchableTopicResponse {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic: if version <= 12 { r.string(flexible)? } else { String::new() },
-            topic_id: if version >= 13 { r.uuid()? } else { Uuid::ZERO },
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic: if version <= 12 { r.string(flexible) } else { String::new() },
+            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 12 {
-            w.string(&self.topic, flexible)?;
+            w.string(&self.topic, flexible);
         }
         if version >= 13 {
             w.uuid(self.topic_id);
         }
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -158,35 +164,37 @@ impl Default for PartitionData {
 impl Wire for PartitionData {
     const MIN_SIZE: usize = 30;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            partition_index: r.i32()?,
-            error_code: r.i16()?,
-            high_watermark: r.i64()?,
-            last_stable_offset: r.i64()?,
-            log_start_offset: if version >= 5 { r.i64()? } else { -1 },
+            partition_index: r.i32(),
+            error_code: r.i16(),
+            high_watermark: r.i64(),
+            last_stable_offset: r.i64(),
+            log_start_offset: if version >= 5 { r.i64() } else { -1 },
             diverging_epoch: EpochEndOffset::default(),
             current_leader: LeaderIdAndEpoch::default(),
             snapshot_id: SnapshotId::default(),
-            aborted_transactions: r.opt_array(version, flexible)?,
-            preferred_read_replica: if version >= 11 { r.i32()? } else { -1 },
-            records: r.opt_records(flexible)?,
+            aborted_transactions: r.opt_array(version, flexible),
+            preferred_read_replica: if version >= 11 { r.i32() } else { -1 },
+            records: r.opt_records(flexible),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 12 => value.diverging_epoch = EpochEndOffset::read(r, version, flexible)?,
-                1 if version >= 12 => value.current_leader = LeaderIdAndEpoch::read(r, version, flexible)?,
-                2 if version >= 12 => value.snapshot_id = SnapshotId::read(r, version, flexible)?,
+                0 if version >= 12 => value.diverging_epoch = EpochEndOffset::read(r, version, flexible),
+                1 if version >= 12 => value.current_leader = LeaderIdAndEpoch::read(r, version, flexible),
+                2 if version >= 12 => value.snapshot_id = SnapshotId::read(r, version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
         w.i64(self.high_watermark);
@@ -195,35 +203,41 @@ impl Wire for PartitionData {
             w.i64(self.log_start_offset);
         }
         if version < 12 && self.diverging_epoch != EpochEndOffset::default() {
-            return Err(EncodeError::field("PartitionData.diverging_epoch", version));
+            w.unsupported("PartitionData.diverging_epoch", version);
         }
         if version < 12 && self.current_leader != LeaderIdAndEpoch::default() {
-            return Err(EncodeError::field("PartitionData.current_leader", version));
+            w.unsupported("PartitionData.current_leader", version);
         }
         if version < 12 && self.snapshot_id != SnapshotId::default() {
-            return Err(EncodeError::field("PartitionData.snapshot_id", version));
+            w.unsupported("PartitionData.snapshot_id", version);
         }
-        w.opt_array(self.aborted_transactions.as_deref(), version, flexible)?;
+        w.opt_array(self.aborted_transactions.as_deref(), version, flexible);
         if version >= 11 {
             w.i32(self.preferred_read_replica);
         } else if self.preferred_read_replica != -1 {
-            return Err(EncodeError::field("PartitionData.preferred_read_replica", version));
+            w.unsupported("PartitionData.preferred_read_replica", version);
         }
-        w.opt_records(self.records.as_ref(), flexible)?;
+        w.opt_records(self.records.as_ref(), flexible);
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 12 && self.diverging_epoch != EpochEndOffset::default() {
-            tags.field(0, |w| self.diverging_epoch.write(w, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            self.diverging_epoch.write(w, version, flexible);
+            w.end_tag(tag);
         }
         if version >= 12 && self.current_leader != LeaderIdAndEpoch::default() {
-            tags.field(1, |w| self.current_leader.write(w, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 1);
+            self.current_leader.write(w, version, flexible);
+            w.end_tag(tag);
         }
         if version >= 12 && self.snapshot_id != SnapshotId::default() {
-            tags.field(2, |w| self.snapshot_id.write(w, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 2);
+            self.snapshot_id.write(w, version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -247,14 +261,16 @@ impl Default for EpochEndOffset {
 impl Wire for EpochEndOffset {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { epoch: r.i32()?, end_offset: r.i64()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { epoch: r.i32(), end_offset: r.i64(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.epoch);
         w.i64(self.end_offset);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -278,14 +294,16 @@ impl Default for LeaderIdAndEpoch {
 impl Wire for LeaderIdAndEpoch {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { leader_id: r.i32()?, leader_epoch: r.i32()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { leader_id: r.i32(), leader_epoch: r.i32(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -309,14 +327,16 @@ impl Default for SnapshotId {
 impl Wire for SnapshotId {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { end_offset: r.i64()?, epoch: r.i32()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { end_offset: r.i64(), epoch: r.i32(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.end_offset);
         w.i32(self.epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -334,14 +354,16 @@ pub struct AbortedTransaction {
 impl Wire for AbortedTransaction {
     const MIN_SIZE: usize = 16;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { producer_id: r.i64()?, first_offset: r.i64()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { producer_id: r.i64(), first_offset: r.i64(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.producer_id);
         w.i64(self.first_offset);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -363,22 +385,24 @@ pub struct NodeEndpoint {
 impl Wire for NodeEndpoint {
     const MIN_SIZE: usize = 11;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            node_id: r.i32()?,
-            host: r.string(flexible)?,
-            port: r.i32()?,
-            rack: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            node_id: r.i32(),
+            host: r.string(flexible),
+            port: r.i32(),
+            rack: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.node_id);
-        w.string(&self.host, flexible)?;
+        w.string(&self.host, flexible);
         w.i32(self.port);
-        w.opt_string(self.rack.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.rack.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `FetchSnapshotRequest`, versions 0 to 1, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,34 +36,38 @@ impl Default for FetchSnapshotRequest {
 impl Wire for FetchSnapshotRequest {
     const MIN_SIZE: usize = 10;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
             cluster_id: None,
-            replica_id: r.i32()?,
-            max_bytes: r.i32()?,
-            topics: r.array(version, flexible)?,
+            replica_id: r.i32(),
+            max_bytes: r.i32(),
+            topics: r.array(version, flexible),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.cluster_id = r.opt_string(flexible)?,
+                0 => value.cluster_id = r.opt_string(flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.replica_id);
         w.i32(self.max_bytes);
-        w.array(&self.topics, version, flexible)?;
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        w.array(&self.topics, version, flexible);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.cluster_id.is_some() {
-            tags.field(0, |w| w.opt_string(self.cluster_id.as_deref(), flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.opt_string(self.cluster_id.as_deref(), flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -81,18 +85,20 @@ pub struct TopicSnapshot {
 impl Wire for TopicSnapshot {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -116,40 +122,41 @@ pub struct PartitionSnapshot {
 impl Wire for PartitionSnapshot {
     const MIN_SIZE: usize = 30;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            partition: r.i32()?,
-            current_leader_epoch: r.i32()?,
-            snapshot_id: SnapshotId::read(r, version, flexible)?,
-            position: r.i64()?,
+            partition: r.i32(),
+            current_leader_epoch: r.i32(),
+            snapshot_id: SnapshotId::read(r, version, flexible),
+            position: r.i64(),
             replica_directory_id: Uuid::ZERO,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 1 => value.replica_directory_id = r.uuid()?,
+                0 if version >= 1 => value.replica_directory_id = r.uuid(),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition);
         w.i32(self.current_leader_epoch);
-        self.snapshot_id.write(w, version, flexible)?;
+        self.snapshot_id.write(w, version, flexible);
         w.i64(self.position);
 
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 1 && !self.replica_directory_id.is_zero() {
-            tags.field(0, |w| {
-                w.uuid(self.replica_directory_id);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.uuid(self.replica_directory_id);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -167,14 +174,16 @@ pub struct SnapshotId {
 impl Wire for SnapshotId {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { end_offset: r.i64()?, epoch: r.i32()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { end_offset: r.i64(), epoch: r.i32(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.end_offset);
         w.i32(self.epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `FetchSnapshotResponse`, versions 0 to 1, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Records, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Records, UnknownTaggedFields, Wire};
 
 /// Kafka's `FetchSnapshotResponse`, versions 0 to 1, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,37 +22,41 @@ pub struct FetchSnapshotResponse {
 impl Wire for FetchSnapshotResponse {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            topics: r.array(version, flexible)?,
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            topics: r.array(version, flexible),
             node_endpoints: Vec::new(),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 1 => value.node_endpoints = r.array(version, flexible)?,
+                0 if version >= 1 => value.node_endpoints = r.array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.array(&self.topics, version, flexible)?;
+        w.array(&self.topics, version, flexible);
         if version < 1 && !self.node_endpoints.is_empty() {
-            return Err(EncodeError::field("FetchSnapshotResponse.node_endpoints", version));
+            w.unsupported("FetchSnapshotResponse.node_endpoints", version);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 1 && !self.node_endpoints.is_empty() {
-            tags.field(0, |w| w.array(&self.node_endpoints, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.array(&self.node_endpoints, version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -70,18 +74,20 @@ pub struct TopicSnapshot {
 impl Wire for TopicSnapshot {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -109,41 +115,45 @@ pub struct PartitionSnapshot {
 impl Wire for PartitionSnapshot {
     const MIN_SIZE: usize = 37;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            index: r.i32()?,
-            error_code: r.i16()?,
-            snapshot_id: SnapshotId::read(r, version, flexible)?,
+            index: r.i32(),
+            error_code: r.i16(),
+            snapshot_id: SnapshotId::read(r, version, flexible),
             current_leader: LeaderIdAndEpoch::default(),
-            size: r.i64()?,
-            position: r.i64()?,
-            unaligned_records: r.records(flexible)?,
+            size: r.i64(),
+            position: r.i64(),
+            unaligned_records: r.records(flexible),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.current_leader = LeaderIdAndEpoch::read(r, version, flexible)?,
+                0 => value.current_leader = LeaderIdAndEpoch::read(r, version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.index);
         w.i16(self.error_code);
-        self.snapshot_id.write(w, version, flexible)?;
+        self.snapshot_id.write(w, version, flexible);
 
         w.i64(self.size);
         w.i64(self.position);
-        w.records(&self.unaligned_records, flexible)?;
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        w.records(&self.unaligned_records, flexible);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.current_leader != LeaderIdAndEpoch::default() {
-            tags.field(0, |w| self.current_leader.write(w, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            self.current_leader.write(w, version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -161,14 +171,16 @@ pub struct SnapshotId {
 impl Wire for SnapshotId {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { end_offset: r.i64()?, epoch: r.i32()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { end_offset: r.i64(), epoch: r.i32(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.end_offset);
         w.i32(self.epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -186,14 +198,16 @@ pub struct LeaderIdAndEpoch {
 impl Wire for LeaderIdAndEpoch {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { leader_id: r.i32()?, leader_epoch: r.i32()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { leader_id: r.i32(), leader_epoch: r.i32(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -213,20 +227,22 @@ pub struct NodeEndpoint {
 impl Wire for NodeEndpoint {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            node_id: r.i32()?,
-            host: r.string(flexible)?,
-            port: r.u16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            node_id: r.i32(),
+            host: r.string(flexible),
+            port: r.u16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.node_id);
-        w.string(&self.host, flexible)?;
+        w.string(&self.host, flexible);
         w.u16(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `FindCoordinatorRequest`, versions 0 to 6, flexible from 3 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `FindCoordinatorRequest`, versions 0 to 6, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,32 +21,34 @@ pub struct FindCoordinatorRequest {
 impl Wire for FindCoordinatorRequest {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            key: if version <= 3 { r.string(flexible)? } else { String::new() },
-            key_type: if version >= 1 { r.i8()? } else { 0 },
-            coordinator_keys: if version >= 4 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            key: if version <= 3 { r.string(flexible) } else { String::new() },
+            key_type: if version >= 1 { r.i8() } else { 0 },
+            coordinator_keys: if version >= 4 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 3 {
-            w.string(&self.key, flexible)?;
+            w.string(&self.key, flexible);
         } else if !self.key.is_empty() {
-            return Err(EncodeError::field("FindCoordinatorRequest.key", version));
+            w.unsupported("FindCoordinatorRequest.key", version);
         }
         if version >= 1 {
             w.i8(self.key_type);
         } else if self.key_type != 0 {
-            return Err(EncodeError::field("FindCoordinatorRequest.key_type", version));
+            w.unsupported("FindCoordinatorRequest.key_type", version);
         }
         if version >= 4 {
-            w.array(&self.coordinator_keys, version, flexible)?;
+            w.array(&self.coordinator_keys, version, flexible);
         } else if !self.coordinator_keys.is_empty() {
-            return Err(EncodeError::field("FindCoordinatorRequest.coordinator_keys", version));
+            w.unsupported("FindCoordinatorRequest.coordinator_keys", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

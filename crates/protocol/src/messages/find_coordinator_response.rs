@@ -2,7 +2,7 @@
 
 //! Kafka's `FindCoordinatorResponse`, versions 0 to 6, flexible from 3 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `FindCoordinatorResponse`, versions 0 to 6, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,52 +43,54 @@ impl Default for FindCoordinatorResponse {
 impl Wire for FindCoordinatorResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: if version >= 1 { r.i32()? } else { 0 },
-            error_code: if version <= 3 { r.i16()? } else { 0 },
-            error_message: if (1..=3).contains(&version) { r.opt_string(flexible)? } else { Some(String::new()) },
-            node_id: if version <= 3 { r.i32()? } else { 0 },
-            host: if version <= 3 { r.string(flexible)? } else { String::new() },
-            port: if version <= 3 { r.i32()? } else { 0 },
-            coordinators: if version >= 4 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: if version >= 1 { r.i32() } else { 0 },
+            error_code: if version <= 3 { r.i16() } else { 0 },
+            error_message: if (1..=3).contains(&version) { r.opt_string(flexible) } else { Some(String::new()) },
+            node_id: if version <= 3 { r.i32() } else { 0 },
+            host: if version <= 3 { r.string(flexible) } else { String::new() },
+            port: if version <= 3 { r.i32() } else { 0 },
+            coordinators: if version >= 4 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
         if version <= 3 {
             w.i16(self.error_code);
         } else if self.error_code != 0 {
-            return Err(EncodeError::field("FindCoordinatorResponse.error_code", version));
+            w.unsupported("FindCoordinatorResponse.error_code", version);
         }
         if (1..=3).contains(&version) {
-            w.opt_string(self.error_message.as_deref(), flexible)?;
+            w.opt_string(self.error_message.as_deref(), flexible);
         }
         if version <= 3 {
             w.i32(self.node_id);
         } else if self.node_id != 0 {
-            return Err(EncodeError::field("FindCoordinatorResponse.node_id", version));
+            w.unsupported("FindCoordinatorResponse.node_id", version);
         }
         if version <= 3 {
-            w.string(&self.host, flexible)?;
+            w.string(&self.host, flexible);
         } else if !self.host.is_empty() {
-            return Err(EncodeError::field("FindCoordinatorResponse.host", version));
+            w.unsupported("FindCoordinatorResponse.host", version);
         }
         if version <= 3 {
             w.i32(self.port);
         } else if self.port != 0 {
-            return Err(EncodeError::field("FindCoordinatorResponse.port", version));
+            w.unsupported("FindCoordinatorResponse.port", version);
         }
         if version >= 4 {
-            w.array(&self.coordinators, version, flexible)?;
+            w.array(&self.coordinators, version, flexible);
         } else if !self.coordinators.is_empty() {
-            return Err(EncodeError::field("FindCoordinatorResponse.coordinators", version));
+            w.unsupported("FindCoordinatorResponse.coordinators", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -128,26 +130,28 @@ impl Default for Coordinator {
 impl Wire for Coordinator {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            key: r.string(flexible)?,
-            node_id: r.i32()?,
-            host: r.string(flexible)?,
-            port: r.i32()?,
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            key: r.string(flexible),
+            node_id: r.i32(),
+            host: r.string(flexible),
+            port: r.i32(),
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.key, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.key, flexible);
         w.i32(self.node_id);
-        w.string(&self.host, flexible)?;
+        w.string(&self.host, flexible);
         w.i32(self.port);
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `GetTelemetrySubscriptionsResponse`, version 0, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `GetTelemetrySubscriptionsResponse`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -33,32 +33,34 @@ pub struct GetTelemetrySubscriptionsResponse {
 impl Wire for GetTelemetrySubscriptionsResponse {
     const MIN_SIZE: usize = 38;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            client_instance_id: r.uuid()?,
-            subscription_id: r.i32()?,
-            accepted_compression_types: r.array(version, flexible)?,
-            push_interval_ms: r.i32()?,
-            telemetry_max_bytes: r.i32()?,
-            delta_temporality: r.bool()?,
-            requested_metrics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            client_instance_id: r.uuid(),
+            subscription_id: r.i32(),
+            accepted_compression_types: r.array(version, flexible),
+            push_interval_ms: r.i32(),
+            telemetry_max_bytes: r.i32(),
+            delta_temporality: r.bool(),
+            requested_metrics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
         w.uuid(self.client_instance_id);
         w.i32(self.subscription_id);
-        w.array(&self.accepted_compression_types, version, flexible)?;
+        w.array(&self.accepted_compression_types, version, flexible);
         w.i32(self.push_interval_ms);
         w.i32(self.telemetry_max_bytes);
         w.bool(self.delta_temporality);
-        w.array(&self.requested_metrics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.requested_metrics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

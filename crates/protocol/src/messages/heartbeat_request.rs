@@ -3,7 +3,7 @@
 //! Kafka's `HeartbeatRequest`, versions 0 to 4, flexible from 4 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `HeartbeatRequest`, versions 0 to 4, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,26 +23,28 @@ pub struct HeartbeatRequest {
 impl Wire for HeartbeatRequest {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            generation_id: r.i32()?,
-            member_id: r.string(flexible)?,
-            group_instance_id: if version >= 3 { r.opt_string(flexible)? } else { None },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            generation_id: r.i32(),
+            member_id: r.string(flexible),
+            group_instance_id: if version >= 3 { r.opt_string(flexible) } else { None },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
         w.i32(self.generation_id);
-        w.string(&self.member_id, flexible)?;
+        w.string(&self.member_id, flexible);
         if version >= 3 {
-            w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+            w.opt_string(self.group_instance_id.as_deref(), flexible);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::field("HeartbeatRequest.group_instance_id", version));
+            w.unsupported("HeartbeatRequest.group_instance_id", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `HeartbeatResponse`, versions 0 to 4, flexible from 4 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `HeartbeatResponse`, versions 0 to 4, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,20 +18,22 @@ pub struct HeartbeatResponse {
 impl Wire for HeartbeatResponse {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: if version >= 1 { r.i32()? } else { 0 },
-            error_code: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: if version >= 1 { r.i32() } else { 0 },
+            error_code: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

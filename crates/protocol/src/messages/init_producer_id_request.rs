@@ -3,7 +3,7 @@
 //! Kafka's `InitProducerIdRequest`, versions 0 to 6, flexible from 2 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `InitProducerIdRequest`, versions 0 to 6, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,42 +41,44 @@ impl Default for InitProducerIdRequest {
 impl Wire for InitProducerIdRequest {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            transactional_id: r.opt_string(flexible)?,
-            transaction_timeout_ms: r.i32()?,
-            producer_id: if version >= 3 { r.i64()? } else { -1 },
-            producer_epoch: if version >= 3 { r.i16()? } else { -1 },
-            enable2_pc: if version >= 6 { r.bool()? } else { false },
-            keep_prepared_txn: if version >= 6 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            transactional_id: r.opt_string(flexible),
+            transaction_timeout_ms: r.i32(),
+            producer_id: if version >= 3 { r.i64() } else { -1 },
+            producer_epoch: if version >= 3 { r.i16() } else { -1 },
+            enable2_pc: if version >= 6 { r.bool() } else { false },
+            keep_prepared_txn: if version >= 6 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.transactional_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.transactional_id.as_deref(), flexible);
         w.i32(self.transaction_timeout_ms);
         if version >= 3 {
             w.i64(self.producer_id);
         } else if self.producer_id != -1 {
-            return Err(EncodeError::field("InitProducerIdRequest.producer_id", version));
+            w.unsupported("InitProducerIdRequest.producer_id", version);
         }
         if version >= 3 {
             w.i16(self.producer_epoch);
         } else if self.producer_epoch != -1 {
-            return Err(EncodeError::field("InitProducerIdRequest.producer_epoch", version));
+            w.unsupported("InitProducerIdRequest.producer_epoch", version);
         }
         if version >= 6 {
             w.bool(self.enable2_pc);
         } else if self.enable2_pc {
-            return Err(EncodeError::field("InitProducerIdRequest.enable2_pc", version));
+            w.unsupported("InitProducerIdRequest.enable2_pc", version);
         }
         if version >= 6 {
             w.bool(self.keep_prepared_txn);
         } else if self.keep_prepared_txn {
-            return Err(EncodeError::field("InitProducerIdRequest.keep_prepared_txn", version));
+            w.unsupported("InitProducerIdRequest.keep_prepared_txn", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `InitProducerIdResponse`, versions 0 to 6, flexible from 2 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `InitProducerIdResponse`, versions 0 to 6, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,19 +40,21 @@ impl Default for InitProducerIdResponse {
 impl Wire for InitProducerIdResponse {
     const MIN_SIZE: usize = 16;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            producer_id: r.i64()?,
-            producer_epoch: r.i16()?,
-            ongoing_txn_producer_id: if version >= 6 { r.i64()? } else { -1 },
-            ongoing_txn_producer_epoch: if version >= 6 { r.i16()? } else { -1 },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            producer_id: r.i64(),
+            producer_epoch: r.i16(),
+            ongoing_txn_producer_id: if version >= 6 { r.i64() } else { -1 },
+            ongoing_txn_producer_epoch: if version >= 6 { r.i16() } else { -1 },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
         w.i64(self.producer_id);
@@ -60,14 +62,14 @@ impl Wire for InitProducerIdResponse {
         if version >= 6 {
             w.i64(self.ongoing_txn_producer_id);
         } else if self.ongoing_txn_producer_id != -1 {
-            return Err(EncodeError::field("InitProducerIdResponse.ongoing_txn_producer_id", version));
+            w.unsupported("InitProducerIdResponse.ongoing_txn_producer_id", version);
         }
         if version >= 6 {
             w.i16(self.ongoing_txn_producer_epoch);
         } else if self.ongoing_txn_producer_epoch != -1 {
-            return Err(EncodeError::field("InitProducerIdResponse.ongoing_txn_producer_epoch", version));
+            w.unsupported("InitProducerIdResponse.ongoing_txn_producer_epoch", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `InitializeShareGroupStateResponse`, version 0, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `InitializeShareGroupStateResponse`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -17,13 +17,15 @@ pub struct InitializeShareGroupStateResponse {
 impl Wire for InitializeShareGroupStateResponse {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { results: r.array(version, flexible)?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { results: r.array(version, flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.results, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.results, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -41,18 +43,20 @@ pub struct InitializeStateResult {
 impl Wire for InitializeStateResult {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -72,20 +76,22 @@ pub struct PartitionResult {
 impl Wire for PartitionResult {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition: r.i32()?,
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            partition: r.i32(),
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition);
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

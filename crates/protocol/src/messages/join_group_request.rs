@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `JoinGroupRequest`, versions 0 to 9, flexible from 6 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,38 +49,40 @@ impl Default for JoinGroupRequest {
 impl Wire for JoinGroupRequest {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            session_timeout_ms: r.i32()?,
-            rebalance_timeout_ms: if version >= 1 { r.i32()? } else { -1 },
-            member_id: r.string(flexible)?,
-            group_instance_id: if version >= 5 { r.opt_string(flexible)? } else { None },
-            protocol_type: r.string(flexible)?,
-            protocols: r.array(version, flexible)?,
-            reason: if version >= 8 { r.opt_string(flexible)? } else { None },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            session_timeout_ms: r.i32(),
+            rebalance_timeout_ms: if version >= 1 { r.i32() } else { -1 },
+            member_id: r.string(flexible),
+            group_instance_id: if version >= 5 { r.opt_string(flexible) } else { None },
+            protocol_type: r.string(flexible),
+            protocols: r.array(version, flexible),
+            reason: if version >= 8 { r.opt_string(flexible) } else { None },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
         w.i32(self.session_timeout_ms);
         if version >= 1 {
             w.i32(self.rebalance_timeout_ms);
         }
-        w.string(&self.member_id, flexible)?;
+        w.string(&self.member_id, flexible);
         if version >= 5 {
-            w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+            w.opt_string(self.group_instance_id.as_deref(), flexible);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::field("JoinGroupRequest.group_instance_id", version));
+            w.unsupported("JoinGroupRequest.group_instance_id", version);
         }
-        w.string(&self.protocol_type, flexible)?;
-        w.array(&self.protocols, version, flexible)?;
+        w.string(&self.protocol_type, flexible);
+        w.array(&self.protocols, version, flexible);
         if version >= 8 {
-            w.opt_string(self.reason.as_deref(), flexible)?;
+            w.opt_string(self.reason.as_deref(), flexible);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -98,18 +100,16 @@ pub struct JoinGroupRequestProtocol {
 impl Wire for JoinGroupRequestProtocol {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            metadata: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { name: r.string(flexible), metadata: r.bytes(flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.bytes(&self.metadata, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.bytes(&self.metadata, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `JoinGroupResponse`, versions 0 to 9, flexible from 6 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,43 +51,45 @@ impl Default for JoinGroupResponse {
 impl Wire for JoinGroupResponse {
     const MIN_SIZE: usize = 15;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: if version >= 2 { r.i32()? } else { 0 },
-            error_code: r.i16()?,
-            generation_id: r.i32()?,
-            protocol_type: if version >= 7 { r.opt_string(flexible)? } else { None },
-            protocol_name: if version >= 7 { r.opt_string(flexible)? } else { Some(r.string(flexible)?) },
-            leader: r.string(flexible)?,
-            skip_assignment: if version >= 9 { r.bool()? } else { false },
-            member_id: r.string(flexible)?,
-            members: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: if version >= 2 { r.i32() } else { 0 },
+            error_code: r.i16(),
+            generation_id: r.i32(),
+            protocol_type: if version >= 7 { r.opt_string(flexible) } else { None },
+            protocol_name: if version >= 7 { r.opt_string(flexible) } else { Some(r.string(flexible)) },
+            leader: r.string(flexible),
+            skip_assignment: if version >= 9 { r.bool() } else { false },
+            member_id: r.string(flexible),
+            members: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 2 {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
         w.i32(self.generation_id);
         if version >= 7 {
-            w.opt_string(self.protocol_type.as_deref(), flexible)?;
+            w.opt_string(self.protocol_type.as_deref(), flexible);
         }
         if self.protocol_name.is_none() && version < 7 {
-            return Err(EncodeError::null("JoinGroupResponse.protocol_name", version));
+            w.unexpected_null("JoinGroupResponse.protocol_name", version);
         }
-        w.opt_string(self.protocol_name.as_deref(), flexible)?;
-        w.string(&self.leader, flexible)?;
+        w.opt_string(self.protocol_name.as_deref(), flexible);
+        w.string(&self.leader, flexible);
         if version >= 9 {
             w.bool(self.skip_assignment);
         } else if self.skip_assignment {
-            return Err(EncodeError::field("JoinGroupResponse.skip_assignment", version));
+            w.unsupported("JoinGroupResponse.skip_assignment", version);
         }
-        w.string(&self.member_id, flexible)?;
-        w.array(&self.members, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.member_id, flexible);
+        w.array(&self.members, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -107,22 +109,24 @@ pub struct JoinGroupResponseMember {
 impl Wire for JoinGroupResponseMember {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_id: r.string(flexible)?,
-            group_instance_id: if version >= 5 { r.opt_string(flexible)? } else { None },
-            metadata: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            member_id: r.string(flexible),
+            group_instance_id: if version >= 5 { r.opt_string(flexible) } else { None },
+            metadata: r.bytes(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.member_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.member_id, flexible);
         if version >= 5 {
-            w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+            w.opt_string(self.group_instance_id.as_deref(), flexible);
         }
-        w.bytes(&self.metadata, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.bytes(&self.metadata, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

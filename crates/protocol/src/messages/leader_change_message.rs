@@ -3,7 +3,7 @@
 //! Kafka's `LeaderChangeMessage`, versions 0 to 1, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `LeaderChangeMessage`, versions 0 to 1, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,22 +23,24 @@ pub struct LeaderChangeMessage {
 impl Wire for LeaderChangeMessage {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            version: r.i16()?,
-            leader_id: r.i32()?,
-            voters: r.array(version, flexible)?,
-            granting_voters: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            version: r.i16(),
+            leader_id: r.i32(),
+            voters: r.array(version, flexible),
+            granting_voters: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.version);
         w.i32(self.leader_id);
-        w.array(&self.voters, version, flexible)?;
-        w.array(&self.granting_voters, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.voters, version, flexible);
+        w.array(&self.granting_voters, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -56,22 +58,24 @@ pub struct Voter {
 impl Wire for Voter {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            voter_id: r.i32()?,
-            voter_directory_id: if version >= 1 { r.uuid()? } else { Uuid::ZERO },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            voter_id: r.i32(),
+            voter_directory_id: if version >= 1 { r.uuid() } else { Uuid::ZERO },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.voter_id);
         if version >= 1 {
             w.uuid(self.voter_directory_id);
         } else if !self.voter_directory_id.is_zero() {
-            return Err(EncodeError::field("Voter.voter_directory_id", version));
+            w.unsupported("Voter.voter_directory_id", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

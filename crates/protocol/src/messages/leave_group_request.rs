@@ -3,7 +3,7 @@
 //! Kafka's `LeaveGroupRequest`, versions 0 to 5, flexible from 4 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `LeaveGroupRequest`, versions 0 to 5, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,28 +21,30 @@ pub struct LeaveGroupRequest {
 impl Wire for LeaveGroupRequest {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            member_id: if version <= 2 { r.string(flexible)? } else { String::new() },
-            members: if version >= 3 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            member_id: if version <= 2 { r.string(flexible) } else { String::new() },
+            members: if version >= 3 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
         if version <= 2 {
-            w.string(&self.member_id, flexible)?;
+            w.string(&self.member_id, flexible);
         } else if !self.member_id.is_empty() {
-            return Err(EncodeError::field("LeaveGroupRequest.member_id", version));
+            w.unsupported("LeaveGroupRequest.member_id", version);
         }
         if version >= 3 {
-            w.array(&self.members, version, flexible)?;
+            w.array(&self.members, version, flexible);
         } else if !self.members.is_empty() {
-            return Err(EncodeError::field("LeaveGroupRequest.members", version));
+            w.unsupported("LeaveGroupRequest.members", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -62,22 +64,24 @@ pub struct MemberIdentity {
 impl Wire for MemberIdentity {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_id: r.string(flexible)?,
-            group_instance_id: r.opt_string(flexible)?,
-            reason: if version >= 5 { r.opt_string(flexible)? } else { None },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            member_id: r.string(flexible),
+            group_instance_id: r.opt_string(flexible),
+            reason: if version >= 5 { r.opt_string(flexible) } else { None },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.member_id, flexible)?;
-        w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.member_id, flexible);
+        w.opt_string(self.group_instance_id.as_deref(), flexible);
         if version >= 5 {
-            w.opt_string(self.reason.as_deref(), flexible)?;
+            w.opt_string(self.reason.as_deref(), flexible);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `LeaveGroupResponse`, versions 0 to 5, flexible from 4 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `LeaveGroupResponse`, versions 0 to 5, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,26 +20,28 @@ pub struct LeaveGroupResponse {
 impl Wire for LeaveGroupResponse {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: if version >= 1 { r.i32()? } else { 0 },
-            error_code: r.i16()?,
-            members: if version >= 3 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: if version >= 1 { r.i32() } else { 0 },
+            error_code: r.i16(),
+            members: if version >= 3 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
         if version >= 3 {
-            w.array(&self.members, version, flexible)?;
+            w.array(&self.members, version, flexible);
         } else if !self.members.is_empty() {
-            return Err(EncodeError::field("LeaveGroupResponse.members", version));
+            w.unsupported("LeaveGroupResponse.members", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -70,20 +72,22 @@ impl Default for MemberResponse {
 impl Wire for MemberResponse {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_id: r.string(flexible)?,
-            group_instance_id: r.opt_string(flexible)?,
-            error_code: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            member_id: r.string(flexible),
+            group_instance_id: r.opt_string(flexible),
+            error_code: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.member_id, flexible)?;
-        w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.member_id, flexible);
+        w.opt_string(self.group_instance_id.as_deref(), flexible);
         w.i16(self.error_code);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ListConfigResourcesRequest`, versions 0 to 1, flexible.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ListConfigResourcesRequest`, versions 0 to 1, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -17,20 +17,22 @@ pub struct ListConfigResourcesRequest {
 impl Wire for ListConfigResourcesRequest {
     const MIN_SIZE: usize = 1;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            resource_types: if version >= 1 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            resource_types: if version >= 1 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 1 {
-            w.array(&self.resource_types, version, flexible)?;
+            w.array(&self.resource_types, version, flexible);
         } else if !self.resource_types.is_empty() {
-            return Err(EncodeError::field("ListConfigResourcesRequest.resource_types", version));
+            w.unsupported("ListConfigResourcesRequest.resource_types", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

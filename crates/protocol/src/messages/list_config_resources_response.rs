@@ -2,7 +2,7 @@
 
 //! Kafka's `ListConfigResourcesResponse`, versions 0 to 1, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ListConfigResourcesResponse`, versions 0 to 1, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,20 +20,22 @@ pub struct ListConfigResourcesResponse {
 impl Wire for ListConfigResourcesResponse {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            config_resources: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            config_resources: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.array(&self.config_resources, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.config_resources, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -57,20 +59,22 @@ impl Default for ConfigResource {
 impl Wire for ConfigResource {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            resource_name: r.string(flexible)?,
-            resource_type: if version >= 1 { r.i8()? } else { 16 },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            resource_name: r.string(flexible),
+            resource_type: if version >= 1 { r.i8() } else { 16 },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.resource_name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.resource_name, flexible);
         if version >= 1 {
             w.i8(self.resource_type);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ListGroupsRequest`, versions 0 to 5, flexible from 3 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ListGroupsRequest`, versions 0 to 5, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,26 +19,28 @@ pub struct ListGroupsRequest {
 impl Wire for ListGroupsRequest {
     const MIN_SIZE: usize = 0;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            states_filter: if version >= 4 { r.array(version, flexible)? } else { Vec::new() },
-            types_filter: if version >= 5 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            states_filter: if version >= 4 { r.array(version, flexible) } else { Vec::new() },
+            types_filter: if version >= 5 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 4 {
-            w.array(&self.states_filter, version, flexible)?;
+            w.array(&self.states_filter, version, flexible);
         } else if !self.states_filter.is_empty() {
-            return Err(EncodeError::field("ListGroupsRequest.states_filter", version));
+            w.unsupported("ListGroupsRequest.states_filter", version);
         }
         if version >= 5 {
-            w.array(&self.types_filter, version, flexible)?;
+            w.array(&self.types_filter, version, flexible);
         } else if !self.types_filter.is_empty() {
-            return Err(EncodeError::field("ListGroupsRequest.types_filter", version));
+            w.unsupported("ListGroupsRequest.types_filter", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `ListGroupsResponse`, versions 0 to 5, flexible from 3 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ListGroupsResponse`, versions 0 to 5, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,22 +20,24 @@ pub struct ListGroupsResponse {
 impl Wire for ListGroupsResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: if version >= 1 { r.i32()? } else { 0 },
-            error_code: r.i16()?,
-            groups: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: if version >= 1 { r.i32() } else { 0 },
+            error_code: r.i16(),
+            groups: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
-        w.array(&self.groups, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.groups, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -57,26 +59,28 @@ pub struct ListedGroup {
 impl Wire for ListedGroup {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            protocol_type: r.string(flexible)?,
-            group_state: if version >= 4 { r.string(flexible)? } else { String::new() },
-            group_type: if version >= 5 { r.string(flexible)? } else { String::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            protocol_type: r.string(flexible),
+            group_state: if version >= 4 { r.string(flexible) } else { String::new() },
+            group_type: if version >= 5 { r.string(flexible) } else { String::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
-        w.string(&self.protocol_type, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
+        w.string(&self.protocol_type, flexible);
         if version >= 4 {
-            w.string(&self.group_state, flexible)?;
+            w.string(&self.group_state, flexible);
         }
         if version >= 5 {
-            w.string(&self.group_type, flexible)?;
+            w.string(&self.group_type, flexible);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ListOffsetsRequest`, versions 1 to 11, flexible from 6 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ListOffsetsRequest`, versions 1 to 11, flexible from 6 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,28 +23,30 @@ pub struct ListOffsetsRequest {
 impl Wire for ListOffsetsRequest {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            replica_id: r.i32()?,
-            isolation_level: if version >= 2 { r.i8()? } else { 0 },
-            topics: r.array(version, flexible)?,
-            timeout_ms: if version >= 10 { r.i32()? } else { 0 },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            replica_id: r.i32(),
+            isolation_level: if version >= 2 { r.i8() } else { 0 },
+            topics: r.array(version, flexible),
+            timeout_ms: if version >= 10 { r.i32() } else { 0 },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.replica_id);
         if version >= 2 {
             w.i8(self.isolation_level);
         } else if self.isolation_level != 0 {
-            return Err(EncodeError::field("ListOffsetsRequest.isolation_level", version));
+            w.unsupported("ListOffsetsRequest.isolation_level", version);
         }
-        w.array(&self.topics, version, flexible)?;
+        w.array(&self.topics, version, flexible);
         if version >= 10 {
             w.i32(self.timeout_ms);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -62,18 +64,20 @@ pub struct ListOffsetsTopic {
 impl Wire for ListOffsetsTopic {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -104,22 +108,24 @@ impl Default for ListOffsetsPartition {
 impl Wire for ListOffsetsPartition {
     const MIN_SIZE: usize = 12;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            current_leader_epoch: if version >= 4 { r.i32()? } else { -1 },
-            timestamp: r.i64()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            current_leader_epoch: if version >= 4 { r.i32() } else { -1 },
+            timestamp: r.i64(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         if version >= 4 {
             w.i32(self.current_leader_epoch);
         }
         w.i64(self.timestamp);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

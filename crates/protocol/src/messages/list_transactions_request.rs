@@ -3,7 +3,7 @@
 //! Kafka's `ListTransactionsRequest`, versions 0 to 2, flexible.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ListTransactionsRequest`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,30 +35,32 @@ impl Default for ListTransactionsRequest {
 impl Wire for ListTransactionsRequest {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            state_filters: r.array(version, flexible)?,
-            producer_id_filters: r.array(version, flexible)?,
-            duration_filter: if version >= 1 { r.i64()? } else { -1 },
-            transactional_id_pattern: if version >= 2 { r.opt_string(flexible)? } else { None },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            state_filters: r.array(version, flexible),
+            producer_id_filters: r.array(version, flexible),
+            duration_filter: if version >= 1 { r.i64() } else { -1 },
+            transactional_id_pattern: if version >= 2 { r.opt_string(flexible) } else { None },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.state_filters, version, flexible)?;
-        w.array(&self.producer_id_filters, version, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.state_filters, version, flexible);
+        w.array(&self.producer_id_filters, version, flexible);
         if version >= 1 {
             w.i64(self.duration_filter);
         } else if self.duration_filter != -1 {
-            return Err(EncodeError::field("ListTransactionsRequest.duration_filter", version));
+            w.unsupported("ListTransactionsRequest.duration_filter", version);
         }
         if version >= 2 {
-            w.opt_string(self.transactional_id_pattern.as_deref(), flexible)?;
+            w.opt_string(self.transactional_id_pattern.as_deref(), flexible);
         } else if self.transactional_id_pattern.is_some() {
-            return Err(EncodeError::field("ListTransactionsRequest.transactional_id_pattern", version));
+            w.unsupported("ListTransactionsRequest.transactional_id_pattern", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `ListTransactionsResponse`, versions 0 to 2, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ListTransactionsResponse`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,22 +22,24 @@ pub struct ListTransactionsResponse {
 impl Wire for ListTransactionsResponse {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            unknown_state_filters: r.array(version, flexible)?,
-            transaction_states: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            unknown_state_filters: r.array(version, flexible),
+            transaction_states: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.array(&self.unknown_state_filters, version, flexible)?;
-        w.array(&self.transaction_states, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.unknown_state_filters, version, flexible);
+        w.array(&self.transaction_states, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -57,20 +59,22 @@ pub struct TransactionState {
 impl Wire for TransactionState {
     const MIN_SIZE: usize = 11;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            transactional_id: r.string(flexible)?,
-            producer_id: r.i64()?,
-            transaction_state: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            transactional_id: r.string(flexible),
+            producer_id: r.i64(),
+            transaction_state: r.string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.transactional_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.transactional_id, flexible);
         w.i64(self.producer_id);
-        w.string(&self.transaction_state, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.transaction_state, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

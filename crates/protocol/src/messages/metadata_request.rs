@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `MetadataRequest`, versions 0 to 13, flexible from 9 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,37 +36,39 @@ impl Default for MetadataRequest {
 impl Wire for MetadataRequest {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topics: if version >= 1 { r.opt_array(version, flexible)? } else { Some(r.array(version, flexible)?) },
-            allow_auto_topic_creation: if version >= 4 { r.bool()? } else { true },
-            include_cluster_authorized_operations: if (8..=10).contains(&version) { r.bool()? } else { false },
-            include_topic_authorized_operations: if version >= 8 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topics: if version >= 1 { r.opt_array(version, flexible) } else { Some(r.array(version, flexible)) },
+            allow_auto_topic_creation: if version >= 4 { r.bool() } else { true },
+            include_cluster_authorized_operations: if (8..=10).contains(&version) { r.bool() } else { false },
+            include_topic_authorized_operations: if version >= 8 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if self.topics.is_none() && version < 1 {
-            return Err(EncodeError::null("MetadataRequest.topics", version));
+            w.unexpected_null("MetadataRequest.topics", version);
         }
-        w.opt_array(self.topics.as_deref(), version, flexible)?;
+        w.opt_array(self.topics.as_deref(), version, flexible);
         if version >= 4 {
             w.bool(self.allow_auto_topic_creation);
         } else if !self.allow_auto_topic_creation {
-            return Err(EncodeError::field("MetadataRequest.allow_auto_topic_creation", version));
+            w.unsupported("MetadataRequest.allow_auto_topic_creation", version);
         }
         if (8..=10).contains(&version) {
             w.bool(self.include_cluster_authorized_operations);
         } else if self.include_cluster_authorized_operations {
-            return Err(EncodeError::field("MetadataRequest.include_cluster_authorized_operations", version));
+            w.unsupported("MetadataRequest.include_cluster_authorized_operations", version);
         }
         if version >= 8 {
             w.bool(self.include_topic_authorized_operations);
         } else if self.include_topic_authorized_operations {
-            return Err(EncodeError::field("MetadataRequest.include_topic_authorized_operations", version));
+            w.unsupported("MetadataRequest.include_topic_authorized_operations", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -90,23 +92,25 @@ impl Default for MetadataRequestTopic {
 impl Wire for MetadataRequestTopic {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: if version >= 10 { r.uuid()? } else { Uuid::ZERO },
-            name: if version >= 10 { r.opt_string(flexible)? } else { Some(r.string(flexible)?) },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: if version >= 10 { r.uuid() } else { Uuid::ZERO },
+            name: if version >= 10 { r.opt_string(flexible) } else { Some(r.string(flexible)) },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 10 {
             w.uuid(self.topic_id);
         }
         if self.name.is_none() && version < 10 {
-            return Err(EncodeError::null("MetadataRequestTopic.name", version));
+            w.unexpected_null("MetadataRequestTopic.name", version);
         }
-        w.opt_string(self.name.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.name.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

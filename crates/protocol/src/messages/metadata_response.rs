@@ -3,7 +3,7 @@
 //! Kafka's `MetadataResponse`, versions 0 to 13, flexible from 9 on.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `MetadataResponse`, versions 0 to 13, flexible from 9 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,40 +44,42 @@ impl Default for MetadataResponse {
 impl Wire for MetadataResponse {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: if version >= 3 { r.i32()? } else { 0 },
-            brokers: r.array(version, flexible)?,
-            cluster_id: if version >= 2 { r.opt_string(flexible)? } else { None },
-            controller_id: if version >= 1 { r.i32()? } else { -1 },
-            topics: r.array(version, flexible)?,
-            cluster_authorized_operations: if (8..=10).contains(&version) { r.i32()? } else { i32::MIN },
-            error_code: if version >= 13 { r.i16()? } else { 0 },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: if version >= 3 { r.i32() } else { 0 },
+            brokers: r.array(version, flexible),
+            cluster_id: if version >= 2 { r.opt_string(flexible) } else { None },
+            controller_id: if version >= 1 { r.i32() } else { -1 },
+            topics: r.array(version, flexible),
+            cluster_authorized_operations: if (8..=10).contains(&version) { r.i32() } else { i32::MIN },
+            error_code: if version >= 13 { r.i16() } else { 0 },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 3 {
             w.i32(self.throttle_time_ms);
         }
-        w.array(&self.brokers, version, flexible)?;
+        w.array(&self.brokers, version, flexible);
         if version >= 2 {
-            w.opt_string(self.cluster_id.as_deref(), flexible)?;
+            w.opt_string(self.cluster_id.as_deref(), flexible);
         }
         if version >= 1 {
             w.i32(self.controller_id);
         }
-        w.array(&self.topics, version, flexible)?;
+        w.array(&self.topics, version, flexible);
         if (8..=10).contains(&version) {
             w.i32(self.cluster_authorized_operations);
         } else if self.cluster_authorized_operations != i32::MIN {
-            return Err(EncodeError::field("MetadataResponse.cluster_authorized_operations", version));
+            w.unsupported("MetadataResponse.cluster_authorized_operations", version);
         }
         if version >= 13 {
             w.i16(self.error_code);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -99,24 +101,26 @@ pub struct MetadataResponseBroker {
 impl Wire for MetadataResponseBroker {
     const MIN_SIZE: usize = 10;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            node_id: r.i32()?,
-            host: r.string(flexible)?,
-            port: r.i32()?,
-            rack: if version >= 1 { r.opt_string(flexible)? } else { None },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            node_id: r.i32(),
+            host: r.string(flexible),
+            port: r.i32(),
+            rack: if version >= 1 { r.opt_string(flexible) } else { None },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.node_id);
-        w.string(&self.host, flexible)?;
+        w.string(&self.host, flexible);
         w.i32(self.port);
         if version >= 1 {
-            w.opt_string(self.rack.as_deref(), flexible)?;
+            w.opt_string(self.rack.as_deref(), flexible);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -156,37 +160,39 @@ impl Default for MetadataResponseTopic {
 impl Wire for MetadataResponseTopic {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            name: if version >= 12 { r.opt_string(flexible)? } else { Some(r.string(flexible)?) },
-            topic_id: if version >= 10 { r.uuid()? } else { Uuid::ZERO },
-            is_internal: if version >= 1 { r.bool()? } else { false },
-            partitions: r.array(version, flexible)?,
-            topic_authorized_operations: if version >= 8 { r.i32()? } else { i32::MIN },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            name: if version >= 12 { r.opt_string(flexible) } else { Some(r.string(flexible)) },
+            topic_id: if version >= 10 { r.uuid() } else { Uuid::ZERO },
+            is_internal: if version >= 1 { r.bool() } else { false },
+            partitions: r.array(version, flexible),
+            topic_authorized_operations: if version >= 8 { r.i32() } else { i32::MIN },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
         if self.name.is_none() && version < 12 {
-            return Err(EncodeError::null("MetadataResponseTopic.name", version));
+            w.unexpected_null("MetadataResponseTopic.name", version);
         }
-        w.opt_string(self.name.as_deref(), flexible)?;
+        w.opt_string(self.name.as_deref(), flexible);
         if version >= 10 {
             w.uuid(self.topic_id);
         }
         if version >= 1 {
             w.bool(self.is_internal);
         }
-        w.array(&self.partitions, version, flexible)?;
+        w.array(&self.partitions, version, flexible);
         if version >= 8 {
             w.i32(self.topic_authorized_operations);
         } else if self.topic_authorized_operations != i32::MIN {
-            return Err(EncodeError::field("MetadataResponseTopic.topic_authorized_operations", version));
+            w.unsupported("MetadataResponseTopic.topic_authorized_operations", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -229,32 +235,34 @@ impl Default for MetadataResponsePartition {
 impl Wire for MetadataResponsePartition {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            partition_index: r.i32()?,
-            leader_id: r.i32()?,
-            leader_epoch: if version >= 7 { r.i32()? } else { -1 },
-            replica_nodes: r.array(version, flexible)?,
-            isr_nodes: r.array(version, flexible)?,
-            offline_replicas: if version >= 5 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            partition_index: r.i32(),
+            leader_id: r.i32(),
+            leader_epoch: if version >= 7 { r.i32() } else { -1 },
+            replica_nodes: r.array(version, flexible),
+            isr_nodes: r.array(version, flexible),
+            offline_replicas: if version >= 5 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
         w.i32(self.partition_index);
         w.i32(self.leader_id);
         if version >= 7 {
             w.i32(self.leader_epoch);
         }
-        w.array(&self.replica_nodes, version, flexible)?;
-        w.array(&self.isr_nodes, version, flexible)?;
+        w.array(&self.replica_nodes, version, flexible);
+        w.array(&self.isr_nodes, version, flexible);
         if version >= 5 {
-            w.array(&self.offline_replicas, version, flexible)?;
+            w.array(&self.offline_replicas, version, flexible);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `OffsetCommitRequest`, versions 2 to 10, flexible from 8 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,32 +42,34 @@ impl Default for OffsetCommitRequest {
 impl Wire for OffsetCommitRequest {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            generation_id_or_member_epoch: r.i32()?,
-            member_id: r.string(flexible)?,
-            group_instance_id: if version >= 7 { r.opt_string(flexible)? } else { None },
-            retention_time_ms: if version <= 4 { r.i64()? } else { -1 },
-            topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            generation_id_or_member_epoch: r.i32(),
+            member_id: r.string(flexible),
+            group_instance_id: if version >= 7 { r.opt_string(flexible) } else { None },
+            retention_time_ms: if version <= 4 { r.i64() } else { -1 },
+            topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
         w.i32(self.generation_id_or_member_epoch);
-        w.string(&self.member_id, flexible)?;
+        w.string(&self.member_id, flexible);
         if version >= 7 {
-            w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+            w.opt_string(self.group_instance_id.as_deref(), flexible);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::field("OffsetCommitRequest.group_instance_id", version));
+            w.unsupported("OffsetCommitRequest.group_instance_id", version);
         }
         if version <= 4 {
             w.i64(self.retention_time_ms);
         }
-        w.array(&self.topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -87,24 +89,26 @@ pub struct OffsetCommitRequestTopic {
 impl Wire for OffsetCommitRequestTopic {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: if version <= 9 { r.string(flexible)? } else { String::new() },
-            topic_id: if version >= 10 { r.uuid()? } else { Uuid::ZERO },
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: if version <= 9 { r.string(flexible) } else { String::new() },
+            topic_id: if version >= 10 { r.uuid() } else { Uuid::ZERO },
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 9 {
-            w.string(&self.name, flexible)?;
+            w.string(&self.name, flexible);
         }
         if version >= 10 {
             w.uuid(self.topic_id);
         }
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -138,24 +142,26 @@ impl Default for OffsetCommitRequestPartition {
 impl Wire for OffsetCommitRequestPartition {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            committed_offset: r.i64()?,
-            committed_leader_epoch: if version >= 6 { r.i32()? } else { -1 },
-            committed_metadata: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            committed_offset: r.i64(),
+            committed_leader_epoch: if version >= 6 { r.i32() } else { -1 },
+            committed_metadata: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i64(self.committed_offset);
         if version >= 6 {
             w.i32(self.committed_leader_epoch);
         }
-        w.opt_string(self.committed_metadata.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.committed_metadata.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `OffsetDeleteRequest`, version 0.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, Wire};
 
 /// Kafka's `OffsetDeleteRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -17,14 +17,15 @@ pub struct OffsetDeleteRequest {
 impl Wire for OffsetDeleteRequest {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { group_id: r.string(flexible)?, topics: r.array(version, flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { group_id: r.string(flexible), topics: r.array(version, flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
-        w.array(&self.topics, version, flexible)?;
-        Ok(())
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
+        w.array(&self.topics, version, flexible);
     }
 }
 
@@ -40,14 +41,15 @@ pub struct OffsetDeleteRequestTopic {
 impl Wire for OffsetDeleteRequestTopic {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { name: r.string(flexible)?, partitions: r.array(version, flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { name: r.string(flexible), partitions: r.array(version, flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        Ok(())
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
     }
 }
 
@@ -61,13 +63,14 @@ pub struct OffsetDeleteRequestPartition {
 impl Wire for OffsetDeleteRequestPartition {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, _flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { partition_index: r.i32()? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, _flexible: bool) -> Self {
+        Self { partition_index: r.i32() }
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, _flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, _flexible: bool) {
         w.i32(self.partition_index);
-        Ok(())
     }
 }
 

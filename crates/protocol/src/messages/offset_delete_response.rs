@@ -2,7 +2,7 @@
 
 //! Kafka's `OffsetDeleteResponse`, version 0.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `OffsetDeleteResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,15 +18,16 @@ pub struct OffsetDeleteResponse {
 impl Wire for OffsetDeleteResponse {
     const MIN_SIZE: usize = 10;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { error_code: r.i16()?, throttle_time_ms: r.i32()?, topics: r.array(version, flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { error_code: r.i16(), throttle_time_ms: r.i32(), topics: r.array(version, flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
         w.i32(self.throttle_time_ms);
-        w.array(&self.topics, version, flexible)?;
-        Ok(())
+        w.array(&self.topics, version, flexible);
     }
 }
 
@@ -42,14 +43,15 @@ pub struct OffsetDeleteResponseTopic {
 impl Wire for OffsetDeleteResponseTopic {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { name: r.string(flexible)?, partitions: r.array(version, flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { name: r.string(flexible), partitions: r.array(version, flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        Ok(())
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
     }
 }
 
@@ -65,14 +67,15 @@ pub struct OffsetDeleteResponsePartition {
 impl Wire for OffsetDeleteResponsePartition {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, _flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { partition_index: r.i32()?, error_code: r.i16()? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, _flexible: bool) -> Self {
+        Self { partition_index: r.i32(), error_code: r.i16() }
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, _flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, _flexible: bool) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
-        Ok(())
     }
 }
 

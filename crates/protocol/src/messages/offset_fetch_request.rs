@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `OffsetFetchRequest`, versions 1 to 10, flexible from 6 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,45 +36,47 @@ impl Default for OffsetFetchRequest {
 impl Wire for OffsetFetchRequest {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: if version <= 7 { r.string(flexible)? } else { String::new() },
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: if version <= 7 { r.string(flexible) } else { String::new() },
             topics: if version <= 7 {
-                if version >= 2 { r.opt_array(version, flexible)? } else { Some(r.array(version, flexible)?) }
+                if version >= 2 { r.opt_array(version, flexible) } else { Some(r.array(version, flexible)) }
             } else {
                 Some(Vec::new())
             },
-            groups: if version >= 8 { r.array(version, flexible)? } else { Vec::new() },
-            require_stable: if version >= 7 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+            groups: if version >= 8 { r.array(version, flexible) } else { Vec::new() },
+            require_stable: if version >= 7 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 7 {
-            w.string(&self.group_id, flexible)?;
+            w.string(&self.group_id, flexible);
         } else if !self.group_id.is_empty() {
-            return Err(EncodeError::field("OffsetFetchRequest.group_id", version));
+            w.unsupported("OffsetFetchRequest.group_id", version);
         }
         if version <= 7 {
             if self.topics.is_none() && version < 2 {
-                return Err(EncodeError::null("OffsetFetchRequest.topics", version));
+                w.unexpected_null("OffsetFetchRequest.topics", version);
             }
-            w.opt_array(self.topics.as_deref(), version, flexible)?;
+            w.opt_array(self.topics.as_deref(), version, flexible);
         } else if self.topics.as_ref().is_none_or(|it| !it.is_empty()) {
-            return Err(EncodeError::field("OffsetFetchRequest.topics", version));
+            w.unsupported("OffsetFetchRequest.topics", version);
         }
         if version >= 8 {
-            w.array(&self.groups, version, flexible)?;
+            w.array(&self.groups, version, flexible);
         } else if !self.groups.is_empty() {
-            return Err(EncodeError::field("OffsetFetchRequest.groups", version));
+            w.unsupported("OffsetFetchRequest.groups", version);
         }
         if version >= 7 {
             w.bool(self.require_stable);
         } else if self.require_stable {
-            return Err(EncodeError::field("OffsetFetchRequest.require_stable", version));
+            w.unsupported("OffsetFetchRequest.require_stable", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -92,18 +94,20 @@ pub struct OffsetFetchRequestTopic {
 impl Wire for OffsetFetchRequestTopic {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partition_indexes: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partition_indexes: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partition_indexes, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partition_indexes, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -137,26 +141,28 @@ impl Default for OffsetFetchRequestGroup {
 impl Wire for OffsetFetchRequestGroup {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            member_id: if version >= 9 { r.opt_string(flexible)? } else { None },
-            member_epoch: if version >= 9 { r.i32()? } else { -1 },
-            topics: r.opt_array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            member_id: if version >= 9 { r.opt_string(flexible) } else { None },
+            member_epoch: if version >= 9 { r.i32() } else { -1 },
+            topics: r.opt_array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
         if version >= 9 {
-            w.opt_string(self.member_id.as_deref(), flexible)?;
+            w.opt_string(self.member_id.as_deref(), flexible);
         }
         if version >= 9 {
             w.i32(self.member_epoch);
         }
-        w.opt_array(self.topics.as_deref(), version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_array(self.topics.as_deref(), version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -176,24 +182,26 @@ pub struct OffsetFetchRequestTopics {
 impl Wire for OffsetFetchRequestTopics {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: if version <= 9 { r.string(flexible)? } else { String::new() },
-            topic_id: if version >= 10 { r.uuid()? } else { Uuid::ZERO },
-            partition_indexes: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: if version <= 9 { r.string(flexible) } else { String::new() },
+            topic_id: if version >= 10 { r.uuid() } else { Uuid::ZERO },
+            partition_indexes: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 9 {
-            w.string(&self.name, flexible)?;
+            w.string(&self.name, flexible);
         }
         if version >= 10 {
             w.uuid(self.topic_id);
         }
-        w.array(&self.partition_indexes, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partition_indexes, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `OffsetFetchResponse`, versions 1 to 10, flexible from 6 on.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `OffsetFetchResponse`, versions 1 to 10, flexible from 6 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,34 +23,36 @@ pub struct OffsetFetchResponse {
 impl Wire for OffsetFetchResponse {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: if version >= 3 { r.i32()? } else { 0 },
-            topics: if version <= 7 { r.array(version, flexible)? } else { Vec::new() },
-            error_code: if (2..=7).contains(&version) { r.i16()? } else { 0 },
-            groups: if version >= 8 { r.array(version, flexible)? } else { Vec::new() },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: if version >= 3 { r.i32() } else { 0 },
+            topics: if version <= 7 { r.array(version, flexible) } else { Vec::new() },
+            error_code: if (2..=7).contains(&version) { r.i16() } else { 0 },
+            groups: if version >= 8 { r.array(version, flexible) } else { Vec::new() },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 3 {
             w.i32(self.throttle_time_ms);
         }
         if version <= 7 {
-            w.array(&self.topics, version, flexible)?;
+            w.array(&self.topics, version, flexible);
         } else if !self.topics.is_empty() {
-            return Err(EncodeError::field("OffsetFetchResponse.topics", version));
+            w.unsupported("OffsetFetchResponse.topics", version);
         }
         if (2..=7).contains(&version) {
             w.i16(self.error_code);
         }
         if version >= 8 {
-            w.array(&self.groups, version, flexible)?;
+            w.array(&self.groups, version, flexible);
         } else if !self.groups.is_empty() {
-            return Err(EncodeError::field("OffsetFetchResponse.groups", version));
+            w.unsupported("OffsetFetchResponse.groups", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -68,18 +70,20 @@ pub struct OffsetFetchResponseTopic {
 impl Wire for OffsetFetchResponseTopic {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -116,26 +120,28 @@ impl Default for OffsetFetchResponsePartition {
 impl Wire for OffsetFetchResponsePartition {
     const MIN_SIZE: usize = 16;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            committed_offset: r.i64()?,
-            committed_leader_epoch: if version >= 5 { r.i32()? } else { -1 },
-            metadata: r.opt_string(flexible)?,
-            error_code: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            committed_offset: r.i64(),
+            committed_leader_epoch: if version >= 5 { r.i32() } else { -1 },
+            metadata: r.opt_string(flexible),
+            error_code: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i64(self.committed_offset);
         if version >= 5 {
             w.i32(self.committed_leader_epoch);
         }
-        w.opt_string(self.metadata.as_deref(), flexible)?;
+        w.opt_string(self.metadata.as_deref(), flexible);
         w.i16(self.error_code);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -155,20 +161,22 @@ pub struct OffsetFetchResponseGroup {
 impl Wire for OffsetFetchResponseGroup {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            topics: r.array(version, flexible)?,
-            error_code: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            topics: r.array(version, flexible),
+            error_code: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
-        w.array(&self.topics, version, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
+        w.array(&self.topics, version, flexible);
         w.i16(self.error_code);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -188,24 +196,26 @@ pub struct OffsetFetchResponseTopics {
 impl Wire for OffsetFetchResponseTopics {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: if version <= 9 { r.string(flexible)? } else { String::new() },
-            topic_id: if version >= 10 { r.uuid()? } else { Uuid::ZERO },
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: if version <= 9 { r.string(flexible) } else { String::new() },
+            topic_id: if version >= 10 { r.uuid() } else { Uuid::ZERO },
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 9 {
-            w.string(&self.name, flexible)?;
+            w.string(&self.name, flexible);
         }
         if version >= 10 {
             w.uuid(self.topic_id);
         }
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -242,24 +252,26 @@ impl Default for OffsetFetchResponsePartitions {
 impl Wire for OffsetFetchResponsePartitions {
     const MIN_SIZE: usize = 20;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            committed_offset: r.i64()?,
-            committed_leader_epoch: r.i32()?,
-            metadata: r.opt_string(flexible)?,
-            error_code: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            committed_offset: r.i64(),
+            committed_leader_epoch: r.i32(),
+            metadata: r.opt_string(flexible),
+            error_code: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i64(self.committed_offset);
         w.i32(self.committed_leader_epoch);
-        w.opt_string(self.metadata.as_deref(), flexible)?;
+        w.opt_string(self.metadata.as_deref(), flexible);
         w.i16(self.error_code);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Records, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Records, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ProduceRequest`, versions 3 to 13, flexible from 9 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -24,22 +24,24 @@ pub struct ProduceRequest {
 impl Wire for ProduceRequest {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            transactional_id: r.opt_string(flexible)?,
-            acks: r.i16()?,
-            timeout_ms: r.i32()?,
-            topic_data: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            transactional_id: r.opt_string(flexible),
+            acks: r.i16(),
+            timeout_ms: r.i32(),
+            topic_data: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.transactional_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.transactional_id.as_deref(), flexible);
         w.i16(self.acks);
         w.i32(self.timeout_ms);
-        w.array(&self.topic_data, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topic_data, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -59,24 +61,26 @@ pub struct TopicProduceData {
 impl Wire for TopicProduceData {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: if version <= 12 { r.string(flexible)? } else { String::new() },
-            topic_id: if version >= 13 { r.uuid()? } else { Uuid::ZERO },
-            partition_data: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: if version <= 12 { r.string(flexible) } else { String::new() },
+            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
+            partition_data: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 12 {
-            w.string(&self.name, flexible)?;
+            w.string(&self.name, flexible);
         }
         if version >= 13 {
             w.uuid(self.topic_id);
         }
-        w.array(&self.partition_data, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partition_data, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -94,18 +98,16 @@ pub struct PartitionProduceData {
 impl Wire for PartitionProduceData {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            index: r.i32()?,
-            records: r.opt_records(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { index: r.i32(), records: r.opt_records(flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.index);
-        w.opt_records(self.records.as_ref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_records(self.records.as_ref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ProduceResponse`, versions 3 to 13, flexible from 9 on.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ProduceResponse`, versions 3 to 13, flexible from 9 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,38 +21,42 @@ pub struct ProduceResponse {
 impl Wire for ProduceResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            responses: r.array(version, flexible)?,
-            throttle_time_ms: r.i32()?,
+            responses: r.array(version, flexible),
+            throttle_time_ms: r.i32(),
             node_endpoints: Vec::new(),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 10 => value.node_endpoints = r.array(version, flexible)?,
+                0 if version >= 10 => value.node_endpoints = r.array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.responses, version, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.responses, version, flexible);
         w.i32(self.throttle_time_ms);
         if version < 10 && !self.node_endpoints.is_empty() {
-            return Err(EncodeError::field("ProduceResponse.node_endpoints", version));
+            w.unsupported("ProduceResponse.node_endpoints", version);
         }
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 10 && !self.node_endpoints.is_empty() {
-            tags.field(0, |w| w.array(&self.node_endpoints, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.array(&self.node_endpoints, version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -72,24 +76,26 @@ pub struct TopicProduceResponse {
 impl Wire for TopicProduceResponse {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: if version <= 12 { r.string(flexible)? } else { String::new() },
-            topic_id: if version >= 13 { r.uuid()? } else { Uuid::ZERO },
-            partition_responses: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: if version <= 12 { r.string(flexible) } else { String::new() },
+            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
+            partition_responses: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version <= 12 {
-            w.string(&self.name, flexible)?;
+            w.string(&self.name, flexible);
         }
         if version >= 13 {
             w.uuid(self.topic_id);
         }
-        w.array(&self.partition_responses, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partition_responses, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -135,30 +141,32 @@ impl Default for PartitionProduceResponse {
 impl Wire for PartitionProduceResponse {
     const MIN_SIZE: usize = 22;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            index: r.i32()?,
-            error_code: r.i16()?,
-            base_offset: r.i64()?,
-            log_append_time_ms: r.i64()?,
-            log_start_offset: if version >= 5 { r.i64()? } else { -1 },
-            record_errors: if version >= 8 { r.array(version, flexible)? } else { Vec::new() },
-            error_message: if version >= 8 { r.opt_string(flexible)? } else { None },
+            index: r.i32(),
+            error_code: r.i16(),
+            base_offset: r.i64(),
+            log_append_time_ms: r.i64(),
+            log_start_offset: if version >= 5 { r.i64() } else { -1 },
+            record_errors: if version >= 8 { r.array(version, flexible) } else { Vec::new() },
+            error_message: if version >= 8 { r.opt_string(flexible) } else { None },
             current_leader: LeaderIdAndEpoch::default(),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 10 => value.current_leader = LeaderIdAndEpoch::read(r, version, flexible)?,
+                0 if version >= 10 => value.current_leader = LeaderIdAndEpoch::read(r, version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.index);
         w.i16(self.error_code);
         w.i64(self.base_offset);
@@ -167,22 +175,24 @@ impl Wire for PartitionProduceResponse {
             w.i64(self.log_start_offset);
         }
         if version >= 8 {
-            w.array(&self.record_errors, version, flexible)?;
+            w.array(&self.record_errors, version, flexible);
         }
         if version >= 8 {
-            w.opt_string(self.error_message.as_deref(), flexible)?;
+            w.opt_string(self.error_message.as_deref(), flexible);
         }
         if version < 10 && self.current_leader != LeaderIdAndEpoch::default() {
-            return Err(EncodeError::field("PartitionProduceResponse.current_leader", version));
+            w.unsupported("PartitionProduceResponse.current_leader", version);
         }
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 10 && self.current_leader != LeaderIdAndEpoch::default() {
-            tags.field(0, |w| self.current_leader.write(w, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            self.current_leader.write(w, version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -200,18 +210,20 @@ pub struct BatchIndexAndErrorMessage {
 impl Wire for BatchIndexAndErrorMessage {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            batch_index: r.i32()?,
-            batch_index_error_message: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            batch_index: r.i32(),
+            batch_index_error_message: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.batch_index);
-        w.opt_string(self.batch_index_error_message.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.batch_index_error_message.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -235,14 +247,16 @@ impl Default for LeaderIdAndEpoch {
 impl Wire for LeaderIdAndEpoch {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { leader_id: r.i32()?, leader_epoch: r.i32()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { leader_id: r.i32(), leader_epoch: r.i32(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -264,22 +278,24 @@ pub struct NodeEndpoint {
 impl Wire for NodeEndpoint {
     const MIN_SIZE: usize = 11;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            node_id: r.i32()?,
-            host: r.string(flexible)?,
-            port: r.i32()?,
-            rack: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            node_id: r.i32(),
+            host: r.string(flexible),
+            port: r.i32(),
+            rack: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.node_id);
-        w.string(&self.host, flexible)?;
+        w.string(&self.host, flexible);
         w.i32(self.port);
-        w.opt_string(self.rack.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.rack.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

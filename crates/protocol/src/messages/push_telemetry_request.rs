@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `PushTelemetryRequest`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -28,24 +28,26 @@ pub struct PushTelemetryRequest {
 impl Wire for PushTelemetryRequest {
     const MIN_SIZE: usize = 24;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            client_instance_id: r.uuid()?,
-            subscription_id: r.i32()?,
-            terminating: r.bool()?,
-            compression_type: r.i8()?,
-            metrics: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            client_instance_id: r.uuid(),
+            subscription_id: r.i32(),
+            terminating: r.bool(),
+            compression_type: r.i8(),
+            metrics: r.bytes(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.client_instance_id);
         w.i32(self.subscription_id);
         w.bool(self.terminating);
         w.i8(self.compression_type);
-        w.bytes(&self.metrics, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.bytes(&self.metrics, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `RemoveRaftVoterRequest`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,20 +33,22 @@ impl Default for RemoveRaftVoterRequest {
 impl Wire for RemoveRaftVoterRequest {
     const MIN_SIZE: usize = 22;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            cluster_id: r.opt_string(flexible)?,
-            voter_id: r.i32()?,
-            voter_directory_id: r.uuid()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            cluster_id: r.opt_string(flexible),
+            voter_id: r.i32(),
+            voter_directory_id: r.uuid(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.cluster_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.cluster_id.as_deref(), flexible);
         w.i32(self.voter_id);
         w.uuid(self.voter_directory_id);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `RenewDelegationTokenRequest`, versions 1 to 2, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,18 +21,16 @@ pub struct RenewDelegationTokenRequest {
 impl Wire for RenewDelegationTokenRequest {
     const MIN_SIZE: usize = 10;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            hmac: r.bytes(flexible)?,
-            renew_period_ms: r.i64()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { hmac: r.bytes(flexible), renew_period_ms: r.i64(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.bytes(&self.hmac, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.bytes(&self.hmac, flexible);
         w.i64(self.renew_period_ms);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

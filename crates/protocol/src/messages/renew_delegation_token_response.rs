@@ -2,7 +2,7 @@
 
 //! Kafka's `RenewDelegationTokenResponse`, versions 1 to 2, flexible from 2 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `RenewDelegationTokenResponse`, versions 1 to 2, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,20 +20,22 @@ pub struct RenewDelegationTokenResponse {
 impl Wire for RenewDelegationTokenResponse {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            expiry_timestamp_ms: r.i64()?,
-            throttle_time_ms: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            expiry_timestamp_ms: r.i64(),
+            throttle_time_ms: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
         w.i64(self.expiry_timestamp_ms);
         w.i32(self.throttle_time_ms);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

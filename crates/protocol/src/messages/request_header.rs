@@ -2,7 +2,7 @@
 
 //! Kafka's `RequestHeader`, versions 1 to 2, flexible from 2 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `RequestHeader`, versions 1 to 2, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,22 +34,24 @@ impl Default for RequestHeader {
 impl Wire for RequestHeader {
     const MIN_SIZE: usize = 10;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            request_api_key: r.i16()?,
-            request_api_version: r.i16()?,
-            correlation_id: r.i32()?,
-            client_id: r.opt_string(false)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            request_api_key: r.i16(),
+            request_api_version: r.i16(),
+            correlation_id: r.i32(),
+            client_id: r.opt_string(false),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.request_api_key);
         w.i16(self.request_api_version);
         w.i32(self.correlation_id);
-        w.opt_string(self.client_id.as_deref(), false)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.client_id.as_deref(), false);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

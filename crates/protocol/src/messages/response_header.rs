@@ -2,7 +2,7 @@
 
 //! Kafka's `ResponseHeader`, versions 0 to 1, flexible from 1 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ResponseHeader`, versions 0 to 1, flexible from 1 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,13 +16,15 @@ pub struct ResponseHeader {
 impl Wire for ResponseHeader {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { correlation_id: r.i32()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { correlation_id: r.i32(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.correlation_id);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

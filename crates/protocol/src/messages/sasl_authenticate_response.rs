@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `SaslAuthenticateResponse`, versions 0 to 2, flexible from 2 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,24 +36,26 @@ impl Default for SaslAuthenticateResponse {
 impl Wire for SaslAuthenticateResponse {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            auth_bytes: r.bytes(flexible)?,
-            session_lifetime_ms: if version >= 1 { r.i64()? } else { 0 },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            auth_bytes: r.bytes(flexible),
+            session_lifetime_ms: if version >= 1 { r.i64() } else { 0 },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.bytes(&self.auth_bytes, flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.bytes(&self.auth_bytes, flexible);
         if version >= 1 {
             w.i64(self.session_lifetime_ms);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

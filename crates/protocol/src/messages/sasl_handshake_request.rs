@@ -3,7 +3,7 @@
 //! Kafka's `SaslHandshakeRequest`, versions 0 to 1.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, Wire};
 
 /// Kafka's `SaslHandshakeRequest`, versions 0 to 1.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -15,13 +15,14 @@ pub struct SaslHandshakeRequest {
 impl Wire for SaslHandshakeRequest {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { mechanism: r.string(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { mechanism: r.string(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.mechanism, flexible)?;
-        Ok(())
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, flexible: bool) {
+        w.string(&self.mechanism, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `SaslHandshakeResponse`, versions 0 to 1.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `SaslHandshakeResponse`, versions 0 to 1.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,14 +16,15 @@ pub struct SaslHandshakeResponse {
 impl Wire for SaslHandshakeResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { error_code: r.i16()?, mechanisms: r.array(version, flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { error_code: r.i16(), mechanisms: r.array(version, flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.array(&self.mechanisms, version, flexible)?;
-        Ok(())
+        w.array(&self.mechanisms, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ShareAcknowledgeRequest`, versions 1 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,28 +39,30 @@ impl Default for ShareAcknowledgeRequest {
 impl Wire for ShareAcknowledgeRequest {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.opt_string(flexible)?,
-            member_id: r.opt_string(flexible)?,
-            share_session_epoch: r.i32()?,
-            is_renew_ack: if version >= 2 { r.bool()? } else { false },
-            topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.opt_string(flexible),
+            member_id: r.opt_string(flexible),
+            share_session_epoch: r.i32(),
+            is_renew_ack: if version >= 2 { r.bool() } else { false },
+            topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.group_id.as_deref(), flexible)?;
-        w.opt_string(self.member_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.group_id.as_deref(), flexible);
+        w.opt_string(self.member_id.as_deref(), flexible);
         w.i32(self.share_session_epoch);
         if version >= 2 {
             w.bool(self.is_renew_ack);
         } else if self.is_renew_ack {
-            return Err(EncodeError::field("ShareAcknowledgeRequest.is_renew_ack", version));
+            w.unsupported("ShareAcknowledgeRequest.is_renew_ack", version);
         }
-        w.array(&self.topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -78,18 +80,20 @@ pub struct AcknowledgeTopic {
 impl Wire for AcknowledgeTopic {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -107,18 +111,20 @@ pub struct AcknowledgePartition {
 impl Wire for AcknowledgePartition {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            acknowledgement_batches: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            acknowledgement_batches: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
-        w.array(&self.acknowledgement_batches, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.acknowledgement_batches, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -138,20 +144,22 @@ pub struct AcknowledgementBatch {
 impl Wire for AcknowledgementBatch {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            first_offset: r.i64()?,
-            last_offset: r.i64()?,
-            acknowledge_types: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            first_offset: r.i64(),
+            last_offset: r.i64(),
+            acknowledge_types: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.first_offset);
         w.i64(self.last_offset);
-        w.array(&self.acknowledge_types, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.acknowledge_types, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ShareFetchRequest`, versions 1 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,27 +60,29 @@ impl Default for ShareFetchRequest {
 impl Wire for ShareFetchRequest {
     const MIN_SIZE: usize = 29;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.opt_string(flexible)?,
-            member_id: r.opt_string(flexible)?,
-            share_session_epoch: r.i32()?,
-            max_wait_ms: r.i32()?,
-            min_bytes: r.i32()?,
-            max_bytes: r.i32()?,
-            max_records: r.i32()?,
-            batch_size: r.i32()?,
-            share_acquire_mode: if version >= 2 { r.i8()? } else { 0 },
-            is_renew_ack: if version >= 2 { r.bool()? } else { false },
-            topics: r.array(version, flexible)?,
-            forgotten_topics_data: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.opt_string(flexible),
+            member_id: r.opt_string(flexible),
+            share_session_epoch: r.i32(),
+            max_wait_ms: r.i32(),
+            min_bytes: r.i32(),
+            max_bytes: r.i32(),
+            max_records: r.i32(),
+            batch_size: r.i32(),
+            share_acquire_mode: if version >= 2 { r.i8() } else { 0 },
+            is_renew_ack: if version >= 2 { r.bool() } else { false },
+            topics: r.array(version, flexible),
+            forgotten_topics_data: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.group_id.as_deref(), flexible)?;
-        w.opt_string(self.member_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.group_id.as_deref(), flexible);
+        w.opt_string(self.member_id.as_deref(), flexible);
         w.i32(self.share_session_epoch);
         w.i32(self.max_wait_ms);
         w.i32(self.min_bytes);
@@ -93,11 +95,11 @@ impl Wire for ShareFetchRequest {
         if version >= 2 {
             w.bool(self.is_renew_ack);
         } else if self.is_renew_ack {
-            return Err(EncodeError::field("ShareFetchRequest.is_renew_ack", version));
+            w.unsupported("ShareFetchRequest.is_renew_ack", version);
         }
-        w.array(&self.topics, version, flexible)?;
-        w.array(&self.forgotten_topics_data, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.array(&self.forgotten_topics_data, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -115,18 +117,20 @@ pub struct FetchTopic {
 impl Wire for FetchTopic {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -144,18 +148,20 @@ pub struct FetchPartition {
 impl Wire for FetchPartition {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            acknowledgement_batches: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            acknowledgement_batches: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
-        w.array(&self.acknowledgement_batches, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.acknowledgement_batches, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -175,20 +181,22 @@ pub struct AcknowledgementBatch {
 impl Wire for AcknowledgementBatch {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            first_offset: r.i64()?,
-            last_offset: r.i64()?,
-            acknowledge_types: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            first_offset: r.i64(),
+            last_offset: r.i64(),
+            acknowledge_types: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.first_offset);
         w.i64(self.last_offset);
-        w.array(&self.acknowledge_types, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.acknowledge_types, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -206,18 +214,20 @@ pub struct ForgottenTopic {
 impl Wire for ForgottenTopic {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ShareFetchResponse`, versions 1 to 2, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Records, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Records, UnknownTaggedFields, Wire};
 
 /// Kafka's `ShareFetchResponse`, versions 1 to 2, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -27,26 +27,28 @@ pub struct ShareFetchResponse {
 impl Wire for ShareFetchResponse {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            acquisition_lock_timeout_ms: r.i32()?,
-            responses: r.array(version, flexible)?,
-            node_endpoints: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            acquisition_lock_timeout_ms: r.i32(),
+            responses: r.array(version, flexible),
+            node_endpoints: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
         w.i32(self.acquisition_lock_timeout_ms);
-        w.array(&self.responses, version, flexible)?;
-        w.array(&self.node_endpoints, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.responses, version, flexible);
+        w.array(&self.node_endpoints, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -64,18 +66,20 @@ pub struct ShareFetchableTopicResponse {
 impl Wire for ShareFetchableTopicResponse {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -105,30 +109,32 @@ pub struct PartitionData {
 impl Wire for PartitionData {
     const MIN_SIZE: usize = 22;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            acknowledge_error_code: r.i16()?,
-            acknowledge_error_message: r.opt_string(flexible)?,
-            current_leader: LeaderIdAndEpoch::read(r, version, flexible)?,
-            records: r.records(flexible)?,
-            acquired_records: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            acknowledge_error_code: r.i16(),
+            acknowledge_error_message: r.opt_string(flexible),
+            current_leader: LeaderIdAndEpoch::read(r, version, flexible),
+            records: r.records(flexible),
+            acquired_records: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
         w.i16(self.acknowledge_error_code);
-        w.opt_string(self.acknowledge_error_message.as_deref(), flexible)?;
-        self.current_leader.write(w, version, flexible)?;
-        w.records(&self.records, flexible)?;
-        w.array(&self.acquired_records, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.acknowledge_error_message.as_deref(), flexible);
+        self.current_leader.write(w, version, flexible);
+        w.records(&self.records, flexible);
+        w.array(&self.acquired_records, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -146,14 +152,16 @@ pub struct LeaderIdAndEpoch {
 impl Wire for LeaderIdAndEpoch {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { leader_id: r.i32()?, leader_epoch: r.i32()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { leader_id: r.i32(), leader_epoch: r.i32(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -173,20 +181,22 @@ pub struct AcquiredRecords {
 impl Wire for AcquiredRecords {
     const MIN_SIZE: usize = 19;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            first_offset: r.i64()?,
-            last_offset: r.i64()?,
-            delivery_count: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            first_offset: r.i64(),
+            last_offset: r.i64(),
+            delivery_count: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.first_offset);
         w.i64(self.last_offset);
         w.i16(self.delivery_count);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -208,22 +218,24 @@ pub struct NodeEndpoint {
 impl Wire for NodeEndpoint {
     const MIN_SIZE: usize = 11;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            node_id: r.i32()?,
-            host: r.string(flexible)?,
-            port: r.i32()?,
-            rack: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            node_id: r.i32(),
+            host: r.string(flexible),
+            port: r.i32(),
+            rack: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.node_id);
-        w.string(&self.host, flexible)?;
+        w.string(&self.host, flexible);
         w.i32(self.port);
-        w.opt_string(self.rack.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.rack.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

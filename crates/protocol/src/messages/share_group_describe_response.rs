@@ -3,7 +3,7 @@
 //! Kafka's `ShareGroupDescribeResponse`, version 1, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ShareGroupDescribeResponse`, version 1, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,18 +19,20 @@ pub struct ShareGroupDescribeResponse {
 impl Wire for ShareGroupDescribeResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            groups: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            groups: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
-        w.array(&self.groups, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.groups, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -79,32 +81,34 @@ impl Default for DescribedGroup {
 impl Wire for DescribedGroup {
     const MIN_SIZE: usize = 20;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            group_id: r.string(flexible)?,
-            group_state: r.string(flexible)?,
-            group_epoch: r.i32()?,
-            assignment_epoch: r.i32()?,
-            assignor_name: r.string(flexible)?,
-            members: r.array(version, flexible)?,
-            authorized_operations: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            group_id: r.string(flexible),
+            group_state: r.string(flexible),
+            group_epoch: r.i32(),
+            assignment_epoch: r.i32(),
+            assignor_name: r.string(flexible),
+            members: r.array(version, flexible),
+            authorized_operations: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.string(&self.group_id, flexible)?;
-        w.string(&self.group_state, flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.string(&self.group_id, flexible);
+        w.string(&self.group_state, flexible);
         w.i32(self.group_epoch);
         w.i32(self.assignment_epoch);
-        w.string(&self.assignor_name, flexible)?;
-        w.array(&self.members, version, flexible)?;
+        w.string(&self.assignor_name, flexible);
+        w.array(&self.members, version, flexible);
         w.i32(self.authorized_operations);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -132,28 +136,30 @@ pub struct Member {
 impl Wire for Member {
     const MIN_SIZE: usize = 12;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_id: r.string(flexible)?,
-            rack_id: r.opt_string(flexible)?,
-            member_epoch: r.i32()?,
-            client_id: r.string(flexible)?,
-            client_host: r.string(flexible)?,
-            subscribed_topic_names: r.array(version, flexible)?,
-            assignment: Assignment::read(r, version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            member_id: r.string(flexible),
+            rack_id: r.opt_string(flexible),
+            member_epoch: r.i32(),
+            client_id: r.string(flexible),
+            client_host: r.string(flexible),
+            subscribed_topic_names: r.array(version, flexible),
+            assignment: Assignment::read(r, version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.member_id, flexible)?;
-        w.opt_string(self.rack_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.member_id, flexible);
+        w.opt_string(self.rack_id.as_deref(), flexible);
         w.i32(self.member_epoch);
-        w.string(&self.client_id, flexible)?;
-        w.string(&self.client_host, flexible)?;
-        w.array(&self.subscribed_topic_names, version, flexible)?;
-        self.assignment.write(w, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.client_id, flexible);
+        w.string(&self.client_host, flexible);
+        w.array(&self.subscribed_topic_names, version, flexible);
+        self.assignment.write(w, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -169,13 +175,15 @@ pub struct Assignment {
 impl Wire for Assignment {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { topic_partitions: r.array(version, flexible)?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { topic_partitions: r.array(version, flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.topic_partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.topic_partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -195,20 +203,22 @@ pub struct TopicPartitions {
 impl Wire for TopicPartitions {
     const MIN_SIZE: usize = 19;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            topic_name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            topic_name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.string(&self.topic_name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.topic_name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ShareGroupHeartbeatRequest`, version 1, flexible.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `ShareGroupHeartbeatRequest`, version 1, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -25,24 +25,26 @@ pub struct ShareGroupHeartbeatRequest {
 impl Wire for ShareGroupHeartbeatRequest {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            member_id: r.string(flexible)?,
-            member_epoch: r.i32()?,
-            rack_id: r.opt_string(flexible)?,
-            subscribed_topic_names: r.opt_array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            member_id: r.string(flexible),
+            member_epoch: r.i32(),
+            rack_id: r.opt_string(flexible),
+            subscribed_topic_names: r.opt_array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
-        w.string(&self.member_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
+        w.string(&self.member_id, flexible);
         w.i32(self.member_epoch);
-        w.opt_string(self.rack_id.as_deref(), flexible)?;
-        w.opt_array(self.subscribed_topic_names.as_deref(), version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.rack_id.as_deref(), flexible);
+        w.opt_array(self.subscribed_topic_names.as_deref(), version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `StreamsGroupDescribeResponse`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `StreamsGroupDescribeResponse`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,18 +18,20 @@ pub struct StreamsGroupDescribeResponse {
 impl Wire for StreamsGroupDescribeResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            groups: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            groups: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
-        w.array(&self.groups, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.groups, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -78,32 +80,34 @@ impl Default for DescribedGroup {
 impl Wire for DescribedGroup {
     const MIN_SIZE: usize = 20;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            group_id: r.string(flexible)?,
-            group_state: r.string(flexible)?,
-            group_epoch: r.i32()?,
-            assignment_epoch: r.i32()?,
-            topology: r.opt_struct(version, flexible)?,
-            members: r.array(version, flexible)?,
-            authorized_operations: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            group_id: r.string(flexible),
+            group_state: r.string(flexible),
+            group_epoch: r.i32(),
+            assignment_epoch: r.i32(),
+            topology: r.opt_struct(version, flexible),
+            members: r.array(version, flexible),
+            authorized_operations: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.string(&self.group_id, flexible)?;
-        w.string(&self.group_state, flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.string(&self.group_id, flexible);
+        w.string(&self.group_state, flexible);
         w.i32(self.group_epoch);
         w.i32(self.assignment_epoch);
-        w.opt_struct(self.topology.as_ref(), version, flexible)?;
-        w.array(&self.members, version, flexible)?;
+        w.opt_struct(self.topology.as_ref(), version, flexible);
+        w.array(&self.members, version, flexible);
         w.i32(self.authorized_operations);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -121,18 +125,20 @@ pub struct Topology {
 impl Wire for Topology {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            epoch: r.i32()?,
-            subtopologies: r.opt_array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            epoch: r.i32(),
+            subtopologies: r.opt_array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.epoch);
-        w.opt_array(self.subtopologies.as_deref(), version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_array(self.subtopologies.as_deref(), version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -156,24 +162,26 @@ pub struct Subtopology {
 impl Wire for Subtopology {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            subtopology_id: r.string(flexible)?,
-            source_topics: r.array(version, flexible)?,
-            repartition_sink_topics: r.array(version, flexible)?,
-            state_changelog_topics: r.array(version, flexible)?,
-            repartition_source_topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            subtopology_id: r.string(flexible),
+            source_topics: r.array(version, flexible),
+            repartition_sink_topics: r.array(version, flexible),
+            state_changelog_topics: r.array(version, flexible),
+            repartition_source_topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
-        w.array(&self.source_topics, version, flexible)?;
-        w.array(&self.repartition_sink_topics, version, flexible)?;
-        w.array(&self.state_changelog_topics, version, flexible)?;
-        w.array(&self.repartition_source_topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
+        w.array(&self.source_topics, version, flexible);
+        w.array(&self.repartition_sink_topics, version, flexible);
+        w.array(&self.state_changelog_topics, version, flexible);
+        w.array(&self.repartition_source_topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -195,22 +203,24 @@ pub struct TopicInfo {
 impl Wire for TopicInfo {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.i32()?,
-            replication_factor: r.i16()?,
-            topic_configs: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.i32(),
+            replication_factor: r.i16(),
+            topic_configs: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i32(self.partitions);
         w.i16(self.replication_factor);
-        w.array(&self.topic_configs, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topic_configs, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -228,18 +238,16 @@ pub struct KeyValue {
 impl Wire for KeyValue {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            key: r.string(flexible)?,
-            value: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { key: r.string(flexible), value: r.string(flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.key, flexible)?;
-        w.string(&self.value, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.key, flexible);
+        w.string(&self.value, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -283,44 +291,46 @@ pub struct Member {
 impl Wire for Member {
     const MIN_SIZE: usize = 28;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_id: r.string(flexible)?,
-            member_epoch: r.i32()?,
-            instance_id: r.opt_string(flexible)?,
-            rack_id: r.opt_string(flexible)?,
-            client_id: r.string(flexible)?,
-            client_host: r.string(flexible)?,
-            topology_epoch: r.i32()?,
-            process_id: r.string(flexible)?,
-            user_endpoint: r.opt_struct(version, flexible)?,
-            client_tags: r.array(version, flexible)?,
-            task_offsets: r.array(version, flexible)?,
-            task_end_offsets: r.array(version, flexible)?,
-            assignment: Assignment::read(r, version, flexible)?,
-            target_assignment: Assignment::read(r, version, flexible)?,
-            is_classic: r.bool()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            member_id: r.string(flexible),
+            member_epoch: r.i32(),
+            instance_id: r.opt_string(flexible),
+            rack_id: r.opt_string(flexible),
+            client_id: r.string(flexible),
+            client_host: r.string(flexible),
+            topology_epoch: r.i32(),
+            process_id: r.string(flexible),
+            user_endpoint: r.opt_struct(version, flexible),
+            client_tags: r.array(version, flexible),
+            task_offsets: r.array(version, flexible),
+            task_end_offsets: r.array(version, flexible),
+            assignment: Assignment::read(r, version, flexible),
+            target_assignment: Assignment::read(r, version, flexible),
+            is_classic: r.bool(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.member_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.member_id, flexible);
         w.i32(self.member_epoch);
-        w.opt_string(self.instance_id.as_deref(), flexible)?;
-        w.opt_string(self.rack_id.as_deref(), flexible)?;
-        w.string(&self.client_id, flexible)?;
-        w.string(&self.client_host, flexible)?;
+        w.opt_string(self.instance_id.as_deref(), flexible);
+        w.opt_string(self.rack_id.as_deref(), flexible);
+        w.string(&self.client_id, flexible);
+        w.string(&self.client_host, flexible);
         w.i32(self.topology_epoch);
-        w.string(&self.process_id, flexible)?;
-        w.opt_struct(self.user_endpoint.as_ref(), version, flexible)?;
-        w.array(&self.client_tags, version, flexible)?;
-        w.array(&self.task_offsets, version, flexible)?;
-        w.array(&self.task_end_offsets, version, flexible)?;
-        self.assignment.write(w, version, flexible)?;
-        self.target_assignment.write(w, version, flexible)?;
+        w.string(&self.process_id, flexible);
+        w.opt_struct(self.user_endpoint.as_ref(), version, flexible);
+        w.array(&self.client_tags, version, flexible);
+        w.array(&self.task_offsets, version, flexible);
+        w.array(&self.task_end_offsets, version, flexible);
+        self.assignment.write(w, version, flexible);
+        self.target_assignment.write(w, version, flexible);
         w.bool(self.is_classic);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -338,14 +348,16 @@ pub struct Endpoint {
 impl Wire for Endpoint {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { host: r.string(flexible)?, port: r.u16()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { host: r.string(flexible), port: r.u16(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.host, flexible);
         w.u16(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -365,20 +377,22 @@ pub struct TaskOffset {
 impl Wire for TaskOffset {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            subtopology_id: r.string(flexible)?,
-            partition: r.i32()?,
-            offset: r.i64()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            subtopology_id: r.string(flexible),
+            partition: r.i32(),
+            offset: r.i64(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
         w.i32(self.partition);
         w.i64(self.offset);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -398,20 +412,22 @@ pub struct Assignment {
 impl Wire for Assignment {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            active_tasks: r.array(version, flexible)?,
-            standby_tasks: r.array(version, flexible)?,
-            warmup_tasks: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            active_tasks: r.array(version, flexible),
+            standby_tasks: r.array(version, flexible),
+            warmup_tasks: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.active_tasks, version, flexible)?;
-        w.array(&self.standby_tasks, version, flexible)?;
-        w.array(&self.warmup_tasks, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.active_tasks, version, flexible);
+        w.array(&self.standby_tasks, version, flexible);
+        w.array(&self.warmup_tasks, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -429,18 +445,20 @@ pub struct TaskIds {
 impl Wire for TaskIds {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            subtopology_id: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            subtopology_id: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

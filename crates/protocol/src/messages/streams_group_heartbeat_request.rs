@@ -3,7 +3,7 @@
 //! Kafka's `StreamsGroupHeartbeatRequest`, version 0, flexible.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `StreamsGroupHeartbeatRequest`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,48 +74,50 @@ impl Default for StreamsGroupHeartbeatRequest {
 impl Wire for StreamsGroupHeartbeatRequest {
     const MIN_SIZE: usize = 27;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            member_id: r.string(flexible)?,
-            member_epoch: r.i32()?,
-            endpoint_information_epoch: r.i32()?,
-            instance_id: r.opt_string(flexible)?,
-            rack_id: r.opt_string(flexible)?,
-            rebalance_timeout_ms: r.i32()?,
-            topology: r.opt_struct(version, flexible)?,
-            active_tasks: r.opt_array(version, flexible)?,
-            standby_tasks: r.opt_array(version, flexible)?,
-            warmup_tasks: r.opt_array(version, flexible)?,
-            process_id: r.opt_string(flexible)?,
-            user_endpoint: r.opt_struct(version, flexible)?,
-            client_tags: r.opt_array(version, flexible)?,
-            task_offsets: r.opt_array(version, flexible)?,
-            task_end_offsets: r.opt_array(version, flexible)?,
-            shutdown_application: r.bool()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            member_id: r.string(flexible),
+            member_epoch: r.i32(),
+            endpoint_information_epoch: r.i32(),
+            instance_id: r.opt_string(flexible),
+            rack_id: r.opt_string(flexible),
+            rebalance_timeout_ms: r.i32(),
+            topology: r.opt_struct(version, flexible),
+            active_tasks: r.opt_array(version, flexible),
+            standby_tasks: r.opt_array(version, flexible),
+            warmup_tasks: r.opt_array(version, flexible),
+            process_id: r.opt_string(flexible),
+            user_endpoint: r.opt_struct(version, flexible),
+            client_tags: r.opt_array(version, flexible),
+            task_offsets: r.opt_array(version, flexible),
+            task_end_offsets: r.opt_array(version, flexible),
+            shutdown_application: r.bool(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
-        w.string(&self.member_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
+        w.string(&self.member_id, flexible);
         w.i32(self.member_epoch);
         w.i32(self.endpoint_information_epoch);
-        w.opt_string(self.instance_id.as_deref(), flexible)?;
-        w.opt_string(self.rack_id.as_deref(), flexible)?;
+        w.opt_string(self.instance_id.as_deref(), flexible);
+        w.opt_string(self.rack_id.as_deref(), flexible);
         w.i32(self.rebalance_timeout_ms);
-        w.opt_struct(self.topology.as_ref(), version, flexible)?;
-        w.opt_array(self.active_tasks.as_deref(), version, flexible)?;
-        w.opt_array(self.standby_tasks.as_deref(), version, flexible)?;
-        w.opt_array(self.warmup_tasks.as_deref(), version, flexible)?;
-        w.opt_string(self.process_id.as_deref(), flexible)?;
-        w.opt_struct(self.user_endpoint.as_ref(), version, flexible)?;
-        w.opt_array(self.client_tags.as_deref(), version, flexible)?;
-        w.opt_array(self.task_offsets.as_deref(), version, flexible)?;
-        w.opt_array(self.task_end_offsets.as_deref(), version, flexible)?;
+        w.opt_struct(self.topology.as_ref(), version, flexible);
+        w.opt_array(self.active_tasks.as_deref(), version, flexible);
+        w.opt_array(self.standby_tasks.as_deref(), version, flexible);
+        w.opt_array(self.warmup_tasks.as_deref(), version, flexible);
+        w.opt_string(self.process_id.as_deref(), flexible);
+        w.opt_struct(self.user_endpoint.as_ref(), version, flexible);
+        w.opt_array(self.client_tags.as_deref(), version, flexible);
+        w.opt_array(self.task_offsets.as_deref(), version, flexible);
+        w.opt_array(self.task_end_offsets.as_deref(), version, flexible);
         w.bool(self.shutdown_application);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -133,18 +135,20 @@ pub struct Topology {
 impl Wire for Topology {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            epoch: r.i32()?,
-            subtopologies: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            epoch: r.i32(),
+            subtopologies: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.epoch);
-        w.array(&self.subtopologies, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.subtopologies, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -172,28 +176,30 @@ pub struct Subtopology {
 impl Wire for Subtopology {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            subtopology_id: r.string(flexible)?,
-            source_topics: r.array(version, flexible)?,
-            source_topic_regex: r.array(version, flexible)?,
-            state_changelog_topics: r.array(version, flexible)?,
-            repartition_sink_topics: r.array(version, flexible)?,
-            repartition_source_topics: r.array(version, flexible)?,
-            copartition_groups: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            subtopology_id: r.string(flexible),
+            source_topics: r.array(version, flexible),
+            source_topic_regex: r.array(version, flexible),
+            state_changelog_topics: r.array(version, flexible),
+            repartition_sink_topics: r.array(version, flexible),
+            repartition_source_topics: r.array(version, flexible),
+            copartition_groups: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
-        w.array(&self.source_topics, version, flexible)?;
-        w.array(&self.source_topic_regex, version, flexible)?;
-        w.array(&self.state_changelog_topics, version, flexible)?;
-        w.array(&self.repartition_sink_topics, version, flexible)?;
-        w.array(&self.repartition_source_topics, version, flexible)?;
-        w.array(&self.copartition_groups, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
+        w.array(&self.source_topics, version, flexible);
+        w.array(&self.source_topic_regex, version, flexible);
+        w.array(&self.state_changelog_topics, version, flexible);
+        w.array(&self.repartition_sink_topics, version, flexible);
+        w.array(&self.repartition_source_topics, version, flexible);
+        w.array(&self.copartition_groups, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -215,22 +221,24 @@ pub struct TopicInfo {
 impl Wire for TopicInfo {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.i32()?,
-            replication_factor: r.i16()?,
-            topic_configs: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.i32(),
+            replication_factor: r.i16(),
+            topic_configs: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i32(self.partitions);
         w.i16(self.replication_factor);
-        w.array(&self.topic_configs, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topic_configs, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -248,18 +256,16 @@ pub struct KeyValue {
 impl Wire for KeyValue {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            key: r.string(flexible)?,
-            value: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { key: r.string(flexible), value: r.string(flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.key, flexible)?;
-        w.string(&self.value, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.key, flexible);
+        w.string(&self.value, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -279,20 +285,22 @@ pub struct CopartitionGroup {
 impl Wire for CopartitionGroup {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            source_topics: r.array(version, flexible)?,
-            source_topic_regex: r.array(version, flexible)?,
-            repartition_source_topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            source_topics: r.array(version, flexible),
+            source_topic_regex: r.array(version, flexible),
+            repartition_source_topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.source_topics, version, flexible)?;
-        w.array(&self.source_topic_regex, version, flexible)?;
-        w.array(&self.repartition_source_topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.source_topics, version, flexible);
+        w.array(&self.source_topic_regex, version, flexible);
+        w.array(&self.repartition_source_topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -310,18 +318,20 @@ pub struct TaskIds {
 impl Wire for TaskIds {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            subtopology_id: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            subtopology_id: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -339,14 +349,16 @@ pub struct Endpoint {
 impl Wire for Endpoint {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { host: r.string(flexible)?, port: r.u16()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { host: r.string(flexible), port: r.u16(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.host, flexible);
         w.u16(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -366,20 +378,22 @@ pub struct TaskOffset {
 impl Wire for TaskOffset {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            subtopology_id: r.string(flexible)?,
-            partition: r.i32()?,
-            offset: r.i64()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            subtopology_id: r.string(flexible),
+            partition: r.i32(),
+            offset: r.i64(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
         w.i32(self.partition);
         w.i64(self.offset);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `StreamsGroupHeartbeatResponse`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `StreamsGroupHeartbeatResponse`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,42 +64,44 @@ impl Default for StreamsGroupHeartbeatResponse {
 impl Wire for StreamsGroupHeartbeatResponse {
     const MIN_SIZE: usize = 34;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
-            error_message: r.opt_string(flexible)?,
-            member_id: r.string(flexible)?,
-            member_epoch: r.i32()?,
-            heartbeat_interval_ms: r.i32()?,
-            acceptable_recovery_lag: r.i32()?,
-            task_offset_interval_ms: r.i32()?,
-            status: r.opt_array(version, flexible)?,
-            active_tasks: r.opt_array(version, flexible)?,
-            standby_tasks: r.opt_array(version, flexible)?,
-            warmup_tasks: r.opt_array(version, flexible)?,
-            endpoint_information_epoch: r.i32()?,
-            partitions_by_user_endpoint: r.opt_array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
+            error_message: r.opt_string(flexible),
+            member_id: r.string(flexible),
+            member_epoch: r.i32(),
+            heartbeat_interval_ms: r.i32(),
+            acceptable_recovery_lag: r.i32(),
+            task_offset_interval_ms: r.i32(),
+            status: r.opt_array(version, flexible),
+            active_tasks: r.opt_array(version, flexible),
+            standby_tasks: r.opt_array(version, flexible),
+            warmup_tasks: r.opt_array(version, flexible),
+            endpoint_information_epoch: r.i32(),
+            partitions_by_user_endpoint: r.opt_array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.opt_string(self.error_message.as_deref(), flexible)?;
-        w.string(&self.member_id, flexible)?;
+        w.opt_string(self.error_message.as_deref(), flexible);
+        w.string(&self.member_id, flexible);
         w.i32(self.member_epoch);
         w.i32(self.heartbeat_interval_ms);
         w.i32(self.acceptable_recovery_lag);
         w.i32(self.task_offset_interval_ms);
-        w.opt_array(self.status.as_deref(), version, flexible)?;
-        w.opt_array(self.active_tasks.as_deref(), version, flexible)?;
-        w.opt_array(self.standby_tasks.as_deref(), version, flexible)?;
-        w.opt_array(self.warmup_tasks.as_deref(), version, flexible)?;
+        w.opt_array(self.status.as_deref(), version, flexible);
+        w.opt_array(self.active_tasks.as_deref(), version, flexible);
+        w.opt_array(self.standby_tasks.as_deref(), version, flexible);
+        w.opt_array(self.warmup_tasks.as_deref(), version, flexible);
         w.i32(self.endpoint_information_epoch);
-        w.opt_array(self.partitions_by_user_endpoint.as_deref(), version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_array(self.partitions_by_user_endpoint.as_deref(), version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -117,18 +119,16 @@ pub struct Status {
 impl Wire for Status {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            status_code: r.i8()?,
-            status_detail: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { status_code: r.i8(), status_detail: r.string(flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i8(self.status_code);
-        w.string(&self.status_detail, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.status_detail, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -146,18 +146,20 @@ pub struct TaskIds {
 impl Wire for TaskIds {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            subtopology_id: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            subtopology_id: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -177,20 +179,22 @@ pub struct EndpointToPartitions {
 impl Wire for EndpointToPartitions {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            user_endpoint: Endpoint::read(r, version, flexible)?,
-            active_partitions: r.array(version, flexible)?,
-            standby_partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            user_endpoint: Endpoint::read(r, version, flexible),
+            active_partitions: r.array(version, flexible),
+            standby_partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        self.user_endpoint.write(w, version, flexible)?;
-        w.array(&self.active_partitions, version, flexible)?;
-        w.array(&self.standby_partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        self.user_endpoint.write(w, version, flexible);
+        w.array(&self.active_partitions, version, flexible);
+        w.array(&self.standby_partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -208,14 +212,16 @@ pub struct Endpoint {
 impl Wire for Endpoint {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { host: r.string(flexible)?, port: r.u16()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { host: r.string(flexible), port: r.u16(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.host, flexible);
         w.u16(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -233,18 +239,20 @@ pub struct TopicPartition {
 impl Wire for TopicPartition {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `SyncGroupRequest`, versions 0 to 5, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,36 +31,38 @@ pub struct SyncGroupRequest {
 impl Wire for SyncGroupRequest {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: r.string(flexible)?,
-            generation_id: r.i32()?,
-            member_id: r.string(flexible)?,
-            group_instance_id: if version >= 3 { r.opt_string(flexible)? } else { None },
-            protocol_type: if version >= 5 { r.opt_string(flexible)? } else { None },
-            protocol_name: if version >= 5 { r.opt_string(flexible)? } else { None },
-            assignments: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            group_id: r.string(flexible),
+            generation_id: r.i32(),
+            member_id: r.string(flexible),
+            group_instance_id: if version >= 3 { r.opt_string(flexible) } else { None },
+            protocol_type: if version >= 5 { r.opt_string(flexible) } else { None },
+            protocol_name: if version >= 5 { r.opt_string(flexible) } else { None },
+            assignments: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
         w.i32(self.generation_id);
-        w.string(&self.member_id, flexible)?;
+        w.string(&self.member_id, flexible);
         if version >= 3 {
-            w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+            w.opt_string(self.group_instance_id.as_deref(), flexible);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::field("SyncGroupRequest.group_instance_id", version));
+            w.unsupported("SyncGroupRequest.group_instance_id", version);
         }
         if version >= 5 {
-            w.opt_string(self.protocol_type.as_deref(), flexible)?;
+            w.opt_string(self.protocol_type.as_deref(), flexible);
         }
         if version >= 5 {
-            w.opt_string(self.protocol_name.as_deref(), flexible)?;
+            w.opt_string(self.protocol_name.as_deref(), flexible);
         }
-        w.array(&self.assignments, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.assignments, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -78,18 +80,20 @@ pub struct SyncGroupRequestAssignment {
 impl Wire for SyncGroupRequestAssignment {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_id: r.string(flexible)?,
-            assignment: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            member_id: r.string(flexible),
+            assignment: r.bytes(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.member_id, flexible)?;
-        w.bytes(&self.assignment, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.member_id, flexible);
+        w.bytes(&self.assignment, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

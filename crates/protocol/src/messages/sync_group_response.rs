@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `SyncGroupResponse`, versions 0 to 5, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,30 +26,32 @@ pub struct SyncGroupResponse {
 impl Wire for SyncGroupResponse {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: if version >= 1 { r.i32()? } else { 0 },
-            error_code: r.i16()?,
-            protocol_type: if version >= 5 { r.opt_string(flexible)? } else { None },
-            protocol_name: if version >= 5 { r.opt_string(flexible)? } else { None },
-            assignment: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            throttle_time_ms: if version >= 1 { r.i32() } else { 0 },
+            error_code: r.i16(),
+            protocol_type: if version >= 5 { r.opt_string(flexible) } else { None },
+            protocol_name: if version >= 5 { r.opt_string(flexible) } else { None },
+            assignment: r.bytes(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
         if version >= 5 {
-            w.opt_string(self.protocol_type.as_deref(), flexible)?;
+            w.opt_string(self.protocol_type.as_deref(), flexible);
         }
         if version >= 5 {
-            w.opt_string(self.protocol_name.as_deref(), flexible)?;
+            w.opt_string(self.protocol_name.as_deref(), flexible);
         }
-        w.bytes(&self.assignment, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.bytes(&self.assignment, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `TxnOffsetCommitRequest`, versions 0 to 5, flexible from 3 on.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `TxnOffsetCommitRequest`, versions 0 to 5, flexible from 3 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,42 +47,44 @@ impl Default for TxnOffsetCommitRequest {
 impl Wire for TxnOffsetCommitRequest {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            transactional_id: r.string(flexible)?,
-            group_id: r.string(flexible)?,
-            producer_id: r.i64()?,
-            producer_epoch: r.i16()?,
-            generation_id: if version >= 3 { r.i32()? } else { -1 },
-            member_id: if version >= 3 { r.string(flexible)? } else { String::new() },
-            group_instance_id: if version >= 3 { r.opt_string(flexible)? } else { None },
-            topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            transactional_id: r.string(flexible),
+            group_id: r.string(flexible),
+            producer_id: r.i64(),
+            producer_epoch: r.i16(),
+            generation_id: if version >= 3 { r.i32() } else { -1 },
+            member_id: if version >= 3 { r.string(flexible) } else { String::new() },
+            group_instance_id: if version >= 3 { r.opt_string(flexible) } else { None },
+            topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.transactional_id, flexible)?;
-        w.string(&self.group_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.transactional_id, flexible);
+        w.string(&self.group_id, flexible);
         w.i64(self.producer_id);
         w.i16(self.producer_epoch);
         if version >= 3 {
             w.i32(self.generation_id);
         } else if self.generation_id != -1 {
-            return Err(EncodeError::field("TxnOffsetCommitRequest.generation_id", version));
+            w.unsupported("TxnOffsetCommitRequest.generation_id", version);
         }
         if version >= 3 {
-            w.string(&self.member_id, flexible)?;
+            w.string(&self.member_id, flexible);
         } else if !self.member_id.is_empty() {
-            return Err(EncodeError::field("TxnOffsetCommitRequest.member_id", version));
+            w.unsupported("TxnOffsetCommitRequest.member_id", version);
         }
         if version >= 3 {
-            w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+            w.opt_string(self.group_instance_id.as_deref(), flexible);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::field("TxnOffsetCommitRequest.group_instance_id", version));
+            w.unsupported("TxnOffsetCommitRequest.group_instance_id", version);
         }
-        w.array(&self.topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -100,18 +102,20 @@ pub struct TxnOffsetCommitRequestTopic {
 impl Wire for TxnOffsetCommitRequestTopic {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -145,24 +149,26 @@ impl Default for TxnOffsetCommitRequestPartition {
 impl Wire for TxnOffsetCommitRequestPartition {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            committed_offset: r.i64()?,
-            committed_leader_epoch: if version >= 2 { r.i32()? } else { -1 },
-            committed_metadata: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            committed_offset: r.i64(),
+            committed_leader_epoch: if version >= 2 { r.i32() } else { -1 },
+            committed_metadata: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i64(self.committed_offset);
         if version >= 2 {
             w.i32(self.committed_leader_epoch);
         }
-        w.opt_string(self.committed_metadata.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.opt_string(self.committed_metadata.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `UpdateFeaturesRequest`, versions 0 to 2, flexible.
 
 use crate::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `UpdateFeaturesRequest`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,24 +32,26 @@ impl Default for UpdateFeaturesRequest {
 impl Wire for UpdateFeaturesRequest {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            timeout_ms: r.i32()?,
-            feature_updates: r.array(version, flexible)?,
-            validate_only: if version >= 1 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            timeout_ms: r.i32(),
+            feature_updates: r.array(version, flexible),
+            validate_only: if version >= 1 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.timeout_ms);
-        w.array(&self.feature_updates, version, flexible)?;
+        w.array(&self.feature_updates, version, flexible);
         if version >= 1 {
             w.bool(self.validate_only);
         } else if self.validate_only {
-            return Err(EncodeError::field("UpdateFeaturesRequest.validate_only", version));
+            w.unsupported("UpdateFeaturesRequest.validate_only", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -83,30 +85,32 @@ impl Default for FeatureUpdateKey {
 impl Wire for FeatureUpdateKey {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            feature: r.string(flexible)?,
-            max_version_level: r.i16()?,
-            allow_downgrade: if version <= 0 { r.bool()? } else { false },
-            upgrade_type: if version >= 1 { r.i8()? } else { 1 },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            feature: r.string(flexible),
+            max_version_level: r.i16(),
+            allow_downgrade: if version <= 0 { r.bool() } else { false },
+            upgrade_type: if version >= 1 { r.i8() } else { 1 },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.feature, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.feature, flexible);
         w.i16(self.max_version_level);
         if version <= 0 {
             w.bool(self.allow_downgrade);
         } else if self.allow_downgrade {
-            return Err(EncodeError::field("FeatureUpdateKey.allow_downgrade", version));
+            w.unsupported("FeatureUpdateKey.allow_downgrade", version);
         }
         if version >= 1 {
             w.i8(self.upgrade_type);
         } else if self.upgrade_type != 1 {
-            return Err(EncodeError::field("FeatureUpdateKey.upgrade_type", version));
+            w.unsupported("FeatureUpdateKey.upgrade_type", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `UpdateRaftVoterRequest`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,26 +42,28 @@ impl Default for UpdateRaftVoterRequest {
 impl Wire for UpdateRaftVoterRequest {
     const MIN_SIZE: usize = 32;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            cluster_id: r.opt_string(flexible)?,
-            current_leader_epoch: r.i32()?,
-            voter_id: r.i32()?,
-            voter_directory_id: r.uuid()?,
-            listeners: r.array(version, flexible)?,
-            kraft_version_feature: KRaftVersionFeature::read(r, version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            cluster_id: r.opt_string(flexible),
+            current_leader_epoch: r.i32(),
+            voter_id: r.i32(),
+            voter_directory_id: r.uuid(),
+            listeners: r.array(version, flexible),
+            kraft_version_feature: KRaftVersionFeature::read(r, version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.cluster_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.cluster_id.as_deref(), flexible);
         w.i32(self.current_leader_epoch);
         w.i32(self.voter_id);
         w.uuid(self.voter_directory_id);
-        w.array(&self.listeners, version, flexible)?;
-        self.kraft_version_feature.write(w, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.listeners, version, flexible);
+        self.kraft_version_feature.write(w, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -81,20 +83,22 @@ pub struct Listener {
 impl Wire for Listener {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            host: r.string(flexible)?,
-            port: r.u16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            host: r.string(flexible),
+            port: r.u16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.string(&self.host, flexible);
         w.u16(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -112,18 +116,20 @@ pub struct KRaftVersionFeature {
 impl Wire for KRaftVersionFeature {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            min_supported_version: r.i16()?,
-            max_supported_version: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            min_supported_version: r.i16(),
+            max_supported_version: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i16(self.min_supported_version);
         w.i16(self.max_supported_version);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

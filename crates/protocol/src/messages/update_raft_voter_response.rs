@@ -2,7 +2,7 @@
 
 //! Kafka's `UpdateRaftVoterResponse`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `UpdateRaftVoterResponse`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,33 +20,37 @@ pub struct UpdateRaftVoterResponse {
 impl Wire for UpdateRaftVoterResponse {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            throttle_time_ms: r.i32()?,
-            error_code: r.i16()?,
+            throttle_time_ms: r.i32(),
+            error_code: r.i16(),
             current_leader: CurrentLeader::default(),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.current_leader = CurrentLeader::read(r, version, flexible)?,
+                0 => value.current_leader = CurrentLeader::read(r, version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
 
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.current_leader != CurrentLeader::default() {
-            tags.field(0, |w| self.current_leader.write(w, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            self.current_leader.write(w, version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -80,22 +84,24 @@ impl Default for CurrentLeader {
 impl Wire for CurrentLeader {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            leader_id: r.i32()?,
-            leader_epoch: r.i32()?,
-            host: r.string(flexible)?,
-            port: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            leader_id: r.i32(),
+            leader_epoch: r.i32(),
+            host: r.string(flexible),
+            port: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
-        w.string(&self.host, flexible)?;
+        w.string(&self.host, flexible);
         w.i32(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

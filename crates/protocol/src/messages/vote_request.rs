@@ -4,7 +4,7 @@
 
 use crate::ApiKey;
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Request, UnknownTaggedFields, Wire};
 
 /// Kafka's `VoteRequest`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,22 +33,24 @@ impl Default for VoteRequest {
 impl Wire for VoteRequest {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            cluster_id: r.opt_string(flexible)?,
-            voter_id: if version >= 1 { r.i32()? } else { -1 },
-            topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            cluster_id: r.opt_string(flexible),
+            voter_id: if version >= 1 { r.i32() } else { -1 },
+            topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.cluster_id.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.cluster_id.as_deref(), flexible);
         if version >= 1 {
             w.i32(self.voter_id);
         }
-        w.array(&self.topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -66,18 +68,20 @@ pub struct TopicData {
 impl Wire for TopicData {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_name: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_name: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic_name, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic_name, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -107,21 +111,23 @@ pub struct PartitionData {
 impl Wire for PartitionData {
     const MIN_SIZE: usize = 25;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: r.i32()?,
-            replica_epoch: r.i32()?,
-            replica_id: r.i32()?,
-            replica_directory_id: if version >= 1 { r.uuid()? } else { Uuid::ZERO },
-            voter_directory_id: if version >= 1 { r.uuid()? } else { Uuid::ZERO },
-            last_offset_epoch: r.i32()?,
-            last_offset: r.i64()?,
-            pre_vote: if version >= 2 { r.bool()? } else { false },
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            partition_index: r.i32(),
+            replica_epoch: r.i32(),
+            replica_id: r.i32(),
+            replica_directory_id: if version >= 1 { r.uuid() } else { Uuid::ZERO },
+            voter_directory_id: if version >= 1 { r.uuid() } else { Uuid::ZERO },
+            last_offset_epoch: r.i32(),
+            last_offset: r.i64(),
+            pre_vote: if version >= 2 { r.bool() } else { false },
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_index);
         w.i32(self.replica_epoch);
         w.i32(self.replica_id);
@@ -136,9 +142,9 @@ impl Wire for PartitionData {
         if version >= 2 {
             w.bool(self.pre_vote);
         } else if self.pre_vote {
-            return Err(EncodeError::field("PartitionData.pre_vote", version));
+            w.unsupported("PartitionData.pre_vote", version);
         }
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The simple values that may stand in an array.
 
-use super::{DecodeError, EncodeError, Reader, Wire, Writer};
+use super::{Decoder, Encoder, Wire};
 use crate::Uuid;
 
 macro_rules! fixed_width {
@@ -9,14 +9,13 @@ macro_rules! fixed_width {
             const MIN_SIZE: usize = $size;
 
             #[inline]
-            fn read(r: &mut Reader, _version: i16, _flexible: bool) -> Result<Self, DecodeError> {
+            fn read(r: &mut Decoder<'_>, _version: i16, _flexible: bool) -> Self {
                 r.$method()
             }
 
             #[inline]
-            fn write(&self, w: &mut Writer, _version: i16, _flexible: bool) -> Result<(), EncodeError> {
+            fn write(&self, w: &mut Encoder<'_>, _version: i16, _flexible: bool) {
                 w.$method(*self);
-                Ok(())
             }
         }
     )*};
@@ -33,11 +32,11 @@ fixed_width! {
 impl Wire for String {
     const MIN_SIZE: usize = 1;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
         r.string(flexible)
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(self, flexible)
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, flexible: bool) {
+        w.string(self, flexible);
     }
 }

@@ -131,18 +131,6 @@ impl EncodeError {
     pub(crate) fn unsupported_version<M: Message>(version: i16) -> Self {
         Self::UnsupportedVersion { message: M::NAME, version, min: M::MIN_VERSION, max: M::MAX_VERSION }
     }
-
-    /// The error for a field that the version lacks.
-    #[cold]
-    pub(crate) fn field(field: &'static str, version: i16) -> Self {
-        Self::UnsupportedField { field, version }
-    }
-
-    /// The error for a null that the version lacks.
-    #[cold]
-    pub(crate) fn null(field: &'static str, version: i16) -> Self {
-        Self::UnexpectedNull { field, version }
-    }
 }
 
 pub(crate) fn saturate(n: usize) -> u32 {

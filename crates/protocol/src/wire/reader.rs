@@ -1,8 +1,8 @@
 use bytes::{Buf, Bytes};
 
+use super::DecodeError;
 use super::error::saturate;
 use super::varint::{unzigzag32, unzigzag64};
-use super::{DecodeError, Records, UnknownTaggedFields, Wire};
 use crate::Uuid;
 
 /// Reads values from bytes; what it returns as [`Bytes`] are slices of them, not copies.
@@ -16,9 +16,6 @@ pub struct Reader {
     /// How many bytes were there, less what is put aside while a tagged field is read.
     end: usize,
 }
-
-/// An array's first allocation, in elements: above that it grows with what was really read.
-const FIRST_CAPACITY: usize = 4096;
 
 impl Reader {
     /// Creates a reader at the start of the bytes.
@@ -255,24 +252,6 @@ impl Reader {
         self.opt_string(flexible)?.ok_or(DecodeError::UnexpectedNull)
     }
 
-    /// Reads records that may be null.
-    ///
-    /// # Errors
-    /// As [`Reader::opt_bytes`].
-    #[inline]
-    pub fn opt_records(&mut self, flexible: bool) -> Result<Option<Records>, DecodeError> {
-        Ok(self.opt_bytes(flexible)?.map(Records::Memory))
-    }
-
-    /// Reads records.
-    ///
-    /// # Errors
-    /// As [`Reader::bytes`].
-    #[inline]
-    pub fn records(&mut self, flexible: bool) -> Result<Records, DecodeError> {
-        self.bytes(flexible).map(Records::Memory)
-    }
-
     /// Reads bytes that may be null.
     ///
     /// # Errors
@@ -311,65 +290,13 @@ impl Reader {
         Ok(len)
     }
 
-    /// Reads an array that may be null.
-    ///
-    /// # Errors
-    /// Those of [`Reader::array_len`] and of the elements.
-    pub fn opt_array<T: Wire>(&mut self, version: i16, flexible: bool) -> Result<Option<Vec<T>>, DecodeError> {
-        let Some(len) = self.array_len(flexible, T::MIN_SIZE)? else { return Ok(None) };
-        let mut items = Vec::with_capacity(len.min(FIRST_CAPACITY));
-        for _ in 0..len {
-            items.push(T::read(self, version, flexible)?);
-        }
-        Ok(Some(items))
+    /// Drops what is left.
+    pub(super) fn drop_rest(&mut self) {
+        self.rest.clear();
     }
 
-    /// Reads an array.
-    ///
-    /// # Errors
-    /// [`DecodeError::UnexpectedNull`], or as [`Reader::opt_array`].
-    pub fn array<T: Wire>(&mut self, version: i16, flexible: bool) -> Result<Vec<T>, DecodeError> {
-        self.opt_array(version, flexible)?.ok_or(DecodeError::UnexpectedNull)
-    }
-
-    /// Reads a structure that may be null: a byte below 0 says that it is.
-    ///
-    /// # Errors
-    /// Those of the structure.
-    pub fn opt_struct<T: Wire>(&mut self, version: i16, flexible: bool) -> Result<Option<T>, DecodeError> {
-        if self.i8()? < 0 {
-            return Ok(None);
-        }
-        T::read(self, version, flexible).map(Some)
-    }
-
-    /// Reads a structure that may be null and stands in a tagged field: there the mark is an unsigned
-    /// varint, 0 for null.
-    ///
-    /// # Errors
-    /// Those of the structure.
-    pub fn opt_tagged_struct<T: Wire>(&mut self, version: i16, flexible: bool) -> Result<Option<T>, DecodeError> {
-        // Kafka compares as a signed number.
-        if self.unsigned_varint()?.cast_signed() <= 0 {
-            return Ok(None);
-        }
-        T::read(self, version, flexible).map(Some)
-    }
-
-    /// Reads the number of tagged fields that end a flexible structure, 0 when it is not flexible.
-    ///
-    /// # Errors
-    /// As [`Reader::unsigned_varint`].
-    #[inline]
-    pub fn tag_count(&mut self, flexible: bool) -> Result<u32, DecodeError> {
-        if flexible { self.unsigned_varint() } else { Ok(0) }
-    }
-
-    /// Reads the head of a tagged field and limits the reader to it. [`Reader::end_tag`] must follow.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`] when its size is more than what remains.
-    pub fn begin_tag(&mut self) -> Result<Tag, DecodeError> {
+    /// Reads the head of a tagged field and limits the reader to it; [`end_tag`](Self::end_tag) must follow.
+    pub(super) fn begin_tag(&mut self) -> Result<Tag, DecodeError> {
         let number = self.unsigned_varint()?;
         let size = self.unsigned_varint()? as usize;
         if size > self.remaining() {
@@ -380,11 +307,8 @@ impl Reader {
         Ok(Tag { number, after: std::mem::replace(&mut self.rest, value) })
     }
 
-    /// Ends a tagged field.
-    ///
-    /// # Errors
-    /// [`DecodeError::TaggedFieldSize`] when some of it was not read.
-    pub fn end_tag(&mut self, tag: Tag) -> Result<(), DecodeError> {
+    /// Ends a tagged field, of which nothing may be left.
+    pub(super) fn end_tag(&mut self, tag: Tag) -> Result<(), DecodeError> {
         let left = self.remaining();
         self.end += tag.after.len();
         self.rest = tag.after;
@@ -394,40 +318,17 @@ impl Reader {
         Ok(())
     }
 
-    /// Keeps what is left of a tagged field that this version of the code does not know.
-    pub fn unknown_tag(&mut self, tag: &Tag, fields: &mut UnknownTaggedFields) {
-        fields.push(tag.number, std::mem::take(&mut self.rest));
-    }
-
-    /// Reads the tagged fields of a structure that has no known ones.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`] or [`DecodeError::InvalidVarint`].
-    #[inline]
-    pub fn unknown_tags(&mut self, flexible: bool) -> Result<UnknownTaggedFields, DecodeError> {
-        match self.tag_count(flexible)? {
-            0 => Ok(UnknownTaggedFields::default()),
-            count => self.some_unknown_tags(count),
-        }
-    }
-
-    #[cold]
-    fn some_unknown_tags(&mut self, count: u32) -> Result<UnknownTaggedFields, DecodeError> {
-        let mut fields = UnknownTaggedFields::default();
-        for _ in 0..count {
-            let tag = self.begin_tag()?;
-            self.unknown_tag(&tag, &mut fields);
-            self.end_tag(tag)?;
-        }
-        Ok(fields)
+    /// Takes what is left.
+    pub(super) fn take_rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.rest)
     }
 }
 
 /// The head of a tagged field being read.
 #[derive(Debug)]
-pub struct Tag {
+pub(crate) struct Tag {
     /// The field's number.
-    pub number: u32,
+    pub(crate) number: u32,
     /// What follows the field.
     after: Bytes,
 }

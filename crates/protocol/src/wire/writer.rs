@@ -1,7 +1,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::varint::{zigzag32, zigzag64};
-use super::{EncodeError, Records, Wire};
+use super::{EncodeError, Records};
 use crate::Uuid;
 
 /// Bytes of at least this many stay chunks of their own instead of being copied.
@@ -264,12 +264,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes records, or null.
-    ///
-    /// # Errors
-    /// [`EncodeError::TooLong`] from 2 GiB on; [`EncodeError::NotInMemory`] for records in a file, unless the writer was
-    /// made [`with_files`](Self::with_files).
-    pub fn opt_records(&mut self, value: Option<&Records>, flexible: bool) -> Result<(), EncodeError> {
+    /// Writes records, or null. Those in a file are taken by a writer [`with_files`](Self::with_files) only.
+    pub(super) fn opt_records(&mut self, value: Option<&Records>, flexible: bool) -> Result<(), EncodeError> {
         match value {
             Some(Records::File(_)) if !self.takes_files => Err(EncodeError::NotInMemory),
             Some(Records::File(records)) => {
@@ -282,14 +278,6 @@ impl Writer {
             Some(Records::Memory(bytes)) => self.bytes(bytes, flexible),
             None => self.opt_bytes(None, flexible),
         }
-    }
-
-    /// Writes records.
-    ///
-    /// # Errors
-    /// As [`opt_records`](Self::opt_records).
-    pub fn records(&mut self, value: &Records, flexible: bool) -> Result<(), EncodeError> {
-        self.opt_records(Some(value), flexible)
     }
 
     /// Writes bytes, or null.
@@ -310,49 +298,6 @@ impl Writer {
     /// [`EncodeError::TooLong`] from 2 GiB on.
     pub fn bytes(&mut self, value: &Bytes, flexible: bool) -> Result<(), EncodeError> {
         self.opt_bytes(Some(value), flexible)
-    }
-
-    /// Writes an array, or null.
-    ///
-    /// # Errors
-    /// Those of the elements, or [`EncodeError::TooLong`].
-    pub fn opt_array<T: Wire>(&mut self, value: Option<&[T]>, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        self.array_len(value.map(<[T]>::len), flexible)?;
-        for item in value.unwrap_or_default() {
-            item.write(self, version, flexible)?;
-        }
-        Ok(())
-    }
-
-    /// Writes an array.
-    ///
-    /// # Errors
-    /// Those of the elements, or [`EncodeError::TooLong`].
-    pub fn array<T: Wire>(&mut self, value: &[T], version: i16, flexible: bool) -> Result<(), EncodeError> {
-        self.opt_array(Some(value), version, flexible)
-    }
-
-    /// Writes a structure behind the byte 1, or the byte -1 for null.
-    ///
-    /// # Errors
-    /// Those of the structure.
-    pub fn opt_struct<T: Wire>(&mut self, value: Option<&T>, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        self.i8(if value.is_some() { 1 } else { -1 });
-        value.map_or(Ok(()), |value| value.write(self, version, flexible))
-    }
-
-    /// Writes a structure that may be null and stands in a tagged field, where the mark is 1 or 0.
-    ///
-    /// # Errors
-    /// Those of the structure.
-    pub fn opt_tagged_struct<T: Wire>(
-        &mut self,
-        value: Option<&T>,
-        version: i16,
-        flexible: bool,
-    ) -> Result<(), EncodeError> {
-        self.unsigned_varint(u32::from(value.is_some()));
-        value.map_or(Ok(()), |value| value.write(self, version, flexible))
     }
 
     /// Opens a part whose size or count will be put in front of it; returns where it starts.

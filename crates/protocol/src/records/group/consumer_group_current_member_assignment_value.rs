@@ -3,7 +3,7 @@
 //! Kafka's `ConsumerGroupCurrentMemberAssignmentValue`, version 0, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ConsumerGroupCurrentMemberAssignmentValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -25,24 +25,26 @@ pub struct ConsumerGroupCurrentMemberAssignmentValue {
 impl Wire for ConsumerGroupCurrentMemberAssignmentValue {
     const MIN_SIZE: usize = 12;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_epoch: r.i32()?,
-            previous_member_epoch: r.i32()?,
-            state: r.i8()?,
-            assigned_partitions: r.array(version, flexible)?,
-            partitions_pending_revocation: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            member_epoch: r.i32(),
+            previous_member_epoch: r.i32(),
+            state: r.i8(),
+            assigned_partitions: r.array(version, flexible),
+            partitions_pending_revocation: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.member_epoch);
         w.i32(self.previous_member_epoch);
         w.i8(self.state);
-        w.array(&self.assigned_partitions, version, flexible)?;
-        w.array(&self.partitions_pending_revocation, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.assigned_partitions, version, flexible);
+        w.array(&self.partitions_pending_revocation, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -73,33 +75,37 @@ impl Default for TopicPartitions {
 impl Wire for TopicPartitions {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
             assignment_epochs: Some(Vec::new()),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.assignment_epochs = r.opt_array(version, flexible)?,
+                0 => value.assignment_epochs = r.opt_array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
+        w.array(&self.partitions, version, flexible);
 
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.assignment_epochs.as_ref().is_none_or(|it| !it.is_empty()) {
-            tags.field(0, |w| w.opt_array(self.assignment_epochs.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.opt_array(self.assignment_epochs.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 

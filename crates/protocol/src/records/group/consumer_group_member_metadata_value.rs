@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ConsumerGroupMemberMetadataValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,45 +51,49 @@ impl Default for ConsumerGroupMemberMetadataValue {
 impl Wire for ConsumerGroupMemberMetadataValue {
     const MIN_SIZE: usize = 12;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            instance_id: r.opt_string(flexible)?,
-            rack_id: r.opt_string(flexible)?,
-            client_id: r.string(flexible)?,
-            client_host: r.string(flexible)?,
-            subscribed_topic_names: r.array(version, flexible)?,
-            subscribed_topic_regex: r.opt_string(flexible)?,
-            rebalance_timeout_ms: r.i32()?,
-            server_assignor: r.opt_string(flexible)?,
+            instance_id: r.opt_string(flexible),
+            rack_id: r.opt_string(flexible),
+            client_id: r.string(flexible),
+            client_host: r.string(flexible),
+            subscribed_topic_names: r.array(version, flexible),
+            subscribed_topic_regex: r.opt_string(flexible),
+            rebalance_timeout_ms: r.i32(),
+            server_assignor: r.opt_string(flexible),
             classic_member_metadata: Some(ClassicMemberMetadata::default()),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.classic_member_metadata = r.opt_tagged_struct(version, flexible)?,
+                0 => value.classic_member_metadata = r.opt_tagged_struct(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.instance_id.as_deref(), flexible)?;
-        w.opt_string(self.rack_id.as_deref(), flexible)?;
-        w.string(&self.client_id, flexible)?;
-        w.string(&self.client_host, flexible)?;
-        w.array(&self.subscribed_topic_names, version, flexible)?;
-        w.opt_string(self.subscribed_topic_regex.as_deref(), flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.instance_id.as_deref(), flexible);
+        w.opt_string(self.rack_id.as_deref(), flexible);
+        w.string(&self.client_id, flexible);
+        w.string(&self.client_host, flexible);
+        w.array(&self.subscribed_topic_names, version, flexible);
+        w.opt_string(self.subscribed_topic_regex.as_deref(), flexible);
         w.i32(self.rebalance_timeout_ms);
-        w.opt_string(self.server_assignor.as_deref(), flexible)?;
+        w.opt_string(self.server_assignor.as_deref(), flexible);
 
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.classic_member_metadata != Some(ClassicMemberMetadata::default()) {
-            tags.field(0, |w| w.opt_tagged_struct(self.classic_member_metadata.as_ref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.opt_tagged_struct(self.classic_member_metadata.as_ref(), version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -107,18 +111,20 @@ pub struct ClassicMemberMetadata {
 impl Wire for ClassicMemberMetadata {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            session_timeout_ms: r.i32()?,
-            supported_protocols: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            session_timeout_ms: r.i32(),
+            supported_protocols: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.session_timeout_ms);
-        w.array(&self.supported_protocols, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.supported_protocols, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -136,18 +142,16 @@ pub struct ClassicProtocol {
 impl Wire for ClassicProtocol {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            metadata: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { name: r.string(flexible), metadata: r.bytes(flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.bytes(&self.metadata, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.bytes(&self.metadata, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `ConsumerGroupMetadataValue`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ConsumerGroupMetadataValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,31 +18,32 @@ pub struct ConsumerGroupMetadataValue {
 impl Wire for ConsumerGroupMetadataValue {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
         let mut value =
-            Self { epoch: r.i32()?, metadata_hash: 0, unknown_tagged_fields: UnknownTaggedFields::default() };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+            Self { epoch: r.i32(), metadata_hash: 0, unknown_tagged_fields: UnknownTaggedFields::default() };
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.metadata_hash = r.i64()?,
+                0 => value.metadata_hash = r.i64(),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, _flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, _flexible: bool) {
         w.i32(self.epoch);
 
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.metadata_hash != 0 {
-            tags.field(0, |w| {
-                w.i64(self.metadata_hash);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.i64(self.metadata_hash);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `GroupMetadataValue`, versions 0 to 4, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,28 +42,30 @@ impl Default for GroupMetadataValue {
 impl Wire for GroupMetadataValue {
     const MIN_SIZE: usize = 14;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            protocol_type: r.string(flexible)?,
-            generation: r.i32()?,
-            protocol: r.opt_string(flexible)?,
-            leader: r.opt_string(flexible)?,
-            current_state_timestamp: if version >= 2 { r.i64()? } else { -1 },
-            members: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            protocol_type: r.string(flexible),
+            generation: r.i32(),
+            protocol: r.opt_string(flexible),
+            leader: r.opt_string(flexible),
+            current_state_timestamp: if version >= 2 { r.i64() } else { -1 },
+            members: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.protocol_type, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.protocol_type, flexible);
         w.i32(self.generation);
-        w.opt_string(self.protocol.as_deref(), flexible)?;
-        w.opt_string(self.leader.as_deref(), flexible)?;
+        w.opt_string(self.protocol.as_deref(), flexible);
+        w.opt_string(self.leader.as_deref(), flexible);
         if version >= 2 {
             w.i64(self.current_state_timestamp);
         }
-        w.array(&self.members, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.members, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -109,34 +111,36 @@ impl Default for MemberMetadata {
 impl Wire for MemberMetadata {
     const MIN_SIZE: usize = 15;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_id: r.string(flexible)?,
-            group_instance_id: if version >= 3 { r.opt_string(flexible)? } else { None },
-            client_id: r.string(flexible)?,
-            client_host: r.string(flexible)?,
-            rebalance_timeout: if version >= 1 { r.i32()? } else { -1 },
-            session_timeout: r.i32()?,
-            subscription: r.bytes(flexible)?,
-            assignment: r.bytes(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            member_id: r.string(flexible),
+            group_instance_id: if version >= 3 { r.opt_string(flexible) } else { None },
+            client_id: r.string(flexible),
+            client_host: r.string(flexible),
+            rebalance_timeout: if version >= 1 { r.i32() } else { -1 },
+            session_timeout: r.i32(),
+            subscription: r.bytes(flexible),
+            assignment: r.bytes(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.member_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.member_id, flexible);
         if version >= 3 {
-            w.opt_string(self.group_instance_id.as_deref(), flexible)?;
+            w.opt_string(self.group_instance_id.as_deref(), flexible);
         }
-        w.string(&self.client_id, flexible)?;
-        w.string(&self.client_host, flexible)?;
+        w.string(&self.client_id, flexible);
+        w.string(&self.client_host, flexible);
         if version >= 1 {
             w.i32(self.rebalance_timeout);
         }
         w.i32(self.session_timeout);
-        w.bytes(&self.subscription, flexible)?;
-        w.bytes(&self.assignment, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.bytes(&self.subscription, flexible);
+        w.bytes(&self.assignment, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `LegacyOffsetCommitValue`, version 0.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `LegacyOffsetCommitValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,15 +18,16 @@ pub struct LegacyOffsetCommitValue {
 impl Wire for LegacyOffsetCommitValue {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { offset: r.i64()?, metadata: r.string(flexible)?, commit_timestamp: r.i64()? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { offset: r.i64(), metadata: r.string(flexible), commit_timestamp: r.i64() }
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, flexible: bool) {
         w.i64(self.offset);
-        w.string(&self.metadata, flexible)?;
+        w.string(&self.metadata, flexible);
         w.i64(self.commit_timestamp);
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `OffsetCommitKey`, version 0.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `OffsetCommitKey`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,15 +18,16 @@ pub struct OffsetCommitKey {
 impl Wire for OffsetCommitKey {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { group: r.string(flexible)?, topic: r.string(flexible)?, partition: r.i32()? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { group: r.string(flexible), topic: r.string(flexible), partition: r.i32() }
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group, flexible)?;
-        w.string(&self.topic, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, flexible: bool) {
+        w.string(&self.group, flexible);
+        w.string(&self.topic, flexible);
         w.i32(self.partition);
-        Ok(())
     }
 }
 

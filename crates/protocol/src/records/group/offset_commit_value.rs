@@ -3,7 +3,7 @@
 //! Kafka's `OffsetCommitValue`, versions 0 to 4, flexible from 4 on.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `OffsetCommitValue`, versions 0 to 4, flexible from 4 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,33 +41,35 @@ impl Default for OffsetCommitValue {
 impl Wire for OffsetCommitValue {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            offset: r.i64()?,
-            leader_epoch: if version >= 3 { r.i32()? } else { -1 },
-            metadata: r.string(flexible)?,
-            commit_timestamp: r.i64()?,
-            expire_timestamp: if version == 1 { r.i64()? } else { -1 },
+            offset: r.i64(),
+            leader_epoch: if version >= 3 { r.i32() } else { -1 },
+            metadata: r.string(flexible),
+            commit_timestamp: r.i64(),
+            expire_timestamp: if version == 1 { r.i64() } else { -1 },
             topic_id: Uuid::ZERO,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 4 => value.topic_id = r.uuid()?,
+                0 if version >= 4 => value.topic_id = r.uuid(),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.offset);
         if version >= 3 {
             w.i32(self.leader_epoch);
         }
-        w.string(&self.metadata, flexible)?;
+        w.string(&self.metadata, flexible);
         w.i64(self.commit_timestamp);
         if version == 1 {
             w.i64(self.expire_timestamp);
@@ -76,14 +78,13 @@ impl Wire for OffsetCommitValue {
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 4 && !self.topic_id.is_zero() {
-            tags.field(0, |w| {
-                w.uuid(self.topic_id);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.uuid(self.topic_id);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ShareGroupCurrentMemberAssignmentValue`, version 0, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ShareGroupCurrentMemberAssignmentValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,22 +23,24 @@ pub struct ShareGroupCurrentMemberAssignmentValue {
 impl Wire for ShareGroupCurrentMemberAssignmentValue {
     const MIN_SIZE: usize = 11;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_epoch: r.i32()?,
-            previous_member_epoch: r.i32()?,
-            state: r.i8()?,
-            assigned_partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            member_epoch: r.i32(),
+            previous_member_epoch: r.i32(),
+            state: r.i8(),
+            assigned_partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.member_epoch);
         w.i32(self.previous_member_epoch);
         w.i8(self.state);
-        w.array(&self.assigned_partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.assigned_partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -56,18 +58,20 @@ pub struct TopicPartitions {
 impl Wire for TopicPartitions {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `ShareGroupMemberMetadataValue`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ShareGroupMemberMetadataValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,22 +34,24 @@ impl Default for ShareGroupMemberMetadataValue {
 impl Wire for ShareGroupMemberMetadataValue {
     const MIN_SIZE: usize = 5;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            rack_id: r.opt_string(flexible)?,
-            client_id: r.string(flexible)?,
-            client_host: r.string(flexible)?,
-            subscribed_topic_names: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            rack_id: r.opt_string(flexible),
+            client_id: r.string(flexible),
+            client_host: r.string(flexible),
+            subscribed_topic_names: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.rack_id.as_deref(), flexible)?;
-        w.string(&self.client_id, flexible)?;
-        w.string(&self.client_host, flexible)?;
-        w.array(&self.subscribed_topic_names, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.rack_id.as_deref(), flexible);
+        w.string(&self.client_id, flexible);
+        w.string(&self.client_host, flexible);
+        w.array(&self.subscribed_topic_names, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `ShareGroupMetadataKey`, version 0.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `ShareGroupMetadataKey`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -14,13 +14,14 @@ pub struct ShareGroupMetadataKey {
 impl Wire for ShareGroupMetadataKey {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { group_id: r.string(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { group_id: r.string(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
-        Ok(())
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `ShareGroupTargetAssignmentMemberValue`, version 0, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ShareGroupTargetAssignmentMemberValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -17,13 +17,15 @@ pub struct ShareGroupTargetAssignmentMemberValue {
 impl Wire for ShareGroupTargetAssignmentMemberValue {
     const MIN_SIZE: usize = 2;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { topic_partitions: r.array(version, flexible)?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self { topic_partitions: r.array(version, flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.topic_partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.topic_partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -41,18 +43,20 @@ pub struct TopicPartition {
 impl Wire for TopicPartition {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic_id: r.uuid()?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic_id: r.uuid(),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.topic_id);
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `StreamsGroupCurrentMemberAssignmentValue`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `StreamsGroupCurrentMemberAssignmentValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -32,32 +32,34 @@ pub struct StreamsGroupCurrentMemberAssignmentValue {
 impl Wire for StreamsGroupCurrentMemberAssignmentValue {
     const MIN_SIZE: usize = 16;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            member_epoch: r.i32()?,
-            previous_member_epoch: r.i32()?,
-            state: r.i8()?,
-            active_tasks: r.array(version, flexible)?,
-            standby_tasks: r.array(version, flexible)?,
-            warmup_tasks: r.array(version, flexible)?,
-            active_tasks_pending_revocation: r.array(version, flexible)?,
-            standby_tasks_pending_revocation: r.array(version, flexible)?,
-            warmup_tasks_pending_revocation: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            member_epoch: r.i32(),
+            previous_member_epoch: r.i32(),
+            state: r.i8(),
+            active_tasks: r.array(version, flexible),
+            standby_tasks: r.array(version, flexible),
+            warmup_tasks: r.array(version, flexible),
+            active_tasks_pending_revocation: r.array(version, flexible),
+            standby_tasks_pending_revocation: r.array(version, flexible),
+            warmup_tasks_pending_revocation: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.member_epoch);
         w.i32(self.previous_member_epoch);
         w.i8(self.state);
-        w.array(&self.active_tasks, version, flexible)?;
-        w.array(&self.standby_tasks, version, flexible)?;
-        w.array(&self.warmup_tasks, version, flexible)?;
-        w.array(&self.active_tasks_pending_revocation, version, flexible)?;
-        w.array(&self.standby_tasks_pending_revocation, version, flexible)?;
-        w.array(&self.warmup_tasks_pending_revocation, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.active_tasks, version, flexible);
+        w.array(&self.standby_tasks, version, flexible);
+        w.array(&self.warmup_tasks, version, flexible);
+        w.array(&self.active_tasks_pending_revocation, version, flexible);
+        w.array(&self.standby_tasks_pending_revocation, version, flexible);
+        w.array(&self.warmup_tasks_pending_revocation, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -88,33 +90,37 @@ impl Default for TaskIds {
 impl Wire for TaskIds {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            subtopology_id: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
+            subtopology_id: r.string(flexible),
+            partitions: r.array(version, flexible),
             assignment_epochs: Some(Vec::new()),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.assignment_epochs = r.opt_array(version, flexible)?,
+                0 => value.assignment_epochs = r.opt_array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
+        w.array(&self.partitions, version, flexible);
 
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.assignment_epochs.as_ref().is_none_or(|it| !it.is_empty()) {
-            tags.field(0, |w| w.opt_array(self.assignment_epochs.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.opt_array(self.assignment_epochs.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 

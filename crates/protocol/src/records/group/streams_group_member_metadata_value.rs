@@ -2,7 +2,7 @@
 
 //! Kafka's `StreamsGroupMemberMetadataValue`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `StreamsGroupMemberMetadataValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,32 +49,34 @@ impl Default for StreamsGroupMemberMetadataValue {
 impl Wire for StreamsGroupMemberMetadataValue {
     const MIN_SIZE: usize = 16;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            instance_id: r.opt_string(flexible)?,
-            rack_id: r.opt_string(flexible)?,
-            client_id: r.string(flexible)?,
-            client_host: r.string(flexible)?,
-            rebalance_timeout_ms: r.i32()?,
-            topology_epoch: r.i32()?,
-            process_id: r.string(flexible)?,
-            user_endpoint: r.opt_struct(version, flexible)?,
-            client_tags: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            instance_id: r.opt_string(flexible),
+            rack_id: r.opt_string(flexible),
+            client_id: r.string(flexible),
+            client_host: r.string(flexible),
+            rebalance_timeout_ms: r.i32(),
+            topology_epoch: r.i32(),
+            process_id: r.string(flexible),
+            user_endpoint: r.opt_struct(version, flexible),
+            client_tags: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.opt_string(self.instance_id.as_deref(), flexible)?;
-        w.opt_string(self.rack_id.as_deref(), flexible)?;
-        w.string(&self.client_id, flexible)?;
-        w.string(&self.client_host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.opt_string(self.instance_id.as_deref(), flexible);
+        w.opt_string(self.rack_id.as_deref(), flexible);
+        w.string(&self.client_id, flexible);
+        w.string(&self.client_host, flexible);
         w.i32(self.rebalance_timeout_ms);
         w.i32(self.topology_epoch);
-        w.string(&self.process_id, flexible)?;
-        w.opt_struct(self.user_endpoint.as_ref(), version, flexible)?;
-        w.array(&self.client_tags, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.process_id, flexible);
+        w.opt_struct(self.user_endpoint.as_ref(), version, flexible);
+        w.array(&self.client_tags, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -92,14 +94,16 @@ pub struct Endpoint {
 impl Wire for Endpoint {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { host: r.string(flexible)?, port: r.u16()?, unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { host: r.string(flexible), port: r.u16(), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.host, flexible);
         w.u16(self.port);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -117,18 +121,16 @@ pub struct KeyValue {
 impl Wire for KeyValue {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            key: r.string(flexible)?,
-            value: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { key: r.string(flexible), value: r.string(flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.key, flexible)?;
-        w.string(&self.value, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.key, flexible);
+        w.string(&self.value, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

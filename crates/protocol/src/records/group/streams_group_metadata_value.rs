@@ -2,7 +2,7 @@
 
 //! Kafka's `StreamsGroupMetadataValue`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `StreamsGroupMetadataValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,41 +34,44 @@ impl Default for StreamsGroupMetadataValue {
 impl Wire for StreamsGroupMetadataValue {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            epoch: r.i32()?,
-            metadata_hash: r.i64()?,
+            epoch: r.i32(),
+            metadata_hash: r.i64(),
             validated_topology_epoch: -1,
             last_assignment_configs: Some(Vec::new()),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.validated_topology_epoch = r.i32()?,
-                1 => value.last_assignment_configs = r.opt_array(version, flexible)?,
+                0 => value.validated_topology_epoch = r.i32(),
+                1 => value.last_assignment_configs = r.opt_array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.epoch);
         w.i64(self.metadata_hash);
 
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.validated_topology_epoch != -1 {
-            tags.field(0, |w| {
-                w.i32(self.validated_topology_epoch);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.i32(self.validated_topology_epoch);
+            w.end_tag(tag);
         }
         if self.last_assignment_configs.as_ref().is_none_or(|it| !it.is_empty()) {
-            tags.field(1, |w| w.opt_array(self.last_assignment_configs.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 1);
+            w.opt_array(self.last_assignment_configs.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -86,18 +89,16 @@ pub struct LastAssignmentConfig {
 impl Wire for LastAssignmentConfig {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            key: r.string(flexible)?,
-            value: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { key: r.string(flexible), value: r.string(flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.key, flexible)?;
-        w.string(&self.value, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.key, flexible);
+        w.string(&self.value, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

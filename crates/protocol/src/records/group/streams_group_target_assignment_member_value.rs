@@ -2,7 +2,7 @@
 
 //! Kafka's `StreamsGroupTargetAssignmentMemberValue`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `StreamsGroupTargetAssignmentMemberValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,20 +20,22 @@ pub struct StreamsGroupTargetAssignmentMemberValue {
 impl Wire for StreamsGroupTargetAssignmentMemberValue {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            active_tasks: r.array(version, flexible)?,
-            standby_tasks: r.array(version, flexible)?,
-            warmup_tasks: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            active_tasks: r.array(version, flexible),
+            standby_tasks: r.array(version, flexible),
+            warmup_tasks: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.active_tasks, version, flexible)?;
-        w.array(&self.standby_tasks, version, flexible)?;
-        w.array(&self.warmup_tasks, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.active_tasks, version, flexible);
+        w.array(&self.standby_tasks, version, flexible);
+        w.array(&self.warmup_tasks, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -51,18 +53,20 @@ pub struct TaskIds {
 impl Wire for TaskIds {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            subtopology_id: r.string(flexible)?,
-            partitions: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            subtopology_id: r.string(flexible),
+            partitions: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
-        w.array(&self.partitions, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
+        w.array(&self.partitions, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `StreamsGroupTopologyValue`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `StreamsGroupTopologyValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,18 +18,20 @@ pub struct StreamsGroupTopologyValue {
 impl Wire for StreamsGroupTopologyValue {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            epoch: r.i32()?,
-            subtopologies: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            epoch: r.i32(),
+            subtopologies: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.epoch);
-        w.array(&self.subtopologies, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.subtopologies, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -57,28 +59,30 @@ pub struct Subtopology {
 impl Wire for Subtopology {
     const MIN_SIZE: usize = 8;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            subtopology_id: r.string(flexible)?,
-            source_topics: r.array(version, flexible)?,
-            source_topic_regex: r.array(version, flexible)?,
-            state_changelog_topics: r.array(version, flexible)?,
-            repartition_sink_topics: r.array(version, flexible)?,
-            repartition_source_topics: r.array(version, flexible)?,
-            copartition_groups: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            subtopology_id: r.string(flexible),
+            source_topics: r.array(version, flexible),
+            source_topic_regex: r.array(version, flexible),
+            state_changelog_topics: r.array(version, flexible),
+            repartition_sink_topics: r.array(version, flexible),
+            repartition_source_topics: r.array(version, flexible),
+            copartition_groups: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.subtopology_id, flexible)?;
-        w.array(&self.source_topics, version, flexible)?;
-        w.array(&self.source_topic_regex, version, flexible)?;
-        w.array(&self.state_changelog_topics, version, flexible)?;
-        w.array(&self.repartition_sink_topics, version, flexible)?;
-        w.array(&self.repartition_source_topics, version, flexible)?;
-        w.array(&self.copartition_groups, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.subtopology_id, flexible);
+        w.array(&self.source_topics, version, flexible);
+        w.array(&self.source_topic_regex, version, flexible);
+        w.array(&self.state_changelog_topics, version, flexible);
+        w.array(&self.repartition_sink_topics, version, flexible);
+        w.array(&self.repartition_source_topics, version, flexible);
+        w.array(&self.copartition_groups, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -100,22 +104,24 @@ pub struct TopicInfo {
 impl Wire for TopicInfo {
     const MIN_SIZE: usize = 9;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            partitions: r.i32()?,
-            replication_factor: r.i16()?,
-            topic_configs: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            partitions: r.i32(),
+            replication_factor: r.i16(),
+            topic_configs: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i32(self.partitions);
         w.i16(self.replication_factor);
-        w.array(&self.topic_configs, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.array(&self.topic_configs, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -133,18 +139,16 @@ pub struct TopicConfig {
 impl Wire for TopicConfig {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            key: r.string(flexible)?,
-            value: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { key: r.string(flexible), value: r.string(flexible), unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.key, flexible)?;
-        w.string(&self.value, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.key, flexible);
+        w.string(&self.value, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -164,20 +168,22 @@ pub struct CopartitionGroup {
 impl Wire for CopartitionGroup {
     const MIN_SIZE: usize = 4;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            source_topics: r.array(version, flexible)?,
-            source_topic_regex: r.array(version, flexible)?,
-            repartition_source_topics: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            source_topics: r.array(version, flexible),
+            source_topic_regex: r.array(version, flexible),
+            repartition_source_topics: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.source_topics, version, flexible)?;
-        w.array(&self.source_topic_regex, version, flexible)?;
-        w.array(&self.repartition_source_topics, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.source_topics, version, flexible);
+        w.array(&self.source_topic_regex, version, flexible);
+        w.array(&self.repartition_source_topics, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

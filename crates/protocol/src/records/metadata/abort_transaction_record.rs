@@ -2,7 +2,7 @@
 
 //! Kafka's `AbortTransactionRecord`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `AbortTransactionRecord`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,25 +16,29 @@ pub struct AbortTransactionRecord {
 impl Wire for AbortTransactionRecord {
     const MIN_SIZE: usize = 1;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
         let mut value = Self { reason: None, unknown_tagged_fields: UnknownTaggedFields::default() };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.reason = r.opt_string(flexible)?,
+                0 => value.reason = r.opt_string(flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, flexible: bool) -> Result<(), EncodeError> {
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, flexible: bool) {
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.reason.is_some() {
-            tags.field(0, |w| w.opt_string(self.reason.as_deref(), flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.opt_string(self.reason.as_deref(), flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 

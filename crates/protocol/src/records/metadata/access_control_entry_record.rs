@@ -3,7 +3,7 @@
 //! Kafka's `AccessControlEntryRecord`, version 0, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `AccessControlEntryRecord`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,30 +31,32 @@ pub struct AccessControlEntryRecord {
 impl Wire for AccessControlEntryRecord {
     const MIN_SIZE: usize = 24;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            id: r.uuid()?,
-            resource_type: r.i8()?,
-            resource_name: r.string(flexible)?,
-            pattern_type: r.i8()?,
-            principal: r.string(flexible)?,
-            host: r.string(flexible)?,
-            operation: r.i8()?,
-            permission_type: r.i8()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            id: r.uuid(),
+            resource_type: r.i8(),
+            resource_name: r.string(flexible),
+            pattern_type: r.i8(),
+            principal: r.string(flexible),
+            host: r.string(flexible),
+            operation: r.i8(),
+            permission_type: r.i8(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.uuid(self.id);
         w.i8(self.resource_type);
-        w.string(&self.resource_name, flexible)?;
+        w.string(&self.resource_name, flexible);
         w.i8(self.pattern_type);
-        w.string(&self.principal, flexible)?;
-        w.string(&self.host, flexible)?;
+        w.string(&self.principal, flexible);
+        w.string(&self.host, flexible);
         w.i8(self.operation);
         w.i8(self.permission_type);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

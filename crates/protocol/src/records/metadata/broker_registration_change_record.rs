@@ -3,7 +3,7 @@
 //! Kafka's `BrokerRegistrationChangeRecord`, versions 0 to 3, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `BrokerRegistrationChangeRecord`, versions 0 to 3, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -27,63 +27,67 @@ pub struct BrokerRegistrationChangeRecord {
 impl Wire for BrokerRegistrationChangeRecord {
     const MIN_SIZE: usize = 13;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            broker_id: r.i32()?,
-            broker_epoch: r.i64()?,
+            broker_id: r.i32(),
+            broker_epoch: r.i64(),
             fenced: 0,
             in_controlled_shutdown: 0,
             log_dirs: Vec::new(),
             cordoned_log_dirs: None,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.fenced = r.i8()?,
-                1 if version >= 1 => value.in_controlled_shutdown = r.i8()?,
-                2 if version >= 2 => value.log_dirs = r.array(version, flexible)?,
-                3 if version >= 3 => value.cordoned_log_dirs = r.opt_array(version, flexible)?,
+                0 => value.fenced = r.i8(),
+                1 if version >= 1 => value.in_controlled_shutdown = r.i8(),
+                2 if version >= 2 => value.log_dirs = r.array(version, flexible),
+                3 if version >= 3 => value.cordoned_log_dirs = r.opt_array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.broker_id);
         w.i64(self.broker_epoch);
 
         if version < 1 && self.in_controlled_shutdown != 0 {
-            return Err(EncodeError::field("BrokerRegistrationChangeRecord.in_controlled_shutdown", version));
+            w.unsupported("BrokerRegistrationChangeRecord.in_controlled_shutdown", version);
         }
         if version < 2 && !self.log_dirs.is_empty() {
-            return Err(EncodeError::field("BrokerRegistrationChangeRecord.log_dirs", version));
+            w.unsupported("BrokerRegistrationChangeRecord.log_dirs", version);
         }
         if version < 3 && self.cordoned_log_dirs.is_some() {
-            return Err(EncodeError::field("BrokerRegistrationChangeRecord.cordoned_log_dirs", version));
+            w.unsupported("BrokerRegistrationChangeRecord.cordoned_log_dirs", version);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.fenced != 0 {
-            tags.field(0, |w| {
-                w.i8(self.fenced);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.i8(self.fenced);
+            w.end_tag(tag);
         }
         if version >= 1 && self.in_controlled_shutdown != 0 {
-            tags.field(1, |w| {
-                w.i8(self.in_controlled_shutdown);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 1);
+            w.i8(self.in_controlled_shutdown);
+            w.end_tag(tag);
         }
         if version >= 2 && !self.log_dirs.is_empty() {
-            tags.field(2, |w| w.array(&self.log_dirs, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 2);
+            w.array(&self.log_dirs, version, flexible);
+            w.end_tag(tag);
         }
         if version >= 3 && self.cordoned_log_dirs.is_some() {
-            tags.field(3, |w| w.opt_array(self.cordoned_log_dirs.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 3);
+            w.opt_array(self.cordoned_log_dirs.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `ClientQuotaRecord`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ClientQuotaRecord`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,22 +22,24 @@ pub struct ClientQuotaRecord {
 impl Wire for ClientQuotaRecord {
     const MIN_SIZE: usize = 12;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            entity: r.array(version, flexible)?,
-            key: r.string(flexible)?,
-            value: r.f64()?,
-            remove: r.bool()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            entity: r.array(version, flexible),
+            key: r.string(flexible),
+            value: r.f64(),
+            remove: r.bool(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.array(&self.entity, version, flexible)?;
-        w.string(&self.key, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.array(&self.entity, version, flexible);
+        w.string(&self.key, flexible);
         w.f64(self.value);
         w.bool(self.remove);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -65,18 +67,20 @@ impl Default for EntityData {
 impl Wire for EntityData {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            entity_type: r.string(flexible)?,
-            entity_name: r.opt_string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            entity_type: r.string(flexible),
+            entity_name: r.opt_string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.entity_type, flexible)?;
-        w.opt_string(self.entity_name.as_deref(), flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.entity_type, flexible);
+        w.opt_string(self.entity_name.as_deref(), flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

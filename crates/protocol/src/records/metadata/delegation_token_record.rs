@@ -2,7 +2,7 @@
 
 //! Kafka's `DelegationTokenRecord`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `DelegationTokenRecord`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -28,28 +28,30 @@ pub struct DelegationTokenRecord {
 impl Wire for DelegationTokenRecord {
     const MIN_SIZE: usize = 29;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            owner: r.string(flexible)?,
-            requester: r.string(flexible)?,
-            renewers: r.array(version, flexible)?,
-            issue_timestamp: r.i64()?,
-            max_timestamp: r.i64()?,
-            expiration_timestamp: r.i64()?,
-            token_id: r.string(flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            owner: r.string(flexible),
+            requester: r.string(flexible),
+            renewers: r.array(version, flexible),
+            issue_timestamp: r.i64(),
+            max_timestamp: r.i64(),
+            expiration_timestamp: r.i64(),
+            token_id: r.string(flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.owner, flexible)?;
-        w.string(&self.requester, flexible)?;
-        w.array(&self.renewers, version, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.owner, flexible);
+        w.string(&self.requester, flexible);
+        w.array(&self.renewers, version, flexible);
         w.i64(self.issue_timestamp);
         w.i64(self.max_timestamp);
         w.i64(self.expiration_timestamp);
-        w.string(&self.token_id, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.string(&self.token_id, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

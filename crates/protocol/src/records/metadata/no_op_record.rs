@@ -2,7 +2,7 @@
 
 //! Kafka's `NoOpRecord`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `NoOpRecord`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -14,12 +14,14 @@ pub struct NoOpRecord {
 impl Wire for NoOpRecord {
     const MIN_SIZE: usize = 1;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { unknown_tagged_fields: r.unknown_tags(flexible)? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { unknown_tagged_fields: r.unknown_tags(flexible) }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

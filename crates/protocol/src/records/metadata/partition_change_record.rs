@@ -3,7 +3,7 @@
 //! Kafka's `PartitionChangeRecord`, versions 0 to 2, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `PartitionChangeRecord`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,10 +56,11 @@ impl Default for PartitionChangeRecord {
 impl Wire for PartitionChangeRecord {
     const MIN_SIZE: usize = 21;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            partition_id: r.i32()?,
-            topic_id: r.uuid()?,
+            partition_id: r.i32(),
+            topic_id: r.uuid(),
             isr: None,
             leader: -2,
             replicas: None,
@@ -71,73 +72,86 @@ impl Wire for PartitionChangeRecord {
             last_known_elr: None,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.isr = r.opt_array(version, flexible)?,
-                1 => value.leader = r.i32()?,
-                2 => value.replicas = r.opt_array(version, flexible)?,
-                3 => value.removing_replicas = r.opt_array(version, flexible)?,
-                4 => value.adding_replicas = r.opt_array(version, flexible)?,
-                5 => value.leader_recovery_state = r.i8()?,
-                8 if version >= 1 => value.directories = r.opt_array(version, flexible)?,
-                6 if version >= 2 => value.eligible_leader_replicas = r.opt_array(version, flexible)?,
-                7 if version >= 2 => value.last_known_elr = r.opt_array(version, flexible)?,
+                0 => value.isr = r.opt_array(version, flexible),
+                1 => value.leader = r.i32(),
+                2 => value.replicas = r.opt_array(version, flexible),
+                3 => value.removing_replicas = r.opt_array(version, flexible),
+                4 => value.adding_replicas = r.opt_array(version, flexible),
+                5 => value.leader_recovery_state = r.i8(),
+                8 if version >= 1 => value.directories = r.opt_array(version, flexible),
+                6 if version >= 2 => value.eligible_leader_replicas = r.opt_array(version, flexible),
+                7 if version >= 2 => value.last_known_elr = r.opt_array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_id);
         w.uuid(self.topic_id);
 
         if version < 1 && self.directories.is_some() {
-            return Err(EncodeError::field("PartitionChangeRecord.directories", version));
+            w.unsupported("PartitionChangeRecord.directories", version);
         }
         if version < 2 && self.eligible_leader_replicas.is_some() {
-            return Err(EncodeError::field("PartitionChangeRecord.eligible_leader_replicas", version));
+            w.unsupported("PartitionChangeRecord.eligible_leader_replicas", version);
         }
         if version < 2 && self.last_known_elr.is_some() {
-            return Err(EncodeError::field("PartitionChangeRecord.last_known_elr", version));
+            w.unsupported("PartitionChangeRecord.last_known_elr", version);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.isr.is_some() {
-            tags.field(0, |w| w.opt_array(self.isr.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.opt_array(self.isr.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
         if self.leader != -2 {
-            tags.field(1, |w| {
-                w.i32(self.leader);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 1);
+            w.i32(self.leader);
+            w.end_tag(tag);
         }
         if self.replicas.is_some() {
-            tags.field(2, |w| w.opt_array(self.replicas.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 2);
+            w.opt_array(self.replicas.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
         if self.removing_replicas.is_some() {
-            tags.field(3, |w| w.opt_array(self.removing_replicas.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 3);
+            w.opt_array(self.removing_replicas.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
         if self.adding_replicas.is_some() {
-            tags.field(4, |w| w.opt_array(self.adding_replicas.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 4);
+            w.opt_array(self.adding_replicas.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
         if self.leader_recovery_state != -1 {
-            tags.field(5, |w| {
-                w.i8(self.leader_recovery_state);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 5);
+            w.i8(self.leader_recovery_state);
+            w.end_tag(tag);
         }
         if version >= 2 && self.eligible_leader_replicas.is_some() {
-            tags.field(6, |w| w.opt_array(self.eligible_leader_replicas.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 6);
+            w.opt_array(self.eligible_leader_replicas.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
         if version >= 2 && self.last_known_elr.is_some() {
-            tags.field(7, |w| w.opt_array(self.last_known_elr.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 7);
+            w.opt_array(self.last_known_elr.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
         if version >= 1 && self.directories.is_some() {
-            tags.field(8, |w| w.opt_array(self.directories.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 8);
+            w.opt_array(self.directories.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `PartitionRecord`, versions 0 to 2, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `PartitionRecord`, versions 0 to 2, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,72 +62,77 @@ impl Default for PartitionRecord {
 impl Wire for PartitionRecord {
     const MIN_SIZE: usize = 37;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            partition_id: r.i32()?,
-            topic_id: r.uuid()?,
-            replicas: r.array(version, flexible)?,
-            isr: r.array(version, flexible)?,
-            removing_replicas: r.array(version, flexible)?,
-            adding_replicas: r.array(version, flexible)?,
-            leader: r.i32()?,
+            partition_id: r.i32(),
+            topic_id: r.uuid(),
+            replicas: r.array(version, flexible),
+            isr: r.array(version, flexible),
+            removing_replicas: r.array(version, flexible),
+            adding_replicas: r.array(version, flexible),
+            leader: r.i32(),
             leader_recovery_state: 0,
-            leader_epoch: r.i32()?,
-            partition_epoch: r.i32()?,
-            directories: if version >= 1 { r.array(version, flexible)? } else { Vec::new() },
+            leader_epoch: r.i32(),
+            partition_epoch: r.i32(),
+            directories: if version >= 1 { r.array(version, flexible) } else { Vec::new() },
             eligible_leader_replicas: None,
             last_known_elr: None,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.leader_recovery_state = r.i8()?,
-                1 if version >= 2 => value.eligible_leader_replicas = r.opt_array(version, flexible)?,
-                2 if version >= 2 => value.last_known_elr = r.opt_array(version, flexible)?,
+                0 => value.leader_recovery_state = r.i8(),
+                1 if version >= 2 => value.eligible_leader_replicas = r.opt_array(version, flexible),
+                2 if version >= 2 => value.last_known_elr = r.opt_array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.partition_id);
         w.uuid(self.topic_id);
-        w.array(&self.replicas, version, flexible)?;
-        w.array(&self.isr, version, flexible)?;
-        w.array(&self.removing_replicas, version, flexible)?;
-        w.array(&self.adding_replicas, version, flexible)?;
+        w.array(&self.replicas, version, flexible);
+        w.array(&self.isr, version, flexible);
+        w.array(&self.removing_replicas, version, flexible);
+        w.array(&self.adding_replicas, version, flexible);
         w.i32(self.leader);
 
         w.i32(self.leader_epoch);
         w.i32(self.partition_epoch);
         if version >= 1 {
-            w.array(&self.directories, version, flexible)?;
+            w.array(&self.directories, version, flexible);
         } else if !self.directories.is_empty() {
-            return Err(EncodeError::field("PartitionRecord.directories", version));
+            w.unsupported("PartitionRecord.directories", version);
         }
         if version < 2 && self.eligible_leader_replicas.is_some() {
-            return Err(EncodeError::field("PartitionRecord.eligible_leader_replicas", version));
+            w.unsupported("PartitionRecord.eligible_leader_replicas", version);
         }
         if version < 2 && self.last_known_elr.is_some() {
-            return Err(EncodeError::field("PartitionRecord.last_known_elr", version));
+            w.unsupported("PartitionRecord.last_known_elr", version);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.leader_recovery_state != 0 {
-            tags.field(0, |w| {
-                w.i8(self.leader_recovery_state);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.i8(self.leader_recovery_state);
+            w.end_tag(tag);
         }
         if version >= 2 && self.eligible_leader_replicas.is_some() {
-            tags.field(1, |w| w.opt_array(self.eligible_leader_replicas.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 1);
+            w.opt_array(self.eligible_leader_replicas.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
         if version >= 2 && self.last_known_elr.is_some() {
-            tags.field(2, |w| w.opt_array(self.last_known_elr.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 2);
+            w.opt_array(self.last_known_elr.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 

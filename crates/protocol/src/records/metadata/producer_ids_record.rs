@@ -2,7 +2,7 @@
 
 //! Kafka's `ProducerIdsRecord`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ProducerIdsRecord`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,20 +31,22 @@ impl Default for ProducerIdsRecord {
 impl Wire for ProducerIdsRecord {
     const MIN_SIZE: usize = 21;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            broker_id: r.i32()?,
-            broker_epoch: r.i64()?,
-            next_producer_id: r.i64()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            broker_id: r.i32(),
+            broker_epoch: r.i64(),
+            next_producer_id: r.i64(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.broker_id);
         w.i64(self.broker_epoch);
         w.i64(self.next_producer_id);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kafka's `RegisterBrokerRecord`, versions 0 to 4, flexible.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `RegisterBrokerRecord`, versions 0 to 4, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,65 +56,71 @@ impl Default for RegisterBrokerRecord {
 impl Wire for RegisterBrokerRecord {
     const MIN_SIZE: usize = 33;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            broker_id: r.i32()?,
-            is_migrating_zk_broker: if version >= 2 { r.bool()? } else { false },
-            incarnation_id: r.uuid()?,
-            broker_epoch: r.i64()?,
-            end_points: r.array(version, flexible)?,
-            features: r.array(version, flexible)?,
-            rack: r.opt_string(flexible)?,
-            fenced: r.bool()?,
-            in_controlled_shutdown: if version >= 1 { r.bool()? } else { false },
+            broker_id: r.i32(),
+            is_migrating_zk_broker: if version >= 2 { r.bool() } else { false },
+            incarnation_id: r.uuid(),
+            broker_epoch: r.i64(),
+            end_points: r.array(version, flexible),
+            features: r.array(version, flexible),
+            rack: r.opt_string(flexible),
+            fenced: r.bool(),
+            in_controlled_shutdown: if version >= 1 { r.bool() } else { false },
             log_dirs: Vec::new(),
             cordoned_log_dirs: None,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 3 => value.log_dirs = r.array(version, flexible)?,
-                1 if version >= 4 => value.cordoned_log_dirs = r.opt_array(version, flexible)?,
+                0 if version >= 3 => value.log_dirs = r.array(version, flexible),
+                1 if version >= 4 => value.cordoned_log_dirs = r.opt_array(version, flexible),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.broker_id);
         if version >= 2 {
             w.bool(self.is_migrating_zk_broker);
         } else if self.is_migrating_zk_broker {
-            return Err(EncodeError::field("RegisterBrokerRecord.is_migrating_zk_broker", version));
+            w.unsupported("RegisterBrokerRecord.is_migrating_zk_broker", version);
         }
         w.uuid(self.incarnation_id);
         w.i64(self.broker_epoch);
-        w.array(&self.end_points, version, flexible)?;
-        w.array(&self.features, version, flexible)?;
-        w.opt_string(self.rack.as_deref(), flexible)?;
+        w.array(&self.end_points, version, flexible);
+        w.array(&self.features, version, flexible);
+        w.opt_string(self.rack.as_deref(), flexible);
         w.bool(self.fenced);
         if version >= 1 {
             w.bool(self.in_controlled_shutdown);
         } else if self.in_controlled_shutdown {
-            return Err(EncodeError::field("RegisterBrokerRecord.in_controlled_shutdown", version));
+            w.unsupported("RegisterBrokerRecord.in_controlled_shutdown", version);
         }
         if version < 3 && !self.log_dirs.is_empty() {
-            return Err(EncodeError::field("RegisterBrokerRecord.log_dirs", version));
+            w.unsupported("RegisterBrokerRecord.log_dirs", version);
         }
         if version < 4 && self.cordoned_log_dirs.is_some() {
-            return Err(EncodeError::field("RegisterBrokerRecord.cordoned_log_dirs", version));
+            w.unsupported("RegisterBrokerRecord.cordoned_log_dirs", version);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 3 && !self.log_dirs.is_empty() {
-            tags.field(0, |w| w.array(&self.log_dirs, version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.array(&self.log_dirs, version, flexible);
+            w.end_tag(tag);
         }
         if version >= 4 && self.cordoned_log_dirs.is_some() {
-            tags.field(1, |w| w.opt_array(self.cordoned_log_dirs.as_deref(), version, flexible))?;
+            let tag = w.begin_tag(&mut tags, 1);
+            w.opt_array(self.cordoned_log_dirs.as_deref(), version, flexible);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -136,22 +142,24 @@ pub struct BrokerEndpoint {
 impl Wire for BrokerEndpoint {
     const MIN_SIZE: usize = 7;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            host: r.string(flexible)?,
-            port: r.u16()?,
-            security_protocol: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            host: r.string(flexible),
+            port: r.u16(),
+            security_protocol: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
-        w.string(&self.host, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
+        w.string(&self.host, flexible);
         w.u16(self.port);
         w.i16(self.security_protocol);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 
@@ -171,20 +179,22 @@ pub struct BrokerFeature {
 impl Wire for BrokerFeature {
     const MIN_SIZE: usize = 6;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            min_supported_version: r.i16()?,
-            max_supported_version: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            min_supported_version: r.i16(),
+            max_supported_version: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i16(self.min_supported_version);
         w.i16(self.max_supported_version);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

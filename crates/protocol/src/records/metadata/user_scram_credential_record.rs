@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `UserScramCredentialRecord`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -28,26 +28,28 @@ pub struct UserScramCredentialRecord {
 impl Wire for UserScramCredentialRecord {
     const MIN_SIZE: usize = 10;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: r.string(flexible)?,
-            mechanism: r.i8()?,
-            salt: r.bytes(flexible)?,
-            stored_key: r.bytes(flexible)?,
-            server_key: r.bytes(flexible)?,
-            iterations: r.i32()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            name: r.string(flexible),
+            mechanism: r.i8(),
+            salt: r.bytes(flexible),
+            stored_key: r.bytes(flexible),
+            server_key: r.bytes(flexible),
+            iterations: r.i32(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.name, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.name, flexible);
         w.i8(self.mechanism);
-        w.bytes(&self.salt, flexible)?;
-        w.bytes(&self.stored_key, flexible)?;
-        w.bytes(&self.server_key, flexible)?;
+        w.bytes(&self.salt, flexible);
+        w.bytes(&self.stored_key, flexible);
+        w.bytes(&self.server_key, flexible);
         w.i32(self.iterations);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

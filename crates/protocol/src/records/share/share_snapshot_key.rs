@@ -3,7 +3,7 @@
 //! Kafka's `ShareSnapshotKey`, version 0.
 
 use crate::Uuid;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, Wire};
 
 /// Kafka's `ShareSnapshotKey`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,15 +19,16 @@ pub struct ShareSnapshotKey {
 impl Wire for ShareSnapshotKey {
     const MIN_SIZE: usize = 22;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self { group_id: r.string(flexible)?, topic_id: r.uuid()?, partition: r.i32()? })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self { group_id: r.string(flexible), topic_id: r.uuid(), partition: r.i32() }
     }
 
-    fn write(&self, w: &mut Writer, _version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.group_id, flexible)?;
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, _version: i16, flexible: bool) {
+        w.string(&self.group_id, flexible);
         w.uuid(self.topic_id);
         w.i32(self.partition);
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `ShareUpdateValue`, version 0, flexible.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `ShareUpdateValue`, version 0, flexible.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,40 +37,41 @@ impl Default for ShareUpdateValue {
 impl Wire for ShareUpdateValue {
     const MIN_SIZE: usize = 18;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            snapshot_epoch: r.i32()?,
-            leader_epoch: r.i32()?,
-            start_offset: r.i64()?,
+            snapshot_epoch: r.i32(),
+            leader_epoch: r.i32(),
+            start_offset: r.i64(),
             delivery_complete_count: -1,
-            state_batches: r.array(version, flexible)?,
+            state_batches: r.array(version, flexible),
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 => value.delivery_complete_count = r.i32()?,
+                0 => value.delivery_complete_count = r.i32(),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i32(self.snapshot_epoch);
         w.i32(self.leader_epoch);
         w.i64(self.start_offset);
 
-        w.array(&self.state_batches, version, flexible)?;
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        w.array(&self.state_batches, version, flexible);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if self.delivery_complete_count != -1 {
-            tags.field(0, |w| {
-                w.i32(self.delivery_complete_count);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.i32(self.delivery_complete_count);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -92,22 +93,24 @@ pub struct StateBatch {
 impl Wire for StateBatch {
     const MIN_SIZE: usize = 20;
 
-    fn read(r: &mut Reader, _version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            first_offset: r.i64()?,
-            last_offset: r.i64()?,
-            delivery_state: r.i8()?,
-            delivery_count: r.i16()?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, _version: i16, flexible: bool) -> Self {
+        Self {
+            first_offset: r.i64(),
+            last_offset: r.i64(),
+            delivery_state: r.i8(),
+            delivery_count: r.i16(),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.first_offset);
         w.i64(self.last_offset);
         w.i8(self.delivery_state);
         w.i16(self.delivery_count);
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Kafka's `TransactionLogValue`, versions 0 to 1, flexible from 1 on.
 
-use crate::wire::{DecodeError, EncodeError, Message, Reader, TagWriter, UnknownTaggedFields, Wire, Writer};
+use crate::wire::{Decoder, Encoder, Message, UnknownTaggedFields, Wire};
 
 /// Kafka's `TransactionLogValue`, versions 0 to 1, flexible from 1 on.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,84 +55,82 @@ impl Default for TransactionLogValue {
 impl Wire for TransactionLogValue {
     const MIN_SIZE: usize = 33;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
         let mut value = Self {
-            producer_id: r.i64()?,
+            producer_id: r.i64(),
             previous_producer_id: -1,
             next_producer_id: -1,
-            producer_epoch: r.i16()?,
+            producer_epoch: r.i16(),
             next_producer_epoch: -1,
-            transaction_timeout_ms: r.i32()?,
-            transaction_status: r.i8()?,
-            transaction_partitions: r.opt_array(version, flexible)?,
-            transaction_last_update_timestamp_ms: r.i64()?,
-            transaction_start_timestamp_ms: r.i64()?,
+            transaction_timeout_ms: r.i32(),
+            transaction_status: r.i8(),
+            transaction_partitions: r.opt_array(version, flexible),
+            transaction_last_update_timestamp_ms: r.i64(),
+            transaction_start_timestamp_ms: r.i64(),
             client_transaction_version: 0,
             unknown_tagged_fields: UnknownTaggedFields::default(),
         };
-        for _ in 0..r.tag_count(flexible)? {
-            let tag = r.begin_tag()?;
+        let mut left = r.tags(flexible);
+        while let Some(tag) = r.next_tag(&mut left) {
             match tag.number {
-                0 if version >= 1 => value.previous_producer_id = r.i64()?,
-                1 if version >= 1 => value.next_producer_id = r.i64()?,
-                3 if version >= 1 => value.next_producer_epoch = r.i16()?,
-                2 if version >= 1 => value.client_transaction_version = r.i16()?,
+                0 if version >= 1 => value.previous_producer_id = r.i64(),
+                1 if version >= 1 => value.next_producer_id = r.i64(),
+                3 if version >= 1 => value.next_producer_epoch = r.i16(),
+                2 if version >= 1 => value.client_transaction_version = r.i16(),
                 _ => r.unknown_tag(&tag, &mut value.unknown_tagged_fields),
             }
-            r.end_tag(tag)?;
+            r.end_tag(tag);
         }
-        Ok(value)
+        value
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
         w.i64(self.producer_id);
         if version < 1 && self.previous_producer_id != -1 {
-            return Err(EncodeError::field("TransactionLogValue.previous_producer_id", version));
+            w.unsupported("TransactionLogValue.previous_producer_id", version);
         }
         if version < 1 && self.next_producer_id != -1 {
-            return Err(EncodeError::field("TransactionLogValue.next_producer_id", version));
+            w.unsupported("TransactionLogValue.next_producer_id", version);
         }
         w.i16(self.producer_epoch);
         if version < 1 && self.next_producer_epoch != -1 {
-            return Err(EncodeError::field("TransactionLogValue.next_producer_epoch", version));
+            w.unsupported("TransactionLogValue.next_producer_epoch", version);
         }
         w.i32(self.transaction_timeout_ms);
         w.i8(self.transaction_status);
-        w.opt_array(self.transaction_partitions.as_deref(), version, flexible)?;
+        w.opt_array(self.transaction_partitions.as_deref(), version, flexible);
         w.i64(self.transaction_last_update_timestamp_ms);
         w.i64(self.transaction_start_timestamp_ms);
         if version < 1 && self.client_transaction_version != 0 {
-            return Err(EncodeError::field("TransactionLogValue.client_transaction_version", version));
+            w.unsupported("TransactionLogValue.client_transaction_version", version);
         }
         if !flexible {
             return w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
         }
-        let mut tags = TagWriter::new(w, &self.unknown_tagged_fields);
+        let mut tags = w.tags(&self.unknown_tagged_fields);
         if version >= 1 && self.previous_producer_id != -1 {
-            tags.field(0, |w| {
-                w.i64(self.previous_producer_id);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 0);
+            w.i64(self.previous_producer_id);
+            w.end_tag(tag);
         }
         if version >= 1 && self.next_producer_id != -1 {
-            tags.field(1, |w| {
-                w.i64(self.next_producer_id);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 1);
+            w.i64(self.next_producer_id);
+            w.end_tag(tag);
         }
         if version >= 1 && self.client_transaction_version != 0 {
-            tags.field(2, |w| {
-                w.i16(self.client_transaction_version);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 2);
+            w.i16(self.client_transaction_version);
+            w.end_tag(tag);
         }
         if version >= 1 && self.next_producer_epoch != -1 {
-            tags.field(3, |w| {
-                w.i16(self.next_producer_epoch);
-                Ok(())
-            })?;
+            let tag = w.begin_tag(&mut tags, 3);
+            w.i16(self.next_producer_epoch);
+            w.end_tag(tag);
         }
-        tags.finish()
+        w.end_tags(tags);
     }
 }
 
@@ -150,18 +148,20 @@ pub struct PartitionsSchema {
 impl Wire for PartitionsSchema {
     const MIN_SIZE: usize = 3;
 
-    fn read(r: &mut Reader, version: i16, flexible: bool) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic: r.string(flexible)?,
-            partition_ids: r.array(version, flexible)?,
-            unknown_tagged_fields: r.unknown_tags(flexible)?,
-        })
+    #[inline]
+    fn read(r: &mut Decoder<'_>, version: i16, flexible: bool) -> Self {
+        Self {
+            topic: r.string(flexible),
+            partition_ids: r.array(version, flexible),
+            unknown_tagged_fields: r.unknown_tags(flexible),
+        }
     }
 
-    fn write(&self, w: &mut Writer, version: i16, flexible: bool) -> Result<(), EncodeError> {
-        w.string(&self.topic, flexible)?;
-        w.array(&self.partition_ids, version, flexible)?;
-        w.unknown_tags(&self.unknown_tagged_fields, version, flexible)
+    #[inline]
+    fn write(&self, w: &mut Encoder<'_>, version: i16, flexible: bool) {
+        w.string(&self.topic, flexible);
+        w.array(&self.partition_ids, version, flexible);
+        w.unknown_tags(&self.unknown_tagged_fields, version, flexible);
     }
 }
 

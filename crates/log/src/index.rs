@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::file;
+use crate::open_file::OpenFile;
 
 /// Entries that wait in memory before they are written, and half of which stay there for readers at the log's end.
 ///
@@ -17,8 +18,7 @@ const TAIL_ENTRIES: usize = 512;
 #[derive(Debug)]
 pub(crate) struct IndexFile<const N: usize> {
     path: PathBuf,
-    /// Opened when first needed.
-    file: Option<Arc<File>>,
+    file: OpenFile,
     entries: usize,
     /// Entries that are in the file.
     on_disk: usize,
@@ -33,7 +33,7 @@ impl<const N: usize> IndexFile<N> {
     pub(crate) fn create(path: PathBuf, max_bytes: usize) -> io::Result<Self> {
         let file = file::open(&path, true)?;
         file.set_len(0)?;
-        let file = Some(Arc::new(file));
+        let file = OpenFile::kept(file);
         Ok(Self { path, file, entries: 0, on_disk: 0, tail: Vec::new(), tail_start: 0, max_entries: max_bytes / N })
     }
 
@@ -50,7 +50,8 @@ impl<const N: usize> IndexFile<N> {
         let entries = (length / N as u64) as usize;
         let max_entries = max_bytes / N;
         let tail_start = entries;
-        Ok(Some(Self { path, file: None, entries, on_disk: entries, tail: Vec::new(), tail_start, max_entries }))
+        let file = OpenFile::default();
+        Ok(Some(Self { path, file, entries, on_disk: entries, tail: Vec::new(), tail_start, max_entries }))
     }
 
     pub(crate) fn entries(&self) -> usize {
@@ -83,9 +84,8 @@ impl<const N: usize> IndexFile<N> {
         {
             return Ok(*entry);
         }
-        let mut entry = [0; N];
-        file::read_exact_at(self.file()?, &mut entry, (n * N) as u64)?;
-        Ok(entry)
+        let file = self.shared_file()?;
+        entry_on_disk(&file, n)
     }
 
     /// The last entry for which `before` holds. It must hold for a first part of the entries and for none after it.
@@ -97,15 +97,16 @@ impl<const N: usize> IndexFile<N> {
         // Halve until what is left is one small read.
         const BLOCK_ENTRIES: usize = 256;
         let (mut low, mut high) = (0, self.tail_start);
-        while high - low > BLOCK_ENTRIES {
-            let middle = low + (high - low) / 2;
-            if before(&self.entry(middle)?) { low = middle } else { high = middle }
-        }
         if low == high {
             return Ok(None);
         }
+        let file = self.shared_file()?;
+        while high - low > BLOCK_ENTRIES {
+            let middle = low + (high - low) / 2;
+            if before(&entry_on_disk(&file, middle)?) { low = middle } else { high = middle }
+        }
         let mut block = vec![0; (high - low) * N];
-        file::read_exact_at(self.file()?, &mut block, (low * N) as u64)?;
+        file::read_exact_at(&file, &mut block, (low * N) as u64)?;
         let (block, _) = block.as_chunks::<N>();
         let found = block.partition_point(&before);
         Ok(found.checked_sub(1).and_then(|n| Some((low + n, *block.get(n)?))))
@@ -124,7 +125,7 @@ impl<const N: usize> IndexFile<N> {
             self.tail_start = entries;
         }
         if entries < self.on_disk {
-            self.file()?.set_len((entries * N) as u64)?;
+            self.file.keep(&self.path, true)?.set_len((entries * N) as u64)?;
             self.on_disk = entries;
         }
         Ok(())
@@ -138,23 +139,23 @@ impl<const N: usize> IndexFile<N> {
         }
         let bytes = unwritten.as_flattened().to_vec();
         let position = (self.on_disk * N) as u64;
-        file::write_all_at(self.file()?, &bytes, position)?;
+        file::write_all_at(self.file.keep(&self.path, true)?, &bytes, position)?;
         self.on_disk = self.entries;
         Ok(())
     }
 
-    /// Writes what is missing and gives the memory back: nothing will be appended any more.
+    /// Writes what is missing, closes the file and gives the memory back: nothing will be appended any more.
     pub(crate) fn seal(&mut self) -> io::Result<()> {
         self.write_tail()?;
         self.tail = Vec::new();
         self.tail_start = self.entries;
+        self.file.release();
         Ok(())
     }
 
-    /// The open file, for a flush outside of the log's lock.
+    /// The file for a while, also outside of the log's lock.
     pub(crate) fn shared_file(&mut self) -> io::Result<Arc<File>> {
-        self.file()?;
-        self.file.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.file.open(&self.path, true)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -165,13 +166,12 @@ impl<const N: usize> IndexFile<N> {
     pub(crate) fn set_path(&mut self, path: PathBuf) {
         self.path = path;
     }
+}
 
-    fn file(&mut self) -> io::Result<&File> {
-        match &mut self.file {
-            Some(file) => Ok(file),
-            empty => Ok(empty.insert(Arc::new(file::open(&self.path, true)?))),
-        }
-    }
+fn entry_on_disk<const N: usize>(file: &File, n: usize) -> io::Result<[u8; N]> {
+    let mut entry = [0; N];
+    file::read_exact_at(file, &mut entry, (n * N) as u64)?;
+    Ok(entry)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod log_offset;
 pub mod manager;
 mod now;
 mod offset_index;
+mod open_file;
 mod producer_state;
 mod segment;
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::error::{LogError, Result};
 use crate::file;
 use crate::file_names::{self, INDEX, LOG, TIME_INDEX, TXN_INDEX};
 use crate::offset_index::OffsetIndex;
+use crate::open_file::OpenFile;
 use crate::time_index::{TimeIndex, TimestampOffset};
 use crate::transaction_index::TransactionIndex;
 
@@ -44,12 +45,12 @@ pub(crate) struct RollParams {
     pub(crate) now_ms: i64,
 }
 
-/// A segment; its files are opened when first needed.
+/// A segment; its files are open while it is written to, and as long as somebody reads them.
 #[derive(Debug)]
 pub(crate) struct LogSegment {
     base_offset: i64,
     path: PathBuf,
-    file: Option<Arc<File>>,
+    file: OpenFile,
     size: u64,
     offset_index: OffsetIndex,
     time_index: TimeIndex,
@@ -87,7 +88,7 @@ impl LogSegment {
         Ok(Self {
             base_offset,
             path: path(LOG),
-            file: Some(Arc::new(file)),
+            file: OpenFile::kept(file),
             size: 0,
             offset_index: OffsetIndex::create(path(INDEX), base_offset, max_index)?,
             time_index: TimeIndex::create(path(TIME_INDEX), base_offset, max_index)?,
@@ -134,7 +135,7 @@ impl LogSegment {
         let segment = Self {
             base_offset,
             path: path(LOG),
-            file: None,
+            file: OpenFile::default(),
             size,
             max_timestamp_so_far: time_index.last_entry(),
             offset_index,
@@ -166,19 +167,12 @@ impl LogSegment {
 
     /// The data file, which stays readable when the segment is deleted.
     pub(crate) fn file(&mut self) -> Result<Arc<File>> {
-        match &self.file {
-            Some(file) => Ok(Arc::clone(file)),
-            None => {
-                let file = Arc::new(file::open(&self.path, false)?);
-                self.file = Some(Arc::clone(&file));
-                Ok(file)
-            }
-        }
+        Ok(self.file.open(&self.path, false)?)
     }
 
     /// The data file where it is open.
-    pub(crate) fn open_file(&self) -> Option<&Arc<File>> {
-        self.file.as_ref()
+    pub(crate) fn open_file(&self) -> Option<Arc<File>> {
+        self.file.get()
     }
 
     /// Entries of the larger index.
@@ -259,9 +253,9 @@ impl LogSegment {
                 self.path.display()
             )));
         }
-        let file = self.file()?;
+        let file = self.file.keep(&self.path, false)?;
         self.is_unsynced = true;
-        file::write_vectored_all_at(&file, buffers, self.size)?;
+        file::write_vectored_all_at(file, buffers, self.size)?;
         for header in batches {
             if header.max_timestamp() > self.max_timestamp_so_far.timestamp {
                 self.max_timestamp_so_far =
@@ -372,7 +366,7 @@ impl LogSegment {
     }
 
     fn truncate_file(&mut self, size: u64) -> Result<()> {
-        self.file()?.set_len(size)?;
+        self.file.keep(&self.path, false)?.set_len(size)?;
         self.size = size;
         self.is_unsynced = true;
         Ok(())
@@ -404,7 +398,7 @@ impl LogSegment {
         self.first_batch_where(start, |h| h.max_timestamp() >= timestamp && h.last_offset() >= starting_offset)
     }
 
-    /// Closes the indexes for reading only: nothing will be appended any more.
+    /// Closes the files, which are opened for reading only from now on: nothing will be appended any more.
     pub(crate) fn on_become_inactive(&mut self) -> Result<()> {
         let entries = self.time_index.entries();
         self.time_index.maybe_append(self.max_timestamp_so_far)?;
@@ -415,6 +409,8 @@ impl LogSegment {
             self.file()?.set_len(self.size)?;
             self.is_preallocated = false;
         }
+        self.txn_index.seal();
+        self.file.release();
         Ok(())
     }
 

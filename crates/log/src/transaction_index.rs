@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::file;
+use crate::open_file::OpenFile;
 
 /// An aborted transaction, as kept in a `.txnindex` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub(crate) struct TxnIndexSearchResult {
 #[derive(Debug)]
 pub(crate) struct TransactionIndex {
     path: PathBuf,
-    file: Option<Arc<File>>,
+    file: OpenFile,
     entries: usize,
     last_offset: Option<i64>,
 }
@@ -67,7 +68,7 @@ pub(crate) struct TransactionIndex {
 impl TransactionIndex {
     /// The index of a segment; `Ok(None)` where the file is damaged.
     pub(crate) fn load(path: PathBuf, base_offset: i64) -> io::Result<Option<Self>> {
-        let mut index = Self { path, file: None, entries: 0, last_offset: None };
+        let mut index = Self { path, file: OpenFile::default(), entries: 0, last_offset: None };
         match std::fs::metadata(&index.path) {
             Ok(metadata) => index.entries = (metadata.len() / ENTRY as u64) as usize,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(index)),
@@ -85,7 +86,7 @@ impl TransactionIndex {
     /// An index without entries; an old file of that name goes.
     pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
         file::remove_if_exists(&path)?;
-        Ok(Self { path, file: None, entries: 0, last_offset: None })
+        Ok(Self { path, file: OpenFile::default(), entries: 0, last_offset: None })
     }
 
     pub(crate) fn append(&mut self, txn: AbortedTransaction) -> io::Result<()> {
@@ -94,7 +95,7 @@ impl TransactionIndex {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let position = (self.entries * ENTRY) as u64;
-        file::write_all_at(self.file()?, &txn.to_bytes(), position)?;
+        file::write_all_at(self.file.keep(&self.path, true)?, &txn.to_bytes(), position)?;
         self.entries += 1;
         self.last_offset = Some(txn.last_offset);
         Ok(())
@@ -105,7 +106,7 @@ impl TransactionIndex {
             return Ok(Vec::new());
         }
         let mut bytes = vec![0; self.entries * ENTRY];
-        file::read_exact_at(self.file()?, &mut bytes, 0)?;
+        file::read_exact_at(&*self.file.open(&self.path, true)?, &mut bytes, 0)?;
         bytes.as_chunks::<ENTRY>().0.iter().map(AbortedTransaction::parse).collect()
     }
 
@@ -129,7 +130,7 @@ impl TransactionIndex {
         let all = self.all()?;
         let keep = all.partition_point(|txn| txn.last_offset < offset);
         if keep < self.entries {
-            self.file()?.set_len((keep * ENTRY) as u64)?;
+            self.file.keep(&self.path, true)?.set_len((keep * ENTRY) as u64)?;
             self.entries = keep;
             self.last_offset = keep.checked_sub(1).and_then(|n| all.get(n)).map(|txn| txn.last_offset);
         }
@@ -137,21 +138,25 @@ impl TransactionIndex {
     }
 
     pub(crate) fn reset(&mut self) -> io::Result<()> {
-        if self.entries > 0 || self.file.is_some() {
-            self.file()?.set_len(0)?;
+        if self.entries > 0 || self.file.get().is_some() {
+            self.file.keep(&self.path, true)?.set_len(0)?;
         }
         self.entries = 0;
         self.last_offset = None;
         Ok(())
     }
 
-    /// The open file for a flush; `None` where there is none.
+    /// Closes the file: nothing will be appended any more.
+    pub(crate) fn seal(&mut self) {
+        self.file.release();
+    }
+
+    /// The file for a flush; `None` where there is none.
     pub(crate) fn shared_file(&mut self) -> io::Result<Option<Arc<File>>> {
         if self.entries == 0 {
             return Ok(None);
         }
-        self.file()?;
-        Ok(self.file.clone())
+        self.file.open(&self.path, true).map(Some)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -160,13 +165,6 @@ impl TransactionIndex {
 
     pub(crate) fn set_path(&mut self, path: PathBuf) {
         self.path = path;
-    }
-
-    fn file(&mut self) -> io::Result<&File> {
-        match &mut self.file {
-            Some(file) => Ok(file),
-            empty => Ok(empty.insert(Arc::new(file::open(&self.path, true)?))),
-        }
     }
 }
 

@@ -129,7 +129,8 @@ impl Log {
     fn is_unchanged(&self, source: &SourceSegment) -> bool {
         source.base_offset != self.active_base_offset()
             && self.segments.get(&source.base_offset).is_some_and(|segment| {
-                segment.size() == source.size && segment.open_file().is_some_and(|file| Arc::ptr_eq(file, &source.file))
+                segment.size() == source.size
+                    && segment.open_file().is_some_and(|file| Arc::ptr_eq(&file, &source.file))
             })
     }
 

@@ -117,3 +117,36 @@ fn an_empty_log_answers_too() {
     assert_eq!(t.log.fetch_offset_by_timestamp(TimestampQuery::MaxTimestamp).unwrap(), None);
     assert_eq!(t.log.fetch_offset_by_timestamp(TimestampQuery::Latest).unwrap().unwrap().offset, 0);
 }
+
+/// The files of the log that this process has open, by extension.
+#[cfg(target_os = "linux")]
+fn open_files(t: &TestLog) -> Vec<String> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let open = open.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());
+    let of_log = open.filter(|path| path.starts_with(t.log.dir()));
+    let mut open: Vec<_> = of_log.map(|path| path.extension().unwrap().to_string_lossy().into_owned()).collect();
+    open.sort();
+    open
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn only_the_active_segment_and_what_is_being_read_take_descriptors() {
+    let mut t = filled(&[("internal.segment.bytes", "300"), ("index.interval.bytes", "0")], 50);
+    assert!(t.log.segment_count() > 10);
+    let active = ["index", "log", "timeindex"];
+    assert_eq!(open_files(&t), active);
+    t.log.flush_plan().unwrap().unwrap().run().unwrap();
+    assert_eq!(t.values(0).len(), 50);
+    for offset in 0..50 {
+        t.log.fetch_offset_by_timestamp(TimestampQuery::At(NOW + offset * 10)).unwrap().unwrap();
+    }
+    assert_eq!(open_files(&t), active);
+    // An answer that is being sent has its file, however old the segment.
+    let plans: Vec<_> = (0..2).map(|_| t.log.read(0, 1, FetchIsolation::LogEnd, true).unwrap()).collect();
+    assert_eq!(open_files(&t), ["index", "log", "log", "timeindex"]);
+    drop(plans);
+    t.log.truncate_to(7, TimestampMs(NOW)).unwrap();
+    t.append(batch(NOW, &["again"])).unwrap();
+    assert_eq!(open_files(&t), active);
+}

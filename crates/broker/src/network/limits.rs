@@ -31,7 +31,7 @@ pub(crate) struct Limits {
     places: Arc<Places>,
     /// Tells that connections come too fast.
     throttled: Mutex<Seldom>,
-    overrides: tokio::sync::Mutex<Overrides>,
+    settings: tokio::sync::Mutex<Settings>,
 }
 
 /// The places of the connections there are.
@@ -41,11 +41,19 @@ struct Places {
     freed: Notify,
 }
 
-/// `max.connections.per.ip.overrides`, with its names resolved.
+/// The settings, read once for each state of the metadata that connections meet.
 #[derive(Debug, Default)]
-struct Overrides {
-    text: String,
-    by_address: HashMap<IpAddr, usize>,
+struct Settings {
+    /// Where the log of the metadata ended when they were read.
+    as_of: Option<i64>,
+    all: usize,
+    rate: usize,
+    of_address: usize,
+    /// Of each listener that has had a connection: how many, and the rate.
+    of_listener: HashMap<Arc<str>, (usize, usize)>,
+    /// `max.connections.per.ip.overrides`, and what it says with its names resolved.
+    overrides: String,
+    of_addresses: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +108,7 @@ impl Limits {
             metadata,
             places: Arc::default(),
             throttled: Mutex::default(),
-            overrides: tokio::sync::Mutex::default(),
+            settings: tokio::sync::Mutex::default(),
         }
     }
 
@@ -134,22 +142,30 @@ impl Limits {
         }
     }
 
-    async fn allowed(&self, listener: &str, address: IpAddr) -> Allowed {
-        let image = self.metadata.image();
+    async fn allowed(&self, listener: &Arc<str>, address: IpAddr) -> Allowed {
+        let mut settings = self.settings.lock().await;
+        let (image, as_of) = self.metadata.image_and_offset();
         let sources = image.sources(&self.config);
         let limit = |key: &str| sources.broker(key).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
-        let text = sources.broker("max.connections.per.ip.overrides").unwrap_or_default();
-        let limit_of_listener = |key: &str| limit(&format!("listener.name.{}.{key}", listener.to_lowercase()));
-        let of_listener = limit_of_listener("max.connections");
-        let rate_of_listener = limit_of_listener("max.connection.creation.rate");
-        let rate = limit("max.connection.creation.rate");
-        let (all, of_address) = (limit("max.connections"), limit("max.connections.per.ip"));
-        let mut overrides = self.overrides.lock().await;
-        if overrides.text != text {
-            *overrides = Overrides::resolve(text).await;
+        if settings.as_of != Some(as_of) {
+            let overrides = sources.broker("max.connections.per.ip.overrides").unwrap_or_default();
+            if settings.overrides != overrides {
+                settings.of_addresses = resolve(overrides).await;
+                overrides.clone_into(&mut settings.overrides);
+            }
+            settings.all = limit("max.connections");
+            settings.rate = limit("max.connection.creation.rate");
+            settings.of_address = limit("max.connections.per.ip");
+            settings.of_listener.clear();
+            settings.as_of = Some(as_of);
         }
-        let of_address = overrides.by_address.get(&address.to_canonical()).copied().unwrap_or(of_address);
-        Allowed { all, of_listener, of_address, rate, rate_of_listener }
+        let (of_listener, rate_of_listener) =
+            *settings.of_listener.entry(Arc::clone(listener)).or_insert_with_key(|listener| {
+                let limit = |key: &str| limit(&format!("listener.name.{}.{key}", listener.to_lowercase()));
+                (limit("max.connections"), limit("max.connection.creation.rate"))
+            });
+        let of_address = settings.of_addresses.get(&address.to_canonical()).copied().unwrap_or(settings.of_address);
+        Allowed { all: settings.all, of_listener, of_address, rate: settings.rate, rate_of_listener }
     }
 }
 
@@ -206,17 +222,15 @@ fn parse_overrides(text: &str) -> impl Iterator<Item = (&str, usize)> {
     })
 }
 
-impl Overrides {
-    async fn resolve(text: &str) -> Self {
-        let mut by_address = HashMap::new();
-        for (host, count) in parse_overrides(text) {
-            match tokio::net::lookup_host((host, 0)).await {
-                Ok(found) => by_address.extend(found.map(|address| (address.ip().to_canonical(), count))),
-                Err(error) => warn!(host, %error, "`max.connections.per.ip.overrides` names a host that is not found"),
-            }
+async fn resolve(overrides: &str) -> HashMap<IpAddr, usize> {
+    let mut of_addresses = HashMap::new();
+    for (host, count) in parse_overrides(overrides) {
+        match tokio::net::lookup_host((host, 0)).await {
+            Ok(found) => of_addresses.extend(found.map(|address| (address.ip().to_canonical(), count))),
+            Err(error) => warn!(host, %error, "`max.connections.per.ip.overrides` names a host that is not found"),
         }
-        Self { text: text.to_owned(), by_address }
     }
+    of_addresses
 }
 
 #[cfg(test)]
@@ -283,9 +297,9 @@ mod tests {
             ("no.such.host.invalid:2,127.0.0.1:1", Some(1)),
             ("", None),
         ] {
-            assert_eq!(Overrides::resolve(text).await.by_address.get(&local).copied(), expected, "{text}");
+            assert_eq!(resolve(text).await.get(&local).copied(), expected, "{text}");
         }
-        let v6 = Overrides::resolve("[::1]:4").await;
-        assert_eq!(v6.by_address.get(&IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])), Some(&4));
+        let v6 = resolve("[::1]:4").await;
+        assert_eq!(v6.get(&IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])), Some(&4));
     }
 }

@@ -132,7 +132,7 @@ impl Consumer {
         assignors: Vec<Box<dyn PartitionAssignor>>,
     ) -> Result<Self, ClientError> {
         let inner = Arc::new(Inner::new(config, assignors, Instant::now())?);
-        inner.cluster.runtime().spawn(Arc::clone(&inner).run());
+        inner.cluster.spawn(Arc::clone(&inner).run());
         Ok(Self { handle: Arc::new(Handle(inner)) })
     }
 

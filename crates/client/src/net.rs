@@ -14,6 +14,7 @@ mod frames;
 mod metadata;
 mod metadata_cache;
 mod pool;
+mod task;
 mod within;
 
 pub use api_versions::ApiVersions;

@@ -157,13 +157,7 @@ impl Producer {
         }));
         let sender = Sender::new(SenderSettings::from(&config), Arc::clone(&accumulator));
         let wake = Arc::new(Wake::default());
-        cluster.runtime().spawn(io::run(
-            config.clone(),
-            cluster.clone(),
-            Arc::clone(&accumulator),
-            sender,
-            Arc::clone(&wake),
-        ));
+        cluster.spawn(io::run(config.clone(), cluster.clone(), Arc::clone(&accumulator), sender, Arc::clone(&wake)));
         Ok(Self { inner: Arc::new(Inner { config, cluster, accumulator, wake, partitioner }) })
     }
 
@@ -264,7 +258,7 @@ impl Producer {
 
     fn fetch_in_background(&self, topic: &str) {
         let (producer, topic) = (self.clone(), topic.to_owned());
-        self.inner.cluster.runtime().spawn(async move {
+        self.inner.cluster.spawn(async move {
             if let Err(error) = producer.adopt_topic(&topic).await {
                 tracing::debug!(topic, "no metadata: {error}");
             }

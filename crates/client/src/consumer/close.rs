@@ -59,8 +59,8 @@ impl Consumer {
 pub(super) fn abandon(inner: &Arc<Inner>) {
     if !inner.closed.load(Ordering::Acquire) {
         let inner = Arc::clone(inner);
-        let runtime = inner.cluster.runtime().clone();
-        runtime.spawn(async move { say_goodbye(&inner, LAST_WORDS).await });
+        let cluster = inner.cluster.clone();
+        cluster.spawn(async move { say_goodbye(&inner, LAST_WORDS).await });
     }
 }
 

@@ -230,7 +230,7 @@ impl Inner {
     {
         let inner = Arc::clone(self);
         let answer = question(Arc::clone(self));
-        self.cluster.runtime().spawn(async move {
+        self.cluster.spawn(async move {
             let event = answer.await;
             inner.turn(|core, now| core.on(event, now));
         });

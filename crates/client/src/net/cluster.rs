@@ -17,6 +17,7 @@ use super::coordinator::Coordinators;
 use super::metadata::{LeaderUpdate, MetadataSnapshot, Node, TopicMetadata};
 use super::metadata_cache::MetadataCache;
 use super::pool::{ConnectionKey, Pool};
+use super::task::spawn;
 use crate::config::{CommonConfig, MetadataRecoveryStrategy};
 use crate::error::{ClientError, ConfigError};
 
@@ -97,7 +98,7 @@ impl Cluster {
             runtime,
             config,
         });
-        inner.runtime.spawn(keep_fresh(Arc::downgrade(&inner), Arc::clone(&inner.metadata.wanted)));
+        spawn(&inner.runtime, keep_fresh(Arc::downgrade(&inner), Arc::clone(&inner.metadata.wanted)));
         Ok(Self { inner })
     }
 
@@ -107,10 +108,9 @@ impl Cluster {
         &self.inner.config
     }
 
-    /// The runtime on which connections live.
-    #[must_use]
-    pub fn runtime(&self) -> &Handle {
-        &self.inner.runtime
+    /// Begins a task on the runtime on which connections live.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        spawn(&self.inner.runtime, task);
     }
 
     /// Whether asking for a topic's metadata may create it, on a broker that does so. Default: no.

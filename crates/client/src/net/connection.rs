@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use vltava_protocol::ApiKey;
 use vltava_protocol::wire::Request;
@@ -19,6 +20,7 @@ use vltava_protocol::wire::Request;
 use super::api_versions::ApiVersions;
 use super::frame_reader::Answers;
 use super::frames;
+use super::task::spawn;
 use crate::error::ClientError;
 
 /// How many slices one vectored write takes; the usual limit of operating systems is 1024.
@@ -107,7 +109,7 @@ impl Connection {
             failure: Mutex::new(None),
             last_used: Mutex::new(Instant::now()),
         });
-        let task = tokio::spawn(run(stream, queue, Arc::clone(&state), Arc::clone(&address)));
+        let task = spawn(&Handle::current(), run(stream, queue, Arc::clone(&state), Arc::clone(&address)));
         Self {
             shared: Arc::new(Shared {
                 permits: Arc::new(Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS))),

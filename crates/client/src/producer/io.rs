@@ -153,7 +153,7 @@ impl Shell {
         match effect {
             Effect::Connect(node) => {
                 let (cluster, events) = (self.cluster.clone(), self.events.clone());
-                tokio::spawn(async move {
+                self.cluster.spawn(async move {
                     let result = cluster.connection(ConnectionKey::data(node)).await;
                     // Without a receiver the producer is gone.
                     let _ = events.send(Event::Connected(node, result));
@@ -162,7 +162,7 @@ impl Shell {
             Effect::Produce { request, node, parts } => self.produce(request, node, parts, snapshot),
             Effect::InitProducerId => {
                 let (cluster, events) = (self.cluster.clone(), self.events.clone());
-                tokio::spawn(async move {
+                self.cluster.spawn(async move {
                     let _ = events.send(Event::Identified(init_producer_id(&cluster).await));
                 });
             }
@@ -194,7 +194,7 @@ impl Shell {
             match connection.start_unanswered(&message, condition) {
                 Ok(written) => {
                     let address = Arc::clone(connection.address());
-                    tokio::spawn(async move {
+                    self.cluster.spawn(async move {
                         let lost = || ClientError::connection(&address, std::io::ErrorKind::BrokenPipe.into());
                         let result = written.await.map_err(|_| lost());
                         let outcomes = result.map(|()| vec![PartitionOutcome::UNKNOWN; names.len()]);
@@ -209,7 +209,7 @@ impl Shell {
         match connection.start_request_while(&message, cap, condition) {
             Ok(pending) => {
                 let (cluster, snapshot) = (self.cluster.clone(), Arc::clone(snapshot));
-                tokio::spawn(async move {
+                self.cluster.spawn(async move {
                     let result = pending.await.map(|response| outcomes(&cluster, &snapshot, &names, &response));
                     let _ = events.send(Event::Answered(request, result));
                 });

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 use crate::{DefaultSerde, Flow, Serde, SerdeError};
 
@@ -45,9 +45,20 @@ impl<T: Serialize + DeserializeOwned> Serde<T> for JsonSerde {
 /// assert_eq!(order.count, 3);
 /// # Ok::<(), vltava_serde::SerdeError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Json<T>(pub T);
+
+// By hand, so that who derives nothing builds no macros for it.
+impl<T: Serialize> Serialize for Json<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Json<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Json)
+    }
+}
 
 impl<T> Json<T> {
     /// The value.

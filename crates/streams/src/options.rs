@@ -21,21 +21,29 @@ pub enum AutoOffsetReset {
     ByDuration(Duration),
 }
 
-/// Optional serdes for keys and values.
-pub(crate) struct Serdes<K, V> {
+type Types<K, V, V2> = PhantomData<fn() -> (K, V, V2)>;
+
+/// Optional serdes for keys and values, and for those of another side.
+pub(crate) struct Serdes<K, V, V2 = ()> {
     pub(crate) key: Option<ErasedSerde>,
     pub(crate) value: Option<ErasedSerde>,
-    types: PhantomData<fn() -> (K, V)>,
+    pub(crate) other_value: Option<ErasedSerde>,
+    types: Types<K, V, V2>,
 }
 
-impl<K, V> Clone for Serdes<K, V> {
+impl<K, V, V2> Clone for Serdes<K, V, V2> {
     fn clone(&self) -> Self {
-        Serdes { key: self.key.clone(), value: self.value.clone(), types: PhantomData }
+        Serdes {
+            key: self.key.clone(),
+            value: self.value.clone(),
+            other_value: self.other_value.clone(),
+            types: PhantomData,
+        }
     }
 }
-impl<K, V> Default for Serdes<K, V> {
+impl<K, V, V2> Default for Serdes<K, V, V2> {
     fn default() -> Self {
-        Serdes { key: None, value: None, types: PhantomData }
+        Serdes { key: None, value: None, other_value: None, types: PhantomData }
     }
 }
 
@@ -43,34 +51,56 @@ pub(crate) fn erase<T: 'static>(serde: impl Serde<T>) -> ErasedSerde {
     ErasedSerde::new(Arc::new(serde) as SerdeRef<T>)
 }
 
+/// What every option object with serdes has; those of joins (`other`) have serdes for the values of both sides.
 macro_rules! options {
-    ($(#[$doc:meta])* $type:ident) => {
-        impl<K, V> Clone for $type<K, V> {
+    ($type:ident) => {
+        options!(@common $type<K, V>);
+        impl<K: 'static, V: 'static> $type<K, V> {
+            /// Serdes for keys and values.
+            #[must_use]
+            pub fn with(key: impl Serde<K>, value: impl Serde<V>) -> Self {
+                Self::default().with_key_serde(key).with_value_serde(value)
+            }
+        }
+    };
+    ($type:ident, other) => {
+        options!(@common $type<K, V, V2>);
+        impl<K: 'static, V: 'static, V2: 'static> $type<K, V, V2> {
+            /// Serdes for keys and for the values of both sides.
+            #[must_use]
+            pub fn with(key: impl Serde<K>, value: impl Serde<V>, other: impl Serde<V2>) -> Self {
+                Self::default().with_key_serde(key).with_value_serde(value).with_other_value_serde(other)
+            }
+            /// A serde for the other side's values.
+            #[must_use]
+            pub fn with_other_value_serde(mut self, serde: impl Serde<V2>) -> Self {
+                self.serdes.other_value = Some(erase(serde));
+                self
+            }
+        }
+    };
+    (@common $type:ident<$($of:ident),*>) => {
+        impl<$($of),*> Clone for $type<$($of),*> {
             fn clone(&self) -> Self {
                 $type { serdes: self.serdes.clone(), rest: self.rest.clone() }
             }
         }
-        impl<K, V> Default for $type<K, V> {
+        impl<$($of),*> Default for $type<$($of),*> {
             fn default() -> Self {
                 $type { serdes: Serdes::default(), rest: Default::default() }
             }
         }
-        impl<K, V> fmt::Debug for $type<K, V> {
+        impl<$($of),*> fmt::Debug for $type<$($of),*> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let (key, value) = (&self.serdes.key, &self.serdes.value);
                 f.debug_struct(stringify!($type)).field("key", key).field("value", value).finish_non_exhaustive()
             }
         }
-        impl<K: 'static, V: 'static> $type<K, V> {
+        impl<$($of: 'static),*> $type<$($of),*> {
             /// Nothing chosen: everything is inherited or by default.
             #[must_use]
             pub fn new() -> Self {
                 Self::default()
-            }
-            /// Serdes for keys and values.
-            #[must_use]
-            pub fn with(key: impl Serde<K>, value: impl Serde<V>) -> Self {
-                Self::default().with_key_serde(key).with_value_serde(value)
             }
             /// A serde for keys.
             #[must_use]
@@ -95,6 +125,7 @@ macro_rules! options {
         }
     };
 }
+pub(crate) use options;
 
 /// How a source reads its topics: serdes, timestamps, where it begins, its name.
 ///
@@ -262,52 +293,25 @@ impl<K: 'static, V: 'static> Grouped<K, V> {
         self
     }
     pub(crate) fn from_erased(key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        Grouped { serdes: Serdes { key, value, types: PhantomData }, rest: None }
+        Grouped { serdes: Serdes { key, value, ..Serdes::default() }, rest: None }
     }
     pub(crate) fn name(&self) -> Option<&str> {
         self.rest.as_deref()
     }
 }
 
-/// How a stream is joined with a table or a stream: a name, serdes for repartitioning, a grace period.
+/// How a stream is joined with a table: a name, serdes for repartitioning, a grace period.
 pub struct Joined<K, V, V2> {
-    serdes: Serdes<K, V>,
-    other_value: Option<ErasedSerde>,
+    serdes: Serdes<K, V, V2>,
+    rest: JoinedRest,
+}
+#[derive(Clone, Default)]
+struct JoinedRest {
     name: Option<String>,
     grace: Option<Duration>,
-    types: PhantomData<fn() -> V2>,
 }
-
-impl<K, V, V2> Clone for Joined<K, V, V2> {
-    fn clone(&self) -> Self {
-        Joined {
-            serdes: self.serdes.clone(),
-            other_value: self.other_value.clone(),
-            name: self.name.clone(),
-            grace: self.grace,
-            types: PhantomData,
-        }
-    }
-}
-
-impl<K, V, V2> Default for Joined<K, V, V2> {
-    fn default() -> Self {
-        Joined { serdes: Serdes::default(), other_value: None, name: None, grace: None, types: PhantomData }
-    }
-}
-
-impl<K, V, V2> fmt::Debug for Joined<K, V, V2> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Joined").field("name", &self.name).field("grace", &self.grace).finish_non_exhaustive()
-    }
-}
-
+options!(Joined, other);
 impl<K: 'static, V: 'static, V2: 'static> Joined<K, V, V2> {
-    /// Nothing chosen.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
     /// With a name for the operator, and for the repartition topic if there is one.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
@@ -316,43 +320,19 @@ impl<K: 'static, V: 'static, V2: 'static> Joined<K, V, V2> {
     /// A name for the operator, and for the repartition topic if there is one.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-    /// A serde for keys.
-    #[must_use]
-    pub fn with_key_serde(mut self, serde: impl Serde<K>) -> Self {
-        self.serdes.key = Some(erase(serde));
-        self
-    }
-    /// A serde for the stream's values.
-    #[must_use]
-    pub fn with_value_serde(mut self, serde: impl Serde<V>) -> Self {
-        self.serdes.value = Some(erase(serde));
-        self
-    }
-    /// A serde for the other side's values.
-    #[must_use]
-    pub fn with_other_value_serde(mut self, serde: impl Serde<V2>) -> Self {
-        self.other_value = Some(erase(serde));
+        self.rest.name = Some(name.into());
         self
     }
     /// How long a record waits for the table's rows of its time; the table must be versioned (KIP-923).
     #[must_use]
     pub fn with_grace_period(mut self, grace: Duration) -> Self {
-        self.grace = Some(grace);
+        self.rest.grace = Some(grace);
         self
     }
-    pub(crate) fn key_serde(&self) -> Option<ErasedSerde> {
-        self.serdes.key.clone()
-    }
-    pub(crate) fn value_serde(&self) -> Option<ErasedSerde> {
-        self.serdes.value.clone()
-    }
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.rest.name.as_deref()
     }
     pub(crate) fn grace(&self) -> Option<Duration> {
-        self.grace
+        self.rest.grace
     }
 }

@@ -1,22 +1,21 @@
 //! How the join of two streams is made: Kafka's `StreamJoined`.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt};
 
 use super::materialized::StoreType;
 use crate::{
     data::ErasedSerde,
-    options::{Serdes, erase},
+    options::{Serdes, erase, options},
     serdes::Serde,
     state::WindowSupplier,
 };
 
 /// The names, serdes and stores of a join of two streams. `V` and `V2` are the plain value types of both sides.
 pub struct StreamJoined<K, V, V2> {
-    serdes: Serdes<K, V>,
-    other_value: Option<ErasedSerde>,
+    serdes: Serdes<K, V, V2>,
     rest: StreamJoinedRest,
-    types: PhantomData<fn() -> V2>,
 }
+options!(StreamJoined, other);
 
 #[derive(Clone)]
 pub(crate) struct StreamJoinedRest {
@@ -29,20 +28,9 @@ pub(crate) struct StreamJoinedRest {
     pub(crate) log_config: BTreeMap<String, String>,
 }
 
-impl<K, V, V2> Clone for StreamJoined<K, V, V2> {
-    fn clone(&self) -> Self {
-        StreamJoined {
-            serdes: self.serdes.clone(),
-            other_value: self.other_value.clone(),
-            rest: self.rest.clone(),
-            types: PhantomData,
-        }
-    }
-}
-
-impl<K, V, V2> Default for StreamJoined<K, V, V2> {
+impl Default for StreamJoinedRest {
     fn default() -> Self {
-        let rest = StreamJoinedRest {
+        StreamJoinedRest {
             name: None,
             store_name: None,
             store_type: None,
@@ -50,29 +38,11 @@ impl<K, V, V2> Default for StreamJoined<K, V, V2> {
             other_supplier: None,
             logging: true,
             log_config: BTreeMap::new(),
-        };
-        StreamJoined { serdes: Serdes::default(), other_value: None, rest, types: PhantomData }
-    }
-}
-
-impl<K, V, V2> fmt::Debug for StreamJoined<K, V, V2> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StreamJoinedRest { name, store_name, .. } = &self.rest;
-        f.debug_struct("StreamJoined").field("name", name).field("store_name", store_name).finish_non_exhaustive()
+        }
     }
 }
 
 impl<K: 'static, V: 'static, V2: 'static> StreamJoined<K, V, V2> {
-    /// Nothing chosen: everything is by default.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-    /// Serdes for keys and for the values of both sides.
-    #[must_use]
-    pub fn with(key: impl Serde<K>, value: impl Serde<V>, other: impl Serde<V2>) -> Self {
-        Self::default().with_key_serde(key).with_value_serde(value).with_other_value_serde(other)
-    }
     /// With a base for the names of the stores: Kafka's `StreamJoined.as`.
     #[must_use]
     pub fn stored_as(store_name: impl Into<String>) -> Self {
@@ -88,24 +58,6 @@ impl<K: 'static, V: 'static, V2: 'static> StreamJoined<K, V, V2> {
     #[must_use]
     pub fn with_store_name(mut self, store_name: impl Into<String>) -> Self {
         self.rest.store_name = Some(store_name.into());
-        self
-    }
-    /// A serde for keys.
-    #[must_use]
-    pub fn with_key_serde(mut self, serde: impl Serde<K>) -> Self {
-        self.serdes.key = Some(erase(serde));
-        self
-    }
-    /// A serde for this stream's values.
-    #[must_use]
-    pub fn with_value_serde(mut self, serde: impl Serde<V>) -> Self {
-        self.serdes.value = Some(erase(serde));
-        self
-    }
-    /// A serde for the other stream's values.
-    #[must_use]
-    pub fn with_other_value_serde(mut self, serde: impl Serde<V2>) -> Self {
-        self.other_value = Some(erase(serde));
         self
     }
     /// On disk or in memory. Default: `dsl.store.suppliers.class`.
@@ -145,14 +97,8 @@ impl<K: 'static, V: 'static, V2: 'static> StreamJoined<K, V, V2> {
         self.rest.log_config.clear();
         self
     }
-    pub(crate) fn key_serde(&self) -> Option<ErasedSerde> {
-        self.serdes.key.clone()
-    }
-    pub(crate) fn value_serde(&self) -> Option<ErasedSerde> {
-        self.serdes.value.clone()
-    }
     pub(crate) fn other_value_serde(&self) -> Option<ErasedSerde> {
-        self.other_value.clone()
+        self.serdes.other_value.clone()
     }
     pub(crate) fn name(&self) -> Option<&str> {
         self.rest.name.as_deref()

@@ -8,6 +8,7 @@ mod codegen;
 mod configuration;
 mod interop;
 mod oracle;
+mod programs;
 mod rounds;
 mod shell;
 mod soak;

@@ -70,7 +70,8 @@ pub(crate) fn check(args: &Args) -> Result<()> {
     suite.arg("suite").arg(root().join("interop/oracle/sources")).arg(&folder.0).args([&seed, &count]);
     shell::output(&mut suite)?;
     let mut test = cargo();
-    test.args(["test", "--quiet", "--package", "vltava-streams", "--test", "oracle"]).env("ORACLE_CASES", &folder.0);
+    // With the features of the whole workspace: nothing is built anew.
+    test.args(["test", "--quiet", "--workspace", "--all-features", "--test", "oracle"]).env("ORACLE_CASES", &folder.0);
     let said = shell::output(&mut test)?;
     let Some(verdict) = said.lines().find(|line| line.starts_with("oracle: ")) else { bail!("no verdict:\n{said}") };
     eprintln!("   {verdict} (seed {seed}, {count} of every feature)");

@@ -1,17 +1,13 @@
 //! `cargo xtask rounds`: builds broker, application and the program that disturbs them (`interop/rounds`), and runs it.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{ffi::OsString, process::Command};
 
 use anyhow::Result;
 
-use crate::shell::{self, cargo, root};
-
-/// The profile of the short form: with the assertions of a debug build.
-const DEV: &str = "dev";
+use crate::{
+    programs,
+    shell::{self, root},
+};
 
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
@@ -33,12 +29,11 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let profile = if args.release { "release" } else { DEV };
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--profile", profile, "--package", "vltava-tools", "--package", "vltava-rounds"]);
-    shell::run(&format!("{profile} build of the rounds"), &mut build)?;
-    let folder = if args.release { "release" } else { "debug" };
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let program = Path::new(&target).join(folder).join("rounds");
+    let program = if args.release {
+        programs::release(&["vltava-tools", "vltava-rounds"], "rounds")?
+    } else {
+        programs::build()?;
+        programs::built("rounds")
+    };
     shell::run("rounds", Command::new(program).args(&args.options).current_dir(root()))
 }

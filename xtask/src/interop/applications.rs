@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fmt::Write, fs, process::Command};
 
 use anyhow::{Result, ensure};
 
-use super::{
-    Check,
-    brokers::{Both, release},
+use super::{Check, brokers::Both};
+use crate::{
+    programs,
+    shell::{output_with_input, root},
 };
-use crate::shell::{cargo, output_with_input, root};
 
 pub(super) const CHECKS: &[Check] = &[("word count on both brokers", word_count)];
 
@@ -26,7 +26,6 @@ fn plain_counts(text: &str) -> String {
 }
 
 fn word_count(both: &Both) -> Result<()> {
-    output_with_input(cargo().args(["build", "--release", "--example", "word_count"]), "")?;
     let want = plain_counts(&fs::read_to_string(root().join("examples/data/moby-dick.txt"))?);
     let folder = std::env::temp_dir().join(format!("vltava-word-count-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
@@ -34,7 +33,7 @@ fn word_count(both: &Both) -> Result<()> {
     targets.extend(both.each().map(|(name, bootstrap)| (name, Some(bootstrap))));
     for (name, bootstrap) in targets {
         let counts = folder.join("counts.tsv");
-        let mut command = Command::new(release("examples/word_count"));
+        let mut command = Command::new(programs::built("examples/word_count"));
         command.arg("--counts").arg(&counts).current_dir(root());
         if let Some(bootstrap) = bootstrap {
             command.args(["--bootstrap-server", bootstrap]);

@@ -3,14 +3,17 @@
 use std::{
     fs::{self, File},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{self, cargo, output, root};
+use crate::{
+    programs,
+    shell::{self, output, root},
+};
 
 /// Both brokers, stopped and wiped when dropped.
 pub(crate) struct Both {
@@ -20,7 +23,7 @@ pub(crate) struct Both {
 
 impl Both {
     pub(crate) fn start() -> Result<Self> {
-        shell::run("release build of vltava", cargo().args(["build", "--release", "--package", "vltava-tools"]))?;
+        programs::build()?;
         Ok(Both { apache: Apache::start()?, ours: Ours::start()? })
     }
 
@@ -45,17 +48,17 @@ impl Ours {
 
     /// With settings over those of `interop/suites/lib/broker.properties`.
     pub(crate) fn start_with(settings: &[&str]) -> Result<Self> {
-        Self::start_at(&format!("127.0.0.1:{}", free_port()?), settings)
+        Self::start_at(&program(), &format!("127.0.0.1:{}", free_port()?), settings)
     }
 
-    /// The same at a given address.
-    pub(crate) fn start_at(address: &str, settings: &[&str]) -> Result<Self> {
+    /// The same with a given program, at a given address.
+    pub(crate) fn start_at(program: &Path, address: &str, settings: &[&str]) -> Result<Self> {
         let port = address.rsplit(':').next().unwrap_or_default();
         let folder = std::env::temp_dir().join(format!("vltava-interop-{}-{port}", std::process::id()));
         let data = folder.join("data");
         fs::create_dir_all(&folder)?;
         let bootstrap = address.to_owned();
-        let process = Command::new(program())
+        let process = Command::new(program)
             .arg("broker")
             .arg(root().join("interop/suites/lib/broker.properties"))
             .args(["--override", &format!("listeners=PLAINTEXT://{bootstrap}")])
@@ -135,20 +138,9 @@ pub(crate) fn script(name: &str) -> PathBuf {
     root().join("interop/peers").join(name)
 }
 
-/// The `vltava` program of the release build.
+/// The `vltava` program.
 pub(crate) fn program() -> PathBuf {
-    release("vltava")
-}
-
-/// A program of the release build.
-pub(crate) fn release(name: &str) -> PathBuf {
-    built("release", name)
-}
-
-/// A program of a build.
-pub(crate) fn built(profile: &str, name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join(profile).join(name)
+    programs::built("vltava")
 }
 
 pub(crate) fn free_port() -> Result<u16> {

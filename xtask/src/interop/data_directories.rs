@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use super::Check;
-use super::brokers::{Both, Ours, free_port, free_port_for_kafka, script};
+use super::brokers::{Both, Ours, free_port_for_kafka, script};
 use crate::shell::{output, output_with_input};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -109,7 +109,7 @@ fn opened_and_written_on(_: &Both) -> Result<()> {
     node.stop()?;
     let log_dirs = format!("log.dirs={}", node.log_dirs());
     for run in 0..2_u32 {
-        let ours = Ours::start_at(&format!("127.0.0.1:{}", free_port()?), &["node.id=1", &log_dirs])?;
+        let ours = Ours::start_with(&["node.id=1", &log_dirs])?;
         let before = 600 + 100 * run;
         ensure!(read(&ours.bootstrap, before, &[])? == sorted(0..before), "run {run}: not what Apache Kafka wrote");
         let listed = tool("kafka-topics", &ours.bootstrap, &["--list"], "")?;
@@ -150,7 +150,7 @@ fn begins_with_a_snapshot(_: &Both) -> Result<()> {
     node.stop()?;
     ensure!(is_trimmed(&metadata), "Apache Kafka kept the whole metadata log");
     let log_dirs = format!("log.dirs={}", node.log_dirs());
-    let ours = Ours::start_at(&format!("127.0.0.1:{}", free_port()?), &["node.id=1", &log_dirs])?;
+    let ours = Ours::start_with(&["node.id=1", &log_dirs])?;
     ensure!(read(&ours.bootstrap, 600, &[])? == sorted(0..600), "not what Apache Kafka wrote");
     produce(&ours.bootstrap, 600..700)?;
     ours.stop()

@@ -7,9 +7,9 @@ use anyhow::Result;
 
 use super::{
     AloneCheck,
-    brokers::{built, free_port, script},
+    brokers::{free_port, script},
 };
-use crate::shell::{cargo, output};
+use crate::{programs, shell::output};
 
 pub(super) const CHECKS: &[AloneCheck] = &[("schema registry: the client on apicurio's", on_apicurio)];
 
@@ -35,12 +35,11 @@ impl Drop for Apicurio {
 }
 
 fn on_apicurio() -> Result<()> {
-    // First, so that nothing runs beside the compiler; as the tests of all formats have built it.
-    let example = ["build", "-p", "vltava-schema", "--all-features", "--example", "calls_of_a_registry"];
-    output(cargo().args(example))?;
+    // First, so that nothing runs beside the compiler.
+    programs::build()?;
     let port = free_port()?.to_string();
     let folder = std::env::temp_dir().join(format!("vltava-registry-{}-{port}", std::process::id()));
     let registry = Apicurio { port, folder };
     let url = output(&mut registry.command("start"))?.trim().to_owned();
-    output(Command::new(built("debug", "examples/calls_of_a_registry")).arg(url)).map(drop)
+    output(Command::new(programs::built("examples/calls_of_a_registry")).arg(url)).map(drop)
 }

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::brokers::Ours;
-use crate::shell::{self, cargo, root};
+use super::brokers::{Ours, free_port};
+use crate::{programs, shell::root};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 /// Runs each suite on a fresh broker and prints its score; a missed bar is reported and not a failure.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    shell::run("release build of vltava", cargo().args(["build", "--release", "--package", "vltava-tools"]))?;
+    let vltava = programs::release(&["vltava-tools"], "vltava")?;
     let all = ["franz-go", "kafka-go", "kafka-python"].map(str::to_owned);
     let chosen = if args.suites.is_empty() { &all[..] } else { &args.suites[..] };
     for suite in chosen {
@@ -28,8 +28,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let settings = ["auto.create.topics.enable=true", "num.partitions=4", "group.min.session.timeout.ms=1000"];
         // kafka-go's tests expect this address in the answers too.
         let ours = match suite.as_str() {
-            "kafka-go" => Ours::start_at("localhost:9092", &settings)?,
-            _ => Ours::start_with(&settings)?,
+            "kafka-go" => Ours::start_at(&vltava, "localhost:9092", &settings)?,
+            _ => Ours::start_at(&vltava, &format!("127.0.0.1:{}", free_port()?), &settings)?,
         };
         eprintln!("== suite {suite}");
         let script = root().join("interop/suites").join(suite).join("run");

@@ -111,7 +111,12 @@ impl BrokerError {
         matches!(self, Self::DirectoryLocked { .. } | Self::Bind { .. } | Self::Runtime(_))
     }
 
-    /// Whether it ends the broker: each of these does, none belongs to a transaction.
+    /// Whether a transaction has to be aborted: none of these belongs to one.
+    pub fn is_abortable(&self) -> bool {
+        false
+    }
+
+    /// Whether it ends the broker: each of these does that cannot be tried again.
     pub fn is_fatal(&self) -> bool {
         !self.is_retriable()
     }

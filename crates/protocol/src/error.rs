@@ -43,6 +43,11 @@ impl Error {
         false
     }
 
+    /// Returns whether what is to be sent is refused, and the connection can go on with something else.
+    pub fn is_abortable(&self) -> bool {
+        !self.is_fatal()
+    }
+
     /// Returns whether the connection that the bytes came from cannot go on. Only what was refused
     /// before it was sent leaves a connection usable.
     pub fn is_fatal(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The one error of this crate.
 
 use thiserror::Error;
+use vltava_config::ConfigError;
 
 /// The result of everything that can fail here.
 pub type Result<T, E = SchemaError> = std::result::Result<T, E>;
@@ -9,9 +10,15 @@ pub type Result<T, E = SchemaError> = std::result::Result<T, E>;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SchemaError {
-    /// A setting has a wrong value; the message names the key and the value.
+    /// A setting has a wrong value.
     #[error("invalid configuration: {0}")]
-    Config(String),
+    Config(#[from] ConfigError),
+    /// The certificates that the system trusts cannot be read.
+    #[error("the system's certificates cannot be read: {reason}")]
+    Certificates {
+        /// Why.
+        reason: String,
+    },
     /// None of the registry's addresses could be reached.
     #[error("the schema registry at {url} cannot be reached: {reason}")]
     Unavailable {
@@ -107,12 +114,19 @@ impl SchemaError {
         }
     }
 
+    /// Whether the record that met it is lost, and the next one may fare better.
+    #[must_use]
+    pub fn is_abortable(&self) -> bool {
+        !self.is_fatal()
+    }
+
     /// Whether an application that meets it is set up wrongly, so that no record will fare better.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         matches!(
             self,
             SchemaError::Config(_)
+                | SchemaError::Certificates { .. }
                 | SchemaError::Incompatible { .. }
                 | SchemaError::Unauthorized { .. }
                 | SchemaError::InvalidSchema { .. }

@@ -91,7 +91,8 @@ impl SchemaRegistry {
     /// A client. The registry is not asked anything before it is needed.
     ///
     /// # Errors
-    /// [`SchemaError::Config`] if the system's certificates cannot be read, or TLS is asked for and not built in.
+    /// [`SchemaError::Certificates`] if the system's certificates cannot be read, [`SchemaError::Config`] if TLS is asked for
+    /// and not built in.
     pub fn new(config: RegistryConfig) -> Result<Self> {
         let http = Http::new(&config)?;
         Ok(Self::over(config, Access::Http(http)))

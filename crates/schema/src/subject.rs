@@ -1,6 +1,6 @@
 //! Under which subject the registry keeps the schemas of a topic.
 
-use vltava_config::class_name;
+use vltava_config::{ConfigError, class_name};
 
 use crate::error::{Result, SchemaError};
 
@@ -27,9 +27,10 @@ impl SubjectNameStrategy {
             "TopicName" => Ok(SubjectNameStrategy::TopicName),
             "RecordName" => Ok(SubjectNameStrategy::RecordName),
             "TopicRecordName" => Ok(SubjectNameStrategy::TopicRecordName),
-            _ => Err(SchemaError::Config(format!(
-                "invalid `{key}` {name}: must be TopicNameStrategy, RecordNameStrategy or TopicRecordNameStrategy"
-            ))),
+            _ => {
+                let known = "must be TopicNameStrategy, RecordNameStrategy or TopicRecordNameStrategy";
+                Err(ConfigError::new(key, name, known).into())
+            }
         }
     }
 

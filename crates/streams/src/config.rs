@@ -14,7 +14,7 @@ pub use vltava_config::{ConfigError, ConfigWarning, Definition};
 use vltava_serde::SerdeConfig;
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     handler::{
         DefaultProductionExceptionHandler, DeserializationExceptionHandler, LogAndContinue, LogAndFail,
         ProcessingExceptionHandler, ProductionExceptionHandler,
@@ -104,7 +104,7 @@ impl StreamsConfig {
     /// From Kafka's keys; `application.id` is required.
     ///
     /// # Errors
-    /// [`Error::Config`] names a missing key, or a wrong value with its key and range. An unknown key is a
+    /// [`Error::Config`](crate::Error::Config) names a missing key, or a wrong value with its key and range. An unknown key is a
     /// [warning](Self::warnings) with the nearest known one, and kept for [`get`](Self::get).
     pub fn from_properties<K, V>(properties: impl IntoIterator<Item = (K, V)>) -> Result<Self>
     where
@@ -233,11 +233,11 @@ impl StreamsConfigBuilder {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Config`] with key, value and range.
+    /// [`Error::Config`](crate::Error::Config) with key, value and range.
     pub fn build(self) -> Result<StreamsConfig> {
-        let settings = Settings::parse_with(keys::STREAMS, &self.values, keys::foreign).map_err(wrong)?;
+        let settings = Settings::parse_with(keys::STREAMS, &self.values, keys::foreign)?;
         settings.log_warnings();
-        let fields = Fields::read(&settings.reader(), self.production.is_some()).map_err(wrong)?;
+        let fields = Fields::read(&settings.reader(), self.production.is_some())?;
         let letters = fields.dead_letter_topic.clone();
         let deserialization = match self.deserialization {
             Some(handler) => handler,
@@ -257,8 +257,4 @@ impl StreamsConfigBuilder {
         let (settings, fields) = (Arc::new(settings), Arc::new(fields));
         Ok(StreamsConfig { settings, fields, deserialization, processing, production })
     }
-}
-
-fn wrong(error: ConfigError) -> Box<Error> {
-    Box::new(Error::Config(error.to_string()))
 }

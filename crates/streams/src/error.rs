@@ -1,11 +1,14 @@
 //! The one error of this crate.
 
-use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc, time::Duration};
+mod not_closed;
+
+use std::{error::Error as StdError, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use vltava_client::ClientError;
+use vltava_config::ConfigError;
 pub use vltava_serde::SerdeError;
 
-use crate::runtime::NotClosed;
+pub use not_closed::{Left, NotClosed, ThreadLeft};
 
 /// The result of everything that can fail here; the error is boxed so that a hop from node to node returns one word.
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
@@ -20,8 +23,8 @@ pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 pub enum Error {
     /// The topology cannot be built as it was described; the message names the node, store or topic.
     Topology(String),
-    /// A setting has a wrong value; the message names the key, the value and the range.
-    Config(String),
+    /// A setting has a wrong value. Kafka's `ConfigException`.
+    Config(ConfigError),
     /// An argument of an operator is out of its range.
     IllegalArgument(String),
     /// A node forwards what its child does not take. The typed API excludes it, except where two sources of one topic
@@ -125,6 +128,14 @@ pub enum Error {
         doing: String,
         /// What the client or the broker said.
         source: ClientError,
+    },
+    /// The operating system could not do something for the application. Kafka's `ProcessorStateException`, where it is about
+    /// the directory of the state.
+    Io {
+        /// What was done, and to what.
+        doing: String,
+        /// What the operating system said.
+        source: io::Error,
     },
     /// A task has made no progress for longer than `task.timeout.ms`. Kafka's `TimeoutException`.
     TaskTimeout {
@@ -283,6 +294,12 @@ impl Error {
         Box::new(Error::Client { doing: doing.into(), source })
     }
 
+    /// What the operating system could not do; for `map_err`.
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Box<Self> {
+        let doing = doing.into();
+        |source| Box::new(Error::Io { doing, source })
+    }
+
     /// A row of a store that its form has no room for.
     #[cold]
     pub(crate) fn unwritable(store: &str, why: &SerdeError) -> Box<Self> {
@@ -294,11 +311,17 @@ impl Error {
     }
 }
 
+impl From<ConfigError> for Box<Error> {
+    fn from(error: ConfigError) -> Self {
+        Box::new(Error::Config(error))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Topology(m) => write!(f, "invalid topology: {m}"),
-            Error::Config(m) => write!(f, "invalid configuration: {m}"),
+            Error::Config(error) => write!(f, "invalid configuration: {error}"),
             Error::IllegalArgument(m) => write!(f, "illegal argument: {m}"),
             Error::EdgeType { parent, child, forwards, takes } => {
                 write!(f, "node {child} takes {takes}, but {parent} forwards {forwards}")
@@ -326,6 +349,7 @@ impl fmt::Display for Error {
             Error::Flush { store, source } => write!(f, "cannot flush the cache of store {store}: {source}"),
             Error::Production { topic, source } => write!(f, "cannot send to topic {topic}: {source}"),
             Error::Client { doing, source } => write!(f, "{doing}: {source}"),
+            Error::Io { doing, source } => write!(f, "{doing}: {source}"),
             Error::TaskTimeout { task, after, source } => write!(
                 f,
                 "task {task} did not make progress within {} ms, adjust `task.timeout.ms` if needed: {source}",
@@ -354,6 +378,8 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
+            Error::Config(error) => Some(error),
+            Error::Io { source, .. } => Some(source),
             Error::Serialization { source, .. } | Error::Deserialization { source, .. } => Some(source),
             Error::User { source, .. } => Some(source.as_ref()),
             Error::Production { source, .. } | Error::Client { source, .. } | Error::TaskTimeout { source, .. } => {

@@ -42,13 +42,11 @@ pub use dsl::{
     StreamJoined, Suppressed, TableJoined, TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows,
     UnlimitedWindows,
 };
-pub use error::{Error, Result, SerdeError, SerdeOrigin};
+pub use error::{Error, Left, NotClosed, Result, SerdeError, SerdeOrigin, ThreadLeft};
 pub use metrics::MetricName;
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
 pub use record::{AggregationWithHeaders, Change, Header, Headers, Record, ValueAndTimestamp, ValueTimestampHeaders};
-pub use runtime::{
-    KafkaStreams, Left, NotClosed, State, StateRestoreListener, StreamThreadExceptionResponse, ThreadLeft,
-};
+pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
 pub use serdes::{Json, Serde, SerdeRef};
 pub use store::{
     GlobalStoreRef, KeyValueStore, OwnStore, SessionStore, SessionStoreWithHeaders, StateStore, StoreBuilder, StoreRef,

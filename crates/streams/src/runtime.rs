@@ -34,7 +34,6 @@ mod thread;
 mod verdict;
 mod wait;
 
-pub use closing::{Left, NotClosed, ThreadLeft};
 pub use kafka_streams::{KafkaStreams, StreamThreadExceptionResponse};
 pub use restore::StateRestoreListener;
 pub use state::State;

@@ -3,12 +3,9 @@
 use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use vltava_config::{ConfigError, Definition, Importance, Kind, Range, Reader, Settings, Tables};
+use vltava_config::{ConfigError, ConfigWarning, Definition, Importance, Kind, Range, Reader, Settings, Tables};
 
-use crate::{
-    error::{Result, SchemaError},
-    subject::SubjectNameStrategy,
-};
+use crate::{error::Result, subject::SubjectNameStrategy};
 
 const URL: &str = "schema.registry.url";
 const SOURCE: &str = "basic.auth.credentials.source";
@@ -141,7 +138,7 @@ impl RegistryConfig {
     /// | `http.read.timeout.ms` | 60000 | for an answer |
     ///
     /// # Errors
-    /// [`SchemaError::Config`] names a missing or unknown key, or a wrong value.
+    /// [`SchemaError::Config`](crate::SchemaError::Config) names a missing or unknown key, or a wrong value.
     pub fn from_properties<K, V>(properties: impl IntoIterator<Item = (K, V)>) -> Result<Self>
     where
         K: Into<String>,
@@ -167,23 +164,23 @@ impl RegistryConfig {
             url_logins.push(login);
         }
         if urls.is_empty() {
-            return error(format!("`{URL}` is missing"));
+            return Err(ConfigError::missing(URL).into());
         }
         let user_info = match (reader.text(SOURCE), reader.non_empty(USER_INFO)) {
             (Some("USER_INFO"), Some(login)) if login.contains(':') => Some(login.to_owned()),
-            (Some("USER_INFO"), Some(_)) => return error(format!("invalid `{USER_INFO}`: must be user:password")),
-            (Some("USER_INFO"), None) => return error(format!("`{USER_INFO}` is missing")),
+            (Some("USER_INFO"), Some(_)) => return error(USER_INFO, "***", "must be user:password"),
+            (Some("USER_INFO"), None) => return Err(ConfigError::missing(USER_INFO).into()),
             _ => None,
         };
-        let strategy = |key| SubjectNameStrategy::parse(key, reader.required(key).map_err(wrong)?);
-        let millis = |key| reader.integer(key).map(i64::unsigned_abs).map_err(wrong);
+        let strategy = |key| SubjectNameStrategy::parse(key, reader.required(key)?);
+        let millis = |key| reader.integer(key).map(i64::unsigned_abs);
         Ok(Self {
             urls,
             url_logins,
             user_info,
-            auto_register_schemas: reader.boolean("auto.register.schemas").map_err(wrong)?,
-            use_latest_version: reader.boolean("use.latest.version").map_err(wrong)?,
-            normalize_schemas: reader.boolean("normalize.schemas").map_err(wrong)?,
+            auto_register_schemas: reader.boolean("auto.register.schemas")?,
+            use_latest_version: reader.boolean("use.latest.version")?,
+            normalize_schemas: reader.boolean("normalize.schemas")?,
             key_strategy: strategy("key.subject.name.strategy")?,
             value_strategy: strategy("value.subject.name.strategy")?,
             connect_timeout_ms: millis("http.connect.timeout.ms")?,
@@ -249,40 +246,38 @@ impl RegistryConfigBuilder {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`SchemaError::Config`] names a missing or unknown key, or a wrong value.
+    /// [`SchemaError::Config`](crate::SchemaError::Config) names a missing or unknown key, or a wrong value.
     pub fn build(self) -> Result<RegistryConfig> {
-        let settings = Settings::parse(REGISTRY, &self.values).map_err(wrong)?;
+        let settings = Settings::parse(REGISTRY, &self.values)?;
         match settings.warnings().first() {
-            Some(unknown) => error(format!("{unknown}, in the settings of the schema registry's client")),
-            None => RegistryConfig::read(&settings.reader()),
+            Some(warning @ (ConfigWarning::UnknownKey { key, .. } | ConfigWarning::NoEffect { key, .. })) => {
+                error(key, "***", format!("{warning}, in the settings of the schema registry's client"))
+            }
+            _ => RegistryConfig::read(&settings.reader()),
         }
     }
 }
 
-fn wrong(error: ConfigError) -> SchemaError {
-    SchemaError::Config(error.to_string())
-}
-
-fn error<T>(message: String) -> Result<T> {
-    Err(SchemaError::Config(message))
+fn error<T>(key: &str, value: &str, reason: impl Into<String>) -> Result<T> {
+    Err(ConfigError::new(key, value, reason).into())
 }
 
 /// An address without the slash at its end and without what logs in, and that.
 fn address(url: &str) -> Result<(String, Option<String>)> {
     let shown = url.rsplit('@').next().unwrap_or(url);
     if url.starts_with("mock://") {
-        return error(format!("invalid `{URL}` {shown}: a registry in memory is made by `MockRegistry`"));
+        return error(URL, shown, "a registry in memory is made by `MockRegistry`");
     }
     let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https")) else {
-        return error(format!("invalid `{URL}` {shown}: must begin with http:// or https://"));
+        return error(URL, shown, "must begin with http:// or https://");
     };
     if scheme == "https" && !cfg!(feature = "tls") {
-        return error(format!("invalid `{URL}` {shown}: https needs the feature `tls` of vltava-schema"));
+        return error(URL, shown, "https needs the feature `tls` of vltava-schema");
     }
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (login, host) = host.rsplit_once('@').map_or((None, host), |(login, host)| (Some(login.to_owned()), host));
     if host.is_empty() {
-        return error(format!("invalid `{URL}` {scheme}://: must name a host"));
+        return error(URL, &format!("{scheme}://"), "must name a host");
     }
     Ok((format!("{scheme}://{host}{}", path.trim_end_matches('/')), login))
 }
@@ -298,11 +293,11 @@ mod tests {
     #[test]
     fn wrong_settings_are_named() {
         let url = (URL, "http://a:1/");
-        assert!(refused(&[]).ends_with("`schema.registry.url` is missing"));
+        assert!(refused(&[]).contains("`schema.registry.url` \"\": required"));
         assert!(refused(&[url, ("use.latest.version", "yes")]).ends_with("must be true or false"));
         assert!(refused(&[url, ("http.read.timeout.ms", "0")]).contains("`http.read.timeout.ms` 0"));
         assert!(refused(&[url, ("basic.auth.credentials.source", "SASL_INHERIT")]).contains("SASL_INHERIT"));
-        assert!(refused(&[url, ("basic.auth.credentials.source", "USER_INFO")]).contains("user.info` is missing"));
+        assert!(refused(&[url, ("basic.auth.credentials.source", "USER_INFO")]).contains("user.info` \"\": required"));
         let misspelt = refused(&[url, ("schema.registry.ulr", "x")]);
         assert!(misspelt.contains("`schema.registry.ulr`: did you mean `schema.registry.url`?"), "{misspelt}");
         assert!(refused(&[(URL, "mock://tests")]).ends_with("made by `MockRegistry`"));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ureq::Agent;
+use vltava_config::ConfigError;
 
 use super::config::RegistryConfig;
 use crate::error::{Result, SchemaError};
@@ -41,7 +42,7 @@ impl Http {
     /// The first answer; an address that cannot be reached, or is broken, gives way to the next.
     pub(super) fn ask(&self, method: &str, path: &str, body: Option<&serde_json::Value>) -> Result<Answer> {
         let body = body.map(ToString::to_string);
-        let mut last = Err(SchemaError::Config("`schema.registry.url` is missing".to_owned()));
+        let mut last = Err(ConfigError::missing("schema.registry.url").into());
         for (base, login) in &self.bases {
             let request = format!("{method} {base}{path}");
             match self.send(method, format!("{base}{path}"), login.as_deref(), body.as_deref()) {
@@ -104,7 +105,7 @@ mod tls {
     pub(super) fn config() -> Result<TlsConfig> {
         let found = rustls_native_certs::load_native_certs();
         if let ([], [error, ..]) = (&found.certs[..], &found.errors[..]) {
-            return Err(SchemaError::Config(format!("the system's certificates cannot be read: {error}")));
+            return Err(SchemaError::Certificates { reason: error.to_string() });
         }
         let roots = found.certs.iter().map(|root| Certificate::from_der(root).to_owned());
         Ok(TlsConfig::builder()

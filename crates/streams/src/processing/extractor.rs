@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use vltava_config::ConfigError;
+
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
@@ -100,8 +102,7 @@ pub(crate) fn default_extractor<K, V>(config: &StreamsConfig) -> Result<Option<B
         "UsePartitionTimeOnInvalidTimestamp" => Some(Box::new(UsePartitionTimeOnInvalidTimestamp)),
         "WallclockTimestampExtractor" => Some(Box::new(WallclockTimestampExtractor)),
         _ => {
-            let message = format!("invalid `default.timestamp.extractor` {name}: must be one of Kafka's four");
-            return Err(Box::new(Error::Config(message)));
+            return Err(ConfigError::new("default.timestamp.extractor", name, "must be one of Kafka's four").into());
         }
     })
 }

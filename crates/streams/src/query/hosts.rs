@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use vltava_client::TopicPartition;
+use vltava_config::ConfigError;
 
 use crate::error::Error;
 
@@ -43,11 +44,9 @@ impl FromStr for HostInfo {
     type Err = Box<Error>;
 
     fn from_str(endpoint: &str) -> Result<Self, Box<Error>> {
-        let wrong = || Box::new(Error::Config(format!("invalid `application.server` {endpoint}: must be host:port")));
-        let (host, port) = endpoint.rsplit_once(':').ok_or_else(wrong)?;
-        match port.parse() {
-            Ok(port) if !host.is_empty() => Ok(HostInfo::new(host, port)),
-            _ => Err(wrong()),
+        match endpoint.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+            Some((host, Ok(port))) if !host.is_empty() => Ok(HostInfo::new(host, port)),
+            _ => Err(ConfigError::new("application.server", endpoint, "must be host:port").into()),
         }
     }
 }

@@ -12,6 +12,7 @@ use vltava_client::{
     AdminConfig, ClientError, ConsumerConfig, ProducerConfig,
     config::{AutoOffsetReset, Definition},
 };
+use vltava_config::ConfigError;
 
 use crate::{
     config::StreamsConfig,
@@ -52,9 +53,9 @@ impl Properties {
                 if let Some(given) = self.given_as.get(&error.key) {
                     error.key.clone_from(given);
                 }
-                Box::new(Error::Config(error.to_string()))
+                error.into()
             }
-            error => Box::new(Error::Config(error.to_string())),
+            error => Error::client("the settings of a client", error),
         })
     }
 }
@@ -73,14 +74,14 @@ fn collect(
     let mut properties = Properties::default().with(defaults);
     for (key, value) in config.originals() {
         if known.contains(key) && !OF_STREAMS.contains(&key) {
-            refuse_controlled(key)?;
+            refuse_controlled(key, value)?;
             properties.insert(key, key, value);
         }
     }
     for prefix in prefixes {
         for (given, value) in config.originals() {
             if let Some(key) = given.strip_prefix(prefix) {
-                refuse_controlled(key)?;
+                refuse_controlled(key, value)?;
                 properties.insert(key, given, value);
             }
         }
@@ -88,9 +89,9 @@ fn collect(
     Ok(properties)
 }
 
-fn refuse_controlled(key: &str) -> Result<()> {
+fn refuse_controlled(key: &str, value: &str) -> Result<()> {
     if CONTROLLED.contains(&key) {
-        return Err(Box::new(Error::Config(format!("invalid `{key}`: Kafka Streams sets it by itself"))));
+        return Err(ConfigError::new(key, value, "Kafka Streams sets it by itself").into());
     }
     Ok(())
 }
@@ -132,7 +133,7 @@ pub(super) fn refuse_unresolvable(servers: &str) -> Result<()> {
         }
     }
     let why = failures.join(", ");
-    Err(Box::new(Error::Config(format!("invalid `bootstrap.servers` {servers}: no name can be resolved: {why}"))))
+    Err(ConfigError::new("bootstrap.servers", servers, format!("no name can be resolved: {why}")).into())
 }
 
 /// The consumer by which a thread, counted from 0, is a member of the group, and the application's `auto.offset.reset`.
@@ -245,7 +246,10 @@ mod tests {
                 "invalid `global.consumer.check.crcs` perhaps: must be true or false",
             ),
             (("linger.ms", "-1"), "invalid `linger.ms` -1: must be >= 0"),
-            (("consumer.enable.auto.commit", "true"), "invalid `enable.auto.commit`: Kafka Streams sets it by itself"),
+            (
+                ("consumer.enable.auto.commit", "true"),
+                "invalid `enable.auto.commit` true: Kafka Streams sets it by itself",
+            ),
         ];
         assert!(check(&config(&[])).is_ok());
         for (setting, expected) in cases {

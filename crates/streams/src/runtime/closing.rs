@@ -11,7 +11,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,7 +26,7 @@ use super::{
     state::State,
     wait::{Cut, Within, block_on},
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Left, NotClosed, Result, ThreadLeft};
 
 /// What the threads may take where nobody waits for them: the application was dropped, has failed, or was asked to close
 /// without waiting.
@@ -123,60 +122,6 @@ impl Closing {
         let uncommitted = self.uncommitted.lock();
         let left = uncommitted.iter().map(|(thread, why)| (thread.clone(), Left::Uncommitted(why.clone())));
         left.map(|(thread, what)| ThreadLeft { thread, what }).collect()
-    }
-}
-
-/// What closing an application could not do; see [`KafkaStreams::close`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct NotClosed {
-    /// The threads that are left, or that left something; all others have committed and ended.
-    pub threads: Vec<ThreadLeft>,
-}
-
-/// A thread of an application that was closed.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ThreadLeft {
-    /// Its name, as in metrics and logs.
-    pub thread: String,
-    /// What is left of it.
-    pub what: Left,
-}
-
-/// What closing has left of a thread.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Left {
-    /// It has not ended yet, and will in the background: it is in code of the application (a processor, a handler, a
-    /// listener), works on files, or was not waited for.
-    AtWork,
-    /// It has ended, and its last commit is missing: what was processed since the one before is processed again.
-    Uncommitted(Arc<Error>),
-}
-
-impl NotClosed {
-    /// Why the first of the threads that have not committed has not.
-    pub(crate) fn first_cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.threads.iter().find_map(|left| match &left.what {
-            Left::Uncommitted(why) => Some(&**why as &(dyn std::error::Error + 'static)),
-            Left::AtWork => None,
-        })
-    }
-}
-
-impl fmt::Display for NotClosed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at_work = self.threads.iter().any(|left| matches!(left.what, Left::AtWork));
-        f.write_str(if at_work { "not closed yet" } else { "closed, but not all was committed" })?;
-        for (index, ThreadLeft { thread, what }) in self.threads.iter().enumerate() {
-            f.write_str(if index == 0 { ": " } else { "; " })?;
-            match what {
-                Left::AtWork => write!(f, "{thread} is still at work")?,
-                Left::Uncommitted(why) => write!(f, "{thread} has not committed: {why}")?,
-            }
-        }
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use vltava_config::ConfigError;
 
 use crate::{
     config::StreamsConfig,
@@ -97,8 +98,7 @@ impl StateDirectory {
 
     fn delete_store_directory(&self, name: &str) -> Result<()> {
         let path = self.path.join(name);
-        self.delete(&path)
-            .map_err(|error| Error::streams(format!("the directory {} cannot be deleted: {error}", path.display())))
+        self.delete(&path).map_err(Error::io(format!("deleting the directory {}", path.display())))
     }
 
     /// Deletes all stores; no thread may be at work.
@@ -131,24 +131,20 @@ impl StateDirectory {
 /// when it makes them (`Topic.validate`), and nothing before; here it is the setting that is wrong, whatever the topology.
 fn check_application_id(id: &str) -> Result<()> {
     match illegal_name(id) {
-        Some(why) => Err(Box::new(Error::Config(format!("invalid `application.id` {id:?}: {why}")))),
+        Some(why) => Err(ConfigError::new("application.id", format!("{id:?}"), why).into()),
         None => Ok(()),
     }
 }
 
 /// Makes the directory and locks it.
 fn lock_directory(path: &Path) -> Result<File> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| {
-        Box::new(Error::Streams(format!("`state.dir` {}: {what}: {error}", path.display())))
-    };
-    fs::create_dir_all(path).map_err(|error| failed("cannot be made", &error))?;
-    let lock = File::create(path.join(".lock")).map_err(|error| failed("cannot be locked", &error))?;
+    let doing = |what: &str| format!("{what} `state.dir` {}", path.display());
+    fs::create_dir_all(path).map_err(Error::io(doing("making")))?;
+    let lock = File::create(path.join(".lock")).map_err(Error::io(doing("locking")))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            Err(failed("in use", &"another instance of this application has it; give each its own"))
-        }
-        Err(TryLockError::Error(error)) => Err(failed("cannot be locked", &error)),
+        Err(TryLockError::WouldBlock) => Err(Error::streams(doing("another instance of this application has"))),
+        Err(TryLockError::Error(error)) => Err(Error::io(doing("locking"))(error)),
     }
 }
 

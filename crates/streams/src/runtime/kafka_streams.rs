@@ -14,6 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{runtime::Runtime, sync::watch};
 use vltava_client::{Admin, OffsetAndMetadata, TopicPartition};
+use vltava_config::ConfigError;
 
 use super::{
     background,
@@ -88,7 +89,7 @@ impl OwnRuntime {
     fn of_clients() -> Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).thread_name("streams-clients").enable_all().build();
-        let runtime = runtime.map_err(|error| Error::streams(format!("the runtime of the clients: {error}")))?;
+        let runtime = runtime.map_err(Error::io("the runtime of the clients"))?;
         let handle = runtime.handle().clone();
         Ok(OwnRuntime(Some(runtime), handle))
     }
@@ -377,7 +378,7 @@ impl KafkaStreams {
             return Err(Box::new(Error::Unsupported("`processing.guarantee` exactly_once_v2".to_owned())));
         }
         if settings.bootstrap_servers.is_none() {
-            return Err(Box::new(Error::Config("`bootstrap.servers` is missing".to_owned())));
+            return Err(ConfigError::missing("bootstrap.servers").into());
         }
         clients::check(&config)?;
         clients::refuse_unresolvable(settings.bootstrap_servers.as_deref().unwrap_or_default())?;
@@ -445,7 +446,7 @@ impl KafkaStreams {
     /// an unreachable cluster are met there and lead to `ERROR`; [`failure`](Self::failure) says why.
     ///
     /// # Errors
-    /// [`Error::Streams`] if the application was started before, or a thread cannot be made.
+    /// [`Error::Streams`] if the application was started before, [`Error::Io`] if a thread cannot be made.
     pub fn start(&self) -> Result<()> {
         let starting = self.starting.lock();
         let shared = &self.shared;
@@ -474,7 +475,7 @@ impl KafkaStreams {
     fn spawn(&self, name: String, run: impl FnOnce(&Arc<Shared>) + Send + 'static) -> Result<()> {
         let at_work = AtWork::new(&self.shared);
         let spawned = thread::Builder::new().name(name.clone()).spawn(move || run(&at_work.0));
-        spawned.map(drop).map_err(|error| Error::streams(format!("the thread {name} cannot be made: {error}")))
+        spawned.map(drop).map_err(Error::io(format!("making the thread {name}")))
     }
 
     fn start_threads(&self, count: usize) -> Result<()> {
@@ -541,7 +542,8 @@ impl KafkaStreams {
     /// application was reset. Kafka's `cleanUp`.
     ///
     /// # Errors
-    /// [`Error::Streams`] if the application is at work, or another instance has its directory, or it cannot be deleted.
+    /// [`Error::Streams`] if the application is at work or another instance has its directory, [`Error::Io`] if it cannot be
+    /// deleted.
     pub fn clean_up(&self) -> Result<()> {
         let state = self.state();
         if state != State::Created && !state.has_completed_shutdown() {

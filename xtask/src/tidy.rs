@@ -6,9 +6,11 @@ use anyhow::{Result, bail};
 mod advisories;
 mod cores;
 mod defaults;
+mod errors;
 mod kips;
 mod layers;
 mod licences;
+mod origins;
 mod sources;
 
 /// Runs every check and lists all findings before it fails.
@@ -22,6 +24,8 @@ pub(crate) fn run() -> Result<()> {
     let sources = sources::check(&mut findings)?;
     cores::check(&sources, &mut findings);
     defaults::check(&sources, &mut findings);
+    errors::check(&sources, &mut findings);
+    origins::check(&sources, &mut findings)?;
     kips::check(&mut findings)?;
     for finding in &findings {
         eprintln!("   {finding}");

@@ -26,8 +26,8 @@ const AFTERMATH: Duration = Duration::from_secs(10);
 /// How often it is looked whether everything runs.
 const TICK: Duration = Duration::from_millis(50);
 const LOG_LINES: usize = 25;
-/// What the operating system says, in the words of Rust and of the JVM.
-const NO_SPACE: &str = "No space left on device";
+/// What the operating system says, in the words of Rust and of the JVM, which may halt in the midst of them.
+const NO_SPACE: &str = "No space";
 
 /// The programs that are run.
 #[derive(Clone, Debug)]

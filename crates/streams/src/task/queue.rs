@@ -186,8 +186,10 @@ impl PartitionGroup {
                 _ if queue.len > 0 => queue.idle_since = None,
                 Lag::Unread => {}
                 Lag::Known(lag) if lag <= 0 => {
-                    let since = *queue.idle_since.get_or_insert(now);
-                    ready &= now.saturating_sub(since) >= max_idle_ms;
+                    let since = queue.idle_since.get_or_insert(now);
+                    // A clock that was set back makes nobody wait until it has caught up.
+                    *since = (*since).min(now);
+                    ready &= now.saturating_sub(*since) >= max_idle_ms;
                 }
                 Lag::Known(_) | Lag::Unknown => {
                     queue.idle_since = None;

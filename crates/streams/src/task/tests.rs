@@ -120,6 +120,24 @@ fn give(task: &mut Task, queue: usize, offset: i64, timestamp: i64) {
 }
 
 #[test]
+fn a_clock_that_is_set_back_holds_no_record_back() {
+    let day = 24 * 60 * 60 * 1000;
+    let (mut task, a, b) = task("0");
+    task.set_lag(b, Some(0));
+    give(&mut task, a, 0, 100);
+    assert!(task.process(day).unwrap());
+    give(&mut task, a, 1, 101);
+    assert!(task.process(0).unwrap(), "b has nothing, whatever the time is");
+
+    let (mut task, a, b) = self::task("1000");
+    task.set_lag(b, Some(0));
+    give(&mut task, a, 0, 100);
+    assert!(!task.process(day).unwrap());
+    assert!(!task.process(5).unwrap(), "the wait begins anew");
+    assert!(task.process(1005).unwrap());
+}
+
+#[test]
 fn waits_for_records_that_are_known_to_be_at_the_broker() {
     let (mut task, a, b) = task("0");
     give(&mut task, a, 0, 100);

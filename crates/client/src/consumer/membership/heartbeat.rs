@@ -16,6 +16,8 @@ pub(super) struct Heartbeat {
     confirmed: Instant,
     beat_sent: Instant,
     poll_end: Instant,
+    /// By when the coordinator wants to have heard from the member that it joins again, at the earliest.
+    rejoin_end: Option<Instant>,
     failures: u32,
     pub(super) in_flight: bool,
 }
@@ -33,6 +35,7 @@ impl Heartbeat {
             confirmed: now,
             beat_sent: now,
             poll_end: now + config.rebalance_timeout,
+            rejoin_end: None,
             failures: 0,
             in_flight: false,
         }
@@ -44,6 +47,7 @@ impl Heartbeat {
         self.session_end = now + self.session_timeout;
         self.confirmed = now;
         self.poll_end = now + self.max_poll_interval;
+        self.rejoin_end = None;
         self.failures = 0;
         self.in_flight = false;
     }
@@ -71,6 +75,13 @@ impl Heartbeat {
         self.confirmed = self.beat_sent;
     }
 
+    /// A heartbeat was answered with news of a rebalance. It has begun since the one before was sent, perhaps long before the
+    /// application polled last, and lasts for `max.poll.interval.ms`: whoever has not joined again by then is a member no more.
+    pub(super) fn is_rebalancing(&mut self, now: Instant) {
+        self.rejoin_end.get_or_insert(self.confirmed + self.max_poll_interval);
+        self.succeeded(now);
+    }
+
     /// Tries again after a pause that doubles with every failure.
     pub(super) fn failed(&mut self, now: Instant) {
         self.in_flight = false;
@@ -87,9 +98,12 @@ impl Heartbeat {
         self.session_end <= now
     }
 
-    /// Whether the coordinator has answered within the session, and the application has polled often enough.
+    /// Whether the coordinator has answered within the session, the application has polled often enough, and a rebalance,
+    /// if there is one, does not go on without the member yet.
     pub(super) fn is_confirmed(&self, now: Instant) -> bool {
-        now < self.confirmed + self.session_timeout && now < self.poll_end
+        now < self.confirmed + self.session_timeout
+            && now < self.poll_end
+            && self.rejoin_end.is_none_or(|end| now < end)
     }
 
     pub(super) fn poll_expired(&self, now: Instant) -> bool {

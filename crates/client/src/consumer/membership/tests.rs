@@ -338,6 +338,29 @@ fn a_member_that_does_not_poll_is_in_no_session() {
 }
 
 #[test]
+fn a_member_that_polled_before_it_heard_of_a_rebalance_has_no_more_time_to_join_it_than_the_group_gives() {
+    let mut bench = Bench::stable(config());
+    bench.heartbeat(ErrorCode::None);
+    // The rebalance may begin now, behind that heartbeat.
+    let rebalance_end = bench.now + config().rebalance_timeout;
+    bench.now += Duration::from_secs(2);
+    assert!(bench.is_at_rest());
+    bench.now -= Duration::from_secs(2);
+    while bench.now < rebalance_end - Duration::from_secs(3) {
+        bench.heartbeat(ErrorCode::RebalanceInProgress);
+    }
+    bench.now = rebalance_end - Duration::from_millis(1);
+    assert!(bench.member.is_in_session(bench.now));
+    bench.now = rebalance_end;
+    assert!(!bench.member.is_in_session(bench.now), "the group has gone on without it");
+    // Joined again, it has all of its time.
+    bench.prepare();
+    bench.become_stable(2);
+    bench.heartbeat(ErrorCode::None);
+    assert!(bench.member.is_in_session(bench.now));
+}
+
+#[test]
 fn a_rebalance_is_noticed_by_a_heartbeat_and_prepared() {
     let mut bench = Bench::stable(config());
     bench.heartbeat(ErrorCode::RebalanceInProgress);

@@ -180,7 +180,7 @@ impl ClassicMembership {
             ErrorCode::None => self.heartbeat.succeeded(now),
             ErrorCode::RebalanceInProgress => {
                 // The member stays in the group as long as it sends heartbeats, until it joins again.
-                self.heartbeat.succeeded(now);
+                self.heartbeat.is_rebalancing(now);
                 if self.state == MemberState::Stable {
                     self.request_rejoin_if_necessary("group is already rebalancing");
                 }

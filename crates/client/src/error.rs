@@ -286,6 +286,13 @@ pub enum ClientError {
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
+    /// Code that the client runs in the background panicked (its own, that of a log's subscriber, or a condition of the
+    /// application's): the client has ended.
+    #[error("the client has ended, for its background work panicked: {message}")]
+    Panicked {
+        /// What the panic said.
+        message: Arc<str>,
+    },
     /// The client was made outside of a tokio runtime.
     #[error("no tokio runtime: create the client inside of one, or enter its handle first")]
     NoRuntime,
@@ -403,7 +410,11 @@ impl ClientError {
                     | ErrorCode::SaslAuthenticationFailed
                     | ErrorCode::InvalidProducerIdMapping
             ),
-            Self::Config(_) | Self::UnsupportedVersion { .. } | Self::Closed | Self::NoRuntime => true,
+            Self::Config(_)
+            | Self::UnsupportedVersion { .. }
+            | Self::Closed
+            | Self::Panicked { .. }
+            | Self::NoRuntime => true,
             _ => false,
         }
     }

@@ -6,6 +6,7 @@
 //! name.
 
 pub mod admin;
+mod caught;
 pub mod config;
 pub mod consumer;
 pub mod error;

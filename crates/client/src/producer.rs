@@ -291,7 +291,12 @@ impl Producer {
                 Placed::NeedsMemory { size, observe } => {
                     let room = self.inner.accumulator.memory.wait(size, || self.inner.wake.wake());
                     let what = || ClientError::timeout("waiting for `buffer.memory`", limit);
-                    tokio::time::timeout_at(deadline.into(), room).await.map_err(|_| what())?;
+                    let mut ended = self.inner.wake.ended.subscribe();
+                    tokio::select! {
+                        room = tokio::time::timeout_at(deadline.into(), room) => room.map_err(|_| what())?,
+                        // Nobody makes room any more: the next attempt says why.
+                        _ = ended.wait_for(|ended| *ended) => {}
+                    }
                     observe
                 }
                 Placed::NeedsTopic { observe } => {
@@ -473,6 +478,13 @@ impl Producer {
             true => Ok(()),
             false => Err(ClientError::state("the producer has a condition for sending already")),
         }
+    }
+
+    /// Whether records may be sent, as far as [`send_only_while`](Self::send_only_while) says. While they may not, room in a
+    /// full buffer is made by nobody but [`discard_all`](Self::discard_all).
+    #[must_use]
+    pub fn may_send(&self) -> bool {
+        self.inner.accumulator.permit.may_send()
     }
 
     /// Gives up all records that are not acknowledged, whatever they wait for: when this returns, none of them is sent any

@@ -14,6 +14,7 @@ use super::core::{Core, Effect, Event, LAST_VERSION_WITH_NAMES, World};
 use super::listener::RebalanceListener;
 use super::membership::{GroupRequest, GroupResponse};
 use crate::ClientError;
+use crate::caught::caught;
 use crate::config::ConsumerConfig;
 use crate::net::{Cluster, ConnectionKey, CoordinatorType, MetadataSnapshot, SendOptions};
 
@@ -102,9 +103,15 @@ impl Inner {
     }
 
     /// # Errors
-    /// [`ClientError::Closed`] after `close`.
+    /// [`ClientError::Closed`] after `close`, [`ClientError::Panicked`] if the background work has ended by that.
     pub(crate) fn check_open(&self) -> Result<(), ClientError> {
-        if self.closed.load(Ordering::Acquire) { Err(ClientError::Closed) } else { Ok(()) }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(ClientError::Closed);
+        }
+        match self.cluster.fatal() {
+            Some(error @ ClientError::Panicked { .. }) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// # Errors
@@ -142,6 +149,20 @@ impl Inner {
 
     /// Lets time pass and metadata change until the consumer is closed.
     pub(crate) async fn run(self: Arc<Self>) {
+        if let Err(panicked) = caught(self.work()).await {
+            self.fail(panicked);
+        }
+    }
+
+    /// Background work has panicked: every call ends with that.
+    fn fail(&self, panicked: ClientError) {
+        self.cluster.fail(panicked.clone());
+        self.wake();
+        self.shared.lock().core.fail(&panicked);
+        self.wake();
+    }
+
+    async fn work(self: &Arc<Self>) {
         let mut metadata = self.cluster.subscribe();
         while !self.closed.load(Ordering::Acquire) {
             self.turn(|_, _| ());
@@ -231,8 +252,13 @@ impl Inner {
         let inner = Arc::clone(self);
         let answer = question(Arc::clone(self));
         self.cluster.spawn(async move {
-            let event = answer.await;
-            inner.turn(|core, now| core.on(event, now));
+            let work = async {
+                let event = answer.await;
+                inner.turn(|core, now| core.on(event, now));
+            };
+            if let Err(panicked) = caught(work).await {
+                inner.fail(panicked);
+            }
         });
     }
 

@@ -131,6 +131,7 @@ impl Consumer {
             if is_done {
                 return Ok(());
             }
+            inner.check_open()?;
             if tokio::time::timeout_at(deadline.into(), progress).await.is_err() {
                 return Err(ClientError::timeout("commit of offsets", Duration::ZERO));
             }

@@ -18,6 +18,7 @@ use super::metadata::{LeaderUpdate, MetadataSnapshot, Node, TopicMetadata};
 use super::metadata_cache::MetadataCache;
 use super::pool::{ConnectionKey, Pool};
 use super::task::spawn;
+use crate::caught::caught;
 use crate::config::{CommonConfig, MetadataRecoveryStrategy};
 use crate::error::{ClientError, ConfigError};
 
@@ -98,7 +99,14 @@ impl Cluster {
             runtime,
             config,
         });
-        spawn(&inner.runtime, keep_fresh(Arc::downgrade(&inner), Arc::clone(&inner.metadata.wanted)));
+        let (weak, wanted) = (Arc::downgrade(&inner), Arc::clone(&inner.metadata.wanted));
+        spawn(&inner.runtime, async move {
+            if let Err(panicked) = caught(keep_fresh(Weak::clone(&weak), wanted)).await
+                && let Some(inner) = weak.upgrade()
+            {
+                Self { inner }.fail(panicked);
+            }
+        });
         Ok(Self { inner })
     }
 
@@ -163,9 +171,15 @@ impl Cluster {
         self.inner.pool.last_failure()
     }
 
-    /// Why this client can never reach its cluster, once that is known: nobody has to be asked any more.
+    /// Why this client can never go on, once that is known: its cluster cannot be reached, or its work has panicked.
     pub(crate) fn fatal(&self) -> Option<ClientError> {
         self.inner.bootstrap.lock().fatal.clone()
+    }
+
+    /// Nobody has to be asked any more, for this reason; the first one counts.
+    pub(crate) fn fail(&self, error: ClientError) {
+        self.inner.bootstrap.lock().fatal.get_or_insert(error);
+        self.inner.metadata.tell();
     }
 
     /// Keeps metadata of all topics, or only of the tracked ones.

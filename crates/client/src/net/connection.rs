@@ -21,6 +21,7 @@ use super::api_versions::ApiVersions;
 use super::frame_reader::Answers;
 use super::frames;
 use super::task::spawn;
+use crate::caught::caught;
 use crate::error::ClientError;
 
 /// How many slices one vectored write takes; the usual limit of operating systems is 1024.
@@ -353,18 +354,21 @@ async fn run<S>(stream: S, queue: mpsc::UnboundedReceiver<Outgoing>, state: Arc<
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let (read, write) = tokio::io::split(stream);
-    let error = tokio::select! {
-        error = read_answers(read, &state) => error,
-        error = write_requests(write, queue, &state) => error,
+    let work = async {
+        let (read, write) = tokio::io::split(stream);
+        let error = tokio::select! {
+            error = read_answers(read, &state) => error,
+            error = write_requests(write, queue, &state) => error,
+        };
+        match error {
+            Failure::Io(source) => ClientError::connection(&address, source),
+            Failure::Protocol(error) => error,
+            Failure::NotKafka(reason) => ClientError::NotKafka { address, reason: reason.into() },
+        }
     };
-    let error = match error {
-        Failure::Io(source) => ClientError::connection(&address, source),
-        Failure::Protocol(error) => error,
-        Failure::NotKafka(reason) => ClientError::NotKafka { address, reason: reason.into() },
-    };
+    let error = caught(work).await.unwrap_or_else(|panicked| panicked);
+    state.fail(error.clone());
     tracing::debug!("{error}");
-    state.fail(error);
 }
 
 /// Why a connection ends.

@@ -3,8 +3,8 @@
 //! No clock, no socket: who appends gives the time, and is told whether the sender has something to look at.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
@@ -50,6 +50,8 @@ pub(crate) struct Accumulator {
     held: Mutex<HashSet<Arc<str>, RandomState>>,
     flushing: AtomicUsize,
     closed: AtomicBool,
+    /// Why nobody sends any more, if that was not asked for.
+    failure: OnceLock<ClientError>,
     next_id: AtomicU64,
     /// The first failure of a record that nobody waits for.
     unobserved_failure: Mutex<Option<ClientError>>,
@@ -114,6 +116,7 @@ impl Accumulator {
             held: Mutex::default(),
             flushing: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            failure: OnceLock::new(),
             next_id: AtomicU64::new(0),
             unobserved_failure: Mutex::default(),
             failed: Mutex::default(),
@@ -278,7 +281,7 @@ impl Accumulator {
         let mut queue = target.queue.lock();
         // Under the lock: after closing, the sender empties every queue once, and nothing may come later.
         if self.closed.load(Ordering::Acquire) {
-            return Err(ClientError::Closed);
+            return Err(self.failure.get().cloned().unwrap_or(ClientError::Closed));
         }
         let Queue { batches, lane, .. } = &mut *queue;
         if let Some(batch) = batches.back_mut()
@@ -468,7 +471,7 @@ impl Accumulator {
         begun();
         let over = self.all_over().await;
         drop(guard);
-        match self.unobserved_failure.lock().take() {
+        match self.unobserved_failure.lock().take().or_else(|| self.failure.get().cloned()) {
             Some(error) => Err(error),
             None => over,
         }
@@ -511,6 +514,25 @@ impl Accumulator {
     /// Takes no more records.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// Takes no more records, and nobody sends any more: what is not over fails.
+    pub(crate) fn fail(&self, why: &ClientError) {
+        self.close();
+        let topics: Vec<Arc<TopicQueues>> = self.topics.read().values().map(Arc::clone).collect();
+        for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+            // Whoever gives a record at this moment has done so when the lock is free, all others see that it is closed.
+            drop(partition.queue.lock());
+        }
+        let open = self.pending.all();
+        if !open.is_empty() || matches!(why, ClientError::Panicked { .. }) {
+            self.failure.get_or_init(|| why.clone());
+        }
+        for batch in open {
+            batch.tell(&Err(why.clone()));
+            self.pending.remove(&batch, true);
+            batch.settle();
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -14,6 +14,7 @@ use vltava_protocol::{ErrorCode, Uuid};
 use super::accumulator::Accumulator;
 use super::sender::{Effect, Identity, Part, PartitionOutcome, Sender};
 use crate::TopicPartition;
+use crate::caught::caught;
 use crate::config::{Acks, ProducerConfig};
 use crate::error::ClientError;
 use crate::net::{Cluster, Condition, Connection, ConnectionKey, LeaderUpdate, MetadataSnapshot, Node};
@@ -65,14 +66,42 @@ struct Shell {
     events: mpsc::UnboundedSender<Event>,
 }
 
+/// However the task ends, by a panic or with its runtime, nobody waits for it any more.
+struct Running {
+    accumulator: Arc<Accumulator>,
+    wake: Arc<Wake>,
+    ends_by: ClientError,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.accumulator.fail(&self.ends_by);
+        self.wake.ended.send_replace(true);
+    }
+}
+
 /// Runs until the accumulator is closed and everything in it is over, or it has to be abandoned.
 pub(crate) async fn run(
     config: ProducerConfig,
     cluster: Cluster,
     accumulator: Arc<Accumulator>,
-    mut sender: Sender,
+    sender: Sender,
     wake: Arc<Wake>,
 ) {
+    let (at_work, told) = (Arc::clone(&accumulator), Arc::clone(&wake));
+    let mut running = Running { accumulator, wake, ends_by: ClientError::Closed };
+    if let Err(error) = caught(work(config, cluster, at_work, sender, told)).await.and_then(|ended| ended) {
+        running.ends_by = error;
+    }
+}
+
+async fn work(
+    config: ProducerConfig,
+    cluster: Cluster,
+    accumulator: Arc<Accumulator>,
+    mut sender: Sender,
+    wake: Arc<Wake>,
+) -> Result<(), ClientError> {
     let (events, mut inbox) = mpsc::unbounded_channel();
     let mut shell = Shell {
         acks: config.acks,
@@ -88,7 +117,10 @@ pub(crate) async fn run(
         wake.is_pending.store(false, Ordering::Release);
         if wake.is_abandoned.load(Ordering::Acquire) {
             sender.abandon(&ClientError::Closed);
-            break;
+            return Ok(());
+        }
+        if let Some(error @ ClientError::Panicked { .. }) = shell.cluster.fatal() {
+            return Err(error);
         }
         let snapshot = shell.cluster.metadata();
         shell.era = shell.accumulator.permit.era();
@@ -96,7 +128,7 @@ pub(crate) async fn run(
             shell.perform(effect, &snapshot);
         }
         if shell.accumulator.is_closed() && sender.is_idle() && shell.accumulator.pending.is_empty() {
-            break;
+            return Ok(());
         }
         let deadline = sender.deadline();
         let sleep = async {
@@ -118,7 +150,6 @@ pub(crate) async fn run(
             () = sleep => {}
         }
     }
-    wake.ended.send_replace(true);
 }
 
 impl Shell {
@@ -154,7 +185,7 @@ impl Shell {
             Effect::Connect(node) => {
                 let (cluster, events) = (self.cluster.clone(), self.events.clone());
                 self.cluster.spawn(async move {
-                    let result = cluster.connection(ConnectionKey::data(node)).await;
+                    let result = caught(cluster.connection(ConnectionKey::data(node))).await.and_then(|done| done);
                     // Without a receiver the producer is gone.
                     let _ = events.send(Event::Connected(node, result));
                 });
@@ -163,7 +194,8 @@ impl Shell {
             Effect::InitProducerId => {
                 let (cluster, events) = (self.cluster.clone(), self.events.clone());
                 self.cluster.spawn(async move {
-                    let _ = events.send(Event::Identified(init_producer_id(&cluster).await));
+                    let result = caught(init_producer_id(&cluster)).await.and_then(|done| done);
+                    let _ = events.send(Event::Identified(result));
                 });
             }
             Effect::RefreshMetadata(topic) => {
@@ -210,7 +242,8 @@ impl Shell {
             Ok(pending) => {
                 let (cluster, snapshot) = (self.cluster.clone(), Arc::clone(snapshot));
                 self.cluster.spawn(async move {
-                    let result = pending.await.map(|response| outcomes(&cluster, &snapshot, &names, &response));
+                    let answer = async { Ok(outcomes(&cluster, &snapshot, &names, &pending.await?)) };
+                    let result = caught(answer).await.and_then(|done| done);
                     let _ = events.send(Event::Answered(request, result));
                 });
             }

@@ -65,8 +65,9 @@ pub(super) fn of_poll(error: &ClientError) -> Verdict {
 /// Of sending a record, where no handler is to be asked.
 pub(super) fn of_record(error: &ClientError) -> Option<Verdict> {
     let Some(code) = error.code() else {
-        let closed = matches!(error, ClientError::Closed | ClientError::InvalidState { .. });
-        return closed.then_some(Verdict::Fatal);
+        let ended =
+            matches!(error, ClientError::Closed | ClientError::Panicked { .. } | ClientError::InvalidState { .. });
+        return ended.then_some(Verdict::Fatal);
     };
     match code {
         ErrorCode::ProducerFenced

@@ -218,6 +218,11 @@ impl Core {
         }
     }
 
+    /// Nothing is done any more: who waits for a commit hears why.
+    pub(crate) fn fail(&mut self, why: &ClientError) {
+        self.commits.close(why);
+    }
+
     /// Callbacks of commits that are done.
     pub(crate) fn take_completions(&mut self) -> Vec<Completion> {
         self.commits.completions.drain(..).collect()
@@ -278,7 +283,7 @@ impl Core {
     pub(crate) fn close(&mut self) -> Goodbye {
         let coordinator = self.coordinator.node();
         self.unsubscribe("the consumer is being closed");
-        self.commits.close();
+        self.commits.close(&ClientError::Closed);
         self.is_closing = true;
         self.wake();
         let mut leaving = Vec::new();

@@ -120,9 +120,9 @@ impl Commits {
     }
 
     /// Nothing is committed any more.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, why: &ClientError) {
         while !self.is_idle() {
-            self.settle(Err(ClientError::Closed));
+            self.settle(Err(why.clone()));
         }
     }
 

@@ -83,7 +83,7 @@ pub(crate) struct Fields {
     pub(crate) num_stream_threads: usize,
     pub(crate) poll: Duration,
     pub(crate) exactly_once: bool,
-    pub(crate) repartition_purge_interval_ms: i64,
+    pub(crate) repartition_purge_interval: Duration,
     pub(crate) replication_factor: i16,
     pub(crate) state_cleanup_delay: Duration,
     pub(crate) state_dir: Option<PathBuf>,

@@ -50,7 +50,7 @@ impl Fields {
             num_stream_threads: reader.size("num.stream.threads")?,
             poll: reader.duration("poll.ms")?,
             exactly_once,
-            repartition_purge_interval_ms: reader.integer("repartition.purge.interval.ms")?,
+            repartition_purge_interval: reader.duration("repartition.purge.interval.ms")?,
             replication_factor: {
                 let (key, given) = ("replication.factor", reader.int("replication.factor")?);
                 i16::try_from(given).map_err(|_| ConfigError::new(key, given, "must be a 16-bit integer"))?

@@ -3,12 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak, atomic::AtomicUsize},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::Mutex;
@@ -79,7 +76,7 @@ pub(super) struct Shared {
     failure: Mutex<Option<Arc<Error>>>,
     /// Who waits for commits.
     pub(super) commits_wanted: AtomicUsize,
-    last_purge: AtomicI64,
+    last_purge: Mutex<Instant>,
 }
 
 /// A runtime that is left to itself when it is dropped: waiting for it is not allowed where async code drops it.
@@ -232,10 +229,9 @@ impl Shared {
 
     /// After a commit: what was read of repartition topics is deleted now and then, nobody needs it any more.
     pub(super) fn committed(&self, setup: &Setup, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
-        let now = now_ms();
-        let interval = self.config.fields().repartition_purge_interval_ms;
-        let last = self.last_purge.load(Ordering::Relaxed);
-        if now - last < interval {
+        let interval = self.config.fields().repartition_purge_interval;
+        let mut last = self.last_purge.lock();
+        if last.elapsed() < interval {
             return;
         }
         let is_repartition = |partition: &TopicPartition| {
@@ -243,9 +239,10 @@ impl Shared {
         };
         let read = offsets.iter().filter(|(partition, _)| is_repartition(partition));
         let read: Vec<_> = read.map(|(partition, offset)| (partition.clone(), offset.offset)).collect();
-        if read.is_empty() || self.last_purge.swap(now, Ordering::Relaxed) != last {
+        if read.is_empty() {
             return;
         }
+        *last = Instant::now();
         let admin = self.admin.clone();
         self.runtime().spawn(async move {
             for (partition, deleted) in admin.delete_records(read).await {
@@ -416,7 +413,7 @@ impl KafkaStreams {
             managers: Mutex::default(),
             failure: Mutex::default(),
             commits_wanted: AtomicUsize::new(0),
-            last_purge: AtomicI64::new(now_ms()),
+            last_purge: Mutex::new(Instant::now()),
         };
         Ok(KafkaStreams { shared: Arc::new(shared), starting: Mutex::default() })
     }

@@ -66,7 +66,7 @@ use vltava_client::{
 
 use super::{
     failures::{Failures, Origin},
-    wait::wait,
+    wait::{as_long_as, wait},
 };
 use crate::{
     error::{Error, Result},
@@ -155,14 +155,16 @@ impl ProducerCollector {
                         if self.is_ending {
                             self.producer.barrier();
                         }
-                        wait(self.producer.send_tagged(client_record, tag))
+                        wait_for_room(&self.producer, self.producer.send_tagged(client_record, tag))
                     }
                     sent => sent,
                 };
                 sent.map(|delivery| *last = Some(delivery))
             }
             None => match self.producer.send_nowait_tagged(client_record, tag) {
-                Err(ClientError::WouldBlock { .. }) => wait(self.producer.send_tagged(client_record, tag)).map(drop),
+                Err(ClientError::WouldBlock { .. }) => {
+                    wait_for_room(&self.producer, self.producer.send_tagged(client_record, tag)).map(drop)
+                }
                 sent => sent,
             },
         };
@@ -170,6 +172,19 @@ impl ProducerCollector {
             self.failures.refuse(&client_record, tag, error);
         }
     }
+}
+
+/// Waits until the producer takes a record. Not while nothing may be sent, and nobody makes room: only `poll` tells what
+/// comes of that.
+///
+/// # Errors
+/// [`ClientError::WouldBlock`] then.
+pub(super) fn wait_for_room<T>(
+    producer: &Producer,
+    taken: impl Future<Output = std::result::Result<T, ClientError>>,
+) -> std::result::Result<T, ClientError> {
+    let over = ClientError::WouldBlock { reason: "nothing is sent while the group may have forgotten the thread" };
+    wait(async { as_long_as(|| producer.may_send(), taken).await.unwrap_or(Err(over)) })
 }
 
 pub(super) fn views(headers: &Headers) -> Vec<HeaderView<'_>> {
@@ -249,5 +264,40 @@ impl RecordCollector for ProducerCollector {
 impl Drop for ProducerCollector {
     fn drop(&mut self) {
         self.discard();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vltava_client::ProducerConfig;
+
+    use super::*;
+    use crate::{StreamsConfig, runtime::failures::Settled};
+
+    #[test]
+    fn a_record_that_finds_no_room_waits_for_none_while_nothing_may_be_sent() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let _context = runtime.enter();
+        // Nobody is there, and the topic's metadata is waited for.
+        let settings = [("bootstrap.servers", "localhost:1"), ("max.block.ms", "3600000")];
+        let producer = Producer::new(ProducerConfig::from_properties(settings).unwrap()).unwrap();
+        producer.send_only_while(|| false).unwrap();
+        let (failures, task) = (Arc::new(Failures::default()), TaskId { subtopology: 0, partition: 0 });
+        let mut collector = ProducerCollector::new(producer.clone(), task, failures.clone(), Vec::new());
+        let headers = Headers::default();
+        let record = ProducerRecord {
+            topic: &Arc::from("out"),
+            partition: Some(0),
+            timestamp: None,
+            headers: &headers,
+            key: None,
+            value: None,
+        };
+        let origin = RecordOrigin { node: &Arc::from("sink"), topic: Some(&Arc::from("in")), partition: 0, offset: 7 };
+        collector.send_from(origin, record).unwrap();
+        let failed = failures.take(&producer).remove(0);
+        let config = StreamsConfig::builder("app").build().unwrap();
+        let settled = failures.settle(failed, &config, &producer).unwrap();
+        assert!(matches!(settled, Settled::BeginAnew(of, _) if of == task), "{settled:?}");
     }
 }

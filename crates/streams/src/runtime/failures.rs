@@ -21,9 +21,8 @@ use vltava_client::{
 use vltava_protocol::ErrorCode;
 
 use super::{
-    collector::views,
+    collector::{views, wait_for_room},
     verdict::{self, Verdict},
-    wait::wait,
 };
 use crate::{
     config::StreamsConfig,
@@ -154,6 +153,10 @@ impl Failures {
             key: failed.key.as_deref(),
             value: failed.value.as_deref(),
         };
+        if let ClientError::WouldBlock { .. } = failed.error {
+            // Whoever has the task then processes the record again.
+            return Ok(Settled::BeginAnew(origin.task, failed.error));
+        }
         let may_retry = failed.error.is_retriable();
         let verdict = verdict::of_record(&failed.error);
         let error = Box::new(Error::Production { topic: failed.topic.to_string(), source: failed.error.clone() });
@@ -205,7 +208,7 @@ impl Failures {
                 value: letter.value.as_deref(),
                 headers: &headers,
             };
-            if let Err(error) = wait(producer.send_tagged(record, tag)) {
+            if let Err(error) = wait_for_room(producer, producer.send_tagged(record, tag)) {
                 self.refuse(&record, tag, error);
             }
         }

@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
+    time::Duration,
 };
 
 use vltava_client::ClientError;
@@ -139,6 +140,23 @@ pub(super) fn wait<T, E: CutShort>(future: impl Future<Output = Result<T, E>>) -
 /// Waits for what nobody needs any more once the application is asked to close.
 pub(super) fn wait_while_open<T, E: CutShort>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     until_closing(future).unwrap_or_else(|| Err(E::cut_short(Cut::Request)))
+}
+
+/// How often a wait looks whether its condition holds.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What comes of a future as long as a condition holds; nothing if that ends first.
+pub(super) async fn as_long_as<T>(holds: impl Fn() -> bool, future: impl Future<Output = T>) -> Option<T> {
+    let over = async {
+        while holds() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = over => None,
+    }
 }
 
 /// As [`wait_while_open`] for what has no error. `None` once the application is asked to close.

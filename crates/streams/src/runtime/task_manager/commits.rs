@@ -1,8 +1,8 @@
 //! Commits: the records written, the offsets that led to them, and what the stores cover.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::collections::BTreeMap;
 
-use vltava_client::{Consumer, OffsetAndMetadata, TopicPartition};
+use vltava_client::{OffsetAndMetadata, TopicPartition};
 
 use super::{ActiveTask, TaskManager, anew::Anew, client_failed, failed::Failed, machine::Event};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         kafka_streams::now_ms,
         offset_metadata,
         verdict::{self, Verdict},
-        wait::wait,
+        wait::{as_long_as, wait},
     },
     task::TaskId,
 };
@@ -42,7 +42,8 @@ impl TaskManager {
     pub(super) fn deliver(&mut self) -> Result<Event> {
         let mut anew = Anew::default();
         loop {
-            let flushed = wait(within_session(&self.consumer, self.producer.flush()));
+            let in_session = || self.consumer.is_in_session();
+            let flushed = wait(async { as_long_as(in_session, self.producer.flush()).await.transpose() });
             match self.settle_failures()? {
                 Failed::None => {
                     if let Ok(None) = flushed {
@@ -104,23 +105,6 @@ impl TaskManager {
         self.shared.committed(&self.setup, &self.offered);
         self.counters.committed(now_ms());
         Ok(Event::BeginAnew(anew))
-    }
-}
-
-/// How often a wait looks whether the session is over.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// What comes of a future in the consumer's session; nothing if that ends first.
-async fn within_session<T, E>(consumer: &Consumer, future: impl Future<Output = Result<T, E>>) -> Result<Option<T>, E> {
-    let over = async {
-        while consumer.is_in_session() {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        done = future => done.map(Some),
-        () = over => Ok(None),
     }
 }
 

@@ -113,6 +113,34 @@ impl<T> Shared<T> {
     }
 }
 
+impl<T: ?Sized> Shared<Box<T>> {
+    /// What came of reading. A task whose own store is damaged restores it and goes on; who meets that in a store that another
+    /// fills cannot, and would begin anew for ever.
+    fn told<R>(&self, read: Result<R>) -> Result<R> {
+        read.map_err(|error| foreign_damage(self.writes, *error))
+    }
+
+    fn told_by_entry(&self, scan: Result<BytesIter>) -> Result<BytesIter> {
+        let writes = self.writes;
+        let scan = self.told(scan)?;
+        if writes {
+            return Ok(scan);
+        }
+        Ok(Box::new(scan.map(move |entry| entry.map_err(|error| foreign_damage(writes, *error)))))
+    }
+}
+
+fn foreign_damage(is_own: bool, error: Error) -> Box<Error> {
+    match error {
+        Error::CorruptedStore { store, path, message } if !is_own => {
+            let path = path.display();
+            let message = format!("the files in {path} are damaged, a start fills the store anew: {message}");
+            Box::new(Error::Store { store, message })
+        }
+        other => Box::new(other),
+    }
+}
+
 impl KeyValueBytesStore for Shared<Box<dyn KeyValueBytesStore>> {
     fn name(&self) -> &str {
         &self.name
@@ -123,7 +151,7 @@ impl KeyValueBytesStore for Shared<Box<dyn KeyValueBytesStore>> {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        self.read().get(key)
+        self.told(self.read().get(key))
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
@@ -139,11 +167,11 @@ impl KeyValueBytesStore for Shared<Box<dyn KeyValueBytesStore>> {
     }
 
     fn range(&self, from: Option<&[u8]>, to: Option<&[u8]>, order: Order) -> Result<BytesIter> {
-        self.read().range(from, to, order)
+        self.told_by_entry(self.read().range(from, to, order))
     }
 
     fn prefix(&self, prefix: &[u8], order: Order) -> Result<BytesIter> {
-        self.read().prefix(prefix, order)
+        self.told_by_entry(self.read().prefix(prefix, order))
     }
 
     fn approximate_num_entries(&self) -> u64 {
@@ -189,7 +217,7 @@ impl SegmentedBytesStore for Shared<Box<dyn SegmentedBytesStore>> {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        self.read().get(key)
+        self.told(self.read().get(key))
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
@@ -201,7 +229,7 @@ impl SegmentedBytesStore for Shared<Box<dyn SegmentedBytesStore>> {
     }
 
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
-        self.read().fetch(range, order)
+        self.told_by_entry(self.read().fetch(range, order))
     }
 
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
@@ -235,8 +263,13 @@ impl SegmentedBytesStore for Shared<Box<dyn SegmentedBytesStore>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GlobalStores, Sharing};
-    use crate::state::{InMemoryKeyValueStore, KeyValueBytesStore, Order};
+    use std::path::PathBuf;
+
+    use super::{GlobalStores, Sharing, foreign_damage};
+    use crate::{
+        error::Error,
+        state::{InMemoryKeyValueStore, KeyValueBytesStore, Order},
+    };
 
     fn in_memory() -> crate::error::Result<Box<dyn KeyValueBytesStore>> {
         Ok(Box::new(InMemoryKeyValueStore::new("s")))
@@ -266,5 +299,18 @@ mod tests {
         let scan = reader.all(Order::Forward).unwrap();
         writer.put(b"b", Some(b"2")).unwrap();
         assert_eq!(scan.count(), 1);
+    }
+
+    #[test]
+    fn damage_is_only_its_writers_to_repair() {
+        let damage = || {
+            let (store, path, message) = ("s".to_owned(), PathBuf::from("dir"), "checksum".to_owned());
+            Error::CorruptedStore { store, path, message }
+        };
+        assert!(foreign_damage(true, damage()).is_corrupted_store());
+        let told = foreign_damage(false, damage());
+        assert!(!told.is_corrupted_store());
+        let expected = "store s: the files in dir are damaged, a start fills the store anew: checksum";
+        assert_eq!(told.to_string(), expected);
     }
 }

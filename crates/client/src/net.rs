@@ -15,6 +15,7 @@ mod metadata;
 mod metadata_cache;
 mod pool;
 mod task;
+mod troubles;
 mod within;
 
 pub use api_versions::ApiVersions;

@@ -544,7 +544,7 @@ fn bootstrap_nodes(config: &CommonConfig) -> Vec<Node> {
 
 /// Reads the metadata again when it is wanted or too old, and closes what is not used, until the cluster is dropped.
 async fn keep_fresh(cluster: Weak<Inner>, wanted: Arc<Notify>) {
-    let mut failures = 0;
+    let mut attempts = 0;
     // No reference is held while waiting, or the cluster would never be dropped.
     while let Some(inner) = cluster.upgrade() {
         let now = Instant::now();
@@ -559,22 +559,20 @@ async fn keep_fresh(cluster: Weak<Inner>, wanted: Arc<Notify>) {
             let _ = tokio::time::timeout(fresh.min(HOUSEKEEPING), wanted.notified()).await;
             continue;
         }
-        failures = match (Cluster { inner: Arc::clone(&inner) }).refresh().await {
-            Ok(_) => 0,
-            Err(_) => {
-                inner.metadata.request_update();
-                failures + 1
-            }
-        };
+        let is_read = (Cluster { inner: Arc::clone(&inner) }).refresh().await.is_ok();
+        if !is_read {
+            inner.metadata.request_update();
+        }
+        attempts = if is_read && !inner.metadata.has_troubles() { 0 } else { attempts + 1 };
         if inner.bootstrap.lock().fatal.is_some() {
             return;
         }
-        let pause = inner.config.retry_pause(failures);
+        let pause = inner.config.retry_pause(attempts);
         let hurried = Arc::clone(&inner.metadata.hurried);
         drop(inner);
         // Topics that nothing is known of do not wait for the pause after the last update.
         let hurried = async {
-            if failures > 0 {
+            if !is_read {
                 std::future::pending::<()>().await;
             }
             hurried.notified().await;

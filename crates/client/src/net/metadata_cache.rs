@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
 use super::metadata::{LeaderUpdate, MetadataSnapshot, Node};
+use super::troubles::{Trouble, Troubles};
 
 /// Metadata with what is needed to keep it fresh.
 #[derive(Debug)]
@@ -27,6 +28,13 @@ struct Interest {
     topics: HashMap<Arc<str>, Option<Instant>>,
     update_requested: bool,
     last_success: Option<Instant>,
+    troubles: Troubles,
+}
+
+impl Interest {
+    fn has_troubles(&self) -> bool {
+        !self.all_topics && !self.troubles.is_empty()
+    }
 }
 
 impl MetadataCache {
@@ -106,7 +114,7 @@ impl MetadataCache {
     pub(crate) fn fresh_for(&self, now: Instant, max_age: Duration) -> Duration {
         let interest = self.interest.lock();
         match interest.last_success {
-            _ if interest.update_requested => Duration::ZERO,
+            _ if interest.update_requested || interest.has_troubles() => Duration::ZERO,
             Some(at) => max_age.saturating_sub(now.saturating_duration_since(at)),
             None => max_age,
         }
@@ -125,9 +133,27 @@ impl MetadataCache {
     pub(crate) fn replace(&self, next: MetadataSnapshot, now: Instant) -> Arc<MetadataSnapshot> {
         let next = Arc::new(next);
         *self.snapshot.write() = Arc::clone(&next);
-        self.interest.lock().last_success = Some(now);
+        let mut interest = self.interest.lock();
+        interest.last_success = Some(now);
+        // Of all topics, most are not in use.
+        let told = if interest.all_topics { Vec::new() } else { interest.troubles.update(&next, now) };
+        if interest.has_troubles() {
+            self.wanted.notify_one();
+        }
+        drop(interest);
+        for Trouble { topic, partition, code } in told {
+            match partition {
+                None => tracing::warn!(%topic, "cannot be used: {code}: {}", code.message()),
+                Some(partition) => tracing::warn!(%topic, partition, "cannot be used: {code}: {}", code.message()),
+            }
+        }
         self.version.send_modify(|version| *version += 1);
         next
+    }
+
+    /// Whether a topic in use cannot be used, so that the metadata has to be read again soon.
+    pub(crate) fn has_troubles(&self) -> bool {
+        self.interest.lock().has_troubles()
     }
 
     /// Takes in leaders that an answer told (KIP-951). Says whether one was new.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_core::Stream as _;
+use vltava_broker::embedded;
 use vltava_client::producer::{Producer, ProducerRecord};
 use vltava_client::{ClientError, ProducerConfig};
 
@@ -152,4 +153,24 @@ async fn a_batch_beyond_the_limit_is_an_error_that_tells_how_to_go_on() {
     let large = consumer(servers, &[]);
     large.assign([tp("t", 0)]).unwrap();
     assert_eq!(read(&large, 3).await[1].value().unwrap(), zeros);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_later_is_read_soon_and_not_when_the_metadata_is_old() {
+    let config = embedded::Config::default().property("auto.create.topics.enable", "false");
+    let broker = embedded::Broker::start(config).unwrap();
+    let servers = broker.bootstrap_servers();
+    let old = ("metadata.max.age.ms", "3600000");
+    let (member, assigned) = (consumer(servers, &[old, ("group.id", "g")]), consumer(servers, &[old]));
+    member.subscribe(["later"]).unwrap();
+    assigned.assign([tp("later", 0)]).unwrap();
+    // Time enough for both to look for it.
+    for consumer in [&member, &assigned] {
+        assert!(consumer.poll(5 * SHORT).await.unwrap().is_empty());
+    }
+    create_topic(servers, "later", 1).await;
+    produce(servers, "later", 1, 3, &[]).await;
+    for consumer in [&member, &assigned] {
+        assert_eq!(read(consumer, 3).await.len(), 3);
+    }
 }

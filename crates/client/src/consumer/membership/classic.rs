@@ -185,6 +185,14 @@ impl ClassicMembership {
             }
         };
         if !subscription.matches_subscription(assignment.partitions.iter()) {
+            let topics: BTreeSet<&str> = assignment.partitions.iter().map(TopicPartition::topic).collect();
+            tracing::warn!(
+                group = %self.config.group_id,
+                assigned = ?topics,
+                subscribed = ?subscription.topics(),
+                "was assigned partitions of topics that it does not subscribe to, and joins again: the subscription has \
+                 changed meanwhile, or members of the group do not run the same program",
+            );
             self.request_rejoin("received assignment does not match the current subscription");
             return Step::Wait;
         }

@@ -43,6 +43,7 @@ impl Consumer {
     /// - [`is_rebalancing`](ClientError::is_rebalancing): poll, then commit again.
     /// - [`is_member_lost`](ClientError::is_member_lost): the group has given the partitions to others.
     /// - [`is_fenced`](ClientError::is_fenced): another member has this one's `group.instance.id`.
+    /// - [`ClientError::Broker`] with `UNKNOWN_TOPIC_OR_PARTITION`, at once: the topic was deleted.
     /// - [`ClientError::Timeout`], [`ClientError::InvalidState`] without `group.id`.
     pub async fn commit_sync(&self) -> Result<(), ClientError> {
         let offsets = self.inner().read(Core::consumed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_core::Stream as _;
 use vltava_broker::embedded;
 use vltava_client::producer::{Producer, ProducerRecord};
-use vltava_client::{ClientError, ProducerConfig};
+use vltava_client::{Admin, AdminConfig, ClientError, ProducerConfig};
 
 use crate::support::*;
 
@@ -173,4 +173,25 @@ async fn a_topic_that_is_made_later_is_read_soon_and_not_when_the_metadata_is_ol
     for consumer in [&member, &assigned] {
         assert_eq!(read(consumer, 3).await.len(), 3);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_and_made_again_is_read_from_its_beginning() {
+    let config = embedded::Config::default().property("auto.create.topics.enable", "false");
+    let broker = embedded::Broker::start(config).unwrap();
+    let servers = broker.bootstrap_servers();
+    create_topic(servers, "t", 1).await;
+    produce(servers, "t", 1, 3, &[]).await;
+    let consumer = consumer(servers, &[("group.id", "g"), ("metadata.max.age.ms", "3600000")]);
+    consumer.subscribe(["t"]).unwrap();
+    assert_eq!(read(&consumer, 3).await.len(), 3);
+    let admin = Admin::new(AdminConfig::from_properties([("bootstrap.servers", servers)]).unwrap()).unwrap();
+    for (_, deleted) in admin.delete_topics(["t"]).await {
+        deleted.unwrap();
+    }
+    poll_until(&[&consumer], "the partition is gone", |consumers| consumers[0].assignment().is_empty()).await;
+    create_topic(servers, "t", 1).await;
+    produce(servers, "t", 1, 2, &[]).await;
+    let offsets: Vec<_> = read(&consumer, 2).await.iter().map(|record| record.offset()).collect();
+    assert_eq!(offsets, [0, 1]);
 }

@@ -250,7 +250,9 @@ impl Core {
             return;
         }
         let pause = self.config.common.retry_pause(self.commits.failures);
-        if job.retry && error.is_retriable() && now + pause < job.deadline {
+        // A topic that is not there is mostly one that was deleted, and a rebalance waits for this.
+        let may_pass = error.is_retriable() && error.code() != Some(ErrorCode::UnknownTopicOrPartition);
+        if job.retry && may_pass && now + pause < job.deadline {
             tracing::debug!(%error, "commit of offsets failed, trying again");
             self.commits.failures += 1;
             self.commits.attempt = Attempt::Paused(now + pause);

@@ -18,6 +18,7 @@ mod foreign_clients;
 mod foreign_tools;
 mod schema_registry;
 mod suites;
+mod transactions;
 mod transcript;
 
 #[derive(clap::Args)]
@@ -51,8 +52,11 @@ fn checks() -> Vec<Check> {
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let only = Regex::new(&args.only)?;
-    let alone: Vec<AloneCheck> =
-        schema_registry::CHECKS.iter().copied().filter(|(name, _)| only.is_match(name)).collect();
+    let alone: Vec<AloneCheck> = [schema_registry::CHECKS, transactions::CHECKS]
+        .concat()
+        .into_iter()
+        .filter(|(name, _)| only.is_match(name))
+        .collect();
     let chosen: Vec<Check> = checks().into_iter().filter(|(name, _)| only.is_match(name)).collect();
     let names = alone.iter().map(|(name, _)| *name).chain(chosen.iter().map(|(name, _)| *name));
     if args.list {

@@ -3,7 +3,9 @@
 //!
 //! The consumer reads assigned partitions from the beginning as views, without committing.
 //!
-//! The producer: `acks=all`, idempotent, `linger.ms=5`, batches of 128 KiB, explicit partitions in runs of 100 records.
+//! The producer: `acks=all`, idempotent, `linger.ms=5`, batches of 128 KiB, explicit partitions in runs of 100 records. With
+//! `--transaction-ms N` it sends in transactions, and commits one every N ms, as `kafka-producer-perf-test
+//! --transaction-duration-ms N` does; the consumer reads what is committed then.
 
 #![allow(clippy::print_stdout, reason = "a program whose output is its result")]
 
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use vltava_client::config::AutoOffsetReset;
+use vltava_client::config::{AutoOffsetReset, IsolationLevel};
 use vltava_client::producer::{Delivery, Producer, ProducerRecord};
 use vltava_client::{ClientError, Consumer, ConsumerConfig, ProducerConfig, TopicPartition};
 
@@ -62,6 +64,9 @@ struct Options {
     fate: Fate,
     #[arg(long, default_value_t = 5_000)]
     max_poll_records: usize,
+    /// How long a transaction is, in ms; none without.
+    #[arg(long)]
+    transaction_ms: Option<u64>,
     /// Worker threads of the runtime; 0 runs everything on the main thread.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -108,19 +113,25 @@ fn payloads(options: &Options) -> anyhow::Result<Vec<Vec<u8>>> {
 
 async fn produce(options: &Options) -> anyhow::Result<(u64, Duration)> {
     let payloads = payloads(options)?;
-    let config = ProducerConfig::builder()
+    let mut config = ProducerConfig::builder()
         .bootstrap_servers(&options.bootstrap)
         .set("acks", &options.acks)
         .linger(Duration::from_millis(options.linger_ms))
         .batch_size(options.batch_size)
-        .set("compression.type", &options.compression)
-        .build()?;
-    let producer = Producer::new(config)?;
+        .set("compression.type", &options.compression);
+    if options.transaction_ms.is_some() {
+        config = config.transactional_id(&options.topic);
+    }
+    let producer = Producer::new(config.build()?)?;
     producer.partitions_for(&options.topic).await?;
+    if options.transaction_ms.is_some() {
+        producer.init_transactions().await?;
+    }
     let started = Instant::now();
-    let acknowledged = match options.fate {
-        Fate::Future => produce_awaited(options, &payloads, &producer).await?,
-        Fate::Flush => produce_flushed(options, &payloads, &producer).await?,
+    let acknowledged = match (options.transaction_ms, options.fate) {
+        (Some(millis), _) => produce_in_transactions(options, &payloads, &producer, millis).await?,
+        (None, Fate::Future) => produce_awaited(options, &payloads, &producer).await?,
+        (None, Fate::Flush) => produce_flushed(options, &payloads, &producer).await?,
     };
     let elapsed = started.elapsed();
     producer.close(Duration::from_secs(60)).await?;
@@ -166,11 +177,46 @@ async fn produce_flushed(options: &Options, payloads: &[Vec<u8>], producer: &Pro
     Ok(options.records)
 }
 
+/// A commit tells the fate of all records of its transaction.
+async fn produce_in_transactions(
+    options: &Options,
+    payloads: &[Vec<u8>],
+    producer: &Producer,
+    millis: u64,
+) -> anyhow::Result<u64> {
+    /// How many records are sent between two looks at the clock.
+    const RUN: u64 = 100;
+    let mut number = 0;
+    while number < options.records {
+        let until = Instant::now() + Duration::from_millis(millis);
+        let transaction = producer.begin_transaction().await?;
+        while number < options.records && Instant::now() < until {
+            for number in number..options.records.min(number + RUN) {
+                let record = record(options, payloads, number);
+                match producer.send_nowait(record) {
+                    Ok(()) => {}
+                    Err(ClientError::WouldBlock { .. }) => drop(producer.send(record).await?),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            number += RUN;
+            // The producer has no thread of its own on a runtime of one.
+            tokio::task::yield_now().await;
+        }
+        transaction.commit().await?;
+    }
+    Ok(options.records)
+}
+
 async fn consume(options: &Options) -> anyhow::Result<(u64, Duration)> {
     let config = ConsumerConfig::builder()
         .bootstrap_servers(&options.bootstrap)
         .auto_offset_reset(AutoOffsetReset::Earliest)
         .max_poll_records(options.max_poll_records)
+        .isolation_level(match options.transaction_ms {
+            Some(_) => IsolationLevel::ReadCommitted,
+            None => IsolationLevel::ReadUncommitted,
+        })
         .build()?;
     let consumer = Consumer::new(config)?;
     let started = Instant::now();

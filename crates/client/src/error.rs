@@ -145,6 +145,35 @@ pub enum ClientError {
         /// The partition.
         partition: i32,
     },
+    /// Records were not sent, or not acknowledged, before their [transaction](crate::Producer::begin_transaction) was aborted.
+    #[error("records of {topic}-{partition} were not sent: their transaction was aborted")]
+    TransactionAborted {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+    },
+    /// The transaction cannot be committed any more. [Abort](crate::Producer::abort_transaction) it; the producer goes on with
+    /// the next one.
+    #[error("the transaction can only be aborted: {source}")]
+    TransactionFailed {
+        /// What it failed by.
+        #[source]
+        source: Box<ClientError>,
+    },
+    /// A producer with a `transactional.id` cannot go on. Close it. If it was [fenced](Self::is_fenced), the other one has its
+    /// place; else a new one may take it, which aborts what this one has left open.
+    #[error(
+        "the producer of `transactional.id` {transactional_id} cannot go on, {}: {source}",
+        display_next_step(source)
+    )]
+    ProducerFailed {
+        /// `transactional.id`.
+        transactional_id: Arc<str>,
+        /// What it failed by.
+        #[source]
+        source: Box<ClientError>,
+    },
     /// A batch of records cannot be built or read.
     #[error("record batch: {reason}")]
     Records {
@@ -340,11 +369,12 @@ impl ClientError {
         Self::InvalidArgument { reason: reason.into() }
     }
 
-    /// The broker's code, if a broker said so.
+    /// The broker's code, if a broker said so, or it is what a transaction or a producer has failed by.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Broker { code, .. } => Some(*code),
+            Self::TransactionFailed { source } | Self::ProducerFailed { source, .. } => source.code(),
             _ => None,
         }
     }
@@ -412,11 +442,19 @@ impl ClientError {
             ),
             Self::Config(_)
             | Self::UnsupportedVersion { .. }
+            | Self::ProducerFailed { .. }
             | Self::Closed
             | Self::Panicked { .. }
             | Self::NoRuntime => true,
             _ => false,
         }
+    }
+}
+
+fn display_next_step(source: &ClientError) -> &'static str {
+    match source.is_fenced() {
+        true => "another one has taken its place: close it",
+        false => "close it and create another",
     }
 }
 
@@ -458,5 +496,35 @@ mod tests {
             assert_eq!(told, expected, "{error}");
             assert!(!error.is_retriable(), "none of them passes without a poll: {error}");
         }
+    }
+
+    #[test]
+    fn what_became_of_a_transaction_is_told_apart() {
+        let failed = |source| ClientError::TransactionFailed { source: Box::new(source) };
+        let dead = |source| ClientError::ProducerFailed { transactional_id: "t".into(), source: Box::new(source) };
+        let timeout = || ClientError::timeout("delivery", Duration::from_secs(1));
+        // Retriable, abortable, fatal, fenced.
+        let cases = [
+            (failed(timeout()), [false, true, false, false]),
+            (failed(ClientError::broker(ErrorCode::NotEnoughReplicas)), [false, true, false, false]),
+            (failed(ClientError::broker(ErrorCode::InvalidProducerEpoch)), [false, true, false, false]),
+            (failed(ClientError::broker(ErrorCode::FencedInstanceId)), [false, true, false, true]),
+            (dead(ClientError::broker(ErrorCode::ProducerFenced)), [false, false, true, true]),
+            (dead(ClientError::broker(ErrorCode::InvalidTxnState)), [false, false, true, false]),
+            (timeout(), [true, true, false, false]),
+        ];
+        for (error, expected) in cases {
+            let told = [error.is_retriable(), error.is_abortable(), error.is_fatal(), error.is_fenced()];
+            assert_eq!(told, expected, "{error}");
+        }
+        let lost = failed(ClientError::broker(ErrorCode::UnknownMemberId));
+        assert!(lost.is_member_lost() && lost.code() == Some(ErrorCode::UnknownMemberId));
+        let fenced = dead(ClientError::broker(ErrorCode::ProducerFenced)).to_string();
+        assert!(
+            fenced.contains("`transactional.id` t cannot go on, another one has taken its place: close it"),
+            "{fenced}"
+        );
+        let other = dead(ClientError::broker(ErrorCode::InvalidTxnState)).to_string();
+        assert!(other.contains("close it and create another"), "{other}");
     }
 }

@@ -1,8 +1,8 @@
 //! The producer: records into batches, batches to the brokers.
 //!
 //! Kafka's semantics: idempotent by default (KIP-679), up to five requests in flight with the order of each partition
-//! kept, sticky partitioning that is uniform in bytes (KIP-794), back-pressure by `buffer.memory`. Any thread appends its
-//! record straight into the batch of the partition; one task sends.
+//! kept, sticky partitioning that is uniform in bytes (KIP-794), back-pressure by `buffer.memory`, transactions of both
+//! generations (KIP-98, KIP-890). Any thread appends its record straight into the batch of the partition; one task sends.
 
 mod accumulator;
 mod batch;
@@ -18,6 +18,7 @@ mod record;
 mod sender;
 mod sticky;
 mod tags;
+mod transaction;
 mod typed;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use delivery::Delivery;
 pub use partitioner::{DefaultPartitioner, Partitioner, RoundRobinPartitioner, TopicPartitions};
 pub use record::{ProducerRecord, RecordMetadata};
 pub use tags::{FailedRecord, RecordTag};
+pub use transaction::Transaction;
 pub use typed::TypedProducer;
 pub use vltava_protocol::record::{HeaderView, partition_for_key};
 
@@ -37,6 +39,7 @@ use accumulator::{Accumulator, AccumulatorSettings, Appended, PartitionQueue, To
 use io::Wake;
 use observe::{ByCallback, ByDelivery, ByDeliveryAndTag, ByFlush, ByTag, Observe};
 use sender::{Sender, SenderSettings};
+use transaction::manager::TransactionSettings;
 
 /// Sends records to a Kafka cluster. Thread-safe and cheap to clone; all clones are one producer.
 ///
@@ -148,13 +151,21 @@ impl Producer {
         let cluster = Cluster::new(&config.common)?;
         cluster.set_allow_auto_topic_creation(true);
         cluster.set_metadata_max_idle(config.metadata_max_idle);
-        let accumulator = Arc::new(Accumulator::new(AccumulatorSettings {
+        let accumulator = Accumulator::new(AccumulatorSettings {
             batch_size: config.batch_size,
             buffer_memory: config.buffer_memory,
             max_request_size: config.max_request_size,
             codec: config.codec,
             adaptive_partitioning: config.adaptive_partitioning,
-        }));
+        });
+        let accumulator = Arc::new(match &config.transactional_id {
+            Some(transactional_id) => accumulator.with_transactions(TransactionSettings {
+                transactional_id: Arc::clone(transactional_id),
+                retry_backoff: config.common.retry_backoff,
+                retry_backoff_max: config.common.retry_backoff_max,
+            }),
+            None => accumulator,
+        });
         let sender = Sender::new(SenderSettings::from(&config), Arc::clone(&accumulator));
         let wake = Arc::new(Wake::default());
         cluster.spawn(io::run(config.clone(), cluster.clone(), Arc::clone(&accumulator), sender, Arc::clone(&wake)));
@@ -171,6 +182,10 @@ impl Producer {
     /// [`ClientError::Timeout`] if there was no room in time, [`ClientError::Closed`]. What happens to the record after
     /// that is the future's result: there, [`ClientError::Timeout`] means that it was not acknowledged in
     /// `delivery.timeout.ms`.
+    ///
+    /// With `transactional.id` also [`ClientError::InvalidState`] outside of a [transaction](Self::begin_transaction), and
+    /// [`ClientError::TransactionFailed`] or [`ClientError::ProducerFailed`] after a failure. A record that is refused for good
+    /// makes its transaction fail, as one does whose delivery fails: none has to be looked at before the commit.
     pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery, ClientError> {
         self.place(&record, ByDelivery).await
     }
@@ -240,6 +255,10 @@ impl Producer {
     }
 
     fn place_now<O: Observe>(&self, record: &ProducerRecord<'_>, observe: O) -> Result<O::Tag, ClientError> {
+        self.place_without_wait(record, observe).map_err(|error| self.refuse(error))
+    }
+
+    fn place_without_wait<O: Observe>(&self, record: &ProducerRecord<'_>, observe: O) -> Result<O::Tag, ClientError> {
         match self.try_place(record, observe)? {
             Placed::Done(tag) => Ok(tag),
             Placed::NeedsMemory { .. } => {
@@ -267,10 +286,23 @@ impl Producer {
 
     #[inline]
     async fn place<O: Observe>(&self, record: &ProducerRecord<'_>, observe: O) -> Result<O::Tag, ClientError> {
-        match self.try_place(record, observe)? {
-            Placed::Done(tag) => Ok(tag),
-            other => self.place_slowly(record, other).await,
+        let placed = match self.try_place(record, observe) {
+            Ok(Placed::Done(tag)) => return Ok(tag),
+            Ok(other) => self.place_slowly(record, other).await,
+            Err(error) => Err(error),
+        };
+        placed.map_err(|error| self.refuse(error))
+    }
+
+    /// A record is not taken. One that was refused for good is missing in its transaction, whether the caller looks or not:
+    /// that cannot be committed any more, as in Kafka.
+    #[cold]
+    fn refuse(&self, error: ClientError) -> ClientError {
+        let is_for_good = !matches!(error, ClientError::WouldBlock { .. } | ClientError::InvalidState { .. });
+        if is_for_good && self.inner.accumulator.transact(|manager| manager.record_refused(&error)).is_some() {
+            self.inner.wake.wake();
         }
+        error
     }
 
     /// Waits for what is missing, `max.block.ms` in all.
@@ -300,6 +332,7 @@ impl Producer {
                     observe
                 }
                 Placed::NeedsTopic { observe } => {
+                    self.inner.accumulator.check_open()?;
                     metadata.wait(self.adopt_topic(record.topic)).await?;
                     observe
                 }

@@ -119,9 +119,15 @@ pub(crate) struct Apache {
 
 impl Apache {
     fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// With settings over those of the script.
+    pub(crate) fn start_with(settings: &[&str]) -> Result<Self> {
         let port = free_port_for_kafka()?.to_string();
         let mut start = Command::new(script("kafka/broker"));
         start.args(["start", "--fresh", "--port", &port]);
+        start.args(settings.iter().flat_map(|setting| ["--set", setting]));
         let bootstrap = output(&mut start)?.trim().to_owned();
         Ok(Apache { bootstrap, port })
     }

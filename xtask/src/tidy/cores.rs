@@ -39,6 +39,9 @@ const CORES: &[(&[Words], &[&str])] = &[
             "crates/client/src/producer/sender",
             "crates/client/src/producer/sticky",
             "crates/client/src/producer/tags",
+            "crates/client/src/producer/transaction/calls.rs",
+            "crates/client/src/producer/transaction/manager.rs",
+            "crates/client/src/producer/transaction/verdict.rs",
         ],
     ),
     (
@@ -77,6 +80,7 @@ const EXCEPT: &[(&str, Words, &str)] = &[
     ("crates/client/src/consumer/core/commits.rs", TOKIO, "who commits is answered"),
     ("crates/client/src/producer/accumulator.rs", TOKIO, "a sender waits for room, and for nothing else"),
     ("crates/client/src/producer/pending.rs", TOKIO, "who sent is woken"),
+    ("crates/client/src/producer/transaction/manager.rs", TOKIO, "who called is answered"),
     ("crates/client/src/producer/sticky.rs", CHANCE, "the next partition is any"),
     ("crates/streams/src/state/lsm.rs", THREADS, "the engine's own thread, which flushes and compacts"),
     ("crates/streams/src/dsl/printed.rs", FILES, "`print` into a file is what was asked for"),

@@ -1,5 +1,6 @@
 //! The producer's configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vltava_config::{ConfigError, ConfigWarning, Definition, Importance, Kind, Range, Reader, Settings, Tables};
@@ -14,7 +15,7 @@ use crate::error::ClientError;
 pub(crate) const ROUND_ROBIN_CLASS: &str = "org.apache.kafka.clients.producer.RoundRobinPartitioner";
 
 const TYPED: &str = "serializers are chosen by type, see the module `serdes`";
-const TRANSACTIONS: &str = "transactions are not supported yet";
+const TWO_PHASE_COMMIT: &str = "two-phase commits (KIP-939) are not supported yet";
 
 pub(super) const TABLES: Tables = &[COMMON, SECURITY, PRODUCER];
 
@@ -193,9 +194,8 @@ const PRODUCER: &[Definition] = &[
         Kind::Int,
         Some("60000"),
         Range::AtLeast(1),
-        "How long a transaction may be open, in ms.",
-    ).importance(Importance::Low)
-    .warned(TRANSACTIONS),
+        "How long a transaction may be open before its coordinator aborts it, in ms; at most the broker's transaction.max.timeout.ms.",
+    ).importance(Importance::Low),
     Definition::new(
         "transaction.two.phase.commit.enable",
         Kind::Boolean,
@@ -203,15 +203,14 @@ const PRODUCER: &[Definition] = &[
         Range::Any,
         "Whether the producer takes part in two-phase commits.",
     ).importance(Importance::Low)
-    .refused(TRANSACTIONS),
+    .refused(TWO_PHASE_COMMIT),
     Definition::new(
         "transactional.id",
         Kind::String,
         None,
         Range::NonEmpty,
-        "The name under which a producer's transactions continue after a restart.",
-    ).importance(Importance::Low)
-    .refused(TRANSACTIONS),
+        "The name of a producer that sends in transactions. Whoever begins with it fences those before; a successor has to have the same one. Needs enable.idempotence.",
+    ).importance(Importance::Low),
     Definition::new("value.serializer", Kind::Class, None, Range::Any, "Serializer of values.").importance(Importance::High).warned(TYPED),
 ];
 
@@ -275,6 +274,8 @@ pub struct ProducerConfig {
     pub(crate) partitioner_ignore_keys: bool,
     pub(crate) round_robin: bool,
     pub(crate) retries: u32,
+    pub(crate) transaction_timeout: Duration,
+    pub(crate) transactional_id: Option<Arc<str>>,
     warnings: Vec<ConfigWarning>,
 }
 
@@ -324,10 +325,13 @@ impl ProducerConfig {
             partitioner_ignore_keys: settings.boolean("partitioner.ignore.keys")?,
             round_robin: settings.text("partitioner.class").is_some_and(|class| class == ROUND_ROBIN_CLASS),
             retries: u32::try_from(settings.size("retries")?).unwrap_or(u32::MAX),
+            transaction_timeout: settings.duration("transaction.timeout.ms")?,
+            transactional_id: settings.text("transactional.id").map(Arc::from),
             common,
             warnings: settings.warnings(),
         };
         config.check_idempotence(settings)?;
+        config.check_transactions()?;
         config.check_delivery_timeout(settings)?;
         Ok(config)
     }
@@ -357,6 +361,16 @@ impl ProducerConfig {
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    fn check_transactions(&self) -> Result<(), ConfigError> {
+        match &self.transactional_id {
+            Some(id) if !self.enable_idempotence => {
+                let expected = "needs `enable.idempotence`, which other settings turn off";
+                Err(ConfigError::new("transactional.id", id, expected))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -413,6 +427,18 @@ impl ProducerConfig {
     #[must_use]
     pub fn enable_idempotence(&self) -> bool {
         self.enable_idempotence
+    }
+
+    /// `transactional.id`, if the producer sends in transactions.
+    #[must_use]
+    pub fn transactional_id(&self) -> Option<&str> {
+        self.transactional_id.as_deref()
+    }
+
+    /// `transaction.timeout.ms`.
+    #[must_use]
+    pub fn transaction_timeout(&self) -> Duration {
+        self.transaction_timeout
     }
 }
 
@@ -471,6 +497,13 @@ impl ProducerConfigBuilder {
         max_in_flight_requests_per_connection: bytes = "max.in.flight.requests.per.connection";
         /// `partitioner.ignore.keys`, default false: spread records with a key like those without one.
         partitioner_ignore_keys: bool = "partitioner.ignore.keys";
+        /// `transactional.id`, default none: the name under which the producer sends in
+        /// [transactions](crate::Producer::begin_transaction). Unique among the producers that run at the same time, and the
+        /// same again for the successor of one.
+        transactional_id: string = "transactional.id";
+        /// `transaction.timeout.ms`, default 60 s: a transaction that is open for longer is aborted by its coordinator, and
+        /// its producer fenced. Readers of committed records wait as long behind a producer that died.
+        transaction_timeout: duration = "transaction.timeout.ms";
     }
 
     /// `acks`, default [`Acks::All`].

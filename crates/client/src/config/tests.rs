@@ -41,7 +41,11 @@ fn a_wrong_value_is_refused_with_key_value_and_range() {
             ("compression.type", "brotli"),
             "invalid `compression.type` brotli: must be one of none, gzip, snappy, lz4, zstd",
         ),
-        (("transactional.id", "t"), "invalid `transactional.id` t: transactions are not supported yet"),
+        (("transactional.id", ""), "invalid `transactional.id` : must not be empty"),
+        (
+            ("transaction.two.phase.commit.enable", "true"),
+            "invalid `transaction.two.phase.commit.enable` true: two-phase commits (KIP-939) are not supported yet",
+        ),
         (("security.protocol", "SSL"), "invalid `security.protocol` SSL: only PLAINTEXT is supported yet"),
         (
             ("bootstrap.servers", "host"),
@@ -135,6 +139,19 @@ fn idempotence_yields_to_other_settings_unless_it_was_asked_for() {
     assert!(!producer(&[("retries", "0")]).unwrap().enable_idempotence);
     let error = producer(&[("acks", "1"), ("enable.idempotence", "true")]).unwrap_err();
     assert_eq!(error.to_string(), "invalid `acks` 1: must be all with `enable.idempotence` true");
+}
+
+#[test]
+fn transactions_need_idempotence() {
+    let config = producer(&[("transactional.id", "t"), ("transaction.timeout.ms", "900")]).unwrap();
+    assert_eq!(config.transactional_id(), Some("t"));
+    assert_eq!(config.transaction_timeout(), Duration::from_millis(900));
+    assert!(config.enable_idempotence && config.warnings().is_empty());
+    for other in [("acks", "1"), ("retries", "0"), ("enable.idempotence", "false")] {
+        let error = producer(&[("transactional.id", "t"), other]).unwrap_err();
+        let expected = "invalid `transactional.id` t: needs `enable.idempotence`, which other settings turn off";
+        assert_eq!(error.to_string(), expected, "with {other:?}");
+    }
 }
 
 #[test]

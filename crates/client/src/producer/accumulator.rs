@@ -3,7 +3,7 @@
 //! No clock, no socket: who appends gives the time, and is told whether the sender has something to look at.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -22,6 +22,7 @@ use super::permit::Permit;
 use super::record::ProducerRecord;
 use super::sticky::StickyPartition;
 use super::tags::FailedRecord;
+use super::transaction::manager::{TransactionManager, TransactionSettings};
 use crate::error::ClientError;
 use crate::net::TopicMetadata;
 
@@ -34,6 +35,10 @@ pub(crate) struct AccumulatorSettings {
     pub(crate) codec: Codec,
     pub(crate) adaptive_partitioning: bool,
 }
+
+/// Why records are not taken, as bits.
+const CLOSED: u8 = 1;
+const NO_TRANSACTION: u8 = 2;
 
 /// All records that are not acknowledged.
 #[derive(Debug)]
@@ -49,9 +54,12 @@ pub(crate) struct Accumulator {
     /// Topics that are held back.
     held: Mutex<HashSet<Arc<str>, RandomState>>,
     flushing: AtomicUsize,
-    closed: AtomicBool,
+    /// Whether records are not taken, and why.
+    refuses: AtomicU8,
     /// Why nobody sends any more, if that was not asked for.
     failure: OnceLock<ClientError>,
+    /// With `transactional.id`. Whoever changes it says by [`transact`](Self::transact) what.
+    transactions: Option<Mutex<TransactionManager>>,
     next_id: AtomicU64,
     /// The first failure of a record that nobody waits for.
     unobserved_failure: Mutex<Option<ClientError>>,
@@ -115,13 +123,60 @@ impl Accumulator {
             permit: Permit::default(),
             held: Mutex::default(),
             flushing: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
+            refuses: AtomicU8::new(0),
             failure: OnceLock::new(),
+            transactions: None,
             next_id: AtomicU64::new(0),
             unobserved_failure: Mutex::default(),
             failed: Mutex::default(),
             has_failed: AtomicBool::new(false),
         }
+    }
+
+    /// The same for a producer with transactions: records are taken while one is open.
+    pub(crate) fn with_transactions(self, settings: TransactionSettings) -> Self {
+        let refuses = AtomicU8::new(NO_TRANSACTION);
+        Self { refuses, transactions: Some(Mutex::new(TransactionManager::new(settings))), ..self }
+    }
+
+    /// Has something done with the transactions. `None` for a producer without.
+    pub(crate) fn transact<T>(&self, change: impl FnOnce(&mut TransactionManager) -> T) -> Option<T> {
+        let mut manager = self.transactions.as_ref()?.lock();
+        let result = change(&mut manager);
+        match manager.is_open() {
+            true => self.refuses.fetch_and(!NO_TRANSACTION, Ordering::AcqRel),
+            false => self.refuses.fetch_or(NO_TRANSACTION, Ordering::AcqRel),
+        };
+        Some(result)
+    }
+
+    /// Fails if records are not taken now.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<(), ClientError> {
+        match self.refuses.load(Ordering::Acquire) {
+            0 => Ok(()),
+            reasons => Err(self.refusal(reasons)),
+        }
+    }
+
+    #[cold]
+    fn refusal(&self, reasons: u8) -> ClientError {
+        let refusal = self.transact(|manager| manager.refusal()).filter(|_| reasons & CLOSED == 0);
+        refusal.unwrap_or_else(|| self.failure.get().cloned().unwrap_or(ClientError::Closed))
+    }
+
+    /// Waits until everything is in a batch that was taken before a transaction ended.
+    pub(crate) fn await_appends(&self) {
+        let topics: Vec<Arc<TopicQueues>> = self.topics.read().values().map(Arc::clone).collect();
+        for queue in topics.iter().flat_map(|topic| &topic.partitions) {
+            drop(queue.queue.lock());
+        }
+    }
+
+    /// A transaction that has failed is over: nothing of it is told any more.
+    pub(crate) fn forget_failures(&self) {
+        self.unobserved_failure.lock().take();
+        self.pending.accept_failures();
     }
 
     pub(crate) fn settings(&self) -> &AccumulatorSettings {
@@ -279,10 +334,9 @@ impl Accumulator {
         now: impl FnOnce() -> Instant,
     ) -> Result<Appended<O>, ClientError> {
         let mut queue = target.queue.lock();
-        // Under the lock: after closing, the sender empties every queue once, and nothing may come later.
-        if self.closed.load(Ordering::Acquire) {
-            return Err(self.failure.get().cloned().unwrap_or(ClientError::Closed));
-        }
+        // Under the lock: after closing, the sender empties every queue once, and nothing may come later; nor into a
+        // transaction that is ending.
+        self.check_open()?;
         let Queue { batches, lane, .. } = &mut *queue;
         if let Some(batch) = batches.back_mut()
             && batch.generation == lane.current()
@@ -402,9 +456,12 @@ impl Accumulator {
     /// A batch is over: gives its memory back, and tells everybody.
     ///
     /// What went wrong is kept before anybody is told that the batch is over, and whoever waits for all of them is told
-    /// after all others: then he finds nothing untold. What was discarded is no failure.
+    /// after all others: then he finds nothing untold. What was discarded or aborted is no failure.
     pub(crate) fn finish(&self, mut batch: Batch, outcome: Outcome) {
-        let failure = outcome.as_ref().err().filter(|error| !matches!(error, ClientError::Discarded { .. }));
+        if let Err(error) = &outcome {
+            self.transact(|manager| manager.batch_failed(error, batch.attempts > 0));
+        }
+        let failure = outcome.as_ref().err().filter(|error| !is_meant(error));
         if let Some(error) = failure {
             self.keep_failed(&mut batch, error);
         }
@@ -513,7 +570,7 @@ impl Accumulator {
 
     /// Takes no more records.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.refuses.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
     /// Takes no more records, and nobody sends any more: what is not over fails.
@@ -536,7 +593,7 @@ impl Accumulator {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.refuses.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// Whether batches are sent before they are full or old enough.
@@ -659,6 +716,11 @@ impl Queue {
             }
         };
     }
+}
+
+/// Whether a batch failed because its sender wanted that.
+fn is_meant(error: &ClientError) -> bool {
+    matches!(error, ClientError::Discarded { .. } | ClientError::TransactionAborted { .. })
 }
 
 #[inline]

@@ -13,6 +13,9 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use super::accumulator::Accumulator;
 use super::sender::{Effect, Identity, Part, PartitionOutcome, Sender};
+use super::transaction::calls::{Answer, NoAnswer};
+use super::transaction::coordinator::Coordinated;
+use super::transaction::manager::TransactionVersion;
 use crate::TopicPartition;
 use crate::caught::caught;
 use crate::config::{Acks, ProducerConfig};
@@ -21,6 +24,8 @@ use crate::net::{Cluster, Condition, Connection, ConnectionKey, LeaderUpdate, Me
 
 /// Since this version, topics are named by their ids (KIP-516).
 const TOPIC_IDS_SINCE: i16 = 13;
+/// Since this version, a batch adds its partition to the transaction (KIP-890).
+const ADDS_PARTITIONS_SINCE: i16 = 12;
 
 /// How the producer's task is told that there is something to do.
 #[derive(Debug, Default)]
@@ -52,6 +57,7 @@ enum Event {
     Connected(i32, Result<Connection, ClientError>),
     Answered(u64, Result<Vec<PartitionOutcome>, ClientError>),
     Identified(Result<Identity, ClientError>),
+    Coordinated(u64, Result<Answer, NoAnswer>),
 }
 
 /// What the task has besides the sender.
@@ -60,6 +66,8 @@ struct Shell {
     accumulator: Arc<Accumulator>,
     acks: Acks,
     timeout_ms: i32,
+    /// With `transactional.id`.
+    coordinated: Option<Coordinated>,
     /// What the sender has taken is of this era or an earlier one.
     era: u64,
     connections: BTreeMap<i32, Connection>,
@@ -106,6 +114,10 @@ async fn work(
     let mut shell = Shell {
         acks: config.acks,
         timeout_ms: i32::try_from(config.common.request_timeout.as_millis()).unwrap_or(i32::MAX),
+        coordinated: config.transactional_id.clone().map(|transactional_id| Coordinated {
+            transactional_id,
+            timeout_ms: i32::try_from(config.transaction_timeout.as_millis()).unwrap_or(i32::MAX),
+        }),
         era: 0,
         connections: BTreeMap::new(),
         cluster,
@@ -167,6 +179,7 @@ impl Shell {
             }
             Event::Answered(request, result) => sender.answered(now, request, result),
             Event::Identified(result) => sender.identified(now, result),
+            Event::Coordinated(call, result) => sender.coordinated(now, call, result),
         }
     }
 
@@ -190,12 +203,20 @@ impl Shell {
                     let _ = events.send(Event::Connected(node, result));
                 });
             }
-            Effect::Produce { request, node, parts } => self.produce(request, node, parts, snapshot),
+            Effect::Produce { request, node, parts, version } => self.produce(request, node, parts, version, snapshot),
             Effect::InitProducerId => {
                 let (cluster, events) = (self.cluster.clone(), self.events.clone());
                 self.cluster.spawn(async move {
                     let result = caught(init_producer_id(&cluster)).await.and_then(|done| done);
                     let _ = events.send(Event::Identified(result));
+                });
+            }
+            Effect::Coordinate(call) => {
+                let Some(coordinated) = self.coordinated.clone() else { return };
+                let (cluster, events) = (self.cluster.clone(), self.events.clone());
+                tokio::spawn(async move {
+                    let result = coordinated.send(&cluster, &call).await;
+                    let _ = events.send(Event::Coordinated(call.number, result));
                 });
             }
             Effect::RefreshMetadata(topic) => {
@@ -205,7 +226,14 @@ impl Shell {
         }
     }
 
-    fn produce(&mut self, request: u64, node: i32, parts: Vec<Part>, snapshot: &Arc<MetadataSnapshot>) {
+    fn produce(
+        &mut self,
+        request: u64,
+        node: i32,
+        parts: Vec<Part>,
+        version: Option<TransactionVersion>,
+        snapshot: &Arc<MetadataSnapshot>,
+    ) {
         let names: Vec<(Arc<str>, i32)> = parts.iter().map(|part| (Arc::clone(&part.topic), part.partition)).collect();
         let events = self.events.clone();
         let failed = |error| {
@@ -237,7 +265,10 @@ impl Shell {
             }
             return;
         }
-        let cap = (!has_ids).then_some(TOPIC_IDS_SINCE - 1);
+        let cap = match version {
+            Some(TransactionVersion::One) => Some(ADDS_PARTITIONS_SINCE - 1),
+            _ => (!has_ids).then_some(TOPIC_IDS_SINCE - 1),
+        };
         match connection.start_request_while(&message, cap, condition) {
             Ok(pending) => {
                 let (cluster, snapshot) = (self.cluster.clone(), Arc::clone(snapshot));
@@ -272,6 +303,7 @@ impl Shell {
             }
         }
         let request = ProduceRequest {
+            transactional_id: self.coordinated.as_ref().map(|own| own.transactional_id.to_string()),
             acks: self.acks.code(),
             timeout_ms: self.timeout_ms,
             topic_data: topics,

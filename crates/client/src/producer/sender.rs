@@ -8,6 +8,7 @@
 mod outcome;
 mod request;
 mod tracker;
+mod transactional;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use vltava_protocol::record::Compressor;
 
 use super::accumulator::Accumulator;
 use super::batch::Batch;
+use super::transaction::calls::Call;
+use super::transaction::manager::{TransactionVersion, View};
 use crate::config::{Acks, exponential};
 use crate::error::ClientError;
 
@@ -33,6 +36,9 @@ use tracker::Tracker;
 /// The broker remembers this many batches per producer and partition. If more went out behind one without an answer, as to
 /// another leader, it could not tell any more whether it has that one.
 const MAX_WINDOW: u64 = 5;
+
+/// The order of the first batch that is sent. Those that were not sent have 0.
+const FIRST_ORDER: u64 = 1;
 
 /// How soon it is asked again whether requests may be sent, while they may not.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -81,10 +87,12 @@ pub(crate) struct Part {
 pub(crate) enum Effect {
     /// Connect to a broker, then [`Sender::connected`] or [`Sender::disconnected`].
     Connect(i32),
-    /// Send batches, then [`Sender::answered`] with one outcome for each.
-    Produce { request: u64, node: i32, parts: Vec<Part> },
+    /// Send batches, then [`Sender::answered`] with one outcome for each. `version` is that of the transaction they belong to.
+    Produce { request: u64, node: i32, parts: Vec<Part>, version: Option<TransactionVersion> },
     /// Get a producer id, then [`Sender::identified`].
     InitProducerId,
+    /// Send a request to a coordinator, then [`Sender::coordinated`].
+    Coordinate(Call),
     /// Read the metadata of this topic again.
     RefreshMetadata(Arc<str>),
 }
@@ -127,6 +135,8 @@ pub(crate) struct Sender {
     next_order: u64,
     identity: Option<Identity>,
     init: Init,
+    /// Where the transactions stand, for a producer with `transactional.id`.
+    transaction: Option<View>,
     /// Partitions whose batches have to be numbered anew under a new epoch.
     rewrite: BTreeSet<u64>,
     refresh: BTreeSet<Arc<str>>,
@@ -157,9 +167,10 @@ impl Sender {
             nodes: BTreeMap::new(),
             requests: BTreeMap::new(),
             next_request: 0,
-            next_order: 0,
+            next_order: FIRST_ORDER,
             identity: None,
             init: Init::default(),
+            transaction: None,
             rewrite: BTreeSet::new(),
             refresh: BTreeSet::new(),
             fatal: None,
@@ -175,6 +186,7 @@ impl Sender {
         let mut effects = Vec::new();
         self.deadline = None;
         self.take_activated();
+        self.follow_transaction();
         if let Some(error) = self.fatal.clone() {
             self.fail_all(&error);
         }
@@ -187,6 +199,7 @@ impl Sender {
         if self.needs_identity(now) {
             effects.push(Effect::InitProducerId);
         }
+        effects.extend(self.coordinate(now));
         effects.extend(std::mem::take(&mut self.refresh).into_iter().map(Effect::RefreshMetadata));
         effects
     }
@@ -198,7 +211,7 @@ impl Sender {
 
     /// Nothing is queued and nothing is on its way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.active.is_empty() && self.requests.is_empty()
+        self.active.is_empty() && self.requests.is_empty() && self.is_transaction_over()
     }
 
     fn take_activated(&mut self) {
@@ -436,7 +449,8 @@ impl Sender {
 
     /// Ends doubts about sequence numbers: with a new epoch where there is a gap.
     fn settle_sequences(&mut self) {
-        if !self.settings.idempotent {
+        // A transaction with a gap is aborted, and the next one has another epoch.
+        if !self.settings.idempotent || self.is_transactional() {
             return;
         }
         for id in &self.active {
@@ -475,7 +489,8 @@ impl Sender {
     }
 
     fn needs_identity(&mut self, now: Instant) -> bool {
-        if !self.settings.idempotent || self.identity.is_some() || self.active.is_empty() {
+        let has_one = self.identity.is_some() || self.is_transactional();
+        if !self.settings.idempotent || has_one || self.active.is_empty() {
             return false;
         }
         if self.init.is_asked {
@@ -516,6 +531,7 @@ impl Sender {
 
     /// As [`fail_all`](Self::fail_all), also what is on its way.
     pub(crate) fn abandon(&mut self, error: &ClientError) {
+        self.accumulator.transact(|manager| manager.die(error.clone()));
         self.take_activated();
         self.fail_all(error);
         let on_wire: Vec<(u64, Batch)> = self

@@ -330,13 +330,13 @@ pub const SSL_TRUSTSTORE_PASSWORD: &str = "ssl.truststore.password";
 /// TLS: the format of that file.
 pub const SSL_TRUSTSTORE_TYPE: &str = "ssl.truststore.type";
 
-/// How long a transaction may be open, in ms.
+/// How long a transaction may be open before its coordinator aborts it, in ms; at most the broker's transaction.max.timeout.ms.
 pub const TRANSACTION_TIMEOUT_MS: &str = "transaction.timeout.ms";
 
 /// Whether the producer takes part in two-phase commits.
 pub const TRANSACTION_TWO_PHASE_COMMIT_ENABLE: &str = "transaction.two.phase.commit.enable";
 
-/// The name under which a producer's transactions continue after a restart.
+/// The name of a producer that sends in transactions. Whoever begins with it fences those before; a successor has to have the same one. Needs enable.idempotence.
 pub const TRANSACTIONAL_ID: &str = "transactional.id";
 
 /// Serializer of values.

@@ -11,6 +11,7 @@ use crate::error::ClientError;
 use crate::net::MetadataSnapshot;
 use crate::producer::batch::Batch;
 use crate::producer::delivery::Written;
+use crate::producer::transaction::calls::SOON;
 
 /// What the broker said of one batch of a request.
 #[derive(Debug, Clone)]
@@ -98,7 +99,11 @@ impl Sender {
                     if let Some(tracker) = self.trackers.get_mut(&id) {
                         tracker.set_apart();
                     }
-                    self.retry(now, id, batch, outcome.has_new_leader);
+                    match code {
+                        // The transaction before is just being ended there.
+                        ErrorCode::ConcurrentTransactions => self.retry_after(now + SOON, id, batch),
+                        _ => self.retry(now, id, batch, outcome.has_new_leader),
+                    }
                 } else if code == ErrorCode::DuplicateSequenceNumber {
                     // It is written, and so long ago that the broker does not remember where.
                     self.written(id, batch, outcome);
@@ -135,6 +140,9 @@ impl Sender {
         if !self.settings.idempotent {
             return code.is_retriable();
         }
+        if self.is_transactional() {
+            return self.may_retry_in_transaction(id, batch, code);
+        }
         match code {
             ErrorCode::UnknownProducerId => {
                 // The broker has forgotten the producer, as after its records were deleted. KIP-360: begin anew.
@@ -150,6 +158,14 @@ impl Sender {
         }
     }
 
+    /// As [`may_retry`](Self::may_retry), in a transaction. It cannot begin anew in the midst of it.
+    fn may_retry_in_transaction(&self, id: u64, batch: &Batch, code: ErrorCode) -> bool {
+        let Some(tracker) = self.trackers.get(&id) else { return false };
+        let is_first = tracker.entries.front().is_some_and(|first| first.order == batch.order);
+        let is_consequence = code == ErrorCode::OutOfOrderSequenceNumber && !is_first;
+        !tracker.is_unresolved && (is_consequence || code.is_retriable())
+    }
+
     /// The broker does not expect this batch's number. If no batch before it is open that is a real gap, unless the number
     /// was changed while the batch was on its way.
     fn begin_anew_if_first(&mut self, id: u64, batch: &Batch) {
@@ -159,10 +175,15 @@ impl Sender {
         }
     }
 
-    fn retry(&mut self, now: Instant, id: u64, mut batch: Batch, at_once: bool) {
+    fn retry(&mut self, now: Instant, id: u64, batch: Batch, at_once: bool) {
         let attempt = batch.attempts.saturating_sub(1);
         let pause = exponential(self.settings.retry_backoff, self.settings.retry_backoff_max, attempt);
-        batch.retry_at = (!at_once).then(|| now + pause);
+        self.retry_after(if at_once { now } else { now + pause }, id, batch);
+    }
+
+    fn retry_after(&mut self, at: Instant, id: u64, mut batch: Batch) {
+        let attempt = batch.attempts.saturating_sub(1);
+        batch.retry_at = Some(at);
         if let Some(tracker) = self.trackers.get_mut(&id) {
             tracing::debug!(topic = %tracker.queue.topic, partition = tracker.queue.partition, attempt, "sending again");
             tracker.retry(batch);
@@ -203,14 +224,15 @@ impl Sender {
 
     /// Gives a batch up. `is_unresolved` is whether it may have been written all the same.
     pub(super) fn fail(&mut self, id: u64, batch: Batch, error: ClientError, is_unresolved: bool) {
+        let is_transactional = self.is_transactional();
         if let Some(tracker) = self.trackers.get_mut(&id) {
-            if self.settings.idempotent && !is_unresolved {
+            if self.settings.idempotent && !is_unresolved && !is_transactional {
                 tracker.refused(batch.order);
             } else {
                 tracker.lose(batch.order);
             }
         }
-        if self.settings.idempotent && error.code().is_some_and(ends_the_producer) {
+        if self.settings.idempotent && !is_transactional && error.code().is_some_and(ends_the_producer) {
             self.fatal = Some(error.clone());
         }
         self.accumulator.finish(batch, Err(error));

@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use vltava_protocol::record::ProducerState;
+
 use super::{Effect, MAX_WINDOW, Part, Request, Sender};
 use crate::producer::accumulator::Head;
 use crate::producer::batch::Batch;
@@ -146,7 +148,8 @@ impl Sender {
         if head.held_epoch.is_some_and(|epoch| epoch < released) {
             tracker.is_released = true;
         }
-        if !is_over || self.settings.idempotent && !self.may_send_new(id) {
+        let is_admitted = !self.settings.idempotent || self.may_send_new(id) && self.is_in_transaction(id);
+        if !is_over || !is_admitted {
             return if is_apart { Next::Aside } else { Next::Blocks { generation } };
         }
         let is_due = self.is_due(now, head);
@@ -173,7 +176,7 @@ impl Sender {
 
     fn is_due(&mut self, now: Instant, head: Head) -> bool {
         let due = head.created + self.settings.linger;
-        if head.is_full || due <= now || self.accumulator.is_in_a_hurry() {
+        if head.is_full || due <= now || self.accumulator.is_in_a_hurry() || self.is_committing() {
             return true;
         }
         self.wake_at(due);
@@ -218,11 +221,13 @@ impl Sender {
         if batches.is_empty() {
             return Taken::Some(None);
         }
+        self.note_sent();
         let request = self.next_request;
         self.next_request += 1;
         self.requests.insert(request, Request { node, batches });
         self.nodes.entry(node).or_default().in_flight += 1;
-        Taken::Some(Some(Effect::Produce { request, node, parts }))
+        let version = self.transaction.as_ref().map(|view| view.version);
+        Taken::Some(Some(Effect::Produce { request, node, parts, version }))
     }
 
     fn next_size(&self, id: u64) -> usize {
@@ -247,6 +252,7 @@ impl Sender {
     /// Makes a batch ready for the wire.
     fn number(&mut self, id: u64, node: i32, mut batch: Batch) -> Option<(Part, Batch)> {
         let identity = if self.settings.idempotent { self.identity } else { None };
+        let is_transactional = self.is_transactional();
         let tracker = self.trackers.get_mut(&id)?;
         if batch.attempts == 0 && !batch.is_part() {
             if let Some(identity) = identity
@@ -259,6 +265,7 @@ impl Sender {
             tracker.admit(batch.order, batch.count());
         }
         let state = tracker.send(batch.order, node);
+        let state = ProducerState { is_transactional, ..state };
         let queue = Arc::clone(&tracker.queue);
         let is_first = batch.attempts == 0;
         batch.attempts += 1;

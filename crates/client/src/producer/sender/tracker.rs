@@ -58,6 +58,10 @@ pub(crate) struct Tracker {
     pub(crate) is_released: bool,
     /// A batch was given up whose fate is not known: nothing new until the others are over.
     pub(crate) is_unresolved: bool,
+    /// The last transaction that the partition was added to.
+    pub(crate) transaction: u64,
+    /// Whether the broker knows the producer by an epoch before this one, of the same producer id.
+    was_known: bool,
 }
 
 impl Tracker {
@@ -74,6 +78,8 @@ impl Tracker {
             node: -1,
             is_released: false,
             is_unresolved: false,
+            transaction: 0,
+            was_known: false,
         }
     }
 
@@ -202,9 +208,10 @@ impl Tracker {
         (!is_held).then_some(head.created)
     }
 
-    /// Whether the broker knows the producer in this partition, for it has acknowledged a batch of this identity.
+    /// Whether the broker knows the producer in this partition, for it has acknowledged a batch of it: then it takes no number
+    /// but the next one.
     pub(crate) fn is_known(&self) -> bool {
-        self.last_acknowledged >= 0
+        self.was_known || self.last_acknowledged >= 0
     }
 
     /// How many batches were sent from the oldest one on that is not over, whatever became of the others.
@@ -214,8 +221,15 @@ impl Tracker {
 
     /// Whether all numbers that were given out are acknowledged.
     pub(crate) fn is_contiguous(&self) -> bool {
-        let expected = if self.is_known() { increment_sequence(self.last_acknowledged, 1) } else { 0 };
+        let expected = if self.last_acknowledged >= 0 { increment_sequence(self.last_acknowledged, 1) } else { 0 };
         self.next_sequence == expected
+    }
+
+    /// Counts from 0 under the identity of the next transactions, when no batch is open.
+    pub(crate) fn start_next_epoch(&mut self, identity: Identity) {
+        let is_same = self.identity.is_some_and(|before| before.id == identity.id);
+        self.was_known = is_same && self.is_known();
+        self.start_at_beginning(identity);
     }
 
     /// Counts from 0 under another identity, the batches that are not over first.

@@ -290,13 +290,14 @@ impl World {
                         self.sender.connected(node);
                         again = true;
                     }
-                    Effect::Produce { request, node, parts } => self.wire.push_back(Wire { request, node, parts }),
+                    Effect::Produce { request, node, parts, .. } => self.wire.push_back(Wire { request, node, parts }),
                     Effect::InitProducerId => {
                         let id = self.brokers.next_producer;
                         self.brokers.next_producer += 1;
                         self.sender.identified(self.now, Ok(Identity { id, epoch: 0 }));
                         again = true;
                     }
+                    Effect::Coordinate(call) => panic!("there are no transactions here: {call:?}"),
                     Effect::RefreshMetadata(_) => self.refreshes += 1,
                 }
             }

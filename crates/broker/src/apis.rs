@@ -14,7 +14,7 @@ macro_rules! apis {
             served {
                 // librdkafka takes a broker that lacks the old versions for one without message format 2, so Kafka tells
                 // of them and refuses them.
-                Produce 3..=13, told from 0 => produce(partitions);
+                Produce 3..=13, told from 0 => produce(config, partitions, transaction_verifier).await;
                 Fetch 4..=18 => fetch(config, partitions, fetch_sessions).await, waits for others;
                 ListOffsets 1..=11 => list_offsets(partitions);
                 Metadata 0..=13 => metadata(advertised, metadata, topic_creation);

@@ -77,6 +77,18 @@ pub struct BrokerConfig {
     pub(crate) groups: GroupCoordinatorConfig,
     pub(crate) upkeep: UpkeepConfig,
     pub(crate) log_cleaner_enable: bool,
+    pub(crate) verification: VerificationConfig,
+}
+
+/// How partitions ask for transactions.
+#[derive(Debug, Clone)]
+pub(crate) struct VerificationConfig {
+    /// Whether those of clients that add their partitions themselves are asked for.
+    pub(crate) is_enabled: bool,
+    /// Between two requests to add a partition, while the transaction before is being ended.
+    pub(crate) add_retry_backoff: Duration,
+    /// After this long it is the client that has to try again.
+    pub(crate) add_retry_backoff_max: Duration,
 }
 
 /// When the logs are looked after, in ms.

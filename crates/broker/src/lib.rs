@@ -33,6 +33,7 @@ mod security;
 mod seldom;
 mod services;
 mod start;
+mod transaction_verification;
 mod waiting;
 
 pub use broker::Broker;

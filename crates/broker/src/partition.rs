@@ -5,6 +5,10 @@
 
 mod failure;
 mod leadership;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,11 +17,12 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use bytes::Bytes;
 use vltava_log::manager::SharedLog;
 use vltava_log::{
-    AppendContext, AppendOrigin, Appender, FetchIsolation, LogConfig, LogError, LogStartOffsetIncrementReason,
-    ReadPlan, TimestampQuery,
+    AppendContext, Appender, FetchIsolation, LogConfig, LogError, LogStartOffsetIncrementReason, ReadPlan,
+    TimestampQuery, TransactionStart, VerificationGuard,
 };
+use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::wire::{FileRecords, Records};
-use vltava_protocol::{ErrorCode, Uuid};
+use vltava_protocol::{ErrorCode, TimestampMs, Uuid};
 
 pub(crate) use failure::{AppendFailure, ReadFailure};
 use leadership::Listener;
@@ -56,6 +61,17 @@ pub(crate) struct Appended {
     pub(crate) log_start_offset: i64,
     /// The end of the log after it.
     end_offset: i64,
+}
+
+/// The end of a transaction, as its coordinator has it written into a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndTransaction {
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i16,
+    pub(crate) coordinator_epoch: i32,
+    pub(crate) committed: bool,
+    /// From 2 on the marker's epoch is above that of what it ends (KIP-890).
+    pub(crate) transaction_version: i16,
 }
 
 /// What a partition has for a reader.
@@ -216,31 +232,80 @@ impl Partition {
         self.log.lock().size()
     }
 
-    /// Appends what a client sent.
-    pub(crate) fn append_from_client(&self, records: &Bytes, now_ms: i64) -> Result<Appended, AppendFailure> {
-        self.append(records, AppendOrigin::Client, self.leader_epoch.load(Ordering::Acquire), now_ms)
+    /// Begins to ask whether a transaction is open, before its first batch here is appended;
+    /// [`VerificationGuard::SENTINEL`] where it is open here already.
+    pub(crate) fn start_verification(
+        &self,
+        start: &TransactionStart,
+        now_ms: i64,
+    ) -> Result<VerificationGuard, ErrorCode> {
+        if self.is_gone() {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        self.log.lock().start_verification(start, now_ms).map_err(|error| failure::code(&error))
     }
 
-    /// Appends what a coordinator of this broker wrote in a leader epoch; gives the end of the log after it.
+    /// Appends what a client sent. `guard` is what [`Self::start_verification`] gave, once the transaction was found open.
+    pub(crate) fn append_from_client(
+        &self,
+        records: &Bytes,
+        guard: VerificationGuard,
+        now_ms: i64,
+    ) -> Result<Appended, AppendFailure> {
+        let context = AppendContext::client(self.leader_epoch.load(Ordering::Acquire), now_ms);
+        self.append(records, AppendContext { verification_guard: guard, ..context })
+    }
+
+    /// Appends what a coordinator of this broker wrote in a leader epoch; gives the end of the log after it. `guard` as
+    /// for [`Self::append_from_client`].
     pub(crate) fn append_from_coordinator(
         &self,
         records: &Bytes,
         leader_epoch: i32,
+        guard: VerificationGuard,
         now_ms: i64,
     ) -> Result<i64, AppendFailure> {
-        if leader_epoch != self.leader_epoch.load(Ordering::Acquire) {
-            return Err(ErrorCode::NotLeaderOrFollower.into());
-        }
-        self.append(records, AppendOrigin::Coordinator, leader_epoch, now_ms).map(|appended| appended.end_offset)
+        self.check_leads_in(leader_epoch)?;
+        let context = AppendContext::coordinator(leader_epoch, now_ms);
+        let appended = self.append(records, AppendContext { verification_guard: guard, ..context })?;
+        Ok(appended.end_offset)
     }
 
-    fn append(
+    /// Appends the marker that ends a transaction: in whatever epoch this broker leads, or in one that a coordinator
+    /// names whose log this is. Gives the end of the log after it; it is committed when the high watermark is there,
+    /// which it is when this returns, as there is one replica.
+    ///
+    /// `INVALID_PRODUCER_EPOCH` for a marker that comes too late, `TRANSACTION_COORDINATOR_FENCED` for one of a
+    /// coordinator that has a successor.
+    #[allow(dead_code)] // Called by the transaction coordinator only.
+    pub(crate) fn append_end_transaction_marker(
         &self,
-        records: &Bytes,
-        origin: AppendOrigin,
-        leader_epoch: i32,
+        end: &EndTransaction,
+        leader_epoch: Option<i32>,
         now_ms: i64,
-    ) -> Result<Appended, AppendFailure> {
+    ) -> Result<i64, AppendFailure> {
+        let leader_epoch = match leader_epoch {
+            Some(leader_epoch) => self.check_leads_in(leader_epoch).map(|()| leader_epoch)?,
+            None => self.leader_epoch.load(Ordering::Acquire),
+        };
+        let marker = EndTransactionMarker { committed: end.committed, coordinator_epoch: end.coordinator_epoch };
+        let records = marker
+            .to_batch(TimestampMs(now_ms), end.producer_id, end.producer_epoch)
+            .map_err(|error| AppendFailure::new(error.error_code(), error.to_string()))?;
+        let context = AppendContext::coordinator(leader_epoch, now_ms);
+        let context = AppendContext { transaction_version: end.transaction_version, ..context };
+        self.append(&records, context).map(|appended| appended.end_offset)
+    }
+
+    fn check_leads_in(&self, leader_epoch: i32) -> Result<(), ErrorCode> {
+        if leader_epoch == self.leader_epoch.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(ErrorCode::NotLeaderOrFollower)
+        }
+    }
+
+    fn append(&self, records: &Bytes, context: AppendContext) -> Result<Appended, AppendFailure> {
         if self.is_gone() {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         }
@@ -248,7 +313,7 @@ impl Partition {
             let log = self.log.lock();
             (Arc::clone(log.config()), log.max_decompressed_batch_bytes())
         };
-        let context = AppendContext { origin, max_decompressed_bytes, ..AppendContext::client(leader_epoch, now_ms) };
+        let context = AppendContext { max_decompressed_bytes, ..context };
         let prepare = |appender: &RefCell<Appender>| appender.borrow_mut().prepare(records.clone(), context, &config);
         let prepared = APPENDER.with(prepare).map_err(|error| self.refused(error))?;
         let mut log = self.log.lock();

@@ -14,6 +14,7 @@ use crate::descriptors::Descriptors;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataStore;
 use crate::partitions::Partitions;
+use crate::transaction_verification::TransactionVerifier;
 
 /// The parts of a running broker.
 #[derive(Debug)]
@@ -28,4 +29,6 @@ pub(crate) struct Services {
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) groups: Arc<GroupCoordinator>,
+    /// Who knows whether a transaction is open.
+    pub(crate) transaction_verifier: Arc<dyn TransactionVerifier>,
 }

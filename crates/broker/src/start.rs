@@ -22,6 +22,7 @@ use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::partitions::{Partitions, Storage};
 use crate::services::Services;
+use crate::transaction_verification::NoTransactions;
 
 /// Loads everything in the directories. Waits for the disk; to be called within the runtime. `endpoints` is what clients
 /// are told, by listener name. Where it is refused, directories that were left cleanly stay so.
@@ -87,6 +88,7 @@ fn load(
         partitions,
         descriptors,
         groups,
+        transaction_verifier: Arc::new(NoTransactions),
     })
 }
 

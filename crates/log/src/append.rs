@@ -11,7 +11,7 @@ use vltava_protocol::{ErrorCode, TimestampMs};
 use crate::batch::end_txn_marker_of;
 use crate::config::{BrokerCompression, LogConfig, MessageTimestampType};
 use crate::error::{LogError, RecordError, Result};
-use crate::producer_state::EndTxnMarker;
+use crate::producer_state::{EndTxnMarker, VerificationGuard};
 
 /// Where an append comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,9 @@ pub struct AppendContext {
     /// The version of the transaction protocol that wrote the markers among the records (KIP-890); of no meaning
     /// for other records.
     pub transaction_version: i16,
+    /// What [`Log::start_verification`](crate::Log::start_verification) gave for the transaction of a client's or a
+    /// coordinator's batch, if the transaction coordinator knows it.
+    pub verification_guard: VerificationGuard,
     /// The clock, in milliseconds since the epoch.
     pub now_ms: i64,
     /// The most bytes that the records of a client's or coordinator's batch may decompress to.
@@ -49,6 +52,7 @@ impl AppendContext {
             origin: AppendOrigin::Client,
             leader_epoch,
             transaction_version: 0,
+            verification_guard: VerificationGuard::SENTINEL,
             now_ms,
             max_decompressed_bytes: Decompressor::DEFAULT_LIMIT,
         }

@@ -52,6 +52,8 @@ pub struct Log {
     dir_is_unsynced: bool,
     config: Arc<LogConfig>,
     max_decompressed_batch_bytes: usize,
+    /// `transaction.partition.verification.enable`
+    verifies_transactions: bool,
     /// By base offset; never empty, the last one is appended to.
     segments: BTreeMap<i64, LogSegment>,
     /// The offset of the next record.

@@ -57,6 +57,8 @@ pub struct LogManagerConfig {
     pub producer_id_expiration_ms: i64,
     /// `producer.id.expiration.check.interval.ms`, default 10 minutes.
     pub producer_id_expiration_check_interval_ms: i64,
+    /// `transaction.partition.verification.enable`, default true.
+    pub verifies_transactions: bool,
     /// `num.recovery.threads.per.data.dir`, default 2.
     pub recovery_threads: usize,
     /// The most bytes that the records of one batch decompress to, in appends and for compaction. Default 128 MiB.
@@ -78,6 +80,7 @@ impl LogManagerConfig {
             initial_task_delay_ms: 30 * 1000,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
             producer_id_expiration_check_interval_ms: 10 * 60 * 1000,
+            verifies_transactions: true,
             recovery_threads: 2,
             max_decompressed_batch_bytes: Decompressor::DEFAULT_LIMIT,
             seed,
@@ -299,6 +302,7 @@ impl LogManager {
             recovery_point: self.checkpointed(&self.recovery_points, tp).unwrap_or(0),
             had_clean_shutdown: self.had_clean_shutdown,
             producer_id_expiration_ms: self.config.producer_id_expiration_ms,
+            verifies_transactions: self.config.verifies_transactions,
             max_decompressed_batch_bytes: self.config.max_decompressed_batch_bytes,
             seed,
         }

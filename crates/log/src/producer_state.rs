@@ -4,6 +4,7 @@
 mod append_info;
 mod entry;
 mod snapshot;
+mod verification;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,10 @@ use std::{fs, io};
 pub(crate) use append_info::{CompletedTxn, EndTxnMarker, ProducerAppendInfo};
 pub(crate) use entry::BatchMetadata;
 pub use entry::ProducerStateEntry;
+use verification::Verifications;
+pub use verification::{TransactionStart, VerificationGuard};
 
+use crate::batch::BatchHeader;
 use crate::error::{LogError, Result};
 use crate::file;
 use crate::file_names::{self, DELETED, SNAPSHOT};
@@ -33,6 +37,7 @@ pub(crate) struct ProducerStateManager {
     /// A producer without an open transaction is forgotten after this long without a write.
     producer_id_expiration_ms: i64,
     producers: HashMap<i64, ProducerStateEntry>,
+    verifications: Verifications,
     /// Open transactions by first offset.
     ongoing_txns: BTreeMap<i64, TxnMetadata>,
     /// Completed transactions whose marker is above the high watermark.
@@ -52,6 +57,7 @@ impl ProducerStateManager {
             dir: dir.to_owned(),
             producer_id_expiration_ms,
             producers: HashMap::new(),
+            verifications: Verifications::default(),
             ongoing_txns: BTreeMap::new(),
             unreplicated_txns: BTreeMap::new(),
             snapshots: list_snapshots(dir)?,
@@ -124,11 +130,57 @@ impl ProducerStateManager {
     pub(crate) fn remove_expired(&mut self, now_ms: i64) {
         let expiration = self.producer_id_expiration_ms;
         self.producers.retain(|_, entry| !entry.is_expired(now_ms, expiration));
+        self.verifications.remove_expired(now_ms, expiration);
+    }
+
+    /// Begins to ask for a transaction; [`VerificationGuard::SENTINEL`] where it is open here, so that nothing need be
+    /// asked.
+    pub(crate) fn start_verification(&mut self, start: &TransactionStart, now_ms: i64) -> Result<VerificationGuard> {
+        self.check_newest_epoch(start.producer_id, start.producer_epoch)?;
+        if self.has_ongoing_transaction(start.producer_id, start.producer_epoch) {
+            return Ok(VerificationGuard::SENTINEL);
+        }
+        Ok(self.verifications.start(start, now_ms))
+    }
+
+    /// Refuses a transactional batch that begins a transaction here without having been asked for.
+    pub(crate) fn check_transaction(&self, header: &BatchHeader, guard: Option<VerificationGuard>) -> Result<()> {
+        if self.has_ongoing_transaction(header.producer_id(), header.producer_epoch()) {
+            return Ok(());
+        }
+        self.check_newest_epoch(header.producer_id(), header.producer_epoch())?;
+        match guard {
+            Some(guard) if !header.is_control() && !self.verifications.verifies(header.producer_id(), guard) => {
+                Err(LogError::InvalidTxnState("Record was not part of an ongoing transaction".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that a transactional batch was accepted.
+    pub(crate) fn end_verification(&mut self, header: &BatchHeader) {
+        self.verifications.end(header.producer_id(), header.producer_epoch(), header.is_control());
+    }
+
+    fn has_ongoing_transaction(&self, producer_id: i64, producer_epoch: i16) -> bool {
+        let entry = self.producers.get(&producer_id);
+        entry.is_some_and(|e| e.current_txn_first_offset.is_some() && e.producer_epoch == producer_epoch)
+    }
+
+    fn check_newest_epoch(&self, producer_id: i64, producer_epoch: i16) -> Result<()> {
+        match self.producers.get(&producer_id) {
+            Some(entry) if producer_epoch < entry.producer_epoch => Err(LogError::InvalidProducerEpoch(format!(
+                "Epoch of producer {producer_id} is {producer_epoch}, which is smaller than the last seen epoch {}",
+                entry.producer_epoch
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Where updates of a producer's state are gathered during an append.
     pub(crate) fn prepare_update(&self, producer_id: i64, from_client: bool) -> ProducerAppendInfo {
-        ProducerAppendInfo::new(producer_id, self.producers.get(&producer_id), from_client)
+        let asked_for = if from_client { self.verifications.get(producer_id).copied() } else { None };
+        ProducerAppendInfo::new(producer_id, self.producers.get(&producer_id), from_client, asked_for)
     }
 
     /// Takes over what an append changed.

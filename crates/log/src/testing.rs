@@ -7,10 +7,13 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use vltava_protocol::TimestampMs;
 use vltava_protocol::record::control::EndTransactionMarker;
-use vltava_protocol::record::{Codec, Compression, Decompressor, ProducerState, RecordBatchBuilder, RecordBatches};
+use vltava_protocol::record::{
+    Codec, Compression, Decompressor, ProducerState, RecordBatchBuilder, RecordBatchHeader, RecordBatches,
+};
 
 use crate::{
     AppendContext, AppendInfo, Appender, FetchIsolation, Log, LogConfig, LogDir, LogOptions, Result, TopicPartition,
+    TransactionStart, VerificationGuard,
 };
 
 /// The clock of tests that do not care.
@@ -98,8 +101,32 @@ impl TestLog {
         Ok(())
     }
 
+    /// Appends as a client does whose transactions the coordinator knows.
     pub(crate) fn append(&mut self, records: Bytes) -> Result<AppendInfo> {
-        let info = self.log.append_as_leader(&mut self.appender, records, AppendContext::client(0, self.now))?;
+        let guard = match RecordBatchHeader::parse(&records) {
+            Ok(header) if header.is_transactional() => self.start_verification(&header, false)?,
+            _ => VerificationGuard::SENTINEL,
+        };
+        self.append_with_guard(records, guard)
+    }
+
+    pub(crate) fn start_verification(
+        &mut self,
+        header: &RecordBatchHeader,
+        supports_epoch_bump: bool,
+    ) -> Result<VerificationGuard> {
+        let start = TransactionStart {
+            producer_id: header.producer_id(),
+            producer_epoch: header.producer_epoch(),
+            base_sequence: header.base_sequence(),
+            supports_epoch_bump,
+        };
+        self.log.start_verification(&start, self.now)
+    }
+
+    pub(crate) fn append_with_guard(&mut self, records: Bytes, guard: VerificationGuard) -> Result<AppendInfo> {
+        let context = AppendContext { verification_guard: guard, ..AppendContext::client(0, self.now) };
+        let info = self.log.append_as_leader(&mut self.appender, records, context)?;
         self.log.advance_high_watermark_to_log_end()?;
         Ok(info)
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use vltava_log::{AppendContext, Appender, Log, LogConfig, LogDir, LogOptions, TopicPartition};
+use vltava_log::{AppendContext, Appender, Log, LogConfig, LogDir, LogOptions, TopicPartition, TransactionStart};
 use vltava_protocol::TimestampMs;
 use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::{Compression, HeaderView, ProducerState, RecordBatchBuilder};
@@ -56,7 +56,17 @@ impl Writer {
     fn append(&mut self, codec: Compression, producer: ProducerState, count: i64) {
         let records = batch(codec, producer, self.records, count);
         self.records += count;
-        self.log.append_as_leader(&mut self.appender, records, AppendContext::client(3, NOW)).unwrap();
+        let mut context = AppendContext::client(3, NOW);
+        if producer.is_transactional {
+            let start = TransactionStart {
+                producer_id: producer.producer_id,
+                producer_epoch: producer.producer_epoch,
+                base_sequence: producer.base_sequence,
+                supports_epoch_bump: false,
+            };
+            context.verification_guard = self.log.start_verification(&start, NOW).unwrap();
+        }
+        self.log.append_as_leader(&mut self.appender, records, context).unwrap();
         self.log.advance_high_watermark_to_log_end().unwrap();
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use vltava_config::{ConfigError, Reader, Settings, split_list};
 use vltava_protocol::record::Compression;
 
-use super::{BrokerConfig, Listener, UpkeepConfig, listener, topic_keys};
+use super::{BrokerConfig, Listener, UpkeepConfig, VerificationConfig, listener, topic_keys};
 use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 
 const BACKLOG: &str = "socket.listen.backlog.size";
@@ -75,6 +75,11 @@ impl BrokerConfig {
                 recovery_threads: reader.size("num.recovery.threads.per.data.dir")?,
             },
             log_cleaner_enable: reader.boolean("log.cleaner.enable")?,
+            verification: VerificationConfig {
+                is_enabled: reader.boolean("transaction.partition.verification.enable")?,
+                add_retry_backoff: reader.duration("add.partitions.to.txn.retry.backoff.ms")?,
+                add_retry_backoff_max: reader.duration("add.partitions.to.txn.retry.backoff.max.ms")?,
+            },
             settings,
         })
     }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use vltava_log::VerificationGuard;
 use vltava_protocol::ErrorCode;
 
 use crate::partition::{Isolation, LeaderListener, Led};
@@ -55,7 +56,9 @@ impl CoordinatorLog for TopicLog {
 
     fn append(&self, partition: i32, leader_epoch: i32, batch: &Bytes, now_ms: i64) -> Result<i64, ErrorCode> {
         let partition = self.partitions.by_name(self.topic, partition)?;
-        partition.append_from_coordinator(batch, leader_epoch, now_ms).map_err(|failure| failure.code)
+        partition
+            .append_from_coordinator(batch, leader_epoch, VerificationGuard::SENTINEL, now_ms)
+            .map_err(|failure| failure.code)
     }
 
     fn read(&self, partition: i32, offset: i64, max_bytes: usize) -> Result<Bytes, ErrorCode> {

@@ -5,54 +5,76 @@
 //! in the log; there is one replica, so both mean the same. With `acks=0` there is no answer: a
 //! failure ends the connection.
 //!
-//! There is no transaction coordinator yet, so there is no transaction that a batch could belong to:
-//! transactional batches are refused as Kafka refuses them, all of the request where it names no
-//! transaction, else where the coordinator knows none of that name. Were one appended, the last
-//! stable offset would never pass it.
+//! A transactional batch is appended where its transaction is open: known to the partition by an
+//! earlier batch, or to the transaction coordinator, which is asked before the first one (KIP-890).
+//! From version 12 on it adds the partition to the transaction by that; before, the client has. The
+//! batches of one request are of one producer. Where the coordinator says no, or a marker came in
+//! between, the batch is refused: were it appended, the last stable offset would never pass it.
 //!
 //! The batch is not copied: what came off the socket is written to the segment's file. The write
 //! goes to the page cache and is short, so it is done on the thread that serves the connection.
 //!
 //! Versions: 5 log start offset · 8 errors by record (KIP-467) · 9 flexible · 10 current leader
-//! (KIP-951) · 13 topic ids (KIP-516).
+//! (KIP-951) · 11 abortable errors, 12 adds to the transaction (KIP-890) · 13 topic ids (KIP-516).
 
-use bytes::Bytes;
+mod transactions;
+
+use std::sync::Arc;
+
+use vltava_log::VerificationGuard;
 use vltava_protocol::ErrorCode;
-use vltava_protocol::messages::produce_request::PartitionProduceData;
+use vltava_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use vltava_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use vltava_protocol::messages::{ProduceRequest, ProduceResponse};
-use vltava_protocol::record::RecordBatchHeader;
 use vltava_protocol::wire::Records;
 
 use crate::clock;
+use crate::config::BrokerConfig;
 use crate::metadata::topic_name;
 use crate::partition::{AppendFailure, Partition};
 use crate::partitions::Partitions;
 use crate::partitions::TopicPartitions;
 use crate::request::{Answer, RequestContext};
+use crate::transaction_verification::TransactionVerifier;
+use transactions::Verified;
 
-pub(crate) fn handle(
+pub(crate) async fn handle(
+    config: &BrokerConfig,
     partitions: &Partitions,
+    verifier: &Arc<dyn TransactionVerifier>,
     context: &RequestContext,
     request: &ProduceRequest,
 ) -> Answer<ProduceResponse> {
-    if request.transactional_id.is_none() && is_transactional(request) {
-        return refuse_all(request, ErrorCode::TransactionalIdAuthorizationFailed);
+    let verified = match (transactions::is_transactional(request), &request.transactional_id) {
+        (false, _) => Ok(Verified::default()),
+        (true, None) => Err(ErrorCode::TransactionalIdAuthorizationFailed),
+        (true, Some(id)) => {
+            let config = &config.verification;
+            transactions::verify(config, verifier.as_ref(), partitions, context.version, id, request).await
+        }
+    };
+    match verified {
+        Ok(verified) => append_all(partitions, context, request, &verified),
+        Err(code) => refuse_all(request, code),
     }
+}
+
+fn append_all(
+    partitions: &Partitions,
+    context: &RequestContext,
+    request: &ProduceRequest,
+    verified: &Verified,
+) -> Answer<ProduceResponse> {
     let mut failed = false;
     let mut response = ProduceResponse::default();
-    for topic in &request.topic_data {
-        let known = if context.version >= 13 {
-            partitions.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
-        } else {
-            partitions.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
-        };
+    for (t, topic) in request.topic_data.iter().enumerate() {
+        let known = topic_of(partitions, context.version, topic);
         let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
-        for data in &topic.partition_data {
+        for (p, data) in topic.partition_data.iter().enumerate() {
             let appended = match &known {
-                Ok(known) => append(context, request, known, data),
+                Ok(known) => verified.of(t, p).and_then(|guard| append(context, request, known, data, guard)),
                 Err(code) => Err(AppendFailure::from(*code)),
             };
             failed |= appended.is_err();
@@ -72,15 +94,17 @@ pub(crate) fn handle(
     }
 }
 
-/// Whether any of the batches belongs to a transaction, as their headers say.
-fn is_transactional(request: &ProduceRequest) -> bool {
-    let data = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    let mut records = data.filter_map(|data| data.records.as_ref().and_then(Records::memory));
-    records.any(is_transactional_batch)
-}
-
-fn is_transactional_batch(records: &Bytes) -> bool {
-    RecordBatchHeader::parse(records).is_ok_and(|header| header.is_transactional())
+/// The partitions of a topic in a request.
+fn topic_of(
+    partitions: &Partitions,
+    version: i16,
+    topic: &TopicProduceData,
+) -> Result<Arc<TopicPartitions>, ErrorCode> {
+    if version >= 13 {
+        partitions.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
+    } else {
+        partitions.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
 }
 
 /// One answer for everything in the request.
@@ -106,6 +130,7 @@ fn append(
     request: &ProduceRequest,
     topic: &TopicPartitions,
     data: &PartitionProduceData,
+    guard: VerificationGuard,
 ) -> Result<PartitionProduceResponse, AppendFailure> {
     if !matches!(request.acks, -1..=1) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
@@ -123,11 +148,7 @@ fn append(
                 format!("Produce requests with version {version} must have at least one record batch per partition");
             AppendFailure::new(ErrorCode::InvalidRecord, text)
         })?;
-    if is_transactional_batch(records) {
-        // What Kafka's transaction coordinator says of a transactional id that it has not seen.
-        return Err(ErrorCode::InvalidProducerIdMapping.into());
-    }
-    let appended = partition.append_from_client(records, clock::wall_clock_ms()).map_err(|failure| {
+    let appended = partition.append_from_client(records, guard, clock::wall_clock_ms()).map_err(|failure| {
         match is_one_batch(records) {
             true => failure,
             // Kafka refuses these before it looks at the log.

@@ -10,7 +10,7 @@ use crate::append::{AppendContext, AppendOrigin, Appender, PreparedAppend};
 use crate::config::MessageTimestampType;
 use crate::error::{LogError, Result};
 use crate::log_offset::LogOffsetMetadata;
-use crate::producer_state::{BatchMetadata, CompletedTxn, ProducerAppendInfo};
+use crate::producer_state::{BatchMetadata, CompletedTxn, ProducerAppendInfo, TransactionStart, VerificationGuard};
 use crate::transaction_index::AbortedTransaction;
 
 /// What an append did.
@@ -121,6 +121,18 @@ impl Log {
         Ok(self.append_info(&prepared, first_offset, last_offset))
     }
 
+    /// Begins to ask whether a transaction is open, before the first batch of it is appended. The guard goes with that
+    /// append, once the transaction coordinator has said that it is ([`AppendContext::verification_guard`]);
+    /// [`VerificationGuard::SENTINEL`] says that the transaction is open here and nothing need be asked.
+    ///
+    /// # Errors
+    /// [`LogError::InvalidProducerEpoch`] where the producer has a newer epoch; [`LogError::Closed`],
+    /// [`LogError::Offline`].
+    pub fn start_verification(&mut self, start: &TransactionStart, now_ms: i64) -> Result<VerificationGuard> {
+        self.check_usable()?;
+        self.producers.start_verification(start, now_ms)
+    }
+
     /// Sets offsets and leader epochs where this replica leads, checks them where it follows. Gives the first offset;
     /// `None` where there is nothing to append.
     fn assign_offsets(&self, prepared: &mut PreparedAppend) -> Result<Option<i64>> {
@@ -198,6 +210,11 @@ impl Log {
                     updates.duplicate = Some(duplicate);
                     return Ok(updates);
                 }
+                let is_checked = matches!(context.origin, AppendOrigin::Client | AppendOrigin::Coordinator);
+                if is_checked && header.is_transactional() {
+                    let guard = self.verifies_transactions.then_some(context.verification_guard);
+                    self.producers.check_transaction(header, guard)?;
+                }
                 let first_offset = LogOffsetMetadata::at(header.base_offset(), base, position);
                 let info = self.producer_update(&mut updates.infos, header, context)?;
                 if header.is_control() {
@@ -207,6 +224,9 @@ impl Log {
                     }
                 } else {
                     info.append_data(header, first_offset)?;
+                }
+                if header.is_transactional() {
+                    self.producers.end_verification(header);
                 }
             }
             position += header.size() as u64;

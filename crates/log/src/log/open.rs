@@ -37,6 +37,9 @@ pub struct LogOptions {
     pub had_clean_shutdown: bool,
     /// `producer.id.expiration.ms`, default 1 day.
     pub producer_id_expiration_ms: i64,
+    /// `transaction.partition.verification.enable`, default true: whether a transactional batch is refused of which the
+    /// transaction was not asked for.
+    pub verifies_transactions: bool,
     /// The most bytes that the records of one appended batch may decompress to; default 128 MiB.
     pub max_decompressed_batch_bytes: usize,
     /// Seed of what is drawn by chance: `segment.jitter.ms`.
@@ -52,6 +55,7 @@ impl Default for LogOptions {
             recovery_point: 0,
             had_clean_shutdown: false,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
+            verifies_transactions: true,
             max_decompressed_batch_bytes: Decompressor::DEFAULT_LIMIT,
             seed: 0,
         }
@@ -125,6 +129,7 @@ impl Log {
             recovery: RecoveryReport::default(),
             config: Arc::clone(&options.config),
             max_decompressed_batch_bytes: options.max_decompressed_batch_bytes,
+            verifies_transactions: options.verifies_transactions,
             dir,
             topic_partition,
         };

@@ -6,3 +6,4 @@ mod producers;
 mod read;
 mod recovery;
 mod retention;
+mod transactions;

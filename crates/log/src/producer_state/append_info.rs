@@ -4,6 +4,7 @@ use vltava_protocol::record::NO_SEQUENCE;
 
 use super::TxnMetadata;
 use super::entry::{BatchMetadata, LastBatches, ProducerStateEntry};
+use super::verification::VerificationState;
 use crate::batch::BatchHeader;
 use crate::error::{LogError, Result};
 use crate::log_offset::LogOffsetMetadata;
@@ -34,13 +35,20 @@ pub(crate) struct ProducerAppendInfo {
     /// Records of clients are checked; what a leader accepted is taken as it is.
     from_client: bool,
     from_replication: bool,
+    /// The transaction that the producer asked for, of which nothing was appended yet.
+    asked_for: Option<VerificationState>,
 }
 
 impl ProducerAppendInfo {
-    pub(super) fn new(producer_id: i64, current: Option<&ProducerStateEntry>, from_client: bool) -> Self {
+    pub(super) fn new(
+        producer_id: i64,
+        current: Option<&ProducerStateEntry>,
+        from_client: bool,
+        asked_for: Option<VerificationState>,
+    ) -> Self {
         let current = current.copied().unwrap_or_else(|| ProducerStateEntry::empty(producer_id));
         let updated = ProducerStateEntry { batches: LastBatches::EMPTY, ..current };
-        Self { current, updated, started: Vec::new(), from_client, from_replication: false }
+        Self { current, updated, started: Vec::new(), from_client, from_replication: false, asked_for }
     }
 
     /// The records were accepted before: they are replayed or replicated.
@@ -137,6 +145,20 @@ impl ProducerAppendInfo {
             let producer = self.producer_id();
             Err(LogError::OutOfOrderSequence(format!("{what} for producer {producer} at offset {offset}")))
         };
+        if let Some(asked_for) = self.asked_for {
+            if asked_for.supports_epoch_bump && first_sequence != 0 && self.current.is_empty() {
+                return refuse(format!(
+                    "invalid sequence number {first_sequence}, where a producer of transaction version 2 without state \
+                     begins at 0,"
+                ));
+            }
+            if first_sequence > asked_for.lowest_sequence {
+                return refuse(format!(
+                    "out of order sequence number {first_sequence} (earliest seen sequence number {})",
+                    asked_for.lowest_sequence
+                ));
+            }
+        }
         if producer_epoch != self.updated.producer_epoch {
             // With no epoch known the producer may have been forgotten: any sequence may be right.
             if first_sequence != 0 && self.updated.producer_epoch != -1 {

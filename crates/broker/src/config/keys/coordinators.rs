@@ -10,8 +10,8 @@ use super::{INTERNAL, SHARE, TRANSACTIONS};
 
 #[rustfmt::skip]
 pub(super) static COORDINATORS: &[Definition] = &[
-    Definition::new("add.partitions.to.txn.retry.backoff.max.ms", Int, Some("100"), AtLeast(0), "The longest pause between retries of adding a partition to a transaction, in ms.").importance(High).warned(TRANSACTIONS),
-    Definition::new("add.partitions.to.txn.retry.backoff.ms", Int, Some("20"), AtLeast(1), "The first pause between retries of adding a partition to a transaction, in ms.").importance(High).warned(TRANSACTIONS),
+    Definition::new("add.partitions.to.txn.retry.backoff.max.ms", Int, Some("100"), AtLeast(0), "The longest pause between retries of adding a partition to a transaction, in ms.").importance(High),
+    Definition::new("add.partitions.to.txn.retry.backoff.ms", Int, Some("20"), AtLeast(1), "The first pause between retries of adding a partition to a transaction, in ms.").importance(High),
     Definition::new("share.coordinator.append.linger.ms", Int, Some("-1"), AtLeast(-1), "How long the share coordinator gathers records before it writes them, in ms; -1 adapts.").warned(SHARE),
     Definition::new("share.coordinator.cached.buffer.max.bytes", Int, Some("1048588"), AtLeast(524_288), "Upper size of a buffer that the share coordinator keeps, in bytes.").update(ClusterWide).warned(SHARE),
     Definition::new("share.coordinator.cold.partition.snapshot.interval.ms", Int, Some("300000"), AtLeast(1), "Time between snapshots of state that does not change, in ms.").importance(Low).internal().warned(INTERNAL),
@@ -28,7 +28,7 @@ pub(super) static COORDINATORS: &[Definition] = &[
     Definition::new("share.fetch.purgatory.purge.interval.requests", Int, Some("1000"), Any, "Requests between two clean-ups of waiting share fetches.").warned(SHARE),
     Definition::new("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), AtLeast(1), "Time between looks for transactions that took too long, in ms.").importance(Low).warned(TRANSACTIONS),
     Definition::new("transaction.max.timeout.ms", Int, Some("900000"), AtLeast(1), "The longest transaction that a producer may ask for, in ms.").importance(High).warned(TRANSACTIONS),
-    Definition::new("transaction.partition.verification.enable", Boolean, Some("true"), Any, "Whether a partition checks with the coordinator that a transaction is open.").importance(Low).update(ClusterWide).warned(TRANSACTIONS),
+    Definition::new("transaction.partition.verification.enable", Boolean, Some("true"), Any, "Whether a partition checks with the coordinator that a transaction is open.").importance(Low).update(ClusterWide),
     Definition::new("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), AtLeast(1), "Time between looks for transactional ids that expired, in ms.").importance(Low).warned(TRANSACTIONS),
     Definition::new("transaction.state.log.load.buffer.size", Int, Some("5242880"), AtLeast(1), "Memory for reading a partition of transaction state, in bytes.").importance(High).warned(TRANSACTIONS),
     Definition::new("transaction.state.log.min.isr", Int, Some("2"), AtLeast(1), "The in-sync replicas that the topic of transaction state needs.").importance(High).warned_unless("1", TRANSACTIONS),

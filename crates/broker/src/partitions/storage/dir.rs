@@ -147,6 +147,7 @@ fn manager_config(config: &BrokerConfig, path: &Path) -> LogManagerConfig {
         initial_task_delay_ms: upkeep.initial_task_delay_ms,
         producer_id_expiration_ms: upkeep.producer_id_expiration_ms,
         producer_id_expiration_check_interval_ms: upkeep.producer_id_expiration_check_interval_ms,
+        verifies_transactions: config.verification.is_enabled,
         recovery_threads: upkeep.recovery_threads,
         max_decompressed_batch_bytes: config.max_decompressed_batch_bytes,
         ..LogManagerConfig::new(path, fastrand::u64(..))

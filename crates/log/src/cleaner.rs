@@ -187,8 +187,13 @@ impl Cleaner {
     /// The latest offset of each key in the dirty part, as far as there is room.
     fn build_offset_map(&mut self, plan: &CleaningPlan) -> Result<OffsetMap> {
         let mut map = OffsetMap::new(self.max_keys);
-        let mut transactions = CleanedTransactions::new(&plan.aborted);
         let start = plan.first_dirty_offset;
+        // One that ended before what is walked through must not be taken for open in it: its producer's next transaction
+        // would seem to be aborted.
+        let walked = plan.segments.iter().find(|segment| segment.next_base_offset > start);
+        let walked_from = walked.map_or(start, |segment| segment.base_offset);
+        let aborted: Vec<_> = plan.aborted.iter().filter(|txn| txn.last_offset >= walked_from).copied().collect();
+        let mut transactions = CleanedTransactions::new(&aborted);
         for segment in plan.segments.iter().filter(|segment| segment.next_base_offset > start) {
             let mut scanner = Scanner::new(&segment.file, 0..segment.size, self.chunk);
             while let Some((header, batch)) = next_batch(&mut scanner, segment)? {

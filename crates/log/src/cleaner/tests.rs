@@ -403,3 +403,20 @@ fn a_stop_gives_up_what_is_under_way() {
     c.clean().unwrap();
     assert_eq!(c.records().len(), 1);
 }
+
+/// The markers before what is dirty are not read again.
+#[test]
+fn a_transaction_aborted_earlier_does_not_make_later_ones_of_its_producer_look_aborted() {
+    let mut c = Compacted::new(&[]);
+    c.t.append(transactional(1, 0, 0, &["k"])).unwrap();
+    c.t.append_marker(marker(1, 0, false)).unwrap();
+    c.roll();
+    c.clean().unwrap();
+    c.put(&[("k", Some("old"))]);
+    c.roll();
+    c.t.append(transactional(1, 0, 1, &["k"])).unwrap();
+    c.t.append_marker(marker(1, 0, true)).unwrap();
+    c.roll();
+    c.clean().unwrap();
+    assert_eq!(c.keys_and_values(), [(3, "k=k".to_owned())]);
+}

@@ -6,4 +6,5 @@ mod producers;
 mod read;
 mod recovery;
 mod retention;
+mod transaction_model;
 mod transactions;

@@ -46,6 +46,7 @@ macro_rules! apis {
                 OffsetDelete 0..=0 => offset_delete(metadata, groups).await;
                 DescribeQuorum 0..=2 => describe_quorum(advertised, metadata, partitions);
                 DescribeCluster 0..=2 => describe_cluster(advertised);
+                DescribeProducers 0..=0 => describe_producers(metadata, partitions);
                 ConsumerGroupHeartbeat 0..=1 => consumer_group_heartbeat(config, metadata, groups).await;
                 ConsumerGroupDescribe 0..=1 => consumer_group_describe(config, metadata, groups).await;
                 ListConfigResources 0..=1 => list_config_resources(config, metadata);
@@ -59,7 +60,7 @@ macro_rules! apis {
                     AlterUserScramCredentials;
                 "access control": DescribeAcls, CreateAcls, DeleteAcls;
                 "transactions": AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, WriteTxnMarkers, TxnOffsetCommit,
-                    DescribeProducers, DescribeTransactions, ListTransactions;
+                    DescribeTransactions, ListTransactions;
                 "quotas": DescribeClientQuotas, AlterClientQuotas;
                 "metrics of clients": GetTelemetrySubscriptions, PushTelemetry;
                 "changes of features": UpdateFeatures;

@@ -20,6 +20,7 @@ use vltava_log::{
     AppendContext, Appender, FetchIsolation, LogConfig, LogError, LogStartOffsetIncrementReason, ReadPlan,
     TimestampQuery, TransactionStart, VerificationGuard,
 };
+use vltava_protocol::messages::describe_producers_response::ProducerState;
 use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::wire::{FileRecords, Records};
 use vltava_protocol::{ErrorCode, TimestampMs, Uuid};
@@ -28,7 +29,7 @@ pub(crate) use failure::{AppendFailure, ReadFailure};
 use leadership::Listener;
 pub(crate) use leadership::{LeaderListener, Led};
 
-use crate::waiting::Waiters;
+use crate::waiting::{Stable, Waiters};
 
 thread_local! {
     /// The codecs and buffers of the checks before an append: one set for each worker thread.
@@ -220,10 +221,6 @@ impl Partition {
         }
     }
 
-    pub(crate) fn high_watermark(&self) -> i64 {
-        self.log.lock().high_watermark()
-    }
-
     pub(crate) fn log_start_offset(&self) -> i64 {
         self.log.lock().log_start_offset()
     }
@@ -317,11 +314,17 @@ impl Partition {
         let prepare = |appender: &RefCell<Appender>| appender.borrow_mut().prepare(records.clone(), context, &config);
         let prepared = APPENDER.with(prepare).map_err(|error| self.refused(error))?;
         let mut log = self.log.lock();
+        let stable_before = log.last_stable_offset();
         let info = log.append_prepared(prepared);
         let info = info.map_err(|error| AppendFailure::of_log(error, log.log_start_offset()))?;
         let advanced = log.advance_high_watermark_to_log_end();
         advanced.map_err(|error| AppendFailure::of_log(error, log.log_start_offset()))?;
         let high_watermark = log.high_watermark();
+        let stable = match log.last_stable_offset() {
+            after if after == stable_before => Stable::Still,
+            _ if stable_before == info.first_offset => Stable::Grown,
+            _ => Stable::Jumped,
+        };
         drop(log);
         let appended = Appended {
             base_offset: info.first_offset,
@@ -330,7 +333,7 @@ impl Partition {
             end_offset: info.last_offset.saturating_add(1),
         };
         self.listener.committed(high_watermark);
-        self.waiters.grown(info.size);
+        self.waiters.grown(info.size, stable);
         Ok(appended)
     }
 
@@ -406,18 +409,18 @@ impl Partition {
         FoundOffset { offset, timestamp: -1, leader_epoch }
     }
 
-    /// The first record with the largest timestamp.
-    pub(crate) fn offset_of_max_timestamp(&self) -> Result<FoundOffset, ErrorCode> {
-        self.find_by_timestamp(TimestampQuery::MaxTimestamp, i64::MAX)
+    /// The first record with the largest timestamp; none where that is one that a reader may not read yet.
+    pub(crate) fn offset_of_max_timestamp(&self, isolation: Isolation) -> Result<FoundOffset, ErrorCode> {
+        self.find_by_timestamp(TimestampQuery::MaxTimestamp, isolation)
     }
 
     /// The first record at or after `timestamp` that a reader may read.
     pub(crate) fn offset_for_timestamp(&self, timestamp: i64, isolation: Isolation) -> Result<FoundOffset, ErrorCode> {
-        let end = self.latest_offset(isolation).offset;
-        self.find_by_timestamp(TimestampQuery::At(timestamp), end)
+        self.find_by_timestamp(TimestampQuery::At(timestamp), isolation)
     }
 
-    fn find_by_timestamp(&self, query: TimestampQuery, end: i64) -> Result<FoundOffset, ErrorCode> {
+    fn find_by_timestamp(&self, query: TimestampQuery, isolation: Isolation) -> Result<FoundOffset, ErrorCode> {
+        let end = self.latest_offset(isolation).offset;
         let found = self.log.lock().fetch_offset_by_timestamp(query).map_err(|error| failure::code(&error))?;
         Ok(match found {
             Some(found) if found.offset < end => FoundOffset {
@@ -441,7 +444,7 @@ impl Partition {
     /// Deletes what lies before `offset`, -1 for everything; gives the new log start offset.
     pub(crate) fn delete_records(&self, offset: i64) -> Result<i64, ErrorCode> {
         let mut log = self.log.lock();
-        if !log.config().delete {
+        if !log.config().delete && log.config().compact {
             return Err(ErrorCode::PolicyViolation);
         }
         let high_watermark = log.high_watermark();
@@ -452,6 +455,24 @@ impl Partition {
         let reason = LogStartOffsetIncrementReason::ClientRecordDeletion;
         log.maybe_increment_log_start_offset(offset, reason).map_err(|error| failure::code(&error))?;
         Ok(log.log_start_offset())
+    }
+
+    /// What is known of the producers that wrote here, by their id.
+    pub(crate) fn active_producers(&self) -> Vec<ProducerState> {
+        let log = self.log.lock();
+        let described = log.active_producers().map(|entry| ProducerState {
+            producer_id: entry.producer_id,
+            producer_epoch: i32::from(entry.producer_epoch),
+            last_sequence: entry.last_sequence(),
+            last_timestamp: entry.last_timestamp,
+            coordinator_epoch: entry.coordinator_epoch,
+            current_txn_start_offset: entry.current_txn_first_offset.unwrap_or(-1),
+            ..ProducerState::default()
+        });
+        let mut producers: Vec<_> = described.collect();
+        drop(log);
+        producers.sort_unstable_by_key(|producer| producer.producer_id);
+        producers
     }
 
     pub(crate) fn update_config(&self, config: LogConfig) {

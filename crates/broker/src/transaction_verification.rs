@@ -9,16 +9,16 @@ use vltava_protocol::{ErrorCode, invariant};
 
 use crate::partition::Partition;
 
+/// What a transaction coordinator says of each partition, once it does.
+pub(crate) type Answers<'a> = Pin<Box<dyn Future<Output = Vec<Result<(), ErrorCode>>> + Send + 'a>>;
+
 /// The transaction coordinator, as partitions see it.
 pub(crate) trait TransactionVerifier: Debug + Send + Sync + 'static {
     /// Answers what AddPartitionsToTxn of a broker (version 4 and later) answers, for each partition in the order of the
     /// request. A coordinator that is not there or not ready says so by its code for all of them.
     ///
     /// Cancel-safe: a partition may have been added all the same, and its transaction ends with a marker more.
-    fn add_or_verify<'a>(
-        &'a self,
-        request: AddOrVerify<'a>,
-    ) -> Pin<Box<dyn Future<Output = Vec<Result<(), ErrorCode>>> + Send + 'a>>;
+    fn add_or_verify<'a>(&'a self, request: AddOrVerify<'a>) -> Answers<'a>;
 }
 
 /// A transaction, and partitions that are about to be written to in it.
@@ -39,10 +39,7 @@ pub(crate) struct AddOrVerify<'a> {
 pub(crate) struct NoTransactions;
 
 impl TransactionVerifier for NoTransactions {
-    fn add_or_verify<'a>(
-        &'a self,
-        request: AddOrVerify<'a>,
-    ) -> Pin<Box<dyn Future<Output = Vec<Result<(), ErrorCode>>> + Send + 'a>> {
+    fn add_or_verify<'a>(&'a self, request: AddOrVerify<'a>) -> Answers<'a> {
         Box::pin(std::future::ready(vec![Err(ErrorCode::InvalidProducerIdMapping); request.partitions.len()]))
     }
 }

@@ -7,16 +7,29 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+/// What an append means for those who read committed records only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stable {
+    /// Nothing: a transaction is open before it.
+    Still,
+    /// The last stable offset is behind it.
+    Grown,
+    /// It ended a transaction, so that much more than itself may be readable now.
+    Jumped,
+}
+
 /// A fetch that waits for `min_bytes`.
 #[derive(Debug)]
 pub(crate) struct FetchWaiter {
+    /// Whether it waits for the last stable offset, and not for the high watermark.
+    reads_committed: bool,
     missing_bytes: AtomicI64,
     wake: Notify,
 }
 
 impl FetchWaiter {
-    pub(crate) fn new(missing_bytes: i64) -> Arc<Self> {
-        Arc::new(Self { missing_bytes: AtomicI64::new(missing_bytes), wake: Notify::new() })
+    pub(crate) fn new(reads_committed: bool, missing_bytes: i64) -> Arc<Self> {
+        Arc::new(Self { reads_committed, missing_bytes: AtomicI64::new(missing_bytes), wake: Notify::new() })
     }
 
     /// Waits until enough came, or something else happened to a partition. Cancel-safe.
@@ -24,8 +37,13 @@ impl FetchWaiter {
         self.wake.notified().await;
     }
 
-    fn grown(&self, bytes: i64) {
-        if self.missing_bytes.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
+    fn grown(&self, bytes: i64, stable: Stable) {
+        if self.reads_committed && stable == Stable::Still {
+            return;
+        }
+        let has_enough = self.missing_bytes.fetch_sub(bytes, Ordering::AcqRel) <= bytes;
+        // How much it is that became readable it finds out when it reads.
+        if has_enough || (self.reads_committed && stable == Stable::Jumped) {
             self.wake.notify_one();
         }
     }
@@ -58,13 +76,13 @@ impl Waiters {
     }
 
     /// Tells the waiters that the partition has so many bytes more.
-    pub(crate) fn grown(&self, bytes: usize) {
+    pub(crate) fn grown(&self, bytes: usize, stable: Stable) {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         for (_, waiter) in self.parked.lock().iter() {
-            waiter.grown(bytes);
+            waiter.grown(bytes, stable);
         }
     }
 
@@ -89,17 +107,34 @@ mod tests {
     #[test]
     fn a_waiter_wakes_when_enough_came_over_all_its_partitions() {
         let (a, b) = (Waiters::default(), Waiters::default());
-        let waiter = FetchWaiter::new(100);
+        let waiter = FetchWaiter::new(false, 100);
         let ticket = a.park(&waiter);
         b.park(&waiter);
-        a.grown(60);
+        a.grown(60, Stable::Grown);
         assert!(!is_woken(&waiter));
-        b.grown(40);
+        b.grown(40, Stable::Still);
         assert!(is_woken(&waiter));
         a.leave(ticket);
-        a.grown(1000);
+        a.grown(1000, Stable::Grown);
         assert!(!is_woken(&waiter));
         b.wake_all();
         assert!(is_woken(&waiter));
+    }
+
+    #[test]
+    fn who_reads_committed_records_waits_for_the_end_of_transactions() {
+        let waiters = Waiters::default();
+        let waiter = FetchWaiter::new(true, 100);
+        waiters.park(&waiter);
+        waiters.grown(1000, Stable::Still);
+        assert!(!is_woken(&waiter), "what belongs to an open transaction is not for it");
+        waiters.grown(60, Stable::Grown);
+        assert!(!is_woken(&waiter));
+        waiters.grown(40, Stable::Grown);
+        assert!(is_woken(&waiter));
+        let waiter = FetchWaiter::new(true, 1_000_000);
+        waiters.park(&waiter);
+        waiters.grown(78, Stable::Jumped);
+        assert!(is_woken(&waiter), "a small marker lets much be read");
     }
 }

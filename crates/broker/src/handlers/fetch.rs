@@ -4,6 +4,8 @@
 //! session, until `max_bytes`, a partition's own limit and `fetch.max.bytes` are used up. The first
 //! batch is given whole even if it is larger, so that a consumer always comes forward. Where less
 //! than `min_bytes` is there, the request waits up to `max_wait_ms` for the append that brings it.
+//! Who reads committed records only gets what lies before the last stable offset, waits for that, and
+//! is told which of the transactions in it were aborted; markers are given as they lie in the log.
 //! Only this broker's consumers are served: there are no followers.
 //!
 //! Versions: 5 log start offset · 7 sessions (KIP-227) · 9 current leader epoch (KIP-320) · 11
@@ -156,7 +158,8 @@ impl Fetch {
             let deadline = Instant::now() + Duration::from_millis(wait);
             while !self.is_enough(&round) {
                 let missing = self.min_bytes.saturating_sub(round.bytes);
-                let waiter = FetchWaiter::new(i64::try_from(missing).unwrap_or(i64::MAX));
+                let reads_committed = self.isolation == Isolation::ReadCommitted;
+                let waiter = FetchWaiter::new(reads_committed, i64::try_from(missing).unwrap_or(i64::MAX));
                 let parked = Parked::new(&self.wanted, &waiter);
                 // What came between the reading and the parking wakes nobody.
                 if !self.has_grown_since(&round) && timeout_at(deadline, waiter.woken()).await.is_err() {
@@ -180,7 +183,13 @@ impl Fetch {
 
     fn has_grown_since(&self, round: &Round) -> bool {
         self.wanted.iter().zip(&round.data).any(|(wanted, (data, _))| match &wanted.partition {
-            Ok(partition) => partition.high_watermark() != data.high_watermark || partition.is_gone(),
+            Ok(partition) => {
+                let seen = match self.isolation {
+                    Isolation::ReadCommitted => data.last_stable_offset,
+                    Isolation::ReadUncommitted | Isolation::LogEnd => data.high_watermark,
+                };
+                partition.latest_offset(self.isolation).offset != seen || partition.is_gone()
+            }
             Err(_) => false,
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! Finds the offset of a partition's beginning, of its end, of its largest timestamp, or of the
 //! first record at or after a timestamp. For a consumer that reads committed records the end is
-//! the last stable offset. There is no tiered storage: what speaks of it finds no offset.
+//! the last stable offset, and no record is found at or after that. There is no tiered storage: what speaks of it finds no offset.
 //!
 //! Versions: 2 isolation · 4 leader epochs · 6 flexible · 7 largest timestamp (KIP-734) · 8 start
 //! of the local log (KIP-405) · 9 end of the tiered log (KIP-1005) · 10 timeout (KIP-1075) · 11
@@ -104,7 +104,7 @@ fn find(
     match asked.timestamp {
         LATEST => Ok(partition.latest_offset(isolation)),
         EARLIEST | EARLIEST_LOCAL => Ok(partition.earliest_offset()),
-        MAX_TIMESTAMP => partition.offset_of_max_timestamp(),
+        MAX_TIMESTAMP => partition.offset_of_max_timestamp(isolation),
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(FoundOffset::NONE),
         timestamp => partition.offset_for_timestamp(timestamp, isolation),
     }

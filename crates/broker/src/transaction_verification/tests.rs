@@ -24,10 +24,7 @@ impl Scripted {
 }
 
 impl TransactionVerifier for Scripted {
-    fn add_or_verify<'a>(
-        &'a self,
-        request: AddOrVerify<'a>,
-    ) -> Pin<Box<dyn Future<Output = Vec<Result<(), ErrorCode>>> + Send + 'a>> {
+    fn add_or_verify<'a>(&'a self, request: AddOrVerify<'a>) -> Answers<'a> {
         assert_eq!((request.transactional_id, request.producer_id), ("id", 7));
         let partitions = request.partitions.iter().map(|(topic, index)| ((*topic).to_owned(), *index)).collect();
         self.1.lock().push((partitions, request.verify_only));

@@ -11,6 +11,7 @@ mod cluster;
 mod consumer_groups;
 mod groups;
 mod partitions;
+mod producers;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
@@ -66,6 +67,11 @@ fn settings_that_may_be_changed_of_one_broker_and_of_all() {
 #[test]
 fn partitions_and_their_wrong_requests() {
     check("partitions", partitions::wrong);
+}
+
+#[test]
+fn producers_and_what_partitions_know_of_them() {
+    check("producers", producers::life);
 }
 
 #[test]

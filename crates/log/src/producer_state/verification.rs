@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// Ties an append to the question whether its transaction is open: what was answered for one guard allows no append after
-/// a marker, or for the producer's next transaction.
+/// a marker, or for the producer's next transaction. As Kafka's (KIP-890).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerificationGuard(u64);
 
@@ -34,7 +34,7 @@ impl VerificationState {
     }
 }
 
-/// What is asked of a transaction before its first batch on a partition is appended.
+/// What is asked of a transaction before its first batch on a partition is appended (KIP-890).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransactionStart {
     /// The producer's id.

@@ -68,9 +68,11 @@ pub(super) async fn verify(
     else {
         return Ok(Verified::default());
     };
-    let (wanted, places) = wanted(partitions, version, request);
-    let targets: Vec<_> =
-        wanted.iter().map(|(partition, base_sequence)| Target { partition, base_sequence: *base_sequence }).collect();
+    let Wanted { partitions, places } = Wanted::of(partitions, version, request);
+    let targets: Vec<_> = partitions
+        .iter()
+        .map(|(partition, base_sequence)| Target { partition, base_sequence: *base_sequence })
+        .collect();
     let producer = TransactionalProducer { transactional_id, producer_id, producer_epoch, support };
     let deadline = Instant::now() + config.add_retry_backoff_max;
     loop {
@@ -98,30 +100,35 @@ fn producer_of(request: &ProduceRequest) -> Result<Option<(i64, i16)>, ErrorCode
     Ok(producer)
 }
 
-/// The partitions with transactional batches, each once with the sequence number of its first record, and which of them
-/// stands where in the request. Those that are not here are left to the append, which refuses them.
-fn wanted(
-    partitions: &Partitions,
-    version: i16,
-    request: &ProduceRequest,
-) -> (Vec<(Arc<Partition>, i32)>, HashMap<(usize, usize), usize>) {
-    let mut wanted = Vec::new();
-    let mut places = HashMap::new();
-    let mut known = HashMap::new();
-    for (t, topic) in request.topic_data.iter().enumerate() {
-        let Ok(here) = topic_of(partitions, version, topic) else { continue };
-        for (p, data) in topic.partition_data.iter().enumerate() {
-            let (Some(header), Ok(partition)) = (transactional_header(data), here.partition(data.index)) else {
-                continue;
-            };
-            let place = *known.entry((topic.name.as_str(), topic.topic_id, data.index)).or_insert_with(|| {
-                wanted.push((Arc::clone(partition), header.base_sequence()));
-                wanted.len() - 1
-            });
-            places.insert((t, p), place);
+/// The partitions with transactional batches.
+#[derive(Default)]
+struct Wanted {
+    /// Each once, with the sequence number of its first record.
+    partitions: Vec<(Arc<Partition>, i32)>,
+    /// Which of them stands where in the request.
+    places: HashMap<(usize, usize), usize>,
+}
+
+impl Wanted {
+    /// Those that are not here are left to the append, which refuses them.
+    fn of(partitions: &Partitions, version: i16, request: &ProduceRequest) -> Self {
+        let mut wanted = Self::default();
+        let mut known = HashMap::new();
+        for (t, topic) in request.topic_data.iter().enumerate() {
+            let Ok(here) = topic_of(partitions, version, topic) else { continue };
+            for (p, data) in topic.partition_data.iter().enumerate() {
+                let (Some(header), Ok(partition)) = (transactional_header(data), here.partition(data.index)) else {
+                    continue;
+                };
+                let place = *known.entry((topic.name.as_str(), topic.topic_id, data.index)).or_insert_with(|| {
+                    wanted.partitions.push((Arc::clone(partition), header.base_sequence()));
+                    wanted.partitions.len() - 1
+                });
+                wanted.places.insert((t, p), place);
+            }
         }
+        wanted
     }
-    (wanted, places)
 }
 
 /// What a producer is told when its transaction is not known to be open. Errors of the way to the coordinator become one

@@ -131,7 +131,7 @@ fn generate(jars: &Path, root: &Path) -> Result<Output> {
     output.add("api_key/generated.rs", &index::api_keys(clients)?);
     output.add("all_messages.rs", &index::all_messages(&families));
     output.format(root)?;
-    output.add_fixture("tests/schemas.txt", &schemas::text(&families));
+    output.add_data("src/schema/schemas.txt", &schemas::text(&families));
     Ok(output)
 }
 

@@ -20,6 +20,14 @@ pub fn bytes_hash(bytes: &[u8]) -> i32 {
     bytes.iter().fold(1, |hash: i32, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte.cast_signed())))
 }
 
+/// `Long.hashCode()`.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half of both halves' exclusive or")]
+pub fn long_hash(value: i64) -> i32 {
+    let bits = value.cast_unsigned();
+    (bits ^ (bits >> 32)) as u32 as i32
+}
+
 /// `TopicPartition.hashCode()`.
 #[must_use]
 pub fn partition_hash(topic: &str, partition: i32) -> i32 {

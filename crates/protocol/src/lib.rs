@@ -15,6 +15,7 @@
 //! - [`records`]: the records of `__consumer_offsets`, `__transaction_state`, `__share_group_state` and
 //!   `__cluster_metadata`, generated likewise.
 //! - [`record`]: record batches, what producers send, logs store and consumers fetch.
+//! - [`schema`]: the specifications as data, for who shows messages field by field.
 //! - [`java`]: what Kafka's results owe to Java's hash codes and collections.
 //! - [`invariant!`]: a promise of the code to itself, checked; who uses it logs.
 
@@ -28,6 +29,7 @@ pub mod java;
 pub mod messages;
 pub mod record;
 pub mod records;
+pub mod schema;
 mod timestamp;
 mod uuid;
 pub mod wire;

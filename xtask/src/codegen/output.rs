@@ -33,7 +33,7 @@ impl Output {
     }
 
     /// Adds a file that is not source.
-    pub(super) fn add_fixture(&mut self, path: &str, text: &str) {
+    pub(super) fn add_data(&mut self, path: &str, text: &str) {
         self.0.insert(path.to_owned(), text.to_owned());
     }
 

@@ -1,4 +1,4 @@
-//! Makes the bytes of messages from Kafka's specifications (`tests/schemas.txt`), without the generated
+//! Makes the bytes of messages from Kafka's specifications (`src/schema/schemas.txt`), without the generated
 //! code: a structure is walked at a version, and each field gets a random value.
 
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ struct Field {
 pub(crate) fn load() -> Vec<Schema> {
     let mut schemas: Vec<Schema> = Vec::new();
     let mut current = String::new();
-    for line in include_str!("../schemas.txt").lines() {
+    for line in include_str!("../../src/schema/schemas.txt").lines() {
         let words: Vec<&str> = line.split(' ').collect();
         match words[0] {
             "M" => schemas.push(Schema {
@@ -42,12 +42,12 @@ pub(crate) fn load() -> Vec<Schema> {
                 schemas.last_mut().unwrap().structs.insert(current.clone(), Vec::new());
             }
             "F" => schemas.last_mut().unwrap().structs.get_mut(&current).unwrap().push(Field {
-                kind: words[1].to_owned(),
-                present: range(words[2]),
-                nullable: range(words[3]),
-                default: words[4].to_owned(),
-                tag: words[5].parse().ok(),
-                never_flexible: words.get(6) == Some(&"inflexible"),
+                kind: words[2].to_owned(),
+                present: range(words[3]),
+                nullable: range(words[4]),
+                default: words[5].to_owned(),
+                tag: words[6].parse().ok(),
+                never_flexible: words.get(7) == Some(&"inflexible"),
             }),
             _ => assert!(line.starts_with('#'), "{line}"),
         }

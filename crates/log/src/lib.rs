@@ -50,7 +50,7 @@ pub use log::{
 pub use log_dir::{FailureListener, LogDir};
 pub use log_offset::LogOffsetMetadata;
 pub use now::Now;
-pub use producer_state::{ProducerStateEntry, TransactionStart, VerificationGuard};
+pub use producer_state::{ProducerStateEntry, TransactionStart, VerificationGuard, read_producer_snapshot};
 pub use topic_partition::TopicPartition;
-pub use transaction_index::AbortedTransaction;
+pub use transaction_index::{AbortedTransaction, read_transaction_index};
 pub use verify::{Damage, find_damage};

@@ -13,6 +13,7 @@ use std::{fs, io};
 pub(crate) use append_info::{CompletedTxn, EndTxnMarker, ProducerAppendInfo};
 pub(crate) use entry::BatchMetadata;
 pub use entry::ProducerStateEntry;
+pub use snapshot::read as read_producer_snapshot;
 use verification::Verifications;
 pub use verification::{TransactionStart, VerificationGuard};
 

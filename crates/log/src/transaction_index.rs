@@ -48,6 +48,14 @@ impl AbortedTransaction {
     }
 }
 
+/// Reads an index of aborted transactions, the file `OFFSET.txnindex`; an entry that is cut off at its end is left out.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] for a version that is not known, and those of the operating system.
+pub fn read_transaction_index(path: &Path) -> io::Result<Vec<AbortedTransaction>> {
+    std::fs::read(path)?.as_chunks::<ENTRY>().0.iter().map(AbortedTransaction::parse).collect()
+}
+
 /// What a search for aborted transactions found in one segment.
 #[derive(Debug, Default)]
 pub(crate) struct TxnIndexSearchResult {

@@ -96,7 +96,8 @@ impl ProducerStateEntry {
         self.last_batch().last_offset
     }
 
-    pub(crate) fn last_offset_delta(&self) -> i32 {
+    /// By how many offsets its last batch ends behind its beginning.
+    pub fn last_offset_delta(&self) -> i32 {
         self.last_batch().offset_delta
     }
 

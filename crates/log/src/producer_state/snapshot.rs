@@ -37,11 +37,11 @@ pub(super) fn write<'a>(path: &Path, entries: impl ExactSizeIterator<Item = &'a 
     Ok(file::write_all_at(&file, &bytes, 0)?)
 }
 
-/// Reads a snapshot.
+/// Reads a snapshot of a log's producers, the file `OFFSET.snapshot`.
 ///
 /// # Errors
-/// [`LogError::Malformed`] where it is damaged.
-pub(super) fn read(path: &Path) -> Result<Vec<ProducerStateEntry>> {
+/// [`LogError::Malformed`] where it is damaged, and those of the operating system.
+pub fn read(path: &Path) -> Result<Vec<ProducerStateEntry>> {
     let bytes = std::fs::read(path)?;
     let damaged = |reason: String| LogError::malformed(path, reason);
     let parts = bytes.split_first_chunk().and_then(|(version, rest)| {

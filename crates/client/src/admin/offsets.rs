@@ -170,7 +170,7 @@ impl Admin {
     }
 
     /// Partitions by the broker that leads them, and answers for those that have no leader.
-    async fn leaders<T>(
+    pub(super) async fn leaders<T>(
         &self,
         partitions: Vec<TopicPartition>,
     ) -> Result<(BTreeMap<i32, Vec<TopicPartition>>, Answers<TopicPartition, T>), ClientError> {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Instant;
 
 use vltava_protocol::ErrorCode;
+use vltava_protocol::wire::Request;
 
 use super::{Admin, Results};
 use crate::error::ClientError;
@@ -102,26 +103,43 @@ impl Admin {
     }
 
     /// Sends a request to a group's coordinator, looked up anew after an error that shows that it is another.
-    pub(super) async fn send_to_group<R: vltava_protocol::wire::Request>(
-        &self,
-        group: &str,
-        request: &R,
-    ) -> Result<R::Response, ClientError> {
-        let coordinator = self.cluster.coordinator(CoordinatorType::Group, group).await?;
-        let key = ConnectionKey::coordinator(coordinator.id);
-        let result = self.cluster.send_with(key, request, SendOptions::default()).await;
-        if result.is_err() {
-            self.cluster.forget_coordinator(CoordinatorType::Group, group);
-        }
-        result
+    pub(super) async fn send_to_group<R: Request>(&self, group: &str, request: &R) -> Result<R::Response, ClientError> {
+        Ok(self.send_to_coordinator(CoordinatorType::Group, group, request).await?.1)
     }
 
-    /// The error of a coordinator's answer; one that names another coordinator makes it be looked up again.
+    /// The same for any coordinator; says which broker has answered.
+    pub(super) async fn send_to_coordinator<R: Request>(
+        &self,
+        kind: CoordinatorType,
+        key: &str,
+        request: &R,
+    ) -> Result<(i32, R::Response), ClientError> {
+        let coordinator = self.cluster.coordinator(kind, key).await?;
+        let connection = ConnectionKey::coordinator(coordinator.id);
+        let result = self.cluster.send_with(connection, request, SendOptions::default()).await;
+        if result.is_err() {
+            self.cluster.forget_coordinator(kind, key);
+        }
+        Ok((coordinator.id, result?))
+    }
+
+    /// The error of a group coordinator's answer; one that names another coordinator makes it be looked up again.
     pub(super) fn check_group(&self, group: &str, code: i16, message: Option<&str>) -> Result<(), ClientError> {
+        self.check_coordinator(CoordinatorType::Group, group, code, message)
+    }
+
+    /// The same for any coordinator.
+    pub(super) fn check_coordinator(
+        &self,
+        kind: CoordinatorType,
+        key: &str,
+        code: i16,
+        message: Option<&str>,
+    ) -> Result<(), ClientError> {
         let checked = ClientError::check(code, message);
         let moved = [ErrorCode::NotCoordinator, ErrorCode::CoordinatorNotAvailable];
         if moved.contains(&ErrorCode::from(code)) {
-            self.cluster.forget_coordinator(CoordinatorType::Group, group);
+            self.cluster.forget_coordinator(kind, key);
         }
         checked
     }

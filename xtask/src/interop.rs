@@ -14,6 +14,7 @@ use crate::shell;
 mod applications;
 mod brokers;
 mod data_directories;
+mod dump_log;
 mod foreign_clients;
 mod foreign_tools;
 mod schema_registry;
@@ -45,8 +46,15 @@ type Check = (&'static str, fn(&brokers::Both) -> Result<()>);
 type AloneCheck = (&'static str, fn() -> Result<()>);
 
 fn checks() -> Vec<Check> {
-    [foreign_tools::CHECKS, foreign_clients::CHECKS, transcript::CHECKS, applications::CHECKS, data_directories::CHECKS]
-        .concat()
+    [
+        foreign_tools::CHECKS,
+        foreign_clients::CHECKS,
+        transcript::CHECKS,
+        dump_log::CHECKS,
+        applications::CHECKS,
+        data_directories::CHECKS,
+    ]
+    .concat()
 }
 
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.

@@ -53,7 +53,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "{text}")?;
     }
     let mut settings = properties::load(options.value("config").or(options.value("command-config")))?;
-    properties::put(&mut settings, "bootstrap.servers", options.value("bootstrap-server").unwrap_or_default());
+    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
     let config = AdminConfig::from_properties(settings)?;
     let cluster = block_on(async { Ok(Admin::new(config)?.describe_cluster().await?) })?;
     match command {

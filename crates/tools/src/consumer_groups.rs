@@ -32,8 +32,8 @@ pub(crate) const TOOL: Tool = Tool {
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     command_line::check(options)?;
     let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.value("bootstrap-server").unwrap_or_default());
-    properties::put(&mut settings, "default.api.timeout.ms", options.value("timeout").unwrap_or_default());
+    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
+    properties::put(&mut settings, "default.api.timeout.ms", options.text("timeout"));
     let config = AdminConfig::from_properties(settings)?;
     let done = block_on(async {
         let admin = Admin::new(config)?;

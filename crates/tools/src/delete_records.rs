@@ -33,14 +33,14 @@ const OPTIONS: &[OptionSpec] = &[
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     options.require(&["bootstrap-server", "offset-json-file"])?;
-    let path = options.value("offset-json-file").unwrap_or_default();
+    let path = options.text("offset-json-file");
     let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::Message(path.to_owned()),
         _ => Failure::Message(format!("{path}: {error}")),
     })?;
     let before = offsets(&text)?;
     let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.value("bootstrap-server").unwrap_or_default());
+    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
     let config = AdminConfig::from_properties(settings)?;
     block_on(async {
         let admin = Admin::new(config)?;

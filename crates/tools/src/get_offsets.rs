@@ -61,13 +61,13 @@ fn offsets(options: &Options) -> Result<BTreeMap<String, (TopicPartition, i64)>,
     if options.has("topic-partitions") && (options.has("topic") || options.has("partitions")) {
         return Err(Failure::Message("--topic-partitions cannot be used with --topic or --partitions".into()));
     }
-    let spec = offset_spec(options.value("time").unwrap_or_default())?;
+    let spec = offset_spec(options.text("time"))?;
     let filter = match options.value("topic-partitions") {
         Some(rules) => PartitionFilter::by_rules(rules)?,
         None => PartitionFilter::by_topic_and_numbers(options.value("topic"), options.value("partitions"))?,
     };
     let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.value("bootstrap-server").unwrap_or_default());
+    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
     properties::put(&mut settings, "client.id", "GetOffsetShell");
     let config = AdminConfig::from_properties(settings)?;
     block_on(async {

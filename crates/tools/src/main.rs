@@ -6,25 +6,34 @@
 
 use std::process::ExitCode;
 
+mod argparse;
 mod broker;
 mod broker_api_versions;
+mod clock;
 mod cluster;
 mod configs;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
 mod delete_records;
+mod dump_log;
 mod failure;
 mod get_offsets;
 mod groups;
 mod java;
+mod json;
 mod log_dirs;
 mod logging;
 mod options;
+mod producer_perf_test;
 mod program;
 mod properties;
+mod throttle;
 mod tool;
 mod topics;
+mod transactions;
+mod verifiable_consumer;
+mod verifiable_producer;
 
 // Less memory and less time than the system's allocator under a broker's load.
 #[global_allocator]

@@ -23,6 +23,8 @@ pub(crate) enum Argument {
     Required(&'static str),
     /// Taken if the next word is no option.
     Optional(&'static str),
+    /// At least one, up to the next option.
+    Several(&'static str),
 }
 
 /// What a value has to be.
@@ -31,6 +33,7 @@ enum Kind {
     Text,
     Int,
     Long,
+    Double,
 }
 
 /// One option of a tool.
@@ -59,6 +62,11 @@ pub(crate) const fn value(name: &'static str, described_as: &'static str, help: 
 /// An option with a value that may be left out.
 pub(crate) const fn optional_value(name: &'static str, described_as: &'static str, help: &'static str) -> OptionSpec {
     option(name, Argument::Optional(described_as), help)
+}
+
+/// An option with one value or more, up to the next option.
+pub(crate) const fn several_values(name: &'static str, described_as: &'static str, help: &'static str) -> OptionSpec {
+    option(name, Argument::Several(described_as), help).repeatable()
 }
 
 /// The option of nearly all tools.
@@ -91,6 +99,12 @@ impl OptionSpec {
         self
     }
 
+    /// The value is a floating-point number.
+    pub(crate) const fn double(mut self) -> Self {
+        self.kind = Kind::Double;
+        self
+    }
+
     /// The value where the option is not given.
     pub(crate) const fn default(mut self, value: &'static str) -> Self {
         self.default = Some(value);
@@ -120,6 +134,7 @@ impl OptionSpec {
             Kind::Text => true,
             Kind::Int => value.parse::<i32>().is_ok(),
             Kind::Long => value.parse::<i64>().is_ok(),
+            Kind::Double => value.parse::<f64>().is_ok(),
         };
         if fits { Ok(()) } else { Err(format!("Cannot parse argument '{value}' of option {}", self.name)) }
     }
@@ -166,13 +181,18 @@ impl Options {
             let spec = spec.ok_or_else(|| Failure::Usage(format!("{name} is not a recognized option")))?;
             let next_is_value = match spec.argument {
                 Argument::None => false,
-                Argument::Required(_) => true,
+                Argument::Required(_) | Argument::Several(_) => true,
                 Argument::Optional(_) => words.peek().is_some_and(|word| option_body(word).is_none()),
             };
             if value.is_none() && next_is_value {
                 value = words.next().cloned();
             }
             options.take(&spec, value)?;
+            if matches!(spec.argument, Argument::Several(_)) {
+                while let Some(value) = words.next_if(|word| option_body(word).is_none()) {
+                    options.take(&spec, Some(value.clone()))?;
+                }
+            }
         }
         options.check_combination()?;
         Ok(options)
@@ -184,7 +204,7 @@ impl Options {
             return Err(Failure::Message(format!("option --{name} is not supported yet")));
         }
         match (&value, spec.argument) {
-            (None, Argument::Required(_)) => {
+            (None, Argument::Required(_) | Argument::Several(_)) => {
                 return Err(Failure::Usage(format!("Option {name} requires an argument")));
             }
             (Some(_), Argument::None) => {
@@ -239,6 +259,11 @@ impl Options {
         self.given.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// The value of an option; empty where it is not given.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.value(name).unwrap_or_default()
+    }
+
     /// The value of an integer option.
     pub(crate) fn int(&self, name: &str) -> Option<i32> {
         self.value(name).and_then(|value| value.parse().ok())
@@ -246,6 +271,11 @@ impl Options {
 
     /// The value of an integer option of 64 bits.
     pub(crate) fn long(&self, name: &str) -> Option<i64> {
+        self.value(name).and_then(|value| value.parse().ok())
+    }
+
+    /// The value of a floating-point option.
+    pub(crate) fn double(&self, name: &str) -> Option<f64> {
         self.value(name).and_then(|value| value.parse().ok())
     }
 

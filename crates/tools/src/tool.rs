@@ -10,7 +10,8 @@ use crate::logging;
 use crate::options::{OptionSpec, Options, usage};
 use crate::{
     broker_api_versions, cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
-    get_offsets, groups, log_dirs, topics,
+    dump_log, get_offsets, groups, log_dirs, producer_perf_test, topics, transactions, verifiable_consumer,
+    verifiable_producer,
 };
 
 /// The version of Apache Kafka whose tools these are, which `--version` prints.
@@ -39,10 +40,15 @@ pub(crate) const TOOLS: &[Tool] = &[
     console_producer::TOOL,
     consumer_groups::TOOL,
     delete_records::TOOL,
+    dump_log::TOOL,
     get_offsets::TOOL,
     groups::TOOL,
     log_dirs::TOOL,
+    producer_perf_test::TOOL,
     topics::TOOL,
+    transactions::TOOL,
+    verifiable_consumer::TOOL,
+    verifiable_producer::TOOL,
 ];
 
 /// The tool of this name.

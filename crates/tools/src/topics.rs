@@ -33,7 +33,7 @@ const COLLISIONS: &str = "WARNING: Due to limitations in metric names, topics wi
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     check(options, out)?;
     let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.value("bootstrap-server").unwrap_or_default());
+    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
     let config = AdminConfig::from_properties(settings)?;
     let done = block_on(async {
         let admin = Admin::new(config)?;
@@ -64,7 +64,7 @@ async fn act(admin: &Admin, options: &Options, out: &mut dyn Write) -> Result<()
 }
 
 async fn create(admin: &Admin, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
-    let name = options.value("topic").unwrap_or_default();
+    let name = options.text("topic");
     let assignment = replica_assignment(options)?;
     let configs = configs(options.values("config"))?;
     if name.contains(['.', '_']) {
@@ -144,7 +144,7 @@ async fn existing(admin: &Admin, options: &Options) -> Result<Vec<String>, Failu
 
 /// The brokers of each partition: partitions between commas, brokers between colons.
 fn replica_assignment(options: &Options) -> Result<Vec<Vec<i32>>, Failure> {
-    let text = options.value("replica-assignment").unwrap_or_default();
+    let text = options.text("replica-assignment");
     let mut assignment: Vec<Vec<i32>> = Vec::new();
     for (partition, list) in text.split(',').filter(|_| !text.is_empty()).enumerate() {
         let number = |id: &str| {

@@ -115,6 +115,7 @@ impl Drop for Ours {
 pub(crate) struct Apache {
     pub(crate) bootstrap: String,
     port: String,
+    folder: PathBuf,
 }
 
 impl Apache {
@@ -125,17 +126,25 @@ impl Apache {
     /// With settings over those of the script.
     pub(crate) fn start_with(settings: &[&str]) -> Result<Self> {
         let port = free_port_for_kafka()?.to_string();
+        let folder = std::env::temp_dir().join(format!("vltava-interop-kafka-{}-{port}", std::process::id()));
         let mut start = Command::new(script("kafka/broker"));
-        start.args(["start", "--fresh", "--port", &port]);
+        start.args(["start", "--fresh", "--port", &port, "--dir"]).arg(&folder);
         start.args(settings.iter().flat_map(|setting| ["--set", setting]));
         let bootstrap = output(&mut start)?.trim().to_owned();
-        Ok(Apache { bootstrap, port })
+        Ok(Apache { bootstrap, port, folder })
+    }
+
+    /// Its log directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("node-1/data")
     }
 }
 
 impl Drop for Apache {
     fn drop(&mut self) {
-        let _ = Command::new(script("kafka/broker")).args(["stop", "--wipe", "--kill", "--port", &self.port]).status();
+        let mut stop = Command::new(script("kafka/broker"));
+        let _ = stop.args(["stop", "--wipe", "--kill", "--port", &self.port, "--dir"]).arg(&self.folder).status();
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

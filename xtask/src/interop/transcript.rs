@@ -135,6 +135,9 @@ fn normalise(text: &str, suffix: &str) -> Result<String> {
         (r#""size":\d+"#, r#""size":N"#),
         (r"(CreateTime|LogAppendTime):\d+", "$1:MS"),
         (r"127\.0\.0\.1:\d+ +\(\d+\) +", "HOST:PORT (ID) "),
+        (r"records sent, .*", "records sent"),
+        (r#""timestamp":\d+"#, r#""timestamp":MS"#),
+        (r#""avg_throughput":[\d.E]+"#, r#""avg_throughput":N"#),
         (r"(?m)^\[\d{4}-\d\d-\d\d [\d:,]+\] .*\n", ""),
         (r"(?m)^\s+at [\w.$/]+\(.*\)\n", ""),
     ];

@@ -161,9 +161,9 @@ fn settings(options: &Options, consumer: &mut Properties, group: Option<String>)
         Some(_) => {}
         None => properties::put(consumer, "auto.offset.reset", if from_beginning { "earliest" } else { "latest" }),
     }
-    properties::put(consumer, "bootstrap.servers", options.value("bootstrap-server").unwrap_or_default());
+    properties::put(consumer, "bootstrap.servers", options.text("bootstrap-server"));
     properties::put_if_absent(consumer, "client.id", "console-consumer");
-    let isolation = options.value("isolation-level").unwrap_or_default();
+    let isolation = options.text("isolation-level");
     if options.has("isolation-level") {
         properties::put(consumer, "isolation.level", isolation);
     } else {
@@ -189,7 +189,7 @@ fn start(options: &Options) -> Result<Start, Failure> {
     if !options.has("offset") {
         return Ok(if options.has("from-beginning") { Start::Earliest } else { Start::Latest });
     }
-    let text = options.value("offset").unwrap_or_default();
+    let text = options.text("offset");
     match text.to_lowercase().as_str() {
         "earliest" => Ok(Start::Earliest),
         "latest" => Ok(Start::Latest),

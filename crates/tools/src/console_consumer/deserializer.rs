@@ -1,6 +1,7 @@
 //! Bytes as text by the class names of Kafka's deserializers.
 
 use crate::failure::Failure;
+use crate::java;
 
 /// One of Kafka's deserializers, whose value is printed as Java prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +46,8 @@ impl Deserializer {
             Self::Short => i16::from_be_bytes(array(bytes)?).to_string(),
             Self::Integer => i32::from_be_bytes(array(bytes)?).to_string(),
             Self::Long => i64::from_be_bytes(array(bytes)?).to_string(),
-            Self::Float => {
-                let value = f32::from_be_bytes(array(bytes)?);
-                floating(&format!("{value:e}"), f64::from(value))
-            }
-            Self::Double => {
-                let value = f64::from_be_bytes(array(bytes)?);
-                floating(&format!("{value:e}"), value)
-            }
+            Self::Float => java::float(f32::from_be_bytes(array(bytes)?)),
+            Self::Double => java::double(f64::from_be_bytes(array(bytes)?)),
             Self::Boolean => match array::<1>(bytes)? {
                 [0] => "false".to_owned(),
                 [1] => "true".to_owned(),
@@ -74,38 +69,6 @@ impl Deserializer {
 fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Failure> {
     let text = || Failure::Message(format!("Size of data received by the deserializer is not {N}"));
     bytes.try_into().map_err(|_| text())
-}
-
-/// A floating-point number as Java prints it: plain between a thousandth and ten million, with an
-/// exponent outside. `scientific` is Rust's shortest form with an exponent.
-fn floating(scientific: &str, value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value == 0.0 || (-3..7).contains(&exponent) {
-        let negative = mantissa.starts_with('-');
-        let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-        let plain = plain(&digits, exponent);
-        return if negative { format!("-{plain}") } else { plain };
-    }
-    let fraction = if mantissa.contains('.') { "" } else { ".0" };
-    format!("{mantissa}{fraction}E{exponent}")
-}
-
-/// Digits with the point after the first one moved by `exponent`, and a digit on both of its sides.
-fn plain(digits: &str, exponent: i32) -> String {
-    let Ok(whole) = usize::try_from(exponent) else {
-        let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
-        return format!("0.{zeros}{digits}");
-    };
-    let padded = format!("{digits:0<width$}", width = whole + 2);
-    let (before, after) = padded.split_at(whole + 1);
-    format!("{before}.{after}")
 }
 
 #[cfg(test)]

@@ -79,15 +79,15 @@ impl CommandLine {
                 writeln!(out, "Warning: --{old} is deprecated and will be removed in {until}. Use --{new} instead.")?;
             }
         }
-        let bootstrap = options.value("bootstrap-server").unwrap_or_default();
+        let bootstrap = options.text("bootstrap-server");
         if bootstrap.is_empty() {
             return Err(Failure::Usage("Error while validating the bootstrap address\n".into()));
         }
-        let line_reader = options.value("line-reader").unwrap_or_default();
+        let line_reader = options.text("line-reader");
         if line_reader != LINE_READER {
             return Err(Failure::Message(format!("--line-reader {line_reader} is not supported yet")));
         }
-        let topic = options.value("topic").unwrap_or_default().to_owned();
+        let topic = options.text("topic").to_owned();
         let mut reader = properties::load(options.value("reader-config"))?;
         reader.extend(properties::key_values(options.values(reader_property)));
         let mut producer = properties::load(options.value(config))?;

@@ -15,7 +15,7 @@ use crate::options::Options;
 type Deletion = (String, Option<i32>, Result<(), ClientError>);
 
 pub(super) async fn delete_offsets(admin: &Admin, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
-    let group = options.value("group").unwrap_or_default();
+    let group = options.text("group");
     let mut deletions: Vec<Deletion> = Vec::new();
     let mut partitions = BTreeSet::new();
     let mut whole_topics = BTreeSet::new();

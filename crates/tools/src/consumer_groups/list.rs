@@ -34,8 +34,8 @@ async fn listed(admin: &Admin, wanted: ListGroupsOptions) -> Result<Vec<GroupLis
 
 pub(super) async fn list(admin: &Admin, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = ListGroupsOptions {
-        states: states(options.value("state").unwrap_or_default())?,
-        types: types(options.value("type").unwrap_or_default())?,
+        states: states(options.text("state"))?,
+        types: types(options.text("type"))?,
         ..ListGroupsOptions::default()
     };
     let groups = listed(admin, wanted).await?;

@@ -21,6 +21,7 @@ pub(crate) fn usage(table: &[OptionSpec]) -> String {
             Argument::None => format!("--{}", spec.name),
             Argument::Required(what) => format!("--{} <{what}>", spec.name),
             Argument::Optional(what) => format!("--{} [{what}]", spec.name),
+            Argument::Several(what) => format!("--{} <{what}> ...", spec.name),
         };
         match spec.default {
             Some(default) => row(&mut text, &option, &format!("{} (default: {default})", spec.help)),

@@ -1,0 +1,156 @@
+//! `kafka-producer-perf-test`: how fast records are produced, with transactions or without.
+
+mod command_line;
+mod payload;
+mod stats;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use vltava_client::producer::ProducerRecord;
+use vltava_client::{ClientError, Producer, ProducerConfig};
+
+use crate::clock::now_ms;
+use crate::failure::{Failure, exception};
+use crate::options::Options;
+use crate::throttle::Throttle;
+use crate::tool::Tool;
+use command_line::{CommandLine, OPTIONS};
+use payload::SplittableRandom;
+use stats::Stats;
+
+/// The tool.
+pub(crate) const TOOL: Tool = Tool {
+    name: "kafka-producer-perf-test",
+    about: "This tool is used to verify the producer performance.",
+    options: OPTIONS,
+    has_commands: true,
+    run,
+};
+
+/// How often lines are printed at least that are due.
+const PRINT_EVERY: Duration = Duration::from_millis(100);
+
+fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut command_line = CommandLine::read(options, out)?;
+    let config = ProducerConfig::from_properties(command_line.producer.clone())?;
+    // The records are made on this thread, so the producer needs one of its own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let producer = Producer::new(config)?;
+        let produced = produce(&producer, &mut command_line, out).await;
+        producer.close(Duration::MAX).await?;
+        produced
+    })
+}
+
+/// What the callbacks fill, and what is printed of it.
+#[derive(Debug)]
+struct Progress {
+    stats: Stats,
+    steady_state: Option<Stats>,
+    lines: Vec<String>,
+}
+
+type Shared = Arc<Mutex<Progress>>;
+
+async fn produce(producer: &Producer, command_line: &mut CommandLine, out: &mut dyn Write) -> Result<(), Failure> {
+    if command_line.warmup_records > 0 {
+        writeln!(
+            out,
+            "Warmup first {} records. Steady state results will print after the complete test summary.",
+            command_line.warmup_records
+        )?;
+    }
+    let start = now_ms();
+    let stats = Stats::new(command_line.records, command_line.reporting_interval_ms, false, start);
+    let progress = Arc::new(Mutex::new(Progress { stats, steady_state: None, lines: Vec::new() }));
+    send_all(producer, command_line, &progress, out).await?;
+    while_printing(producer.flush(), &progress, out).await?;
+    print(&progress, out)?;
+    let mut progress = progress.lock();
+    writeln!(out, "{}", progress.stats.total(now_ms()))?;
+    if let Some(steady_state) = &mut progress.steady_state {
+        writeln!(out, "{}", steady_state.total(now_ms()))?;
+    }
+    Ok(())
+}
+
+async fn send_all(
+    producer: &Producer,
+    command_line: &mut CommandLine,
+    progress: &Shared,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut random = SplittableRandom::new(0);
+    let mut throttle = Throttle::new(command_line.throughput, now_ms());
+    for number in 0..command_line.records {
+        let payload = command_line.payloads.next(number, &mut random);
+        let sent_ms = now_ms();
+        if command_line.warmup_records > 0 && number == command_line.warmup_records {
+            let left = command_line.records - command_line.warmup_records;
+            let mut progress = progress.lock();
+            progress.steady_state = Some(Stats::new(left, command_line.reporting_interval_ms, true, now_ms()));
+            progress.stats.suppress_windows();
+        }
+        let record = ProducerRecord::new(&command_line.topic).value(payload);
+        let placed = producer.send_with(record, acknowledged(progress, sent_ms, payload.len()));
+        placed.await?;
+        print(progress, out)?;
+        let sleep = throttle.sleep_after(number, sent_ms);
+        if !sleep.is_zero() {
+            tokio::time::sleep(sleep).await;
+        }
+    }
+    Ok(())
+}
+
+/// What is done when a record is acknowledged, or has failed.
+fn acknowledged<T>(
+    progress: &Shared,
+    sent_ms: i64,
+    bytes: usize,
+) -> impl FnOnce(Result<T, ClientError>) + Send + 'static + use<T> {
+    let progress = Arc::clone(progress);
+    move |result| match result {
+        Ok(_) => {
+            let now = now_ms();
+            let latency = u32::try_from(now - sent_ms).unwrap_or(0);
+            let Progress { stats, steady_state, lines } = &mut *progress.lock();
+            stats.record(latency, bytes, now, lines);
+            if let Some(steady_state) = steady_state {
+                steady_state.record(latency, bytes, now, lines);
+            }
+        }
+        Err(error) => tracing::error!("{}", exception(&error)),
+    }
+}
+
+/// Waits, and prints meanwhile what is due.
+async fn while_printing(
+    work: impl Future<Output = Result<(), ClientError>>,
+    progress: &Shared,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    tokio::pin!(work);
+    let mut ticks = tokio::time::interval(PRINT_EVERY);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done?),
+            _ = ticks.tick() => print(progress, out)?,
+        }
+    }
+}
+
+fn print(progress: &Shared, out: &mut dyn Write) -> Result<(), Failure> {
+    let lines = std::mem::take(&mut progress.lock().lines);
+    for line in &lines {
+        writeln!(out, "{line}")?;
+    }
+    if !lines.is_empty() {
+        out.flush()?;
+    }
+    Ok(())
+}

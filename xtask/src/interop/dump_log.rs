@@ -1,0 +1,124 @@
+//! Our `kafka-dump-log` beside Apache's, on the files of both brokers: the same words.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    Check,
+    brokers::{Both, program, script},
+};
+use crate::shell::output_with_input;
+
+pub(super) const CHECKS: &[Check] =
+    &[("dump-log: ours and apache's say the same of the files of both brokers", compare)];
+
+const TOPIC: &str = "dumped";
+
+fn compare(both: &Both) -> Result<()> {
+    for (name, bootstrap) in both.each() {
+        fill(bootstrap).with_context(|| format!("filling {name}"))?;
+    }
+    let folder = std::env::temp_dir().join(format!("vltava-dump-log-{}", std::process::id()));
+    for (name, data) in [("vltava", both.ours.data.clone()), ("apache kafka", both.apache.data())] {
+        let mut dumped = 0;
+        for file in files(&data)? {
+            // The broker writes on.
+            let copy = folder.join(name).join(file.strip_prefix(&data)?);
+            fs::create_dir_all(copy.parent().context("no folder")?)?;
+            fs::copy(&file, &copy)?;
+            for beside in ["log", "index"] {
+                let other = file.with_extension(beside);
+                if other.exists() {
+                    fs::copy(&other, copy.with_extension(beside))?;
+                }
+            }
+            for options in options(&copy) {
+                same(&copy, &options).with_context(|| format!("{} of {name}", copy.display()))?;
+                dumped += 1;
+            }
+        }
+        ensure!(dumped >= 8, "only {dumped} files of {name} were dumped: {}", data.display());
+    }
+    fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+/// Records with keys, in all compressions, and a group with committed offsets.
+fn fill(bootstrap: &str) -> Result<()> {
+    let tool = |name: &str, arguments: &[&str], input: &str| {
+        let mut command = Command::new(script("kafka/tool"));
+        command.args([name, "--bootstrap-server", bootstrap]).args(arguments);
+        output_with_input(&mut command, input)
+    };
+    tool("kafka-topics", &["--create", "--topic", TOPIC, "--config", "index.interval.bytes=0"], "")?;
+    let keyed = ["--reader-property", "parse.key=true", "--reader-property", "parse.headers=true"];
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let arguments = [&["--topic", TOPIC, "--compression-codec", codec], &keyed[..]].concat();
+        tool("kafka-console-producer", &arguments, "a:1,b:2\tk\tv\na:3\tk\twörter\n")?;
+    }
+    let read =
+        ["--topic", TOPIC, "--group", "dumping", "--from-beginning", "--max-messages", "10", "--timeout-ms", "20000"];
+    tool("kafka-console-consumer", &read, "").map(|_| ())
+}
+
+/// The segments of the topic and of Kafka's own topics that hold something, with their indexes.
+fn files(data: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for folder in fs::read_dir(data)? {
+        let folder = folder?.path();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !folder.is_dir() || !(name.starts_with("__") || name == format!("{TOPIC}-0")) {
+            continue;
+        }
+        for file in fs::read_dir(&folder)? {
+            let file = file?.path();
+            let suffix = file.extension().unwrap_or_default().to_string_lossy().into_owned();
+            let is_dumped =
+                ["log", "index", "timeindex", "snapshot", "txnindex", "checkpoint"].contains(&suffix.as_str());
+            let segment = file.with_extension("log");
+            let holds = |file: &Path| fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0);
+            // Index of an empty segment: there is nothing to hold it against.
+            if is_dumped && holds(&file) && (holds(&segment) || suffix == "snapshot" || suffix == "checkpoint") {
+                files.push(file);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The options that a file is dumped with.
+fn options(file: &Path) -> Vec<Vec<&'static str>> {
+    let topic = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+    let decoder = match topic.rsplit_once('-').map(|(topic, _)| topic) {
+        Some("__consumer_offsets") => "--offsets-decoder",
+        Some("__transaction_state") => "--transaction-log-decoder",
+        Some("__cluster_metadata") => "--cluster-metadata-decoder",
+        _ => "--print-data-log",
+    };
+    match file.extension().and_then(|suffix| suffix.to_str()) {
+        Some("log" | "checkpoint") => vec![vec![decoder], vec![], vec![decoder, "--skip-record-metadata"]],
+        Some("index" | "timeindex") => vec![vec![], vec!["--index-sanity-check"], vec!["--verify-index-only"]],
+        _ => vec![vec![]],
+    }
+}
+
+/// Standard output of both tools, with the same file and options.
+fn same(file: &Path, options: &[&str]) -> Result<()> {
+    let run = |mut command: Command| {
+        output_with_input(command.arg("kafka-dump-log").args(options).arg("--files").arg(file), "")
+    };
+    let (ours, theirs) = (run(Command::new(program()))?, run(Command::new(script("kafka/tool")))?);
+    let differing = ours.lines().zip(theirs.lines()).find(|(ours, theirs)| ours != theirs);
+    if let Some((ours, theirs)) = differing {
+        anyhow::bail!("with {options:?}\n--- apache's\n{theirs}\n--- ours\n{ours}");
+    }
+    let lines = |text: &str| text.lines().count();
+    ensure!(ours == theirs, "with {options:?}: ours has {} lines, apache's {}", lines(&ours), lines(&theirs));
+    Ok(())
+}

@@ -25,13 +25,18 @@ pub enum Make {
 }
 
 /// The settings of both makes, in Kafka's keys. Sessions shorter than Kafka's default, so that a round is short too.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 11] = [
     "auto.create.topics.enable=false",
     "group.initial.rebalance.delay.ms=0",
     "group.min.session.timeout.ms=1000",
     "offsets.topic.num.partitions=8",
     "offsets.topic.replication.factor=1",
     "default.replication.factor=1",
+    "transaction.state.log.num.partitions=8",
+    "transaction.state.log.replication.factor=1",
+    "transaction.state.log.min.isr=1",
+    // What a killed producer leaves open is looked for as often.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000",
     // A broker whose clock has gone back is given records of its future, an hour of which is the default's limit.
     "log.message.timestamp.after.max.ms=9223372036854775807",
 ];
@@ -97,6 +102,18 @@ impl Broker {
         match self {
             Broker::Vltava { process, .. } => process.kill(),
             Broker::Apache(apache) => apache.kill(),
+            Broker::External(_) => not_ours(),
+        }
+    }
+
+    /// SIGTERM; it has ended when this returns.
+    ///
+    /// # Errors
+    /// Those of the operating system; it does not end.
+    pub fn terminate(&mut self) -> Result<()> {
+        match self {
+            Broker::Vltava { process, .. } => process.terminate(PATIENCE),
+            Broker::Apache(apache) => apache.stop(),
             Broker::External(_) => not_ours(),
         }
     }
@@ -193,11 +210,11 @@ impl Apache {
     }
 
     fn kill(&self) -> Result<()> {
-        let status = self.command("stop").arg("--kill").stdin(Stdio::null()).status()?;
-        if !status.success() {
-            bail!("killing Apache Kafka: {status}");
-        }
-        Ok(())
+        ended(self.command("stop").arg("--kill"))
+    }
+
+    fn stop(&self) -> Result<()> {
+        ended(&mut self.command("stop"))
     }
 
     fn pid(&self) -> Result<u32> {
@@ -217,6 +234,14 @@ impl Drop for Apache {
         // Its files go with the round's folder, or stay with it when the round has failed.
         let _ = self.command("stop").arg("--kill").stdin(Stdio::null()).status();
     }
+}
+
+fn ended(stop: &mut Command) -> Result<()> {
+    let status = stop.stdin(Stdio::null()).status()?;
+    if !status.success() {
+        bail!("stopping Apache Kafka: {status}");
+    }
+    Ok(())
 }
 
 /// Until somebody accepts connections, or whoever should has ended.

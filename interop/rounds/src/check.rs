@@ -4,6 +4,9 @@
 //! come that the inputs do not give in any order. Of tables the last value of each key counts: exactly right, but for the
 //! plain count, which is at least the truth, since what was not committed is counted again. Windows are both: every
 //! result of a closed window is its last, so each that comes must be whole.
+//!
+//! Exactly once more is promised of who reads what is committed: no result of a stream comes twice, and a count goes on by
+//! one (where a cache may leave values out, by one or more) and ends at the truth.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +15,7 @@ use std::{
 
 use crate::{
     ids::Ids,
-    model::{Expected, MARKER},
+    model::{Expected, MARKER, SINGLE_ORDER},
     names::Output,
 };
 
@@ -25,6 +28,8 @@ pub enum Fault {
     Wrong,
     /// It came, and no order of the inputs gives it.
     Unexpected,
+    /// It came again, or a count came that does not follow the one before it.
+    Repeated,
 }
 
 impl fmt::Display for Fault {
@@ -33,6 +38,7 @@ impl fmt::Display for Fault {
             Fault::Missing => "missing",
             Fault::Wrong => "wrong",
             Fault::Unexpected => "unexpected",
+            Fault::Repeated => "repeated",
         })
     }
 }
@@ -54,10 +60,23 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What is promised of the results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// None is missing.
+    AtLeastOnce,
+    /// None is missing, and none comes twice.
+    ExactlyOnce {
+        /// Whether caches may leave out values of tables.
+        cached: bool,
+    },
+}
+
 /// What came out so far.
 #[derive(Debug)]
 pub struct Checker<'a> {
     expected: &'a Expected,
+    guarantee: Guarantee,
     /// By output the last value of each key; `None` is a tombstone.
     tables: BTreeMap<Output, BTreeMap<String, Option<String>>>,
     /// Streams' results that are as they must be.
@@ -69,8 +88,15 @@ pub struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     /// Nothing has come yet.
-    pub fn new(expected: &'a Expected) -> Self {
-        Self { expected, tables: BTreeMap::new(), found: BTreeSet::new(), never: BTreeSet::new(), results: 0 }
+    pub fn new(expected: &'a Expected, guarantee: Guarantee) -> Self {
+        Self {
+            expected,
+            guarantee,
+            tables: BTreeMap::new(),
+            found: BTreeSet::new(),
+            never: BTreeSet::new(),
+            results: 0,
+        }
     }
 
     /// Takes one record of an output, in the order of its partition.
@@ -88,10 +114,18 @@ impl<'a> Checker<'a> {
             }
             Output::Joined => self.whole(output, key, value, self.expected.joined.get(key).map(String::as_str)),
             Output::Unique => self.whole(output, key, value, self.expected.unique.get(key).map(String::as_str)),
+            Output::Cards => self.whole(output, key, value, self.expected.cards.get(key).map(String::as_str)),
             Output::Priced => self.priced(key, value),
-            Output::Counts | Output::Words | Output::Bills | Output::WordsChangelog | Output::SeenChangelog => {
+            Output::Counts | Output::Words => {
+                self.follows(output, key, value);
                 self.put(output, key, value);
             }
+            Output::Bills if self.is_exact() && key.starts_with(SINGLE_ORDER) => {
+                let right = self.expected.bills.get(key).and_then(Option::as_deref);
+                self.whole(output, key, value, right);
+                self.put(output, key, value);
+            }
+            Output::Bills | Output::WordsChangelog | Output::SeenChangelog => self.put(output, key, value),
         }
     }
 
@@ -107,6 +141,7 @@ impl<'a> Checker<'a> {
         self.each_once(Output::Windows, expected.windows.keys(), &mut findings);
         self.each_once(Output::Joined, expected.joined.keys(), &mut findings);
         self.each_once(Output::Unique, expected.unique.keys(), &mut findings);
+        self.each_once(Output::Cards, expected.cards.keys(), &mut findings);
         self.each_once(Output::Priced, expected.priced.keys(), &mut findings);
         self.counts(&mut findings);
         for output in [Output::Words, Output::WordsChangelog] {
@@ -130,10 +165,43 @@ impl<'a> Checker<'a> {
         self.tables.get(&output)?.get(key)
     }
 
+    fn is_exact(&self) -> bool {
+        self.guarantee != Guarantee::AtLeastOnce
+    }
+
+    /// A result of a stream is there; exactly once, not for the second time.
+    fn find(&mut self, output: Output, key: &str, value: Option<&str>) {
+        if !self.found.insert((output, key.to_owned())) && self.is_exact() {
+            let text = format!("{key} = {}", value.unwrap_or("null"));
+            self.never.insert(Finding { output, fault: Fault::Repeated, text });
+        }
+    }
+
+    /// How much a value of a count or of a set of ids stands for.
+    fn size(output: Output, value: Option<&String>) -> Option<usize> {
+        match output {
+            Output::Counts => value?.parse().ok(),
+            _ => value?.parse::<Ids>().ok().map(|ids| ids.len()),
+        }
+    }
+
+    /// Exactly once, a table that only grows goes on from where it was.
+    fn follows(&mut self, output: Output, key: &str, value: Option<&str>) {
+        let Guarantee::ExactlyOnce { cached } = self.guarantee else { return };
+        let before = self.last(output, key).and_then(Option::as_ref);
+        let was = before.map_or(Some(0), |before| Self::size(output, Some(before)));
+        let is = Self::size(output, value.map(str::to_owned).as_ref());
+        let grown = was.zip(is).and_then(|(was, is)| is.checked_sub(was));
+        if grown.is_none_or(|by| by == 0 || (by > 1 && !cached)) {
+            let text = describe(key, Some("one more"), value) + &format!(" after {before:?}");
+            self.never.insert(Finding { output, fault: Fault::Repeated, text });
+        }
+    }
+
     /// A result that has one right value.
     fn whole(&mut self, output: Output, key: &str, value: Option<&str>, right: Option<&str>) {
         if right.is_some() && value == right {
-            self.found.insert((output, key.to_owned()));
+            self.find(output, key, value);
             return;
         }
         let fault = if output == Output::Windows && right.is_some() { Fault::Wrong } else { Fault::Unexpected };
@@ -148,9 +216,7 @@ impl<'a> Checker<'a> {
         let last = rate.and_then(|rate| self.expected.rates.get(rate));
         let version = rate.zip(last).and_then(|(rate, (base, _))| version(value?, rate, base));
         match (version, last) {
-            (Some(version), Some((_, last))) if version <= *last => {
-                self.found.insert((Output::Priced, key.to_owned()));
-            }
+            (Some(version), Some((_, last))) if version <= *last => self.find(Output::Priced, key, value),
             _ => {
                 let right = rate.zip(last).map(|(rate, (base, last))| format!("{rate}={base}0 to {last}"));
                 let text = describe(key, right.as_deref(), value);
@@ -171,9 +237,10 @@ impl<'a> Checker<'a> {
             let (truth, count) = (ids.len().to_string(), self.last(output, word));
             let is_enough = count.and_then(Option::as_ref).and_then(|count| count.parse::<usize>().ok());
             match is_enough {
-                Some(count) if count >= ids.len() => {}
+                Some(count) if count == ids.len() || (count > ids.len() && !self.is_exact()) => {}
                 Some(count) => {
-                    let text = describe(word, Some(&format!("at least {truth}")), Some(&count.to_string()));
+                    let right = if self.is_exact() { truth } else { format!("at least {truth}") };
+                    let text = describe(word, Some(&right), Some(&count.to_string()));
                     findings.push(Finding { output, fault: Fault::Wrong, text });
                 }
                 None => findings.push(Finding { output, fault: Fault::Missing, text: word.clone() }),

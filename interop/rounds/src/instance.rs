@@ -5,6 +5,10 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::Parser;
 use vltava::streams::{Result, StreamsConfig};
 
+/// How long a transaction may be open that nobody ends: whoever reads what is committed waits as long for the results of an
+/// instance whose state was wiped.
+const TRANSACTION_TIMEOUT_MS: u32 = 5_000;
+
 /// One instance of the application of the rounds; it ends when it fails, and by nothing else.
 #[derive(Clone, Debug, Parser, PartialEq, Eq)]
 pub struct Instance {
@@ -32,6 +36,9 @@ pub struct Instance {
     /// The consumers' `session.timeout.ms`; heartbeats come four times as often.
     #[arg(long)]
     pub session_timeout_ms: u64,
+    /// `processing.guarantee=exactly_once_v2`
+    #[arg(long)]
+    pub exactly_once: bool,
     /// The DSL's stores are in memory, and not on disk.
     #[arg(long)]
     pub in_memory: bool,
@@ -50,8 +57,10 @@ impl Instance {
         option("--linger-ms", self.linger_ms.to_string().into());
         option("--cache-bytes", self.cache_bytes.to_string().into());
         option("--session-timeout-ms", self.session_timeout_ms.to_string().into());
-        if self.in_memory {
-            arguments.push("--in-memory".into());
+        for (name, is_set) in [("--exactly-once", self.exactly_once), ("--in-memory", self.in_memory)] {
+            if is_set {
+                arguments.push(name.into());
+            }
         }
         arguments
     }
@@ -62,7 +71,10 @@ impl Instance {
     /// A value that Streams refuses.
     pub fn config(&self) -> Result<StreamsConfig> {
         let stores = if self.in_memory { "in_memory" } else { "rocksdb" };
+        let guarantee = if self.exactly_once { "exactly_once_v2" } else { "at_least_once" };
         StreamsConfig::from_properties([
+            ("processing.guarantee", guarantee.to_owned()),
+            ("producer.transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string()),
             ("application.id", self.application_id.clone()),
             ("bootstrap.servers", self.bootstrap_server.clone()),
             ("state.dir", self.state_dir.display().to_string()),
@@ -92,6 +104,7 @@ mod tests {
             linger_ms: 5,
             cache_bytes: 0,
             session_timeout_ms: 4_000,
+            exactly_once: true,
             in_memory: true,
         };
         let program = [OsString::from("rounds-application")];

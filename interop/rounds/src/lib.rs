@@ -1,9 +1,9 @@
-//! One application with six kinds of state, disturbed in rounds, and held against a model.
+//! One application with seven kinds of state, disturbed in rounds, and held against a model.
 //!
 //! A round starts a broker and one to three instances of the application, writes numbered records to its inputs, kills,
 //! stops and wipes what runs meanwhile, and at last waits until all is worked off and compares the outputs with what the
-//! records say. At least once is promised: nothing may be missing, and what is a table must be exact. No process may end
-//! by itself, and none may stand still.
+//! records say. At least once is promised: nothing may be missing, and what is a table must be exact; or exactly once, and
+//! then nothing may come twice either. No process may end by itself, and none may stand still.
 //!
 //! Reading order: [`names`] and [`topology`] (the application), [`model`] (what goes in, and what must come out),
 //! [`check`] (what came out), [`plan`] (what happens in a round), [`process`], [`broker`], [`disk`] and [`clock`] (what it

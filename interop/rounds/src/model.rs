@@ -28,6 +28,10 @@ const USERS: u32 = 12;
 const ORDERS: u32 = 60;
 const CUSTOMERS: u32 = 20;
 const RATES: u32 = 8;
+/// Customers that are there before the application starts, and never change.
+const REGULARS: u32 = 5;
+/// What the keys of orders begin with that come once, of a customer that never changes: each has one bill.
+pub const SINGLE_ORDER: char = 'q';
 
 /// A record of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +60,7 @@ pub struct SetBack {
 /// The records of a round, by steps, and what must come of them.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// What is there before the application starts: the rows of the global table.
+    /// What is there before the application starts: the rows of the global table, and customers that never change.
     pub before: Vec<InputRecord>,
     /// What is written in each step, in order.
     pub steps: Vec<Vec<InputRecord>>,
@@ -76,6 +80,8 @@ pub struct Expected {
     pub joined: BTreeMap<String, String>,
     /// By order its row; `None` if it is deleted in the end.
     pub bills: BTreeMap<String, Option<String>>,
+    /// Pairs of the join of tables by key.
+    pub cards: BTreeMap<String, String>,
     /// By payment the rate that it names.
     pub priced: BTreeMap<String, String>,
     /// By rate what its row begins with, and its last version.
@@ -94,11 +100,14 @@ impl Model {
         let start = start_ms - start_ms.rem_euclid(window);
         let mut writer = Writer { rng: Rng::with_seed(seed), start, set_back, steps: vec![Vec::new(); steps as usize] };
         let mut expected = Expected::default();
-        let before = writer.rates(&mut expected, partitions);
+        let mut before = writer.rates(&mut expected, partitions);
+        before.extend(writer.regulars());
         for step in 0..steps {
             writer.line(step, &mut expected);
             writer.visit(step, &mut expected);
             writer.pair(step, &mut expected);
+            writer.card(step, &mut expected);
+            writer.single_order(step, &mut expected);
             writer.payment(step, &mut expected);
             writer.event(step, &mut expected);
         }
@@ -213,6 +222,35 @@ impl Writer {
             }
         };
         expected.joined.insert(key, value);
+    }
+
+    /// A row of each table, in either order and up to twenty steps apart.
+    fn card(&mut self, step: u32, expected: &mut Expected) {
+        let key = format!("t{step}");
+        let other = step + self.rng.u32(0..20);
+        let (profile, address) = (format!("P{step}"), format!("A{step}"));
+        let (left, right) = if self.rng.bool() { (step, other) } else { (other, step) };
+        self.write(left, Input::Profiles, Some(key.clone()), Some(profile.clone()));
+        self.write(right, Input::Addresses, Some(key.clone()), Some(address.clone()));
+        expected.cards.insert(key, format!("{profile}+{address}"));
+    }
+
+    fn regulars(&self) -> Vec<InputRecord> {
+        let row = |n| InputRecord {
+            input: Input::Customers,
+            key: Some(format!("f{n}")),
+            value: Some(format!("F{n}")),
+            timestamp: self.start,
+            partition: None,
+        };
+        (0..REGULARS).map(row).collect()
+    }
+
+    fn single_order(&mut self, step: u32, expected: &mut Expected) {
+        let (order, regular) = (format!("{SINGLE_ORDER}{step}"), self.rng.u32(0..REGULARS));
+        let row = format!("f{regular}|{step}");
+        expected.bills.insert(order.clone(), Some(format!("{row}|F{regular}")));
+        self.write(step, Input::Orders, Some(order), Some(row));
     }
 
     fn payment(&mut self, step: u32, expected: &mut Expected) {

@@ -16,6 +16,10 @@ pub enum Input {
     Orders,
     /// A table of customers: a version.
     Customers,
+    /// The left table of the join of tables.
+    Profiles,
+    /// The right table of the join of tables.
+    Addresses,
     /// A global table of rates.
     Rates,
     /// Payments that each name a rate.
@@ -26,13 +30,15 @@ pub enum Input {
 
 impl Input {
     /// All of them.
-    pub const ALL: [Input; 9] = [
+    pub const ALL: [Input; 11] = [
         Input::Lines,
         Input::Visits,
         Input::Left,
         Input::Right,
         Input::Orders,
         Input::Customers,
+        Input::Profiles,
+        Input::Addresses,
         Input::Rates,
         Input::Payments,
         Input::Events,
@@ -47,6 +53,8 @@ impl Input {
             Input::Right => "right",
             Input::Orders => "orders",
             Input::Customers => "customers",
+            Input::Profiles => "profiles",
+            Input::Addresses => "addresses",
             Input::Rates => "rates",
             Input::Payments => "payments",
             Input::Events => "events",
@@ -72,6 +80,8 @@ pub enum Output {
     Joined,
     /// The foreign-key join's table.
     Bills,
+    /// The rows of the join of tables.
+    Cards,
     /// Payments with their rate.
     Priced,
     /// Events, told once or more often.
@@ -89,12 +99,13 @@ pub const SEEN_STORE: &str = "seen";
 
 impl Output {
     /// All of them.
-    pub const ALL: [Output; 9] = [
+    pub const ALL: [Output; 10] = [
         Output::Counts,
         Output::Words,
         Output::Windows,
         Output::Joined,
         Output::Bills,
+        Output::Cards,
         Output::Priced,
         Output::Unique,
         Output::WordsChangelog,
@@ -109,6 +120,7 @@ impl Output {
             Output::Windows => "windowed count with suppress",
             Output::Joined => "outer join",
             Output::Bills => "foreign-key join",
+            Output::Cards => "table-table join",
             Output::Priced => "global-table join",
             Output::Unique => "deduplication",
             Output::WordsChangelog => "changelog of words",
@@ -128,6 +140,7 @@ impl Output {
             Output::Windows => "windows",
             Output::Joined => "joined",
             Output::Bills => "bills",
+            Output::Cards => "cards",
             Output::Priced => "priced",
             Output::Unique => "unique",
             Output::WordsChangelog => WORDS_STORE,

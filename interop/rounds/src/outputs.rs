@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
-use vltava::client::{Consumer, ConsumerConfig, TopicPartition};
+use vltava::client::{Consumer, ConsumerConfig, TopicPartition, config::IsolationLevel};
 
 use crate::{
     check::Checker,
@@ -15,7 +15,7 @@ use crate::{
 pub struct Outputs {
     consumer: Consumer,
     topics: BTreeMap<String, Output>,
-    read: BTreeMap<TopicPartition, i64>,
+    partitions: Vec<TopicPartition>,
 }
 
 impl Outputs {
@@ -23,20 +23,21 @@ impl Outputs {
     ///
     /// # Errors
     /// A setting that the client refuses.
-    pub fn new(address: &str, names: &Names, partitions: i32) -> Result<Self> {
-        let config = ConsumerConfig::from_properties([("bootstrap.servers", address)]);
+    pub fn new(address: &str, names: &Names, partitions: i32, isolation: IsolationLevel) -> Result<Self> {
+        let builder = ConsumerConfig::builder().bootstrap_servers(address).isolation_level(isolation);
+        let config = builder.build();
         let consumer = Consumer::new(config?)?;
         let topics: BTreeMap<_, _> = Output::ALL.map(|output| (names.output(output), output)).into_iter().collect();
         let all = topics.keys().flat_map(|topic| (0..partitions).map(|p| TopicPartition::new(topic.as_str(), p)));
-        let read: BTreeMap<_, _> = all.map(|partition| (partition, 0)).collect();
-        consumer.assign(read.keys().cloned())?;
+        let partitions: Vec<_> = all.collect();
+        consumer.assign(partitions.iter().cloned())?;
         consumer.seek_to_beginning(&[])?;
-        Ok(Self { consumer, topics, read })
+        Ok(Self { consumer, topics, partitions })
     }
 
     /// All partitions that are read.
-    pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
-        self.read.keys()
+    pub fn partitions(&self) -> &[TopicPartition] {
+        &self.partitions
     }
 
     /// Takes what comes within a time.
@@ -55,14 +56,20 @@ impl Outputs {
             let (key, value) = (record.key().map(text).unwrap_or_default(), record.value().map(text));
             checker.take(*output, &key, value.as_deref());
         }
-        for (partition, next) in records.next_offsets() {
-            self.read.insert(partition, next.offset);
-        }
         Ok(())
     }
 
     /// Whether all is read up to these ends.
-    pub fn is_at(&self, ends: &BTreeMap<TopicPartition, i64>) -> bool {
-        self.read.iter().all(|(partition, at)| ends.get(partition).is_some_and(|end| at >= end))
+    ///
+    /// # Errors
+    /// The consumer's.
+    pub async fn is_at(&self, ends: &BTreeMap<TopicPartition, i64>) -> Result<bool> {
+        for partition in &self.partitions {
+            let at = self.consumer.position(partition).await?;
+            if !ends.get(partition).is_some_and(|end| at >= *end) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -28,16 +28,25 @@ pub enum Kind {
     /// package of that name.
     /// Without it the records of what time does not decide about are set back instead, and no process's clock is.
     Clock,
+    /// SIGTERM to the broker, and another start.
+    BrokerRestart,
+    /// The broker's disk takes nothing for a while, and whoever writes waits: a file system in a file (which takes the right
+    /// to mount one) that is frozen.
+    DiskDelay,
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 7] =
+    /// Those of rounds at least once.
+    pub const AT_LEAST_ONCE: [Kind; 7] =
         [Kind::Kill, Kind::Stop, Kind::Wipe, Kind::BrokerKill, Kind::BrokerStop, Kind::FullDisk, Kind::Clock];
+
+    /// Those of rounds exactly once.
+    pub const EXACTLY_ONCE: [Kind; 7] =
+        [Kind::Kill, Kind::Stop, Kind::Wipe, Kind::BrokerKill, Kind::BrokerRestart, Kind::BrokerStop, Kind::DiskDelay];
 
     /// Whether it takes a broker that the rounds have started themselves.
     pub fn needs_own_broker(self) -> bool {
-        matches!(self, Kind::BrokerKill | Kind::BrokerStop)
+        matches!(self, Kind::BrokerKill | Kind::BrokerStop | Kind::BrokerRestart | Kind::DiskDelay)
     }
 }
 
@@ -79,10 +88,20 @@ pub enum Act {
         /// How long it is away.
         away: Duration,
     },
+    /// SIGTERM to the broker, and a start after a while.
+    BrokerRestart {
+        /// How long it is away.
+        away: Duration,
+    },
     /// SIGSTOP and SIGCONT for the broker.
     BrokerStop {
         /// How long it stands.
         away: Duration,
+    },
+    /// The broker's disk takes nothing.
+    DiskDelay {
+        /// For how long.
+        frozen: Duration,
     },
     /// No room on a disk.
     FullDisk {
@@ -107,6 +126,8 @@ impl fmt::Display for Act {
                 write!(f, "kill instance {instance} and wipe its state, away for {} ms", away.as_millis())
             }
             Act::BrokerKill { away } => write!(f, "kill the broker, away for {} ms", away.as_millis()),
+            Act::BrokerRestart { away } => write!(f, "restart the broker, away for {} ms", away.as_millis()),
+            Act::DiskDelay { frozen } => write!(f, "the broker's disk stands for {} ms", frozen.as_millis()),
             Act::BrokerStop { away } => write!(f, "stop the broker for {} ms", away.as_millis()),
             Act::FullDisk { disk, full } => write!(f, "{disk:?} disk full for {} ms", full.as_millis()),
             Act::ClockBack { by } => write!(f, "clock back by {} s", by.as_secs()),
@@ -138,6 +159,15 @@ pub struct Frame {
     pub fake_clock: bool,
     /// Whether the broker is the rounds' own.
     pub own_broker: bool,
+    /// How many disturbances one application goes through exactly once; `None` for rounds at least once.
+    pub exactly_once: Option<u32>,
+}
+
+/// How long a step takes of rounds exactly once.
+const STEP: Duration = Duration::from_millis(50);
+
+fn rng(frame: &Frame, number: u32) -> Rng {
+    Rng::with_seed(frame.seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15)))
 }
 
 /// One round.
@@ -159,6 +189,10 @@ pub struct Plan {
     pub on_disk: bool,
     /// The disk that will be full.
     pub disk: Option<Disk>,
+    /// Whether the broker's disk will stand still.
+    pub delays_disk: bool,
+    /// Steps of the model.
+    pub steps: u32,
     /// Whether the clock will be set back.
     pub fakes_clock: bool,
     /// Records set back, where no clock is.
@@ -170,7 +204,10 @@ pub struct Plan {
 impl Plan {
     /// The round of this number. Its first disturbance is of the kind whose turn it is, the others are drawn.
     pub fn new(frame: &Frame, number: u32) -> Self {
-        let mut rng = Rng::with_seed(frame.seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        if let Some(disturbances) = frame.exactly_once {
+            return Self::exactly_once(frame, number, disturbances);
+        }
+        let mut rng = rng(frame, number);
         let model_seed = rng.u64(..);
         let instances: Vec<u32> = (0..rng.usize(1..=3)).map(|_| rng.u32(1..=2)).collect();
         let turn = frame.kinds.iter().cycle().nth(number as usize % frame.kinds.len().max(1));
@@ -206,11 +243,49 @@ impl Plan {
             cache_bytes: pick(&mut rng, &[0, 1 << 20, 10 << 20]),
             on_disk: disk == Some(Disk::State) || rng.u8(0..4) != 0,
             disk,
+            delays_disk: kinds.contains(&Kind::DiskDelay),
+            steps: frame.steps,
             fakes_clock: clock && frame.fake_clock,
             set_back: (clock && !frame.fake_clock).then_some(set_back),
             instances,
             disturbances,
         }
+    }
+
+    /// Three instances that go through many disturbances: the kinds take turns in an order that is drawn anew each time.
+    fn exactly_once(frame: &Frame, number: u32, disturbances: u32) -> Self {
+        let mut rng = rng(frame, number);
+        let model_seed = rng.u64(..);
+        let instances: Vec<u32> = (0..3).map(|_| rng.u32(1..=2)).collect();
+        let disk = frame.kinds.contains(&Kind::FullDisk).then_some(Disk::State);
+        let mut turns: Vec<Kind> = Vec::new();
+        let mut acts = Vec::new();
+        while acts.len() < disturbances as usize {
+            if turns.is_empty() {
+                turns.clone_from(&frame.kinds);
+                rng.shuffle(&mut turns);
+            }
+            let Some(kind) = turns.pop() else { break };
+            let Some(act) = act(kind, &mut rng, frame, instances.len(), disk, Duration::ZERO) else { continue };
+            acts.push(Disturbance { pause: Duration::from_millis(rng.u64(200..=1_200)), act });
+        }
+        let mut plan = Self {
+            model_seed,
+            partitions: rng.i32(2..=3),
+            commit_interval_ms: pick(&mut rng, &[50, 100, 300]),
+            linger_ms: pick(&mut rng, &[0, 5]),
+            cache_bytes: pick(&mut rng, &[0, 0, 1 << 20]),
+            on_disk: disk == Some(Disk::State) || rng.u8(0..4) != 0,
+            disk,
+            delays_disk: frame.kinds.contains(&Kind::DiskDelay),
+            steps: 0,
+            fakes_clock: false,
+            set_back: None,
+            instances,
+            disturbances: acts,
+        };
+        plan.steps = u32::try_from(plan.length().as_millis() / STEP.as_millis()).unwrap_or(u32::MAX).max(frame.steps);
+        plan
     }
 
     /// How long the disturbances take, without what starts and ends.
@@ -225,7 +300,9 @@ fn length(act: &Act) -> Duration {
         | Act::Stop { away, .. }
         | Act::Wipe { away, .. }
         | Act::BrokerKill { away }
+        | Act::BrokerRestart { away }
         | Act::BrokerStop { away } => away,
+        Act::DiskDelay { frozen } => frozen,
         Act::FullDisk { full, .. } => full,
         Act::ClockBack { .. } => Duration::ZERO,
     }
@@ -240,6 +317,8 @@ fn act(kind: Kind, rng: &mut Rng, frame: &Frame, instances: usize, disk: Option<
         Kind::Stop => Act::Stop { instance, away: frame.session + between(1_000, 4_000) },
         Kind::Wipe => Act::Wipe { instance, away: between(0, 1_500) },
         Kind::BrokerKill => Act::BrokerKill { away: between(0, 2_000) },
+        Kind::BrokerRestart => Act::BrokerRestart { away: between(0, 1_000) },
+        Kind::DiskDelay => Act::DiskDelay { frozen: between(200, 3_000) },
         // Shorter and longer than the instances' sessions.
         Kind::BrokerStop => Act::BrokerStop { away: between(500, 8_000) },
         Kind::FullDisk => Act::FullDisk { disk: disk?, full: between(2_000, 7_000) },
@@ -264,12 +343,27 @@ mod tests {
             session: Duration::from_secs(4),
             fake_clock: true,
             own_broker: true,
+            exactly_once: None,
         }
     }
 
     #[test]
+    fn exactly_once_every_kind_has_its_turn_in_each_cycle() {
+        let frame = Frame { exactly_once: Some(14), ..frame(&Kind::EXACTLY_ONCE) };
+        let plan = Plan::new(&frame, 3);
+        assert_eq!(plan, Plan::new(&frame, 3));
+        assert_eq!((plan.instances.len(), plan.disturbances.len(), plan.delays_disk), (3, 14, true));
+        for cycle in plan.disturbances.chunks(7) {
+            let kinds: std::collections::BTreeSet<_> =
+                cycle.iter().map(|one| format!("{:?}", std::mem::discriminant(&one.act))).collect();
+            assert_eq!(kinds.len(), 7);
+        }
+        assert!(u128::from(plan.steps) * STEP.as_millis() + STEP.as_millis() > plan.length().as_millis());
+    }
+
+    #[test]
     fn a_round_is_the_same_whichever_rounds_go_before_it() {
-        let frame = frame(&Kind::ALL);
+        let frame = frame(&Kind::AT_LEAST_ONCE);
         assert_eq!(Plan::new(&frame, 5), Plan::new(&frame, 5));
         assert_ne!(Plan::new(&frame, 5), Plan::new(&frame, 6));
         assert_ne!(Plan::new(&frame, 5), Plan::new(&Frame { seed: 8, ..frame.clone() }, 5));
@@ -277,7 +371,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_turn() {
-        let frame = frame(&Kind::ALL);
+        let frame = frame(&Kind::AT_LEAST_ONCE);
         let first = |number| Plan::new(&frame, number).disturbances.first().map(|disturbance| disturbance.act);
         assert!(matches!(first(0), Some(Act::Kill { .. })));
         assert!(matches!(first(1), Some(Act::Stop { .. })));

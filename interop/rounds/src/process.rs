@@ -6,9 +6,10 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How a process is started.
@@ -56,6 +57,22 @@ impl Process {
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM; it has ended when this returns.
+    ///
+    /// # Errors
+    /// Those of the operating system; it does not end in time.
+    pub fn terminate(&mut self, patience: Duration) -> Result<()> {
+        signal(self.child.id(), Signal::TERM)?;
+        let end = Instant::now() + patience;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > end {
+                bail!("{} does not end after {} s", self.spec.name, patience.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use vltava::client::{Admin, TopicPartition, admin::OffsetSpec, config::IsolationLevel};
 
-use crate::names::Names;
+use crate::names::{Input, Names};
 
 /// What the broker knows of the application's progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Progress {
             let count = i32::try_from(described.partitions.len()).ok()?;
             partitions.extend((0..count).map(|partition| TopicPartition::new(topic.as_str(), partition)));
         }
-        let ends = end_offsets(admin, &partitions).await?;
+        let ends = end_offsets(admin, &partitions, IsolationLevel::ReadUncommitted).await?;
         let committed = admin.list_consumer_group_offsets(names.application_id(), None).await.ok()?;
         let with_committed = |(partition, end)| {
             let at = committed.get(&partition).and_then(Option::as_ref).map_or(0, |offset| offset.offset);
@@ -40,6 +40,15 @@ impl Progress {
     /// Records that are not committed yet.
     pub fn lag(&self) -> i64 {
         self.consumed.values().map(|(committed, end)| (end - committed).max(0)).sum()
+    }
+
+    /// Records of the inputs that are not committed yet: behind the last record of an internal topic a transaction's marker
+    /// may lie, of which no offset is committed.
+    pub fn lag_of_inputs(&self, names: &Names) -> i64 {
+        let inputs: Vec<String> = Input::ALL.into_iter().map(|input| names.input(input)).collect();
+        let of_inputs =
+            self.consumed.iter().filter(|(partition, _)| inputs.iter().any(|input| input == partition.topic()));
+        of_inputs.map(|(_, (committed, end))| (end - committed).max(0)).sum()
     }
 
     /// All that was committed.
@@ -56,9 +65,13 @@ impl Progress {
 }
 
 /// The ends of these partitions; `None` if one is not known now.
-pub async fn end_offsets(admin: &Admin, partitions: &[TopicPartition]) -> Option<BTreeMap<TopicPartition, i64>> {
+pub async fn end_offsets(
+    admin: &Admin,
+    partitions: &[TopicPartition],
+    isolation: IsolationLevel,
+) -> Option<BTreeMap<TopicPartition, i64>> {
     let wanted = partitions.iter().map(|partition| (partition.clone(), OffsetSpec::Latest));
-    let ends = admin.list_offsets(wanted, IsolationLevel::ReadUncommitted).await;
+    let ends = admin.list_offsets(wanted, isolation).await;
     ends.into_iter().map(|(partition, end)| Some((partition, end.ok()?.offset))).collect()
 }
 
@@ -116,6 +129,7 @@ mod tests {
         let consumed = [(partition(0), (3, 5)), (partition(1), (7, 7)), (partition(2), (0, 1))].into();
         let progress = Progress { consumed };
         assert_eq!((progress.lag(), progress.committed()), (3, 10));
+        assert_eq!(progress.lag_of_inputs(&Names::new("app")), 0, "t is no input");
         assert_eq!(progress.describe(), "    t-0: 3 of 5\n    t-2: 0 of 1\n");
     }
 }

@@ -6,10 +6,10 @@ use std::{
 };
 
 use tokio::task::JoinHandle;
-use vltava::client::{Admin, AdminConfig, TopicPartition, admin::NewTopic};
+use vltava::client::{Admin, AdminConfig, admin::NewTopic, config::IsolationLevel};
 
 use crate::{
-    check::{Checker, Finding},
+    check::{Checker, Finding, Guarantee},
     failure::Failure,
     feed::Feed,
     journal::Journal,
@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const MARK: Duration = Duration::from_millis(500);
 /// How long results that are missing may stay away while everything moves, before they are lost.
 const SETTLE: Duration = Duration::from_secs(20);
+/// How long nothing may come any more, until nothing will: exactly once, where the end of a topic is a transaction's marker.
+const QUIET: Duration = Duration::from_secs(2);
 /// The records of a round take at least this long.
 const SHORTEST: Duration = Duration::from_secs(3);
 
@@ -53,7 +55,7 @@ pub async fn run(
     let journal = Journal::begin(Instant::now());
     let names = Names::new(format!("rounds-{}-{number}", frame.seed));
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-    let model = Model::new(plan.model_seed, frame.steps, plan.partitions, i64::try_from(now)?, plan.set_back);
+    let model = Model::new(plan.model_seed, plan.steps, plan.partitions, i64::try_from(now)?, plan.set_back);
     let mut stage = Stage::set(programs, plan, folder, journal)?;
     let address = stage.address().to_owned();
     let admin = Admin::new(AdminConfig::from_properties([("bootstrap.servers", &address)])?)?;
@@ -63,20 +65,32 @@ pub async fn run(
     stage.enter(programs, frame, plan, names.application_id())?;
 
     let over = (plan.length() + Duration::from_secs(1)).max(SHORTEST);
-    let fed = {
-        let (feed, steps) = (feed.clone(), model.steps.clone());
-        tokio::spawn(async move { feed.steps(&steps, over).await })
-    };
-    let mut round = Round { journal, names, plan, model: &model, stage, admin, feed, patience };
+    let exactly_once = frame.exactly_once.is_some();
+    let mut round =
+        Round { journal, names, plan, model: &model, stage, admin, feed: feed.clone(), patience, exactly_once };
+    if exactly_once {
+        // What single orders are joined with is there before they are.
+        round.until_worked_off(tokio::spawn(async { Ok(()) })).await?;
+    }
+    let steps = model.steps.clone();
+    let fed = tokio::spawn(async move { feed.steps(&steps, over).await });
     round.until_it_works().await?;
-    for disturbance in &plan.disturbances {
+    for (disturbance, of_run) in plan.disturbances.iter().zip(first_of_run(frame, number)..) {
         round.stage.wait(disturbance.pause).await?;
+        if exactly_once {
+            journal.tell(format_args!("round {of_run}"));
+        }
         round.stage.act(&disturbance.act).await?;
     }
     round.until_worked_off(fed).await?;
     let passed = round.verdict().await?;
     round.clean_up(frame.own_broker).await;
     Ok(passed)
+}
+
+/// The number of a play's first round in the whole run.
+fn first_of_run(frame: &Frame, play: u32) -> u32 {
+    play.saturating_mul(frame.exactly_once.unwrap_or(0))
 }
 
 async fn create_topics(admin: &Admin, names: &Names, partitions: i32) -> Result<(), Failure> {
@@ -98,6 +112,7 @@ struct Round<'a> {
     admin: Admin,
     feed: Feed,
     patience: Duration,
+    exactly_once: bool,
 }
 
 impl Round<'_> {
@@ -127,7 +142,7 @@ impl Round<'_> {
                 self.journal.tell(format_args!("all {} records are written", self.feed.acknowledged()));
             }
             let progress = self.progress().await;
-            if fed.is_none() && progress.as_ref().is_some_and(|progress| progress.lag() == 0) {
+            if fed.is_none() && progress.as_ref().is_some_and(|progress| self.lag(progress) == 0) {
                 self.journal.tell("all is worked off");
                 return Ok(());
             }
@@ -142,8 +157,13 @@ impl Round<'_> {
     /// Moves time on until all windows have closed, reads the outputs, and holds them against the model.
     async fn verdict(&mut self) -> Result<Passed, Failure> {
         let model = self.model;
-        let mut checker = Checker::new(&model.expected);
-        let mut outputs = Outputs::new(self.stage.address(), &self.names, self.plan.partitions)?;
+        let guarantee = match self.exactly_once {
+            true => Guarantee::ExactlyOnce { cached: self.plan.cache_bytes > 0 },
+            false => Guarantee::AtLeastOnce,
+        };
+        let mut checker = Checker::new(&model.expected, guarantee);
+        let (partitions, isolation) = (self.plan.partitions, self.isolation());
+        let mut outputs = Outputs::new(self.stage.address(), &self.names, partitions, isolation)?;
         let mut watch_findings = Watchdog::new(Instant::now(), SETTLE);
         let mut watch_progress = Watchdog::new(Instant::now(), self.patience);
         for mark in 0.. {
@@ -173,16 +193,21 @@ impl Round<'_> {
     /// When the markers are worked off too nothing more may come, and what came must still be right.
     async fn last_look(&mut self, checker: &mut Checker<'_>, outputs: &mut Outputs) -> Result<Passed, Failure> {
         let mut watchdog = Watchdog::new(Instant::now(), self.patience);
+        let mut quiet = Watchdog::new(Instant::now(), if self.exactly_once { QUIET } else { Duration::ZERO });
         loop {
             let progress = self.progress().await;
-            let partitions: Vec<TopicPartition> = outputs.partitions().cloned().collect();
-            let ends = end_offsets(&self.admin, &partitions).await;
+            let ends = end_offsets(&self.admin, outputs.partitions(), self.isolation()).await;
             outputs.read(checker, LOOK).await?;
-            let worked_off = progress.as_ref().is_some_and(|progress| progress.lag() == 0);
-            if worked_off && ends.is_some_and(|ends| outputs.is_at(&ends)) {
+            let committed = progress.as_ref().map(Progress::committed);
+            let is_quiet = quiet.see(Instant::now(), (ends.clone(), committed)).is_some();
+            let worked_off = progress.as_ref().is_some_and(|progress| self.lag(progress) == 0);
+            if is_quiet
+                && worked_off
+                && let Some(ends) = ends
+                && outputs.is_at(&ends).await?
+            {
                 break;
             }
-            let committed = progress.as_ref().map(Progress::committed);
             if let Some(still) = watchdog.see(Instant::now(), (committed, checker.results())) {
                 return Err(self.stands_still(still, "the last markers are not worked off", progress));
             }
@@ -202,6 +227,16 @@ impl Round<'_> {
             Ok(written) => Ok(written?),
             Err(_) => Err(self.stands_still(self.patience, "the broker takes no records", None)),
         }
+    }
+
+    /// Records that are still to be worked off.
+    fn lag(&self, progress: &Progress) -> i64 {
+        if self.exactly_once { progress.lag_of_inputs(&self.names) } else { progress.lag() }
+    }
+
+    /// How the outputs are read.
+    fn isolation(&self) -> IsolationLevel {
+        if self.exactly_once { IsolationLevel::ReadCommitted } else { IsolationLevel::ReadUncommitted }
     }
 
     async fn progress(&self) -> Option<Progress> {

@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::{
     broker::{Broker, Make},
     clock::FakeClock,
-    disk::SmallDisk,
+    disk::{SlowDisk, SmallDisk},
     failure::Failure,
     instance::Instance,
     journal::Journal,
@@ -56,6 +56,7 @@ pub struct Stage {
     broker: Broker,
     broker_waits: bool,
     disk: Option<(Disk, SmallDisk)>,
+    slow_disk: Option<SlowDisk>,
     is_full: bool,
     excused_until: Option<Instant>,
     clock: Option<FakeClock>,
@@ -72,8 +73,10 @@ impl Stage {
         let mounted =
             plan.disk.map(|disk| Ok::<_, anyhow::Error>((disk, SmallDisk::mount(&folder.join("disk"), DISK_MIB)?)));
         let disk = mounted.transpose()?;
-        let data = match &disk {
-            Some((Disk::Broker, disk)) => disk.path().join("data"),
+        let slow_disk = plan.delays_disk.then(|| SlowDisk::mount(folder, "slow-disk")).transpose()?;
+        let data = match (&disk, &slow_disk) {
+            (Some((Disk::Broker, disk)), _) => disk.path().join("data"),
+            (_, Some(disk)) => disk.path().join("data"),
             _ => folder.join("data"),
         };
         let environment = clock.as_ref().map(FakeClock::environment).unwrap_or_default();
@@ -85,6 +88,7 @@ impl Stage {
             broker,
             broker_waits: false,
             disk,
+            slow_disk,
             is_full: false,
             excused_until: None,
             clock,
@@ -117,6 +121,7 @@ impl Stage {
                 linger_ms: plan.linger_ms,
                 cache_bytes: plan.cache_bytes,
                 session_timeout_ms: u64::try_from(frame.session.as_millis()).unwrap_or(u64::MAX),
+                exactly_once: frame.exactly_once.is_some(),
                 in_memory: !plan.on_disk,
             };
             let spec = Spec {
@@ -166,6 +171,21 @@ impl Stage {
                 tokio::time::sleep(away).await;
                 self.broker.start_again()?;
                 self.journal.tell("the broker is back");
+            }
+            Act::BrokerRestart { away } => {
+                self.broker.terminate()?;
+                tokio::time::sleep(away).await;
+                self.broker.start_again()?;
+                self.journal.tell("the broker is back");
+            }
+            Act::DiskDelay { frozen } => {
+                if let Some(disk) = &mut self.slow_disk {
+                    disk.freeze()?;
+                    // Nobody is looked at: who asks a process in a frozen write waits too.
+                    tokio::time::sleep(frozen).await;
+                    disk.thaw()?;
+                }
+                self.journal.tell("the broker's disk goes on");
             }
             Act::BrokerStop { away } => {
                 self.broker.stand(true)?;

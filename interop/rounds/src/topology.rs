@@ -1,4 +1,4 @@
-//! The application: six parts of one topology, each with another kind of state.
+//! The application: seven parts of one topology, each with another kind of state.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub const GRACE: Duration = Duration::from_secs(30);
 /// What stands for a missing side of a join.
 pub const NOTHING: &str = "-";
 
-/// All six parts.
+/// All seven parts.
 ///
 /// # Errors
 /// None that these parts give; those of building a topology.
@@ -31,6 +31,7 @@ pub fn build(names: &Names) -> Result<Topology> {
     windowed_count(&builder, names);
     outer_join(&builder, names);
     foreign_key_join(&builder, names);
+    table_join(&builder, names);
     global_table_join(&builder, names);
     deduplication(&builder, names);
     builder.build()
@@ -101,6 +102,18 @@ fn foreign_key_join(builder: &StreamsBuilder, names: &Names) {
         )
         .to_stream()
         .to(&names.output(Output::Bills));
+}
+
+/// Profiles with their addresses. Without caches, each row of either side is joined when it comes, and a pair comes once.
+fn table_join(builder: &StreamsBuilder, names: &Names) {
+    let side = |input: Input| {
+        let store = Materialized::named(input.name()).with_caching_disabled();
+        builder.table_with::<String, String>(store, &names.input(input))
+    };
+    side(Input::Profiles)
+        .join(&side(Input::Addresses), |profile, address| format!("{profile}+{address}"))
+        .to_stream()
+        .to(&names.output(Output::Cards));
 }
 
 /// Payments, each with the row of the rate that it names.

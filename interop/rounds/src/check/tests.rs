@@ -15,6 +15,7 @@ fn perfect(expected: &Expected) -> Vec<(Output, String, Option<String>)> {
     }
     all.extend(expected.windows.iter().map(|(key, ids)| (Output::Windows, key.clone(), Some(ids.to_string()))));
     all.extend(expected.joined.iter().map(|(key, pair)| (Output::Joined, key.clone(), Some(pair.clone()))));
+    all.extend(expected.cards.iter().map(|(key, card)| (Output::Cards, key.clone(), Some(card.clone()))));
     all.extend(expected.bills.iter().map(|(key, bill)| (Output::Bills, key.clone(), bill.clone())));
     for (payment, rate) in &expected.priced {
         all.push((Output::Priced, payment.clone(), Some(format!("{rate}={}0", expected.rates[rate].0))));
@@ -32,7 +33,15 @@ fn perfect(expected: &Expected) -> Vec<(Output, String, Option<String>)> {
 }
 
 fn findings(expected: &Expected, records: &[(Output, String, Option<String>)]) -> Vec<Finding> {
-    let mut checker = Checker::new(expected);
+    findings_of(Guarantee::AtLeastOnce, expected, records)
+}
+
+fn findings_of(
+    guarantee: Guarantee,
+    expected: &Expected,
+    records: &[(Output, String, Option<String>)],
+) -> Vec<Finding> {
+    let mut checker = Checker::new(expected, guarantee);
     records.iter().for_each(|(output, key, value)| checker.take(*output, key, value.as_deref()));
     checker.findings()
 }
@@ -132,4 +141,45 @@ fn rows_of_rates_that_never_were_and_probes_that_are_old_are_found() {
     ));
     let faults: Vec<Fault> = findings(&model.expected, &records).into_iter().map(|finding| finding.fault).collect();
     assert_eq!(faults, [Fault::Wrong, Fault::Unexpected]);
+}
+
+#[test]
+fn exactly_once_what_comes_again_is_found_in_every_part_but_the_tables() {
+    let model = model();
+    let cached = Guarantee::ExactlyOnce { cached: true };
+    let records = perfect(&model.expected);
+    assert_eq!(findings_of(cached, &model.expected, &records), []);
+    let twice = findings_of(cached, &model.expected, &[records.clone(), records].concat());
+    assert!(twice.iter().all(|finding| finding.fault == Fault::Repeated), "{twice:?}");
+    let parts: BTreeSet<Output> = twice.into_iter().map(|finding| finding.output).collect();
+    let all = [
+        Output::Counts,
+        Output::Words,
+        Output::Windows,
+        Output::Joined,
+        Output::Bills,
+        Output::Cards,
+        Output::Priced,
+        Output::Unique,
+    ];
+    assert_eq!(parts, BTreeSet::from(all));
+}
+
+#[test]
+fn exactly_once_a_count_is_neither_too_high_nor_does_it_leave_values_out() {
+    let model = model();
+    let (word, ids) = model.expected.words.iter().next().unwrap();
+    let count = |n: usize| (Output::Counts, word.clone(), Some(n.to_string()));
+    let of_word = |guarantee, counts: &[usize]| {
+        let records: Vec<_> = counts.iter().copied().map(count).collect();
+        let findings = findings_of(guarantee, &model.expected, &records);
+        findings.into_iter().filter(|one| one.output == Output::Counts && one.text.starts_with(word.as_str())).count()
+    };
+    let (exact, cached) = (Guarantee::ExactlyOnce { cached: false }, Guarantee::ExactlyOnce { cached: true });
+    let all: Vec<usize> = (1..=ids.len()).collect();
+    assert_eq!((of_word(exact, &all), of_word(cached, &[ids.len()])), (0, 0));
+    assert_eq!(of_word(exact, &[ids.len()]), 1, "values are left out");
+    assert_eq!(of_word(cached, &[ids.len() + 1]), 1, "too high");
+    assert_eq!(of_word(Guarantee::AtLeastOnce, &[ids.len() + 1]), 0);
+    assert_eq!(of_word(cached, &[1, 1, ids.len()]), 1, "a step back");
 }

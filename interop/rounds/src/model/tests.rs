@@ -27,6 +27,8 @@ fn records_that_windows_are_made_of_are_in_the_order_of_time() {
 fn every_id_is_expected_once_in_each_part() {
     let expected = model(4).expected;
     assert_eq!((expected.joined.len(), expected.priced.len(), expected.unique.len()), (300, 300, 300));
+    assert_eq!(expected.cards.len(), 300);
+    assert_eq!(expected.bills.keys().filter(|order| order.starts_with(SINGLE_ORDER)).count(), 300);
     assert_eq!(expected.windows.values().map(Ids::len).sum::<usize>(), 300);
     assert_eq!(expected.words.values().map(Ids::len).sum::<usize>(), 900, "three words a line");
     assert_eq!(expected.probes.len(), 16, "eight rates for each of two partitions");

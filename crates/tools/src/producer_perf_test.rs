@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use vltava_client::producer::ProducerRecord;
+use vltava_client::producer::{ProducerRecord, Transaction};
 use vltava_client::{ClientError, Producer, ProducerConfig};
 
 use crate::clock::now_ms;
@@ -57,6 +57,9 @@ struct Progress {
 type Shared = Arc<Mutex<Progress>>;
 
 async fn produce(producer: &Producer, command_line: &mut CommandLine, out: &mut dyn Write) -> Result<(), Failure> {
+    if command_line.transaction_duration.is_some() {
+        producer.init_transactions().await?;
+    }
     if command_line.warmup_records > 0 {
         writeln!(
             out,
@@ -86,8 +89,12 @@ async fn send_all(
 ) -> Result<(), Failure> {
     let mut random = SplittableRandom::new(0);
     let mut throttle = Throttle::new(command_line.throughput, now_ms());
+    let mut transaction: Option<(Transaction, i64)> = None;
     for number in 0..command_line.records {
         let payload = command_line.payloads.next(number, &mut random);
+        if command_line.transaction_duration.is_some() && transaction.is_none() {
+            transaction = Some((producer.begin_transaction().await?, now_ms()));
+        }
         let sent_ms = now_ms();
         if command_line.warmup_records > 0 && number == command_line.warmup_records {
             let left = command_line.records - command_line.warmup_records;
@@ -98,13 +105,22 @@ async fn send_all(
         let record = ProducerRecord::new(&command_line.topic).value(payload);
         let placed = producer.send_with(record, acknowledged(progress, sent_ms, payload.len()));
         placed.await?;
+        if let (Some((_, began)), Some(duration)) = (&transaction, command_line.transaction_duration)
+            && duration <= sent_ms - began
+            && let Some((transaction, _)) = transaction.take()
+        {
+            while_printing(transaction.commit(), progress, out).await?;
+        }
         print(progress, out)?;
         let sleep = throttle.sleep_after(number, sent_ms);
         if !sleep.is_zero() {
             tokio::time::sleep(sleep).await;
         }
     }
-    Ok(())
+    match transaction {
+        Some((transaction, _)) => while_printing(transaction.commit(), progress, out).await,
+        None => Ok(()),
+    }
 }
 
 /// What is done when a record is acknowledged, or has failed.

@@ -11,7 +11,7 @@ use super::sources::Source;
 /// How many there are.
 const LOOKED_AT: &[(&str, usize)] = &[
     ("broker", 88),
-    ("client", 69),
+    ("client", 73),
     ("config", 8),
     ("log", 29),
     ("protocol", 31),

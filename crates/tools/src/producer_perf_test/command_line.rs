@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use vltava_protocol::Uuid;
+
 use super::payload::Payloads;
 use crate::argparse;
 use crate::failure::Failure;
@@ -24,15 +26,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     value("producer.config", "CONFIG-FILE", "The old name of --command-config."),
     value("command-config", "CONFIG-FILE", "Settings of the producer, a properties file."),
     flag("print-metrics", "Print the producer's metrics at the end.").not_yet(),
-    value("transactional-id", "TRANSACTIONAL-ID", "The transactional id; one of its own with a duration alone.")
-        .not_yet(),
+    value("transactional-id", "TRANSACTIONAL-ID", "The transactional id; one of its own with a duration alone."),
     value(
         "transaction-duration-ms",
         "TRANSACTION-DURATION",
         "When transactions are committed, in ms; 3000 with an id alone.",
     )
-    .long()
-    .not_yet(),
+    .long(),
     value("warmup-records", "WARMUP-RECORDS", "How many records at first are not in the summary of the steady state.")
         .long()
         .default("0"),
@@ -41,6 +41,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 
 /// As the tool calls itself in errors.
 const PROGRAM: &str = "kafka-producer-perf-test";
+const DEFAULT_TRANSACTION_DURATION_MS: i64 = 3000;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub(super) struct CommandLine {
     /// Records a second; negative for no limit.
     pub(super) throughput: f64,
     pub(super) reporting_interval_ms: i64,
+    /// After how many ms a transaction is committed; `None` without transactions.
+    pub(super) transaction_duration: Option<i64>,
     pub(super) producer: Properties,
 }
 
@@ -96,11 +99,16 @@ impl CommandLine {
                 return refuse(&format!("--{new} and --{old} cannot be specified together."));
             }
         }
+        let duration = options.long("transaction-duration-ms");
+        if duration.is_some_and(|ms| ms <= 0) {
+            return refuse("--transaction-duration-ms should be greater than zero.");
+        }
         if long("reporting-interval") <= 0 {
             return refuse("--reporting-interval should be greater than zero.");
         }
         let payloads = payloads_of(options, out)?;
-        let producer = producer(options, out)?;
+        let mut producer = producer(options, out)?;
+        let transaction_duration = transactions(options, duration, &mut producer);
         Ok(Self {
             topic: options.text("topic").to_owned(),
             records: records.unsigned_abs(),
@@ -108,6 +116,7 @@ impl CommandLine {
             payloads,
             throughput: options.double("throughput").unwrap_or(-1.0),
             reporting_interval_ms: long("reporting-interval"),
+            transaction_duration,
             producer,
         })
     }
@@ -153,6 +162,23 @@ fn producer(options: &Options, out: &mut dyn Write) -> Result<Properties, Failur
     Ok(settings)
 }
 
+/// After how many ms transactions are committed, where there are some; their id is in the settings then.
+fn transactions(options: &Options, duration: Option<i64>, producer: &mut Properties) -> Option<i64> {
+    let id = options.value("transactional-id").or(properties::get(producer, "transactional.id")).map(str::to_owned);
+    if duration.is_none() && id.is_none() {
+        return None;
+    }
+    let id = id.unwrap_or_else(|| format!("performance-producer-{}", Uuid::from_u128(random())));
+    properties::put(producer, "transactional.id", id);
+    Some(duration.unwrap_or(DEFAULT_TRANSACTION_DURATION_MS))
+}
+
+fn random() -> u128 {
+    use std::hash::{BuildHasher, RandomState};
+    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
+    half() << 64 | half()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +189,22 @@ mod tests {
     }
 
     const LEAST: &str = "--topic t --num-records 5 --throughput -1 --bootstrap-server h:1";
+
+    #[test]
+    fn an_id_or_a_duration_makes_transactions() {
+        let id = |line: &CommandLine| properties::get(&line.producer, "transactional.id").map(str::to_owned);
+        let plain = read(&format!("{LEAST} --record-size 9")).expect("a command line");
+        assert_eq!((plain.transaction_duration, id(&plain)), (None, None));
+        let named = read(&format!("{LEAST} --record-size 9 --transactional-id x")).expect("a command line");
+        assert_eq!((named.transaction_duration, id(&named).as_deref()), (Some(3000), Some("x")));
+        let timed = read(&format!("{LEAST} --record-size 9 --transaction-duration-ms 7")).expect("a command line");
+        assert_eq!(timed.transaction_duration, Some(7));
+        assert!(id(&timed).is_some_and(|id| id.starts_with("performance-producer-")));
+        let set = read(&format!("{LEAST} --record-size 9 --command-property transactional.id=y linger.ms=3"));
+        let set = set.expect("a command line");
+        assert_eq!((set.transaction_duration, id(&set).as_deref()), (Some(3000), Some("y")));
+        assert_eq!(properties::get(&set.producer, "linger.ms"), Some("3"));
+    }
 
     #[test]
     fn refuses_in_kafkas_words() {

@@ -104,6 +104,7 @@ pub(crate) fn run_suites(args: &suites::Args) -> Result<()> {
     suites::run(args)
 }
 
+pub(crate) use foreign_clients::python_with_clients as python;
 pub(crate) use suites::Args as SuiteArgs;
 
 fn missing_peer() -> Option<&'static str> {

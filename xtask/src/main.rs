@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bank;
 mod ci;
 mod codegen;
 mod configuration;
@@ -23,6 +24,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Transactional producers of several makes move money while they and their broker are killed.
+    Bank(bank::Args),
     /// Every check beside the tests: format, lints, docs, tidy, generated code, interoperability.
     Ci(ci::Args),
     /// Messages, records and API keys from the specifications in Apache Kafka's jars.
@@ -47,6 +50,7 @@ enum Command {
 
 fn main() -> Result<()> {
     match Cli::parse().command {
+        Command::Bank(args) => bank::run(&args),
         Command::Ci(args) => ci::run(&args),
         Command::Codegen(args) => codegen::run(&args),
         Command::Configuration => configuration::run(),

@@ -10,7 +10,10 @@ use crate::shell::{self, cargo, root};
 /// unifies the features of the whole workspace as it does for tests, and builds nothing twice.
 pub(crate) fn build() -> Result<()> {
     let mut build = cargo();
-    build.args(["build", "--quiet", "--workspace", "--all-features", "--bin", "vltava", "--bin", "rounds"]);
+    build.args(["build", "--quiet", "--workspace", "--all-features"]);
+    build.args(
+        ["vltava", "rounds", "rounds-application", "bank", "bank-client"].iter().flat_map(|name| ["--bin", name]),
+    );
     build.args(["--example", "word_count", "--example", "calls_of_a_registry"]);
     shell::run("programs", &mut build)
 }

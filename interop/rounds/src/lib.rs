@@ -9,8 +9,11 @@
 //! [`check`] (what came out), [`plan`] (what happens in a round), [`process`], [`broker`], [`disk`] and [`clock`] (what it
 //! happens to), [`feed`], [`outputs`] and [`progress`] (the client's side), [`stage`] (all that runs), [`round`] (all of it, in order).
 //!
-//! Nothing in here is for applications: `cargo xtask rounds` builds and runs it.
+//! Beside it stands the [`bank`]: transactional producers of several makes under kills.
+//!
+//! Nothing in here is for applications: `cargo xtask rounds` and `cargo xtask bank` build and run it.
 
+pub mod bank;
 pub mod broker;
 pub mod check;
 pub mod clock;

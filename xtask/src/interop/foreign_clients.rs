@@ -1,6 +1,6 @@
 //! Clients of other makes against our broker: kcat, confluent-kafka (librdkafka) and kafka-python.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, ensure};
 
@@ -40,11 +40,19 @@ fn kafka_python(both: &Both) -> Result<()> {
     python(both, "kafka_python")
 }
 
-/// Runs `interop/clients/NAME.py` with a Python that has the package, in a virtual environment of our own.
+/// Runs `interop/clients/NAME.py` with a Python that has the package.
 fn python(both: &Both, name: &str) -> Result<()> {
     if !shell::exists("python3") {
         return shell::skip_or_fail(name, "python3 is not installed");
     }
+    let script = root().join("interop/clients").join(format!("{name}.py"));
+    let out = output_with_input(Command::new(python_with_clients()?).arg(script).arg(&both.ours.bootstrap), "")?;
+    ensure!(out.lines().last() == Some("ok"), "{name} printed {out}");
+    Ok(())
+}
+
+/// A Python that has Kafka's clients, in a virtual environment of our own.
+pub(crate) fn python_with_clients() -> Result<PathBuf> {
     let environment = root().join("target/interop-python");
     let python = environment.join("bin/python");
     if !environment.join("ready").exists() {
@@ -53,8 +61,5 @@ fn python(both: &Both, name: &str) -> Result<()> {
         output_with_input(Command::new(&python).args(packages), "")?;
         std::fs::write(environment.join("ready"), "")?;
     }
-    let script = root().join("interop/clients").join(format!("{name}.py"));
-    let out = output_with_input(Command::new(&python).arg(script).arg(&both.ours.bootstrap), "")?;
-    ensure!(out.lines().last() == Some("ok"), "{name} printed {out}");
-    Ok(())
+    Ok(python)
 }

@@ -61,6 +61,8 @@ pub(crate) struct Fields {
     /// 0 for no limit.
     pub(crate) buffered_records_per_partition: usize,
     pub(crate) cache_max_bytes: u64,
+    /// `statestore.uncommitted.max.bytes`.
+    pub(crate) uncommitted_max_bytes: u64,
     pub(crate) client_id: Option<String>,
     pub(crate) commit_interval: Duration,
     pub(crate) serdes: SerdeConfig,

@@ -4,7 +4,11 @@ mod format;
 mod in_memory;
 mod lru;
 mod lsm;
+#[cfg(test)]
+mod model_tests;
 mod on_disk;
+mod open_mark;
+mod overlay;
 mod plain_adapter;
 mod segmented;
 mod shared;
@@ -21,6 +25,7 @@ pub use in_memory::InMemoryKeyValueStore;
 pub use lru::LruKeyValueStore;
 pub use lsm::{LsmEngine, LsmKeyValueStore, LsmOptions};
 pub(crate) use on_disk::RestoredFrom;
+pub(crate) use open_mark::OpenMark;
 pub(crate) use plain_adapter::PlainAdapter;
 pub use segmented::{InMemorySegmentedStore, KeySchema, PersistentSegmentedStore, SegmentedBytesStore, TimeRange};
 pub use shared::GlobalStores;
@@ -95,6 +100,14 @@ pub trait KeyValueBytesStore: Send + Sync {
     /// If the engine cannot read.
     fn range(&self, from: Option<&[u8]>, to: Option<&[u8]>, order: Order) -> Result<BytesIter>;
 
+    /// The first entry between two keys, both included; `None` leaves a side open.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn first(&self, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+        self.range(from, to, Order::Forward)?.next().transpose()
+    }
+
     /// Entries whose key begins with `prefix`.
     ///
     /// # Errors
@@ -117,6 +130,20 @@ pub trait KeyValueBytesStore: Send + Sync {
     /// # Errors
     /// If the engine cannot write.
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
+
+    /// Forgets what was put since the last [`commit`](KeyValueBytesStore::commit), as if it had never been put: the
+    /// transaction that it was part of did not come to be. False if the engine cannot, or cannot say that it has nothing of
+    /// it: under exactly-once its entries are deleted then, and restored from the changelog. Default: false.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn forget(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether reads from now on leave out what was put since the last [`commit`](KeyValueBytesStore::commit); not before
+    /// this is asked. An engine that cannot [forget](Self::forget) does not tell the two apart.
+    fn read_committed(&mut self, _only: bool) {}
 
     /// The offset of the last [`commit`](KeyValueBytesStore::commit) that survived, where the engine keeps it.
     ///
@@ -145,6 +172,12 @@ pub trait KeyValueBytesStore: Send + Sync {
     /// [`commit`](KeyValueBytesStore::commit): one is wanted now, for nothing else makes room.
     fn needs_commit(&self) -> bool {
         false
+    }
+
+    /// About how much memory what was put since the last [`commit`](KeyValueBytesStore::commit) takes, in bytes: what
+    /// `statestore.uncommitted.max.bytes` bounds. Default: 0.
+    fn uncommitted_bytes(&self) -> u64 {
+        0
     }
 
     /// Deletes all entries, and forgets the offsets that were committed.

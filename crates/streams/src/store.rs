@@ -191,6 +191,11 @@ pub(crate) trait AnyStore: Any + Send {
     fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
         Ok(None)
     }
+    /// Forgets what was put since the last [`commit`](AnyStore::commit). False if that cannot be done, or the engine may have
+    /// something of it that it cannot tell.
+    fn forget(&mut self) -> Result<bool>;
+    /// Whether reads from now on are as of the last commit, where the engine can tell.
+    fn read_committed(&mut self, _only: bool) {}
     /// Takes a record of the changelog.
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()>;
     /// The same with the record's headers.
@@ -214,12 +219,37 @@ pub(crate) trait AnyStore: Any + Send {
     fn needs_commit(&self) -> bool {
         false
     }
+    /// How much memory what is not committed takes, in bytes.
+    fn uncommitted_bytes(&self) -> u64 {
+        0
+    }
     /// Forgets everything, offsets too: it will be restored from the beginning.
     fn clear(&mut self) -> Result<()>;
     fn close(&mut self) -> Result<()>;
     /// The engine's entries, of a store whose types are not the application's.
     fn raw_entries(&self) -> Option<Result<Vec<(bytes::Bytes, bytes::Bytes)>>> {
         None
+    }
+}
+
+/// The stores in memory of a task that was [abandoned](crate::task::Task::abandon), as of its last commit: for the task that
+/// takes its place in this process, which need not restore them from the beginning, as Kafka does.
+#[derive(Default)]
+pub struct KeptStores(BTreeMap<String, Box<dyn AnyStore>>);
+
+impl KeptStores {
+    pub(crate) fn put(&mut self, store: Box<dyn AnyStore>) {
+        self.0.insert(store.name().to_owned(), store);
+    }
+
+    pub(crate) fn take(&mut self, name: &str) -> Option<Box<dyn AnyStore>> {
+        self.0.remove(name)
+    }
+}
+
+impl std::fmt::Debug for KeptStores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 

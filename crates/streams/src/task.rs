@@ -21,8 +21,8 @@ use crate::{
     error::{Error, Result},
     processing::RecordContext,
     record::Headers,
-    state::{GlobalStores, TaskDirectory},
-    store::AnyStore,
+    state::{GlobalStores, OpenMark, TaskDirectory},
+    store::{AnyStore, KeptStores},
 };
 pub use crate::{
     processing::{
@@ -74,6 +74,8 @@ pub(crate) struct TaskParts {
     pub(crate) sources: Vec<ConnectedSource>,
     /// The task's own stores in the order in which they were registered.
     pub(crate) store_order: Vec<usize>,
+    /// Marks of stores that have to be closed.
+    pub(crate) open_marks: Vec<OpenMark>,
     pub(crate) scope: TaskScope,
 }
 
@@ -101,6 +103,9 @@ pub struct Task {
     by_topic: BTreeMap<Arc<str>, usize>,
     /// Stores in the order in which they were registered: the order of flushes.
     store_order: Vec<usize>,
+    open_marks: Vec<OpenMark>,
+    /// How much memory what is not committed may take before a commit is wanted, in bytes.
+    uncommitted_limit: u64,
     consumed: BTreeMap<usize, i64>,
     max_idle_ms: i64,
     /// What is known of the lag of a new queue.
@@ -117,7 +122,8 @@ impl std::fmt::Debug for Task {
 
 impl Task {
     pub(crate) fn of(parts: TaskParts) -> Self {
-        let TaskParts { ctx, sources, store_order, scope } = parts;
+        let TaskParts { ctx, sources, store_order, open_marks, scope } = parts;
+        let uncommitted_limit = ctx.rt.config.fields().uncommitted_max_bytes;
         let mut task = Task {
             max_idle_ms: ctx.rt.config.fields().max_task_idle_ms,
             ctx,
@@ -127,6 +133,8 @@ impl Task {
             group: PartitionGroup::default(),
             by_topic: BTreeMap::new(),
             store_order,
+            open_marks,
+            uncommitted_limit,
             consumed: BTreeMap::new(),
             first_lag: match scope {
                 TaskScope::Everything => Lag::Known(0),
@@ -457,13 +465,26 @@ impl Task {
         self.ctx.rt.commit_requested || self.needs_commit()
     }
 
-    /// Whether a store holds as much in memory as it should before a commit. A store on disk keeps what was put since the
-    /// last one in memory, so that its files are always as of some commit; this bounds it, whatever
-    /// `commit.interval.ms` is (as `statestore.uncommitted.max.bytes` of KIP-892).
+    /// Whether the stores hold as much in memory as they should before a commit: what was put since the last one stays there,
+    /// so that it can be forgotten. This bounds it, whatever `commit.interval.ms` is: by
+    /// `statestore.uncommitted.max.bytes` (KIP-892), and for each store on disk by its part of the write buffers.
     #[must_use]
     pub fn needs_commit(&self) -> bool {
         let stores = self.store_order.iter().filter_map(|id| self.ctx.stores.get(*id)?.as_ref());
-        self.ctx.rt.collector.needs_commit() || stores.into_iter().any(|store| store.needs_commit())
+        let mut uncommitted = 0;
+        for store in stores {
+            uncommitted += store.uncommitted_bytes();
+            if uncommitted >= self.uncommitted_limit || store.needs_commit() {
+                return true;
+            }
+        }
+        self.ctx.rt.collector.needs_commit()
+    }
+
+    /// How much memory the stores may take together for what is not committed, in bytes. At first it is all of
+    /// `statestore.uncommitted.max.bytes`.
+    pub fn set_uncommitted_limit(&mut self, bytes: u64) {
+        self.uncommitted_limit = bytes;
     }
 
     /// The greatest timestamp processed so far, before the last commit too, in ms since the epoch; -1 before the first
@@ -505,6 +526,11 @@ impl Task {
         for store in self.own_stores_mut() {
             first = first.and(store.close());
         }
+        if first.is_ok() {
+            for mark in self.open_marks.drain(..) {
+                mark.remove().map_err(|error| Error::streams(format!("unmarking a store that is closed: {error}")))?;
+            }
+        }
         first
     }
 
@@ -515,15 +541,32 @@ impl Task {
         stores.filter_map(|(_, store)| store.as_mut())
     }
 
-    /// Closes processors and leaves the stores as of the last commit that reached them.
+    /// Closes processors, and leaves the stores as of the last commit that reached them: those that are in memory and can
+    /// forget what was put since are for the task that takes the place of this one.
     ///
     /// # Errors
-    /// The first failure; the rest is closed nevertheless.
-    pub fn abandon(&mut self) -> Result<()> {
+    /// If a processor fails; the rest is closed nevertheless.
+    pub fn abandon(&mut self) -> Result<KeptStores> {
+        let mut kept = KeptStores::default();
         if std::mem::replace(&mut self.closed, true) {
-            return Ok(());
+            return Ok(kept);
         }
-        self.close_processors()
+        let closed = self.close_processors();
+        let (task, transactional) = (self.id(), self.ctx.rt.config.is_exactly_once());
+        for id in &self.store_order {
+            let Some(mut store) = self.ctx.stores.get_mut(*id).and_then(Option::take) else { continue };
+            let forgotten = store.forget().and_then(|forgotten| match forgotten && store.persistent() {
+                true => store.close().map(|()| false),
+                false => Ok(forgotten && transactional),
+            });
+            match forgotten {
+                Ok(true) => kept.put(store),
+                Ok(false) => {}
+                // Its files are as of a commit before, and it is opened from there.
+                Err(error) => tracing::warn!(%task, store = store.name(), "abandoned, and not closed: {error}"),
+            }
+        }
+        closed.map(|()| kept)
     }
 
     fn close_processors(&mut self) -> Result<()> {

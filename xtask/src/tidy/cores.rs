@@ -82,7 +82,7 @@ const EXCEPT: &[(&str, Words, &str)] = &[
     ("crates/client/src/producer/pending.rs", TOKIO, "who sent is woken"),
     ("crates/client/src/producer/transaction/manager.rs", TOKIO, "who called is answered"),
     ("crates/client/src/producer/sticky.rs", CHANCE, "the next partition is any"),
-    ("crates/streams/src/state/lsm.rs", THREADS, "the engine's own thread, which flushes and compacts"),
+    ("crates/streams/src/state/lsm/engine.rs", THREADS, "the engine's own thread, which flushes and compacts"),
     ("crates/streams/src/dsl/printed.rs", FILES, "`print` into a file is what was asked for"),
 ];
 

@@ -161,6 +161,9 @@ pub const STATE_DIR: &str = "state.dir";
 /// Memory of the record caches of all threads, in bytes; 0 sends every update on.
 pub const STATESTORE_CACHE_MAX_BYTES: &str = "statestore.cache.max.bytes";
 
+/// Memory of what the stores of all threads have that is not committed, in bytes: more, and a commit is made before its time (KIP-892); -1 for no limit.
+pub const STATESTORE_UNCOMMITTED_MAX_BYTES: &str = "statestore.uncommitted.max.bytes";
+
 /// Class that assigns tasks to instances.
 pub const TASK_ASSIGNOR_CLASS: &str = "task.assignor.class";
 

@@ -101,6 +101,7 @@ static KEYS: &[Definition] = &[
     Definition::new("state.cleanup.dir.max.age.ms", Long, Some("-1"), Any, "At the start state older than this is deleted, in ms; -1 for never.").importance(Low).warned("only state.cleanup.delay.ms deletes state"),
     Definition::new("state.dir", String, None, NonEmpty, "The directory of state; kafka-streams in the system's directory for temporary files if not given.").importance(High),
     Definition::new(STATESTORE_CACHE_MAX_BYTES, Long, Some("10485760"), AtLeast(0), "Memory of the record caches of all threads, in bytes; 0 sends every update on."),
+    Definition::new("statestore.uncommitted.max.bytes", Long, Some("67108864"), AtLeast(-1), "Memory of what the stores of all threads have that is not committed, in bytes: more, and a commit is made before its time (KIP-892); -1 for no limit."),
     Definition::new("task.assignor.class", String, None, Any, "Class that assigns tasks to instances.").refused(CLASSES),
     Definition::new("task.timeout.ms", Long, Some("300000"), AtLeast(0), "How long a step that fails is tried again before it ends the task, in ms."),
     Definition::new(TOPOLOGY_OPTIMIZATION, String, Some("none"), Checked("none, all, or a list of reuse.ktable.source.topics, merge.repartition.topics, single.store.self.join", is_optimization), "Which rewrites of the topology are made."),

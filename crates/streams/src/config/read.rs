@@ -22,6 +22,11 @@ impl Fields {
                 let key = newer(reader, STATESTORE_CACHE_MAX_BYTES, "cache.max.bytes.buffering");
                 u64::try_from(reader.size(key)?).unwrap_or(u64::MAX)
             },
+            // -1 is no limit.
+            uncommitted_max_bytes: match reader.integer("statestore.uncommitted.max.bytes")? {
+                -1 => u64::MAX,
+                bytes => bytes.unsigned_abs(),
+            },
             client_id: owned(reader.non_empty("client.id")),
             commit_interval: match reader.duration("commit.interval.ms")? {
                 // Kafka's default where every commit ends a transaction.

@@ -40,6 +40,7 @@ use crate::{
     error::{Error, Result},
     metrics::{Counters, MetricName, ThreadCounters},
     query::ThreadState,
+    store::KeptStores,
     task::{Task, TaskId},
 };
 
@@ -71,6 +72,8 @@ pub(super) struct TaskManager {
     generation: i32,
     /// Those that the machine knows of.
     tasks: BTreeMap<TaskId, ActiveTask>,
+    /// The stores in memory of tasks that were abandoned, for as long as they may be made anew here.
+    kept: BTreeMap<TaskId, KeptStores>,
     /// How many records are processed between two looks at the clock.
     stride: Stride,
     /// The task whose turn it is.
@@ -113,6 +116,7 @@ impl TaskManager {
             machine,
             generation: -1,
             tasks: BTreeMap::new(),
+            kept: BTreeMap::new(),
             stride: Stride::default(),
             next: None,
             offered: BTreeMap::new(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
 
-use super::{BytesIter, KeyValueBytesStore, Order};
+use super::{BytesIter, KeyValueBytesStore, Order, overlay::Overlay};
 use crate::error::Result;
 
 /// An engine that lives and dies with its task; the changelog brings it back.
@@ -12,12 +12,35 @@ use crate::error::Result;
 pub struct InMemoryKeyValueStore {
     name: String,
     map: BTreeMap<Bytes, Bytes>,
+    transaction: Option<Transaction>,
+}
+
+/// What a map needs to forget what was put since its last commit.
+#[derive(Debug, Default)]
+struct Transaction {
+    /// What was there before.
+    replaced: Overlay,
+    /// The changelog offset of the last commit.
+    committed: Option<i64>,
+    /// Whether reads are as of the last commit.
+    committed_only: bool,
 }
 
 impl InMemoryKeyValueStore {
     /// An empty store.
     pub fn new(name: impl Into<String>) -> Self {
-        InMemoryKeyValueStore { name: name.into(), map: BTreeMap::new() }
+        InMemoryKeyValueStore { name: name.into(), map: BTreeMap::new(), transaction: None }
+    }
+
+    /// An empty store that can forget what was put since its last commit.
+    pub(crate) fn transactional(name: impl Into<String>) -> Self {
+        let transaction = Some(Transaction::default());
+        InMemoryKeyValueStore { transaction, ..Self::new(name) }
+    }
+
+    /// What lies over the map for reads.
+    fn replaced(&self) -> Option<&Overlay> {
+        self.transaction.as_ref().filter(|transaction| transaction.committed_only).map(|it| &it.replaced)
     }
 
     fn collect(&self, range: (Bound<&[u8]>, Bound<&[u8]>), order: Order) -> BytesIter {
@@ -26,7 +49,11 @@ impl InMemoryKeyValueStore {
             Order::Forward => entries.collect(),
             Order::Reverse => entries.rev().collect(),
         };
-        Box::new(entries.into_iter())
+        let entries: BytesIter = Box::new(entries.into_iter());
+        match self.replaced() {
+            Some(replaced) => replaced.over(range, order, entries),
+            None => entries,
+        }
     }
 }
 
@@ -40,10 +67,16 @@ impl KeyValueBytesStore for InMemoryKeyValueStore {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        Ok(self.map.get(key).cloned())
+        match self.replaced().and_then(|replaced| replaced.get(key)) {
+            Some(value) => Ok(value.cloned()),
+            None => Ok(self.map.get(key).cloned()),
+        }
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.replaced.put_first(key, || self.map.get(key).cloned());
+        }
         match (value, self.map.get_mut(key)) {
             (Some(value), Some(place)) => *place = Bytes::copy_from_slice(value),
             (Some(value), None) => {
@@ -79,17 +112,50 @@ impl KeyValueBytesStore for InMemoryKeyValueStore {
         self.map.len() as u64
     }
 
-    fn commit(&mut self, _changelog_offset: Option<i64>) -> Result<()> {
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.replaced.clear();
+            transaction.committed = changelog_offset.or(transaction.committed);
+        }
         Ok(())
+    }
+
+    fn forget(&mut self) -> Result<bool> {
+        let Some(transaction) = &mut self.transaction else { return Ok(false) };
+        for (key, value) in transaction.replaced.take() {
+            match value {
+                Some(value) => self.map.insert(key, value),
+                None => self.map.remove(&key),
+            };
+        }
+        Ok(true)
+    }
+
+    fn read_committed(&mut self, only: bool) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.committed_only = only;
+        }
     }
 
     fn committed_offset(&self) -> Result<Option<i64>> {
-        Ok(None)
+        Ok(self.transaction.as_ref().and_then(|transaction| transaction.committed))
+    }
+
+    fn uncommitted_bytes(&self) -> u64 {
+        self.transaction.as_ref().map_or(0, |transaction| transaction.replaced.bytes())
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.map.clear();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.replaced.clear();
+            transaction.committed = None;
+        }
+        Ok(())
     }
 
     fn close(&mut self) -> Result<()> {
-        self.map.clear();
-        Ok(())
+        self.clear()
     }
 }
 

@@ -1,14 +1,22 @@
 //! The embedded LSM tree: a store that outlives the process.
 //!
-//! The tree has no write-ahead log, for the changelog is one. What a commit covers and the changelog offset that
-//! says so stand in the same memtable, and a memtable is sealed only at a commit: so every set of tables on disk
-//! holds data and offset that belong together, whatever moment a process dies at. After a crash a store is as of its
-//! last sealed memtable, and the changelog is read from that offset on.
+//! What was put since the last commit lies in an ordered map of its own ([`Overlay`]), so that it can be forgotten. When it is
+//! committed it goes into a second one, and when that is full the background writes it into tables. The memtable of the
+//! tree itself, a list that many threads may write to at once, costs several times as much, and has something only
+//! while that is done.
+//!
+//! What a commit covers and the changelog offset that says so go together all the way: so every set of tables on disk holds
+//! data and offset that belong together, whatever moment a process dies at. The batches that are in no table yet are in
+//! a [`Journal`] that nobody waits for: a store whose process died is as of its last commit. Where the machine died it may
+//! be as of an earlier one, and the changelog is read from that one's offset on.
 //!
 //! Every block on disk has a checksum. Where one does not match, or a file is missing, the store is
 //! [damaged](Error::CorruptedStore) and says so in its directory, so that it is never opened again (`damage.rs`).
 
+mod background;
 mod damage;
+mod engine;
+mod journal;
 
 use std::{
     collections::BTreeMap,
@@ -17,174 +25,33 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    thread,
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
-use crossbeam_channel::{Receiver, Sender};
-use lsm_tree::{
-    AbstractTree, AnyTree, Cache, Config, DescriptorTable, Guard, SeqNo, SequenceNumberCounter, compaction::Leveled,
-};
-use parking_lot::Mutex;
+use bytes::Bytes;
+use lsm_tree::{AbstractTree, AnyTree, Guard, SeqNo};
 
-use super::{BytesIter, KeyValueBytesStore, Order};
+use background::{Background, Job, Sealed};
+pub use engine::{LsmEngine, LsmOptions};
+use journal::Journal;
+
+use super::{BytesIter, KeyValueBytesStore, Order, overlay::Overlay};
 use crate::error::{Error, Result};
 
 /// Where the entries of the store begin; the one key below them is the store's own.
 const DATA: u8 = 1;
 /// The key of the changelog offset; with a partition's number behind it, that of a partition of a global store's topic.
 const OFFSET: &[u8] = &[0];
-/// A memtable is sealed at no less than this, so that many stores do not write tiny tables.
-const SMALLEST_MEMTABLE: u64 = 1 << 20;
-/// More sealed memtables than this, and the writer flushes by itself: the background cannot keep up.
-const SEALED_LIMIT: usize = 1;
+/// The key of the number of the last batch, in one that has no offset: so the tables tell of every batch that is in them,
+/// even if all else in it is gone again.
+const LAST: &[u8] = &[0, 0xff];
 
-/// How much memory the persistent stores of a process may take together, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct LsmOptions {
-    /// Blocks read from disk, over all stores. Default 32 MiB; more costs memory and spares reads.
-    pub block_cache_bytes: u64,
-    /// Writes not yet in tables, over all stores, as long as no more is written between two commits. Default 32 MiB;
-    /// more costs memory and spares compaction.
-    pub write_buffer_bytes: u64,
-}
-
-impl Default for LsmOptions {
-    fn default() -> Self {
-        LsmOptions { block_cache_bytes: 32 << 20, write_buffer_bytes: 32 << 20 }
-    }
-}
-
-/// What the stores of one application share: the block cache, the write budget and the thread that flushes.
-#[derive(Clone)]
-pub struct LsmEngine(Arc<Shared>);
-
-struct Shared {
-    options: LsmOptions,
-    cache: Arc<Cache>,
-    descriptors: Arc<DescriptorTable>,
-    open_stores: AtomicUsize,
-    jobs: Sender<Job>,
-}
-
-/// A tree with sealed memtables to write out.
-struct Job {
-    tree: AnyTree,
-    eviction_seqno: SeqNo,
-    background: Arc<Background>,
-}
-
-/// What a store and the thread that works for it in the background share.
-#[derive(Default)]
-struct Background {
-    /// Held while files are written.
-    working: Mutex<()>,
-    /// Nothing is to be written any more: the files are another's, or are being deleted.
-    stopped: AtomicBool,
-    /// What went wrong; the next commit tells.
-    failure: Mutex<Option<damage::Failure>>,
-}
-
-impl Background {
-    /// Returns when nothing is written and nothing will be.
-    fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-        drop(self.working.lock());
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
-    }
-
-    fn run(&self, tree: &AnyTree, eviction_seqno: SeqNo) {
-        let _working = self.working.lock();
-        if self.is_stopped() {
-            return;
-        }
-        let done = damage::guarded(|| {
-            flush(tree, eviction_seqno).and_then(|()| match self.is_stopped() {
-                true => Ok(()),
-                false => tree.compact(Arc::new(Leveled::default()), eviction_seqno),
-            })
-        });
-        if let Err(error) = done {
-            self.failure.lock().get_or_insert(error);
-        }
-    }
-}
-
-impl LsmEngine {
-    /// An engine with a thread of its own, which ends when the last store is gone.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
-    pub fn new(options: LsmOptions) -> Result<Self> {
-        let (jobs, work) = crossbeam_channel::unbounded();
-        thread::Builder::new()
-            .name("state-store-flush".to_owned())
-            .spawn(move || flush_and_compact(&work))
-            .map_err(|error| storage("the flush thread", "starting", error))?;
-        Ok(LsmEngine(Arc::new(Shared {
-            options,
-            cache: Arc::new(Cache::with_capacity_bytes(options.block_cache_bytes)),
-            descriptors: Arc::new(DescriptorTable::new(256)),
-            open_stores: AtomicUsize::new(0),
-            jobs,
-        })))
-    }
-
-    /// Opens or creates the store `name` in the directory `path`.
-    ///
-    /// # Errors
-    /// If the directory cannot be made, or its tables cannot be read: [`Error::CorruptedStore`] where they are damaged, or
-    /// were found so before.
-    pub fn open(&self, name: &str, path: &Path) -> Result<LsmKeyValueStore> {
-        fs::create_dir_all(path).map_err(|error| storage(name, "creating its directory", error))?;
-        damage::check(name, path)?;
-        let config = Config::new(path, SequenceNumberCounter::default(), SequenceNumberCounter::default())
-            .use_cache(self.0.cache.clone())
-            .use_descriptor_table(Some(self.0.descriptors.clone()));
-        let opened = damage::guarded(|| config.open());
-        let tree = opened.map_err(|error| damage::failed(name, path, "opening", error))?;
-        // Entries written under a lower number than those on disk would be hidden by them.
-        let seqno = tree.get_highest_seqno().map_or(0, |highest| highest + 1);
-        self.0.open_stores.fetch_add(1, Ordering::Relaxed);
-        Ok(LsmKeyValueStore {
-            name: name.to_owned(),
-            path: path.to_owned(),
-            tree,
-            seqno,
-            engine: self.clone(),
-            background: Arc::default(),
-            key_buffer: BytesMut::new(),
-        })
-    }
-
-    fn memtable_limit(&self) -> u64 {
-        // Of every store one memtable is written to while another one is flushed.
-        let memtables = 2 * self.0.open_stores.load(Ordering::Relaxed).max(1) as u64;
-        (self.0.options.write_buffer_bytes / memtables).max(SMALLEST_MEMTABLE)
-    }
-}
-
-impl fmt::Debug for LsmEngine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LsmEngine").field("options", &self.0.options).finish_non_exhaustive()
-    }
-}
-
-fn flush_and_compact(work: &Receiver<Job>) {
-    for Job { tree, eviction_seqno, background } in work {
-        background.run(&tree, eviction_seqno);
-    }
-}
-
-fn flush(tree: &AnyTree, eviction_seqno: SeqNo) -> lsm_tree::Result<()> {
-    let lock = tree.get_flush_lock();
-    tree.flush(&lock, eviction_seqno).map(|_| ())
-}
+/// How much longer a journal may be than what it has is in memory.
+const JOURNAL_FACTOR: u64 = 2;
+/// The number of a tree's first batch. The tree numbers the sets of its tables in the same sequence, from 0 whenever it is
+/// opened, and gives a reader the last set below the reader's number: that has to be the last of all.
+const FIRST_BATCH: SeqNo = 1 << 27;
 
 fn storage(store: &str, doing: &str, source: impl std::error::Error) -> Box<Error> {
     Box::new(Error::Store { store: store.to_owned(), message: format!("{doing}: {source}") })
@@ -195,36 +62,111 @@ pub struct LsmKeyValueStore {
     name: String,
     path: PathBuf,
     tree: AnyTree,
-    /// The number of the next write; reads see what is below it.
+    /// What is in the tree below this number is read there; 0 for nothing.
+    visible: SeqNo,
+    /// The number of the next batch.
     seqno: SeqNo,
+    journal: Journal,
+    /// What is being written into tables. This and the maps below have the keys of the tree.
+    sealed: Option<Arc<Sealed>>,
+    /// What was committed since that was sealed.
+    committed: Overlay,
+    /// What was put since the last commit.
+    uncommitted: Overlay,
+    /// Whether reads leave that out.
+    committed_only: bool,
+    /// The offset of the last commit, if there was one since the store was opened.
+    offset: Option<i64>,
     engine: LsmEngine,
     background: Arc<Background>,
-    key_buffer: BytesMut,
+}
+
+impl LsmEngine {
+    /// Opens or creates the store `name` in the directory `path`.
+    ///
+    /// # Errors
+    /// If the directory cannot be made, or its tables cannot be read: [`Error::CorruptedStore`] where they are damaged, or
+    /// were found so before.
+    pub fn open(&self, name: &str, path: &Path) -> Result<LsmKeyValueStore> {
+        fs::create_dir_all(path).map_err(|error| storage(name, "creating its directory", error))?;
+        damage::check(name, path)?;
+        let opened = damage::guarded(|| self.config(path).open());
+        let tree = opened.map_err(|error| damage::failed(name, path, "opening", error))?;
+        // Entries written under a lower number than those on disk would be hidden by them.
+        let highest = tree.get_highest_seqno();
+        let next = highest.map_or(FIRST_BATCH, |highest| FIRST_BATCH.max(highest + 1));
+        let mut committed = Overlay::default();
+        let recovered = Journal::open(path, next, |_, (key, value)| committed.put(key, value));
+        let recovered = recovered.map_err(|error| storage(name, "reading its journal", error))?;
+        if recovered.dropped > 0 {
+            let bytes = recovered.dropped;
+            tracing::warn!(store = name, bytes, "the end of its journal is lost: it is as of an earlier commit");
+        }
+        let (journal, seqno) = (recovered.journal, recovered.next);
+        self.opened();
+        Ok(LsmKeyValueStore {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            background: Arc::new(Background::new(tree.clone())),
+            tree,
+            visible: highest.map_or(0, |_| next),
+            seqno,
+            journal,
+            sealed: None,
+            committed,
+            uncommitted: Overlay::default(),
+            committed_only: false,
+            offset: None,
+            engine: self.clone(),
+        })
+    }
 }
 
 impl LsmKeyValueStore {
-    fn key(&mut self, key: &[u8]) -> Bytes {
-        self.key_buffer.reserve(key.len() + 1);
-        self.key_buffer.put_u8(DATA);
-        self.key_buffer.put_slice(key);
-        self.key_buffer.split().freeze()
-    }
-
     fn failed(&self, doing: &str, error: damage::Failure) -> Box<Error> {
         damage::failed(&self.name, &self.path, doing, error)
     }
 
-    /// Reads one entry of the store's own, or of its data.
+    fn journal_failed(&self, doing: &str) -> impl FnOnce(std::io::Error) -> Box<Error> {
+        let (name, doing) = (self.name.clone(), format!("{doing} its journal"));
+        move |error| storage(&name, &doing, error)
+    }
+
+    /// Reads one entry, of what is committed.
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        let found = damage::guarded(|| self.tree.get(key, self.seqno));
+        let sealed = || self.sealed.as_ref()?.entries.get(key);
+        if let Some(value) = self.committed.get(key).or_else(sealed) {
+            return Ok(value.cloned());
+        }
+        if self.visible == 0 {
+            return Ok(None);
+        }
+        let found = damage::guarded(|| self.tree.get(key, self.visible));
         Ok(found.map_err(|error| self.failed("reading", error))?.map(Bytes::from))
     }
 
-    fn scan(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, order: Order) -> BytesIter {
-        let entries = self.tree.range::<Vec<u8>, _>((from, to), self.seqno, None);
+    /// Entries with the keys of the tree.
+    fn scan(&self, (from, to): &Range, committed_only: bool, order: Order) -> BytesIter {
+        let bounds = || (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
+        let mut found = self.scan_tree((from.clone(), to.clone()), order);
+        if let Some(sealed) = &self.sealed {
+            found = sealed.entries.over(bounds(), order, found);
+        }
+        found = self.committed.over(bounds(), order, found);
+        if !committed_only {
+            found = self.uncommitted.over(bounds(), order, found);
+        }
+        found
+    }
+
+    fn scan_tree(&self, range: Range, order: Order) -> BytesIter {
+        if self.visible == 0 {
+            return Box::new(std::iter::empty());
+        }
+        let entries = self.tree.range::<Vec<u8>, _>(range, self.visible, None);
         let (store, path) = (self.name.clone(), self.path.clone());
         let read = move |entry: lsm_tree::IterGuardImpl| match entry.into_inner() {
-            Ok((key, value)) => Ok((Bytes::from(key).slice(1..), Bytes::from(value))),
+            Ok((key, value)) => Ok((Bytes::from(key), Bytes::from(value))),
             Err(error) => Err(damage::failed(&store, &path, "scanning", error.into())),
         };
         match order {
@@ -233,17 +175,68 @@ impl LsmKeyValueStore {
         }
     }
 
+    /// [`scan`](Self::scan) with the store's own keys.
+    fn scan_data(&self, range: &Range, order: Order) -> BytesIter {
+        let found = self.scan(range, self.committed_only, order);
+        Box::new(found.map(|entry| entry.map(|(key, value)| (key.slice(1..), value))))
+    }
+
+    /// Commits what was put, with offsets by the keys of the tree.
+    fn commit_with(&mut self, offsets: impl IntoIterator<Item = (Bytes, i64)>) -> Result<()> {
+        if let Some(error) = self.background.failure.lock().take() {
+            return Err(self.failed("flushing", error));
+        }
+        let offset = |(key, offset): (Bytes, i64)| (key, Bytes::copy_from_slice(&offset.to_be_bytes()));
+        let mut own: Vec<_> = offsets.into_iter().map(offset).collect();
+        match (own.is_empty(), self.uncommitted.len()) {
+            (true, 0) => return Ok(()),
+            (true, _) => own.push((Bytes::from_static(LAST), Bytes::copy_from_slice(&self.seqno.to_be_bytes()))),
+            (false, _) => {}
+        }
+        let batch = self.uncommitted.iter().chain(own.iter().map(|(key, offset)| (key, Some(offset))));
+        let written = self.journal.append(self.seqno, batch);
+        written.map_err(self.journal_failed("writing"))?;
+        self.seqno += 1;
+        self.committed.append(&mut self.uncommitted);
+        own.into_iter().for_each(|(key, offset)| self.committed.put(key, Some(offset)));
+        self.settle();
+        let limit = self.engine.memtable_limit();
+        // The same few keys again and again take no more memory, but the journal has them all.
+        let is_full = self.committed.bytes() >= limit || self.journal.len() >= JOURNAL_FACTOR * limit;
+        if is_full { self.seal() } else { Ok(()) }
+    }
+
+    /// What is written into tables is read there.
+    fn settle(&mut self) {
+        if let Some(sealed) = self.sealed.take_if(|sealed| sealed.is_done()) {
+            self.visible = sealed.seqno + 1;
+        }
+    }
+
+    /// What is committed is to be written.
+    fn take_committed(&mut self) -> Arc<Sealed> {
+        let (entries, journals) = (std::mem::take(&mut self.committed), self.journal.rotate());
+        // There was a batch, or nothing would be here.
+        let seqno = self.seqno.saturating_sub(1);
+        let sealed = Arc::new(Sealed { entries, seqno, journals, done: AtomicBool::new(false) });
+        self.sealed = Some(sealed.clone());
+        sealed
+    }
+
     fn seal(&mut self) -> Result<()> {
-        if self.tree.rotate_memtable().is_none() {
-            return Ok(());
+        // One at a time: if the background cannot keep up, it is helped.
+        self.write_sealed("flushing")?;
+        let (sealed, background) = (self.take_committed(), self.background.clone());
+        self.engine.send(Job { background, sealed });
+        Ok(())
+    }
+
+    fn write_sealed(&mut self, doing: &str) -> Result<()> {
+        self.settle();
+        if let Some(sealed) = &self.sealed {
+            self.background.write(sealed).map_err(|error| self.failed(doing, error))?;
         }
-        if self.tree.sealed_memtable_count() > SEALED_LIMIT {
-            let done = damage::guarded(|| flush(&self.tree, self.seqno));
-            return done.map_err(|error| self.failed("flushing", error));
-        }
-        let job = Job { tree: self.tree.clone(), eviction_seqno: self.seqno, background: self.background.clone() };
-        // The thread lives as long as the engine that this store holds.
-        let _ = self.engine.0.jobs.send(job);
+        self.settle();
         Ok(())
     }
 }
@@ -258,46 +251,64 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        self.read(&[&[DATA], key].concat())
+        let key = tree_key(key);
+        match self.uncommitted.get(&key).filter(|_| !self.committed_only) {
+            Some(value) => Ok(value.cloned()),
+            None => self.read(&key),
+        }
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let key = self.key(key);
-        match value {
-            Some(value) => self.tree.insert(key, Bytes::copy_from_slice(value), self.seqno),
-            None => self.tree.remove(key, self.seqno),
-        };
-        self.seqno += 1;
+        self.uncommitted.put(tree_key(key).into(), value.map(Bytes::copy_from_slice));
         Ok(())
     }
 
     fn range(&self, from: Option<&[u8]>, to: Option<&[u8]>, order: Order) -> Result<BytesIter> {
-        let bound = |key: &[u8]| Bound::Included([&[DATA], key].concat());
-        let from = from.map_or(Bound::Included(vec![DATA]), bound);
-        let to = to.map_or(Bound::Excluded(vec![DATA + 1]), bound);
-        Ok(self.scan(from, to, order))
+        Ok(self.scan_data(&bounds(from, to), order))
+    }
+
+    fn first(&self, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+        if self.committed_only {
+            return self.range(from, to, Order::Forward)?.next().transpose();
+        }
+        let (from, to) = bounds(from, to);
+        let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
+        let nothing = Overlay::default();
+        let sealed = self.sealed.as_ref().map_or(&nothing, |sealed| &sealed.entries);
+        let found = sealed.borrowed_over(bounds, self.scan_tree((from.clone(), to.clone()), Order::Forward));
+        let found = self.committed.borrowed_over(bounds, found);
+        let first = self.uncommitted.borrowed_over(bounds, found).next().transpose()?;
+        Ok(first.map(|(key, value)| (key.slice(1..), value)))
     }
 
     fn prefix(&self, prefix: &[u8], order: Order) -> Result<BytesIter> {
-        let from = [&[DATA], prefix].concat();
+        let from = tree_key(prefix);
         let to = after_prefix(from.clone());
-        Ok(self.scan(Bound::Included(from), Bound::Excluded(to), order))
+        Ok(self.scan_data(&(Bound::Included(from), Bound::Excluded(to)), order))
     }
 
     fn approximate_num_entries(&self) -> u64 {
+        let sealed = self.sealed.as_ref().map_or(0, |sealed| sealed.entries.len());
+        let committed = self.tree.approximate_len() + sealed + self.committed.len();
         // Not the changelog offset.
-        (self.tree.approximate_len() as u64).saturating_sub(1)
+        (committed.saturating_sub(1) + self.uncommitted.len()) as u64
     }
 
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        if let Some(error) = self.background.failure.lock().take() {
-            return Err(self.failed("flushing", error));
-        }
-        if let Some(offset) = changelog_offset {
-            self.tree.insert(OFFSET, offset.to_be_bytes(), self.seqno);
-            self.seqno += 1;
-        }
-        if self.tree.active_memtable().size() >= self.engine.memtable_limit() { self.seal() } else { Ok(()) }
+        // One that covers nothing more says nothing new.
+        let offset = changelog_offset.filter(|_| self.uncommitted.len() > 0 || changelog_offset != self.offset);
+        self.commit_with(offset.map(|offset| (Bytes::from_static(OFFSET), offset)))?;
+        self.offset = changelog_offset.or(self.offset);
+        Ok(())
+    }
+
+    fn forget(&mut self) -> Result<bool> {
+        self.uncommitted.clear();
+        Ok(true)
+    }
+
+    fn read_committed(&mut self, only: bool) {
+        self.committed_only = only;
     }
 
     fn committed_offset(&self) -> Result<Option<i64>> {
@@ -306,19 +317,15 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     }
 
     fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
-        for (partition, offset) in offsets {
-            let key = [OFFSET, &partition.to_be_bytes()].concat();
-            self.tree.insert(key, offset.to_be_bytes(), self.seqno);
-            self.seqno += 1;
-        }
-        self.commit(None)
+        let key = |partition: &i32| [OFFSET, &partition.to_be_bytes()].concat().into();
+        self.commit_with(offsets.iter().map(|(partition, offset)| (key(partition), *offset)))
     }
 
     fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
         let range = (Bound::Excluded(OFFSET.to_vec()), Bound::Excluded(vec![DATA]));
         let mut offsets = BTreeMap::new();
-        for entry in self.tree.range::<Vec<u8>, _>(range, self.seqno, None) {
-            let (key, offset) = entry.into_inner().map_err(|error| self.failed("reading", error.into()))?;
+        for entry in self.scan(&range, true, Order::Forward) {
+            let (key, offset) = entry?;
             if let (Some(partition), Ok(offset)) = (key.last_chunk::<4>(), <[u8; 8]>::try_from(&*offset)) {
                 offsets.insert(i32::from_be_bytes(*partition), i64::from_be_bytes(offset));
             }
@@ -327,20 +334,39 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     }
 
     fn needs_commit(&self) -> bool {
-        self.tree.active_memtable().size() >= self.engine.memtable_limit()
+        self.uncommitted.bytes() >= self.engine.memtable_limit()
+    }
+
+    fn uncommitted_bytes(&self) -> u64 {
+        self.uncommitted.bytes()
     }
 
     fn clear(&mut self) -> Result<()> {
-        // What the background has begun would bring tables back.
-        let _working = self.background.working.lock();
+        self.uncommitted.clear();
+        self.committed.clear();
+        self.offset = None;
+        // What the background has begun would bring tables back, and so would what it has not begun yet.
+        let background = self.background.clone();
+        let _working = background.working.lock();
+        if let Some(sealed) = self.sealed.take() {
+            sealed.done.store(true, Ordering::Release);
+        }
+        // An empty tree with a journal would seem to be as of the journal's end.
+        self.journal.clear().map_err(self.journal_failed("deleting"))?;
+        self.visible = 0;
         damage::guarded(|| self.tree.clear()).map_err(|error| self.failed("emptying", error))
     }
 
-    /// Writes what was committed to disk; what was put since the last commit is written too, so commit first.
+    /// Writes what was committed to disk, and forgets what was put since.
     fn close(&mut self) -> Result<()> {
+        self.uncommitted.clear();
         self.background.stop();
-        self.tree.rotate_memtable();
-        damage::guarded(|| flush(&self.tree, self.seqno)).map_err(|error| self.failed("closing", error))
+        self.write_sealed("closing")?;
+        if self.committed.len() > 0 {
+            self.take_committed();
+            self.write_sealed("closing")?;
+        }
+        self.journal.clear().map_err(self.journal_failed("deleting"))
     }
 
     fn discard(&mut self) -> Result<()> {
@@ -352,7 +378,7 @@ impl KeyValueBytesStore for LsmKeyValueStore {
 impl Drop for LsmKeyValueStore {
     fn drop(&mut self) {
         self.background.stop();
-        self.engine.0.open_stores.fetch_sub(1, Ordering::Relaxed);
+        self.engine.closed();
     }
 }
 
@@ -360,6 +386,18 @@ impl fmt::Debug for LsmKeyValueStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LsmKeyValueStore").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// The ends of a range, in keys of the tree.
+type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+fn tree_key(key: &[u8]) -> Vec<u8> {
+    [&[DATA], key].concat()
+}
+
+fn bounds(from: Option<&[u8]>, to: Option<&[u8]>) -> Range {
+    let bound = |key: &[u8]| Bound::Included(tree_key(key));
+    (from.map_or(Bound::Included(vec![DATA]), bound), to.map_or(Bound::Excluded(vec![DATA + 1]), bound))
 }
 
 /// The lowest key above all that begin with `prefix`; the first byte of a prefix here is never the highest.

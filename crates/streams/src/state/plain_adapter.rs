@@ -92,6 +92,14 @@ impl KeyValueBytesStore for PlainAdapter<Box<dyn KeyValueBytesStore>> {
         self.engine.commit(changelog_offset)
     }
 
+    fn forget(&mut self) -> Result<bool> {
+        self.engine.forget()
+    }
+
+    fn read_committed(&mut self, only: bool) {
+        self.engine.read_committed(only);
+    }
+
     fn committed_offset(&self) -> Result<Option<i64>> {
         self.engine.committed_offset()
     }
@@ -106,6 +114,10 @@ impl KeyValueBytesStore for PlainAdapter<Box<dyn KeyValueBytesStore>> {
 
     fn needs_commit(&self) -> bool {
         self.engine.needs_commit()
+    }
+
+    fn uncommitted_bytes(&self) -> u64 {
+        self.engine.uncommitted_bytes()
     }
 
     fn clear(&mut self) -> Result<()> {
@@ -162,6 +174,14 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
         self.engine.commit(changelog_offset)
     }
 
+    fn forget(&mut self) -> Result<bool> {
+        self.engine.forget()
+    }
+
+    fn read_committed(&mut self, only: bool) {
+        self.engine.read_committed(only);
+    }
+
     fn committed_offset(&self) -> Result<Option<i64>> {
         self.engine.committed_offset()
     }
@@ -176,6 +196,10 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
 
     fn needs_commit(&self) -> bool {
         self.engine.needs_commit()
+    }
+
+    fn uncommitted_bytes(&self) -> u64 {
+        self.engine.uncommitted_bytes()
     }
 
     fn clear(&mut self) -> Result<()> {

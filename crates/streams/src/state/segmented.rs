@@ -120,6 +120,20 @@ pub trait SegmentedBytesStore: Send + Sync {
     /// If the engine cannot write.
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()>;
 
+    /// Forgets what was put since the last [`commit`](SegmentedBytesStore::commit), as if it had never been put: the
+    /// transaction that it was part of did not come to be. False if the engine cannot, or cannot say that it has nothing of
+    /// it: under exactly-once its entries are deleted then, and restored from the changelog. Default: false.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn forget(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether reads from now on leave out what was put since the last [`commit`](SegmentedBytesStore::commit); not before
+    /// this is asked. An engine that cannot [forget](Self::forget) does not tell the two apart.
+    fn read_committed(&mut self, _only: bool) {}
+
     /// The offset of the last [`commit`](SegmentedBytesStore::commit) that survived, where the engine keeps it.
     ///
     /// # Errors
@@ -147,6 +161,12 @@ pub trait SegmentedBytesStore: Send + Sync {
     /// [`commit`](SegmentedBytesStore::commit): one is wanted now, for nothing else makes room.
     fn needs_commit(&self) -> bool {
         false
+    }
+
+    /// About how much memory what was put since the last [`commit`](SegmentedBytesStore::commit) takes, in bytes: what
+    /// `statestore.uncommitted.max.bytes` bounds. Default: 0.
+    fn uncommitted_bytes(&self) -> u64 {
+        0
     }
 
     /// Deletes all entries, and forgets the offsets that were committed.

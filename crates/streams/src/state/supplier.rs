@@ -18,6 +18,18 @@ pub struct EngineContext {
     pub state_dir: Option<TaskDirectory>,
     /// Where the store's content comes from if its files are of no use.
     pub(crate) restored_from: RestoredFrom,
+    /// Whether engines in memory must be able to forget what was put since the last commit, as those on disk always are.
+    pub(crate) transactional: bool,
+}
+
+impl EngineContext {
+    /// An ordered map in memory.
+    pub(super) fn in_memory(&self, name: &str) -> Box<dyn KeyValueBytesStore> {
+        Box::new(match self.transactional {
+            true => InMemoryKeyValueStore::transactional(name),
+            false => InMemoryKeyValueStore::new(name),
+        })
+    }
 }
 
 type Make = Arc<dyn Fn(&EngineContext) -> Result<Box<dyn KeyValueBytesStore>> + Send + Sync>;
@@ -118,7 +130,8 @@ impl KeyValueSupplier {
         Self::of(name.into(), Kind::InMemory)
     }
 
-    /// Kafka's `Stores.lruMap`: in memory, with at most this many entries.
+    /// Kafka's `Stores.lruMap`: in memory, with at most this many entries. It cannot forget a transaction that failed:
+    /// under exactly-once it is restored from its changelog then, and queries see what is not committed.
     pub fn lru_map(name: impl Into<String>, max_entries: usize) -> Self {
         Self::of(name.into(), Kind::Lru(max_entries))
     }
@@ -144,7 +157,7 @@ impl KeyValueSupplier {
             Kind::Persistent if context.state_dir.is_some() => {
                 Box::new(context.open_on_disk(&self.name, format, |task, path| task.engine.open(&self.name, path))?)
             }
-            Kind::Persistent | Kind::InMemory => Box::new(InMemoryKeyValueStore::new(self.name.clone())),
+            Kind::Persistent | Kind::InMemory => context.in_memory(&self.name),
         })
     }
 

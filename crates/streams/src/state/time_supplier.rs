@@ -48,7 +48,10 @@ impl Kind {
         };
         Ok(match self {
             Kind::Custom(make) => make(context)?,
-            Kind::InMemory => Box::new(InMemorySegmentedStore::new(name, schema, retention)),
+            Kind::InMemory => Box::new(match context.transactional {
+                true => InMemorySegmentedStore::transactional(name, schema, retention),
+                false => InMemorySegmentedStore::new(name, schema, retention),
+            }),
             Kind::Persistent { time_ordered, .. } => {
                 let time =
                     Segmentation { retention, interval: segment_interval(retention), time_ordered: *time_ordered };

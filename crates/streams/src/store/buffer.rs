@@ -39,6 +39,17 @@ pub(crate) struct ChangeBuffer<K, V> {
     /// The greatest number of buckets that Java's set of dirty keys would have had.
     buckets: usize,
     size: u64,
+    transaction: Option<Transaction>,
+}
+
+/// What a buffer needs to forget what has changed since its last commit.
+#[derive(Default)]
+struct Transaction {
+    /// What was buffered before, by key.
+    replaced: HashMap<Bytes, Option<(i64, BufferValue)>>,
+    bytes: u64,
+    /// The changelog offset of the last commit.
+    committed: Option<i64>,
 }
 
 impl<K, V> std::fmt::Debug for ChangeBuffer<K, V> {
@@ -76,6 +87,7 @@ impl<K: Data, V: Data> ChangeBufferSpec<K, V> {
             is_dirty: HashSet::new(),
             buckets: 0,
             size: 0,
+            transaction: init.engine.transactional.then(Transaction::default),
         }))
     }
 }
@@ -123,9 +135,8 @@ impl<K: Flow, V: Flow> ChangeBuffer<K, V> {
             value.as_ref().map(|value| self.encode(&self.value_serde, value, SerdeOrigin::Value)).transpose()
         };
         let (old, new) = (value(&change.old)?, value(&change.new)?);
-        let buffered = self.index.get(&key).and_then(|time| self.sorted.get(&(*time, key.clone())));
-        let prior = match buffered {
-            Some(buffered) => buffered.prior.clone(),
+        let prior = match self.buffered(&key) {
+            Some((_, buffered)) => buffered.prior.clone(),
             None => old.clone(),
         };
         self.insert(time, key.clone(), BufferValue { prior, old, new, context: format::kept(context) });
@@ -133,7 +144,25 @@ impl<K: Flow, V: Flow> ChangeBuffer<K, V> {
         Ok(())
     }
 
+    fn buffered(&self, key: &Bytes) -> Option<(i64, &BufferValue)> {
+        let time = *self.index.get(key)?;
+        Some((time, self.sorted.get(&(time, key.clone()))?))
+    }
+
+    /// What is buffered of a key will change.
+    fn note(&mut self, key: &Bytes) {
+        if self.transaction.as_ref().is_none_or(|transaction| transaction.replaced.contains_key(key)) {
+            return;
+        }
+        let before = self.buffered(key).map(|(time, value)| (time, value.clone()));
+        if let Some(transaction) = &mut self.transaction {
+            transaction.bytes += before.as_ref().map_or(key.len() as u64, |(_, value)| value.size(key));
+            transaction.replaced.insert(key.clone(), before);
+        }
+    }
+
     fn insert(&mut self, time: i64, key: Bytes, value: BufferValue) {
+        self.note(&key);
         let time = *self.index.entry(key.clone()).or_insert(time);
         self.size += value.size(&key);
         if let Some(before) = self.sorted.insert((time, key.clone()), value) {
@@ -142,6 +171,7 @@ impl<K: Flow, V: Flow> ChangeBuffer<K, V> {
     }
 
     fn remove(&mut self, key: &Bytes) {
+        self.note(key);
         if let Some(time) = self.index.remove(key)
             && let Some(value) = self.sorted.remove(&(time, key.clone()))
         {
@@ -201,8 +231,7 @@ impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
         let mut dirty = std::mem::take(&mut self.dirty);
         java::sort_by_bucket(&mut dirty, self.buckets, |key| java::bytes_hash(key));
         for key in dirty {
-            let value = self.index.get(&key).and_then(|time| Some((*time, self.sorted.get(&(*time, key.clone()))?)));
-            let value = value.map(|(time, value)| value.write(time)).transpose();
+            let value = self.buffered(&key).map(|(time, value)| value.write(time)).transpose();
             let value = value.map_err(|why| Error::unwritable(&self.name, &why))?;
             rt.collector.send(ProducerRecord {
                 topic,
@@ -216,12 +245,33 @@ impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
         Ok(())
     }
 
-    fn commit(&mut self, _changelog_offset: Option<i64>) -> Result<()> {
+    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+        if let Some(transaction) = &mut self.transaction {
+            let committed = changelog_offset.or(transaction.committed);
+            *transaction = Transaction { committed, ..Transaction::default() };
+        }
         Ok(())
     }
 
     fn committed_offset(&self) -> Result<Option<i64>> {
-        Ok(None)
+        Ok(self.transaction.as_ref().and_then(|transaction| transaction.committed))
+    }
+
+    fn forget(&mut self) -> Result<bool> {
+        let Some(transaction) = self.transaction.take() else { return Ok(false) };
+        for (key, before) in transaction.replaced {
+            self.remove(&key);
+            if let Some((time, value)) = before {
+                self.insert(time, key, value);
+            }
+        }
+        (self.dirty, self.is_dirty, self.buckets) = (Vec::new(), HashSet::new(), 0);
+        self.transaction = Some(Transaction { committed: transaction.committed, ..Transaction::default() });
+        Ok(true)
+    }
+
+    fn uncommitted_bytes(&self) -> u64 {
+        self.transaction.as_ref().map_or(0, |transaction| transaction.bytes)
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
@@ -257,6 +307,7 @@ impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
         for key in self.index.keys().cloned().collect::<Vec<_>>() {
             self.remove(&key);
         }
+        self.transaction = self.transaction.take().map(|_| Transaction::default());
         Ok(())
     }
 

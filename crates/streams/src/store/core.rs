@@ -55,7 +55,9 @@ pub(crate) struct StoreCore<K, V, E> {
     pub(crate) value_serde: SerdeRef<V>,
     pub(crate) engine: E,
     pub(crate) changelog: Changelog,
-    pub(crate) cache: Option<RecordCache<K, V>>,
+    cache: Option<RecordCache<K, V>>,
+    /// Whether reads are as of the last commit.
+    committed_only: bool,
     /// The bytes of the key at hand: what orders the cache, and behind them the engine's key.
     pub(crate) key_buffer: Vec<u8>,
     /// How many bytes of a key are only for the order of the cache.
@@ -86,6 +88,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             engine,
             changelog,
             cache: caching.then(RecordCache::new),
+            committed_only: false,
             key_buffer: Vec::new(),
             prefix,
             listener: None,
@@ -101,10 +104,27 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         self.cache.is_some()
     }
 
+    pub(crate) fn has_cache(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    /// Before the cache is read by ranges.
+    pub(crate) fn order_cache(&mut self) {
+        if let Some(cache) = &mut self.cache {
+            cache.keep_order();
+        }
+    }
+
+    /// The cache as reads see it.
+    pub(crate) fn read_cache(&self) -> Option<&RecordCache<K, V>> {
+        self.cache.as_ref().filter(|_| !self.committed_only)
+    }
+
     /// The value of the key in the buffer; what was found below is cached if `keep` is its key.
     #[inline]
     pub(crate) fn get(&mut self, rt: &mut Runtime, keep: Option<&K>) -> Result<Option<V>> {
         if let Some(cache) = &mut self.cache
+            && !self.committed_only
             && let Some(entry) = cache.get(&self.key_buffer)
         {
             return Ok(entry.value.clone());
@@ -313,6 +333,19 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         }
     }
 
+    /// Empties the cache of what is not below. The task whose memory it counted for is gone.
+    pub(crate) fn forget_cache(&mut self) {
+        self.flushing.clear();
+        if let Some(cache) = &mut self.cache {
+            *cache = RecordCache::new();
+        }
+    }
+
+    /// See [`AnyStore::read_committed`](super::AnyStore::read_committed).
+    pub(crate) fn read_committed(&mut self, only: bool) {
+        self.committed_only = only;
+    }
+
     pub(crate) fn time(&self) -> Option<i64> {
         self.engine.time()
     }
@@ -358,7 +391,7 @@ pub(crate) fn unreadable(topic: &str, origin: SerdeOrigin, source: SerdeError) -
 
 /// [`AnyStore`](super::AnyStore) for a store whose `core` does the work.
 macro_rules! any_store {
-    ($store:ident) => {
+    ($store:ident $(, forgets $field:ident)?) => {
         impl<K: Flow, V: Flow> AnyStore for $store<K, V> {
             fn name(&self) -> &str {
                 &self.core.name
@@ -377,6 +410,18 @@ macro_rules! any_store {
             }
             fn committed_partitions(&self) -> Result<Option<std::collections::BTreeMap<i32, i64>>> {
                 self.core.engine.committed_partitions()
+            }
+            fn forget(&mut self) -> Result<bool> {
+                self.core.forget_cache();
+                $(self.$field = self.$field.take().map(|_| Default::default());)?
+                self.core.engine.forget()
+            }
+            fn read_committed(&mut self, only: bool) {
+                self.core.read_committed(only);
+                self.core.engine.read_committed(only);
+            }
+            fn uncommitted_bytes(&self) -> u64 {
+                self.core.engine.uncommitted_bytes()
             }
             fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
                 self.core.restore(key, value, timestamp, &$crate::record::Headers::new())

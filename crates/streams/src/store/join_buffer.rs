@@ -82,9 +82,7 @@ impl<K: Data, V: Data> JoinBufferSpec<K, V> {
             first: lower_bound(0).to_vec(),
             sequence: 0,
         };
-        for entry in buffer.engine.all(Order::Forward)? {
-            buffer.seen(&entry?.0)?;
-        }
+        buffer.look_through()?;
         Ok(Box::new(buffer))
     }
 }
@@ -109,6 +107,15 @@ fn parts(place: &[u8]) -> Option<(i64, &[u8], u32)> {
 }
 
 impl<K: Flow, V: Flow> JoinBuffer<K, V> {
+    /// Knows times and numbers of what is there, and of nothing else.
+    fn look_through(&mut self) -> Result<()> {
+        (self.stream_time, self.sequence, self.first) = (-1, 0, lower_bound(0).to_vec());
+        for entry in self.engine.all(Order::Forward)? {
+            self.seen(&entry?.0)?;
+        }
+        Ok(())
+    }
+
     /// Buffers a record, which is the one being processed; false if it is too late to wait.
     pub(crate) fn put(&mut self, rt: &mut Runtime, key: &K, value: &V) -> Result<bool> {
         let timestamp = rt.context.timestamp;
@@ -141,8 +148,7 @@ impl<K: Flow, V: Flow> JoinBuffer<K, V> {
             return Ok(None);
         }
         // One range per record: what is joined may take long, and an iterator would hold what is deleted meanwhile.
-        let mut entries = self.engine.range(Some(&self.first), None, Order::Forward)?;
-        let Some((place, value)) = entries.next().transpose()? else {
+        let Some((place, value)) = self.engine.first(Some(&self.first), None)? else {
             self.first = lower_bound(closed.saturating_add(1)).to_vec();
             return Ok(None);
         };
@@ -224,6 +230,16 @@ impl<K: Flow, V: Flow> AnyStore for JoinBuffer<K, V> {
 
     fn committed_offset(&self) -> Result<Option<i64>> {
         self.engine.committed_offset()
+    }
+
+    fn forget(&mut self) -> Result<bool> {
+        let forgotten = self.engine.forget()?;
+        self.look_through()?;
+        Ok(forgotten)
+    }
+
+    fn uncommitted_bytes(&self) -> u64 {
+        self.engine.uncommitted_bytes()
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {

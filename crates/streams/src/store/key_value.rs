@@ -192,7 +192,7 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
         rt: &mut Runtime,
         entries: impl IntoIterator<Item = (K, Option<V>)>,
     ) -> Result<()> {
-        if self.core.cache.is_some() {
+        if self.core.has_cache() {
             return entries.into_iter().try_for_each(|(key, value)| self.put(rt, &key, value));
         }
         let mut encoded = Vec::new();
@@ -257,10 +257,8 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
         within: impl Fn(&[u8]) -> bool,
         order: Order,
     ) -> Result<Vec<(K, V)>> {
-        if let Some(cache) = &mut self.core.cache {
-            cache.keep_order();
-        }
-        let cached = self.core.cache.iter().flat_map(|cache| cache.range(bounds, order));
+        self.core.order_cache();
+        let cached = self.core.read_cache().into_iter().flat_map(|cache| cache.range(bounds, order));
         let cached = cached.filter(|entry| within(&entry.bytes));
         let (core, key_serde) = (&self.core, &self.key_serde);
         merge::sorted(

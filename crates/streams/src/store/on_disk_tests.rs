@@ -151,7 +151,12 @@ impl Disk {
         let format = if kind.headers { "headers" } else { "default" };
         let config = StreamsConfig::builder("test").set("dsl.store.format", format).build().unwrap();
         let directory = TaskDirectory { path: self.folder.path().to_owned(), engine: self.engine.clone() };
-        let engine = EngineContext { task_id: "0_0".to_owned(), state_dir: Some(directory), restored_from };
+        let engine = EngineContext {
+            task_id: "0_0".to_owned(),
+            state_dir: Some(directory),
+            restored_from,
+            transactional: false,
+        };
         (kind.make)(&StoreInit {
             config: &config,
             engine: &engine,

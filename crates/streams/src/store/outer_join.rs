@@ -276,6 +276,15 @@ impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
         self.engine.committed_offset()
     }
 
+    fn forget(&mut self) -> Result<bool> {
+        self.time = TimeTracker::new(self.time.emit_interval);
+        self.engine.forget()
+    }
+
+    fn uncommitted_bytes(&self) -> u64 {
+        self.engine.uncommitted_bytes()
+    }
+
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
         self.engine.put(key, value)
     }

@@ -102,9 +102,22 @@ pub trait StateStore: Send + 'static {
         Ok(None)
     }
 
-    /// Forgets everything, what was committed too: the changelog does not have the offset that is covered any more, and is
-    /// read from its beginning. Only asked of a store that has [committed](Self::committed_offset) an offset. Default: an
-    /// error.
+    /// Forgets what was done since the last [`commit`](Self::commit), as if it had never been: the transaction that it was
+    /// part of did not come to be. Also asked when it has just been made: then nothing that it has may be of an unfinished
+    /// transaction. False if it cannot say so. Default: false.
+    ///
+    /// Under exactly-once a store that cannot forget is made anew after a transaction that failed. One that is
+    /// [persistent](Self::persistent) too is [emptied](Self::clear) before, and if its process has died, and restored from
+    /// the beginning of its changelog, as Kafka does it with all stores.
+    ///
+    /// # Errors
+    /// If it cannot be read or written; the task ends with it.
+    fn forget(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Forgets everything, what was committed too: the changelog does not have the offset that is covered any more, or it
+    /// cannot [forget](Self::forget) less, and the changelog is read from its beginning. Default: an error.
     ///
     /// # Errors
     /// If it cannot be done; the task ends with it.
@@ -201,6 +214,9 @@ impl<S: StateStore> AnyStore for OwnStore<S> {
     }
     fn committed_offset(&self) -> Result<Option<i64>> {
         self.store.committed_offset()
+    }
+    fn forget(&mut self) -> Result<bool> {
+        self.store.forget()
     }
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.store.restore(key, value, timestamp)

@@ -111,6 +111,14 @@ impl AnyStore for SubscriptionStore {
         self.engine.committed_offset()
     }
 
+    fn forget(&mut self) -> Result<bool> {
+        self.engine.forget()
+    }
+
+    fn uncommitted_bytes(&self) -> u64 {
+        self.engine.uncommitted_bytes()
+    }
+
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.restore_with_headers(key, value, timestamp, &Headers::new())
     }

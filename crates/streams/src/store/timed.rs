@@ -104,10 +104,8 @@ impl<K: Flow> TimedKeys<K> {
         if range.is_backwards() {
             return Ok(Vec::new());
         }
-        if let Some(cache) = &mut core.cache {
-            cache.keep_order();
-        }
-        let cached = core.cache.as_ref().map(|cache| self.cached(cache, range, order)).unwrap_or_default();
+        core.order_cache();
+        let cached = core.read_cache().map(|cache| self.cached(cache, range, order)).unwrap_or_default();
         let below = match held {
             true => core.engine.fetch_held(range, order)?,
             false => core.engine.fetch(range, order)?,

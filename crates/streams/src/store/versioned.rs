@@ -220,6 +220,17 @@ impl<K: Flow, V: Flow> AnyStore for VersionedKeyValueStore<K, V> {
     fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
         self.rows.read().engine().committed_partitions()
     }
+    fn forget(&mut self) -> Result<bool> {
+        self.rows.write()?.forget()
+    }
+    fn read_committed(&mut self, only: bool) {
+        if let Ok(mut rows) = self.rows.write() {
+            rows.read_committed(only);
+        }
+    }
+    fn uncommitted_bytes(&self) -> u64 {
+        self.rows.read().engine().uncommitted_bytes()
+    }
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.rows.write()?.put(key, value.map(Bytes::copy_from_slice), timestamp).map(drop)
     }

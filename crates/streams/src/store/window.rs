@@ -281,4 +281,4 @@ impl<K: Flow, V: Flow> WindowStore<K, V> {
     }
 }
 
-any_store!(WindowStore);
+any_store!(WindowStore, forgets duplicates);

@@ -13,6 +13,7 @@ use crate::{
     processing::{Runtime, resolve_serde},
     serdes::SerdeRef,
     state::Sharing,
+    store::KeptStores,
     task::{
         Children, ConnectedSource, Edge, Process, Reads, Source, Task, TaskCtx, TaskOptions, TaskParts, TaskScope,
         TypedSlot,
@@ -140,6 +141,14 @@ impl Task {
     /// # Errors
     /// If a store cannot be opened, or a serde is missing.
     pub fn new(topology: &Topology, options: TaskOptions) -> Result<Self> {
+        Self::new_over(topology, options, KeptStores::default())
+    }
+
+    /// The same over the stores in memory of a task of this id that was [abandoned](Self::abandon).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn new_over(topology: &Topology, options: TaskOptions, kept: KeptStores) -> Result<Self> {
         let TaskOptions { id, config, collector, state_dir, globals, scope, now } = options;
         topology.validate()?;
         let groups = topology.node_groups();
@@ -154,14 +163,14 @@ impl Task {
         nodes.sort_unstable();
         let node_names = topology.nodes.iter().map(|node| node.name.clone()).collect();
         let mut ctx = TaskCtx::new(Runtime::new(id, &config, collector, node_names, now));
-        let store_order = make_stores(topology, &nodes, &mut ctx, state_dir)?;
+        let (store_order, open_marks) = make_stores(topology, &nodes, &mut ctx, state_dir, kept)?;
         if let Some(globals) = &globals {
             open_global_stores(topology, &mut ctx, Sharing::Reader(globals), None)?;
         }
         let Instantiated { sources } = instantiate(topology, &config, &nodes, &mut ctx)?;
         let sources = sources.into_iter().rev();
         let sources = sources.filter_map(|(node, source)| topology.connected(node, source, &config)).collect();
-        Ok(Task::of(TaskParts { ctx, sources, store_order, scope }))
+        Ok(Task::of(TaskParts { ctx, sources, store_order, open_marks, scope }))
     }
 }
 

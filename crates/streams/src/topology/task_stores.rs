@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::Topology;
 use crate::{
-    error::Result,
-    state::{EngineContext, RestoredFrom, Sharing, TaskDirectory},
-    store::{AnyStore, StoreFactory, StoreInit},
+    error::{Error, Result},
+    state::{EngineContext, OpenMark, RestoredFrom, Sharing, TaskDirectory},
+    store::{AnyStore, KeptStores, StoreFactory, StoreInit},
     task::TaskCtx,
     task_id::TaskId,
 };
@@ -25,16 +25,41 @@ pub(super) fn make_store(factory: &StoreFactory, init: &StoreInit<'_>) -> Result
     }
 }
 
-/// Makes the stores of some nodes; returns them in the order of their registration.
+/// Marks a store of the application's own that is on disk. One that nobody has closed may have something of a transaction
+/// that came to nothing: under exactly-once it is emptied, and will be restored.
+fn mark(store: &mut dyn AnyStore, engine: &EngineContext) -> Result<Option<OpenMark>> {
+    let Some(task) = engine.state_dir.as_ref().filter(|_| store.persistent()) else { return Ok(None) };
+    if store.forget()? {
+        return Ok(None);
+    }
+    let (mark, was_open) = OpenMark::set(&task.path, store.name()).map_err(|error| {
+        let message = format!("marking it as open in {}: {error}", task.path.display());
+        Box::new(Error::Store { store: store.name().to_owned(), message })
+    })?;
+    if was_open && engine.transactional && store.committed_offset()?.is_some() {
+        let name = store.name();
+        tracing::warn!(
+            task = engine.task_id,
+            store = name,
+            "restored anew: it was not closed, and cannot tell what was committed"
+        );
+        store.clear()?;
+    }
+    Ok(Some(mark))
+}
+
+/// Makes the stores of some nodes, but for those that were kept; returns them in the order of their registration.
 pub(super) fn make_stores(
     topology: &Topology,
     nodes: &[usize],
     ctx: &mut TaskCtx,
     state_dir: Option<TaskDirectory>,
-) -> Result<Vec<usize>> {
+    mut kept: KeptStores,
+) -> Result<(Vec<usize>, Vec<OpenMark>)> {
     let config = ctx.rt.config.clone();
     let task_id = ctx.rt.task_id.to_string();
-    let mut order = Vec::new();
+    let transactional = config.is_exactly_once();
+    let (mut order, mut marks) = (Vec::new(), Vec::new());
     ctx.stores = topology.store_names.iter().map(|_| None).collect();
     for node in nodes {
         for id in topology.stores_of(*node) {
@@ -47,7 +72,8 @@ pub(super) fn make_stores(
                 (None, Some(_)) => RestoredFrom::Topic,
                 (None, None) => RestoredFrom::Nothing,
             };
-            let engine = EngineContext { task_id: task_id.clone(), state_dir: state_dir.clone(), restored_from };
+            let (task_id, state_dir) = (task_id.clone(), state_dir.clone());
+            let engine = EngineContext { task_id, state_dir, restored_from, transactional };
             let init = StoreInit {
                 config: &config,
                 engine: &engine,
@@ -56,14 +82,21 @@ pub(super) fn make_stores(
                 sharing: Sharing::Own,
             };
             ctx.rt.cache.caches += usize::from(init.caching);
-            let store = make_store(factory, &init)?;
+            let store = match kept.take(&factory.name) {
+                Some(store) => store,
+                None => {
+                    let mut store = make_store(factory, &init)?;
+                    marks.extend(mark(&mut *store, &engine)?);
+                    store
+                }
+            };
             if let Some(place) = ctx.stores.get_mut(id) {
                 *place = Some(store);
             }
             order.push(id);
         }
     }
-    Ok(order)
+    Ok((order, marks))
 }
 
 /// Opens the global stores: in the task that fills them its own, in every other to read.
@@ -75,7 +108,8 @@ pub(super) fn open_global_stores(
 ) -> Result<()> {
     let config = ctx.rt.config.clone();
     let (task_id, restored_from) = (TaskId::GLOBAL.to_string(), RestoredFrom::Topic);
-    let engine = EngineContext { task_id, state_dir, restored_from };
+    // What a global store has was committed.
+    let engine = EngineContext { task_id, state_dir, restored_from, transactional: false };
     ctx.stores.resize_with(topology.store_names.len(), || None);
     for global in &topology.global_stores {
         let init = StoreInit { config: &config, engine: &engine, changelog: None, caching: false, sharing };

@@ -62,6 +62,7 @@ impl TaskManager {
             }
         }
         tracing::info!(thread = self.thread + 1, tasks = %names(tasks.keys()), "tasks assigned");
+        self.kept.retain(|task, _| tasks.contains_key(task));
         // It has joined: that is what joining again would be for.
         self.rejoin = false;
         let generation = self.consumer.group_metadata().map_or(-1, |member| member.generation_id());

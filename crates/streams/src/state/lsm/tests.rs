@@ -1,8 +1,6 @@
-use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
-use lsm_tree::AbstractTree;
-use proptest::prelude::*;
 
 use super::{KeyValueBytesStore, LsmEngine, LsmKeyValueStore, LsmOptions, Order};
 
@@ -34,19 +32,88 @@ fn what_was_put_is_there_after_a_clean_close_with_its_offset() {
     assert_eq!(store.get(b"b").unwrap().as_deref(), Some(&b"3"[..]));
 }
 
+/// The journals in a directory.
+fn journals(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("journal.")).collect()
+}
+
 #[test]
-fn what_was_not_sealed_is_gone_after_a_crash_and_the_offset_says_so() {
+fn what_was_committed_is_there_after_a_crash_and_what_was_not_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = engine().open("counts", folder.path()).unwrap();
+    store.put(b"a", Some(b"1")).unwrap();
+    store.put(b"b", Some(b"1")).unwrap();
+    store.commit(Some(1)).unwrap();
+    store.close().unwrap();
+    assert!(journals(folder.path()).is_empty(), "all is in tables");
+    store.put(b"a", Some(b"2")).unwrap();
+    store.put(b"b", None).unwrap();
+    store.commit(Some(2)).unwrap();
+    store.put(b"a", Some(b"3")).unwrap();
+    drop(store);
+    let store = engine().open("counts", folder.path()).unwrap();
+    let value = store.get(b"a").unwrap();
+    assert_eq!((value.as_deref(), store.committed_offset().unwrap()), (Some(&b"2"[..]), Some(2)));
+    assert_eq!(keys(&store, Order::Forward), [&b"a"[..]]);
+}
+
+#[test]
+fn after_the_death_of_a_machine_a_store_is_as_of_an_earlier_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = engine().open("counts", folder.path()).unwrap();
+    for number in 1..=3 {
+        store.put(b"a", Some(number.to_string().as_bytes())).unwrap();
+        store.commit(Some(number)).unwrap();
+    }
+    drop(store);
+    let journal = folder.path().join(&journals(folder.path())[0]);
+    let bytes = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, &bytes[..bytes.len() - 1]).unwrap();
+    let store = engine().open("counts", folder.path()).unwrap();
+    let value = store.get(b"a").unwrap();
+    assert_eq!((value.as_deref(), store.committed_offset().unwrap()), (Some(&b"2"[..]), Some(2)));
+}
+
+#[test]
+fn journals_go_when_what_they_have_is_in_tables() {
+    let engine = LsmEngine::new(LsmOptions { write_buffer_bytes: 0, ..LsmOptions::default() }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = engine.open("counts", folder.path()).unwrap();
+    for _ in 0..20 {
+        write_tables(&mut store);
+        // That of what is written, and the one behind it.
+        assert!(journals(folder.path()).len() <= 2, "{:?}", journals(folder.path()));
+    }
+    store.close().unwrap();
+    assert!(journals(folder.path()).is_empty());
+}
+
+#[test]
+fn a_journal_of_few_keys_does_not_grow_for_ever() {
+    let engine = LsmEngine::new(LsmOptions { write_buffer_bytes: 0, ..LsmOptions::default() }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = engine.open("counts", folder.path()).unwrap();
+    let value = vec![7; 10_000];
+    for number in 0..1000 {
+        store.put(b"k", Some(&value)).unwrap();
+        store.commit(Some(number)).unwrap();
+        assert!(store.journal.len() <= 2 << 20, "of 1 MiB at least that is written at a time");
+    }
+    drop(store);
+    assert_eq!(engine.open("counts", folder.path()).unwrap().committed_offset().unwrap(), Some(999));
+}
+
+#[test]
+fn an_emptied_store_has_no_journal_that_says_otherwise() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = engine().open("counts", folder.path()).unwrap();
     store.put(b"a", Some(b"1")).unwrap();
     store.commit(Some(1)).unwrap();
-    store.close().unwrap();
-    store.put(b"a", Some(b"2")).unwrap();
-    store.commit(Some(2)).unwrap();
+    store.clear().unwrap();
     drop(store);
     let store = engine().open("counts", folder.path()).unwrap();
-    let value = store.get(b"a").unwrap();
-    assert_eq!((value.as_deref(), store.committed_offset().unwrap()), (Some(&b"1"[..]), Some(1)));
+    assert_eq!((store.get(b"a").unwrap(), store.committed_offset().unwrap()), (None, None));
 }
 
 #[test]
@@ -59,7 +126,7 @@ fn a_full_memtable_goes_to_disk_at_a_commit() {
         store.put(&i.to_be_bytes(), Some(&value)).unwrap();
     }
     store.commit(Some(2000)).unwrap();
-    while store.tree.sealed_memtable_count() > 0 {
+    while store.sealed.as_ref().is_some_and(|sealed| !sealed.is_done()) {
         std::thread::yield_now();
     }
     drop(store);
@@ -118,62 +185,4 @@ fn prefixes_end_where_they_should() {
     let under_ff = store.prefix(b"\xff", Order::Forward).unwrap().count();
     assert_eq!(under_ff, 3);
     assert_eq!(store.prefix(b"", Order::Forward).unwrap().count(), 5);
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Put(Vec<u8>, Option<Vec<u8>>),
-    Commit,
-    Reopen,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let key = prop::collection::vec(prop::sample::select(vec![0u8, 1, b'a', 0xff]), 0..3);
-    prop_oneof![
-        8 => (key, prop::option::of(prop::collection::vec(any::<u8>(), 0..4))).prop_map(|(k, v)| Op::Put(k, v)),
-        1 => Just(Op::Commit),
-        1 => Just(Op::Reopen),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
-    #[test]
-    fn is_an_ordered_map(ops in prop::collection::vec(op(), 1..60), from in any::<[u8; 1]>(), to in any::<[u8; 1]>()) {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = engine();
-        let mut store = engine.open("model", folder.path()).unwrap();
-        let mut model = BTreeMap::new();
-        for op in ops {
-            match op {
-                Op::Put(key, Some(value)) => {
-                    store.put(&key, Some(&value)).unwrap();
-                    model.insert(key, value);
-                }
-                Op::Put(key, None) => {
-                    store.put(&key, None).unwrap();
-                    model.remove(&key);
-                }
-                Op::Commit => store.commit(Some(1)).unwrap(),
-                Op::Reopen => {
-                    store.close().unwrap();
-                    drop(store);
-                    store = engine.open("model", folder.path()).unwrap();
-                }
-            }
-        }
-        let all: Vec<_> = store.all(Order::Forward).unwrap().map(Result::unwrap).collect();
-        prop_assert!(all.iter().map(|(k, v)| (&**k, &**v)).eq(model.iter().map(|(k, v)| (&**k, &**v))));
-        let mut backwards = keys(&store, Order::Reverse);
-        backwards.reverse();
-        prop_assert!(backwards.iter().map(|k| &**k).eq(model.keys().map(|k| &**k)));
-        if from <= to {
-            let some = store.range(Some(&from), Some(&to), Order::Forward).unwrap().count();
-            prop_assert_eq!(some, model.range(from.to_vec()..=to.to_vec()).count());
-        }
-        for (key, value) in &model {
-            let got = store.get(key).unwrap();
-            prop_assert_eq!(got.as_deref(), Some(&**value));
-        }
-    }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{KeySchema, SegmentedBytesStore, TimeRange};
 use crate::{
     error::{Error, Result},
-    state::{BytesIter, EngineContext, InMemoryKeyValueStore, KeyValueBytesStore, Order, StoreTime},
+    state::{BytesIter, EngineContext, KeyValueBytesStore, Order, StoreTime},
 };
 
 /// How a [`PersistentSegmentedStore`] keeps time. All in ms.
@@ -32,9 +32,18 @@ pub struct PersistentSegmentedStore {
     schema: KeySchema,
     time: Segmentation,
     stream_time: StoreTime,
+    /// The same as of the last commit.
+    committed_time: StoreTime,
+    /// Whether reads are as of the last commit.
+    committed_only: bool,
     /// From here on nothing is dropped.
     held_from: i64,
     segments: BTreeMap<i64, Box<dyn KeyValueBytesStore>>,
+    /// The changelog offset of the last commit.
+    committed: Option<i64>,
+    /// For a segment the offset of the last commit before it was made: so much it covers whatever it has lost, for until
+    /// then it had nothing.
+    made_at: BTreeMap<i64, i64>,
     context: EngineContext,
 }
 
@@ -52,15 +61,26 @@ impl std::fmt::Debug for PersistentSegmentedStore {
     }
 }
 
-/// The file that lists the starts of all segments: one that is gone would not be missed otherwise.
+/// The file that lists the starts of all segments, each with the offset at which it was made: one that is gone would not be
+/// missed otherwise.
 const LIST: &str = "store-segments";
 
 impl PersistentSegmentedStore {
     /// Opens what is there.
     pub(crate) fn open(name: String, schema: KeySchema, time: Segmentation, context: &EngineContext) -> Result<Self> {
-        let (segments, context) = (BTreeMap::new(), context.clone());
-        let (stream_time, held_from) = (StoreTime::default(), i64::MAX);
-        let mut store = PersistentSegmentedStore { name, schema, time, stream_time, held_from, segments, context };
+        let mut store = PersistentSegmentedStore {
+            name,
+            schema,
+            time,
+            stream_time: StoreTime::default(),
+            committed_time: StoreTime::default(),
+            committed_only: false,
+            held_from: i64::MAX,
+            segments: BTreeMap::new(),
+            committed: None,
+            made_at: BTreeMap::new(),
+            context: context.clone(),
+        };
         let Some(directory) = store.directory() else { return Ok(store) };
         let failed = |error: std::io::Error| failure(&store.name, "opening its segments", &directory, error);
         fs::create_dir_all(&directory).map_err(failed)?;
@@ -76,14 +96,22 @@ impl PersistentSegmentedStore {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             listed => listed.map_err(failed)?,
         };
-        let mut listed = listed.lines().filter_map(|start| start.parse::<i64>().ok());
-        if let Some(gone) = listed.find(|start| !found.contains(&(start / time.interval))) {
-            let message = format!("its segment from {gone} on is missing");
-            return Err(Box::new(Error::CorruptedStore { store: store.name, path: directory, message }));
+        for line in listed.lines() {
+            let (start, made_at) = line.split_once(' ').map_or((line, None), |(start, made)| (start, Some(made)));
+            let Ok(start) = start.parse::<i64>() else { continue };
+            let id = start / time.interval;
+            if !found.contains(&id) {
+                let message = format!("its segment from {start} on is missing");
+                return Err(Box::new(Error::CorruptedStore { store: store.name, path: directory, message }));
+            }
+            if let Some(made_at) = made_at.and_then(|offset| offset.parse().ok()) {
+                store.made_at.insert(id, made_at);
+            }
         }
         for id in found {
-            store.segment(id)?;
+            store.open_segment(id)?;
         }
+        store.committed = store.committed_offset()?;
         Ok(store)
     }
 
@@ -92,7 +120,11 @@ impl PersistentSegmentedStore {
     fn write_list(&self) -> Result<()> {
         let Some(directory) = self.directory() else { return Ok(()) };
         let failed = |error: std::io::Error| failure(&self.name, "listing its segments", &directory, error);
-        let list: String = self.segments.keys().map(|id| format!("{}\n", id * self.time.interval)).collect();
+        let line = |id: &i64| match self.made_at.get(id) {
+            Some(offset) => format!("{} {offset}\n", id * self.time.interval),
+            None => format!("{}\n", id * self.time.interval),
+        };
+        let list: String = self.segments.keys().map(line).collect();
         let new = directory.join(".store-segments.new");
         fs::write(&new, list).map_err(failed)?;
         fs::rename(new, directory.join(LIST)).map_err(failed)
@@ -113,15 +145,24 @@ impl PersistentSegmentedStore {
 
     fn segment(&mut self, id: i64) -> Result<&mut Box<dyn KeyValueBytesStore>> {
         if !self.segments.contains_key(&id) {
-            let name = self.segment_name(id);
-            let engine: Box<dyn KeyValueBytesStore> = match (&self.context.state_dir, self.directory()) {
-                (Some(task), Some(directory)) => Box::new(task.engine.open(&name, &directory.join(&name))?),
-                _ => Box::new(InMemoryKeyValueStore::new(name)),
-            };
-            self.segments.insert(id, engine);
+            self.open_segment(id)?;
+            if let Some(committed) = self.committed {
+                self.made_at.insert(id, committed);
+            }
             self.write_list()?;
         }
         self.segments.get_mut(&id).ok_or_else(|| Error::internal("a segment that was just made is gone"))
+    }
+
+    fn open_segment(&mut self, id: i64) -> Result<()> {
+        let name = self.segment_name(id);
+        let mut engine: Box<dyn KeyValueBytesStore> = match (&self.context.state_dir, self.directory()) {
+            (Some(task), Some(directory)) => Box::new(task.engine.open(&name, &directory.join(&name))?),
+            _ => self.context.in_memory(&name),
+        };
+        engine.read_committed(self.committed_only);
+        self.segments.insert(id, engine);
+        Ok(())
     }
 
     /// Drops the segments that have expired as a whole. Only at a commit: a task that begins anew from the one before needs
@@ -130,6 +171,7 @@ impl PersistentSegmentedStore {
         let live = self.first_live_segment();
         while let Some(first) = self.segments.first_entry().filter(|first| *first.key() < live) {
             let (id, engine) = first.remove_entry();
+            self.made_at.remove(&id);
             self.drop_segment(id, engine)?;
         }
         Ok(())
@@ -151,7 +193,13 @@ impl PersistentSegmentedStore {
     }
 
     fn live_from(&self) -> i64 {
-        self.stream_time.now().saturating_sub(self.time.retention).saturating_add(1)
+        let time = if self.committed_only { self.committed_time } else { self.stream_time };
+        time.now().saturating_sub(self.time.retention).saturating_add(1)
+    }
+
+    fn committed(&mut self, changelog_offset: Option<i64>) {
+        self.committed = changelog_offset.or(self.committed);
+        self.committed_time = self.stream_time;
     }
 }
 
@@ -195,6 +243,7 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
 
     fn limit_time(&mut self, limit: i64) {
         self.stream_time.limit(limit);
+        self.committed_time.limit(limit);
     }
 
     fn hold_from(&mut self, time: i64) {
@@ -207,15 +256,33 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
 
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
         self.clean_up()?;
-        self.segments.values_mut().try_for_each(|segment| segment.commit(changelog_offset))
+        self.segments.values_mut().try_for_each(|segment| segment.commit(changelog_offset))?;
+        self.committed(changelog_offset);
+        Ok(())
+    }
+
+    fn forget(&mut self) -> Result<bool> {
+        let mut all = true;
+        for segment in self.segments.values_mut() {
+            all &= segment.forget()?;
+        }
+        if all {
+            self.stream_time = self.committed_time;
+        }
+        Ok(all)
+    }
+
+    fn read_committed(&mut self, only: bool) {
+        self.committed_only = only;
+        self.segments.values_mut().for_each(|segment| segment.read_committed(only));
     }
 
     /// The least that any segment covers: what another has already is put again. A segment without an offset may have
-    /// lost all it had.
+    /// lost all it had since it was made.
     fn committed_offset(&self) -> Result<Option<i64>> {
         let mut least = None;
-        for segment in self.segments.values() {
-            let Some(offset) = segment.committed_offset()? else { return Ok(None) };
+        for (id, segment) in &self.segments {
+            let Some(offset) = segment.committed_offset()?.max(self.made_at.get(id).copied()) else { return Ok(None) };
             least = Some(least.map_or(offset, |least: i64| least.min(offset)));
         }
         Ok(least)
@@ -223,7 +290,9 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
 
     fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
         self.clean_up()?;
-        self.segments.values_mut().try_for_each(|segment| segment.commit_partitions(offsets))
+        self.segments.values_mut().try_for_each(|segment| segment.commit_partitions(offsets))?;
+        self.committed(None);
+        Ok(())
     }
 
     /// What all segments cover; segments that do not agree were not closed.
@@ -243,8 +312,15 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
         self.segments.values().any(|segment| segment.needs_commit())
     }
 
+    fn uncommitted_bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.uncommitted_bytes()).sum()
+    }
+
     fn clear(&mut self) -> Result<()> {
         self.stream_time.reset();
+        self.committed_time.reset();
+        self.committed = None;
+        self.made_at.clear();
         while let Some((id, engine)) = self.segments.pop_first() {
             self.drop_segment(id, engine)?;
         }

@@ -21,9 +21,14 @@ enum Op {
     Put(Vec<u8>, i64, u8, Option<u8>),
     Get(Vec<u8>, i64, u8),
     Fetch(Option<Vec<u8>>, Option<Vec<u8>>, i64, i64, bool),
+    /// The transaction is committed.
     Commit,
-    /// Loses what was not committed, and reads it again from the changelog.
-    Crash,
+    /// It is aborted, and what was put is forgotten.
+    Abort,
+    /// It is not known to the store what has become of it: it is opened again, and reads what the changelog has.
+    Crash {
+        committed: bool,
+    },
 }
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -41,8 +46,9 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(a, b, from, to, reverse)| Op::Fetch(a, b, from, to, reverse)),
         1 => (key(), 0i64..400, 0i64..400, any::<bool>())
             .prop_map(|(k, from, to, reverse)| Op::Fetch(Some(k.clone()), Some(k), from, to, reverse)),
-        1 => Just(Op::Commit),
-        1 => Just(Op::Crash),
+        2 => Just(Op::Commit),
+        1 => Just(Op::Abort),
+        1 => any::<bool>().prop_map(|committed| Op::Crash { committed }),
     ]
 }
 
@@ -57,6 +63,7 @@ fn bytes(schema: KeySchema, key: &[u8], time: i64, rest: u8) -> Vec<u8> {
 }
 
 /// Everything that was put and not deleted, and the greatest time of any put.
+#[derive(Clone)]
 struct Model {
     schema: KeySchema,
     /// Whether an expired put still lands where its segment lives.
@@ -123,48 +130,80 @@ impl Model {
     }
 }
 
-/// Plays `ops`; `reopen` makes the store again after a crash, from what is on disk.
+/// Plays `ops`; `reopen` makes the store again after a crash, from what is on disk. A store that is not `transactional`
+/// cannot forget.
 fn play(
-    schema: KeySchema,
+    transactional: bool,
     mut model: Model,
     ops: Vec<Op>,
-    mut reopen: impl FnMut() -> Option<Box<dyn SegmentedBytesStore>>,
+    mut reopen: impl FnMut() -> Box<dyn SegmentedBytesStore>,
 ) -> Result<(), TestCaseError> {
-    let mut store = reopen().unwrap();
-    let mut changelog: Vec<(Vec<u8>, Option<u8>)> = Vec::new();
+    let schema = model.schema;
+    let mut store = reopen();
+    // What records of aborted transactions and ends of transactions were is nothing to a reader.
+    let mut changelog: Vec<Option<(Vec<u8>, Option<u8>)>> = Vec::new();
+    let (mut committed, mut covered) = (model.clone(), 0);
     for op in ops {
         match op {
             Op::Put(key, time, rest, value) => {
                 let key = bytes(schema, &key, time, rest);
                 let taken = store.put(&key, value.as_ref().map(std::slice::from_ref)).unwrap();
                 prop_assert_eq!(taken, model.put(&key, value));
-                changelog.push((key, value));
+                changelog.push(Some((key, value)));
             }
             Op::Get(key, time, rest) => {
                 let key = bytes(schema, &key, time, rest);
-                let expected = model.entries.get(&key).filter(|_| model.is_live(&key)).copied();
-                prop_assert_eq!(store.get(&key).unwrap().map(|value| value[0]), expected);
+                let expected = |model: &Model| model.entries.get(&key).filter(|_| model.is_live(&key)).copied();
+                prop_assert_eq!(store.get(&key).unwrap().map(|value| value[0]), expected(&model));
+                if transactional {
+                    store.read_committed(true);
+                    prop_assert_eq!(store.get(&key).unwrap().map(|value| value[0]), expected(&committed));
+                    store.read_committed(false);
+                }
             }
             Op::Fetch(from_key, to_key, from, to, reverse) => {
                 let range = TimeRange { from_key: from_key.as_deref(), to_key: to_key.as_deref(), from, to };
-                compare(&*store, &model, &range, if reverse { Order::Reverse } else { Order::Forward })?;
+                let order = if reverse { Order::Reverse } else { Order::Forward };
+                compare(&*store, &model, &range, order)?;
+                if transactional {
+                    store.read_committed(true);
+                    compare(&*store, &committed, &range, order)?;
+                    store.read_committed(false);
+                }
             }
-            Op::Commit => store.commit(Some(changelog.len() as i64)).unwrap(),
-            Op::Crash => {
+            Op::Commit => {
+                store.commit(Some(changelog.len() as i64)).unwrap();
+                changelog.push(None);
+                (committed, covered) = (model.clone(), changelog.len());
+            }
+            Op::Abort => {
+                // One without segments has nothing to forget.
+                let forgotten = store.forget().unwrap();
+                prop_assert!(forgotten || !transactional);
+                if forgotten {
+                    model = committed.clone();
+                    changelog[covered..].fill(None);
+                }
+            }
+            Op::Crash { committed: is_committed } => {
                 drop(store);
-                store = match reopen() {
-                    Some(store) => store,
-                    None => return Ok(()),
-                };
-                let covered = store.committed_offset().unwrap().unwrap_or(0) as usize;
-                for (key, value) in &changelog[covered..] {
+                store = reopen();
+                if !is_committed {
+                    model = committed;
+                    changelog[covered..].fill(None);
+                }
+                changelog.push(None);
+                let from = store.committed_offset().unwrap().unwrap_or(0) as usize;
+                for (key, value) in changelog[from..].iter().flatten() {
                     store.put(key, value.as_ref().map(std::slice::from_ref)).unwrap();
                 }
                 // A store that was opened knows the time again with the next record.
                 let latest = bytes(schema, b"clock", model.stream_time.max(0), 0);
                 prop_assert!(store.put(&latest, Some(&[0])).unwrap());
                 model.put(&latest, Some(0));
-                changelog.push((latest, Some(0)));
+                changelog.push(Some((latest, Some(0))));
+                store.commit(Some(changelog.len() as i64)).unwrap();
+                (committed, covered) = (model.clone(), changelog.len());
             }
         }
     }
@@ -185,33 +224,41 @@ fn compare(
 }
 
 fn context(state_dir: Option<TaskDirectory>) -> EngineContext {
-    EngineContext { task_id: "0_0".to_owned(), state_dir, restored_from: RestoredFrom::Changelog }
+    EngineContext { task_id: "0_0".to_owned(), state_dir, restored_from: RestoredFrom::Changelog, transactional: false }
 }
 
 const SEGMENTS: Segmentation = Segmentation { retention: RETENTION, interval: INTERVAL, time_ordered: false };
+
+fn schema_of(sessions: bool) -> KeySchema {
+    if sessions { KeySchema::Session } else { KeySchema::Window }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
-    fn in_memory_is_a_map_by_time(ops in proptest::collection::vec(op(), 1..60), sessions in any::<bool>()) {
-        let schema = if sessions { KeySchema::Session } else { KeySchema::Window };
-        let mut made = false;
-        play(schema, Model::new(schema, false), ops, || {
-            (!std::mem::replace(&mut made, true))
-                .then(|| Box::new(InMemorySegmentedStore::new("s", schema, RETENTION)) as Box<dyn SegmentedBytesStore>)
-        })?;
+    fn in_memory_is_a_map_by_time(
+        ops in proptest::collection::vec(op(), 1..60),
+        sessions in any::<bool>(),
+        transactional in any::<bool>(),
+    ) {
+        let schema = schema_of(sessions);
+        play(transactional, Model::new(schema, false), ops, || Box::new(match transactional {
+            true => InMemorySegmentedStore::transactional("s", schema, RETENTION),
+            false => InMemorySegmentedStore::new("s", schema, RETENTION),
+        }))?;
     }
 
     #[test]
-    fn segments_are_a_map_by_segment(ops in proptest::collection::vec(op(), 1..60), sessions in any::<bool>()) {
-        let schema = if sessions { KeySchema::Session } else { KeySchema::Window };
-        let mut made = false;
-        play(schema, Model::new(schema, true), ops, || {
-            (!std::mem::replace(&mut made, true)).then(|| {
-                let store = PersistentSegmentedStore::open("s".to_owned(), schema, SEGMENTS, &context(None));
-                Box::new(store.unwrap()) as Box<dyn SegmentedBytesStore>
-            })
+    fn segments_are_a_map_by_segment(
+        ops in proptest::collection::vec(op(), 1..60),
+        sessions in any::<bool>(),
+        transactional in any::<bool>(),
+    ) {
+        let schema = schema_of(sessions);
+        let context = EngineContext { transactional, ..context(None) };
+        play(transactional, Model::new(schema, true), ops, || {
+            Box::new(PersistentSegmentedStore::open("s".to_owned(), schema, SEGMENTS, &context).unwrap())
         })?;
     }
 }
@@ -220,17 +267,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 20))]
 
     #[test]
-    fn segments_on_disk_come_back_from_where_they_were_committed(
+    fn segments_on_disk_come_back_as_of_the_last_commit(
         ops in proptest::collection::vec(op(), 1..60),
         sessions in any::<bool>(),
     ) {
-        let schema = if sessions { KeySchema::Session } else { KeySchema::Window };
+        let schema = schema_of(sessions);
         let folder = tempfile::tempdir().unwrap();
         let engine = LsmEngine::new(LsmOptions::default()).unwrap();
-        play(schema, Model::new(schema, true), ops, || {
+        play(true, Model::new(schema, true), ops, || {
             let directory = TaskDirectory { path: folder.path().to_owned(), engine: engine.clone() };
             let store = PersistentSegmentedStore::open("s".to_owned(), schema, SEGMENTS, &context(Some(directory)));
-            Some(Box::new(store.unwrap()))
+            Box::new(store.unwrap())
         })?;
     }
 }

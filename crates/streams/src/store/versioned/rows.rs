@@ -39,6 +39,8 @@ pub(super) struct Rows {
     written_time: i64,
     /// Those that are not empty.
     segments: BTreeSet<i64>,
+    /// Whether reads are as of the last commit.
+    committed_only: bool,
 }
 
 fn place(segment: i64, key: &[u8]) -> Vec<u8> {
@@ -53,21 +55,45 @@ fn segment_of(place: &[u8]) -> Option<(i64, &[u8])> {
 impl Rows {
     pub(super) fn new(engine: Box<dyn KeyValueBytesStore>, history: i64, segment_interval: i64) -> Result<Self> {
         let (stream_time, segments) = (StoreTime::default(), BTreeSet::new());
-        let mut rows = Rows { engine, history, segment_interval, stream_time, written_time: -1, segments };
-        if let Some(time) = rows.engine.get(&place(STREAM_TIME, &[]))? {
-            let time = time.first_chunk::<8>().ok_or_else(|| rows.damaged())?;
-            rows.written_time = i64::from_be_bytes(*time);
-            rows.stream_time.advance(rows.written_time);
+        let committed_only = false;
+        let mut rows =
+            Rows { engine, history, segment_interval, stream_time, written_time: -1, segments, committed_only };
+        rows.look_through()?;
+        Ok(rows)
+    }
+
+    /// Reads the time of the store, and which segments it has.
+    fn look_through(&mut self) -> Result<()> {
+        if let Some(time) = self.engine.get(&place(STREAM_TIME, &[]))? {
+            let time = time.first_chunk::<8>().ok_or_else(|| self.damaged())?;
+            self.written_time = i64::from_be_bytes(*time);
+            self.stream_time.advance(self.written_time);
         }
         let mut next = Some(0i64);
         while let Some(from) = next {
-            let first = rows.engine.range(Some(&from.to_be_bytes()), Some(&[0x80]), Order::Forward)?.next();
-            let Some((place, _)) = first.transpose()? else { break };
-            let (segment, _) = segment_of(&place).ok_or_else(|| rows.damaged())?;
-            rows.segments.insert(segment);
+            let first = self.engine.first(Some(&from.to_be_bytes()), Some(&[0x80]))?;
+            let Some((place, _)) = first else { break };
+            let (segment, _) = segment_of(&place).ok_or_else(|| self.damaged())?;
+            self.segments.insert(segment);
             next = segment.checked_add(1);
         }
-        Ok(rows)
+        Ok(())
+    }
+
+    pub(super) fn forget(&mut self) -> Result<bool> {
+        if !self.engine.forget()? {
+            return Ok(false);
+        }
+        self.stream_time.reset();
+        self.written_time = -1;
+        self.segments.clear();
+        self.look_through()?;
+        Ok(true)
+    }
+
+    pub(super) fn read_committed(&mut self, only: bool) {
+        self.committed_only = only;
+        self.engine.read_committed(only);
     }
 
     pub(super) fn engine(&self) -> &dyn KeyValueBytesStore {
@@ -116,7 +142,8 @@ impl Rows {
 
     /// What is older than this is history no more.
     pub(super) fn horizon(&self) -> i64 {
-        self.stream_time.now().saturating_sub(self.history)
+        let now = if self.committed_only { self.written_time } else { self.stream_time.now() };
+        now.saturating_sub(self.history)
     }
 
     fn segment(&self, time: i64) -> i64 {

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::{JoinWindows, TimeWindows, WindowStore, state::WindowSupplier};
+use crate::{
+    BufferConfig, JoinWindows, Suppressed, TimeWindows, WindowStore, state::WindowSupplier, store::KeptStores,
+};
 
 /// What a task has sent: topic, key, value, timestamp.
 type Sent = Arc<parking_lot::Mutex<Vec<(String, Vec<u8>, Option<Vec<u8>>, i64)>>>;
@@ -23,8 +25,9 @@ impl RecordCollector for Recording {
     }
 }
 
-/// An outer join, what was seen in each window, and the version of a table that was valid at a time; each keeps 32 s.
-fn topology() -> crate::Topology {
+/// An outer join, what was seen in each window, and the version of a table that was valid at a time; each keeps 32 s. With
+/// buffers: what was seen in each window when it was closed, too.
+fn topology(buffers: bool) -> crate::Topology {
     let second = Duration::from_secs(1);
     let builder = StreamsBuilder::new();
     let windows = JoinWindows::of_time_difference_and_grace(second, 30 * second);
@@ -36,11 +39,17 @@ fn topology() -> crate::Topology {
         })
         .to("joined");
     let seen = |seen: String, value: &String| if seen.contains(value) { seen } else { seen + value };
-    builder
+    let windows = builder
         .stream::<String, String>("left")
         .group_by_key()
         .windowed_by(TimeWindows::of_size_and_grace(2 * second, 30 * second))
-        .aggregate_with(Materialized::named("seen"), String::new, move |_, value, all| seen(all, &value))
+        .aggregate_with(Materialized::named("seen"), String::new, move |_, value, all| seen(all, &value));
+    if buffers {
+        let closed = Suppressed::until_window_closes(BufferConfig::unbounded());
+        let closed = windows.suppress(closed).to_stream();
+        closed.map(|windowed, seen| (format!("{}@{}", windowed.key, windowed.window.start()), seen)).to("closed");
+    }
+    windows
         .to_stream()
         .map(|windowed, seen| (format!("{}@{}", windowed.key, windowed.window.start()), seen))
         .to("windows");
@@ -73,20 +82,22 @@ const COMMITTED: usize = 4;
 struct Application {
     topology: crate::Topology,
     in_memory: bool,
+    exactly_once: bool,
     engine: LsmEngine,
     sent: Sent,
 }
 
 impl Application {
-    fn task(&self, folder: &Path) -> Task {
+    fn task(&self, folder: &Path, kept: KeptStores) -> Task {
         let store_type = if self.in_memory { "in_memory" } else { "rocksdb" };
         let config = StreamsConfig::builder("test")
             .set("dsl.store.suppliers.class", store_type)
+            .set("processing.guarantee", if self.exactly_once { "exactly_once_v2" } else { "at_least_once" })
             .set("statestore.cache.max.bytes", "0")
             .set("__emit.interval.ms.kstreams.outer.join.spurious.results.fix__", "0");
         let state_dir = Some(TaskDirectory { path: folder.to_owned(), engine: self.engine.clone() });
         let options = options(config.build().unwrap(), Recording(self.sent.clone()));
-        Task::new(&self.topology, TaskOptions { state_dir, ..options }).unwrap()
+        Task::new_over(&self.topology, TaskOptions { state_dir, ..options }, kept).unwrap()
     }
 
     fn process(&self, task: &mut Task, records: std::ops::Range<usize>) {
@@ -115,7 +126,17 @@ impl Application {
 
     /// Begins as of a commit that has kept these times.
     fn begin(&self, folder: &Path, times: Vec<(String, i64)>) -> Task {
-        let mut task = self.task(folder);
+        self.begin_over(folder, KeptStores::default(), times).0
+    }
+
+    /// The same, and how many records were restored of each store.
+    fn begin_over(
+        &self,
+        folder: &Path,
+        kept: KeptStores,
+        times: Vec<(String, i64)>,
+    ) -> (Task, BTreeMap<String, usize>) {
+        let (mut task, mut restored) = (self.task(folder, kept), BTreeMap::new());
         for (topic, time) in times {
             let queue = task.queue(&topic).unwrap();
             task.set_partition_time(queue, time);
@@ -124,12 +145,19 @@ impl Application {
         for (store, covered) in task.store_offsets().unwrap() {
             let changelog = self.changelog(&store);
             for (key, value, timestamp) in changelog.iter().skip(covered.unwrap_or(0) as usize) {
-                task.restore(&store, key, value.as_deref(), *timestamp, &Headers::new()).unwrap();
+                task.restore(&store, key, value.as_deref(), *timestamp, &self.headers(&store)).unwrap();
+                *restored.entry(store.clone()).or_default() += 1;
             }
             task.restored(&store, changelog.len() as i64).unwrap();
         }
         task.initialize().unwrap();
-        task
+        (task, restored)
+    }
+
+    /// What a record of a changelog of a buffer has.
+    fn headers(&self, store: &str) -> Headers {
+        let version = crate::Header { key: "v".to_owned(), value: Some(bytes::Bytes::from_static(&[3])) };
+        if store.contains("SUPPRESS") { [version].into_iter().collect() } else { Headers::new() }
     }
 
     fn results(&self) -> BTreeSet<String> {
@@ -140,14 +168,69 @@ impl Application {
             .map(|(topic, key, value, _)| format!("{topic} {} {}", text(key), text(value.as_ref().unwrap())))
             .collect()
     }
+
+    /// How many results there are: each is to be there once.
+    fn count(&self) -> usize {
+        self.sent.lock().iter().filter(|(topic, ..)| !topic.ends_with("-changelog")).count()
+    }
+}
+
+#[test]
+fn a_task_whose_transaction_comes_to_nothing_goes_on_from_its_last_commit() {
+    // How the task goes: its transaction is aborted, its process dies, both with what its stores have or without it.
+    for (in_memory, is_aborted, disk_lost) in
+        [(true, true, false), (true, false, true), (false, true, false), (false, false, false), (false, false, true)]
+    {
+        let what = format!("in memory: {in_memory}, aborted: {is_aborted}, disk lost: {disk_lost}");
+        let application = || Application {
+            topology: topology(true),
+            in_memory,
+            exactly_once: true,
+            engine: LsmEngine::new(LsmOptions::default()).unwrap(),
+            sent: Sent::default(),
+        };
+        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let [undisturbed_folder, first, second] = folders.each_ref().map(tempfile::TempDir::path);
+        let undisturbed = application();
+        let mut task = undisturbed.begin(undisturbed_folder, Vec::new());
+        undisturbed.process(&mut task, 0..INPUT.len());
+
+        for commit_at in 0..INPUT.len() {
+            let failing = application();
+            let mut task = failing.begin(first, Vec::new());
+            failing.process(&mut task, 0..commit_at);
+            let times = failing.commit(&mut task);
+            let committed = failing.sent.lock().len();
+            failing.process(&mut task, commit_at..INPUT.len());
+            // What was sent since is nothing to a reader.
+            failing.sent.lock().truncate(committed);
+            let kept = if is_aborted { task.abandon().unwrap() } else { KeptStores::default() };
+            drop(task);
+            let (mut task, restored) = failing.begin_over(if disk_lost { second } else { first }, kept, times);
+            // What suppress holds back is in memory whatever the stores are.
+            let had = |store: &str| is_aborted || !disk_lost && !in_memory && !store.contains("SUPPRESS");
+            for (store, records) in restored {
+                assert!(!had(&store) || records == 0, "{what}: {records} restored of {store}");
+            }
+            failing.process(&mut task, commit_at..INPUT.len());
+            assert_eq!(failing.results(), undisturbed.results(), "{what}, at {commit_at}");
+            assert_eq!(failing.count(), undisturbed.count(), "{what}, at {commit_at}");
+            drop(task);
+            for folder in [first, second] {
+                fs::remove_dir_all(folder).unwrap();
+                fs::create_dir(folder).unwrap();
+            }
+        }
+    }
 }
 
 #[test]
 fn a_task_that_begins_anew_from_its_last_commit_finds_what_had_not_expired_by_then() {
     for (in_memory, disk_lost) in [(true, true), (false, false), (false, true)] {
         let application = || Application {
-            topology: topology(),
+            topology: topology(false),
             in_memory,
+            exactly_once: false,
             engine: LsmEngine::new(LsmOptions::default()).unwrap(),
             sent: Sent::default(),
         };
@@ -197,8 +280,13 @@ fn the_time_of_a_store_that_is_ahead_of_the_records_comes_with_the_commit() {
     let store = builder.add_state_store(StoreBuilder::<WindowStore<String, String>>::window(store));
     builder.stream::<String, String>("left").process_with(store, Later);
     let engine = LsmEngine::new(LsmOptions::default()).unwrap();
-    let application =
-        Application { topology: builder.build().unwrap(), in_memory: true, engine, sent: Sent::default() };
+    let application = Application {
+        topology: builder.build().unwrap(),
+        in_memory: true,
+        exactly_once: false,
+        engine,
+        sent: Sent::default(),
+    };
     let folder = tempfile::tempdir().unwrap();
     let mut task = application.begin(folder.path(), Vec::new());
     application.process(&mut task, 5..7);
@@ -206,7 +294,7 @@ fn the_time_of_a_store_that_is_ahead_of_the_records_comes_with_the_commit() {
     assert_eq!(*task.processor_times(), kept);
     assert_eq!(application.commit(&mut task), [("left".to_owned(), 3000)]);
 
-    let mut task = application.task(folder.path());
+    let mut task = application.task(folder.path(), KeptStores::default());
     task.restore_processor_times(kept);
     task.limit_store_times();
     for (key, value, timestamp) in application.changelog("later") {

@@ -1,0 +1,115 @@
+//! What writes tables: one thread for all stores of an engine, or the store itself where that cannot keep up.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crossbeam_channel::Receiver;
+use lsm_tree::{AbstractTree, AnyTree, SeqNo, compaction::Leveled};
+use parking_lot::Mutex;
+
+use super::{damage, journal};
+use crate::state::overlay::Overlay;
+
+/// What is committed and has to get into tables.
+pub(super) struct Sealed {
+    pub(super) entries: Overlay,
+    /// The number under which it is in the tree: that of its last batch.
+    pub(super) seqno: SeqNo,
+    /// The files of the journal that are of no use then.
+    pub(super) journals: Vec<PathBuf>,
+    /// Whether it is in tables, or has not to be there any more.
+    pub(super) done: AtomicBool,
+}
+
+impl Sealed {
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+}
+
+/// Something to be written for a store.
+pub(super) struct Job {
+    pub(super) background: Arc<Background>,
+    pub(super) sealed: Arc<Sealed>,
+}
+
+/// Does what comes, until the engine is gone.
+pub(super) fn work_off(jobs: &Receiver<Job>) {
+    for Job { background, sealed } in jobs {
+        background.run(&sealed);
+    }
+}
+
+/// What a store and the thread that works for it share.
+pub(super) struct Background {
+    tree: AnyTree,
+    /// Held while files are written.
+    pub(super) working: Mutex<()>,
+    /// The thread is to write nothing any more: the files are another's, or are being deleted.
+    stopped: AtomicBool,
+    /// What went wrong; the next commit tells.
+    pub(super) failure: Mutex<Option<damage::Failure>>,
+}
+
+impl Background {
+    pub(super) fn new(tree: AnyTree) -> Self {
+        Background { tree, working: Mutex::default(), stopped: AtomicBool::default(), failure: Mutex::default() }
+    }
+
+    /// Returns when the thread writes nothing and will not.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        drop(self.working.lock());
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Writes it now, unless that was done.
+    pub(super) fn write(&self, sealed: &Sealed) -> Result<(), damage::Failure> {
+        let _working = self.working.lock();
+        damage::guarded(|| self.flush(sealed))
+    }
+
+    fn run(&self, sealed: &Sealed) {
+        let _working = self.working.lock();
+        if self.is_stopped() {
+            return;
+        }
+        let done = damage::guarded(|| {
+            self.flush(sealed)?;
+            match self.is_stopped() {
+                true => Ok(()),
+                false => self.tree.compact(Arc::new(Leveled::default()), sealed.seqno + 1),
+            }
+        });
+        if let Err(error) = done {
+            self.failure.lock().get_or_insert(error);
+        }
+    }
+
+    /// In the order of the keys, so that the tree's memtable costs little.
+    fn flush(&self, sealed: &Sealed) -> lsm_tree::Result<()> {
+        if sealed.is_done() {
+            return Ok(());
+        }
+        for (key, value) in sealed.entries.iter() {
+            match value {
+                Some(value) => self.tree.insert(key.clone(), value.clone(), sealed.seqno),
+                None => self.tree.remove(key.clone(), sealed.seqno),
+            };
+        }
+        self.tree.rotate_memtable();
+        let lock = self.tree.get_flush_lock();
+        self.tree.flush(&lock, sealed.seqno + 1)?;
+        journal::remove(&sealed.journals).map_err(lsm_tree::Error::Io)?;
+        sealed.done.store(true, Ordering::Release);
+        Ok(())
+    }
+}

@@ -11,6 +11,7 @@ mod assignor;
 mod background;
 mod callbacks;
 mod caught_up;
+mod changelog_ids;
 mod clients;
 mod closing;
 mod cluster;

@@ -4,6 +4,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,7 +15,7 @@ use vltava::{
     client::{Admin, AdminConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic, producer::ProducerRecord},
     embedded,
     streams::{
-        KafkaStreams, Materialized, StreamsBuilder, StreamsConfig,
+        KafkaStreams, Materialized, StateRestoreListener, StreamsBuilder, StreamsConfig,
         query::{QueryableStoreTypes, StoreQueryParameters},
         state::KeyValueSupplier,
     },
@@ -66,12 +70,26 @@ impl Ground {
         });
     }
 
+    fn delete_changelog(&self) {
+        self.runtime.block_on(async {
+            for (_, deleted) in self.admin().delete_topics(["counting-counts-changelog"]).await {
+                deleted.unwrap();
+            }
+        });
+    }
+
     fn task(&self) -> PathBuf {
         self.folder.path().join("counting/0_0")
     }
 
     /// An application that counts keys in this store, without a cache.
     fn counting(&self, supplier: KeyValueSupplier) -> KafkaStreams {
+        let streams = self.application(supplier);
+        streams.start().unwrap();
+        streams
+    }
+
+    fn application(&self, supplier: KeyValueSupplier) -> KafkaStreams {
         let builder = StreamsBuilder::new();
         let counts = Materialized::supplied(supplier)
             .with_caching_disabled()
@@ -84,9 +102,22 @@ impl Ground {
             ("commit.interval.ms", "50"),
         ]);
         let _context = self.runtime.enter();
-        let streams = KafkaStreams::new(builder.build().unwrap(), config.unwrap()).unwrap();
-        streams.start().unwrap();
-        streams
+        KafkaStreams::new(builder.build().unwrap(), config.unwrap()).unwrap()
+    }
+
+    /// Waits until the application has committed so many records of `in`.
+    fn wait_until_committed(&self, records: i64) {
+        let (input, deadline) = (TopicPartition::new("in", 0), Instant::now() + PATIENCE);
+        loop {
+            let committed = self
+                .runtime
+                .block_on(async { self.admin().list_consumer_group_offsets("counting", None).await.unwrap() });
+            let committed = committed.get(&input).and_then(Option::as_ref).map(|offset| offset.offset);
+            if committed == Some(records) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "committed: {committed:?}");
+        }
     }
 
     /// Runs the application until a key has been counted so often.
@@ -152,6 +183,61 @@ fn a_store_older_than_the_beginning_of_its_changelog_is_restored_anew() {
     fs::remove_dir_all(ground.task()).unwrap();
     copy(&stale, &ground.task());
     ground.delete_changelog_before(6);
+    ground.send(["old", "new"]);
+    let streams = ground.counting(timestamped());
+    wait_for_count(&streams, "new", 7);
+    wait_for_count(&streams, "old", 1);
+    streams.close(PATIENCE).unwrap();
+}
+
+/// How many records were restored.
+#[derive(Clone, Default)]
+struct Restored(Arc<AtomicU64>);
+
+impl StateRestoreListener for Restored {
+    fn on_restore_end(&self, _changelog: &TopicPartition, _store: &str, total_restored: u64) {
+        self.0.fetch_add(total_restored, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn after_a_crash_nothing_is_restored_that_was_committed() {
+    let ground = Ground::new();
+    ground.send(["k"; 3]);
+    let streams = ground.counting(timestamped());
+    wait_for_count(&streams, "k", 3);
+    ground.wait_until_committed(3);
+    // Who is answered now is answered when the commit is over.
+    wait_for_count(&streams, "k", 3);
+    // What a process leaves that is killed now.
+    let left = ground.folder.path().join("left");
+    copy(&ground.task(), &left);
+    streams.close(PATIENCE).unwrap();
+    fs::remove_dir_all(ground.task()).unwrap();
+    copy(&left, &ground.task());
+    ground.send(["k"]);
+    let (streams, restored) = (ground.application(timestamped()), Restored::default());
+    streams.set_global_state_restore_listener(restored.clone());
+    streams.start().unwrap();
+    wait_for_count(&streams, "k", 4);
+    assert_eq!(restored.0.load(Ordering::Relaxed), 0);
+    streams.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_store_that_another_changelog_of_its_name_filled_is_restored_anew() {
+    let ground = Ground::new();
+    ground.send(["old"; 3]);
+    ground.count(timestamped(), "old", 3);
+    let others = ground.folder.path().join("others");
+    copy(&ground.task(), &others);
+    ground.delete_changelog();
+    fs::remove_dir_all(ground.task()).unwrap();
+    ground.send(["new"; 6]);
+    ground.count(timestamped(), "new", 6);
+    // It covers offset 3, which the changelog has; but what is there before it was never written to that one.
+    fs::remove_dir_all(ground.task()).unwrap();
+    copy(&others, &ground.task());
     ground.send(["old", "new"]);
     let streams = ground.counting(timestamped());
     wait_for_count(&streams, "new", 7);

@@ -5,10 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vltava_client::{ClientError, Consumer, TopicPartition};
-use vltava_protocol::invariant;
+use vltava_client::{Admin, ClientError, Consumer, TopicPartition, admin::OffsetSpec, config::IsolationLevel};
+use vltava_protocol::{Uuid, invariant};
 
 use super::{
+    changelog_ids,
     clients::client_failed,
     records::headers,
     wait::{wait, wait_while_open},
@@ -81,6 +82,8 @@ pub(super) struct StoreChangelog {
     pub(super) covered: Option<i64>,
     /// Up to here it is read; `None` for the end of the log.
     pub(super) limit: Option<i64>,
+    /// The id of the topic that the store is from, if it is known.
+    pub(super) topic_id: Option<Uuid>,
 }
 
 /// What restoration needs of one store.
@@ -92,7 +95,7 @@ pub(super) enum Plan {
     Read(i64, i64),
     /// The changelog does not have the offset that the store covers: it goes on behind the end of the log, which is not the
     /// one that it was written by, or before its beginning, and then what was deleted in between is not known. The store is
-    /// of no use; emptied, it is restored from the first offset up to the second. Kafka's `TaskCorruptedException`.
+    /// of no use, as is one of another topic of this name; emptied, it is restored from the first offset up to the second. Kafka's `TaskCorruptedException`.
     Anew(i64, i64),
 }
 
@@ -102,6 +105,18 @@ impl Plan {
         match self {
             Plan::Anew(beginning, limit) => plan(None, Some(limit), beginning, limit),
             plan => plan,
+        }
+    }
+}
+
+impl StoreChangelog {
+    /// What is to be done if the topic has this id, and these offsets.
+    fn plan(&self, id: Option<Uuid>, beginning: i64, end: i64) -> Plan {
+        match (self.covered, self.topic_id, id) {
+            (Some(_), Some(known), Some(id)) if known != id => {
+                Plan::Anew(beginning, self.limit.unwrap_or(end).min(end))
+            }
+            _ => plan(self.covered, self.limit, beginning, end),
         }
     }
 }
@@ -122,6 +137,7 @@ pub(super) fn plan(covered: Option<i64>, limit: Option<i64>, beginning: i64, end
 /// The changelogs that a thread is reading.
 pub(super) struct Restorer {
     consumer: Consumer,
+    admin: Admin,
     changelogs: BTreeMap<TopicPartition, Restoring>,
 }
 
@@ -151,8 +167,9 @@ fn failed(error: ClientError) -> Box<Error> {
 }
 
 impl Restorer {
-    pub(super) fn new(consumer: Consumer) -> Self {
-        Restorer { consumer, changelogs: BTreeMap::new() }
+    /// A restorer that reads by this consumer: one of committed records only where changelogs are written in transactions.
+    pub(super) fn new(consumer: Consumer, admin: Admin) -> Self {
+        Restorer { consumer, admin, changelogs: BTreeMap::new() }
     }
 
     /// Whether changelogs of a task are being read.
@@ -164,17 +181,30 @@ impl Restorer {
         self.changelogs.is_empty()
     }
 
-    /// What is to be done for each of a task's stores.
+    /// What is to be done for each of a task's stores, which know their topics then.
     pub(super) async fn plans(&self, stores: Vec<StoreChangelog>) -> Result<Vec<(StoreChangelog, Plan)>, ClientError> {
         let changelogs: Vec<_> = stores.iter().map(|store| store.changelog.clone()).collect();
         let beginnings = self.consumer.beginning_offsets(&changelogs).await?;
-        let ends = self.consumer.end_offsets(&changelogs).await?;
-        let planned = stores.into_iter().map(|store| {
+        let ends = self.high_watermarks(&changelogs).await?;
+        let topics = changelogs.iter().map(|changelog| changelog.topic().to_owned());
+        let ids = changelog_ids::of_topics(&self.admin, topics).await?;
+        let planned = stores.into_iter().map(|mut store| {
             let (beginning, end) = (bound(&beginnings, &store.changelog)?, bound(&ends, &store.changelog)?);
-            let plan = plan(store.covered, store.limit, beginning, end);
+            let id = ids.get(store.changelog.topic()).copied();
+            let plan = store.plan(id, beginning, end);
+            store.topic_id = id;
             Ok((store, plan))
         });
         planned.collect()
+    }
+
+    /// Where changelogs end, transactions that are not decided included: they are read to there, so those are waited for.
+    /// What is committed for a task's input is committed for its changelogs, but these may get to know later; before they
+    /// do, their last stable offset is less than what its stores cover, or have to.
+    async fn high_watermarks(&self, of: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, i64>, ClientError> {
+        let ends = of.iter().map(|changelog| (changelog.clone(), OffsetSpec::Latest));
+        let ends = self.admin.list_offsets(ends, IsolationLevel::ReadUncommitted).await;
+        ends.into_iter().map(|(changelog, end)| Ok((changelog, end?.offset))).collect()
     }
 
     /// Starts to read a changelog from `start` up to `end`.
@@ -296,7 +326,7 @@ mod tests {
 
     use vltava_client::TopicPartition;
 
-    use super::{Plan, bound, plan};
+    use super::{Plan, StoreChangelog, Uuid, bound, plan};
 
     #[test]
     fn a_bound_that_was_not_looked_up_is_not_taken_for_0() {
@@ -328,6 +358,25 @@ mod tests {
         assert_eq!(Plan::Anew(3, 9).emptied(), Plan::Read(3, 9));
         assert_eq!(Plan::Anew(9, 9).emptied(), Plan::UpToDate(9));
         assert_eq!(Plan::Anew(3, 0).emptied(), Plan::UpToDate(3));
+    }
+
+    #[test]
+    fn a_store_of_another_topic_is_emptied_and_restored() {
+        let [one, other] = [1, 2].map(Uuid::from_u128);
+        let store = |covered, topic_id| StoreChangelog {
+            store: "s".to_owned(),
+            changelog: TopicPartition::new("t", 0),
+            covered,
+            limit: None,
+            topic_id,
+        };
+        assert_eq!(store(Some(5), Some(one)).plan(Some(one), 3, 9), Plan::Read(5, 9));
+        assert_eq!(store(Some(5), Some(one)).plan(Some(other), 3, 9), Plan::Anew(3, 9));
+        assert_eq!(store(Some(9), Some(one)).plan(Some(other), 3, 9), Plan::Anew(3, 9));
+        assert_eq!(store(None, Some(one)).plan(Some(other), 3, 9), Plan::Read(3, 9), "it has nothing");
+        // Earlier versions did not tell, older brokers do not.
+        assert_eq!(store(Some(5), None).plan(Some(one), 3, 9), Plan::Read(5, 9));
+        assert_eq!(store(Some(5), Some(one)).plan(None, 3, 9), Plan::Read(5, 9));
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl StreamThread {
         let failed = |error: ClientError| client_failed("making the clients", &error);
         let producer = Producer::new(clients::producer(config, &format!("{client_id}-producer"))?).map_err(failed)?;
         let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;
-        let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?);
+        let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?, shared.admin().clone());
         let (main, reset) = clients::main_consumer(&shared.topology, config, &format!("{client_id}-consumer"), index)?;
         let preferences = super::assignor::SharedPreferences::default();
         let told = preferences.clone();

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use crate::{
     error::{Error, Result},
     metrics::Counters,
     runtime::{
+        changelog_ids,
         collector::ProducerCollector,
         kafka_streams::now_ms,
         restore::{Plan, Restored, StoreChangelog},
@@ -50,12 +52,13 @@ impl TaskManager {
             id,
             config: self.shared.config.clone(),
             collector: Box::new(collector),
-            state_dir: Some(TaskDirectory { path: directory, engine: self.shared.engine.clone() }),
+            state_dir: Some(TaskDirectory { path: directory.clone(), engine: self.shared.engine.clone() }),
             globals: self.shared.globals.as_ref().map(|globals| globals.stores().clone()),
             scope: TaskScope::Subtopology,
             now: now_ms(),
         };
-        let task = Task::new(&self.shared.topology, options)?;
+        let kept = std::mem::take(self.kept.entry(id).or_default());
+        let task = Task::new_over(&self.shared.topology, options, kept)?;
         let mut active = ActiveTask {
             task,
             inputs: HashMap::new(),
@@ -76,7 +79,7 @@ impl TaskManager {
             Err(error) => return self.not_made(id, active, "reading committed offsets", error),
         };
         active.take_committed(&committed);
-        let stores = self.changelogs_of(&active, id, &committed)?;
+        let stores = self.changelogs_of(&active, &directory, &committed)?;
         let names = stores.iter().map(|store| store.changelog.to_string()).collect::<Vec<_>>().join(", ");
         let what = format!("looking up the offsets of changelogs {names}");
         let mut plans = match look_up(&what, self.restorer.plans(stores)) {
@@ -88,11 +91,13 @@ impl TaskManager {
             let StoreChangelog { store, changelog, covered, .. } = &*place;
             tracing::warn!(
                 task = %id, store, %changelog, ?covered, beginning, limit,
-                "restored anew: the changelog does not have the offset that the store covers"
+                "restored anew: the changelog does not have the offset that the store covers, or is another topic of this name"
             );
             active.task.clear_store(store)?;
             *plan = Plan::Anew(beginning, limit).emptied();
         }
+        let topics = plans.iter().filter_map(|(store, _)| Some((store.store.clone(), store.topic_id?))).collect();
+        changelog_ids::write(&directory, &topics)?;
         self.tasks.insert(id, active);
         self.share_cache();
         self.begin_restoration(id, plans)?;
@@ -100,7 +105,8 @@ impl TaskManager {
     }
 
     /// Lets a task go that cannot be made, for a reason that may pass.
-    fn not_made(&self, id: TaskId, active: ActiveTask, doing: &str, error: ClientError) -> Result<Event> {
+    fn not_made(&mut self, id: TaskId, mut active: ActiveTask, doing: &str, error: ClientError) -> Result<Event> {
+        self.kept.insert(id, active.task.abandon()?);
         drop(active);
         self.shared.directory.unlock(id, self.thread);
         match verdict::of_look_up(&error) {
@@ -113,11 +119,12 @@ impl TaskManager {
     fn changelogs_of(
         &self,
         active: &ActiveTask,
-        id: TaskId,
+        directory: &Path,
         committed: &BTreeMap<TopicPartition, Option<OffsetAndMetadata>>,
     ) -> Result<Vec<StoreChangelog>> {
         let topology = &self.shared.topology;
         let mut changelogs = Vec::new();
+        let (id, ids) = (active.task.id(), changelog_ids::read(directory)?);
         for (store, covered) in active.task.store_offsets()? {
             let factory = topology.stores.values().find(|factory| factory.name == store);
             let topic = factory.and_then(|f| topology.changelog_topic(f, self.shared.config.application_id()));
@@ -128,7 +135,8 @@ impl TaskManager {
                 let offset = committed.get(&changelog).and_then(Option::as_ref);
                 offset.map_or(0, |offset| offset.offset)
             });
-            changelogs.push(StoreChangelog { store, changelog, covered, limit });
+            let topic_id = ids.get(&store).copied();
+            changelogs.push(StoreChangelog { store, changelog, covered, limit, topic_id });
         }
         Ok(changelogs)
     }
@@ -220,14 +228,18 @@ impl TaskManager {
         closed
     }
 
-    /// Shares the thread's part of `statestore.cache.max.bytes` among the caches of its tasks. As in Kafka the thread of
-    /// the global stores has a part too.
+    /// Shares the thread's part of `statestore.cache.max.bytes` among the caches of its tasks, and that of
+    /// `statestore.uncommitted.max.bytes` among the tasks. As in Kafka the thread of the global stores has a part of the
+    /// caches too.
     fn share_cache(&mut self) {
         let config = &self.shared.config;
         let threads = config.fields().num_stream_threads + usize::from(self.shared.globals.is_some());
         let bytes = config.fields().cache_max_bytes / threads.max(1) as u64;
         let caches: usize = self.tasks.values().map(|active| active.task.caches()).sum();
+        let uncommitted = config.fields().uncommitted_max_bytes / config.fields().num_stream_threads.max(1) as u64;
+        let uncommitted = uncommitted / self.tasks.len().max(1) as u64;
         for active in self.tasks.values_mut() {
+            active.task.set_uncommitted_limit(uncommitted);
             let share = bytes / caches.max(1) as u64 * active.task.caches() as u64;
             active.task.set_cache_limit(share);
         }
@@ -238,7 +250,7 @@ impl TaskManager {
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
         self.given_up += 1;
         self.restorer.remove(id)?;
-        let closed = active.task.abandon();
+        let closed = active.task.abandon().map(|kept| drop(self.kept.insert(id, kept)));
         let from: Vec<_> = active
             .inputs
             .keys()

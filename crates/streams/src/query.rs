@@ -6,7 +6,8 @@
 //! that a [`StateQueryRequest`] names and answers for each of them, with the [`Position`] it was at (KIP-796).
 //!
 //! A query is answered between two records of the thread that owns the store: it sees all that the records before it
-//! have done, and nothing in part. It waits for its turn, so it must not be asked on a tokio worker that others need,
+//! have done, and nothing in part. Under exactly-once it sees what is committed, unless it is for
+//! [`IsolationLevel::ReadUncommitted`]; at least once it always sees all. It waits for its turn, so it must not be asked on a tokio worker that others need,
 //! and is refused on a stream thread itself. Ranges come as a whole, as lists.
 
 mod composite;
@@ -36,6 +37,7 @@ pub use store_type::{
     KeyValueStoreType, QueryableStoreType, QueryableStoreTypes, SessionStoreType, StoreQueryParameters, WindowStoreType,
 };
 pub use versioned::{MultiVersionedKeyQuery, VersionedKeyQuery};
+pub use vltava_client::config::IsolationLevel;
 pub use windowed::{WindowKeyQuery, WindowRangeQuery};
 
 /// A question to one partition of a store.

@@ -2,6 +2,7 @@
 
 use std::{fmt, marker::PhantomData, ops::ControlFlow, sync::Arc};
 
+use super::IsolationLevel;
 use super::queried::{KeyValueRows, QueriedStore, WindowRows};
 use crate::{
     data::Flow,
@@ -16,6 +17,7 @@ pub(crate) struct Scope {
     pub(crate) store_name: String,
     pub(crate) partition: Option<i32>,
     pub(crate) stale_stores: bool,
+    pub(crate) isolation_level: Option<IsolationLevel>,
 }
 
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&mut QueriedStore<'_>) -> Result<ControlFlow<()>>;

@@ -16,6 +16,7 @@ use crate::{
 pub struct QueriedStore<'a> {
     ctx: &'a mut TaskCtx,
     id: usize,
+    committed_only: bool,
 }
 
 impl std::fmt::Debug for QueriedStore<'_> {
@@ -28,7 +29,19 @@ impl<'a> QueriedStore<'a> {
     /// The store of a task, if it has it.
     pub(crate) fn of(ctx: &'a mut TaskCtx, id: usize) -> Option<Self> {
         ctx.stores.get(id)?.as_ref()?;
-        Some(QueriedStore { ctx, id })
+        Some(QueriedStore { ctx, id, committed_only: false })
+    }
+
+    /// Has the query see what is committed, and nothing else.
+    pub(crate) fn read_committed(&mut self) {
+        self.committed_only = true;
+        self.set_committed_only(true);
+    }
+
+    fn set_committed_only(&mut self, only: bool) {
+        if let Some(Some(store)) = self.ctx.stores.get_mut(self.id) {
+            store.read_committed(only);
+        }
     }
 
     pub(crate) fn partition(&self) -> i32 {
@@ -94,6 +107,14 @@ impl<'a> QueriedStore<'a> {
 
     pub(super) fn session<K: Flow, V: Flow>(&mut self) -> Option<(&mut SessionStore<K, V>, &mut Runtime)> {
         self.typed()
+    }
+}
+
+impl Drop for QueriedStore<'_> {
+    fn drop(&mut self) {
+        if self.committed_only {
+            self.set_committed_only(false);
+        }
     }
 }
 

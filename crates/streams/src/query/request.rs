@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Position, PositionBound, QueriedStore, Query, QueryFailure, QueryResult};
+use super::{IsolationLevel, Position, PositionBound, QueriedStore, Query, QueryFailure, QueryResult};
 
 /// A query, and where it goes (KIP-796).
 ///
@@ -23,6 +23,7 @@ pub struct StateQueryRequest<Q> {
     bound: PositionBound,
     execution_info: bool,
     require_active: bool,
+    pub(crate) isolation_level: Option<IsolationLevel>,
 }
 
 impl StateQueryRequest<()> {
@@ -42,7 +43,15 @@ impl InStore {
     pub fn with_query<Q: Query>(self, query: Q) -> StateQueryRequest<Q> {
         let InStore(store) = self;
         let bound = PositionBound::unbounded();
-        StateQueryRequest { store, query, partitions: None, bound, execution_info: false, require_active: false }
+        StateQueryRequest {
+            store,
+            query,
+            partitions: None,
+            bound,
+            execution_info: false,
+            require_active: false,
+            isolation_level: None,
+        }
     }
 }
 
@@ -81,6 +90,15 @@ impl<Q: Query> StateQueryRequest<Q> {
     #[must_use]
     pub fn require_active(mut self) -> Self {
         self.require_active = true;
+        self
+    }
+
+    /// Whether the answer is as of the last commit, or has what was written since, too (KIP-892). Default: as of the last
+    /// commit under exactly-once. At least once there is no committed state to be read, and this has no effect; nor has it
+    /// on a store of the application's own that cannot forget what is not committed.
+    #[must_use]
+    pub fn with_isolation_level(mut self, level: IsolationLevel) -> Self {
+        self.isolation_level = Some(level);
         self
     }
 

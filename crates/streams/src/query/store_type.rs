@@ -2,6 +2,7 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
+use super::IsolationLevel;
 use super::composite::{ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyWindowStore, StoreSource, Stores};
 use crate::{data::Flow, record::ValueAndTimestamp};
 
@@ -88,12 +89,19 @@ pub struct StoreQueryParameters<T> {
     store_type: T,
     pub(crate) partition: Option<i32>,
     pub(crate) stale_stores: bool,
+    isolation_level: Option<IsolationLevel>,
 }
 
 impl<T: QueryableStoreType> StoreQueryParameters<T> {
     /// All running local partitions of a store.
     pub fn from_name_and_type(store_name: impl Into<String>, store_type: T) -> Self {
-        StoreQueryParameters { store_name: store_name.into(), store_type, partition: None, stale_stores: false }
+        StoreQueryParameters {
+            store_name: store_name.into(),
+            store_type,
+            partition: None,
+            stale_stores: false,
+            isolation_level: None,
+        }
     }
 
     /// One partition only.
@@ -107,6 +115,14 @@ impl<T: QueryableStoreType> StoreQueryParameters<T> {
     #[must_use]
     pub fn enable_stale_stores(mut self) -> Self {
         self.stale_stores = true;
+        self
+    }
+
+    /// Whether the view is as of the last commit: see
+    /// [`StateQueryRequest::with_isolation_level`](super::StateQueryRequest::with_isolation_level).
+    #[must_use]
+    pub fn with_isolation_level(mut self, level: IsolationLevel) -> Self {
+        self.isolation_level = Some(level);
         self
     }
 
@@ -133,6 +149,7 @@ impl<T: QueryableStoreType> StoreQueryParameters<T> {
             store_name: self.store_name.clone(),
             partition: self.partition,
             stale_stores: self.stale_stores,
+            isolation_level: self.isolation_level,
         };
         self.store_type.view(Stores { source, scope })
     }

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     query::{
-        FailureReason, QueriedStore, Query, QueryFailure, QueryResult, QueryableStoreType, Scope, StateQueryRequest,
-        StateQueryResult, StoreQueryParameters, StoreSource, ThreadMetadata, ThreadState, Visit,
+        FailureReason, IsolationLevel, QueriedStore, Query, QueryFailure, QueryResult, QueryableStoreType, Scope,
+        StateQueryRequest, StateQueryResult, StoreQueryParameters, StoreSource, ThreadMetadata, ThreadState, Visit,
     },
 };
 
@@ -76,6 +76,11 @@ impl Shared {
         ended.into_iter().zip(managers).map(thread).collect()
     }
 
+    /// Whether a query sees what is committed only. At least once there is no such state.
+    fn reads_committed(&self, level: Option<IsolationLevel>) -> bool {
+        self.config.is_exactly_once() && level != Some(IsolationLevel::ReadUncommitted)
+    }
+
     pub(super) fn must_be_started(&self) -> Result<State> {
         match self.state() {
             State::Created => Err(Box::new(Error::StreamsNotStarted(
@@ -110,7 +115,8 @@ impl StoreSource for LocalStores {
         let stopped = || Box::new(Error::StreamsStopped("KafkaStreams is not running. It was dropped.".to_owned()));
         let shared = self.0.upgrade().ok_or_else(stopped)?;
         shared.must_run()?;
-        let Scope { store_name, partition, stale_stores } = scope;
+        let Scope { store_name, partition, stale_stores, isolation_level } = scope;
+        let committed_only = shared.reads_committed(*isolation_level);
         if let (Some(globals), Some(id)) = (&shared.globals, shared.global_store(store_name)) {
             let mut reader = globals.reader(store_name)?;
             let Some(mut store) = QueriedStore::of(&mut reader.ctx, id) else { return Ok(()) };
@@ -134,6 +140,9 @@ impl StoreSource for LocalStores {
                     continue;
                 }
                 let Some(mut store) = task.store(id) else { continue };
+                if committed_only {
+                    store.read_committed();
+                }
                 found = true;
                 if visit(&mut store)?.is_break() {
                     return Ok(());
@@ -213,7 +222,8 @@ impl KafkaStreams {
         }
         for thread in shared.query_threads() {
             let Thread::Alive(manager) = thread else { continue };
-            let done = ask(&mut manager.lock(), id, request, &mut results);
+            let committed_only = shared.reads_committed(request.isolation_level);
+            let done = ask(&mut manager.lock(), (id, committed_only), request, &mut results);
             if done.is_break() {
                 return Ok(results);
             }
@@ -273,7 +283,7 @@ fn ask_global<Q: Query>(globals: &Globals, id: usize, request: &StateQueryReques
 /// Asks the tasks of one thread; breaks off when nothing more is wanted.
 fn ask<Q: Query>(
     manager: &mut TaskManager,
-    id: usize,
+    (id, committed_only): (usize, bool),
     request: &StateQueryRequest<Q>,
     results: &mut StateQueryResult<Q::Result>,
 ) -> ControlFlow<()> {
@@ -284,8 +294,11 @@ fn ask<Q: Query>(
             continue;
         }
         let started = Instant::now();
-        let position = task.position(request.query().reads_cache());
+        let position = task.position(request.query().reads_cache() && !committed_only);
         let Some(mut store) = task.store(id) else { continue };
+        if committed_only {
+            store.read_committed();
+        }
         let mut result = if request.is_require_active() && state != ThreadState::Running {
             let message =
                 format!("Query requires a running active task, but partition was in state {state} and was active.");

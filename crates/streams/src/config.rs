@@ -29,6 +29,15 @@ pub(crate) struct Optimizations {
     pub(crate) single_store_self_join: bool,
 }
 
+/// What holds for results after a failure: `processing.guarantee`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Guarantee {
+    #[default]
+    AtLeastOnce,
+    /// Kafka's `exactly_once_v2`.
+    ExactlyOnce,
+}
+
 /// The settings of an application, checked.
 ///
 /// ```
@@ -84,7 +93,7 @@ pub(crate) struct Fields {
     pub(crate) debug_metrics: bool,
     pub(crate) num_stream_threads: usize,
     pub(crate) poll: Duration,
-    pub(crate) exactly_once: bool,
+    pub(crate) guarantee: Guarantee,
     pub(crate) repartition_purge_interval: Duration,
     pub(crate) replication_factor: i16,
     pub(crate) state_cleanup_delay: Duration,
@@ -156,7 +165,7 @@ impl StreamsConfig {
     /// Whether `processing.guarantee` is `exactly_once_v2`.
     #[must_use]
     pub fn is_exactly_once(&self) -> bool {
-        self.fields.exactly_once
+        self.fields.guarantee == Guarantee::ExactlyOnce
     }
 
     /// The settings in the types in which they are used.
@@ -240,6 +249,9 @@ impl StreamsConfigBuilder {
         let settings = Settings::parse_with(keys::STREAMS, &self.values, keys::foreign)?;
         settings.log_warnings();
         let fields = Fields::read(&settings.reader(), self.production.is_some())?;
+        if fields.guarantee == Guarantee::ExactlyOnce {
+            check_transaction_timeout(&settings, fields.commit_interval)?;
+        }
         let letters = fields.dead_letter_topic.clone();
         let deserialization = match self.deserialization {
             Some(handler) => handler,
@@ -259,4 +271,21 @@ impl StreamsConfigBuilder {
         let (settings, fields) = (Arc::new(settings), Arc::new(fields));
         Ok(StreamsConfig { settings, fields, deserialization, processing, production })
     }
+}
+
+/// The producer's `transaction.timeout.ms` where every commit ends a transaction, unless it is given; Kafka's. What the
+/// owner before has left open keeps a task waiting for so long at most.
+pub(crate) const TRANSACTION_TIMEOUT_MS: &str = "10000";
+
+/// A transaction is open for as long as lies between two commits.
+fn check_transaction_timeout(settings: &Settings, commit_interval: Duration) -> Result<(), ConfigError> {
+    let given =
+        ["producer.transaction.timeout.ms", "transaction.timeout.ms"].into_iter().find_map(|key| settings.given(key));
+    // What is no number is refused by the producer, by the name that it was given by.
+    let Ok(timeout_ms) = given.unwrap_or(TRANSACTION_TIMEOUT_MS).trim().parse::<u128>() else { return Ok(()) };
+    if commit_interval.as_millis() > timeout_ms {
+        let reason = format!("must be <= the producer's `transaction.timeout.ms`, {timeout_ms}");
+        return Err(ConfigError::new("commit.interval.ms", commit_interval.as_millis(), reason));
+    }
+    Ok(())
 }

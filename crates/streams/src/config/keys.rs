@@ -87,7 +87,7 @@ static KEYS: &[Definition] = &[
     Definition::new("probing.rebalance.interval.ms", Long, Some("600000"), AtLeast(60_000), "Time between rebalances that look whether a task has warmed up, in ms.").importance(Low).warned(NO_STANDBYS),
     Definition::new("processing.exception.handler", Class, Some("org.apache.kafka.streams.errors.LogAndFailProcessingExceptionHandler"), Any, "What happens to records on which application code fails: LogAndFail or LogAndContinue; others are given to the builder."),
     Definition::new("processing.exception.handler.global.enabled", Boolean, Some("false"), Any, "Whether that handler is asked by processors of global stores too.").importance(High),
-    Definition::new("processing.guarantee", String, Some("at_least_once"), OneOf(&["at_least_once", "exactly_once_v2"]), "What holds for results after a failure; exactly_once_v2 runs in the test driver only so far."),
+    Definition::new("processing.guarantee", String, Some("at_least_once"), OneOf(&["at_least_once", "exactly_once_v2"]), "What holds for results after a failure: at_least_once, or exactly_once_v2, where outputs, state and offsets are one transaction."),
     Definition::new("processor.wrapper.class", Class, Some("org.apache.kafka.streams.processor.internals.NoOpProcessorWrapper"), Any, "Class that wraps every processor.").importance(Low).refused(CLASSES),
     Definition::new("production.exception.handler", Class, Some("org.apache.kafka.streams.errors.DefaultProductionExceptionHandler"), Any, "What happens to records that cannot be sent; others than the default one are given to the builder."),
     Definition::new("rack.aware.assignment.non_overlap_cost", Int, None, Any, "What moving a task costs.").importance(Low).warned(NO_RACKS),

@@ -6,12 +6,15 @@ use vltava_config::{ConfigError, Reader, class_name};
 use vltava_serde::SerdeConfig;
 
 use super::TOPOLOGY_OPTIMIZATION;
-use super::{APPLICATION_ID, Fields, Optimizations, STATESTORE_CACHE_MAX_BYTES};
+use super::{APPLICATION_ID, Fields, Guarantee, Optimizations, STATESTORE_CACHE_MAX_BYTES};
 
 impl Fields {
     /// `has_handler` says whether records that cannot be sent have a handler that no setting names.
     pub(super) fn read(reader: &Reader<'_>, has_handler: bool) -> Result<Self, ConfigError> {
-        let exactly_once = reader.text("processing.guarantee") == Some("exactly_once_v2");
+        let guarantee = match reader.text("processing.guarantee") {
+            Some("exactly_once_v2") => Guarantee::ExactlyOnce,
+            _ => Guarantee::AtLeastOnce,
+        };
         check_production_handler(reader, has_handler)?;
         Ok(Self {
             application_id: reader.required(APPLICATION_ID)?.to_owned(),
@@ -30,7 +33,9 @@ impl Fields {
             client_id: owned(reader.non_empty("client.id")),
             commit_interval: match reader.duration("commit.interval.ms")? {
                 // Kafka's default where every commit ends a transaction.
-                _ if exactly_once && !reader.is_given("commit.interval.ms") => Duration::from_millis(100),
+                _ if guarantee == Guarantee::ExactlyOnce && !reader.is_given("commit.interval.ms") => {
+                    Duration::from_millis(100)
+                }
                 interval => interval,
             },
             serdes: SerdeConfig::read(reader),
@@ -54,7 +59,7 @@ impl Fields {
             debug_metrics: !is(reader, "metrics.recording.level", "INFO"),
             num_stream_threads: reader.size("num.stream.threads")?,
             poll: reader.duration("poll.ms")?,
-            exactly_once,
+            guarantee,
             repartition_purge_interval: reader.duration("repartition.purge.interval.ms")?,
             replication_factor: {
                 let (key, given) = ("replication.factor", reader.int("replication.factor")?);

@@ -97,6 +97,35 @@ fn the_commit_interval_depends_on_the_guarantee_unless_it_is_given() {
 }
 
 #[test]
+fn the_guarantees_are_those_of_kafka() {
+    let guarantee = |value| config(&[("processing.guarantee", value)]).map(|config| config.is_exactly_once());
+    assert_eq!((guarantee("at_least_once"), guarantee("exactly_once_v2")), (Ok(false), Ok(true)));
+    // Both are gone since Kafka 4.0.
+    for gone in ["exactly_once", "exactly_once_beta"] {
+        let error = guarantee(gone).unwrap_err();
+        assert!(error.contains("must be one of at_least_once, exactly_once_v2"), "{error}");
+    }
+}
+
+#[test]
+fn a_transaction_may_be_open_until_the_next_commit() {
+    let exactly_once = |properties: &[(&str, &str)]| {
+        let guarantee = [("processing.guarantee", "exactly_once_v2")];
+        config(&guarantee.into_iter().chain(properties.iter().copied()).collect::<Vec<_>>()).map(drop)
+    };
+    let too_long = "invalid configuration: invalid `commit.interval.ms` 20000: must be <= the producer's \
+                    `transaction.timeout.ms`, 10000";
+    assert_eq!(exactly_once(&[("commit.interval.ms", "20000")]), Err(too_long.to_owned()));
+    assert_eq!(exactly_once(&[("commit.interval.ms", "10000")]), Ok(()));
+    for key in ["producer.transaction.timeout.ms", "transaction.timeout.ms"] {
+        assert_eq!(exactly_once(&[("commit.interval.ms", "20000"), (key, "20000")]), Ok(()));
+        let error = exactly_once(&[(key, "99")]).unwrap_err();
+        assert!(error.contains("`commit.interval.ms` 100: must be <= "), "{error}");
+    }
+    assert!(config(&[("commit.interval.ms", "20000")]).is_ok(), "at least once there is no transaction");
+}
+
+#[test]
 fn secrets_of_the_clients_are_not_printed() {
     let config = config(&[("producer.sasl.jaas.config", "tell-nobody"), ("my.token", "nor-this")]).unwrap();
     let printed = format!("{config:?}");

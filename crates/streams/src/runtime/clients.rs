@@ -8,6 +8,7 @@ use std::{
     net::ToSocketAddrs,
 };
 
+use uuid::Uuid;
 use vltava_client::{
     AdminConfig, ClientError, ConsumerConfig, ProducerConfig,
     config::{AutoOffsetReset, Definition},
@@ -15,13 +16,17 @@ use vltava_client::{
 use vltava_config::ConfigError;
 
 use crate::{
-    config::StreamsConfig,
+    config::{StreamsConfig, TRANSACTION_TIMEOUT_MS},
     error::{Error, Result},
     topology::Topology,
 };
 
 /// Without these a thread could not do its work; a value that the application gives is refused.
-const CONTROLLED: &[&str] = &["enable.auto.commit", "group.id", "group.protocol", "partition.assignment.strategy"];
+const CONTROLLED: &[&str] =
+    &["enable.auto.commit", "group.id", "group.protocol", "partition.assignment.strategy", "transactional.id"];
+
+/// What exactly once insists on; any other value that the application gives is refused.
+const EXACTLY_ONCE: &[(&str, &str)] = &[("enable.idempotence", "true"), ("isolation.level", "read_committed")];
 
 /// Settings of Streams' own that clients have under the same name: there they stand for something else, or act already.
 const OF_STREAMS: &[&str] =
@@ -74,14 +79,14 @@ fn collect(
     let mut properties = Properties::default().with(defaults);
     for (key, value) in config.originals() {
         if known.contains(key) && !OF_STREAMS.contains(&key) {
-            refuse_controlled(key, value)?;
+            refuse_controlled(config, key, value)?;
             properties.insert(key, key, value);
         }
     }
     for prefix in prefixes {
         for (given, value) in config.originals() {
             if let Some(key) = given.strip_prefix(prefix) {
-                refuse_controlled(key, value)?;
+                refuse_controlled(config, key, value)?;
                 properties.insert(key, given, value);
             }
         }
@@ -89,11 +94,22 @@ fn collect(
     Ok(properties)
 }
 
-fn refuse_controlled(key: &str, value: &str) -> Result<()> {
+fn refuse_controlled(config: &StreamsConfig, key: &str, value: &str) -> Result<()> {
     if CONTROLLED.contains(&key) {
         return Err(ConfigError::new(key, value, "Kafka Streams sets it by itself").into());
     }
-    Ok(())
+    let insisted = EXACTLY_ONCE.iter().find(|(known, _)| *known == key).map(|(_, insisted)| *insisted);
+    match insisted {
+        Some(insisted) if config.is_exactly_once() && !value.trim().eq_ignore_ascii_case(insisted) => {
+            Err(ConfigError::new(key, value, format!("exactly_once_v2 needs {insisted}")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a consumer reads: exactly once nothing that is not committed.
+fn isolation(config: &StreamsConfig) -> &'static [(&'static str, &'static str)] {
+    if config.is_exactly_once() { &[("isolation.level", "read_committed")] } else { &[] }
 }
 
 /// What a client could not do for a thread.
@@ -105,10 +121,30 @@ pub(super) fn client_failed(what: &str, error: &ClientError) -> Box<Error> {
 /// than five requests of `max.request.size` in it, all that can be on their way to a broker.
 const BUFFER_MEMORY: &str = "8388608";
 
-/// The producer of a thread.
-pub(super) fn producer(config: &StreamsConfig, client_id: &str) -> Result<ProducerConfig> {
+/// A record fails in a transaction when that is over, and not before.
+const NO_DELIVERY_TIMEOUT: &str = "2147483647";
+
+/// The producer of a thread, counted from 0. Exactly once it is transactional, by Kafka's scheme of ids: the process's is
+/// kept in its state directory, so that a thread that comes again ends what was left open in its place at once, and need
+/// not wait for `transaction.timeout.ms`.
+pub(super) fn producer(
+    config: &StreamsConfig,
+    client_id: &str,
+    process_id: Uuid,
+    thread: usize,
+) -> Result<ProducerConfig> {
     let known = keys(ProducerConfig::definitions());
-    let mut properties = collect(config, &known, &[("linger.ms", "100")], &["producer."])?;
+    let mut properties = if config.is_exactly_once() {
+        let defaults = [
+            ("linger.ms", "100"),
+            ("delivery.timeout.ms", NO_DELIVERY_TIMEOUT),
+            ("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS),
+        ];
+        let transactional_id = format!("{}-{process_id}-{}", config.application_id(), thread + 1);
+        collect(config, &known, &defaults, &["producer."])?.with(&[("transactional.id", &transactional_id)])
+    } else {
+        collect(config, &known, &[("linger.ms", "100")], &["producer."])?
+    };
     // Larger records and batches than the default ones need what Kafka's producer has for them.
     let values = &mut properties.values;
     if !values.contains_key("max.request.size") && !values.contains_key("batch.size") {
@@ -170,7 +206,7 @@ fn main_properties(config: &StreamsConfig, client_id: &str, thread: usize) -> Re
         ("enable.auto.commit", "false"),
         ("allow.auto.create.topics", "false"),
     ];
-    Ok(properties.with(&fixed))
+    Ok(properties.with(&fixed).with(isolation(config)))
 }
 
 /// The consumer that reads changelogs.
@@ -185,7 +221,7 @@ pub(super) fn restore_consumer(config: &StreamsConfig, client_id: &str) -> Resul
         ("allow.auto.create.topics", "false"),
         ("max.poll.records", "1000"),
     ];
-    let mut properties = properties.with(&fixed);
+    let mut properties = properties.with(&fixed).with(isolation(config));
     properties.values.remove("group.instance.id");
     properties.make(ConsumerConfig::from_properties)
 }
@@ -201,7 +237,7 @@ pub(super) fn global_consumer(config: &StreamsConfig, client_id: &str) -> Result
         ("auto.offset.reset", "none"),
         ("allow.auto.create.topics", "false"),
     ];
-    let mut properties = properties.with(&fixed);
+    let mut properties = properties.with(&fixed).with(isolation(config));
     properties.values.remove("group.instance.id");
     properties.make(ConsumerConfig::from_properties)
 }
@@ -216,7 +252,7 @@ pub(super) fn admin(config: &StreamsConfig, client_id: &str) -> Result<AdminConf
 /// Makes the settings of every client once, so that a wrong one is told before anything starts.
 pub(super) fn check(config: &StreamsConfig) -> Result<()> {
     let name = config.application_id();
-    producer(config, name)?;
+    producer(config, name, Uuid::nil(), 0)?;
     main_properties(config, name, 0)?.make(ConsumerConfig::from_properties)?;
     restore_consumer(config, name)?;
     global_consumer(config, name)?;
@@ -261,7 +297,7 @@ mod tests {
     #[test]
     fn settings_of_metrics_act_in_streams_and_are_not_said_to_have_no_effect() {
         let config = config(&[("metrics.recording.level", "DEBUG"), ("metrics.num.samples", "5")]);
-        assert!(producer(&config, "c").unwrap().warnings().is_empty());
+        assert!(producer(&config, "c", Uuid::nil(), 0).unwrap().warnings().is_empty());
         assert!(config.warnings().is_empty());
     }
 
@@ -288,7 +324,8 @@ mod tests {
 
     #[test]
     fn the_producers_buffer_is_small_unless_something_large_has_to_fit() {
-        let buffer_memory = |given: &[(&str, &str)]| producer(&config(given), "c").unwrap().buffer_memory();
+        let buffer_memory =
+            |given: &[(&str, &str)]| producer(&config(given), "c", Uuid::nil(), 0).unwrap().buffer_memory();
         assert_eq!(buffer_memory(&[]), 8 << 20);
         assert_eq!(buffer_memory(&[("producer.max.request.size", "20000000")]), 32 << 20);
         assert_eq!(buffer_memory(&[("batch.size", "1000000")]), 32 << 20);

@@ -1,5 +1,7 @@
 //! `state.dir`: where the stores of an application's tasks are, and who has them open.
 
+mod process_id;
+
 use std::{
     collections::HashMap,
     fs::{self, File, TryLockError},
@@ -9,6 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 use vltava_config::ConfigError;
 
 use crate::{
@@ -84,6 +87,14 @@ impl StateDirectory {
                 Err(error) => tracing::warn!("cannot delete the unused directory {}: {error}", path.display()),
             }
         }
+    }
+
+    /// The id of the process whose directory it is; `fresh` if it has none yet.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub(super) fn process_id(&self, fresh: Uuid) -> Result<Uuid> {
+        process_id::process_id(&self.path, fresh)
     }
 
     /// The directory of the global stores.

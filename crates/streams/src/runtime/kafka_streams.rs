@@ -10,6 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{runtime::Runtime, sync::watch};
+use uuid::Uuid;
 use vltava_client::{Admin, OffsetAndMetadata, TopicPartition};
 use vltava_config::ConfigError;
 
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) topology: Arc<Topology>,
     pub(super) config: Arc<StreamsConfig>,
     pub(super) client_id: String,
+    /// As its state directory keeps it.
+    pub(super) process_id: Uuid,
     pub(super) directory: StateDirectory,
     pub(super) engine: LsmEngine,
     pub(super) callbacks: Callbacks,
@@ -371,21 +374,19 @@ impl KafkaStreams {
     /// [`Error::Streams`] if another instance uses the directory.
     pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
         let settings = config.fields();
-        if settings.exactly_once {
-            return Err(Box::new(Error::Unsupported("`processing.guarantee` exactly_once_v2".to_owned())));
-        }
         if settings.bootstrap_servers.is_none() {
             return Err(ConfigError::missing("bootstrap.servers").into());
         }
         clients::check(&config)?;
         clients::refuse_unresolvable(settings.bootstrap_servers.as_deref().unwrap_or_default())?;
         let directory = StateDirectory::open(&config)?;
+        let process_id = directory.process_id(random_id())?;
         let engine = LsmEngine::new(LsmOptions::default())?;
         let host = settings.application_server.as_deref().map(str::parse).transpose()?;
         let runtime = OwnRuntime::of_clients()?;
         let client_id = match &settings.client_id {
             Some(id) => id.clone(),
-            None => format!("{}-{}", config.application_id(), uuid::Builder::from_u128(random()).into_uuid()),
+            None => format!("{}-{}", config.application_id(), random_id()),
         };
         let admin = {
             let _context = runtime.1.enter();
@@ -393,6 +394,7 @@ impl KafkaStreams {
             Admin::new(settings).map_err(|error| Error::client("making the admin client", error))?
         };
         let shared = Shared {
+            process_id,
             directory,
             engine,
             globals: Globals::of(&topology),
@@ -556,8 +558,8 @@ pub(super) fn now_ms() -> i64 {
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn random() -> u128 {
+fn random_id() -> Uuid {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let half = || u128::from(RandomState::new().build_hasher().finish());
-    (half() << 64) | half()
+    uuid::Builder::from_random_bytes(((half() << 64) | half()).to_be_bytes()).into_uuid()
 }

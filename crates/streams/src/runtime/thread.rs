@@ -132,7 +132,8 @@ impl StreamThread {
         let config = &shared.config;
         let client_id = shared.thread_name(index);
         let failed = |error: ClientError| client_failed("making the clients", &error);
-        let producer = Producer::new(clients::producer(config, &format!("{client_id}-producer"))?).map_err(failed)?;
+        let settings = clients::producer(config, &format!("{client_id}-producer"), shared.process_id, index)?;
+        let producer = Producer::new(settings).map_err(failed)?;
         let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;
         let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?, shared.admin().clone());
         let (main, reset) = clients::main_consumer(&shared.topology, config, &format!("{client_id}-consumer"), index)?;

@@ -104,7 +104,7 @@ impl TaskManager {
         restorer: Restorer,
     ) -> Self {
         let counters = ThreadCounters::new(&shared.config, &shared.thread_name(thread));
-        let machine = Machine::new(shared.config.fields().task_timeout);
+        let machine = Machine::new(shared.config.fields().guarantee, shared.config.fields().task_timeout);
         TaskManager {
             shared,
             setup,

@@ -48,6 +48,10 @@ impl Anew {
         self.0.extend(more.0);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> {
         self.0.keys().copied()
     }

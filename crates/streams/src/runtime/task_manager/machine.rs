@@ -22,6 +22,19 @@
 //! a member and goes on, or its tasks are lost. (The JVM flushes first and then hears from the commit that it was fenced.)
 //! What it had given to be sent when it was stopped waits as well, and is [discarded](Step::Discard) before the thread can
 //! have another assignment, in whose session it would go.
+//!
+//! # Exactly once
+//!
+//! The steps and their order are the same; what they do is one transaction of the thread's producer, which begins with
+//! the first record that a task writes: what is [delivered](Step::Deliver) counts for nobody until
+//! [the commit](Step::Commit) has put the offsets into the transaction, in the group's generation, and has ended it. So:
+//!
+//! * **Nobody begins anew alone.** Where one task has to forget what it did since the last commit, the transaction is
+//!   [aborted](Step::Discard), and with it what the others wrote: all that are running begin anew.
+//! * **A commit that is not known to be one is none.** Its offsets or its end may have been refused or have got lost. The
+//!   transaction is aborted, and all begin anew: where the broker had committed it all the same, the offsets are read from
+//!   the group and the stores from their changelogs, after the producer has [ended](Step::Make) what was open.
+//! * **Stores keep what is committed**, and nothing before.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -34,7 +47,7 @@ use super::{
     anew::{Anew, Reason},
     trouble::{Cause, Troubles},
 };
-use crate::task::TaskId;
+use crate::{config::Guarantee, task::TaskId};
 
 /// How long a thread may be without an assignment until it says so, and how seldom it repeats it.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -88,7 +101,7 @@ pub(super) enum Event {
     Delivered(Anew),
     /// The offsets are committed; those of these tasks are others than before.
     Committed { advanced: BTreeSet<TaskId> },
-    /// The offsets are not committed: a rebalance goes on, or for a reason that may pass.
+    /// The offsets are not committed: a rebalance goes on, or for a reason that may pass. Or that is not known.
     NotCommitted(Option<ClientError>),
     /// The session ended in the midst of a commit: what was flushed may not be sent before the group has answered. These
     /// tasks have to begin anew beside that.
@@ -105,6 +118,7 @@ pub(super) enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Make the task over its directory. Answered by `Made`, `NotMade` or `Busy`. Until it runs, its partitions are paused.
+    /// Exactly once the thread's producer ends before that what it, or the one before it, has left open.
     Make(TaskId, Vec<TopicPartition>),
     /// The task's stores are complete: let it begin to work.
     Start(TaskId),
@@ -116,11 +130,13 @@ pub(super) enum Step {
     Flush(Vec<TaskId>),
     /// Wait until all that was written is acknowledged. Answered by `Delivered`.
     Deliver,
-    /// Commit what these tasks have consumed. Answered by `Committed`, `NotCommitted` or `Migrated`.
+    /// Commit what these tasks have consumed; exactly once with all that was written. Answered by `Committed`,
+    /// `NotCommitted` or `Migrated`.
     Commit(Vec<TaskId>),
     /// Have the stores of these tasks keep what they cover.
     Checkpoint(Vec<TaskId>),
     /// Whatever was given to be sent and is not acknowledged must never be sent any more: the tasks may be others' next.
+    /// Exactly once whatever was written since the last commit must never be committed.
     Discard,
     /// Close the task; its stores cover what was committed.
     Close(TaskId),
@@ -157,6 +173,7 @@ struct Owned {
 /// The tasks of one thread.
 #[derive(Debug)]
 pub(super) struct Machine {
+    guarantee: Guarantee,
     tasks: BTreeMap<TaskId, Owned>,
     /// Assigned, and not made yet.
     pending: BTreeMap<TaskId, Vec<TopicPartition>>,
@@ -172,8 +189,9 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Without tasks. One that makes no progress for `task_timeout` ends the thread.
-    pub(super) fn new(task_timeout: Duration) -> Self {
+    pub(super) fn new(guarantee: Guarantee, task_timeout: Duration) -> Self {
         Machine {
+            guarantee,
             tasks: BTreeMap::new(),
             pending: BTreeMap::new(),
             assigned: false,
@@ -279,7 +297,9 @@ impl Machine {
             }
             Event::Flushed(anew) => {
                 self.begin_anew(anew, now);
-                self.steps.push_back(Step::Deliver);
+                if self.commit.is_some() {
+                    self.steps.push_back(Step::Deliver);
+                }
             }
             Event::Delivered(anew) => {
                 self.begin_anew(anew, now);
@@ -301,6 +321,9 @@ impl Machine {
             }
             Event::GiveUp => {
                 self.stop();
+                if self.guarantee == Guarantee::ExactlyOnce {
+                    self.steps.push_back(Step::Discard);
+                }
                 self.lose();
             }
         }
@@ -433,12 +456,16 @@ impl Machine {
 
     fn not_committed(&mut self, error: Option<ClientError>, now: Instant) {
         let Some(Commit { tasks, then }) = self.commit.take() else { return };
+        if self.guarantee == Guarantee::ExactlyOnce {
+            self.abort(Some(then));
+        }
         if let Some(error) = error {
             for task in &tasks {
                 self.trouble(*task, Cause::Committing, error.clone(), now);
             }
         }
         match then {
+            _ if self.guarantee == Guarantee::ExactlyOnce => {}
             Then::GoOn => {}
             Then::Suspend => {
                 // They would go on behind what they have done, while their partitions are read from the last commit.
@@ -455,6 +482,22 @@ impl Machine {
         }
     }
 
+    /// What the running tasks have done since the last commit counts for nothing, and they begin anew; `then` is what was
+    /// to follow a commit.
+    fn abort(&mut self, then: Option<Then>) {
+        self.steps.push_back(Step::Discard);
+        if then == Some(Then::Close) {
+            return self.abandon_all();
+        }
+        let running: Vec<TaskId> = self.running().collect();
+        for task in running {
+            self.give_up(task);
+        }
+        if then == Some(Then::Suspend) {
+            self.suspend();
+        }
+    }
+
     fn suspend(&mut self) {
         // Of tasks that began anew, or that could not be committed: with the next assignment it would go behind the records
         // of those who have them then.
@@ -467,18 +510,28 @@ impl Machine {
     }
 
     fn begin_anew(&mut self, tasks: Anew, now: Instant) {
-        for (task, reason) in tasks {
+        if tasks.is_empty() {
+            return;
+        }
+        let known: Vec<_> = tasks.into_iter().filter(|(task, _)| self.tasks.contains_key(task)).collect();
+        let is_running = |(task, _): &(TaskId, _)| self.running().any(|running| running == *task);
+        let has_written = || self.commit.is_some() || known.iter().any(is_running);
+        if self.guarantee == Guarantee::ExactlyOnce && has_written() {
+            let then = self.commit.take().map(|commit| commit.then);
+            self.abort(then);
+        }
+        for (task, reason) in known {
+            self.give_up(task);
             match reason {
-                _ if !self.give_up(task) => {}
                 Reason::Passing(error) => self.trouble(task, Cause::Sending, error, now),
                 Reason::Damaged => {}
             }
         }
     }
 
-    /// The task's progress since the last commit counts for nothing; it is made again if it stays. Whether there is one.
-    fn give_up(&mut self, task: TaskId) -> bool {
-        let Some(owned) = self.tasks.remove(&task) else { return false };
+    /// The task's progress since the last commit counts for nothing; it is made again if it stays.
+    fn give_up(&mut self, task: TaskId) {
+        let Some(owned) = self.tasks.remove(&task) else { return };
         if let Some(commit) = &mut self.commit {
             commit.tasks.remove(&task);
         }
@@ -487,7 +540,6 @@ impl Machine {
         if self.assigned {
             self.pending.insert(task, owned.partitions);
         }
-        true
     }
 
     fn trouble(&mut self, task: TaskId, cause: Cause, error: ClientError, now: Instant) {

@@ -8,7 +8,7 @@ use std::{
 use vltava_client::{ClientError, TopicPartition};
 
 use super::{Anew, Event, Machine, Reason, Step};
-use crate::task::TaskId;
+use crate::{config::Guarantee, task::TaskId};
 
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -47,12 +47,20 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Bench { machine: Machine::new(TIMEOUT), now: Instant::now() }
+        Self::with(Guarantee::AtLeastOnce)
+    }
+
+    fn with(guarantee: Guarantee) -> Self {
+        Bench { machine: Machine::new(guarantee, TIMEOUT), now: Instant::now() }
     }
 
     /// With tasks that run.
     fn running(partitions: &[i32]) -> Self {
-        let mut bench = Self::new();
+        Self::running_with(Guarantee::AtLeastOnce, partitions)
+    }
+
+    fn running_with(guarantee: Guarantee, partitions: &[i32]) -> Self {
+        let mut bench = Self::with(guarantee);
         bench.on(assigned(partitions));
         for partition in partitions {
             bench.on(Event::Made { task: task(*partition), complete: true });
@@ -380,3 +388,5 @@ fn a_task_that_begins_anew_while_its_partitions_are_taken_away_is_gone() {
     assert_eq!(bench.on(Event::Committed { advanced: BTreeSet::new() }), [Step::Discard]);
     assert_eq!(bench.on(Event::MakePending), []);
 }
+
+mod exactly_once;

@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use super::{MAX_POLL, Machine, SESSION, TASK_TIMEOUT, THREADS};
+use super::{MAX_POLL, Machine, SESSION, TASK_TIMEOUT, THREADS, transactions::Opened};
 use crate::{
+    config::Guarantee,
     runtime::assignor::{Preferences, assign_tasks},
     task::TaskId,
 };
@@ -69,10 +70,13 @@ impl Group {
 pub(super) struct Log {
     pub(super) end: i64,
     pub(super) committed: i64,
-    /// Records whose results are acknowledged.
+    /// Records whose results are acknowledged; exactly once, committed.
     pub(super) delivered: BTreeSet<i64>,
-    /// The offset up to which the changelog has what the store took.
+    /// The offset up to which the changelog has what the store took; exactly once, what one who reads what is committed
+    /// sees of it.
     pub(super) changelog: i64,
+    /// The offset of the last transaction that is committed, though not everybody may see it yet.
+    pub(super) decided: i64,
 }
 
 /// A task on a thread.
@@ -87,6 +91,10 @@ pub(super) struct Local {
     pub(super) committed: i64,
     /// Attempts to read the changelog until it is complete.
     pub(super) restoring: u64,
+    /// Transactions that have written to the changelog and may be committed.
+    pub(super) awaited: BTreeSet<Opened>,
+    /// As of which record the store is.
+    pub(super) state: i64,
 }
 
 /// Results and changelogs of records of a task, on their way through a producer.
@@ -118,12 +126,18 @@ pub(super) struct Thread {
     pub(super) rejoin: bool,
     pub(super) stopped_until: u64,
     pub(super) failed: bool,
+    /// The epoch of its transactional producer, once it has one.
+    pub(super) epoch: Option<u64>,
+    /// Whether that has begun a transaction.
+    pub(super) in_transaction: bool,
+    /// What was committed of tasks when they were given up, as far as the thread knew.
+    pub(super) believed: BTreeMap<TaskId, i64>,
 }
 
 impl Thread {
-    pub(super) fn new(now: u64) -> Self {
+    pub(super) fn new(now: u64, guarantee: Guarantee) -> Self {
         Thread {
-            machine: Machine::new(Duration::from_millis(TASK_TIMEOUT)),
+            machine: Machine::new(guarantee, Duration::from_millis(TASK_TIMEOUT)),
             tasks: BTreeMap::new(),
             given: VecDeque::new(),
             member: None,
@@ -138,6 +152,9 @@ impl Thread {
             rejoin: false,
             stopped_until: now,
             failed: false,
+            epoch: None,
+            in_transaction: false,
+            believed: BTreeMap::new(),
         }
     }
 
@@ -148,6 +165,8 @@ impl Thread {
 }
 
 pub(super) struct Instance {
+    /// What its machines keep to.
+    pub(super) guarantee: Guarantee,
     pub(super) threads: Vec<Thread>,
     /// Which thread has which directory open.
     pub(super) open: BTreeMap<TaskId, usize>,
@@ -156,9 +175,15 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(now: u64) -> Self {
-        let threads = (0..THREADS).map(|_| Thread::new(now)).collect();
-        Instance { threads, open: BTreeMap::new(), kept: BTreeMap::new() }
+    pub(super) fn new(now: u64, guarantee: Guarantee) -> Self {
+        let threads = (0..THREADS).map(|_| Thread::new(now, guarantee)).collect();
+        Instance { guarantee, threads, open: BTreeMap::new(), kept: BTreeMap::new() }
+    }
+
+    /// The process is killed, and started again: what its stores have kept stays.
+    pub(super) fn kill(&mut self, now: u64) {
+        let kept = std::mem::take(&mut self.kept);
+        *self = Instance { kept, ..Instance::new(now, self.guarantee) };
     }
 
     pub(super) fn preferences(&self, thread: usize) -> Preferences {

@@ -32,6 +32,7 @@ mod setup;
 mod state;
 mod task_manager;
 mod thread;
+mod thread_producer;
 mod verdict;
 mod wait;
 

@@ -373,6 +373,12 @@ impl Task {
         }
     }
 
+    /// The greatest timestamp of a queue's partition so far, in ms since the epoch; -1 before the first record.
+    #[must_use]
+    pub fn partition_time(&self, queue: usize) -> i64 {
+        self.group.queues.get(queue).map_or(-1, |queue| queue.partition_time)
+    }
+
     /// Times that processors want to know again after a restart, in ms since the epoch by a name of theirs: what a commit
     /// keeps beside every offset.
     pub fn processor_times(&self) -> &BTreeMap<String, i64> {

@@ -119,7 +119,7 @@ pub const PROCESSING_EXCEPTION_HANDLER: &str = "processing.exception.handler";
 /// Whether that handler is asked by processors of global stores too.
 pub const PROCESSING_EXCEPTION_HANDLER_GLOBAL_ENABLED: &str = "processing.exception.handler.global.enabled";
 
-/// What holds for results after a failure; exactly_once_v2 runs in the test driver only so far.
+/// What holds for results after a failure: at_least_once, or exactly_once_v2, where outputs, state and offsets are one transaction.
 pub const PROCESSING_GUARANTEE: &str = "processing.guarantee";
 
 /// Class that wraps every processor.

@@ -211,25 +211,19 @@ fn main_properties(config: &StreamsConfig, client_id: &str, thread: usize) -> Re
 
 /// The consumer that reads changelogs.
 pub(super) fn restore_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
-    let known = keys(ConsumerConfig::definitions());
-    let properties = collect(config, &known, &[], &["consumer.", "restore.consumer."])?;
-    // A position that is deleted while it is read shows that the store has to be restored anew.
-    let fixed = [
-        ("client.id", client_id),
-        ("enable.auto.commit", "false"),
-        ("auto.offset.reset", "none"),
-        ("allow.auto.create.topics", "false"),
-        ("max.poll.records", "1000"),
-    ];
-    let mut properties = properties.with(&fixed).with(isolation(config));
-    properties.values.remove("group.instance.id");
-    properties.make(ConsumerConfig::from_properties)
+    let properties = reading_properties(config, client_id, "restore.consumer.")?;
+    properties.with(&[("max.poll.records", "1000")]).make(ConsumerConfig::from_properties)
 }
 
 /// The consumer that reads the topics of global stores.
 pub(super) fn global_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
+    reading_properties(config, client_id, "global.consumer.")?.make(ConsumerConfig::from_properties)
+}
+
+/// Of a consumer that reads a topic for its stores.
+fn reading_properties(config: &StreamsConfig, client_id: &str, prefix: &str) -> Result<Properties> {
     let known = keys(ConsumerConfig::definitions());
-    let properties = collect(config, &known, &[("max.poll.records", "1000")], &["consumer.", "global.consumer."])?;
+    let properties = collect(config, &known, &[("max.poll.records", "1000")], &["consumer.", prefix])?;
     // A position that is not there any more shows that the stores are not those of the topics.
     let fixed = [
         ("client.id", client_id),
@@ -239,7 +233,7 @@ pub(super) fn global_consumer(config: &StreamsConfig, client_id: &str) -> Result
     ];
     let mut properties = properties.with(&fixed).with(isolation(config));
     properties.values.remove("group.instance.id");
-    properties.make(ConsumerConfig::from_properties)
+    Ok(properties)
 }
 
 /// The admin client of the application.
@@ -261,6 +255,8 @@ pub(super) fn check(config: &StreamsConfig) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn config(given: &[(&str, &str)]) -> StreamsConfig {
@@ -292,6 +288,39 @@ mod tests {
             let error = check(&config(&[setting])).unwrap_err().to_string();
             assert_eq!(error, format!("invalid configuration: {expected}"));
         }
+    }
+
+    #[test]
+    fn exactly_once_has_defaults_of_its_own_and_insists_on_what_it_needs() {
+        let exactly_once = |given: &[(&'static str, &'static str)]| {
+            let guarantee = [("processing.guarantee", "exactly_once_v2")];
+            config(&guarantee.into_iter().chain(given.iter().copied()).collect::<Vec<_>>())
+        };
+        let made = exactly_once(&[]);
+        let producer = producer(&made, "c", Uuid::from_u128(7), 1).unwrap();
+        assert_eq!(producer.transactional_id(), Some("a-00000000-0000-0000-0000-000000000007-2"));
+        assert_eq!(producer.transaction_timeout(), Duration::from_secs(10));
+        let isolations = |config: &StreamsConfig| {
+            let reading = |prefix| reading_properties(config, "c", prefix).unwrap();
+            let all =
+                [main_properties(config, "c", 0).unwrap(), reading("restore.consumer."), reading("global.consumer.")];
+            all.map(|properties| properties.values.get("isolation.level").cloned())
+        };
+        assert_eq!(isolations(&made), [(); 3].map(|()| Some("read_committed".to_owned())));
+        assert_eq!(isolations(&config(&[])), [None, None, None]);
+
+        let cases = [
+            (("consumer.isolation.level", "read_uncommitted"), "exactly_once_v2 needs read_committed"),
+            (("producer.enable.idempotence", "false"), "exactly_once_v2 needs true"),
+            (("transactional.id", "mine"), "Kafka Streams sets it by itself"),
+            (("producer.max.in.flight.requests.per.connection", "6"), "must be at most 5"),
+        ];
+        for (setting, expected) in cases {
+            let error = check(&exactly_once(&[setting])).unwrap_err().to_string();
+            assert!(error.contains(expected), "{setting:?}: {error}");
+        }
+        assert!(check(&exactly_once(&[("enable.idempotence", "true"), ("isolation.level", "READ_COMMITTED")])).is_ok());
+        assert!(check(&config(&[("isolation.level", "read_committed")])).is_ok());
     }
 
     #[test]

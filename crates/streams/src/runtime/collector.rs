@@ -28,6 +28,9 @@
 //!
 //! Kafka's own library promises none of 1 to 3.
 //!
+//! Exactly once all of it is one transaction with the offsets ([`ThreadProducer`]): results and changelogs are seen
+//! together or not at all. Nothing is held back, nothing has an order, and nobody asks whether a session goes on.
+//!
 //! # What a process that was away may still write
 //!
 //! A process may be stopped between any two instructions, and go on when the group has given its tasks to others. What it
@@ -66,6 +69,7 @@ use vltava_client::{
 
 use super::{
     failures::{Failures, Origin},
+    thread_producer::ThreadProducer,
     wait::{as_long_as, wait},
 };
 use crate::{
@@ -78,7 +82,10 @@ use crate::{
 /// Hands records to a thread's producer, and remembers of every changelog the last one sent. A record that cannot be sent
 /// is among the thread's [`Failures`], whether that shows at once or later.
 pub(super) struct ProducerCollector {
+    shared: Arc<ThreadProducer>,
+    /// As of the transaction.
     producer: Producer,
+    transaction: Option<u64>,
     task: TaskId,
     failures: Arc<Failures>,
     /// The origins of this task's records with their numbers; the last one is mostly the next one.
@@ -94,14 +101,22 @@ pub(super) struct ProducerCollector {
 
 impl ProducerCollector {
     pub(super) fn new(
-        producer: Producer,
+        shared: Arc<ThreadProducer>,
         task: TaskId,
         failures: Arc<Failures>,
         changelogs: Vec<WrittenChangelog>,
     ) -> Self {
-        let unit = Unit::new(changelogs);
-        unit.topics().for_each(|topic| producer.hold_back(topic));
+        let producer = shared.get();
+        let unit = match shared.is_exactly_once() {
+            true => Unit::without_order(changelogs),
+            false => Unit::new(changelogs),
+        };
+        if !shared.is_exactly_once() {
+            unit.topics().for_each(|topic| producer.hold_back(topic));
+        }
         ProducerCollector {
+            transaction: shared.transaction(),
+            shared,
             producer,
             task,
             failures,
@@ -133,6 +148,18 @@ impl ProducerCollector {
         owner
     }
 
+    /// Has the records that follow go into the thread's transaction, which begins with the first of them.
+    #[cold]
+    fn join_transaction(&mut self) -> Result<(), ClientError> {
+        let number = match self.shared.transaction() {
+            Some(number) => number,
+            None => self.shared.begin()?,
+        };
+        self.producer = self.shared.get();
+        self.transaction = Some(number);
+        Ok(())
+    }
+
     fn place(&mut self, record: ProducerRecord<'_>, tag: RecordTag) {
         let headers = views(record.headers);
         let client_record = ClientRecord {
@@ -143,12 +170,17 @@ impl ProducerCollector {
             value: record.value,
             headers: &headers,
         };
+        if (self.transaction.is_none() || self.transaction != self.shared.transaction())
+            && let Err(error) = self.join_transaction()
+        {
+            return self.failures.refuse(&client_record, tag, error);
+        }
         if let Some(error) = self.failures.still_missing(&self.producer, record.topic) {
             return self.failures.refuse(&client_record, tag, error);
         }
         let sent = match self.changelogs.get_mut(record.topic) {
             Some(last) => {
-                self.holds = true;
+                self.holds = !self.shared.is_exactly_once();
                 let sent = match self.producer.try_send_tagged(client_record, tag) {
                     Err(ClientError::WouldBlock { .. }) => {
                         // All that nodes sent was given; so a unit may be larger than the producer's memory.
@@ -237,6 +269,9 @@ impl RecordCollector for ProducerCollector {
 
     fn discard(&mut self) {
         self.unit.clear();
+        if self.shared.is_exactly_once() {
+            return;
+        }
         for (topic, partition) in self.unit.partitions() {
             self.producer.discard_held(topic, partition);
         }
@@ -248,7 +283,7 @@ impl RecordCollector for ProducerCollector {
         }
         let known = match self.failures.still_missing(&self.producer, topic) {
             Some(error) => Err(error),
-            None => wait(self.producer.partitions_for(topic)),
+            None => wait(self.shared.get().partitions_for(topic)),
         };
         let partitions = known.map_err(|source| {
             self.failures.note_missing(topic, &source);
@@ -272,7 +307,7 @@ mod tests {
     use vltava_client::ProducerConfig;
 
     use super::*;
-    use crate::{StreamsConfig, runtime::failures::Settled};
+    use crate::{StreamsConfig, config::Guarantee, runtime::failures::Settled};
 
     #[test]
     fn a_record_that_finds_no_room_waits_for_none_while_nothing_may_be_sent() {
@@ -280,10 +315,12 @@ mod tests {
         let _context = runtime.enter();
         // Nobody is there, and the topic's metadata is waited for.
         let settings = [("bootstrap.servers", "localhost:1"), ("max.block.ms", "3600000")];
-        let producer = Producer::new(ProducerConfig::from_properties(settings).unwrap()).unwrap();
+        let settings = ProducerConfig::from_properties(settings).unwrap();
+        let shared = ThreadProducer::new(Guarantee::AtLeastOnce, settings).unwrap();
+        let producer = shared.get();
         producer.send_only_while(|| false).unwrap();
         let (failures, task) = (Arc::new(Failures::default()), TaskId { subtopology: 0, partition: 0 });
-        let mut collector = ProducerCollector::new(producer.clone(), task, failures.clone(), Vec::new());
+        let mut collector = ProducerCollector::new(shared, task, failures.clone(), Vec::new());
         let headers = Headers::default();
         let record = ProducerRecord {
             topic: &Arc::from("out"),

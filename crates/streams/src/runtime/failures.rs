@@ -158,13 +158,20 @@ impl Failures {
             return Ok(Settled::BeginAnew(origin.task, failed.error));
         }
         let may_retry = failed.error.is_retriable();
-        let verdict = verdict::of_record(&failed.error);
+        let verdict = match &failed.error {
+            // Another record has failed, or the producer has: nobody is asked about this one.
+            ClientError::TransactionFailed { .. } | ClientError::ProducerFailed { .. } => {
+                Some(verdict::of_transaction(&failed.error))
+            }
+            error => verdict::of_record(error),
+        };
         let error = Box::new(Error::Production { topic: failed.topic.to_string(), source: failed.error.clone() });
         match verdict {
             Some(Verdict::Migrated) => {
                 tracing::warn!(task = %origin.task, "the producer was fenced: {error}");
                 return Ok(Settled::Migrated);
             }
+            Some(Verdict::Retry) => return Ok(Settled::BeginAnew(origin.task, failed.error)),
             Some(_) => return Err(located(error, &origin, failed.tag.position)),
             None => {}
         }
@@ -172,8 +179,15 @@ impl Failures {
         let response = guarded(|| Ok(handler.handle(&context, &record, &error)));
         let ProductionHandlerResponse { result, dead_letters } =
             response.map_err(|panic| located(panic, &origin, failed.tag.position))?;
+        let is_exactly_once = config.is_exactly_once();
         if origin.is_dead_letter && !dead_letters.is_empty() {
             tracing::warn!(topic = %failed.topic, "a dead letter could not be sent: {error}");
+        } else if is_exactly_once {
+            // They would be aborted with the transaction, as in Kafka.
+            tracing::debug!(
+                letters = dead_letters.len(),
+                "no dead letters are written where the transaction has failed"
+            );
         } else {
             self.send_dead_letters(dead_letters, &origin, failed.tag.position, producer);
         }
@@ -181,6 +195,15 @@ impl Failures {
             ProductionHandlerResult::Retry if may_retry => {
                 tracing::debug!(task = %origin.task, "begins anew from its last commit: {error}");
                 Ok(Settled::BeginAnew(origin.task, failed.error))
+            }
+            // As in Kafka, where the commit then fails: a transaction that lacks a record cannot be committed, and the record
+            // would fail again.
+            ProductionHandlerResult::Continue if is_exactly_once => {
+                tracing::error!(
+                    task = %origin.task,
+                    "the production exception handler goes on without a record, which exactly_once_v2 cannot: {error}"
+                );
+                Err(located(error, &origin, failed.tag.position))
             }
             ProductionHandlerResult::Continue => {
                 tracing::error!(task = %origin.task, node = context.processor_node_id, "giving a record up: {error}");

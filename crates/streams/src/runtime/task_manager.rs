@@ -20,7 +20,10 @@ use std::{
     time::Instant,
 };
 
-use vltava_client::{ClientError, Consumer, OffsetAndMetadata, Producer, TopicPartition, consumer::PartitionRecords};
+use vltava_client::{
+    ClientError, Consumer, OffsetAndMetadata, TopicPartition,
+    consumer::{ConsumerGroupMetadata, PartitionRecords},
+};
 
 use self::{
     anew::Anew,
@@ -35,6 +38,7 @@ use super::{
     records::input_batches,
     restore::Restorer,
     setup::Setup,
+    thread_producer::ThreadProducer,
 };
 use crate::{
     error::{Error, Result},
@@ -56,6 +60,8 @@ struct ActiveTask {
     committed: HashMap<TopicPartition, i64>,
     /// The first offset that was read of every input: where the task begins anew as long as nothing is committed.
     first: HashMap<TopicPartition, i64>,
+    /// Behind what was read of every input.
+    read: HashMap<TopicPartition, i64>,
     counters: Counters,
 }
 
@@ -64,12 +70,13 @@ pub(super) struct TaskManager {
     setup: Arc<Setup>,
     thread: usize,
     consumer: Consumer,
-    producer: Producer,
+    producer: Arc<ThreadProducer>,
     restorer: Restorer,
     failures: Arc<Failures>,
     machine: Machine,
-    /// That of the group in which the last assignment was made.
-    generation: i32,
+    /// What the thread was in its group when the last assignment was made: its tasks are its own as such, and a consumer
+    /// that has been told that it is none any more would have its offsets taken from anybody.
+    member: Option<ConsumerGroupMetadata>,
     /// Those that the machine knows of.
     tasks: BTreeMap<TaskId, ActiveTask>,
     /// The stores in memory of tasks that were abandoned, for as long as they may be made anew here.
@@ -100,7 +107,7 @@ impl TaskManager {
         setup: Arc<Setup>,
         thread: usize,
         consumer: Consumer,
-        producer: Producer,
+        producer: Arc<ThreadProducer>,
         restorer: Restorer,
     ) -> Self {
         let counters = ThreadCounters::new(&shared.config, &shared.thread_name(thread));
@@ -114,7 +121,7 @@ impl TaskManager {
             restorer,
             failures: Arc::default(),
             machine,
-            generation: -1,
+            member: None,
             tasks: BTreeMap::new(),
             kept: BTreeMap::new(),
             stride: Stride::default(),
@@ -206,6 +213,11 @@ impl TaskManager {
             {
                 active.first.insert(partition.clone(), first);
             }
+        }
+        let read = records.next_offset().offset;
+        match active.read.get_mut(partition) {
+            Some(known) => *known = read,
+            None => drop(active.read.insert(partition.clone(), read)),
         }
         let limit = self.shared.config.fields().buffered_records_per_partition;
         if limit > 0 && active.task.buffered(queue) > limit && active.full.insert(partition.clone()) {

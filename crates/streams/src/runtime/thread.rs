@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use vltava_client::{
-    ClientError, Consumer, Producer, TopicPartition,
+    ClientError, Consumer, TopicPartition,
     consumer::{RebalanceListener, TopicPattern, assignor::BoxFuture},
 };
 
@@ -22,6 +22,7 @@ use super::{
     resets::{Resets, Seek},
     restore::Restorer,
     task_manager::TaskManager,
+    thread_producer::ThreadProducer,
     verdict::{self, Verdict},
     wait::{self, Cut, Within, block_on, wait, wait_while_open},
 };
@@ -47,7 +48,7 @@ pub(super) struct StreamThread {
     shared: Arc<Shared>,
     index: usize,
     consumer: Consumer,
-    producer: Producer,
+    producer: Arc<ThreadProducer>,
     manager: Arc<Mutex<TaskManager>>,
     topics: Vec<String>,
     refusal: SharedRefusal,
@@ -133,7 +134,7 @@ impl StreamThread {
         let client_id = shared.thread_name(index);
         let failed = |error: ClientError| client_failed("making the clients", &error);
         let settings = clients::producer(config, &format!("{client_id}-producer"), shared.process_id, index)?;
-        let producer = Producer::new(settings).map_err(failed)?;
+        let producer = ThreadProducer::new(config.fields().guarantee, settings).map_err(failed)?;
         let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;
         let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?, shared.admin().clone());
         let (main, reset) = clients::main_consumer(&shared.topology, config, &format!("{client_id}-consumer"), index)?;
@@ -144,7 +145,10 @@ impl StreamThread {
         let (cluster, admin) = (shared.cluster.clone(), shared.admin().clone());
         let assignor = StreamsAssignor::new(setup.clone(), admin, preferred, cluster, refusal.clone());
         let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
-        producer.send_only_while(consumer.session()).map_err(failed)?;
+        // In a transaction a zombie may write what it likes.
+        if !config.is_exactly_once() {
+            producer.get().send_only_while(consumer.session()).map_err(failed)?;
+        }
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
         let manager = Arc::new(Mutex::new(manager.telling(preferences)));
@@ -214,7 +218,7 @@ impl StreamThread {
         drop(manager);
         // Everything is committed, or given up; there may be dead letters, and the group is to know that we leave.
         let patience = self.shared.closing.time_for_clients() / 2;
-        if let Err(error) = block_on(self.producer.close(patience)) {
+        if let Err(error) = self.producer.close(patience) {
             tracing::warn!(thread = self.index, "closing the producer: {error}");
         }
         if let Err(error) = block_on(self.consumer.close(self.shared.closing.time_for_clients())) {

@@ -12,6 +12,13 @@
 //! | produce | no authorisation, invalid topic, unknown server error | the thread fails | `StreamsException` |
 //! | produce | any other | the production exception handler is asked | the same |
 //! | produce | may pass, and the handler says retry | the task begins anew from its last commit | `TaskCorruptedException` |
+//! | transaction | `PRODUCER_FENCED`, `INVALID_PRODUCER_EPOCH`, `INVALID_PRODUCER_ID_MAPPING` | tasks lost, joins again | `TaskMigratedException` |
+//! | transaction | its offsets: `ILLEGAL_GENERATION`, `UNKNOWN_MEMBER_ID` | tasks lost, joins again | `TaskMigratedException`, of `CommitFailedException` |
+//! | transaction | a time-out: it may be committed or not | aborted, all running tasks begin anew: offsets and changelogs tell | `TaskCorruptedException`, stores wiped |
+//! | transaction | can only be aborted (`TRANSACTION_ABORTABLE`, a record failed …) | aborted, all running tasks begin anew, up to `task.timeout.ms` | `StreamsException` |
+//! | transaction | `FENCED_INSTANCE_ID`, no authorisation, unknown server error | the thread fails | `StreamsException` |
+//! | transaction | a record failed, and the handler says continue | the thread fails | the commit fails: `StreamsException` |
+//! | beginning with transactions | may pass | the task is made again, up to `task.timeout.ms` | the same |
 //! | restore | the store covers what the changelog has not | restored anew | `TaskCorruptedException` |
 //! | any | any other | the thread fails | `StreamsException` |
 //!
@@ -59,6 +66,33 @@ pub(super) fn of_poll(error: &ClientError) -> Verdict {
         ClientError::RebalanceCallback { source } => of_poll(source),
         _ if error.code() == Some(ErrorCode::InconsistentGroupProtocol) => Verdict::OtherGroup,
         _ => of_commit(error),
+    }
+}
+
+/// Of a transaction: of its offsets, its end, or what it failed by. To retry is to abort it and to begin anew.
+pub(super) fn of_transaction(error: &ClientError) -> Verdict {
+    let Some(code) = error.code() else {
+        let may_pass = match error {
+            ClientError::CommitFailed { .. } => return Verdict::Migrated,
+            ClientError::TransactionFailed { .. } | ClientError::ProducerFailed { .. } => true,
+            error => error.is_retriable(),
+        };
+        return if may_pass { Verdict::Retry } else { Verdict::Fatal };
+    };
+    match code {
+        ErrorCode::ProducerFenced
+        | ErrorCode::InvalidProducerEpoch
+        | ErrorCode::InvalidProducerIdMapping
+        | ErrorCode::IllegalGeneration
+        | ErrorCode::UnknownMemberId
+        | ErrorCode::StaleMemberEpoch => Verdict::Migrated,
+        ErrorCode::FencedInstanceId | ErrorCode::UnsupportedVersion | ErrorCode::UnsupportedForMessageFormat => {
+            Verdict::Fatal
+        }
+        _ => match of_record(error) {
+            Some(Verdict::Fatal) => Verdict::Fatal,
+            _ => Verdict::Retry,
+        },
     }
 }
 
@@ -131,6 +165,36 @@ mod tests {
         ];
         for (error, verdict) in cases {
             assert_eq!(of_poll(&error), verdict, "{error}");
+        }
+    }
+
+    #[test]
+    fn every_error_of_a_transaction_is_answered_by_rejoining_beginning_anew_or_failing() {
+        let failed = |source| ClientError::TransactionFailed { source: Box::new(source) };
+        let dead = |source| ClientError::ProducerFailed { transactional_id: "a".into(), source: Box::new(source) };
+        let timeout = || ClientError::Timeout { what: "commit".into(), after: Duration::ZERO };
+        let cases = [
+            (dead(broker(ErrorCode::ProducerFenced)), Verdict::Migrated),
+            (failed(broker(ErrorCode::InvalidProducerEpoch)), Verdict::Migrated),
+            (dead(broker(ErrorCode::InvalidProducerIdMapping)), Verdict::Migrated),
+            (failed(broker(ErrorCode::IllegalGeneration)), Verdict::Migrated),
+            (failed(broker(ErrorCode::UnknownMemberId)), Verdict::Migrated),
+            (ClientError::CommitFailed { reason: "gone".into() }, Verdict::Migrated),
+            (timeout(), Verdict::Retry),
+            (failed(timeout()), Verdict::Retry),
+            (failed(broker(ErrorCode::TransactionAbortable)), Verdict::Retry),
+            (failed(broker(ErrorCode::NotEnoughReplicas)), Verdict::Retry),
+            (dead(broker(ErrorCode::InvalidTxnState)), Verdict::Retry),
+            (broker(ErrorCode::NotCoordinator), Verdict::Retry),
+            (failed(broker(ErrorCode::FencedInstanceId)), Verdict::Fatal),
+            (failed(broker(ErrorCode::GroupAuthorizationFailed)), Verdict::Fatal),
+            (dead(broker(ErrorCode::TransactionalIdAuthorizationFailed)), Verdict::Fatal),
+            (dead(broker(ErrorCode::UnknownServerError)), Verdict::Fatal),
+            (ClientError::InvalidState { reason: "closing".into() }, Verdict::Fatal),
+            (ClientError::Closed, Verdict::Fatal),
+        ];
+        for (error, verdict) in cases {
+            assert_eq!(of_transaction(&error), verdict, "{error}");
         }
     }
 

@@ -129,3 +129,18 @@ fn metrics_have_kafkas_names() {
     assert_eq!(processed, value(&format!("stream-processor-node-metrics process-total {source}")));
     assert_eq!(value("stream-task-metrics process-rate "), processed / 30.0);
 }
+
+#[test]
+fn the_driver_takes_either_guarantee() {
+    let builder = StreamsBuilder::new();
+    builder.stream::<Text, String>("in").group_by(|_, v| v.clone()).count().to_stream().to("out");
+    let topology = builder.build().unwrap();
+    for guarantee in ["at_least_once", "exactly_once_v2"] {
+        let properties = [("application.id", "a"), ("processing.guarantee", guarantee)];
+        let config = crate::StreamsConfig::from_properties(properties).unwrap();
+        let driver = TopologyTestDriver::with_config(&topology, &config, 0).unwrap();
+        driver.input_topic::<Text, String>("in").pipe_values([text("a"), text("a")]).unwrap();
+        let counts = driver.output_topic::<String, Option<i64>>("out").read_key_values_to_map().unwrap();
+        assert_eq!(counts, BTreeMap::from([(text("a"), Some(2))]), "{guarantee}");
+    }
+}

@@ -79,6 +79,11 @@ impl Unit {
         Unit { changelogs, is_ordered, ..Unit::default() }
     }
 
+    /// Where no order is needed, for all is one transaction.
+    pub(super) fn without_order(changelogs: Vec<WrittenChangelog>) -> Self {
+        Unit { changelogs, ..Unit::default() }
+    }
+
     /// Keeps a record until its unit of work is over. False if there is no need, or it is no changelog's of the task.
     pub(super) fn keep(&mut self, record: &ProducerRecord<'_>, tag: RecordTag) -> bool {
         if !self.is_ordered {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use vltava_client::{OffsetAndMetadata, TopicPartition};
+use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 
 use super::{ActiveTask, TaskManager, anew::Anew, client_failed, failed::Failed, machine::Event};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     runtime::{
         kafka_streams::now_ms,
         offset_metadata,
@@ -17,8 +17,9 @@ use crate::{
 };
 
 impl TaskManager {
-    /// At least once: what the tasks wrote is acknowledged before the offsets that led to it are committed, and only
-    /// then do the stores keep the changelog offsets they cover. False if it has to be tried again soon.
+    /// What the tasks wrote is acknowledged before the offsets that led to it are committed, exactly once both in one
+    /// transaction, and only then do the stores keep the changelog offsets they cover. False if it has to be tried again
+    /// soon.
     pub(in crate::runtime) fn commit(&mut self) -> Result<bool> {
         self.on(Event::Commit { in_session: self.consumer.is_in_session() })?;
         Ok(!self.machine.owes_commit())
@@ -28,8 +29,8 @@ impl TaskManager {
         let mut anew = Anew::default();
         for id in tasks {
             let Some(active) = self.tasks.get_mut(id) else { continue };
-            // Nothing of it would be sent.
-            if !self.consumer.is_in_session() {
+            // Nothing of it would be sent; in a transaction it may.
+            if !self.producer.is_exactly_once() && !self.consumer.is_in_session() {
                 break;
             }
             anew.note(*id, active.task.flush())?;
@@ -40,10 +41,13 @@ impl TaskManager {
     /// Waits until all is acknowledged, what handlers write about failures, too. Not for longer than the session: while
     /// that is over nothing is sent, and only `poll` tells what comes of it.
     pub(super) fn deliver(&mut self) -> Result<Event> {
-        let mut anew = Anew::default();
+        if self.producer.is_exactly_once() {
+            return self.deliver_in_transaction();
+        }
+        let (mut anew, producer) = (Anew::default(), self.producer.get());
         loop {
             let in_session = || self.consumer.is_in_session();
-            let flushed = wait(async { as_long_as(in_session, self.producer.flush()).await.transpose() });
+            let flushed = wait(async { as_long_as(in_session, producer.flush()).await.transpose() });
             match self.settle_failures()? {
                 Failed::None => {
                     if let Ok(None) = flushed {
@@ -59,10 +63,45 @@ impl TaskManager {
                     }
                     anew.extend(tasks);
                     // It is decided what becomes of them: what was held back behind them may go.
-                    self.producer.barrier();
+                    producer.barrier();
                 }
                 Failed::Migrated => return Ok(Event::Migrated),
             }
+        }
+    }
+
+    /// A transaction in which anything has failed is not committed.
+    fn deliver_in_transaction(&mut self) -> Result<Event> {
+        let flushed = wait(self.producer.get().flush());
+        match (self.settle_failures()?, flushed) {
+            (Failed::Migrated, _) => Ok(Event::Migrated),
+            (Failed::Records(tasks), _) => Ok(Event::Delivered(tasks)),
+            (Failed::None, Ok(())) => Ok(Event::Delivered(Anew::default())),
+            (Failed::None, Err(error)) => self.not_committed(error, "sending records"),
+        }
+    }
+
+    /// What follows from an error in a transaction.
+    fn not_committed(&mut self, error: ClientError, doing: &str) -> Result<Event> {
+        self.uncommitted = Some(error.clone());
+        match verdict::of_transaction(&error) {
+            Verdict::Retry | Verdict::Rebalance => Ok(Event::NotCommitted(Some(error))),
+            Verdict::Migrated => {
+                tracing::warn!("the thread was fenced, its tasks are lost and it joins again: {error}");
+                Ok(Event::Migrated)
+            }
+            Verdict::OtherGroup | Verdict::Fatal => Err(client_failed(doing, &error)),
+        }
+    }
+
+    /// What was given since the last commit, and is not committed, is never to be.
+    pub(super) fn discard(&self) {
+        if self.producer.is_exactly_once() {
+            self.producer.abort();
+            // With the transaction its failures are over.
+            drop(self.failures.take(&self.producer.get()));
+        } else {
+            self.producer.get().discard_all();
         }
     }
 
@@ -71,6 +110,14 @@ impl TaskManager {
         let by_task: Vec<_> = active.filter(|(_, offsets)| !offsets.is_empty()).collect();
         let advanced = by_task.iter().map(|(id, _)| *id).collect();
         let offsets: BTreeMap<_, _> = by_task.into_iter().flat_map(|(_, offsets)| offsets).collect();
+        if self.producer.is_exactly_once() {
+            let Some(member) = &self.member else { return Err(Error::internal("tasks without an assignment")) };
+            if let Err(error) = self.producer.commit(offsets.clone(), member) {
+                return self.not_committed(error, "committing a transaction");
+            }
+            self.offered = offsets;
+            return Ok(Event::Committed { advanced });
+        }
         if !offsets.is_empty()
             && let Err(error) = wait(self.consumer.commit_sync_offsets(offsets.clone()))
         {
@@ -127,14 +174,19 @@ impl ActiveTask {
         }
     }
 
+    /// Where each input goes on: behind the last record that was processed, or, if none waits, behind all that was read.
+    /// There may be markers of transactions, or gaps, which nobody would ever have read.
     fn offsets_to_commit(&self) -> Vec<(TopicPartition, OffsetAndMetadata)> {
-        let partition = self.task.id().partition;
-        let consumed = self.task.consumed_offsets().map(|(topic, consumed)| {
-            let metadata = offset_metadata::encode(consumed.partition_time, self.task.processor_times());
-            let offset = OffsetAndMetadata::new(consumed.offset).with_metadata(metadata);
-            (TopicPartition::new(topic, partition), offset)
+        let processed: BTreeMap<&str, i64> =
+            self.task.consumed_offsets().map(|(topic, consumed)| (topic, consumed.offset)).collect();
+        let inputs = self.inputs.iter().filter_map(|(partition, queue)| {
+            let processed = processed.get(partition.topic()).copied();
+            let read = self.read.get(partition).copied().filter(|_| self.task.buffered(*queue) == 0);
+            let offset = processed.max(read).filter(|offset| self.committed.get(partition) != Some(offset))?;
+            let metadata = offset_metadata::encode(self.task.partition_time(*queue), self.task.processor_times());
+            Some((partition.clone(), OffsetAndMetadata::new(offset).with_metadata(metadata)))
         });
-        consumed.filter(|(partition, offset)| self.committed.get(partition) != Some(&offset.offset)).collect()
+        inputs.collect()
     }
 
     /// The stores now cover what their changelogs have, and what was committed of source topics that serve as one.

@@ -22,7 +22,9 @@ impl TaskManager {
             Failed::Records(anew) => {
                 self.on(Event::BeginAnew(anew))?;
                 // It is decided what becomes of them: what was held back behind them may go.
-                self.producer.barrier();
+                if !self.producer.is_exactly_once() {
+                    self.producer.get().barrier();
+                }
                 Ok(())
             }
             Failed::Migrated => self.on(Event::Migrated),
@@ -31,13 +33,14 @@ impl TaskManager {
 
     /// Asks the production exception handler about the records that could not be sent.
     pub(super) fn settle_failures(&mut self) -> Result<Failed> {
-        let failed = self.failures.take(&self.producer);
+        let producer = self.producer.get();
+        let failed = self.failures.take(&producer);
         if failed.is_empty() {
             return Ok(Failed::None);
         }
         let mut anew = Anew::default();
         for record in failed {
-            match self.failures.settle(record, &self.shared.config, &self.producer)? {
+            match self.failures.settle(record, &self.shared.config, &producer)? {
                 Settled::Dropped(id) => {
                     if let Some(active) = self.tasks.get_mut(&id) {
                         active.task.count_dropped();

@@ -37,8 +37,11 @@ fn look_up<T>(what: &str, asked: impl Future<Output = Result<T, ClientError>>) -
 }
 
 impl TaskManager {
-    /// Makes the assigned tasks whose directories are free.
+    /// Makes the assigned tasks whose directories are free. That may take its time, which a transaction has not.
     pub(in crate::runtime) fn make_pending(&mut self) -> Result<()> {
+        if self.has_pending() && self.producer.is_in_transaction() {
+            self.commit()?;
+        }
         self.on(Event::MakePending)
     }
 
@@ -66,6 +69,7 @@ impl TaskManager {
             full: BTreeSet::new(),
             committed: HashMap::new(),
             first: HashMap::new(),
+            read: HashMap::new(),
             counters: Counters::new(&self.shared.config, self.counters.thread(), &id.to_string()),
         };
         for partition in partitions {
@@ -74,11 +78,22 @@ impl TaskManager {
                 active.inputs.insert(partition.clone(), queue);
             }
         }
+        // First what this thread may have committed is committed; then offsets are read, which wait for what others may
+        // have; and only then where changelogs end, which have what led to the offsets by then, or will.
+        if let Err(error) = self.producer.make_ready() {
+            return self.not_made(id, active, "beginning with transactions", error);
+        }
         let committed = match look_up("committed offsets", self.consumer.committed(partitions)) {
             Ok(committed) => committed,
             Err(error) => return self.not_made(id, active, "reading committed offsets", error),
         };
         active.take_committed(&committed);
+        if self.producer.is_exactly_once() {
+            // Where the end of the last transaction was not known, this is not where the task was believed to be.
+            for (partition, offset) in &active.committed {
+                self.consumer.seek(partition, *offset).map_err(|error| client_failed("seeking", &error))?;
+            }
+        }
         let stores = self.changelogs_of(&active, &directory, &committed)?;
         let names = stores.iter().map(|store| store.changelog.to_string()).collect::<Vec<_>>().join(", ");
         let what = format!("looking up the offsets of changelogs {names}");
@@ -209,6 +224,7 @@ impl TaskManager {
         let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
         // What was read and not processed comes again, from the committed offset.
         active.task.clear_buffered();
+        active.read.clear();
         active.full.clear();
         self.restorer.remove(id)
     }

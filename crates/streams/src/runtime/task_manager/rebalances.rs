@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vltava_client::TopicPartition;
+use vltava_client::{TopicPartition, consumer::ConsumerGroupMetadata};
 
 use super::{TaskManager, machine::Event};
 use crate::{error::Result, task::TaskId};
@@ -65,9 +65,10 @@ impl TaskManager {
         self.kept.retain(|task, _| tasks.contains_key(task));
         // It has joined: that is what joining again would be for.
         self.rejoin = false;
-        let generation = self.consumer.group_metadata().map_or(-1, |member| member.generation_id());
-        let follows = generation == self.generation + 1;
-        self.generation = generation;
+        let generation_of = |member: &Option<ConsumerGroupMetadata>| member.as_ref().map_or(-1, |m| m.generation_id());
+        let member = self.consumer.group_metadata().ok();
+        let follows = generation_of(&member) == generation_of(&self.member) + 1;
+        self.member = member;
         let done = self.on(Event::Assigned { tasks, follows });
         self.fail(done);
     }

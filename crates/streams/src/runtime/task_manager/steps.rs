@@ -39,7 +39,7 @@ impl TaskManager {
             Step::Deliver => return self.deliver().map(Some),
             Step::Commit(tasks) => return self.commit_offsets(&tasks).map(Some),
             Step::Checkpoint(tasks) => return self.checkpoint(&tasks).map(Some),
-            Step::Discard => self.producer.discard_all(),
+            Step::Discard => self.discard(),
             Step::Close(task) => self.close_task(task)?,
             Step::Abandon { task, rewind } => self.abandon(task, rewind)?,
             // Not here: the consumer would call the listener, which needs the lock that is held now.

@@ -141,7 +141,7 @@ pub(crate) async fn wait_until_done(admin: &Admin, application: &str, patience: 
 async fn is_done(admin: &Admin, application: &str) -> Option<bool> {
     let committed = admin.list_consumer_group_offsets(application, None).await.ok()?;
     for topic in ["lines", &format!("{application}-words-repartition")] {
-        for (partition, end) in end_offsets(admin, topic).await? {
+        for (partition, end) in end_offsets(admin, topic, PARTITIONS).await? {
             let at = committed.get(&partition).and_then(Option::as_ref).map_or(0, |offset| offset.offset);
             if at < end {
                 return Some(false);
@@ -151,8 +151,8 @@ async fn is_done(admin: &Admin, application: &str) -> Option<bool> {
     Some(true)
 }
 
-async fn end_offsets(admin: &Admin, topic: &str) -> Option<BTreeMap<TopicPartition, i64>> {
-    let wanted = (0..PARTITIONS).map(|partition| (TopicPartition::new(topic, partition), OffsetSpec::Latest));
+pub(crate) async fn end_offsets(admin: &Admin, topic: &str, partitions: i32) -> Option<BTreeMap<TopicPartition, i64>> {
+    let wanted = (0..partitions).map(|partition| (TopicPartition::new(topic, partition), OffsetSpec::Latest));
     let ends = admin.list_offsets(wanted, IsolationLevel::ReadUncommitted).await;
     ends.into_iter().map(|(partition, end)| Some((partition, end.ok()?.offset))).collect()
 }
@@ -167,8 +167,18 @@ pub(crate) async fn counts(address: &str, admin: &Admin) -> BTreeMap<String, i64
 
 /// All records of a topic: key and value.
 pub(crate) async fn read(address: &str, admin: &Admin, topic: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut left = end_offsets(admin, topic).await.unwrap();
-    let consumer = Consumer::new(ConsumerConfig::from_properties([("bootstrap.servers", address)]).unwrap()).unwrap();
+    read_as(address, admin, topic, "read_uncommitted").await
+}
+
+/// [`read`] without what was aborted; waits for the end of transactions that are open.
+pub(crate) async fn read_committed(address: &str, admin: &Admin, topic: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    read_as(address, admin, topic, "read_committed").await
+}
+
+async fn read_as(address: &str, admin: &Admin, topic: &str, isolation: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut left = end_offsets(admin, topic, PARTITIONS).await.unwrap();
+    let config = ConsumerConfig::from_properties([("bootstrap.servers", address), ("isolation.level", isolation)]);
+    let consumer = Consumer::new(config.unwrap()).unwrap();
     consumer.assign(left.keys().cloned()).unwrap();
     consumer.seek_to_beginning(&[]).unwrap();
     let mut records = Vec::new();

@@ -9,7 +9,7 @@ use crate::shell::{self, cargo};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Cases of a property test and of the simulation of tasks; those that are slow take a part of that.
+    /// Cases of a property test and of the simulations of tasks and of transactions; those that are slow take a part of that.
     #[arg(long, default_value_t = 5_000)]
     cases: u32,
     /// The seed, to repeat a run.
@@ -31,5 +31,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     command.env("PROPTEST_RNG_SEED", seed.to_string()).env("PROPTEST_CASES", args.cases.to_string());
     command.env("MACHINE_FIRST", seed.to_string()).env("MACHINE_SEEDS", args.cases.to_string());
+    command.env("TRANSACTION_FIRST", seed.to_string()).env("TRANSACTION_SEEDS", args.cases.to_string());
     shell::run(&format!("soak with seed {seed}"), &mut command)
 }

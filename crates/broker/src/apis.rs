@@ -14,13 +14,13 @@ macro_rules! apis {
             served {
                 // librdkafka takes a broker that lacks the old versions for one without message format 2, so Kafka tells
                 // of them and refuses them.
-                Produce 3..=13, told from 0 => produce(config, partitions, transaction_verifier).await;
+                Produce 3..=13, told from 0 => produce(config, partitions, transactions).await;
                 Fetch 4..=18 => fetch(config, partitions, fetch_sessions).await, waits for others;
                 ListOffsets 1..=11 => list_offsets(partitions);
                 Metadata 0..=13 => metadata(advertised, metadata, topic_creation);
                 OffsetCommit 2..=10 => offset_commit(metadata, groups).await;
                 OffsetFetch 1..=10 => offset_fetch(metadata, groups).await;
-                FindCoordinator 0..=6 => find_coordinator(advertised, metadata, groups, topic_creation).await;
+                FindCoordinator 0..=6 => find_coordinator(advertised, metadata, groups, transaction_shards, topic_creation).await;
                 JoinGroup 0..=9 => join_group(groups).await, waits for others;
                 Heartbeat 0..=4 => heartbeat(groups).await;
                 LeaveGroup 0..=5 => leave_group(metadata, groups).await;
@@ -31,8 +31,13 @@ macro_rules! apis {
                 CreateTopics 2..=7 => create_topics(metadata, controller).await;
                 DeleteTopics 1..=6 => delete_topics(controller, groups).await;
                 DeleteRecords 0..=2 => delete_records(partitions);
-                InitProducerId 0..=5 => init_producer_id(producer_ids).await;
+                InitProducerId 0..=5 => init_producer_id(transactions).await;
                 OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch(partitions);
+                AddPartitionsToTxn 0..=5 => add_partitions_to_txn(metadata, transactions).await;
+                AddOffsetsToTxn 0..=4 => add_offsets_to_txn(config, groups, transactions).await;
+                EndTxn 0..=5 => end_txn(transactions).await;
+                WriteTxnMarkers 1..=2 => write_txn_markers(transactions).await;
+                TxnOffsetCommit 0..=5 => txn_offset_commit(metadata, partitions, groups, transactions).await;
                 DescribeConfigs 1..=4 => describe_configs(config, metadata);
                 AlterConfigs 0..=2 => alter_configs(controller).await;
                 AlterReplicaLogDirs 1..=2 => alter_replica_log_dirs(partitions);
@@ -47,6 +52,8 @@ macro_rules! apis {
                 DescribeQuorum 0..=2 => describe_quorum(advertised, metadata, partitions);
                 DescribeCluster 0..=2 => describe_cluster(advertised);
                 DescribeProducers 0..=0 => describe_producers(metadata, partitions);
+                DescribeTransactions 0..=0 => describe_transactions(transactions).await;
+                ListTransactions 0..=2 => list_transactions(transactions).await;
                 ConsumerGroupHeartbeat 0..=1 => consumer_group_heartbeat(config, metadata, groups).await;
                 ConsumerGroupDescribe 0..=1 => consumer_group_describe(config, metadata, groups).await;
                 ListConfigResources 0..=1 => list_config_resources(config, metadata);
@@ -59,8 +66,6 @@ macro_rules! apis {
                     ExpireDelegationToken, DescribeDelegationToken, DescribeUserScramCredentials,
                     AlterUserScramCredentials;
                 "access control": DescribeAcls, CreateAcls, DeleteAcls;
-                "transactions": AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, WriteTxnMarkers, TxnOffsetCommit,
-                    DescribeTransactions, ListTransactions;
                 "quotas": DescribeClientQuotas, AlterClientQuotas;
                 "metrics of clients": GetTelemetrySubscriptions, PushTelemetry;
                 "changes of features": UpdateFeatures;

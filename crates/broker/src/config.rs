@@ -24,6 +24,7 @@ use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition, parse_properties};
 
 use crate::coordinator::group::GroupCoordinatorConfig;
+use crate::coordinator::transaction::TransactionCoordinatorConfig;
 
 /// The checked configuration of a broker.
 ///
@@ -75,6 +76,8 @@ pub struct BrokerConfig {
     pub(crate) offsets_topic_num_partitions: i32,
     pub(crate) offsets_topic_segment_bytes: i32,
     pub(crate) groups: GroupCoordinatorConfig,
+    pub(crate) transaction_topic: TransactionTopicConfig,
+    pub(crate) transactions: TransactionCoordinatorConfig,
     pub(crate) upkeep: UpkeepConfig,
     pub(crate) log_cleaner_enable: bool,
     pub(crate) verification: VerificationConfig,
@@ -89,6 +92,13 @@ pub(crate) struct VerificationConfig {
     pub(crate) add_retry_backoff: Duration,
     /// After this long it is the client that has to try again.
     pub(crate) add_retry_backoff_max: Duration,
+}
+
+/// What `__transaction_state` is created with.
+#[derive(Debug, Clone)]
+pub(crate) struct TransactionTopicConfig {
+    pub(crate) num_partitions: i32,
+    pub(crate) segment_bytes: i32,
 }
 
 /// When the logs are looked after, in ms.

@@ -459,6 +459,8 @@ impl Partition {
 
     /// What is known of the producers that wrote here, by their id.
     pub(crate) fn active_producers(&self) -> Vec<ProducerState> {
+        /// What Kafka tells for a start offset where no transaction is open.
+        const NO_TRANSACTION: i64 = -1;
         let log = self.log.lock();
         let described = log.active_producers().map(|entry| ProducerState {
             producer_id: entry.producer_id,
@@ -466,7 +468,7 @@ impl Partition {
             last_sequence: entry.last_sequence(),
             last_timestamp: entry.last_timestamp,
             coordinator_epoch: entry.coordinator_epoch,
-            current_txn_start_offset: entry.current_txn_first_offset.unwrap_or(-1),
+            current_txn_start_offset: entry.current_txn_first_offset.unwrap_or(NO_TRANSACTION),
             ..ProducerState::default()
         });
         let mut producers: Vec<_> = described.collect();

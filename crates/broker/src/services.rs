@@ -8,13 +8,12 @@ use crate::advertised::Advertised;
 use crate::config::BrokerConfig;
 use crate::controller::Controller;
 use crate::controller::auto_creation::AutoTopicCreation;
-use crate::controller::producer_ids::ProducerIds;
 use crate::coordinator::group::GroupCoordinator;
+use crate::coordinator::transaction::{TransactionCoordinator, TransactionShards};
 use crate::descriptors::Descriptors;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataStore;
 use crate::partitions::Partitions;
-use crate::transaction_verification::TransactionVerifier;
 
 /// The parts of a running broker.
 #[derive(Debug)]
@@ -24,11 +23,10 @@ pub(crate) struct Services {
     pub(crate) metadata: Arc<MetadataStore>,
     pub(crate) controller: Arc<Controller>,
     pub(crate) topic_creation: Arc<AutoTopicCreation>,
-    pub(crate) producer_ids: ProducerIds,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) groups: Arc<GroupCoordinator>,
-    /// Who knows whether a transaction is open.
-    pub(crate) transaction_verifier: Arc<dyn TransactionVerifier>,
+    pub(crate) transaction_shards: Arc<TransactionShards>,
+    pub(crate) transactions: Arc<TransactionCoordinator>,
 }

@@ -14,15 +14,15 @@ use crate::controller::producer_ids::ProducerIds;
 use crate::controller::publisher::Publisher;
 use crate::controller::{Controller, alter, registration};
 use crate::coordinator;
+use crate::coordinator::transaction::{TransactionCoordinator, TransactionMarkers};
 use crate::descriptors::Descriptors;
 use crate::error::BrokerError;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::{MetadataImage, ResourceType};
-use crate::metadata::topic_name::CONSUMER_OFFSETS;
+use crate::metadata::topic_name::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::partitions::{Partitions, Storage};
 use crate::services::Services;
-use crate::transaction_verification::NoTransactions;
 
 /// Loads everything in the directories. Waits for the disk; to be called within the runtime. `endpoints` is what clients
 /// are told, by listener name. Where it is refused, directories that were left cleanly stay so.
@@ -58,11 +58,13 @@ fn load(
     let partitions = Arc::new(Partitions::new(Arc::clone(&storage)));
     let descriptors = Arc::new(Descriptors::of_process());
     let groups = coordinator::group_coordinator(&config, &partitions);
+    let (transaction_shards, wanted) = coordinator::transaction_shards(&config, &partitions);
     for group in image.configured(ResourceType::Group) {
         config.groups.own.set(group, image.config(ResourceType::Group, group).map(AsRef::as_ref));
     }
     warn_of_stored_settings(&config, &image);
-    let publisher = Publisher::new(Arc::clone(&config), Arc::clone(&partitions), Arc::clone(&groups));
+    let shards = Arc::clone(&transaction_shards);
+    let publisher = Publisher::new(Arc::clone(&config), Arc::clone(&partitions), Arc::clone(&groups), shards);
     let controller = Arc::new(Controller::new(
         Arc::clone(&config),
         Arc::clone(&metadata),
@@ -76,10 +78,20 @@ fn load(
     descriptors.check(image.partition_count()).map_err(BrokerError::Descriptors)?;
     controller.publisher().open_partitions(&image, now)?;
     registration::unfence(&controller)?;
+    let producer_ids = Arc::new(ProducerIds::new(Arc::clone(&controller)));
+    let markers = TransactionMarkers::new(&partitions, &groups, &metadata);
+    let transactions = TransactionCoordinator::start(
+        Arc::clone(&transaction_shards),
+        wanted,
+        config.transactions.clone(),
+        producer_ids,
+        markers,
+    );
+    config.transactions.version.follow(&image);
     coordinator::follow_offsets_topic(&groups, image.topic(CONSUMER_OFFSETS));
+    coordinator::follow_transaction_topic(&transaction_shards, image.topic(TRANSACTION_STATE));
     Ok(Services {
         topic_creation: Arc::new(AutoTopicCreation::new(Arc::clone(&controller))),
-        producer_ids: ProducerIds::new(Arc::clone(&controller)),
         fetch_sessions: Mutex::new(FetchSessions::new(config.fetch_session_slots)),
         config,
         advertised,
@@ -88,7 +100,8 @@ fn load(
         partitions,
         descriptors,
         groups,
-        transaction_verifier: Arc::new(NoTransactions),
+        transaction_shards,
+        transactions: Arc::new(transactions),
     })
 }
 

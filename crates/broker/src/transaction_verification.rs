@@ -23,7 +23,6 @@ pub(crate) trait TransactionVerifier: Debug + Send + Sync + 'static {
 
 /// A transaction, and partitions that are about to be written to in it.
 #[derive(Debug, Clone)]
-#[allow(dead_code)] // Read by the transaction coordinator only.
 pub(crate) struct AddOrVerify<'a> {
     pub(crate) transactional_id: &'a str,
     pub(crate) producer_id: i64,
@@ -32,16 +31,6 @@ pub(crate) struct AddOrVerify<'a> {
     pub(crate) verify_only: bool,
     /// Topics and partitions, each once.
     pub(crate) partitions: Vec<(&'a str, i32)>,
-}
-
-/// Says what a coordinator says that has never heard of the transaction.
-#[derive(Debug)]
-pub(crate) struct NoTransactions;
-
-impl TransactionVerifier for NoTransactions {
-    fn add_or_verify<'a>(&'a self, request: AddOrVerify<'a>) -> Answers<'a> {
-        Box::pin(std::future::ready(vec![Err(ErrorCode::InvalidProducerIdMapping); request.partitions.len()]))
-    }
 }
 
 /// What a client understands and expects, by the version of its request.
@@ -61,6 +50,15 @@ impl TransactionSupport {
         match version {
             12.. => Self::AddPartition,
             11 => Self::GenericErrorSupported,
+            _ => Self::DefaultError,
+        }
+    }
+
+    /// Of a TxnOffsetCommit request.
+    pub(crate) fn of_txn_offset_commit(version: i16) -> Self {
+        match version {
+            5.. => Self::AddPartition,
+            4 => Self::GenericErrorSupported,
             _ => Self::DefaultError,
         }
     }

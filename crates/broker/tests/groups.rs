@@ -326,7 +326,6 @@ fn coordinators_that_are_not_there_are_refused_by_name() {
     let broker = support::start();
     let mut client = Client::connect(&broker);
     for (key_type, error, text) in [
-        (1, ErrorCode::UnsupportedVersion, "This broker does not support transactions."),
         (2, ErrorCode::UnsupportedVersion, "This broker does not support share groups."),
         (7, ErrorCode::InvalidRequest, ErrorCode::InvalidRequest.message()),
     ] {

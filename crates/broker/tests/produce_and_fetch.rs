@@ -5,7 +5,7 @@
 mod support;
 
 use support::{Client, batch_of, code, fetch_request, produce_request, records, start};
-use vltava_protocol::messages::{FetchRequest, InitProducerIdRequest, ProduceRequest};
+use vltava_protocol::messages::{FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ProduceRequest};
 use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::{Compression, ProducerState};
 use vltava_protocol::wire::Message;
@@ -147,14 +147,6 @@ fn an_idempotent_producer_writes_each_batch_once_and_in_order() {
 }
 
 #[test]
-fn a_transactional_producer_is_refused_at_once() {
-    let broker = start();
-    let request = InitProducerIdRequest { transactional_id: Some("tx".to_owned()), ..Default::default() };
-    let response = Client::connect(&broker).call(5, &request);
-    assert_eq!(response.error_code, code(ErrorCode::UnsupportedVersion));
-}
-
-#[test]
 fn offsets_outside_of_the_log_are_refused() {
     let broker = start();
     let mut client = Client::connect(&broker);
@@ -218,6 +210,8 @@ fn a_transactional_batch_without_a_transaction_is_refused_and_stops_nobody() {
     let mut client = Client::connect(&broker);
     let id = client.create_topic("t", 2, &[]);
     client.produce("t", 0, &["a"]);
+    let find = FindCoordinatorRequest { key_type: 1, coordinator_keys: vec!["txn".to_owned()], ..Default::default() };
+    assert_eq!(client.call(6, &find).coordinators[0].error_code, 0);
     let batch = || batch_of(&["x"], Some(ProducerState::transactional(7, 0, 0)), Compression::None);
     for version in ProduceRequest::MIN_VERSION..=ProduceRequest::MAX_VERSION {
         let cases = [

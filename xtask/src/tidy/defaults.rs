@@ -10,7 +10,7 @@ use super::sources::Source;
 
 /// How many there are.
 const LOOKED_AT: &[(&str, usize)] = &[
-    ("broker", 88),
+    ("broker", 91),
     ("client", 73),
     ("config", 8),
     ("log", 29),

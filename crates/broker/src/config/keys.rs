@@ -33,7 +33,6 @@ pub(super) const SHARE: &str = "share groups are not supported yet";
 pub(super) const STREAMS: &str = "the streams protocol of groups is not supported yet";
 const TIERED: &str = "tiered storage is not supported";
 const TOKENS: &str = "delegation tokens are not supported yet";
-const TRANSACTIONS: &str = "transactions are not supported yet";
 const WAITING: &str = "what does not wait any more is cleaned up at once";
 
 /// The keys by name: the settings of every topic are put together from many of them.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use vltava_config::{ConfigError, Reader, Settings, split_list};
 use vltava_protocol::record::Compression;
 
-use super::{BrokerConfig, Listener, UpkeepConfig, VerificationConfig, listener, topic_keys};
+use super::{BrokerConfig, Listener, TransactionTopicConfig, UpkeepConfig, VerificationConfig, listener, topic_keys};
 use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
+use crate::coordinator::transaction::{TransactionCoordinatorConfig, TransactionVersion};
 
 const BACKLOG: &str = "socket.listen.backlog.size";
 
@@ -61,6 +62,11 @@ impl BrokerConfig {
             offsets_topic_num_partitions: reader.int("offsets.topic.num.partitions")?,
             offsets_topic_segment_bytes: reader.int("offsets.topic.segment.bytes")?,
             groups: groups(reader)?,
+            transaction_topic: TransactionTopicConfig {
+                num_partitions: reader.int("transaction.state.log.num.partitions")?,
+                segment_bytes: reader.int("transaction.state.log.segment.bytes")?,
+            },
+            transactions: transactions(reader)?,
             upkeep: UpkeepConfig {
                 retention_check_interval_ms: reader.integer("log.retention.check.interval.ms")?,
                 flush_scheduler_interval_ms: reader.integer("log.flush.scheduler.interval.ms")?,
@@ -180,6 +186,19 @@ fn groups(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, ConfigError> {
         },
         max_batch_bytes: reader.size("message.max.bytes")?,
         own: OwnSettings::default(),
+    })
+}
+
+fn transactions(reader: &Reader<'_>) -> Result<TransactionCoordinatorConfig, ConfigError> {
+    Ok(TransactionCoordinatorConfig {
+        max_timeout_ms: reader.int("transaction.max.timeout.ms")?,
+        id_expiration_ms: reader.integer("transactional.id.expiration.ms")?,
+        abort_interval_ms: reader.integer("transaction.abort.timed.out.transaction.cleanup.interval.ms")?,
+        expiration_interval_ms: reader.integer("transaction.remove.expired.transaction.cleanup.interval.ms")?,
+        two_phase_commit: reader.boolean("transaction.two.phase.commit.enable")?,
+        load_buffer_bytes: reader.size("transaction.state.log.load.buffer.size")?,
+        max_batch_bytes: reader.size("message.max.bytes")?,
+        version: TransactionVersion::default(),
     })
 }
 

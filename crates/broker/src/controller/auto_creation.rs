@@ -72,17 +72,32 @@ fn by_default(name: &str) -> NewTopic {
 
 /// A coordinator's topic, with the settings that Kafka gives it.
 fn internal(config: &BrokerConfig, name: &str) -> NewTopic {
-    if name != topic_name::CONSUMER_OFFSETS {
-        return by_default(name);
-    }
-    let configs = [
-        ("cleanup.policy", "compact".to_owned()),
-        ("compression.type", "producer".to_owned()),
-        ("segment.bytes", config.offsets_topic_segment_bytes.to_string()),
-    ];
+    let replication_factor = config.internal_replication_factor();
+    let (num_partitions, configs) = match name {
+        topic_name::CONSUMER_OFFSETS => (
+            config.offsets_topic_num_partitions,
+            vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("compression.type", "producer".to_owned()),
+                ("segment.bytes", config.offsets_topic_segment_bytes.to_string()),
+            ],
+        ),
+        topic_name::TRANSACTION_STATE => (
+            config.transaction_topic.num_partitions,
+            vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("compression.type", "uncompressed".to_owned()),
+                // No more than there are replicas: nothing could be written.
+                ("min.insync.replicas", replication_factor.to_string()),
+                ("segment.bytes", config.transaction_topic.segment_bytes.to_string()),
+                ("unclean.leader.election.enable", "false".to_owned()),
+            ],
+        ),
+        _ => return by_default(name),
+    };
     NewTopic {
-        num_partitions: config.offsets_topic_num_partitions,
-        replication_factor: config.internal_replication_factor(),
+        num_partitions,
+        replication_factor,
         configs: configs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         ..by_default(name)
     }

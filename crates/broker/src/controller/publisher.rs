@@ -14,10 +14,11 @@ use crate::config::BrokerConfig;
 use crate::config::resolve::Settings;
 use crate::coordinator;
 use crate::coordinator::group::GroupCoordinator;
+use crate::coordinator::transaction::TransactionShards;
 use crate::error::BrokerError;
 use crate::metadata::Committed;
 use crate::metadata::image::{MetadataImage, ResourceType, TopicImage};
-use crate::metadata::topic_name::CONSUMER_OFFSETS;
+use crate::metadata::topic_name::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::partitions::Partitions;
 use crate::request::ApiError;
 
@@ -27,13 +28,19 @@ pub(crate) struct Publisher {
     config: Arc<BrokerConfig>,
     partitions: Arc<Partitions>,
     groups: Arc<GroupCoordinator>,
+    transactions: Arc<TransactionShards>,
     /// Whether the partitions of the start are open; what is recorded before concerns those.
     is_loaded: AtomicBool,
 }
 
 impl Publisher {
-    pub(crate) fn new(config: Arc<BrokerConfig>, partitions: Arc<Partitions>, groups: Arc<GroupCoordinator>) -> Self {
-        Self { config, partitions, groups, is_loaded: AtomicBool::new(false) }
+    pub(crate) fn new(
+        config: Arc<BrokerConfig>,
+        partitions: Arc<Partitions>,
+        groups: Arc<GroupCoordinator>,
+        transactions: Arc<TransactionShards>,
+    ) -> Self {
+        Self { config, partitions, groups, transactions, is_loaded: AtomicBool::new(false) }
     }
 
     /// Opens the partitions that there are at the start.
@@ -81,6 +88,7 @@ impl Publisher {
                     let settings = after.config(ResourceType::Group, &config.resource_name);
                     self.config.groups.own.set(&config.resource_name, settings.map(AsRef::as_ref));
                 }
+                MetadataRecord::FeatureLevel(_) => self.config.transactions.version.follow(after),
                 _ => {}
             }
         }
@@ -96,6 +104,10 @@ impl Publisher {
         let (was, is) = (before.topic(CONSUMER_OFFSETS), after.topic(CONSUMER_OFFSETS));
         if is_loaded && was.map(|topic| topic.id) != is.map(|topic| topic.id) {
             coordinator::follow_offsets_topic(&self.groups, is);
+        }
+        let (was, is) = (before.topic(TRANSACTION_STATE), after.topic(TRANSACTION_STATE));
+        if is_loaded && was.map(|topic| topic.id) != is.map(|topic| topic.id) {
+            coordinator::follow_transaction_topic(&self.transactions, is);
         }
         if all_settings || !settings_of.is_empty() {
             for partition in self.partitions.all() {

@@ -26,6 +26,7 @@ mod service;
 mod shard;
 mod sync;
 mod timer_key;
+mod transactional_commit;
 
 pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 pub(crate) use consumer::TopicMetadata;

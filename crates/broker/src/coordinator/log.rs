@@ -7,6 +7,7 @@ use bytes::Bytes;
 use vltava_log::VerificationGuard;
 use vltava_protocol::ErrorCode;
 
+use crate::partition::EndTransaction;
 use crate::partition::{Isolation, LeaderListener, Led};
 use crate::partitions::Partitions;
 
@@ -20,13 +21,34 @@ pub(crate) trait CoordinatorLog: Debug + Send + Sync + 'static {
     /// The partition is not there, or not led by this broker.
     fn lead(&self, partition: i32, listener: Arc<dyn LeaderListener>) -> Result<Led, ErrorCode>;
 
-    /// Appends a batch in a leader epoch; returns the end of the log after it. It is in the log when this returns, and
+    /// Appends a batch in a leader epoch; returns the end of the log after it. One of a producer's transaction brings the
+    /// guard that allows it. It is in the log when this returns, and
     /// committed when the high watermark has come there, which may be before this returns.
     ///
     /// # Errors
     ///
     /// `NOT_LEADER_OR_FOLLOWER` if the epoch is over, and whatever a log refuses by.
-    fn append(&self, partition: i32, leader_epoch: i32, batch: &Bytes, now_ms: i64) -> Result<i64, ErrorCode>;
+    fn append(
+        &self,
+        partition: i32,
+        leader_epoch: i32,
+        batch: &Bytes,
+        guard: VerificationGuard,
+        now_ms: i64,
+    ) -> Result<i64, ErrorCode>;
+
+    /// Appends the marker that ends a producer's transaction, as [`CoordinatorLog::append`] does a batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`CoordinatorLog::append`]; those of a producer or coordinator that is fenced.
+    fn end_transaction(
+        &self,
+        partition: i32,
+        leader_epoch: i32,
+        marker: &EndTransaction,
+        now_ms: i64,
+    ) -> Result<i64, ErrorCode>;
 
     /// Reads whole batches from `offset` up to the end of the log, committed or not; at least one, if there is one.
     ///
@@ -54,11 +76,28 @@ impl CoordinatorLog for TopicLog {
         self.partitions.by_name(self.topic, partition)?.listen(listener)
     }
 
-    fn append(&self, partition: i32, leader_epoch: i32, batch: &Bytes, now_ms: i64) -> Result<i64, ErrorCode> {
+    fn append(
+        &self,
+        partition: i32,
+        leader_epoch: i32,
+        batch: &Bytes,
+        guard: VerificationGuard,
+        now_ms: i64,
+    ) -> Result<i64, ErrorCode> {
         let partition = self.partitions.by_name(self.topic, partition)?;
-        partition
-            .append_from_coordinator(batch, leader_epoch, VerificationGuard::SENTINEL, now_ms)
-            .map_err(|failure| failure.code)
+        partition.append_from_coordinator(batch, leader_epoch, guard, now_ms).map_err(|failure| failure.code)
+    }
+
+    fn end_transaction(
+        &self,
+        partition: i32,
+        leader_epoch: i32,
+        marker: &EndTransaction,
+        now_ms: i64,
+    ) -> Result<i64, ErrorCode> {
+        let partition = self.partitions.by_name(self.topic, partition)?;
+        let appended = partition.append_end_transaction_marker(marker, Some(leader_epoch), now_ms);
+        appended.map_err(|failure| failure.code)
     }
 
     fn read(&self, partition: i32, offset: i64, max_bytes: usize) -> Result<Bytes, ErrorCode> {

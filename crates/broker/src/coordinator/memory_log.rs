@@ -1,15 +1,21 @@
-//! A log in memory, for tests: its high watermark stays behind and its appends fail when they are told to.
+//! A log in memory, for tests: its high watermark stays behind and its appends fail when they are told to. It knows
+//! producers with transactions as Kafka's logs do.
+
+mod producers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use vltava_protocol::ErrorCode;
+use vltava_log::VerificationGuard;
+use vltava_protocol::record::control::EndTransactionMarker;
 use vltava_protocol::record::{BatchPatch, Decompressor, RecordBatch, RecordBatches};
+use vltava_protocol::{ErrorCode, TimestampMs};
 
 use super::log::CoordinatorLog;
-use crate::partition::{LeaderListener, Led};
+use crate::partition::{EndTransaction, LeaderListener, Led};
+pub(super) use producers::Producers;
 
 /// What becomes of appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,7 @@ struct Partition {
     is_offline: bool,
     high_watermark: i64,
     batches: Vec<RecordBatch>,
+    producers: Producers,
     listener: Option<Arc<dyn LeaderListener>>,
 }
 
@@ -73,6 +80,7 @@ impl MemoryLog {
         partition.leader_epoch += 1;
         let high_watermark = partition.high_watermark;
         partition.batches.retain(|batch| batch.header().next_offset() <= high_watermark);
+        partition.producers = Producers::replayed(&partition.batches);
         if let Some(listener) = partition.listener.take() {
             listener.over();
         }
@@ -112,6 +120,16 @@ impl MemoryLog {
         all
     }
 
+    /// Asks or tells a partition something of producers.
+    pub(super) fn with_producers<T>(&self, partition: i32, work: impl FnOnce(&mut Producers) -> T) -> T {
+        work(&mut self.partitions.lock().entry(partition).or_default().producers)
+    }
+
+    /// Returns the batches of a partition.
+    pub(super) fn batches_of(&self, partition: i32) -> Vec<RecordBatch> {
+        self.partitions.lock().get(&partition).map_or_else(Vec::new, |partition| partition.batches.clone())
+    }
+
     /// Begins another topic: there are no records.
     pub(super) fn clear(&self) {
         self.partitions.lock().clear();
@@ -134,7 +152,50 @@ impl CoordinatorLog for MemoryLog {
         })
     }
 
-    fn append(&self, partition: i32, leader_epoch: i32, batch: &Bytes, _: i64) -> Result<i64, ErrorCode> {
+    fn append(
+        &self,
+        partition: i32,
+        leader_epoch: i32,
+        batch: &Bytes,
+        _: VerificationGuard,
+        _: i64,
+    ) -> Result<i64, ErrorCode> {
+        self.write(partition, leader_epoch, batch, |producers, batch, end| {
+            let header = batch.header();
+            if header.is_transactional() { producers.append(header, end) } else { Ok(()) }
+        })
+    }
+
+    fn end_transaction(
+        &self,
+        partition: i32,
+        leader_epoch: i32,
+        end: &EndTransaction,
+        now_ms: i64,
+    ) -> Result<i64, ErrorCode> {
+        let marker = EndTransactionMarker { committed: end.committed, coordinator_epoch: end.coordinator_epoch };
+        let batch = marker.to_batch(TimestampMs(now_ms), end.producer_id, end.producer_epoch).unwrap();
+        self.write(partition, leader_epoch, &batch, |producers, _, _| producers.end(end))
+    }
+
+    fn read(&self, partition: i32, offset: i64, _: usize) -> Result<Bytes, ErrorCode> {
+        let partitions = self.partitions.lock();
+        let batches = partitions.get(&partition).map_or(&[][..], |partition| &partition.batches);
+        // One at a time: a load has to come back for the next.
+        let batch = batches.iter().find(|batch| batch.header().next_offset() > offset);
+        Ok(batch.map_or_else(Bytes::new, |batch| batch.bytes().clone()))
+    }
+}
+
+impl MemoryLog {
+    /// Writes a batch that `check` takes, and has it committed unless the log is slow.
+    fn write(
+        &self,
+        partition: i32,
+        leader_epoch: i32,
+        batch: &Bytes,
+        check: impl FnOnce(&mut Producers, &RecordBatch, i64) -> Result<(), ErrorCode>,
+    ) -> Result<i64, ErrorCode> {
         let fault = *self.fault.lock();
         if let Some(Fault::Refused(error)) = fault {
             return Err(error);
@@ -146,7 +207,10 @@ impl CoordinatorLog for MemoryLog {
         }
         let mut bytes = BytesMut::from(&batch[..]);
         BatchPatch::new(&mut bytes).unwrap().set_base_offset(partition.end());
-        partition.batches.extend(RecordBatches::new(bytes.freeze()).map(Result::unwrap));
+        let batch = RecordBatches::new(bytes.freeze()).next().unwrap().unwrap();
+        let end = partition.end();
+        check(&mut partition.producers, &batch, end)?;
+        partition.batches.push(batch);
         if !*self.is_slow.lock() {
             partition.commit(i64::MAX);
         }
@@ -154,13 +218,5 @@ impl CoordinatorLog for MemoryLog {
             Some(Fault::Written(error)) => Err(error),
             _ => Ok(partition.end()),
         }
-    }
-
-    fn read(&self, partition: i32, offset: i64, _: usize) -> Result<Bytes, ErrorCode> {
-        let partitions = self.partitions.lock();
-        let batches = partitions.get(&partition).map_or(&[][..], |partition| &partition.batches);
-        // One at a time: a load has to come back for the next.
-        let batch = batches.iter().find(|batch| batch.header().next_offset() > offset);
-        Ok(batch.map_or_else(Bytes::new, |batch| batch.bytes().clone()))
     }
 }

@@ -6,6 +6,8 @@
 //! were not appended, stands there. A task for each partition waits for what comes by itself: a deadline, a high
 //! watermark, the end of a leader epoch.
 
+#[cfg(test)]
+pub(super) mod by_hand;
 mod context;
 mod leader;
 mod load;
@@ -18,15 +20,18 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use vltava_log::VerificationGuard;
 use vltava_protocol::java::string_hash;
-use vltava_protocol::record::Compression;
+use vltava_protocol::record::{Compression, ProducerState};
 use vltava_protocol::{ErrorCode, Uuid};
 
 use self::context::{CoordinatorContext, Outcome, Pending};
 use self::load::Load;
 use super::log::CoordinatorLog;
+use super::record::RecordBytes;
 use super::shard::{Now, ReplyToken, Shard};
 use crate::clock;
+use crate::partition::EndTransaction;
 
 /// What the runtime of a coordinator is set by.
 #[derive(Clone, Debug)]
@@ -53,7 +58,12 @@ struct Shared<S: Shard> {
     config: RuntimeConfig,
     shard_config: Arc<S::Config>,
     log: Arc<dyn CoordinatorLog>,
+    perform: Box<Perform<S::Effect>>,
 }
+
+/// What does the effects of a coordinator, given the leader epoch of the partition they are of. It is called where the log
+/// is appended to, and must not wait for anything.
+pub(crate) type Perform<E> = dyn Fn(i32, E) + Send + Sync;
 
 /// The topic that is served; none as long as it is not there.
 struct Served<S: Shard> {
@@ -80,9 +90,14 @@ impl<S: Shard> Debug for Coordinator<S> {
 impl<S: Shard> Coordinator<S> {
     /// Makes a coordinator without partitions: it answers `NOT_COORDINATOR` until [`Coordinator::follow`] brings it a
     /// topic. To be called within the runtime that it is to run in.
-    pub(crate) fn new(config: RuntimeConfig, shard_config: Arc<S::Config>, log: Arc<dyn CoordinatorLog>) -> Self {
+    pub(crate) fn new(
+        config: RuntimeConfig,
+        shard_config: Arc<S::Config>,
+        log: Arc<dyn CoordinatorLog>,
+        perform: Box<Perform<S::Effect>>,
+    ) -> Self {
         Self {
-            shared: Arc::new(Shared { config, shard_config, log }),
+            shared: Arc::new(Shared { config, shard_config, log, perform }),
             runtime: Handle::current(),
             served: RwLock::new(Served { topic_id: None, slots: Vec::new() }),
         }
@@ -141,6 +156,47 @@ impl<S: Shard> Coordinator<S> {
         let (value, pending) = self.run(&slot, |context, now| context.run(now, operation))?;
         committed(pending).await?;
         Ok(value)
+    }
+
+    /// Appends records of a producer's transaction to the partition of a key, and folds them into its shard's state. What
+    /// `operation` gives is told when they are committed, to the log: they wait for the end of the transaction.
+    ///
+    /// Cancel-safe, as [`Coordinator::with_shard`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Coordinator::with_shard`], and what a log refuses a producer by: then nothing is done.
+    pub(crate) async fn with_shard_transactional<T>(
+        &self,
+        key: &str,
+        producer: ProducerState,
+        guard: VerificationGuard,
+        operation: impl FnOnce(&S, Now) -> (T, Vec<(RecordBytes, S::Record)>),
+    ) -> Result<T, ErrorCode> {
+        let slot = self.slot_of(key)?;
+        let (value, pending) =
+            self.run(&slot, |context, now| context.run_transactional(now, producer, guard, operation))?;
+        committed(pending).await?;
+        Ok(value)
+    }
+
+    /// Appends the marker that ends a producer's transaction to a partition, and folds the end into its shard's state.
+    ///
+    /// Cancel-safe, as [`Coordinator::with_shard`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Coordinator::with_shard_transactional`].
+    pub(crate) async fn end_transaction(&self, partition: i32, marker: &EndTransaction) -> Result<(), ErrorCode> {
+        let at = usize::try_from(partition).ok();
+        let slot = at.and_then(|at| self.served.read().slots.get(at).cloned()).ok_or(ErrorCode::NotCoordinator)?;
+        let ((), pending) = self.run(&slot, |context, now| context.end_transaction(now, marker))?;
+        committed(pending).await
+    }
+
+    /// The partition that a key belongs to; none as long as the topic is not there.
+    pub(crate) fn partition_of(&self, key: &str) -> Option<i32> {
+        partition_for(key, self.served.read().slots.len()).and_then(|partition| i32::try_from(partition).ok())
     }
 
     /// Runs an operation on the shard of a key that answers by the token it is given, now or later.
@@ -259,15 +315,23 @@ impl<S: Shard> Slot<S> {
 /// Does what comes by itself in a partition, until the partition is closed.
 async fn attend<S: Shard>(slot: Arc<Slot<S>>) {
     loop {
-        let delay = {
+        let (load, delay) = {
             let mut context = slot.context.lock();
             if context.is_closed() {
                 return;
             }
             let now = now();
             context.advance(now);
-            context.next_deadline().map(|deadline| deadline.saturating_sub(now.elapsed_ms).max(0))
+            let load = context.begin_due_load(now);
+            let next = context.next_deadline().into_iter().chain(context.next_load(now)).min();
+            (load, next.map(|deadline| deadline.saturating_sub(now.elapsed_ms).max(0)))
         };
+        if let Some(load) = load {
+            let slot = slot.clone();
+            // A load that panics has said so, and the partition is tried again by whoever asks.
+            let _ = tokio::task::spawn_blocking(move || slot.load(&load)).await;
+            continue;
+        }
         match delay {
             Some(delay_ms) => {
                 tokio::select! {
@@ -293,7 +357,7 @@ async fn committed(pending: Option<Pending<()>>) -> Result<(), ErrorCode> {
 }
 
 /// Returns the partition of a coordinator's topic that a key belongs to, of `num_partitions`; none if there are none.
-fn partition_for(key: &str, num_partitions: usize) -> Option<usize> {
+pub(crate) fn partition_for(key: &str, num_partitions: usize) -> Option<usize> {
     // Java's String.hashCode, of which Kafka takes the absolute value, with 0 for the one that has none.
     let hash = string_hash(key).checked_abs().map_or(0, i32::unsigned_abs);
     (hash as usize).checked_rem(num_partitions)

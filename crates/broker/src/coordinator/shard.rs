@@ -5,6 +5,7 @@
 //! answered is told to nobody before those records are committed. What the records do not hold (who waits, deadlines)
 //! is gone when the partition is loaded again.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,20 +28,23 @@ pub(crate) struct ReplyToken(pub(crate) u64);
 
 /// What an operation asks of the runtime.
 #[derive(Debug)]
-pub(crate) struct Output<R> {
+pub(crate) struct Output<R, E = Infallible> {
     /// To be appended in this order, as one batch unless `divisible`.
     pub(crate) records: Vec<RecordBytes>,
     /// Whether the records may be split over several batches.
     pub(crate) divisible: bool,
     /// Answers to requests that wait, also to those of earlier operations.
     pub(crate) replies: Vec<(ReplyToken, R)>,
+    /// What is to be done outside of the shard when the records, and all before them, are committed. It is forgotten with
+    /// the shard: one that is loaded has to ask for it again.
+    pub(crate) effects: Vec<E>,
     /// Why a record of the operation cannot be written: nothing of it is, and the shard is loaded again.
     pub(crate) failure: Option<RecordError>,
 }
 
-impl<R> Default for Output<R> {
+impl<R, E> Default for Output<R, E> {
     fn default() -> Self {
-        Self { records: Vec::new(), divisible: false, replies: Vec::new(), failure: None }
+        Self { records: Vec::new(), divisible: false, replies: Vec::new(), effects: Vec::new(), failure: None }
     }
 }
 
@@ -55,6 +59,8 @@ pub(crate) trait Shard: Sized + Send + 'static {
     type Record;
     /// The answer to a request that waits for more than its own records.
     type Reply: Send + 'static;
+    /// What a shard may want done outside of it.
+    type Effect: Send + 'static;
 
     /// Makes an empty shard; what it draws by lot comes from `seed`.
     fn new(config: &Arc<Self::Config>, seed: u64) -> Self;
@@ -83,5 +89,5 @@ pub(crate) trait Shard: Sized + Send + 'static {
     fn expire(&mut self, now: Now);
 
     /// Takes what the operations since the last call ask for.
-    fn take_output(&mut self) -> Output<Self::Reply>;
+    fn take_output(&mut self) -> Output<Self::Reply, Self::Effect>;
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use vltava_protocol::ErrorCode;
-use vltava_protocol::record::{Compression, Compressor, RecordBatchBuilder};
+use vltava_protocol::record::{Compression, Compressor, ProducerState, RecordBatchBuilder};
 
 use super::record::{BATCH_OVERHEAD, RecordBytes};
 
@@ -34,11 +34,26 @@ impl BatchWriter {
             let count = fitting.count().max(1);
             let (batch, after) = rest.split_at_checked(count)?;
             rest = after;
-            Some(self.batch(batch, timestamp_ms))
+            Some(self.batch(batch, ProducerState::NONE, timestamp_ms))
         })
     }
 
-    fn batch(&mut self, records: &[RecordBytes], timestamp_ms: i64) -> Result<Bytes, ErrorCode> {
+    /// Makes the one batch of records that belong to a producer's transaction.
+    pub(super) fn transactional_batch(
+        &mut self,
+        records: &[RecordBytes],
+        producer: ProducerState,
+        timestamp_ms: i64,
+    ) -> Result<Bytes, ErrorCode> {
+        self.batch(records, producer, timestamp_ms)
+    }
+
+    fn batch(
+        &mut self,
+        records: &[RecordBytes],
+        producer: ProducerState,
+        timestamp_ms: i64,
+    ) -> Result<Bytes, ErrorCode> {
         let size: usize = records.iter().map(RecordBytes::max_size).sum();
         let mut builder = RecordBatchBuilder::with_capacity(self.compression, size.saturating_add(BATCH_OVERHEAD));
         for record in records {
@@ -46,8 +61,21 @@ impl BatchWriter {
                 .append(timestamp_ms, Some(&record.key), record.value.as_deref(), [])
                 .map_err(|_| ErrorCode::RecordListTooLarge)?;
         }
+        builder.set_producer_state(producer);
         builder.build_with(&mut self.compressor).map_err(|_| ErrorCode::UnknownServerError)
     }
+}
+
+/// Whether a log that answers so has written nothing: it refuses the producer, or the size.
+pub(super) fn is_refusal(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::InvalidProducerEpoch
+            | ErrorCode::InvalidTxnState
+            | ErrorCode::TransactionCoordinatorFenced
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+    )
 }
 
 /// Returns what a client is told about a failed append: something that it answers by looking for the coordinator

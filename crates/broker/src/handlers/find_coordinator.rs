@@ -1,13 +1,11 @@
 //! FindCoordinator (10), versions 0–6.
 //!
-//! Tells which broker coordinates a group: this one. The topic that the groups are kept in is created on first use;
-//! where Kafka answers `COORDINATOR_NOT_AVAILABLE` then and lets the client ask again, the answer here is there at
-//! once. There is no coordinator of transactions and of share groups: both are refused by name.
+//! Tells which broker coordinates a group, or the transactions of a transactional id: this one. The topic that they are
+//! kept in is created on first use; where Kafka answers `COORDINATOR_NOT_AVAILABLE` then and lets the client ask again,
+//! the answer here is there at once. There is no coordinator of share groups: it is refused by name.
 //!
 //! Versions: 1 kinds of coordinators · 3 flexible · 4 several keys (KIP-699) · 5 no wire change (KIP-890) · 6 share
 //! groups (KIP-932).
-
-use std::sync::Arc;
 
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::find_coordinator_response::Coordinator;
@@ -17,6 +15,7 @@ use crate::advertised::Advertised;
 use crate::controller::auto_creation::AutoTopicCreation;
 use crate::coordinator;
 use crate::coordinator::group::GroupCoordinator;
+use crate::coordinator::transaction::TransactionShards;
 use crate::metadata::MetadataStore;
 use crate::metadata::topic_name;
 use crate::request::{ApiError, RequestContext};
@@ -32,14 +31,20 @@ const SHARE_VERSION: i16 = 6;
 pub(crate) async fn handle(
     advertised: &Advertised,
     metadata: &MetadataStore,
-    groups: &Arc<GroupCoordinator>,
+    groups: &GroupCoordinator,
+    transactions: &TransactionShards,
     topic_creation: &AutoTopicCreation,
     context: &RequestContext,
     request: &FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     let found = async {
-        check_kind(context, request.key_type)?;
-        start_groups(metadata, groups, topic_creation).await?;
+        let topic = topic_of(context, request.key_type)?;
+        create(metadata, topic, topic_creation).await?;
+        let image = metadata.image();
+        match request.key_type {
+            TRANSACTION => coordinator::follow_transaction_topic(transactions, image.topic(topic)),
+            _ => coordinator::follow_offsets_topic(groups, image.topic(topic)),
+        }
         let (host, port) = advertised.endpoint(&context.peer.listener).ok_or(ErrorCode::CoordinatorNotAvailable)?;
         Ok(Found { node_id: advertised.node_id, host, port })
     };
@@ -69,11 +74,11 @@ struct Found {
     port: u16,
 }
 
-/// Refuses what is not coordinated here.
-fn check_kind(context: &RequestContext, key_type: i8) -> Result<(), ApiError> {
+/// The topic of a coordinator. Refuses what is not coordinated here.
+fn topic_of(context: &RequestContext, key_type: i8) -> Result<&'static str, ApiError> {
     match key_type {
-        GROUP => Ok(()),
-        TRANSACTION => Err(ApiError::new(ErrorCode::UnsupportedVersion, "This broker does not support transactions.")),
+        GROUP => Ok(topic_name::CONSUMER_OFFSETS),
+        TRANSACTION => Ok(topic_name::TRANSACTION_STATE),
         SHARE if context.version >= SHARE_VERSION => {
             Err(ApiError::new(ErrorCode::UnsupportedVersion, "This broker does not support share groups."))
         }
@@ -83,20 +88,15 @@ fn check_kind(context: &RequestContext, key_type: i8) -> Result<(), ApiError> {
     }
 }
 
-/// Sees to it that the topic of the groups is there, and served.
-async fn start_groups(
-    metadata: &MetadataStore,
-    groups: &Arc<GroupCoordinator>,
-    topic_creation: &AutoTopicCreation,
-) -> Result<(), ApiError> {
-    if metadata.image().topic(topic_name::CONSUMER_OFFSETS).is_none() {
-        let failures = topic_creation.create(&[topic_name::CONSUMER_OFFSETS]).await;
-        if let Some(error) = failures.get(topic_name::CONSUMER_OFFSETS) {
-            tracing::error!(?error, "the topic of the group coordinator cannot be created");
+/// Sees to it that the topic of a coordinator is there.
+async fn create(metadata: &MetadataStore, topic: &str, topic_creation: &AutoTopicCreation) -> Result<(), ApiError> {
+    if metadata.image().topic(topic).is_none() {
+        let failures = topic_creation.create(&[topic]).await;
+        if let Some(error) = failures.get(topic) {
+            tracing::error!(topic, ?error, "the topic of a coordinator cannot be created");
             return Err(ErrorCode::CoordinatorNotAvailable.into());
         }
     }
-    coordinator::follow_offsets_topic(groups, metadata.image().topic(topic_name::CONSUMER_OFFSETS));
     Ok(())
 }
 

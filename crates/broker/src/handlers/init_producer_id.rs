@@ -1,35 +1,58 @@
 //! InitProducerId (22), versions 0–5.
 //!
-//! Gives an idempotent producer an id of its own, with epoch 0. Ids are taken from blocks of 1000
-//! that are recorded in the metadata log before the first of them is given, so that none is given
-//! twice over a restart. Transactions are not served yet: a transactional id is refused with
-//! `UNSUPPORTED_VERSION`, which ends a transactional producer at once instead of letting it wait.
+//! Gives an idempotent producer an id of its own, with epoch 0; and a transactional one the id of its transactional id with
+//! the next epoch, which fences whoever had it before. An open transaction is aborted for that first: the client is told
+//! `CONCURRENT_TRANSACTIONS`, and asks again. Ids are taken from blocks of 1000 that are recorded in the metadata log before
+//! the first of them is given, so that none is given twice over a restart.
 //!
-//! Versions: 2 flexible · 3 own id and epoch (KIP-360) · 4 fencing (KIP-588) · 5 KIP-890.
+//! Two-phase commit (KIP-939) is in version 6, which Kafka 4.3 has for tests only.
+//!
+//! Versions: 2 flexible · 3 own id and epoch (KIP-360) · 4 `PRODUCER_FENCED` (KIP-588) · 5 KIP-890.
 
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
+use vltava_protocol::record::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID};
 
-use crate::controller::producer_ids::ProducerIds;
+use crate::coordinator::transaction::{InitProducerId, TransactionCoordinator};
 use crate::request::RequestContext;
 
+/// The first version whose clients know that they are fenced by name.
+const FENCED_VERSION: i16 = 4;
+
 pub(crate) async fn handle(
-    producer_ids: &ProducerIds,
-    _: &RequestContext,
+    transactions: &TransactionCoordinator,
+    context: &RequestContext,
     request: &InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    let given = match request.transactional_id.as_deref() {
-        None => producer_ids.next().await,
-        Some("") => Err(ErrorCode::InvalidRequest),
-        Some(_) => Err(ErrorCode::UnsupportedVersion),
+    let given = give(transactions, request).await;
+    let (producer_id, producer_epoch) = given.unwrap_or((NO_PRODUCER_ID, NO_PRODUCER_EPOCH));
+    let error = match given.err() {
+        Some(ErrorCode::ProducerFenced) if context.version < FENCED_VERSION => ErrorCode::InvalidProducerEpoch,
+        error => error.unwrap_or(ErrorCode::None),
     };
-    let mut response = InitProducerIdResponse { producer_epoch: -1, ..InitProducerIdResponse::default() };
-    match given {
-        Ok(producer_id) => {
-            response.producer_id = producer_id;
-            response.producer_epoch = 0;
-        }
-        Err(error) => response.error_code = error.code(),
+    InitProducerIdResponse {
+        error_code: error.code(),
+        producer_id,
+        producer_epoch,
+        ..InitProducerIdResponse::default()
     }
-    response
+}
+
+async fn give(transactions: &TransactionCoordinator, request: &InitProducerIdRequest) -> Result<(i64, i16), ErrorCode> {
+    let had = match (request.producer_id, request.producer_epoch) {
+        (NO_PRODUCER_ID, NO_PRODUCER_EPOCH) => None,
+        (NO_PRODUCER_ID, _) | (_, NO_PRODUCER_EPOCH) => return Err(ErrorCode::InvalidRequest),
+        had => Some(had),
+    };
+    let Some(transactional_id) = request.transactional_id.clone() else {
+        return transactions.new_producer_id().await.map(|id| (id, 0));
+    };
+    let request = InitProducerId {
+        transactional_id,
+        timeout_ms: request.transaction_timeout_ms,
+        had,
+        two_phase_commit: request.enable2_pc,
+        keeps_prepared: request.keep_prepared_txn,
+    };
+    transactions.init_producer_id(&request).await
 }

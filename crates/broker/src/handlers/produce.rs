@@ -32,18 +32,18 @@ use vltava_protocol::wire::Records;
 
 use crate::clock;
 use crate::config::BrokerConfig;
+use crate::coordinator::transaction::TransactionCoordinator;
 use crate::metadata::topic_name;
 use crate::partition::{AppendFailure, Partition};
 use crate::partitions::Partitions;
 use crate::partitions::TopicPartitions;
 use crate::request::{Answer, RequestContext};
-use crate::transaction_verification::TransactionVerifier;
 use transactions::Verified;
 
 pub(crate) async fn handle(
     config: &BrokerConfig,
     partitions: &Partitions,
-    verifier: &Arc<dyn TransactionVerifier>,
+    coordinator: &TransactionCoordinator,
     context: &RequestContext,
     request: &ProduceRequest,
 ) -> Answer<ProduceResponse> {
@@ -52,7 +52,7 @@ pub(crate) async fn handle(
         (true, None) => Err(ErrorCode::TransactionalIdAuthorizationFailed),
         (true, Some(id)) => {
             let config = &config.verification;
-            transactions::verify(config, verifier.as_ref(), partitions, context.version, id, request).await
+            transactions::verify(config, coordinator, partitions, context.version, id, request).await
         }
     };
     match verified {

@@ -10,10 +10,15 @@ pub(crate) struct Feature {
     pub(crate) initial_level: i16,
 }
 
+/// The feature of the transaction protocol: 1 has records with tagged fields, 2 another epoch for every transaction and
+/// partitions that brokers add (KIP-890).
+pub(crate) const TRANSACTION_VERSION: &str = "transaction.version";
+
 /// Kafka 4.3's `metadata.version` is 30, its lowest 7. The records that this broker writes are
 /// those of level 30; features that stand for APIs it does not serve are not here.
 pub(crate) static SUPPORTED_FEATURES: &[Feature] = &[
     Feature { name: "metadata.version", min_version: 7, max_version: 30, initial_level: 30 },
     Feature { name: "group.version", min_version: 0, max_version: 1, initial_level: 1 },
+    Feature { name: TRANSACTION_VERSION, min_version: 0, max_version: 2, initial_level: 2 },
     Feature { name: "eligible.leader.replicas.version", min_version: 0, max_version: 1, initial_level: 1 },
 ];

@@ -8,6 +8,9 @@ pub(crate) fn is_internal(name: &str) -> bool {
 /// The log of the cluster's metadata, which no client may create.
 pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata";
 
+/// The topic of the transaction coordinator.
+pub(crate) const TRANSACTION_STATE: &str = "__transaction_state";
+
 /// The topic of the group coordinator.
 pub(crate) const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 

@@ -2,7 +2,7 @@
 //!
 //! `recorded/` holds what Apache Kafka answered, with names in place of ids and addresses. To have it answer again, and
 //! to record a new case, start one by `interop/peers/kafka/broker start --port P --fresh --set
-//! group.consumer.assignment.interval.ms=0`, and run these tests with `APACHE_KAFKA=127.0.0.1:P` and
+//! group.consumer.assignment.interval.ms=0 --set transaction.abort.timed.out.transaction.cleanup.interval.ms=100`, and run these tests with `APACHE_KAFKA=127.0.0.1:P` and
 //! `--test-threads 1`. What differs on purpose stands in `deviations.txt`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failure of a helper fails its test")]
@@ -15,6 +15,7 @@ mod producers;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
+mod transactions;
 mod transcript;
 
 use transcript::check;
@@ -77,6 +78,26 @@ fn producers_and_what_partitions_know_of_them() {
 #[test]
 fn the_cluster_and_its_wrong_requests() {
     check("cluster", cluster::questions);
+}
+
+#[test]
+fn transactions_of_clients_before_kip_890() {
+    check("transactions_of_old_clients", transactions::old_clients);
+}
+
+#[test]
+fn transactions_of_clients_since_kip_890() {
+    check("transactions_of_new_clients", transactions::new_clients);
+}
+
+#[test]
+fn questions_about_transactions_and_wrong_requests() {
+    check("transaction_questions", transactions::questions);
+}
+
+#[test]
+fn transactions_that_take_too_long() {
+    check("transaction_time_out", transactions::time_out);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use vltava_protocol::wire::{Message, Reader, Records, Request, Writer};
 use vltava_protocol::{ErrorCode, Uuid};
 
 /// How long a test waits for an answer before it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn start() -> embedded::Broker {
     embedded::Broker::start(embedded::Config::default()).unwrap()

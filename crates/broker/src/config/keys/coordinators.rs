@@ -6,7 +6,7 @@ use vltava_config::Kind::{Boolean, Int, Short};
 use vltava_config::Range::{Any, AtLeast, Between};
 use vltava_config::Update::ClusterWide;
 
-use super::{INTERNAL, SHARE, TRANSACTIONS};
+use super::{INTERNAL, ONE_BROKER, SHARE};
 
 #[rustfmt::skip]
 pub(super) static COORDINATORS: &[Definition] = &[
@@ -26,15 +26,15 @@ pub(super) static COORDINATORS: &[Definition] = &[
     Definition::new("share.coordinator.threads", Int, Some("1"), AtLeast(1), "Threads of the share coordinator.").warned(SHARE),
     Definition::new("share.coordinator.write.timeout.ms", Int, Some("5000"), AtLeast(1), "How long a write of share state waits for its replicas, in ms.").importance(High).warned(SHARE),
     Definition::new("share.fetch.purgatory.purge.interval.requests", Int, Some("1000"), Any, "Requests between two clean-ups of waiting share fetches.").warned(SHARE),
-    Definition::new("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), AtLeast(1), "Time between looks for transactions that took too long, in ms.").importance(Low).warned(TRANSACTIONS),
-    Definition::new("transaction.max.timeout.ms", Int, Some("900000"), AtLeast(1), "The longest transaction that a producer may ask for, in ms.").importance(High).warned(TRANSACTIONS),
+    Definition::new("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), AtLeast(1), "Time between looks for transactions that took too long, in ms.").importance(Low),
+    Definition::new("transaction.max.timeout.ms", Int, Some("900000"), AtLeast(1), "The longest transaction that a producer may ask for, in ms.").importance(High),
     Definition::new("transaction.partition.verification.enable", Boolean, Some("true"), Any, "Whether a partition checks with the coordinator that a transaction is open.").importance(Low).update(ClusterWide),
-    Definition::new("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), AtLeast(1), "Time between looks for transactional ids that expired, in ms.").importance(Low).warned(TRANSACTIONS),
-    Definition::new("transaction.state.log.load.buffer.size", Int, Some("5242880"), AtLeast(1), "Memory for reading a partition of transaction state, in bytes.").importance(High).warned(TRANSACTIONS),
-    Definition::new("transaction.state.log.min.isr", Int, Some("2"), AtLeast(1), "The in-sync replicas that the topic of transaction state needs.").importance(High).warned_unless("1", TRANSACTIONS),
-    Definition::new("transaction.state.log.num.partitions", Int, Some("50"), AtLeast(1), "Partitions of the topic of transaction state.").importance(High).warned(TRANSACTIONS),
-    Definition::new("transaction.state.log.replication.factor", Short, Some("3"), AtLeast(1), "Replicas of the topic of transaction state.").importance(High).warned_unless("1", TRANSACTIONS),
-    Definition::new("transaction.state.log.segment.bytes", Int, Some("104857600"), AtLeast(1), "The size of a segment of the topic of transaction state, in bytes.").importance(High).warned(TRANSACTIONS),
-    Definition::new("transaction.two.phase.commit.enable", Boolean, Some("false"), Any, "Whether producers may take part in two-phase commits.").importance(Low).warned(TRANSACTIONS),
-    Definition::new("transactional.id.expiration.ms", Int, Some("604800000"), AtLeast(1), "How long a transactional id without transactions is kept, in ms.").importance(High).warned(TRANSACTIONS),
+    Definition::new("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), AtLeast(1), "Time between looks for transactional ids that expired, in ms.").importance(Low),
+    Definition::new("transaction.state.log.load.buffer.size", Int, Some("5242880"), AtLeast(1), "Memory for reading a partition of transaction state, in bytes.").importance(High),
+    Definition::new("transaction.state.log.min.isr", Int, Some("2"), AtLeast(1), "The in-sync replicas that the topic of transaction state needs.").importance(High).warned_unless("1", ONE_BROKER),
+    Definition::new("transaction.state.log.num.partitions", Int, Some("50"), AtLeast(1), "Partitions of the topic of transaction state.").importance(High),
+    Definition::new("transaction.state.log.replication.factor", Short, Some("3"), AtLeast(1), "Replicas of the topic of transaction state.").importance(High).warned_unless("1", ONE_BROKER),
+    Definition::new("transaction.state.log.segment.bytes", Int, Some("104857600"), AtLeast(1), "The size of a segment of the topic of transaction state, in bytes.").importance(High),
+    Definition::new("transaction.two.phase.commit.enable", Boolean, Some("false"), Any, "Whether producers may take part in two-phase commits.").importance(Low),
+    Definition::new("transactional.id.expiration.ms", Int, Some("604800000"), AtLeast(1), "How long a transactional id without transactions is kept, in ms.").importance(High),
 ];

@@ -160,10 +160,27 @@ impl ConsumerGroup {
         if epoch < 0 && self.members.is_empty() {
             return Ok(());
         }
-        let member = self.members.get(member_id).ok_or(ErrorCode::UnknownMemberId)?;
-        if api_version < EPOCH_COMMIT_MIN_VERSION {
+        if api_version < EPOCH_COMMIT_MIN_VERSION && self.members.contains_key(member_id) {
             return Err(ErrorCode::UnsupportedVersion);
         }
+        self.validate_epoch(member_id, epoch, partitions)
+    }
+
+    /// Checks that whoever commits offsets is a member that knows its epoch, or nobody in particular if there are none.
+    ///
+    /// # Errors
+    ///
+    /// `UNKNOWN_MEMBER_ID` or `STALE_MEMBER_EPOCH`.
+    pub(super) fn validate_epoch(
+        &self,
+        member_id: &str,
+        epoch: i32,
+        partitions: impl IntoIterator<Item = (Uuid, i32)>,
+    ) -> Result<(), ErrorCode> {
+        if epoch < 0 && self.members.is_empty() {
+            return Ok(());
+        }
+        let member = self.members.get(member_id).ok_or(ErrorCode::UnknownMemberId)?;
         if epoch > member.epoch {
             return Err(ErrorCode::StaleMemberEpoch);
         }

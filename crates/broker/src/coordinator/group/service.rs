@@ -22,7 +22,7 @@ impl GroupCoordinator {
             load_buffer_bytes: config.offsets_load_buffer_bytes,
             write_timeout_ms: config.offsets_commit_timeout_ms,
         };
-        Self::new(runtime, Arc::new(config), log)
+        Self::new(runtime, Arc::new(config), log, Box::new(|_, never| match never {}))
     }
 
     /// Joins a group; waits until the group has its next generation.

@@ -7,6 +7,7 @@
 //! finds out by its next heartbeat, as after a move of the coordinator.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -91,6 +92,7 @@ impl Shard for GroupCoordinatorShard {
     type Config = GroupCoordinatorConfig;
     type Record = CoordinatorRecord;
     type Reply = GroupReply;
+    type Effect = Infallible;
 
     /// The ids of members come from `seed`.
     fn new(config: &Arc<GroupCoordinatorConfig>, seed: u64) -> Self {

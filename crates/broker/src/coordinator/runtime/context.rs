@@ -21,22 +21,33 @@
 //! again by replay when somebody asks for it. The request whose records failed, and those that wait for something that
 //! only the lost shard knew, are told; answers that wait for earlier records go on waiting, for those are in the log.
 //! (Kafka takes its state back to a snapshot of before the batch, for which every structure keeps its past; we pay for
-//! a failure when there is one.) An operation whose records cannot be written as bytes ends in the same way.
+//! a failure when there is one.) An operation whose records cannot be written as bytes ends in the same way. The task of
+//! the partition loads it again if nobody asks, for a shard has deadlines to keep.
+//!
+//! **What belongs to somebody's transaction**, records and the marker that ends it, is appended first and folded into the
+//! state then: a log that refuses it, as it does with a producer that is fenced, costs nobody their shard.
+//!
+//! **Effects**, what a shard wants done outside of it, are given out when the records before them are committed. They
+//! are forgotten with the shard, and one that is loaded asks for what its records say is not done.
 //!
 //! Nothing here reads a clock, spawns, or waits: a simulation runs it by seed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{Notify, oneshot};
+use vltava_log::VerificationGuard;
+use vltava_protocol::record::ProducerState;
 use vltava_protocol::{ErrorCode, invariant};
 
 use super::Shared;
 use super::leader::Tenure;
 use super::load::{Load, LoadError};
 use super::parked::{Answers, Parked, ReplySender};
+use crate::coordinator::record::RecordBytes;
 use crate::coordinator::shard::{Now, Output, ReplyToken, Shard};
 use crate::coordinator::write::{self, BatchWriter};
+use crate::partition::EndTransaction;
 use crate::partition::LeaderListener;
 
 /// Where a request finds its answer, or that what it has been answered is committed.
@@ -55,7 +66,14 @@ pub(super) struct CoordinatorContext<S: Shard> {
     leader: Option<Leader>,
     /// Of the leader's epoch, all of them.
     parked: Parked<S::Reply>,
+    /// What the shard wants done when the log is committed up to an offset; offsets grow.
+    effects: VecDeque<(i64, S::Effect)>,
+    /// When the partition is loaded again if nobody asks before, in ms of [`Now::elapsed_ms`].
+    reload_at: Option<i64>,
 }
+
+/// How long a partition is left alone whose shard was lost, ms.
+const RELOAD_PAUSE_MS: i64 = 500;
 
 enum State<S: Shard> {
     Unloaded,
@@ -83,7 +101,16 @@ struct Active<S: Shard> {
 
 impl<S: Shard> CoordinatorContext<S> {
     pub(super) fn new(shared: Arc<Shared<S>>, partition: i32, changed: Arc<Notify>) -> Self {
-        Self { shared, partition, changed, state: State::Unloaded, leader: None, parked: Parked::new() }
+        Self {
+            shared,
+            partition,
+            changed,
+            state: State::Unloaded,
+            leader: None,
+            parked: Parked::new(),
+            effects: VecDeque::new(),
+            reload_at: None,
+        }
     }
 
     /// Begins to load the partition, if that is to be done: the work is given out, to be done without a lock, and comes
@@ -133,6 +160,7 @@ impl<S: Shard> CoordinatorContext<S> {
             })),
             Err(LoadError::Log(error)) => {
                 tracing::error!(topic, partition, ?error, "a partition of a coordinator cannot be read");
+                self.changed.notify_one();
                 State::Unloaded
             }
             Err(error) => {
@@ -175,6 +203,56 @@ impl<S: Shard> CoordinatorContext<S> {
         Ok(receiver)
     }
 
+    /// Appends records of a producer's transaction, as one batch, and folds them into the state: nothing is done where
+    /// the log refuses them; `guard` allows them there. `operation` gives them in both forms, and changes nothing. Its value may be told as that of
+    /// [`CoordinatorContext::run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`CoordinatorContext::run`].
+    pub(super) fn run_transactional<T>(
+        &mut self,
+        now: Now,
+        producer: ProducerState,
+        guard: VerificationGuard,
+        operation: impl FnOnce(&S, Now) -> (T, Vec<(RecordBytes, S::Record)>),
+    ) -> Outcome<T> {
+        self.heed_leader();
+        let (active, leader_epoch) = Self::active(&mut self.state, self.leader.as_ref())?;
+        let (value, records) = operation(&active.shard, now);
+        if !records.is_empty() {
+            let (bytes, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+            let batch = active.writer.transactional_batch(&bytes, producer, now.timestamp_ms)?;
+            let end = self.shared.log.append(self.partition, leader_epoch, &batch, guard, now.timestamp_ms);
+            let end = end.map_err(|error| self.refused(error))?;
+            // They lie one after the other up to the end.
+            let base = records.iter().fold(end, |base, _| base.saturating_sub(1));
+            let (active, _) = Self::active(&mut self.state, self.leader.as_ref())?;
+            active.written = end;
+            for (record, offset) in records.into_iter().zip(base..) {
+                active.shard.replay(offset, producer.producer_id, record);
+            }
+        }
+        self.settle(now, true, value, Vec::new())
+    }
+
+    /// Appends the marker that ends a producer's transaction, and folds the end into the state: nothing is done where the
+    /// log refuses it. It may be told as a value of [`CoordinatorContext::run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`CoordinatorContext::run`].
+    pub(super) fn end_transaction(&mut self, now: Now, marker: &EndTransaction) -> Outcome<()> {
+        self.heed_leader();
+        let (_, leader_epoch) = Self::active(&mut self.state, self.leader.as_ref())?;
+        let end = self.shared.log.end_transaction(self.partition, leader_epoch, marker, now.timestamp_ms);
+        let end = end.map_err(|error| self.refused(error))?;
+        let (active, _) = Self::active(&mut self.state, self.leader.as_ref())?;
+        active.written = end;
+        active.shard.replay_end_transaction(marker.producer_id, marker.committed);
+        self.settle(now, true, (), Vec::new())
+    }
+
     /// Does what time and the partition's leader have brought: lets go what is committed, refuses what waits in vain,
     /// and has the shard do what is due.
     pub(super) fn advance(&mut self, now: Now) {
@@ -196,6 +274,22 @@ impl<S: Shard> CoordinatorContext<S> {
             State::Unloaded | State::Loading | State::Corrupt | State::Closed => None,
         };
         shard.into_iter().chain(self.parked.next_deadline()).min()
+    }
+
+    /// Returns the time by which a partition that is not loaded is to be, if nobody asks before.
+    pub(super) fn next_load(&mut self, now: Now) -> Option<i64> {
+        let is_lost = matches!(self.state, State::Unloaded);
+        is_lost.then(|| *self.reload_at.get_or_insert(now.elapsed_ms.saturating_add(RELOAD_PAUSE_MS)))
+    }
+
+    /// Begins to load a partition for which nobody has asked in time; one that cannot be led is tried again after a pause.
+    pub(super) fn begin_due_load(&mut self, now: Now) -> Option<Load<S>> {
+        let is_due = self.next_load(now).is_some_and(|at| at <= now.elapsed_ms);
+        if !is_due {
+            return None;
+        }
+        self.reload_at = None;
+        self.begin_load().ok().flatten()
     }
 
     /// Stops for ever: the topic is gone.
@@ -228,24 +322,31 @@ impl<S: Shard> CoordinatorContext<S> {
         operation: impl FnOnce(&mut Active<S>, Now) -> T,
     ) -> Outcome<T> {
         self.heed_leader();
-        let (active, leader) = match (&mut self.state, &self.leader) {
-            (State::Active(active), Some(leader)) => (active, leader),
-            (State::Unloaded | State::Loading, _) => return Err(ErrorCode::CoordinatorLoadInProgress),
-            (State::Corrupt | State::Closed | State::Active(_), _) => return Err(ErrorCode::NotCoordinator),
-        };
+        let (active, leader_epoch) = Self::active(&mut self.state, self.leader.as_ref())?;
         let value = operation(active, now);
         let output = active.shard.take_output();
-        if let Err(error) = self.shared.append(self.partition, leader.epoch, active, &output, now) {
+        if let Err(error) = self.shared.append(self.partition, leader_epoch, active, &output, now) {
             let error = write::response_error(error);
             self.unload(error);
             return Err(error);
         }
+        let written = active.written;
+        self.effects.extend(output.effects.into_iter().map(|effect| (written, effect)));
+        self.settle(now, is_request, value, output.replies)
+    }
+
+    /// Sends or parks the answers of an operation whose records are in the log.
+    fn settle<T>(&mut self, now: Now, is_request: bool, value: T, replies: Vec<(ReplyToken, S::Reply)>) -> Outcome<T> {
+        self.release();
+        let (State::Active(active), Some(leader)) = (&mut self.state, &self.leader) else {
+            return Err(ErrorCode::NotCoordinator);
+        };
         let to = |(token, reply)| {
             let sender = active.waiting.remove(&token);
             invariant!(sender.is_some(), "a request of {} that is answered has waited", S::TOPIC);
             sender.map(|sender| (sender, reply))
         };
-        let mut answers = Answers { replies: output.replies.into_iter().filter_map(to).collect(), operation: None };
+        let mut answers = Answers { replies: replies.into_iter().filter_map(to).collect(), operation: None };
         if leader.tenure.high_watermark() >= active.written {
             answers.send();
             return Ok((value, None));
@@ -261,6 +362,26 @@ impl<S: Shard> CoordinatorContext<S> {
         Ok((value, pending))
     }
 
+    /// The shard that is served, with the epoch in which it is.
+    fn active<'a>(state: &'a mut State<S>, leader: Option<&Leader>) -> Result<(&'a mut Active<S>, i32), ErrorCode> {
+        match (state, leader) {
+            (State::Active(active), Some(leader)) => Ok((active, leader.epoch)),
+            (State::Unloaded | State::Loading, _) => Err(ErrorCode::CoordinatorLoadInProgress),
+            (State::Corrupt | State::Closed | State::Active(_), _) => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
+    /// What is told of an append that failed before the shard knew of it; where it may be in the log all the same, the
+    /// shard goes.
+    fn refused(&mut self, error: ErrorCode) -> ErrorCode {
+        if write::is_refusal(error) {
+            return error;
+        }
+        let error = write::response_error(error);
+        self.unload(error);
+        error
+    }
+
     /// Unloads the shard, and refuses what waits, if the leader epoch is over.
     fn heed_leader(&mut self) {
         if self.leader.take_if(|leader| leader.tenure.is_over()).is_some() {
@@ -272,17 +393,25 @@ impl<S: Shard> CoordinatorContext<S> {
     /// Lets go what is committed.
     fn release(&mut self) {
         let Some(leader) = &self.leader else { return };
-        if !self.parked.is_empty() {
+        if !self.parked.is_empty() || !self.effects.is_empty() {
             leader.tenure.set_awaited(true);
-            self.parked.release(leader.tenure.high_watermark());
+            let high_watermark = leader.tenure.high_watermark();
+            self.parked.release(high_watermark);
+            while self.effects.front().is_some_and(|(offset, _)| *offset <= high_watermark) {
+                let effect = self.effects.pop_front();
+                effect.into_iter().for_each(|(_, effect)| (self.shared.perform)(leader.epoch, effect));
+            }
         }
-        if self.parked.is_empty() {
+        if self.parked.is_empty() && self.effects.is_empty() {
             leader.tenure.set_awaited(false);
         }
     }
 
     /// Throws the shard away, and answers by an error who waits for what only it knew.
     fn unload(&mut self, error: ErrorCode) {
+        self.effects.clear();
+        self.reload_at = None;
+        self.changed.notify_one();
         match std::mem::replace(&mut self.state, State::Unloaded) {
             State::Active(active) => {
                 for sender in active.waiting.into_values() {
@@ -302,7 +431,7 @@ impl<S: Shard> Shared<S> {
         partition: i32,
         leader_epoch: i32,
         active: &mut Active<S>,
-        output: &Output<S::Reply>,
+        output: &Output<S::Reply, S::Effect>,
         now: Now,
     ) -> Result<(), ErrorCode> {
         let topic = S::TOPIC;
@@ -312,7 +441,8 @@ impl<S: Shard> Shared<S> {
         }
         let max_bytes = if output.divisible { self.config.max_batch_bytes } else { usize::MAX };
         for batch in active.writer.batches(&output.records, max_bytes, now.timestamp_ms) {
-            let end = batch.and_then(|batch| self.log.append(partition, leader_epoch, &batch, now.timestamp_ms));
+            let guard = VerificationGuard::SENTINEL;
+            let end = batch.and_then(|batch| self.log.append(partition, leader_epoch, &batch, guard, now.timestamp_ms));
             active.written = end.inspect_err(|error| {
                 tracing::error!(topic, partition, ?error, "the records of a coordinator could not be appended");
             })?;

@@ -12,10 +12,11 @@ use vltava_protocol::{ErrorCode, Uuid, invariant};
 
 use super::assign::{Assignor, GroupSpec, MemberSpec};
 use super::fold::{Change, current_value, target_value};
-use super::topics::{TopicMetadata, compile, metadata_hash, resolve};
+use super::topics::{TopicMetadata, metadata_hash, resolve};
 use super::{ConsumerGroup, ConsumerMember, LEAVE_EPOCH, MemberState, Owned, Partitions, STATIC_LEAVE_EPOCH};
 use crate::coordinator::group::shard::{Caller, GroupCoordinatorShard, Refused};
 use crate::coordinator::group::timer_key::TimerKey;
+use crate::coordinator::pattern::Pattern;
 use crate::coordinator::record::fits_in_record;
 use crate::coordinator::shard::Now;
 
@@ -41,7 +42,7 @@ impl GroupCoordinatorShard {
             return self.consumer_group_leave(topics, request);
         }
         if let Some(regex) = request.subscribed_topic_regex.as_deref().filter(|regex| !regex.is_empty()) {
-            compile(regex).map_err(|error| {
+            Pattern::compile(regex).map_err(|error| {
                 Refused::new(error, format!("SubscribedTopicRegex `{regex}` is not a valid regular expression."))
             })?;
         }

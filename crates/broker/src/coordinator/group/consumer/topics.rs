@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use vltava_protocol::{ErrorCode, Uuid};
 
+use crate::coordinator::pattern::Pattern;
+
 /// The topics of the cluster at one moment.
 pub(crate) trait TopicMetadata {
     /// Returns a number that grows with every change of the topics.
@@ -46,15 +48,6 @@ pub(super) fn metadata_hash(names: &BTreeSet<&str>, topics: &dyn TopicMetadata) 
 ///
 /// `INVALID_REGULAR_EXPRESSION`.
 pub(super) fn resolve(regex: &str, topics: &dyn TopicMetadata) -> Result<BTreeSet<String>, ErrorCode> {
-    let compiled = compile(regex)?;
-    Ok(topics.names().into_iter().filter(|name| compiled.is_match(name)).collect())
-}
-
-/// Checks an expression.
-///
-/// # Errors
-///
-/// `INVALID_REGULAR_EXPRESSION`.
-pub(super) fn compile(regex: &str) -> Result<regex_lite::Regex, ErrorCode> {
-    regex_lite::Regex::new(&format!("^(?:{regex})$")).map_err(|_| ErrorCode::InvalidRegularExpression)
+    let pattern = Pattern::compile(regex)?;
+    Ok(topics.names().into_iter().filter(|name| pattern.matches(name)).collect())
 }

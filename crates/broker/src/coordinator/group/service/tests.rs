@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use tokio::task::yield_now;
+use vltava_log::VerificationGuard;
 use vltava_protocol::Uuid;
 use vltava_protocol::messages::OffsetCommitRequest;
 use vltava_protocol::record::Compression;
@@ -140,7 +141,7 @@ async fn a_log_with_records_that_cannot_be_understood_is_not_served() {
     let record =
         RecordBytes { key: Bytes::from_static(b"\0\x02\0\x05group"), value: Some(Bytes::from_static(b"\x7f\xff")) };
     let batch = BatchWriter::new(Compression::None).batches(&[record], usize::MAX, 0).next().unwrap().unwrap();
-    log.append(0, 0, &batch, 0).unwrap();
+    log.append(0, 0, &batch, VerificationGuard::SENTINEL, 0).unwrap();
     assert_eq!(committed(&coordinator(&log)).await, Err(ErrorCode::NotCoordinator));
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::oneshot::error::TryRecvError;
 use vltava_protocol::ErrorCode;
@@ -19,6 +20,8 @@ pub(super) struct Bed {
     pub(super) context: CoordinatorContext<CounterShard>,
     pub(super) now: Now,
     shared: Arc<Shared<CounterShard>>,
+    /// The effects that were given out, with the leader epochs they were of.
+    pub(super) performed: Arc<Mutex<Vec<(i32, String, i64)>>>,
 }
 
 impl Bed {
@@ -26,9 +29,15 @@ impl Bed {
     pub(super) fn new(idle_ms: i64) -> Self {
         let log = Arc::new(MemoryLog::default());
         let shard_config = Arc::new(IdleMs(idle_ms));
-        let shared = Arc::new(Shared { config: runtime_config(), shard_config, log: log.clone() });
+        let performed: Arc<Mutex<Vec<_>>> = Arc::default();
+        let perform = {
+            let performed = Arc::clone(&performed);
+            Box::new(move |epoch, (name, total): (String, i64)| performed.lock().push((epoch, name, total)))
+        };
+        let shared = Arc::new(Shared { config: runtime_config(), shard_config, log: log.clone(), perform });
         let context = CoordinatorContext::new(shared.clone(), PARTITION, Arc::new(Notify::new()));
-        Self { log, context, now: Now { elapsed_ms: 0, timestamp_ms: 1_700_000_000_000 }, shared }
+        let now = Now { elapsed_ms: 0, timestamp_ms: 1_700_000_000_000 };
+        Self { log, context, now, shared, performed }
     }
 
     /// As [`Bed::new`], loaded.

@@ -15,6 +15,9 @@ use crate::coordinator::timers::Timers;
 /// The name of a counter whose records cannot be written.
 pub(super) const UNWRITABLE: &str = "unwritable";
 
+/// A counter that comes to a multiple of this has an effect.
+pub(super) const TOLD_OF: i64 = 3;
+
 /// After how long a counter that nobody counts with is forgotten, ms.
 pub(super) struct IdleMs(pub(super) i64);
 
@@ -23,7 +26,7 @@ pub(super) struct CounterShard {
     idle_ms: i64,
     waiting: Vec<(ReplyToken, String, i64)>,
     timers: Timers<String>,
-    output: Output<i64>,
+    output: Output<i64, (String, i64)>,
 }
 
 impl CounterShard {
@@ -32,6 +35,9 @@ impl CounterShard {
         let total = self.counters.get(name).copied().unwrap_or(0) + by;
         self.emit(name, Some(total));
         self.timers.schedule(name.to_owned(), now.elapsed_ms + self.idle_ms);
+        if total % TOLD_OF == 0 {
+            self.output.effects.push((name.to_owned(), total));
+        }
         for (token, _, _) in
             self.waiting.extract_if(.., |(_, waits_for, at_least)| waits_for == name && total >= *at_least)
         {
@@ -68,6 +74,8 @@ impl Shard for CounterShard {
     type Config = IdleMs;
     type Record = (String, Option<i64>);
     type Reply = i64;
+    /// The name of a counter, and where it came that is worth telling.
+    type Effect = (String, i64);
 
     fn new(config: &Arc<IdleMs>, _: u64) -> Self {
         Self {
@@ -109,7 +117,7 @@ impl Shard for CounterShard {
         }
     }
 
-    fn take_output(&mut self) -> Output<i64> {
+    fn take_output(&mut self) -> Output<i64, (String, i64)> {
         std::mem::take(&mut self.output)
     }
 }

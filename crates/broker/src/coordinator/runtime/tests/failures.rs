@@ -46,6 +46,22 @@ fn who_waits_for_another_request_is_answered_when_that_is_committed() {
 }
 
 #[test]
+fn effects_wait_for_the_high_watermark_and_go_with_the_shard() {
+    let mut bed = Bed::loaded();
+    bed.increment("a", 3).unwrap();
+    assert_eq!(bed.performed.lock().drain(..).collect::<Vec<_>>(), [(0, "a".to_owned(), 3)], "at once if committed");
+    bed.log.set_slow(true);
+    bed.increment("a", 3).unwrap();
+    bed.increment("a", 3).unwrap();
+    assert!(bed.performed.lock().is_empty());
+    bed.commit(2);
+    assert_eq!(bed.performed.lock().drain(..).collect::<Vec<_>>(), [(0, "a".to_owned(), 6)]);
+    bed.log.depose(PARTITION);
+    bed.commit(3);
+    assert!(bed.performed.lock().is_empty(), "what was not committed is forgotten with the leader epoch");
+}
+
+#[test]
 fn a_shard_whose_append_fails_is_loaded_again_and_is_what_its_log_is() {
     let cases = [
         (ErrorCode::KafkaStorageError, ErrorCode::NotCoordinator),

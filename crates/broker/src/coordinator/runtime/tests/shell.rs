@@ -16,7 +16,7 @@ const PARTITIONS: usize = 4;
 const PARTITION: i32 = 1;
 
 fn coordinator_with(log: &Arc<MemoryLog>, idle_ms: i64, config: RuntimeConfig) -> Coordinator<CounterShard> {
-    let coordinator = Coordinator::new(config, Arc::new(IdleMs(idle_ms)), log.clone());
+    let coordinator = Coordinator::new(config, Arc::new(IdleMs(idle_ms)), log.clone(), Box::new(|_, _| {}));
     coordinator.follow(Some((TOPIC, PARTITIONS)));
     coordinator
 }
@@ -169,7 +169,12 @@ async fn who_waits_is_told_that_leadership_ended() {
 #[tokio::test]
 async fn a_coordinator_lives_as_long_as_its_topic() {
     let log = Arc::new(MemoryLog::default());
-    let coordinator = Coordinator::<CounterShard>::new(runtime_config(), Arc::new(IdleMs(1_000_000)), log.clone());
+    let coordinator = Coordinator::<CounterShard>::new(
+        runtime_config(),
+        Arc::new(IdleMs(1_000_000)),
+        log.clone(),
+        Box::new(|_, _| {}),
+    );
     assert_eq!(get(&coordinator).await, Err(ErrorCode::NotCoordinator));
     coordinator.follow(Some((TOPIC, PARTITIONS)));
     increment(&coordinator, 1).await.unwrap();

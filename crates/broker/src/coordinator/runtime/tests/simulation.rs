@@ -64,6 +64,7 @@ struct Seen {
     timed_out: u64,
     died: u64,
     expired: u64,
+    performed: u64,
 }
 
 impl Seen {
@@ -75,10 +76,12 @@ impl Seen {
         self.timed_out += other.timed_out;
         self.died += other.died;
         self.expired += other.expired;
+        self.performed += other.performed;
     }
 
     fn check(&self) {
-        let counts = [self.at_once, self.parked, self.woken, self.refused, self.timed_out, self.died, self.expired];
+        let waited = [self.at_once, self.parked, self.woken, self.refused, self.timed_out];
+        let counts = waited.into_iter().chain([self.died, self.expired, self.performed]).collect::<Vec<_>>();
         assert!(counts.iter().all(|count| *count > SEEDS), "hardly anything happens: {self:?}");
     }
 }
@@ -253,6 +256,22 @@ impl Simulation {
             assert!(is_there, "{total} of {key:?} at offset {offset} was told, and is lost");
         }
         self.bed.check_replay();
+        self.check_effects();
+    }
+
+    /// What was done outside was committed by then, and is never lost.
+    fn check_effects(&mut self) {
+        let performed = std::mem::take(&mut *self.bed.performed.lock());
+        self.seen.performed += performed.len() as u64;
+        for (_, name, total) in performed {
+            let high_watermark = self.bed.log.high_watermark(PARTITION);
+            let records = self.bed.log.records(PARTITION);
+            let found = records
+                .into_iter()
+                .find(|(offset, key, value)| *offset < high_watermark && *key == name && is(value, total));
+            let (offset, key, _) = found.unwrap_or_else(|| panic!("{total} of {name} was acted on uncommitted"));
+            self.told.push((offset, key, total));
+        }
     }
 
     /// Somebody was told of a value: the record of it is committed.

@@ -1,0 +1,5 @@
+//! The transaction coordinator.
+
+mod records;
+mod simulation;
+mod states;

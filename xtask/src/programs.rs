@@ -14,7 +14,7 @@ pub(crate) fn build() -> Result<()> {
     build.args(
         ["vltava", "rounds", "rounds-application", "bank", "bank-client"].iter().flat_map(|name| ["--bin", name]),
     );
-    build.args(["--example", "word_count", "--example", "calls_of_a_registry"]);
+    build.args(["--example", "word_count", "--example", "calls_of_a_registry", "--example", "transactions"]);
     shell::run("programs", &mut build)
 }
 

@@ -6,20 +6,20 @@ use anyhow::Result;
 
 use super::{
     AloneCheck,
-    brokers::{Apache, built, script},
+    brokers::{Apache, script},
 };
-use crate::shell::{cargo, output};
+use crate::{programs, shell::output};
 
 pub(super) const CHECKS: &[AloneCheck] = &[("transactions: the client on apache kafka's, both versions", on_apache)];
 
 fn on_apache() -> Result<()> {
     // First, so that nothing runs beside the compiler.
-    output(cargo().args(["build", "-p", "vltava-client", "--example", "transactions"]))?;
+    programs::build()?;
     let apache = Apache::start_with(&[
         "transaction.abort.timed.out.transaction.cleanup.interval.ms=500",
         "log.cleaner.backoff.ms=200",
     ])?;
-    let run = || output(Command::new(built("debug", "examples/transactions")).arg(&apache.bootstrap)).map(drop);
+    let run = || output(Command::new(programs::built("examples/transactions")).arg(&apache.bootstrap)).map(drop);
     run()?;
     let mut downgrade = Command::new(script("kafka/tool"));
     downgrade.args(["kafka-features", "--bootstrap-server", &apache.bootstrap]);

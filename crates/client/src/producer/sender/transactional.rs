@@ -64,7 +64,7 @@ impl Sender {
             });
             added.collect::<Vec<u64>>()
         });
-        for id in added.unwrap_or_default() {
+        for id in added.into_iter().flatten() {
             if let Some(tracker) = self.trackers.get_mut(&id) {
                 tracker.transaction = view.number;
             }

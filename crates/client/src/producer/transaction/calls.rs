@@ -234,9 +234,9 @@ impl TransactionManager {
                 return self.unanswered(now, current, error);
             }
         };
-        match verdict(asked, code) {
-            Verdict::Done => self.done(current.call.request, answer.unwrap_or_default()),
-            verdict => self.refused(now, current, verdict, ClientError::broker(code)),
+        match (verdict(asked, code), answer) {
+            (Verdict::Done, Some(answer)) => self.done(current.call.request, answer),
+            (verdict, _) => self.refused(now, current, verdict, ClientError::broker(code)),
         }
     }
 

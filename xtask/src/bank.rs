@@ -20,6 +20,14 @@ pub(crate) struct Args {
     options: Vec<OsString>,
 }
 
+impl Args {
+    /// A few kills, always the same ones.
+    pub(crate) fn short() -> Self {
+        let options = ["--seed", "1", "--rounds", "20"];
+        Args { release: false, options: options.map(OsString::from).to_vec() }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let program = if args.release {
         programs::release(&["vltava-tools", "vltava-rounds"], "bank")?

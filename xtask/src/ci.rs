@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    codegen, interop, oracle, rounds,
+    bank, codegen, interop, oracle, rounds,
     shell::{self, cargo},
     tidy,
 };
@@ -34,6 +34,8 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     let packages = ["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"];
     shell::run("packages", cargo().args(packages).args(UNPUBLISHED.iter().flat_map(|name| ["--exclude", name])))?;
     rounds::run(&rounds::Args::short())?;
+    rounds::run(&rounds::Args::short_exactly_once())?;
+    bank::run(&bank::Args::short())?;
     oracle::check(&oracle::Args::some())?;
     interop::run(&interop::Args::everything())
 }

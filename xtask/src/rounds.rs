@@ -26,6 +26,12 @@ impl Args {
         let options = ["--seed", "1", "--rounds", "7", "--steps", "600"];
         Args { release: false, options: options.map(OsString::from).to_vec() }
     }
+
+    /// Twenty disturbances of an application exactly once, always the same ones.
+    pub(crate) fn short_exactly_once() -> Self {
+        let options = ["--exactly-once", "--seed", "1", "--rounds", "20", "--interval", "20"];
+        Args { release: false, options: options.map(OsString::from).to_vec() }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {

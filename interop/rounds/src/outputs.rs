@@ -66,7 +66,7 @@ impl Outputs {
     pub async fn is_at(&self, ends: &BTreeMap<TopicPartition, i64>) -> Result<bool> {
         for partition in &self.partitions {
             let at = self.consumer.position(partition).await?;
-            if !ends.get(partition).is_some_and(|end| at >= *end) {
+            if ends.get(partition).is_none_or(|end| at < *end) {
                 return Ok(false);
             }
         }

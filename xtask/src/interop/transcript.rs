@@ -136,6 +136,8 @@ fn normalise(text: &str, suffix: &str) -> Result<String> {
         (r"(CreateTime|LogAppendTime):\d+", "$1:MS"),
         (r"127\.0\.0\.1:\d+ +\(\d+\) +", "HOST:PORT (ID) "),
         (r"records sent, .*", "records sent"),
+        (r"(?m)^(tx-@ +\t\d+ +\t|\d+ +\ttx-@ +\t)\d+ +\t", "${1}PID\t"),
+        (r"\t\d{13} +\t\d+ +\t", "\tMS\tMS\t"),
         (r#""timestamp":\d+"#, r#""timestamp":MS"#),
         (r#""avg_throughput":[\d.E]+"#, r#""avg_throughput":N"#),
         (r"(?m)^\[\d{4}-\d\d-\d\d [\d:,]+\] .*\n", ""),

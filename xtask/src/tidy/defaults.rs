@@ -10,8 +10,8 @@ use super::sources::Source;
 
 /// How many there are.
 const LOOKED_AT: &[(&str, usize)] = &[
-    ("broker", 91),
-    ("client", 73),
+    ("broker", 90),
+    ("client", 71),
     ("config", 8),
     ("log", 29),
     ("protocol", 31),

@@ -41,7 +41,7 @@ pub enum Value {
     Struct(Vec<(String, Value)>),
 }
 
-/// The specification of one message.
+/// Kafka's specification of one message.
 #[derive(Debug, Clone)]
 pub struct Schema {
     name: &'static str,

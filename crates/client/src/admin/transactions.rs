@@ -21,7 +21,7 @@ use crate::TopicPartition;
 use crate::error::ClientError;
 use crate::net::CoordinatorType;
 
-/// What a partition's leader, or another replica, knows of one producer.
+/// What a partition's leader, or another replica, knows of one producer (KIP-664).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerState {
@@ -90,7 +90,7 @@ impl fmt::Display for TransactionState {
     }
 }
 
-/// What the coordinator of a transactional id knows.
+/// What the coordinator of a transactional id knows (KIP-664).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransactionDescription {
@@ -110,7 +110,7 @@ pub struct TransactionDescription {
     pub topic_partitions: BTreeSet<TopicPartition>,
 }
 
-/// A transactional id in a list.
+/// A transactional id in a list (KIP-664).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransactionListing {
@@ -122,7 +122,7 @@ pub struct TransactionListing {
     pub state: TransactionState,
 }
 
-/// Which transactional ids to list; all by default.
+/// Which transactional ids to list; all by default (KIP-664).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListTransactionsOptions {
     /// Those in one of these states; none for all.
@@ -135,7 +135,7 @@ pub struct ListTransactionsOptions {
     pub transactional_id_pattern: Option<String>,
 }
 
-/// The transaction to abort, as a partition's leader knows it ([`Admin::describe_producers`]).
+/// The transaction to abort, as a partition's leader knows it ([`Admin::describe_producers`], KIP-664).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AbortTransactionSpec {
     /// The partition on which it is open.
@@ -159,7 +159,8 @@ impl fmt::Display for AbortTransactionSpec {
     }
 }
 
-/// The producer id and epoch that a transactional id has after its producers were fenced: theirs are older.
+/// The producer id and epoch that a transactional id has after its producers were fenced (Kafka's `fenceProducers`): theirs
+/// are older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FencedProducer {

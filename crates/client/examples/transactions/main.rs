@@ -1,9 +1,10 @@
 //! Transactions against any broker, step by step, each held against what Kafka promises: `transactions BOOTSTRAP [SCENARIO…]`.
 //!
-//! `cargo xtask interop` runs it against Apache Kafka and against our broker. Without names all scenarios run, each with topics,
+//! `cargo xtask interop` runs it against Apache Kafka. Without names all scenarios run, each with topics,
 //! groups and transactional ids of its own. The broker has to look for transactions that are too old every half second
 //! (`transaction.abort.timed.out.transaction.cleanup.interval.ms=500`).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "it fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is its result")]
 
 mod ends;
 mod fencing;

@@ -17,7 +17,7 @@ mod tests;
 /// One line per message, structure and field, as `xtask/src/codegen/schemas.rs` writes them.
 const SCHEMAS: &str = include_str!("schema/schemas.txt");
 
-/// What a field holds.
+/// What a field of a message holds, by the types of Kafka's specifications.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Null.

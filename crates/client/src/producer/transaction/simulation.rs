@@ -515,7 +515,7 @@ impl World {
 }
 
 fn run(seed: u64) -> [usize; 3] {
-    let version = if seed % 2 == 0 { TransactionVersion::One } else { TransactionVersion::Two };
+    let version = if seed.is_multiple_of(2) { TransactionVersion::One } else { TransactionVersion::Two };
     let mut world = World::new(seed, version);
     for step in 0..600 {
         if seed % 10 == 4 && step == 300 {

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`names`] and [`topology`] (the application), [`model`] (what goes in, and what must come out),
 //! [`check`] (what came out), [`plan`] (what happens in a round), [`process`], [`broker`], [`disk`] and [`clock`] (what it
-//! happens to), [`feed`], [`outputs`] and [`progress`] (the client's side), [`stage`] (all that runs), [`round`] (all of it, in order).
+//! happens to), [`feed`], [`outputs`] and [`progress`] (the client's side), [`hanging`] (an operator), [`stage`] (all that runs), [`round`] (all of it, in order).
 //!
 //! Beside it stands the [`bank`]: transactional producers of several makes under kills.
 //!
@@ -20,6 +20,7 @@ pub mod clock;
 pub mod disk;
 pub mod failure;
 pub mod feed;
+pub mod hanging;
 pub mod ids;
 pub mod instance;
 pub mod journal;

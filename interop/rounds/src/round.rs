@@ -5,13 +5,15 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use vltava::client::{Admin, AdminConfig, admin::NewTopic, config::IsolationLevel};
 
 use crate::{
+    broker::Make,
     check::{Checker, Finding, Guarantee},
     failure::Failure,
     feed::Feed,
+    hanging,
     journal::Journal,
     model::Model,
     names::{Input, Names, Output},
@@ -66,6 +68,10 @@ pub async fn run(
 
     let over = (plan.length() + Duration::from_secs(1)).max(SHORTEST);
     let exactly_once = frame.exactly_once.is_some();
+    let mut operator = JoinSet::new();
+    if exactly_once && matches!(programs.broker, Make::Apache(_)) {
+        operator.spawn(hanging::end_again_and_again(admin.clone(), journal));
+    }
     let mut round =
         Round { journal, names, plan, model: &model, stage, admin, feed: feed.clone(), patience, exactly_once };
     if exactly_once {

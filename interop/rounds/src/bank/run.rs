@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use fastrand::Rng;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use vltava::client::{Admin, AdminConfig, admin::NewTopic};
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, Make},
+    hanging,
     journal::Journal,
     process::Process,
     progress::Watchdog,
@@ -98,6 +99,10 @@ pub async fn run(frame: &Frame, make: &Make, clients: &[Client], folder: &Path) 
     for (topic, created) in admin.create_topics(topics.map(|(name, count)| NewTopic::new(name).partitions(count))).await
     {
         created.with_context(|| format!("creating {topic}"))?;
+    }
+    let mut operator = JoinSet::new();
+    if matches!(make, Make::Apache(_)) {
+        operator.spawn(hanging::end_again_and_again(admin.clone(), journal));
     }
     let ledger = Shared::default();
     let reader = Reader::new(&address, clients.len(), ledger.clone(), frame.patience)?;

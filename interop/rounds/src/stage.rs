@@ -26,6 +26,8 @@ const AFTERMATH: Duration = Duration::from_secs(10);
 /// How often it is looked whether everything runs.
 const TICK: Duration = Duration::from_millis(50);
 const LOG_LINES: usize = 25;
+/// Why the JVM ends may stand before a long stack.
+const CAUSE_LINES: usize = 300;
 /// What the operating system says, in the words of Rust and of the JVM, which may halt in the midst of them.
 const NO_SPACE: &str = "No space";
 
@@ -265,7 +267,7 @@ impl Stage {
             && !self.broker_waits
         {
             let log = self.broker.tail(LOG_LINES);
-            if !excused || !log.contains(NO_SPACE) {
+            if !excused || !self.broker.tail(CAUSE_LINES).contains(NO_SPACE) {
                 return Err(Failure::Ended { name: "the broker".to_owned(), status, log });
             }
             self.journal.tell(format_args!("the broker has ended, its disk was full: {status}"));

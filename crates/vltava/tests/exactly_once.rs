@@ -14,12 +14,10 @@ mod processes;
 
 use std::{
     collections::BTreeMap,
-    net::TcpStream,
-    path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use processes::{Process, end_offsets, pause, read_committed};
+use processes::{Process, Random, end_offsets, free_address, path, pause, read_committed, wait_until_it_listens};
 use vltava::{
     client::{
         Admin, AdminConfig, Producer, ProducerConfig,
@@ -293,33 +291,4 @@ async fn produce(address: String, id: String, seed: u64) -> BTreeMap<&'static st
         delivery.await.expect("an idempotent producer writes each record once");
     }
     expected
-}
-
-fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-async fn wait_until_it_listens(address: &str) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(address).is_err() {
-        assert!(Instant::now() < end, "nobody listens on {address}");
-        tokio::task::yield_now().await;
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// splitmix64
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % n
-    }
 }

@@ -10,14 +10,12 @@
 
 mod processes;
 
-use std::{
-    collections::BTreeMap,
-    net::TcpStream,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use processes::{Process, admin_with_topics, count_words, counts, pause, read, wait_until_done};
+use processes::{
+    Process, Random, admin_with_topics, count_words, counts, free_address, path, pause, read, wait_until_done,
+    wait_until_it_listens,
+};
 use vltava::{
     client::{Producer, ProducerConfig, producer::ProducerRecord},
     embedded,
@@ -117,33 +115,4 @@ async fn produce(address: String, seed: u64) -> Vec<String> {
         }
     }
     acknowledged
-}
-
-fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-async fn wait_until_it_listens(address: &str) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(address).is_err() {
-        assert!(Instant::now() < end, "nobody listens on {address}");
-        tokio::task::yield_now().await;
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// splitmix64
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % n
-    }
 }

@@ -173,8 +173,12 @@ impl TransactionManager {
     }
 
     fn next_request(&mut self, is_flushed: bool) -> Option<Request> {
-        let may_end = is_flushed && self.offsets.is_empty() && self.to_add.is_empty();
-        if matches!(self.state, State::Committing | State::Aborting) && may_end && !self.is_started {
+        let may_end = match self.state {
+            State::Committing => is_flushed && self.offsets.is_empty() && self.to_add.is_empty(),
+            State::Aborting => is_flushed,
+            _ => false,
+        };
+        if may_end && !self.is_started {
             // Nobody knows of it.
             self.finish();
         }
@@ -200,8 +204,8 @@ impl TransactionManager {
             }
         }
         match self.state {
-            State::Committing if is_flushed => Some(Request::End { identity, version, commit: true }),
-            State::Aborting if is_flushed => Some(Request::End { identity, version, commit: false }),
+            State::Committing if may_end => Some(Request::End { identity, version, commit: true }),
+            State::Aborting if may_end => Some(Request::End { identity, version, commit: false }),
             _ => None,
         }
     }

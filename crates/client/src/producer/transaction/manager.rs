@@ -338,8 +338,12 @@ impl TransactionManager {
         View { phase, identity: self.identity, number: self.number, version: self.version }
     }
 
-    /// Whether batches of a partition may be sent; has it added to the transaction if not.
+    /// Whether batches of a partition may be sent; has it added to the transaction if not. Nothing is added to one that is
+    /// aborted: the sender may not know of that yet.
     pub(crate) fn add(&mut self, partition: PartitionOfTransaction) -> bool {
+        if !matches!(self.state, State::InTransaction | State::Committing) {
+            return false;
+        }
         let id = partition.id;
         let is_added = *self.partitions.entry(id).or_insert_with(|| {
             self.to_add.push(partition);
@@ -504,4 +508,34 @@ impl TransactionManager {
 
 fn failed(error: &ClientError) -> ClientError {
     ClientError::TransactionFailed { source: Box::new(error.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::calls::Answer;
+    use super::*;
+
+    /// The sender finds the transaction open, and the application aborts it before the sender has a partition added.
+    #[test]
+    fn a_coordinator_is_not_asked_to_abort_what_it_does_not_know() {
+        let (retry_backoff, retry_backoff_max) = (Duration::from_millis(100), Duration::from_secs(1));
+        let settings = TransactionSettings { transactional_id: "t".into(), retry_backoff, retry_backoff_max };
+        let mut manager = TransactionManager::new(settings);
+        let now = Instant::now();
+        let end = manager.init().unwrap();
+        let call = manager.next_call(now, false).unwrap();
+        let offer = Some(Offer { version: TransactionVersion::One, has_new_epochs: true });
+        let identity = Some(Identity { id: 1, epoch: 0 });
+        let answer = Answer { codes: vec![vltava_protocol::ErrorCode::None], identity, offer };
+        manager.answered(now, call.number, Ok(answer));
+        manager.acknowledge(&end);
+        manager.begin().unwrap().unwrap();
+        manager.abort().unwrap();
+        let is_added = manager.add(PartitionOfTransaction { id: 1, topic: "a".into(), partition: 0 });
+        assert!(!is_added, "it is not part of a transaction that can be committed");
+        assert!(manager.next_call(now, true).is_none());
+        assert!(manager.is_at_rest() && matches!(manager.state, State::Ready));
+    }
 }

@@ -89,6 +89,24 @@ pub trait KeyValueBytesStore: Send + Sync {
         entries.iter().try_for_each(|(key, value)| self.put(key, value.as_deref()))
     }
 
+    /// Puts or deletes what the changelog has. Until [`end_restoration`](Self::end_restoration) a crash may lose it although it
+    /// was committed, as long as the offset of that commit is lost too. Default: as [`put`](Self::put).
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        self.put(key, value)
+    }
+
+    /// Nothing more will be [restored](Self::restore), and what was is committed: from now on it is to survive a crash. Default:
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn end_restoration(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// A key that the engine has forgotten by itself since this was asked last, if it does so.
     fn take_evicted(&mut self) -> Option<Bytes> {
         None

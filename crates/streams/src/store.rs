@@ -208,6 +208,10 @@ pub(crate) trait AnyStore: Any + Send {
     ) -> Result<()> {
         self.restore(key, value, timestamp)
     }
+    /// All of the changelog was restored and committed.
+    fn end_restoration(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// The time by which what it has expires, if it does, in ms.
     fn time(&self) -> Option<i64> {
         None

@@ -171,7 +171,10 @@ impl Task {
     /// # Errors
     /// If one of them fails.
     pub fn initialize(&mut self) -> Result<()> {
-        self.own_stores_mut().for_each(|store| store.limit_time(i64::MAX));
+        for store in self.own_stores_mut() {
+            store.limit_time(i64::MAX);
+            store.end_restoration()?;
+        }
         self.ctx.init_nodes()?;
         self.initialized = true;
         Ok(())

@@ -68,14 +68,14 @@ impl KeyValueBytesStore for InMemoryKeyValueStore {
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         match self.replaced().and_then(|replaced| replaced.get(key)) {
-            Some(value) => Ok(value.cloned()),
+            Some(row) => Ok(row.value_bytes()),
             None => Ok(self.map.get(key).cloned()),
         }
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
         if let Some(transaction) = &mut self.transaction {
-            transaction.replaced.put_first(key, || self.map.get(key).cloned());
+            transaction.replaced.put_first(key, || self.map.get(key));
         }
         match (value, self.map.get_mut(key)) {
             (Some(value), Some(place)) => *place = Bytes::copy_from_slice(value),
@@ -122,10 +122,10 @@ impl KeyValueBytesStore for InMemoryKeyValueStore {
 
     fn forget(&mut self) -> Result<bool> {
         let Some(transaction) = &mut self.transaction else { return Ok(false) };
-        for (key, value) in transaction.replaced.take() {
-            match value {
-                Some(value) => self.map.insert(key, value),
-                None => self.map.remove(&key),
+        for row in transaction.replaced.take() {
+            match row.value() {
+                Some(value) => self.map.insert(Bytes::copy_from_slice(row.key()), Bytes::copy_from_slice(value)),
+                None => self.map.remove(row.key()),
             };
         }
         Ok(true)

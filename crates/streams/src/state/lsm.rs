@@ -2,8 +2,7 @@
 //!
 //! What was put since the last commit lies in an ordered map of its own ([`Overlay`]), so that it can be forgotten. When it is
 //! committed it goes into a second one, and when that is full the background writes it into tables. The memtable of the
-//! tree itself, a list that many threads may write to at once, costs several times as much, and has something only
-//! while that is done.
+//! tree itself, a list that many threads may write to at once, costs several times as much, and is not used.
 //!
 //! What a commit covers and the changelog offset that says so go together all the way: so every set of tables on disk holds
 //! data and offset that belong together, whatever moment a process dies at. The batches that are in no table yet are in
@@ -75,10 +74,21 @@ pub struct LsmKeyValueStore {
     uncommitted: Overlay,
     /// Whether reads leave that out.
     committed_only: bool,
+    restoration: Restoration,
     /// The offset of the last commit, if there was one since the store was opened.
     offset: Option<i64>,
     engine: LsmEngine,
     background: Arc<Background>,
+}
+
+/// What there is of a restoration in what is committed, and in no journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Restoration {
+    None,
+    /// Rows whose offset is still to come. Without it they are not to be written.
+    Open,
+    /// Rows with their offset.
+    Covered,
 }
 
 impl LsmEngine {
@@ -96,7 +106,7 @@ impl LsmEngine {
         let highest = tree.get_highest_seqno();
         let next = highest.map_or(FIRST_BATCH, |highest| FIRST_BATCH.max(highest + 1));
         let mut committed = Overlay::default();
-        let recovered = Journal::open(path, next, |_, (key, value)| committed.put(key, value));
+        let recovered = Journal::open(path, next, |_, (key, value)| committed.put([&key], value.as_deref()));
         let recovered = recovered.map_err(|error| storage(name, "reading its journal", error))?;
         if recovered.dropped > 0 {
             let bytes = recovered.dropped;
@@ -116,6 +126,7 @@ impl LsmEngine {
             committed,
             uncommitted: Overlay::default(),
             committed_only: false,
+            restoration: Restoration::None,
             offset: None,
             engine: self.clone(),
         })
@@ -135,8 +146,8 @@ impl LsmKeyValueStore {
     /// Reads one entry, of what is committed.
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let sealed = || self.sealed.as_ref()?.entries.get(key);
-        if let Some(value) = self.committed.get(key).or_else(sealed) {
-            return Ok(value.cloned());
+        if let Some(row) = self.committed.get(key).or_else(sealed) {
+            return Ok(row.value_bytes());
         }
         if self.visible == 0 {
             return Ok(None);
@@ -186,24 +197,34 @@ impl LsmKeyValueStore {
         if let Some(error) = self.background.failure.lock().take() {
             return Err(self.failed("flushing", error));
         }
-        let offset = |(key, offset): (Bytes, i64)| (key, Bytes::copy_from_slice(&offset.to_be_bytes()));
+        let offset = |(key, offset): (Bytes, i64)| (key, offset.to_be_bytes());
         let mut own: Vec<_> = offsets.into_iter().map(offset).collect();
-        match (own.is_empty(), self.uncommitted.len()) {
-            (true, 0) => return Ok(()),
-            (true, _) => own.push((Bytes::from_static(LAST), Bytes::copy_from_slice(&self.seqno.to_be_bytes()))),
-            (false, _) => {}
+        let is_empty = self.uncommitted.len() == 0;
+        if own.is_empty() {
+            if is_empty && self.restoration != Restoration::Open {
+                return Ok(());
+            }
+            own.push((Bytes::from_static(LAST), self.seqno.to_be_bytes()));
         }
-        let batch = self.uncommitted.iter().chain(own.iter().map(|(key, offset)| (key, Some(offset))));
-        let written = self.journal.append(self.seqno, batch);
-        written.map_err(self.journal_failed("writing"))?;
+        let is_restored = self.restoration != Restoration::None;
+        if is_restored {
+            self.restoration = Restoration::Covered;
+        } else {
+            let rows = self.uncommitted.iter().map(|row| (row.key(), row.value()));
+            let own = own.iter().map(|(key, offset)| (&key[..], Some(&offset[..])));
+            let written = self.journal.append(self.seqno, rows.chain(own));
+            written.map_err(self.journal_failed("writing"))?;
+        }
         self.seqno += 1;
         self.committed.append(&mut self.uncommitted);
-        own.into_iter().for_each(|(key, offset)| self.committed.put(key, Some(offset)));
+        own.into_iter().for_each(|(key, offset)| self.committed.put([&key], Some(&offset)));
         self.settle();
-        let limit = self.engine.memtable_limit();
+        // While a store is restored nothing of it is uncommitted: that share is free.
+        let limit = self.engine.memtable_limit() * if is_restored { 2 } else { 1 };
         // The same few keys again and again take no more memory, but the journal has them all.
         let is_full = self.committed.bytes() >= limit || self.journal.len() >= JOURNAL_FACTOR * limit;
-        if is_full { self.seal() } else { Ok(()) }
+        let is_over = is_restored && !is_empty;
+        if is_full || is_over { self.seal() } else { Ok(()) }
     }
 
     /// What is written into tables is read there.
@@ -216,6 +237,7 @@ impl LsmKeyValueStore {
     /// What is committed is to be written.
     fn take_committed(&mut self) -> Arc<Sealed> {
         let (entries, journals) = (std::mem::take(&mut self.committed), self.journal.rotate());
+        self.restoration = Restoration::None;
         // There was a batch, or nothing would be here.
         let seqno = self.seqno.saturating_sub(1);
         let sealed = Arc::new(Sealed { entries, seqno, journals, done: AtomicBool::new(false) });
@@ -253,13 +275,29 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let key = tree_key(key);
         match self.uncommitted.get(&key).filter(|_| !self.committed_only) {
-            Some(value) => Ok(value.cloned()),
+            Some(row) => Ok(row.value_bytes()),
             None => self.read(&key),
         }
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        self.uncommitted.put(tree_key(key).into(), value.map(Bytes::copy_from_slice));
+        self.uncommitted.put([&[DATA], key], value);
+        Ok(())
+    }
+
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        self.committed.put([&[DATA], key], value);
+        self.restoration = Restoration::Open;
+        Ok(())
+    }
+
+    fn end_restoration(&mut self) -> Result<()> {
+        // Also what was restored last and is on its way: the journal goes on behind it.
+        self.write_sealed("ending the restoration")?;
+        if self.restoration == Restoration::Covered {
+            self.take_committed();
+            self.write_sealed("ending the restoration")?;
+        }
         Ok(())
     }
 
@@ -344,6 +382,7 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     fn clear(&mut self) -> Result<()> {
         self.uncommitted.clear();
         self.committed.clear();
+        self.restoration = Restoration::None;
         self.offset = None;
         // What the background has begun would bring tables back, and so would what it has not begun yet.
         let background = self.background.clone();
@@ -362,6 +401,11 @@ impl KeyValueBytesStore for LsmKeyValueStore {
         self.uncommitted.clear();
         self.background.stop();
         self.write_sealed("closing")?;
+        if self.restoration == Restoration::Open {
+            // The journal has what was committed before.
+            self.committed.clear();
+            return Ok(());
+        }
         if self.committed.len() > 0 {
             self.take_committed();
             self.write_sealed("closing")?;

@@ -28,11 +28,22 @@ enum Op {
     /// The process dies, and it is not known to the store what has become of the transaction.
     Crash {
         committed: bool,
+        /// The restoration does not come to its end the first time.
+        interrupted: Option<Interruption>,
     },
     /// The machine dies: of what was not forced to the disk so many bytes are lost.
     MachineDies {
         lost: usize,
     },
+}
+
+/// How a restoration ends before its end.
+#[derive(Clone, Copy, Debug)]
+struct Interruption {
+    /// After so many records.
+    after: usize,
+    /// Whether the process dies; else the store is closed.
+    dies: bool,
 }
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -49,7 +60,10 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Commit),
         2 => Just(Op::Abort),
         1 => Just(Op::Close),
-        2 => any::<bool>().prop_map(|committed| Op::Crash { committed }),
+        2 => (any::<bool>(), prop::option::of((0usize..20, any::<bool>()))).prop_map(|(committed, interrupted)| {
+            let interrupted = interrupted.map(|(after, dies)| Interruption { after, dies });
+            Op::Crash { committed, interrupted }
+        }),
         1 => (0usize..200).prop_map(|lost| Op::MachineDies { lost }),
     ]
 }
@@ -117,13 +131,24 @@ impl Bench<'_> {
         self.end(true);
     }
 
-    /// Whoever opens the store reads what it does not have.
+    /// Whoever opens the store reads what it does not have, and says now and then how far that is.
     fn restore(&mut self) -> i64 {
-        let from = self.store.committed_offset().unwrap().unwrap_or(0);
-        for (key, value) in self.changelog[from as usize..].iter().flatten() {
-            self.store.put(key, value.as_deref()).unwrap();
-        }
+        let from = self.restore_part(usize::MAX);
         self.commit_store();
+        self.store.end_restoration().unwrap();
+        from
+    }
+
+    fn restore_part(&mut self, records: usize) -> i64 {
+        let from = self.store.committed_offset().unwrap().unwrap_or(0);
+        for (offset, record) in self.changelog.iter().enumerate().skip(from as usize).take(records) {
+            if let Some((key, value)) = record {
+                self.store.restore(key, value.as_deref()).unwrap();
+            }
+            if offset % 3 == 2 {
+                self.store.commit(Some(offset as i64 + 1)).unwrap();
+            }
+        }
         from
     }
 
@@ -202,11 +227,19 @@ fn play(
                     bench.restore();
                 }
             }
-            Op::Crash { committed } => {
+            Op::Crash { committed, interrupted } => {
                 let known = bench.known;
                 bench.store = nothing();
                 bench.end(committed);
                 bench.store = (bench.open)();
+                if let Some(Interruption { after, dies }) = interrupted {
+                    bench.restore_part(after);
+                    if !dies {
+                        bench.store.close().unwrap();
+                    }
+                    bench.store = nothing();
+                    bench.store = (bench.open)();
+                }
                 let from = bench.restore();
                 // Of what was committed for all it knew, the store has restored nothing.
                 prop_assert!(folder.is_none() || from >= known, "restored from {}, had {}", from, known);

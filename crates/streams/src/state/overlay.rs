@@ -6,49 +6,125 @@
 //! the map as of that commit.
 
 use std::{
+    borrow::Borrow,
     cmp::Ordering,
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeSet, btree_set},
     iter::Peekable,
     mem,
     ops::Bound,
 };
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
 use super::{BytesIter, Order};
 use crate::error::Result;
 
-/// What an entry costs beside the bytes of its key and value: two handles, their allocations, its place in a node.
-const ENTRY_OVERHEAD: u64 = 128;
-
-/// A key, and its value if it has one.
-type Entry = (Bytes, Option<Bytes>);
+/// What an entry costs beside the bytes of its key and value: a handle, its place in a node, what the allocation is longer.
+const ENTRY_OVERHEAD: u64 = 64;
 /// The ends of a range.
 pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
-/// Values by key, `None` for keys that are not there.
-#[derive(Debug, Default)]
-pub(super) struct Overlay {
-    entries: BTreeMap<Bytes, Option<Bytes>>,
-    bytes: u64,
+/// A key and its value, if it has one, in one allocation: whether it has one (1 byte), the key's length (4 bytes), the key, the
+/// value. Rows are in the order of their keys.
+#[derive(Clone, Debug)]
+pub(super) struct Row(Bytes);
+
+impl Row {
+    const HEAD: usize = 5;
+
+    /// A row of a key that is given in parts.
+    fn new<const N: usize>(key: [&[u8]; N], value: Option<&[u8]>) -> Self {
+        let len = key.iter().map(|part| part.len()).sum::<usize>();
+        let mut row = Vec::with_capacity(Self::HEAD + len + value.map_or(0, <[u8]>::len));
+        row.put_u8(value.is_some().into());
+        // A key of 4 GiB is refused where it is written to disk.
+        row.put_u32_ne(len as u32);
+        key.into_iter().for_each(|part| row.put_slice(part));
+        row.put_slice(value.unwrap_or_default());
+        Row(row.into())
+    }
+
+    /// Where the key ends.
+    fn end(&self) -> usize {
+        let len = self.0.get(1..Self::HEAD).and_then(|len| len.try_into().ok()).map_or(0, u32::from_ne_bytes);
+        Self::HEAD + len as usize
+    }
+
+    fn has_value(&self) -> bool {
+        self.0.first() == Some(&1)
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        self.0.get(Self::HEAD..self.end()).unwrap_or_default()
+    }
+
+    pub(super) fn value(&self) -> Option<&[u8]> {
+        self.0.get(self.end()..).filter(|_| self.has_value())
+    }
+
+    /// The key, without a copy.
+    pub(super) fn key_bytes(&self) -> Bytes {
+        self.0.slice(Self::HEAD..self.end())
+    }
+
+    /// The value, without a copy.
+    pub(super) fn value_bytes(&self) -> Option<Bytes> {
+        self.has_value().then(|| self.0.slice(self.end()..))
+    }
+
+    fn weight(&self) -> u64 {
+        (self.0.len() - Self::HEAD) as u64 + ENTRY_OVERHEAD
+    }
 }
 
-fn len(value: Option<&Bytes>) -> u64 {
-    value.map_or(0, |value| value.len() as u64)
+impl Borrow<[u8]> for Row {
+    fn borrow(&self) -> &[u8] {
+        self.key()
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Row {}
+
+impl PartialOrd for Row {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Row {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(other.key())
+    }
+}
+
+/// Values by key, none for keys that are not there.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    rows: BTreeSet<Row>,
+    bytes: u64,
 }
 
 impl Overlay {
     /// What it says of a key, if anything.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
-        self.entries.get(key).map(Option::as_ref)
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Row> {
+        self.rows.get(key)
     }
 
-    /// Says something else of a key.
-    pub(super) fn put(&mut self, key: Bytes, value: Option<Bytes>) {
-        self.bytes += key.len() as u64 + len(value.as_ref()) + ENTRY_OVERHEAD;
-        let key_len = key.len() as u64;
-        if let Some(before) = self.entries.insert(key, value) {
-            self.bytes -= key_len + len(before.as_ref()) + ENTRY_OVERHEAD;
+    /// Says something else of a key, which is given in parts.
+    pub(super) fn put<const N: usize>(&mut self, key: [&[u8]; N], value: Option<&[u8]>) {
+        self.put_row(Row::new(key, value));
+    }
+
+    fn put_row(&mut self, row: Row) {
+        self.bytes += row.weight();
+        if let Some(before) = self.rows.replace(row) {
+            self.bytes -= before.weight();
         }
     }
 
@@ -57,19 +133,19 @@ impl Overlay {
         match self.len() {
             0 => mem::swap(self, other),
             // They come in order: the next one's place is near the last one's.
-            _ => other.take().for_each(|(key, value)| self.put(key, value)),
+            _ => other.take().for_each(|row| self.put_row(row)),
         }
     }
 
     /// Says something of a key of which it says nothing yet.
-    pub(super) fn put_first(&mut self, key: &[u8], value: impl FnOnce() -> Option<Bytes>) {
-        if !self.entries.contains_key(key) {
-            self.put(Bytes::copy_from_slice(key), value());
+    pub(super) fn put_first<'a>(&mut self, key: &[u8], value: impl FnOnce() -> Option<&'a Bytes>) {
+        if !self.rows.contains(key) {
+            self.put([key], value().map(|value| &value[..]));
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.rows.len()
     }
 
     /// About how much memory it takes, in bytes.
@@ -78,31 +154,31 @@ impl Overlay {
     }
 
     /// Takes all out, in the order of the keys.
-    pub(super) fn take(&mut self) -> btree_map::IntoIter<Bytes, Option<Bytes>> {
+    pub(super) fn take(&mut self) -> btree_set::IntoIter<Row> {
         self.bytes = 0;
-        mem::take(&mut self.entries).into_iter()
+        mem::take(&mut self.rows).into_iter()
     }
 
     pub(super) fn clear(&mut self) {
-        self.entries.clear();
+        self.rows.clear();
         self.bytes = 0;
     }
 
     /// All it says, in the order of the keys.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
-        self.entries.iter().map(|(key, value)| (key, value.as_ref()))
+    pub(super) fn iter(&self) -> btree_set::Iter<'_, Row> {
+        self.rows.iter()
     }
 
     /// What is between two bounds, in `order`: of this where it has a key, else of `below`, which has the same order.
     pub(super) fn over(&self, bounds: Bounds<'_>, order: Order, below: BytesIter) -> BytesIter {
-        let entries: Vec<_> = match order {
-            Order::Forward => self.range(bounds).collect(),
-            Order::Reverse => self.range(bounds).rev().collect(),
+        let rows: Vec<Row> = match order {
+            Order::Forward => self.range(bounds).cloned().collect(),
+            Order::Reverse => self.range(bounds).rev().cloned().collect(),
         };
-        if entries.is_empty() {
+        if rows.is_empty() {
             return below;
         }
-        Box::new(Merged { above: entries.into_iter().peekable(), below: below.peekable(), order })
+        Box::new(Merged { above: rows.into_iter().peekable(), below: below.peekable(), order })
     }
 
     /// The same forward, for as long as this does not change.
@@ -113,19 +189,19 @@ impl Overlay {
         Merged { above: self.range(bounds).peekable(), below: below.peekable(), order: Order::Forward }
     }
 
-    fn range<'a>(&'a self, bounds: Bounds<'a>) -> impl DoubleEndedIterator<Item = Entry> + 'a {
+    fn range<'a>(&'a self, bounds: Bounds<'a>) -> impl DoubleEndedIterator<Item = &'a Row> + 'a {
         let is_empty = match bounds {
             (Bound::Included(from), Bound::Included(to)) => from > to,
             (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
             _ => false,
         };
         // The map takes a range whose ends are crossed for a mistake.
-        let entries = (!is_empty).then(|| self.entries.range::<[u8], _>(bounds));
-        entries.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone()))
+        let rows = (!is_empty).then(|| self.rows.range::<[u8], _>(bounds));
+        rows.into_iter().flatten()
     }
 }
 
-struct Merged<A: Iterator<Item = Entry>, B: Iterator> {
+struct Merged<A: Iterator, B: Iterator> {
     above: Peekable<A>,
     below: Peekable<B>,
     order: Order,
@@ -133,7 +209,7 @@ struct Merged<A: Iterator<Item = Entry>, B: Iterator> {
 
 impl<A, B> Iterator for Merged<A, B>
 where
-    A: Iterator<Item = Entry>,
+    A: Iterator<Item: Borrow<Row>>,
     B: Iterator<Item = Result<(Bytes, Bytes)>>,
 {
     type Item = Result<(Bytes, Bytes)>;
@@ -143,9 +219,9 @@ where
             let compared = match (self.above.peek(), self.below.peek()) {
                 (None, _) | (_, Some(Err(_))) => return self.below.next(),
                 (Some(_), None) => Ordering::Less,
-                (Some((above, _)), Some(Ok((below, _)))) => match self.order {
-                    Order::Forward => above.cmp(below),
-                    Order::Reverse => below.cmp(above),
+                (Some(above), Some(Ok((below, _)))) => match self.order {
+                    Order::Forward => above.borrow().key().cmp(below),
+                    Order::Reverse => below[..].cmp(above.borrow().key()),
                 },
             };
             if compared.is_gt() {
@@ -155,8 +231,10 @@ where
                 // It is hidden.
                 self.below.next();
             }
-            if let Some((key, Some(value))) = self.above.next() {
-                return Some(Ok((key, value)));
+            let row = self.above.next()?;
+            let row = row.borrow();
+            if let Some(value) = row.value_bytes() {
+                return Some(Ok((row.key_bytes(), value)));
             }
         }
     }
@@ -206,8 +284,8 @@ mod tests {
             let mut overlay = Overlay::default();
             for (key, value) in &above {
                 // What was there is counted no more.
-                overlay.put(Bytes::from(vec![*key]), Some(Bytes::from_static(b"before")));
-                overlay.put(Bytes::from(vec![*key]), value.map(|value| Bytes::from(vec![value])));
+                overlay.put([&[*key]], Some(b"before"));
+                overlay.put([&[*key]], value.map(|value| [value]).as_ref().map(|value| &value[..]));
                 overlay.put_first(&[*key], || unreachable!("it is there"));
             }
             let bytes: u64 = above.values().map(|value| 1 + ENTRY_OVERHEAD + u64::from(value.is_some())).sum();
@@ -241,7 +319,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_below_is_told() {
         let mut overlay = Overlay::default();
-        overlay.put(Bytes::from_static(b"a"), Some(Bytes::new()));
+        overlay.put([b"a"], Some(b""));
         let below: BytesIter = Box::new([Err(Error::internal("unreadable"))].into_iter());
         let found: Vec<_> = overlay.over((Bound::Unbounded, Bound::Unbounded), Order::Forward, below).collect();
         assert!(matches!(&found[..], [Err(_), Ok(_)]), "{found:?}");

@@ -76,6 +76,14 @@ impl KeyValueBytesStore for PlainAdapter<Box<dyn KeyValueBytesStore>> {
         self.engine.put(key, value.map(self.bare))
     }
 
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        self.engine.restore(key, value.map(self.bare))
+    }
+
+    fn end_restoration(&mut self) -> Result<()> {
+        self.engine.end_restoration()
+    }
+
     fn range(&self, from: Option<&[u8]>, to: Option<&[u8]>, order: Order) -> Result<BytesIter> {
         self.engine.range(from, to, order).map(|entries| self.all_whole(entries))
     }
@@ -144,6 +152,14 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         self.engine.put(key, value.map(self.bare))
+    }
+
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        self.engine.restore(key, value.map(self.bare))
+    }
+
+    fn end_restoration(&mut self) -> Result<()> {
+        self.engine.end_restoration()
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<()> {

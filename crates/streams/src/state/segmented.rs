@@ -77,6 +77,23 @@ pub trait SegmentedBytesStore: Send + Sync {
     /// If the engine cannot write.
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool>;
 
+    /// Puts or deletes what the changelog has, as [`KeyValueBytesStore::restore`](super::KeyValueBytesStore::restore) does.
+    /// Default: as [`put`](Self::put).
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        self.put(key, value)
+    }
+
+    /// As [`KeyValueBytesStore::end_restoration`](super::KeyValueBytesStore::end_restoration). Default: nothing to do.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn end_restoration(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Deletes a key, whether or not it has expired.
     ///
     /// # Errors

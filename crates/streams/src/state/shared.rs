@@ -158,6 +158,14 @@ impl KeyValueBytesStore for Shared<Box<dyn KeyValueBytesStore>> {
         self.write()?.put(key, value)
     }
 
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        self.write()?.restore(key, value)
+    }
+
+    fn end_restoration(&mut self) -> Result<()> {
+        self.write()?.end_restoration()
+    }
+
     fn put_batch(&mut self, entries: &[(Bytes, Option<Bytes>)]) -> Result<()> {
         self.write()?.put_batch(entries)
     }
@@ -222,6 +230,14 @@ impl SegmentedBytesStore for Shared<Box<dyn SegmentedBytesStore>> {
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         self.write()?.put(key, value)
+    }
+
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        self.write()?.restore(key, value)
+    }
+
+    fn end_restoration(&mut self) -> Result<()> {
+        self.write()?.end_restoration()
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<()> {

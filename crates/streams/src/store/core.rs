@@ -362,7 +362,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
         timestamp: i64,
         headers: &Headers,
     ) -> Result<()> {
-        let Some(value) = value else { return self.engine.put(key, None).map(drop) };
+        let Some(value) = value else { return self.engine.restore(key, None) };
         self.value_buffer.clear();
         if matches!(self.changelog.format, Format::WithHeaders | Format::TimestampedWithHeaders) {
             write_headers(headers, &mut self.value_buffer).map_err(|why| Error::unwritable(&self.name, &why))?;
@@ -371,7 +371,7 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             self.value_buffer.extend_from_slice(&timestamp.to_be_bytes());
         }
         self.value_buffer.extend_from_slice(value);
-        self.engine.put(key, Some(&self.value_buffer))?;
+        self.engine.restore(key, Some(&self.value_buffer))?;
         // What is forgotten while restoring was deleted from the changelog when it was first forgotten.
         while self.engine.take_evicted().is_some() {}
         Ok(())
@@ -434,6 +434,9 @@ macro_rules! any_store {
                 headers: &$crate::record::Headers,
             ) -> Result<()> {
                 self.core.restore(key, value, timestamp, headers)
+            }
+            fn end_restoration(&mut self) -> Result<()> {
+                self.core.engine.end_restoration()
             }
             fn time(&self) -> Option<i64> {
                 self.core.time()

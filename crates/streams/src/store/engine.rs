@@ -12,6 +12,8 @@ pub(crate) trait Engine: Send {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
     /// Puts or deletes. False if the key's time has expired, and nothing was put.
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool>;
+    /// Puts or deletes what the changelog has.
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()>;
     fn remove(&mut self, key: &[u8]) -> Result<()> {
         self.put(key, None).map(drop)
     }
@@ -35,6 +37,9 @@ impl Engine for Box<dyn KeyValueBytesStore> {
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         (**self).put(key, value).map(|()| true)
     }
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        (**self).restore(key, value)
+    }
     fn take_evicted(&mut self) -> Option<Bytes> {
         (**self).take_evicted()
     }
@@ -49,6 +54,9 @@ impl Engine for Box<dyn SegmentedBytesStore> {
     }
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         (**self).put(key, value)
+    }
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        (**self).restore(key, value).map(drop)
     }
     fn remove(&mut self, key: &[u8]) -> Result<()> {
         (**self).remove(key)

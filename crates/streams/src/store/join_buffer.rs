@@ -249,7 +249,11 @@ impl<K: Flow, V: Flow> AnyStore for JoinBuffer<K, V> {
             Some(value) => Some(value.split_last_chunk::<8>().ok_or_else(|| self.damaged())?.0),
             None => None,
         };
-        self.engine.put(key, value)
+        self.engine.restore(key, value)
+    }
+
+    fn end_restoration(&mut self) -> Result<()> {
+        self.engine.end_restoration()
     }
 
     fn persistent(&self) -> bool {

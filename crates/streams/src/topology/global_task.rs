@@ -214,6 +214,16 @@ impl GlobalTask {
         Ok(())
     }
 
+    /// The stores are filled, and that is committed.
+    pub(crate) fn end_restoration(&mut self) -> Result<()> {
+        for (id, _) in &self.stores {
+            if let Some(Some(store)) = self.ctx.stores.get_mut(*id) {
+                store.end_restoration()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a store holds as much in memory as it should before a commit.
     pub(crate) fn needs_commit(&self) -> bool {
         let stores = self.stores.iter().filter_map(|(id, _)| self.ctx.stores.get(*id)?.as_ref());

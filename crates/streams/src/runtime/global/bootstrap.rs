@@ -65,6 +65,7 @@ impl GlobalThread {
                 return Ok(false);
             }
         }
+        self.task.end_restoration()?;
         Ok(true)
     }
 

@@ -8,8 +8,9 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use crossbeam_channel::Receiver;
-use lsm_tree::{AbstractTree, AnyTree, SeqNo, compaction::Leveled};
+use lsm_tree::{AbstractTree, AnyTree, InternalValue, SeqNo, ValueType, compaction::Leveled};
 use parking_lot::Mutex;
 
 use super::{damage, journal};
@@ -94,20 +95,23 @@ impl Background {
         }
     }
 
-    /// In the order of the keys, so that the tree's memtable costs little.
+    /// Straight into tables: the rows are in order, so that the tree's memtable has nothing to do.
     fn flush(&self, sealed: &Sealed) -> lsm_tree::Result<()> {
         if sealed.is_done() {
             return Ok(());
         }
-        for (key, value) in sealed.entries.iter() {
-            match value {
-                Some(value) => self.tree.insert(key.clone(), value.clone(), sealed.seqno),
-                None => self.tree.remove(key.clone(), sealed.seqno),
+        let items = sealed.entries.iter().map(|row| {
+            let (value, kind) = match row.value_bytes() {
+                Some(value) => (value, ValueType::Value),
+                None => (Bytes::new(), ValueType::Tombstone),
             };
-        }
-        self.tree.rotate_memtable();
+            Ok(InternalValue::from_components(row.key_bytes(), value, sealed.seqno, kind))
+        });
         let lock = self.tree.get_flush_lock();
-        self.tree.flush(&lock, sealed.seqno + 1)?;
+        if let Some((tables, blobs)) = self.tree.flush_to_tables(items)? {
+            self.tree.register_tables(&tables, blobs.as_deref(), None, &[], sealed.seqno + 1)?;
+        }
+        drop(lock);
         journal::remove(&sealed.journals).map_err(lsm_tree::Error::Io)?;
         sealed.done.store(true, Ordering::Release);
         Ok(())

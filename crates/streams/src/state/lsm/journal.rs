@@ -88,10 +88,10 @@ impl Journal {
     pub(super) fn append<'a>(
         &mut self,
         seqno: SeqNo,
-        entries: impl Iterator<Item = (&'a Bytes, Option<&'a Bytes>)>,
+        entries: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     ) -> io::Result<()> {
         let too_long = || io::Error::new(ErrorKind::InvalidInput, "a batch or an entry of 4 GiB");
-        let len = |bytes: &Bytes| u32::try_from(bytes.len()).ok().filter(|len| *len != DELETED).ok_or_else(too_long);
+        let len = |bytes: &[u8]| u32::try_from(bytes.len()).ok().filter(|len| *len != DELETED).ok_or_else(too_long);
         let mut frame = std::mem::take(&mut self.buffer);
         frame.clear();
         frame.put_slice(&[0; HEAD]);

@@ -121,7 +121,7 @@ impl InMemorySegmentedStore {
     fn note(&mut self, key: &[u8], time: i64, inner: &Inner) {
         let Some(transaction) = &mut self.transaction else { return };
         let times = &self.times;
-        transaction.replaced.put_first(key, || times.get(&time)?.get(inner).cloned());
+        transaction.replaced.put_first(key, || times.get(&time)?.get(inner));
     }
 
     fn insert(&mut self, time: i64, inner: Inner, value: Bytes) {
@@ -145,7 +145,7 @@ impl InMemorySegmentedStore {
     fn as_read(&self, found: Vec<(Bytes, Bytes)>, range: &TimeRange<'_>, from: i64, order: Order) -> BytesIter {
         let Some(Transaction { replaced, .. }) = self.hidden() else { return Box::new(found.into_iter().map(Ok)) };
         let mut found: Vec<_> = found.into_iter().filter(|(key, _)| replaced.get(key).is_none()).collect();
-        let before = replaced.iter().filter_map(|(key, value)| Some((key.clone(), value?.clone())));
+        let before = replaced.iter().filter_map(|row| Some((row.key_bytes(), row.value_bytes()?)));
         let is_read = |key: &Bytes| self.schema.time(key) >= from && self.schema.matches(key, range);
         found.extend(before.filter(|(key, _)| is_read(key)));
         // Of one key by time, of several by time first: the same in both cases.
@@ -172,7 +172,7 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
             return Ok(None);
         }
         match self.hidden().and_then(|transaction| transaction.replaced.get(key)) {
-            Some(value) => Ok(value.cloned()),
+            Some(row) => Ok(row.value_bytes()),
             None => Ok(self.value(time, &inner).cloned()),
         }
     }
@@ -245,10 +245,10 @@ impl SegmentedBytesStore for InMemorySegmentedStore {
     fn forget(&mut self) -> Result<bool> {
         let Some(transaction) = &mut self.transaction else { return Ok(false) };
         self.stream_time = transaction.committed_time;
-        for (key, value) in transaction.replaced.take() {
-            let (time, inner) = self.inner(&key);
-            match value {
-                Some(value) => self.insert(time, inner, value),
+        for row in transaction.replaced.take() {
+            let (time, inner) = self.inner(row.key());
+            match row.value() {
+                Some(value) => self.insert(time, inner, Bytes::copy_from_slice(value)),
                 None => self.delete(time, inner),
             }
         }

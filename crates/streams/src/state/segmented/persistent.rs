@@ -154,6 +154,14 @@ impl PersistentSegmentedStore {
         self.segments.get_mut(&id).ok_or_else(|| Error::internal("a segment that was just made is gone"))
     }
 
+    /// The segment that a key that is put belongs to; `None` if it has expired.
+    fn segment_of(&mut self, key: &[u8]) -> Result<Option<&mut Box<dyn KeyValueBytesStore>>> {
+        let time = self.schema.time(key);
+        self.stream_time.advance(time);
+        let id = self.id(time);
+        if id < self.first_live_segment() { Ok(None) } else { self.segment(id).map(Some) }
+    }
+
     fn open_segment(&mut self, id: i64) -> Result<()> {
         let name = self.segment_name(id);
         let mut engine: Box<dyn KeyValueBytesStore> = match (&self.context.state_dir, self.directory()) {
@@ -221,14 +229,17 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
-        let time = self.schema.time(key);
-        self.stream_time.advance(time);
-        let id = self.id(time);
-        if id < self.first_live_segment() {
-            return Ok(false);
-        }
-        self.segment(id)?.put(key, value)?;
-        Ok(true)
+        let Some(segment) = self.segment_of(key)? else { return Ok(false) };
+        segment.put(key, value).map(|()| true)
+    }
+
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+        let Some(segment) = self.segment_of(key)? else { return Ok(false) };
+        segment.restore(key, value).map(|()| true)
+    }
+
+    fn end_restoration(&mut self) -> Result<()> {
+        self.segments.values_mut().try_for_each(|segment| segment.end_restoration())
     }
 
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {

@@ -7,7 +7,7 @@ fn entry(key: &str, value: Option<&str>) -> Entry {
 }
 
 fn append(journal: &mut Journal, seqno: SeqNo, entries: &[Entry]) {
-    journal.append(seqno, entries.iter().map(|(key, value)| (key, value.as_ref()))).unwrap();
+    journal.append(seqno, entries.iter().map(|(key, value)| (&key[..], value.as_deref()))).unwrap();
 }
 
 fn open(folder: &Path, next: SeqNo) -> (Recovered, Vec<Batch>) {

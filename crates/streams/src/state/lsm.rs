@@ -237,10 +237,10 @@ impl LsmKeyValueStore {
     /// What is committed is to be written.
     fn take_committed(&mut self) -> Arc<Sealed> {
         let (entries, journals) = (std::mem::take(&mut self.committed), self.journal.rotate());
-        self.restoration = Restoration::None;
+        let is_restoring = std::mem::replace(&mut self.restoration, Restoration::None) != Restoration::None;
         // There was a batch, or nothing would be here.
         let seqno = self.seqno.saturating_sub(1);
-        let sealed = Arc::new(Sealed { entries, seqno, journals, done: AtomicBool::new(false) });
+        let sealed = Arc::new(Sealed { entries, seqno, journals, is_restoring, done: AtomicBool::new(false) });
         self.sealed = Some(sealed.clone());
         sealed
     }
@@ -297,6 +297,11 @@ impl KeyValueBytesStore for LsmKeyValueStore {
         if self.restoration == Restoration::Covered {
             self.take_committed();
             self.write_sealed("ending the restoration")?;
+        }
+        if self.tree.l0_run_count() > 1 {
+            // From now on it is read: the tables that were left as they are are merged.
+            let sealed = Arc::new(Sealed::nothing(self.seqno));
+            self.engine.send(Job { background: self.background.clone(), sealed });
         }
         Ok(())
     }

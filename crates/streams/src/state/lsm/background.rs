@@ -16,6 +16,9 @@ use parking_lot::Mutex;
 use super::{damage, journal};
 use crate::state::overlay::Overlay;
 
+/// So many sets of tables are left as they are while a store is restored: each merge writes what was merged before once more.
+const RUNS_OF_A_RESTORATION: usize = 16;
+
 /// What is committed and has to get into tables.
 pub(super) struct Sealed {
     pub(super) entries: Overlay,
@@ -23,11 +26,19 @@ pub(super) struct Sealed {
     pub(super) seqno: SeqNo,
     /// The files of the journal that are of no use then.
     pub(super) journals: Vec<PathBuf>,
+    /// Whether more is to be restored: until all is there nobody reads, and tables need not be merged soon.
+    pub(super) is_restoring: bool,
     /// Whether it is in tables, or has not to be there any more.
     pub(super) done: AtomicBool,
 }
 
 impl Sealed {
+    /// What has nothing to be written, and only tables to be merged.
+    pub(super) fn nothing(seqno: SeqNo) -> Self {
+        let (entries, journals, done) = (Overlay::default(), Vec::new(), AtomicBool::new(true));
+        Sealed { entries, seqno, journals, is_restoring: false, done }
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
     }
@@ -85,7 +96,8 @@ impl Background {
         }
         let done = damage::guarded(|| {
             self.flush(sealed)?;
-            match self.is_stopped() {
+            let may_wait = sealed.is_restoring && self.tree.l0_run_count() < RUNS_OF_A_RESTORATION;
+            match self.is_stopped() || may_wait {
                 true => Ok(()),
                 false => self.tree.compact(Arc::new(Leveled::default()), sealed.seqno + 1),
             }

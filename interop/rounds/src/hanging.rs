@@ -1,15 +1,16 @@
 //! What an operator does beside Apache Kafka: transactions that its coordinator has given up are ended.
 //!
-//! A coordinator of Apache Kafka 4.3 that has just started, and does not know a partition's leader yet, takes the partition for
-//! deleted and leaves it out when it writes the markers of a transaction. What was written there stays open for ever, and whoever
-//! reads what is committed waits for ever too. `kafka-transactions find-hanging` and `abort` are for that; here the same is done
-//! as long as the rounds last. Ours leaves no partition out, and nobody does this beside it.
+//! A coordinator of Apache Kafka 4.3 that does not know a partition takes it for deleted, and leaves it out when it writes the
+//! markers of a transaction. What was written there stays open for ever, and whoever reads what is committed waits for ever too.
+//! `kafka-transactions find-hanging` and `abort` are for that; here the same is done as long as the rounds last, but only where
+//! the coordinator says that it has aborted the transaction. One that has just started says nothing of what it has not loaded
+//! yet, and what it has committed must not be aborted: that is told, and nobody can mend it.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use vltava::client::{
     Admin, TopicPartition,
-    admin::{AbortTransactionSpec, ListTransactionsOptions},
+    admin::{AbortTransactionSpec, ListTransactionsOptions, TransactionState},
 };
 
 use crate::journal::Journal;
@@ -26,6 +27,8 @@ struct Open {
     producer_epoch: i16,
     /// That of the last marker of the producer there.
     coordinator_epoch: i32,
+    /// Whether its coordinator has committed it.
+    committed: bool,
 }
 
 /// Ends what hangs, again and again. What cannot be asked now is asked the next time.
@@ -35,23 +38,24 @@ pub async fn end_again_and_again(admin: Admin, journal: Journal) {
         tokio::time::sleep(LOOK).await;
         let now = find(&admin).await.unwrap_or_default();
         for open in now.intersection(&before) {
-            let spec = AbortTransactionSpec {
-                topic_partition: open.partition.clone(),
-                producer_id: open.producer_id,
-                producer_epoch: open.producer_epoch,
-                coordinator_epoch: open.coordinator_epoch,
-            };
-            let ended = match admin.abort_transaction(&spec).await {
-                Ok(()) => "is ended".to_owned(),
-                Err(error) => error.to_string(),
-            };
             let Open { partition, start_offset, producer_id, .. } = open;
+            let ended = if open.committed { "was committed".to_owned() } else { abort(&admin, open).await };
             journal.tell(format_args!(
                 "a transaction of producer {producer_id} on {partition} hangs from {start_offset} on: {ended}"
             ));
         }
         before = now;
     }
+}
+
+async fn abort(admin: &Admin, open: &Open) -> String {
+    let spec = AbortTransactionSpec {
+        topic_partition: open.partition.clone(),
+        producer_id: open.producer_id,
+        producer_epoch: open.producer_epoch,
+        coordinator_epoch: open.coordinator_epoch,
+    };
+    admin.abort_transaction(&spec).await.map_or_else(|error| error.to_string(), |()| "is ended".to_owned())
 }
 
 /// Transactions that are open on partitions, and that no coordinator will end there.
@@ -72,6 +76,7 @@ async fn find(admin: &Admin) -> Option<BTreeSet<Open>> {
                     producer_id: producer.producer_id,
                     producer_epoch: i16::try_from(producer.producer_epoch).ok()?,
                     coordinator_epoch: producer.coordinator_epoch.unwrap_or(0),
+                    committed: false,
                 });
             }
         }
@@ -80,10 +85,19 @@ async fn find(admin: &Admin) -> Option<BTreeSet<Open>> {
     let filter = ListTransactionsOptions { producer_ids, ..ListTransactionsOptions::default() };
     let listed = admin.list_transactions(&filter).await.ok()?;
     let ids = listed.into_values().flatten().map(|listing| listing.transactional_id);
+    let mut hanging = BTreeSet::new();
     for described in admin.describe_transactions(ids).await.into_values() {
         let transaction = described.ok()?;
-        let will_end = |open: &Open| transaction.topic_partitions.contains(&open.partition);
-        open.retain(|open| open.producer_id != transaction.producer_id || !will_end(open));
+        let committed = match transaction.state {
+            TransactionState::CompleteCommit => true,
+            TransactionState::CompleteAbort => false,
+            _ => continue,
+        };
+        // Since version 2 a transaction's end takes the next epoch.
+        let is_last = |epoch: i16| epoch == transaction.producer_epoch || epoch + 1 == transaction.producer_epoch;
+        let left_out =
+            open.iter().filter(|open| open.producer_id == transaction.producer_id && is_last(open.producer_epoch));
+        hanging.extend(left_out.cloned().map(|open| Open { committed, ..open }));
     }
-    Some(open)
+    Some(hanging)
 }

@@ -7,6 +7,7 @@
 mod admin;
 mod common;
 mod consumer;
+mod definitions;
 pub mod keys;
 mod producer;
 mod security;
@@ -19,7 +20,7 @@ pub use vltava_config::{ConfigWarning, Definition, Importance, Kind, Range, Supp
 
 pub(crate) use common::exponential;
 
-/// Setters of a builder, each over one key of the table.
+/// Setters of a builder, each over one key of the table: of a `duration`, a `string`, or a type that prints itself.
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $kind:ident = $key:literal;)*) => {
         $(setters!(@one $(#[$doc])* $name $kind $key);)*
@@ -30,83 +31,125 @@ macro_rules! setters {
             self.set($key, value.as_millis().to_string())
         }
     };
-    (@one $(#[$doc:meta])* $name:ident bytes $key:literal) => {
-        $(#[$doc])*
-        pub fn $name(self, value: usize) -> Self {
-            self.set($key, value.to_string())
-        }
-    };
-    (@one $(#[$doc:meta])* $name:ident int $key:literal) => {
-        $(#[$doc])*
-        pub fn $name(self, value: i32) -> Self {
-            self.set($key, value.to_string())
-        }
-    };
-    (@one $(#[$doc:meta])* $name:ident bool $key:literal) => {
-        $(#[$doc])*
-        pub fn $name(self, value: bool) -> Self {
-            self.set($key, value.to_string())
-        }
-    };
     (@one $(#[$doc:meta])* $name:ident string $key:literal) => {
         $(#[$doc])*
         pub fn $name(self, value: impl Into<String>) -> Self {
             self.set($key, value)
         }
     };
-}
-
-/// The setters that all three builders have.
-macro_rules! common_setters {
-    () => {
-        /// Adds or replaces any setting by Kafka's key, with the value as it would stand in a properties file.
-        pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-            self.properties.push((key.into(), value.into()));
-            self
-        }
-
-        setters! {
-            /// `bootstrap.servers`: `host:port`, separated by commas, from which the rest of the cluster is found.
-            /// Required.
-            bootstrap_servers: string = "bootstrap.servers";
-            /// `client.id`: the name by which the broker knows this client in its logs and quotas. Default: drawn.
-            client_id: string = "client.id";
-            /// `request.timeout.ms`, default 30 s: how long one request may stay without an answer before its connection
-            /// is given up.
-            request_timeout: duration = "request.timeout.ms";
-            /// `retry.backoff.ms`, default 100 ms: the pause before the first retry; doubled up to
-            /// [`retry_backoff_max`](Self::retry_backoff_max).
-            retry_backoff: duration = "retry.backoff.ms";
-            /// `retry.backoff.max.ms`, default 1 s: the longest pause between retries.
-            retry_backoff_max: duration = "retry.backoff.max.ms";
-            /// `reconnect.backoff.ms`, default 50 ms: the pause after a connection could not be made; doubled up to
-            /// [`reconnect_backoff_max`](Self::reconnect_backoff_max).
-            reconnect_backoff: duration = "reconnect.backoff.ms";
-            /// `reconnect.backoff.max.ms`, default 1 s: the longest pause between attempts to connect.
-            reconnect_backoff_max: duration = "reconnect.backoff.max.ms";
-            /// `metadata.max.age.ms`, default 5 min: metadata older than this is read again even without an error.
-            metadata_max_age: duration = "metadata.max.age.ms";
-            /// `connections.max.idle.ms`, default 9 min (admin: 5 min): an unused connection is closed after this time.
-            connections_max_idle: duration = "connections.max.idle.ms";
-            /// `socket.connection.setup.timeout.ms`, default 10 s: how long making a connection may take; doubled per
-            /// failure up to `socket.connection.setup.timeout.max.ms`.
-            socket_connection_setup_timeout: duration = "socket.connection.setup.timeout.ms";
+    (@one $(#[$doc:meta])* $name:ident $type:ident $key:literal) => {
+        $(#[$doc])*
+        pub fn $name(self, value: $type) -> Self {
+            self.set($key, value.to_string())
         }
     };
 }
 
-/// `Debug` that shows keys and hides values, among which may be secrets.
-macro_rules! debug_builder {
-    ($name:ident) => {
-        impl std::fmt::Debug for $name {
+/// What the configurations of all three clients have over their `TABLES`, and the builder of each.
+macro_rules! client_config {
+    ($config:ident, $builder:ident) => {
+        impl $config {
+            /// Starts a typed builder.
+            pub fn builder() -> $builder {
+                $builder::default()
+            }
+
+            /// Checks settings given by Kafka's keys, as a properties file has them.
+            ///
+            /// # Errors
+            /// [`ClientError::Config`](crate::ClientError::Config) naming the key, the value and the range. An unknown key
+            /// is no error but a [warning](Self::warnings).
+            pub fn from_properties<K, V>(
+                properties: impl IntoIterator<Item = (K, V)>,
+            ) -> Result<Self, crate::ClientError>
+            where
+                K: AsRef<str>,
+                V: AsRef<str>,
+            {
+                let settings = vltava_config::Settings::parse(TABLES, properties)?;
+                settings.log_warnings();
+                Ok(Self::read(&settings.reader())?)
+            }
+
+            /// The table of all keys.
+            pub fn definitions() -> impl Iterator<Item = &'static vltava_config::Definition> {
+                TABLES.iter().flat_map(|table| table.iter())
+            }
+
+            /// What was accepted though it has no effect. Also logged.
+            #[must_use]
+            pub fn warnings(&self) -> &[ConfigWarning] {
+                &self.warnings
+            }
+
+            /// Bootstrap, connections, metadata, retries.
+            #[must_use]
+            pub fn common(&self) -> &CommonConfig {
+                &self.common
+            }
+        }
+
+        #[doc = concat!("Typed setters over the table of definitions; see [`", stringify!($config), "`].")]
+        #[derive(Clone, Default)]
+        #[must_use]
+        pub struct $builder {
+            properties: Vec<(String, String)>,
+        }
+
+        /// Shows keys and hides values, among which may be secrets.
+        impl std::fmt::Debug for $builder {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_list().entries(self.properties.iter().map(|(key, _)| key)).finish()
+            }
+        }
+
+        impl $builder {
+            /// Checks everything.
+            ///
+            /// # Errors
+            #[doc = concat!("As [`", stringify!($config), "::from_properties`].")]
+            pub fn build(self) -> Result<$config, crate::ClientError> {
+                $config::from_properties(self.properties)
+            }
+
+            /// Adds or replaces any setting by Kafka's key, with the value as it would stand in a properties file.
+            pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+                self.properties.push((key.into(), value.into()));
+                self
+            }
+
+            setters! {
+                /// `bootstrap.servers`: `host:port`, separated by commas, from which the rest of the cluster is found.
+                /// Required.
+                bootstrap_servers: string = "bootstrap.servers";
+                /// `client.id`: the name by which the broker knows this client in its logs and quotas. Default: drawn.
+                client_id: string = "client.id";
+                /// `request.timeout.ms`, default 30 s: how long one request may stay without an answer before its connection
+                /// is given up.
+                request_timeout: duration = "request.timeout.ms";
+                /// `retry.backoff.ms`, default 100 ms: the pause before the first retry; doubled up to
+                /// [`retry_backoff_max`](Self::retry_backoff_max).
+                retry_backoff: duration = "retry.backoff.ms";
+                /// `retry.backoff.max.ms`, default 1 s: the longest pause between retries.
+                retry_backoff_max: duration = "retry.backoff.max.ms";
+                /// `reconnect.backoff.ms`, default 50 ms: the pause after a connection could not be made; doubled up to
+                /// [`reconnect_backoff_max`](Self::reconnect_backoff_max).
+                reconnect_backoff: duration = "reconnect.backoff.ms";
+                /// `reconnect.backoff.max.ms`, default 1 s: the longest pause between attempts to connect.
+                reconnect_backoff_max: duration = "reconnect.backoff.max.ms";
+                /// `metadata.max.age.ms`, default 5 min: metadata older than this is read again even without an error.
+                metadata_max_age: duration = "metadata.max.age.ms";
+                /// `connections.max.idle.ms`, default 9 min (admin: 5 min): an unused connection is closed after this time.
+                connections_max_idle: duration = "connections.max.idle.ms";
+                /// `socket.connection.setup.timeout.ms`, default 10 s: how long making a connection may take; doubled per
+                /// failure up to `socket.connection.setup.timeout.max.ms`.
+                socket_connection_setup_timeout: duration = "socket.connection.setup.timeout.ms";
             }
         }
     };
 }
 
-pub(crate) use {common_setters, debug_builder, setters};
+use {client_config, setters};
 
 #[cfg(test)]
 mod tests;

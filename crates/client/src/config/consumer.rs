@@ -2,257 +2,14 @@
 
 use std::time::Duration;
 
-use vltava_config::{ConfigError, ConfigWarning, Definition, Importance, Kind, Range, Reader, Settings, Tables};
+use vltava_config::{ConfigError, ConfigWarning, Reader, Tables};
 
-use super::common::{COMMON, CommonConfig};
+use super::common::CommonConfig;
+use super::definitions::{COMMON, CONSUMER};
 use super::security::SECURITY;
-use super::{common_setters, setters};
-use crate::error::ClientError;
-
-const TYPED: &str = "deserializers are chosen by type, see the module `serdes`";
-const SHARE: &str = "share consumers are not supported yet";
-const CONSUMER_PROTOCOL: &str = "only the classic group protocol is supported yet";
-
-/// Kafka's default assignors, by their classes.
-const DEFAULT_ASSIGNORS: &str =
-    "org.apache.kafka.clients.consumer.RangeAssignor,org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+use super::{client_config, setters};
 
 pub(super) const TABLES: Tables = &[COMMON, SECURITY, CONSUMER];
-
-const CONSUMER: &[Definition] = &[
-    Definition::new(
-        "allow.auto.create.topics",
-        Kind::Boolean,
-        Some("true"),
-        Range::Any,
-        "Whether subscribing to a topic may create it on a broker with auto.create.topics.enable.",
-    ),
-    Definition::new(
-        "auto.commit.interval.ms",
-        Kind::Int,
-        Some("5000"),
-        Range::AtLeast(0),
-        "How often offsets are committed with enable.auto.commit, in ms.",
-    )
-    .importance(Importance::Low),
-    Definition::new(
-        "auto.offset.reset",
-        Kind::String,
-        Some("latest"),
-        Range::Checked("earliest, latest, none or by_duration: with an ISO 8601 duration", is_offset_reset),
-        "Where to read from without a committed offset, or if it does not exist any more.",
-    ),
-    Definition::new(
-        "bootstrap.servers",
-        Kind::List,
-        None,
-        Range::Any,
-        "host:port, separated by commas, from which the cluster is found.",
-    )
-    .importance(Importance::High),
-    Definition::new(
-        "check.crcs",
-        Kind::Boolean,
-        Some("true"),
-        Range::Any,
-        "Whether the checksums of batches are verified.",
-    )
-    .importance(Importance::Low),
-    Definition::new(
-        "client.rack",
-        Kind::String,
-        Some(""),
-        Range::Any,
-        "Where this client is: brokers may name a replica nearby to read from.",
-    )
-    .importance(Importance::Low),
-    Definition::new(
-        "connections.max.idle.ms",
-        Kind::Long,
-        Some("540000"),
-        Range::Any,
-        "An unused connection is closed after this time, in ms; negative for never.",
-    ),
-    Definition::new(
-        "default.api.timeout.ms",
-        Kind::Int,
-        Some("60000"),
-        Range::AtLeast(0),
-        "How long a call without a time limit of its own may take, in ms.",
-    ),
-    Definition::new(
-        "enable.auto.commit",
-        Kind::Boolean,
-        Some("true"),
-        Range::Any,
-        "Whether offsets are committed in the background.",
-    ),
-    Definition::new(
-        "enable.metrics.push",
-        Kind::Boolean,
-        Some("true"),
-        Range::Any,
-        "Whether metrics are pushed to the broker (KIP-714).",
-    )
-    .importance(Importance::Low)
-    .warned_unless("false", "metrics are not pushed yet"),
-    Definition::new(
-        "exclude.internal.topics",
-        Kind::Boolean,
-        Some("true"),
-        Range::Any,
-        "Whether a subscription by pattern leaves out internal topics.",
-    ),
-    Definition::new(
-        "fetch.max.bytes",
-        Kind::Int,
-        Some("52428800"),
-        Range::AtLeast(0),
-        "Upper size of one answer to a fetch, in bytes; the first batch is returned even if it is larger.",
-    ),
-    Definition::new(
-        "fetch.max.wait.ms",
-        Kind::Int,
-        Some("500"),
-        Range::AtLeast(0),
-        "How long the broker may wait for fetch.min.bytes, in ms.",
-    )
-    .importance(Importance::Low),
-    Definition::new(
-        "fetch.min.bytes",
-        Kind::Int,
-        Some("1"),
-        Range::AtLeast(0),
-        "How many bytes the broker waits for before it answers a fetch.",
-    )
-    .importance(Importance::High),
-    Definition::new("group.id", Kind::String, None, Range::Any, "The group that this consumer belongs to.")
-        .importance(Importance::High),
-    Definition::new(
-        "group.instance.id",
-        Kind::String,
-        None,
-        Range::NonEmpty,
-        "A name of this member that outlives restarts (static membership).",
-    ),
-    Definition::new(
-        "group.protocol",
-        Kind::String,
-        Some("classic"),
-        Range::OneOfAnyCase(&["consumer", "classic"]),
-        "The protocol of group membership.",
-    )
-    .importance(Importance::High)
-    .refused(CONSUMER_PROTOCOL),
-    Definition::new("group.remote.assignor", Kind::String, None, Range::Any, "The assignor on the broker's side.")
-        .refused(CONSUMER_PROTOCOL),
-    Definition::new(
-        "heartbeat.interval.ms",
-        Kind::Int,
-        Some("3000"),
-        Range::AtLeast(1),
-        "Time between heartbeats to the group's coordinator, in ms.",
-    )
-    .importance(Importance::High),
-    Definition::new("interceptor.classes", Kind::List, Some(""), Range::Any, "Classes that see every record.")
-        .importance(Importance::Low)
-        .refused("interceptors are not supported, wrap the consumer"),
-    Definition::new(
-        "internal.throw.on.fetch.stable.offset.unsupported",
-        Kind::Boolean,
-        Some("false"),
-        Range::Any,
-        "Internal to the JVM's library.",
-    )
-    .importance(Importance::Low)
-    .warned("it is internal to the JVM's library"),
-    Definition::new(
-        "isolation.level",
-        Kind::String,
-        Some("read_uncommitted"),
-        Range::OneOf(&["read_committed", "read_uncommitted"]),
-        "Whether records of open and aborted transactions are returned.",
-    ),
-    Definition::new("key.deserializer", Kind::Class, None, Range::Any, "Deserializer of keys.")
-        .importance(Importance::High)
-        .warned(TYPED),
-    Definition::new(
-        "max.decompressed.batch.bytes",
-        Kind::Int,
-        Some("134217728"),
-        Range::AtLeast(0),
-        "Most bytes that the records of one compressed batch may decompress to; a larger one is an error that names it, \
-         to be read with a larger limit or passed by. Kafka has no such limit.",
-    )
-    .ours(),
-    Definition::new(
-        "max.partition.fetch.bytes",
-        Kind::Int,
-        Some("1048576"),
-        Range::AtLeast(0),
-        "Upper size of one partition's part in a fetch, in bytes; the first batch is returned even if it is larger.",
-    )
-    .importance(Importance::High),
-    Definition::new(
-        "max.poll.interval.ms",
-        Kind::Int,
-        Some("300000"),
-        Range::AtLeast(1),
-        "A member that does not poll for this long leaves its group, in ms.",
-    ),
-    Definition::new(
-        "max.poll.records",
-        Kind::Int,
-        Some("500"),
-        Range::AtLeast(1),
-        "Most records that one poll returns.",
-    ),
-    Definition::new(
-        "partition.assignment.strategy",
-        Kind::List,
-        Some(DEFAULT_ASSIGNORS),
-        Range::Any,
-        "Assignors that the member offers its group, the preferred one first.",
-    ),
-    Definition::new(
-        "receive.buffer.bytes",
-        Kind::Int,
-        Some("65536"),
-        Range::AtLeast(-1),
-        "The socket's receive buffer in bytes; -1 leaves it to the operating system.",
-    ),
-    Definition::new(
-        "session.timeout.ms",
-        Kind::Int,
-        Some("45000"),
-        Range::AtLeast(1),
-        "A member without a heartbeat for this long is removed from its group, in ms.",
-    )
-    .importance(Importance::High),
-    Definition::new(
-        "share.acknowledgement.mode",
-        Kind::String,
-        Some("implicit"),
-        Range::OneOf(&["implicit", "explicit"]),
-        "How a share consumer acknowledges.",
-    )
-    .refused(SHARE),
-    Definition::new(
-        "share.acquire.mode",
-        Kind::String,
-        Some("batch_optimized"),
-        Range::OneOfAnyCase(&["batch_optimized", "record_limit"]),
-        "How a share consumer acquires records.",
-    )
-    .refused(SHARE),
-    Definition::new("value.deserializer", Kind::Class, None, Range::Any, "Deserializer of values.")
-        .importance(Importance::High)
-        .warned(TYPED),
-];
-
-fn is_offset_reset(value: &str) -> bool {
-    AutoOffsetReset::parse(value).is_some()
-}
 
 /// Where to read from without a committed offset, or if that offset does not exist any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -372,26 +129,6 @@ pub struct ConsumerConfig {
 }
 
 impl ConsumerConfig {
-    /// Starts a typed builder.
-    pub fn builder() -> ConsumerConfigBuilder {
-        ConsumerConfigBuilder { properties: Vec::new() }
-    }
-
-    /// Checks settings given by Kafka's keys, as a properties file has them.
-    ///
-    /// # Errors
-    /// [`ClientError::Config`] naming the key, the value and the range. An unknown key is no error but a
-    /// [warning](Self::warnings).
-    pub fn from_properties<K, V>(properties: impl IntoIterator<Item = (K, V)>) -> Result<Self, ClientError>
-    where
-        K: AsRef<str>,
-        V: AsRef<str>,
-    {
-        let settings = Settings::parse(TABLES, properties)?;
-        settings.log_warnings();
-        Ok(Self::read(&settings.reader())?)
-    }
-
     pub(super) fn read(settings: &Reader<'_>) -> Result<Self, ConfigError> {
         let mut common = CommonConfig::read(settings, "consumer")?;
         common.api_timeout = settings.duration("default.api.timeout.ms")?;
@@ -451,23 +188,6 @@ impl ConsumerConfig {
         Ok(())
     }
 
-    /// The table of all keys.
-    pub fn definitions() -> impl Iterator<Item = &'static Definition> {
-        TABLES.iter().flat_map(|table| table.iter())
-    }
-
-    /// What was accepted though it has no effect. Also logged.
-    #[must_use]
-    pub fn warnings(&self) -> &[ConfigWarning] {
-        &self.warnings
-    }
-
-    /// Bootstrap, connections, metadata, retries.
-    #[must_use]
-    pub fn common(&self) -> &CommonConfig {
-        &self.common
-    }
-
     /// `group.id`, if there is one.
     #[must_use]
     pub fn group_id(&self) -> Option<&str> {
@@ -493,18 +213,9 @@ impl ConsumerConfig {
     }
 }
 
-/// Typed setters over the table of definitions; see [`ConsumerConfig`].
-#[derive(Clone, Default)]
-#[must_use]
-pub struct ConsumerConfigBuilder {
-    properties: Vec<(String, String)>,
-}
-
-super::debug_builder!(ConsumerConfigBuilder);
+client_config!(ConsumerConfig, ConsumerConfigBuilder);
 
 impl ConsumerConfigBuilder {
-    common_setters!();
-
     setters! {
         /// `group.id`: the group that this consumer belongs to. Needed to subscribe and to commit.
         group_id: string = "group.id";
@@ -526,20 +237,20 @@ impl ConsumerConfigBuilder {
         /// `max.poll.interval.ms`, default 5 min: a member that does not poll for this long leaves its group.
         max_poll_interval: duration = "max.poll.interval.ms";
         /// `max.poll.records`, default 500: most records that one poll returns.
-        max_poll_records: bytes = "max.poll.records";
+        max_poll_records: usize = "max.poll.records";
         /// `fetch.min.bytes`, default 1: how many bytes the broker waits for before it answers. More saves requests and
         /// costs latency, up to `fetch.max.wait.ms`.
-        fetch_min_bytes: int = "fetch.min.bytes";
+        fetch_min_bytes: i32 = "fetch.min.bytes";
         /// `fetch.max.bytes`, default 50 MiB: upper size of one answer, and of the memory per broker.
-        fetch_max_bytes: int = "fetch.max.bytes";
+        fetch_max_bytes: i32 = "fetch.max.bytes";
         /// `fetch.max.wait.ms`, default 500 ms: how long the broker may wait for `fetch.min.bytes`.
         fetch_max_wait: duration = "fetch.max.wait.ms";
         /// `max.partition.fetch.bytes`, default 1 MiB: upper size of one partition's part in an answer. A consumer asks
         /// for 256 KiB at first, and for more where it keeps waiting for a broker that is far away.
-        max_partition_fetch_bytes: int = "max.partition.fetch.bytes";
+        max_partition_fetch_bytes: i32 = "max.partition.fetch.bytes";
         /// `max.decompressed.batch.bytes`, default 128 MiB, not a key of Kafka: most bytes that one batch may decompress
         /// to, which takes as much memory. A larger one is [`ClientError::DecompressedBatchTooLarge`].
-        max_decompressed_batch_bytes: int = "max.decompressed.batch.bytes";
+        max_decompressed_batch_bytes: i32 = "max.decompressed.batch.bytes";
         /// `check.crcs`, default true: verify the checksums of batches.
         check_crcs: bool = "check.crcs";
         /// `allow.auto.create.topics`, default true.
@@ -568,13 +279,5 @@ impl ConsumerConfigBuilder {
                 IsolationLevel::ReadCommitted => "read_committed",
             },
         )
-    }
-
-    /// Checks everything.
-    ///
-    /// # Errors
-    /// As [`ConsumerConfig::from_properties`].
-    pub fn build(self) -> Result<ConsumerConfig, ClientError> {
-        ConsumerConfig::from_properties(self.properties)
     }
 }

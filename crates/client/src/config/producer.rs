@@ -3,220 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vltava_config::{ConfigError, ConfigWarning, Definition, Importance, Kind, Range, Reader, Settings, Tables};
+use vltava_config::{ConfigError, ConfigWarning, Reader, Tables};
 use vltava_protocol::record::{Codec, Compression};
 
-use super::common::{COMMON, CommonConfig};
+use super::common::CommonConfig;
+use super::definitions::{COMMON, PRODUCER, ROUND_ROBIN_CLASS};
 use super::security::SECURITY;
-use super::{common_setters, setters};
-use crate::error::ClientError;
-
-/// Kafka's class of the partitioner that goes round all partitions.
-pub(crate) const ROUND_ROBIN_CLASS: &str = "org.apache.kafka.clients.producer.RoundRobinPartitioner";
-
-const TYPED: &str = "serializers are chosen by type, see the module `serdes`";
-const TWO_PHASE_COMMIT: &str = "two-phase commits (KIP-939) are not supported yet";
+use super::{client_config, setters};
 
 pub(super) const TABLES: Tables = &[COMMON, SECURITY, PRODUCER];
-
-const PRODUCER: &[Definition] = &[
-    Definition::new(
-        "acks",
-        Kind::String,
-        Some("all"),
-        Range::OneOf(&["all", "-1", "0", "1"]),
-        "How many replicas must have a batch before it counts as sent: 0 none (no answer at all), 1 the leader, all (-1) every replica in sync.",
-    ).importance(Importance::Low),
-    Definition::new(
-        "batch.size",
-        Kind::Int,
-        Some("16384"),
-        Range::AtLeast(0),
-        "Upper size of a batch of records for one partition, in bytes; larger batches cost memory and save requests. A larger record is a batch of its own.",
-    ),
-    Definition::new(
-        "bootstrap.servers",
-        Kind::List,
-        None,
-        Range::Any,
-        "host:port, separated by commas, from which the cluster is found.",
-    ).importance(Importance::High),
-    Definition::new(
-        "buffer.memory",
-        Kind::Long,
-        Some("33554432"),
-        Range::AtLeast(0),
-        "Memory for records that are not acknowledged, in bytes; when it is used up, send waits up to max.block.ms.",
-    ).importance(Importance::High),
-    Definition::new(
-        "compression.gzip.level",
-        Kind::Int,
-        Some("-1"),
-        Range::BetweenOr(1, 9, -1),
-        "gzip: 1 is fastest, 9 smallest, -1 the library's choice.",
-    ),
-    Definition::new(
-        "compression.lz4.level",
-        Kind::Int,
-        Some("9"),
-        Range::Between(1, 17),
-        "lz4: level of the high compression mode.",
-    )
-    .warned("lz4 has one level here, the fastest"),
-    Definition::new(
-        "compression.type",
-        Kind::String,
-        Some("none"),
-        Range::OneOf(&["none", "gzip", "snappy", "lz4", "zstd"]),
-        "How batches are compressed.",
-    ).importance(Importance::High),
-    Definition::new(
-        "compression.zstd.level",
-        Kind::Int,
-        Some("3"),
-        Range::Between(-131_072, 22),
-        "zstd: smaller is faster.",
-    ),
-    Definition::new(
-        "connections.max.idle.ms",
-        Kind::Long,
-        Some("540000"),
-        Range::Any,
-        "An unused connection is closed after this time, in ms; negative for never.",
-    ),
-    Definition::new(
-        "delivery.timeout.ms",
-        Kind::Int,
-        Some("120000"),
-        Range::AtLeast(0),
-        "A record that is not acknowledged this long after send fails, in ms; at least linger.ms + request.timeout.ms.",
-    ),
-    Definition::new(
-        "enable.idempotence",
-        Kind::Boolean,
-        Some("true"),
-        Range::Any,
-        "Whether the broker removes duplicates that retries cause; needs acks=all, retries and at most 5 requests in flight.",
-    ).importance(Importance::Low),
-    Definition::new(
-        "enable.metrics.push",
-        Kind::Boolean,
-        Some("true"),
-        Range::Any,
-        "Whether metrics are pushed to the broker (KIP-714).",
-    ).importance(Importance::Low)
-    .warned_unless("false", "metrics are not pushed yet"),
-    Definition::new("interceptor.classes", Kind::List, Some(""), Range::Any, "Classes that see every record.").importance(Importance::Low)
-        .refused("interceptors are not supported, wrap the producer"),
-    Definition::new("key.serializer", Kind::Class, None, Range::Any, "Serializer of keys.").importance(Importance::High).warned(TYPED),
-    Definition::new(
-        "linger.ms",
-        Kind::Long,
-        Some("5"),
-        Range::AtLeast(0),
-        "How long a batch waits for more records before it is sent, with all that its broker was given, in ms.",
-    ),
-    Definition::new(
-        "max.block.ms",
-        Kind::Long,
-        Some("60000"),
-        Range::AtLeast(0),
-        "How long send may wait for metadata or buffer memory, in ms.",
-    ),
-    Definition::new(
-        "max.in.flight.requests.per.connection",
-        Kind::Int,
-        Some("5"),
-        Range::AtLeast(1),
-        "How many produce requests may wait for their answers on one connection.",
-    ).importance(Importance::Low),
-    Definition::new(
-        "max.request.size",
-        Kind::Int,
-        Some("1048576"),
-        Range::AtLeast(0),
-        "Largest produce request, and so the largest record, before compression, in bytes.",
-    ),
-    Definition::new(
-        "metadata.max.idle.ms",
-        Kind::Long,
-        Some("300000"),
-        Range::AtLeast(5000),
-        "Metadata of a topic that is not used this long is forgotten, in ms.",
-    ).importance(Importance::Low),
-    Definition::new(
-        "partitioner.adaptive.partitioning.enable",
-        Kind::Boolean,
-        Some("true"),
-        Range::Any,
-        "Whether partitions of slow brokers get fewer records without a key (KIP-794).",
-    ).importance(Importance::Low),
-    Definition::new(
-        "partitioner.availability.timeout.ms",
-        Kind::Long,
-        Some("0"),
-        Range::AtLeast(0),
-        "A partition whose broker has not taken a batch for this long gets no records without a key, in ms; 0 for never.",
-    ).importance(Importance::Low),
-    Definition::new(
-        "partitioner.class",
-        Kind::Class,
-        None,
-        Range::Checked(
-            "the class RoundRobinPartitioner; give any other as a `Partitioner` to the producer's builder",
-            is_known_partitioner,
-        ),
-        "How records are spread over partitions; default: by key, else sticky.",
-    ),
-    Definition::new(
-        "partitioner.ignore.keys",
-        Kind::Boolean,
-        Some("false"),
-        Range::Any,
-        "Whether records with a key are spread like those without one.",
-    ),
-    Definition::new(
-        "receive.buffer.bytes",
-        Kind::Int,
-        Some("32768"),
-        Range::AtLeast(-1),
-        "The socket's receive buffer in bytes; -1 leaves it to the operating system.",
-    ),
-    Definition::new(
-        "retries",
-        Kind::Int,
-        Some("2147483647"),
-        Range::Between(0, 2_147_483_647),
-        "How often a batch is sent again after an error that may pass; delivery.timeout.ms ends it earlier.",
-    ).importance(Importance::High),
-    Definition::new(
-        "transaction.timeout.ms",
-        Kind::Int,
-        Some("60000"),
-        Range::AtLeast(1),
-        "How long a transaction may be open before its coordinator aborts it, in ms; at most the broker's transaction.max.timeout.ms.",
-    ).importance(Importance::Low),
-    Definition::new(
-        "transaction.two.phase.commit.enable",
-        Kind::Boolean,
-        Some("false"),
-        Range::Any,
-        "Whether the producer takes part in two-phase commits.",
-    ).importance(Importance::Low)
-    .refused(TWO_PHASE_COMMIT),
-    Definition::new(
-        "transactional.id",
-        Kind::String,
-        None,
-        Range::NonEmpty,
-        "The name of a producer that sends in transactions. Whoever begins with it fences those before; a successor has to have the same one. Needs enable.idempotence.",
-    ).importance(Importance::Low),
-    Definition::new("value.serializer", Kind::Class, None, Range::Any, "Serializer of values.").importance(Importance::High).warned(TYPED),
-];
-
-fn is_known_partitioner(class: &str) -> bool {
-    class.is_empty() || class == ROUND_ROBIN_CLASS
-}
 
 /// How many replicas must have a batch before it counts as sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -280,26 +75,6 @@ pub struct ProducerConfig {
 }
 
 impl ProducerConfig {
-    /// Starts a typed builder.
-    pub fn builder() -> ProducerConfigBuilder {
-        ProducerConfigBuilder { properties: Vec::new() }
-    }
-
-    /// Checks settings given by Kafka's keys, as a properties file has them.
-    ///
-    /// # Errors
-    /// [`ClientError::Config`] naming the key, the value and the range. An unknown key is no error but a
-    /// [warning](Self::warnings).
-    pub fn from_properties<K, V>(properties: impl IntoIterator<Item = (K, V)>) -> Result<Self, ClientError>
-    where
-        K: AsRef<str>,
-        V: AsRef<str>,
-    {
-        let settings = Settings::parse(TABLES, properties)?;
-        settings.log_warnings();
-        Ok(Self::read(&settings.reader())?)
-    }
-
     pub(super) fn read(settings: &Reader<'_>) -> Result<Self, ConfigError> {
         let mut common = CommonConfig::read(settings, "producer")?;
         common.api_timeout = settings.duration("max.block.ms")?;
@@ -388,23 +163,6 @@ impl ProducerConfig {
         Ok(())
     }
 
-    /// The table of all keys.
-    pub fn definitions() -> impl Iterator<Item = &'static Definition> {
-        TABLES.iter().flat_map(|table| table.iter())
-    }
-
-    /// What was accepted though it has no effect. Also logged.
-    #[must_use]
-    pub fn warnings(&self) -> &[ConfigWarning] {
-        &self.warnings
-    }
-
-    /// Bootstrap, connections, metadata, retries.
-    #[must_use]
-    pub fn common(&self) -> &CommonConfig {
-        &self.common
-    }
-
     /// `linger.ms`.
     #[must_use]
     pub fn linger(&self) -> Duration {
@@ -461,40 +219,31 @@ fn codec(settings: &Reader<'_>) -> Result<Codec, ConfigError> {
     Codec::with_level(compression, level).map_err(|error| ConfigError::new(key, level, error.to_string()))
 }
 
-/// Typed setters over the table of definitions; see [`ProducerConfig`].
-#[derive(Clone, Default)]
-#[must_use]
-pub struct ProducerConfigBuilder {
-    properties: Vec<(String, String)>,
-}
-
-super::debug_builder!(ProducerConfigBuilder);
+client_config!(ProducerConfig, ProducerConfigBuilder);
 
 impl ProducerConfigBuilder {
-    common_setters!();
-
     setters! {
         /// `linger.ms`, default 5 ms: how long a batch waits for more records. More time makes larger batches and adds
         /// as much latency.
         linger: duration = "linger.ms";
         /// `batch.size` in bytes, default 16384: upper size of a batch. Larger ones save requests, and cost this much
         /// memory per partition.
-        batch_size: bytes = "batch.size";
+        batch_size: usize = "batch.size";
         /// `buffer.memory` in bytes, default 32 MiB: records that are not acknowledged; beyond it `send` waits.
-        buffer_memory: bytes = "buffer.memory";
+        buffer_memory: usize = "buffer.memory";
         /// `max.request.size` in bytes, default 1 MiB: largest request, and so the largest record. With compression, a
         /// request is as large as its batches are expected to be by those before them.
-        max_request_size: bytes = "max.request.size";
+        max_request_size: usize = "max.request.size";
         /// `max.block.ms`, default 60 s: how long `send` may wait for metadata or memory.
         max_block: duration = "max.block.ms";
         /// `delivery.timeout.ms`, default 2 min: a record not acknowledged this long after `send` fails.
         delivery_timeout: duration = "delivery.timeout.ms";
         /// `retries`, default 2147483647: how often a batch is sent again.
-        retries: int = "retries";
+        retries: i32 = "retries";
         /// `enable.idempotence`, default true: no duplicates by retries.
         enable_idempotence: bool = "enable.idempotence";
         /// `max.in.flight.requests.per.connection`, default 5 (the most that idempotence allows).
-        max_in_flight_requests_per_connection: bytes = "max.in.flight.requests.per.connection";
+        max_in_flight_requests_per_connection: usize = "max.in.flight.requests.per.connection";
         /// `partitioner.ignore.keys`, default false: spread records with a key like those without one.
         partitioner_ignore_keys: bool = "partitioner.ignore.keys";
         /// `transactional.id`, default none: the name under which the producer sends in
@@ -514,13 +263,5 @@ impl ProducerConfigBuilder {
     /// `compression.type`, default none: whole batches are compressed, at the producer's cost in CPU time.
     pub fn compression(self, compression: Compression) -> Self {
         self.set("compression.type", compression.name())
-    }
-
-    /// Checks everything.
-    ///
-    /// # Errors
-    /// As [`ProducerConfig::from_properties`].
-    pub fn build(self) -> Result<ProducerConfig, ClientError> {
-        ProducerConfig::from_properties(self.properties)
     }
 }

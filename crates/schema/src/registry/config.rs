@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use vltava_config::{ConfigError, ConfigWarning, Definition, Importance, Kind, Range, Reader, Settings, Tables};
+use vltava_config::Importance::{High, Low};
+use vltava_config::Kind::{Boolean, Class, Int, List, Password};
+use vltava_config::Range::{Any, AtLeast, OneOf};
+use vltava_config::{ConfigError, ConfigWarning, Definition, Kind, Reader, Settings, Tables};
 
 use crate::{error::Result, subject::SubjectNameStrategy};
 
@@ -12,64 +15,18 @@ const SOURCE: &str = "basic.auth.credentials.source";
 const USER_INFO: &str = "basic.auth.user.info";
 const BY_TOPIC: &str = "io.confluent.kafka.serializers.subject.TopicNameStrategy";
 
+#[rustfmt::skip]
 static REGISTRY: Tables = &[&[
-    Definition::new(
-        "auto.register.schemas",
-        Kind::Boolean,
-        Some("true"),
-        Range::Any,
-        "Whether a serializer registers its schema.",
-    ),
-    Definition::new(
-        SOURCE,
-        Kind::String,
-        Some("URL"),
-        Range::OneOf(&["URL", "USER_INFO"]),
-        "Where the login is: in the address (`http://user:password@host`), or in basic.auth.user.info.",
-    ),
-    Definition::new(USER_INFO, Kind::Password, None, Range::Any, "user:password."),
-    Definition::new(
-        "http.connect.timeout.ms",
-        Kind::Int,
-        Some("60000"),
-        Range::AtLeast(1),
-        "How long a connection may take, in ms.",
-    )
-    .importance(Importance::Low),
-    Definition::new(
-        "http.read.timeout.ms",
-        Kind::Int,
-        Some("60000"),
-        Range::AtLeast(1),
-        "How long an answer may take, in ms.",
-    )
-    .importance(Importance::Low),
-    Definition::new("key.subject.name.strategy", Kind::Class, Some(BY_TOPIC), Range::Any, "The subject of keys."),
-    Definition::new(
-        "normalize.schemas",
-        Kind::Boolean,
-        Some("false"),
-        Range::Any,
-        "Whether schemas are compared without regard to order and spelling.",
-    )
-    .importance(Importance::Low),
-    Definition::new(
-        URL,
-        Kind::List,
-        None,
-        Range::Any,
-        "Addresses with commas between; each is tried until one answers.",
-    )
-    .importance(Importance::High),
-    Definition::new(
-        "use.latest.version",
-        Kind::Boolean,
-        Some("false"),
-        Range::Any,
-        "Whether a serializer writes with the subject's newest schema; only where it does not register.",
-    )
-    .importance(Importance::Low),
-    Definition::new("value.subject.name.strategy", Kind::Class, Some(BY_TOPIC), Range::Any, "The subject of values."),
+    Definition::new("auto.register.schemas", Boolean, Some("true"), Any, "Whether a serializer registers its schema."),
+    Definition::new(SOURCE, Kind::String, Some("URL"), OneOf(&["URL", "USER_INFO"]), "Where the login is: in the address (`http://user:password@host`), or in basic.auth.user.info."),
+    Definition::new(USER_INFO, Password, None, Any, "user:password."),
+    Definition::new("http.connect.timeout.ms", Int, Some("60000"), AtLeast(1), "How long a connection may take, in ms.").importance(Low),
+    Definition::new("http.read.timeout.ms", Int, Some("60000"), AtLeast(1), "How long an answer may take, in ms.").importance(Low),
+    Definition::new("key.subject.name.strategy", Class, Some(BY_TOPIC), Any, "The subject of keys."),
+    Definition::new("normalize.schemas", Boolean, Some("false"), Any, "Whether schemas are compared without regard to order and spelling.").importance(Low),
+    Definition::new(URL, List, None, Any, "Addresses with commas between; each is tried until one answers.").importance(High),
+    Definition::new("use.latest.version", Boolean, Some("false"), Any, "Whether a serializer writes with the subject's newest schema; only where it does not register.").importance(Low),
+    Definition::new("value.subject.name.strategy", Class, Some(BY_TOPIC), Any, "The subject of values."),
 ]];
 
 /// The settings of a [`SchemaRegistry`](super::SchemaRegistry), checked.

@@ -173,14 +173,24 @@ impl Consumer {
         topics: BTreeSet<String>,
         listener: Option<Box<dyn RebalanceListener>>,
     ) -> Result<(), ClientError> {
+        self.take_subscription(listener, |core| {
+            if topics.is_empty() || topics.iter().any(|topic| topic.trim().is_empty()) {
+                return Err(ClientError::invalid("a subscription needs topics, and each topic a name"));
+            }
+            core.subscribe(topics)
+        })
+    }
+
+    fn take_subscription(
+        &self,
+        listener: Option<Box<dyn RebalanceListener>>,
+        subscribe: impl FnOnce(&mut Core) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
         let inner = self.inner();
         inner.check_open()?;
         inner.group_id()?;
-        if topics.is_empty() || topics.iter().any(|topic| topic.trim().is_empty()) {
-            return Err(ClientError::invalid("a subscription needs topics, and each topic a name"));
-        }
         let replaced = inner.turn(|core, _| {
-            core.subscribe(topics)?;
+            subscribe(core)?;
             Ok(std::mem::replace(&mut *inner.listener.lock(), listener))
         });
         // The application's own code, if it has some, is run by no lock's owner.
@@ -193,7 +203,7 @@ impl Consumer {
     /// # Errors
     /// [`ClientError::InvalidState`] without `group.id` or after [`assign`](Self::assign).
     pub fn subscribe_pattern(&self, pattern: TopicPattern) -> Result<(), ClientError> {
-        self.subscribe_to_pattern(pattern, None)
+        self.take_subscription(None, |core| core.subscribe_pattern(pattern))
     }
 
     /// As [`subscribe_pattern`](Self::subscribe_pattern), with a listener.
@@ -205,23 +215,7 @@ impl Consumer {
         pattern: TopicPattern,
         listener: impl RebalanceListener + 'static,
     ) -> Result<(), ClientError> {
-        self.subscribe_to_pattern(pattern, Some(Box::new(listener)))
-    }
-
-    fn subscribe_to_pattern(
-        &self,
-        pattern: TopicPattern,
-        listener: Option<Box<dyn RebalanceListener>>,
-    ) -> Result<(), ClientError> {
-        let inner = self.inner();
-        inner.check_open()?;
-        inner.group_id()?;
-        let replaced = inner.turn(|core, _| {
-            core.subscribe_pattern(pattern)?;
-            Ok(std::mem::replace(&mut *inner.listener.lock(), listener))
-        });
-        // The application's own code, if it has some, is run by no lock's owner.
-        replaced.map(drop)
+        self.take_subscription(Some(Box::new(listener)), |core| core.subscribe_pattern(pattern))
     }
 
     /// Reads these partitions, without a group's assignment. Replaces an earlier choice; positions

@@ -25,6 +25,7 @@ pub use connection::{Connection, ConnectionOptions, PendingResponse};
 pub use coordinator::CoordinatorType;
 pub use metadata::{LeaderUpdate, MetadataSnapshot, Node, PartitionMetadata, TopicMetadata};
 pub use pool::{ConnectionKey, Purpose};
+pub(crate) use within::sleep_until;
 
 #[cfg(test)]
 mod tests;

@@ -80,15 +80,7 @@ impl Admin {
         let request = DescribeLogDirsRequest { topics: None, ..DescribeLogDirsRequest::default() };
         let mut results = Results::new();
         for broker in brokers {
-            let described = self
-                .retry(async || {
-                    if !self.cluster.metadata().brokers.contains_key(&broker) {
-                        self.cluster.refresh().await?;
-                    }
-                    let response = self.cluster.send(broker, &request).await?;
-                    ClientError::check(response.error_code, None).map(|()| response)
-                })
-                .await;
+            let described = self.ask(broker, &request, |response| response.error_code).await;
             let dirs = described.map(|response| response.results.into_iter().map(log_dir).collect());
             results.insert(broker, dirs);
         }

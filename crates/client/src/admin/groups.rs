@@ -122,16 +122,9 @@ impl Admin {
             types_filter: options.types.clone(),
             ..ListGroupsRequest::default()
         };
-        let brokers: Vec<i32> =
-            self.retry(async || self.cluster.refresh().await).await?.brokers.keys().copied().collect();
         let mut found = BTreeMap::new();
-        for broker in brokers {
-            let response = self
-                .retry(async || {
-                    let response = self.cluster.send(broker, &request).await?;
-                    ClientError::check(response.error_code, None).map(|()| response)
-                })
-                .await?;
+        for broker in self.all_brokers().await? {
+            let response = self.ask(broker, &request, |response| response.error_code).await?;
             for group in response.groups {
                 let listing = GroupListing {
                     group_id: group.group_id,
@@ -155,13 +148,7 @@ impl Admin {
         &self,
         groups: impl IntoIterator<Item = impl Into<String>>,
     ) -> Results<String, GroupDescription> {
-        let mut results = Results::new();
-        for group in groups {
-            let group = group.into();
-            let described = self.retry(async || self.describe_group(&group).await).await;
-            results.insert(group, described);
-        }
-        results
+        self.for_each(groups, async |group: String| self.describe_group(&group).await).await
     }
 
     /// Groups of consumers, of either protocol, with their members.
@@ -173,13 +160,7 @@ impl Admin {
         &self,
         groups: impl IntoIterator<Item = impl Into<String>>,
     ) -> Results<String, GroupDescription> {
-        let mut results = Results::new();
-        for group in groups {
-            let group = group.into();
-            let described = self.retry(async || self.describe_group_of_consumers(&group).await).await;
-            results.insert(group, described);
-        }
-        results
+        self.for_each(groups, async |group: String| self.describe_group_of_consumers(&group).await).await
     }
 
     /// As a consumer group; if it is none, as a classic one.
@@ -230,21 +211,14 @@ impl Admin {
     /// # Errors
     /// For each group `NonEmptyGroup`, `GroupIdNotFound`, ….
     pub async fn delete_groups(&self, groups: impl IntoIterator<Item = impl Into<String>>) -> Results<String, ()> {
-        let mut results = Results::new();
-        for group in groups {
-            let group = group.into();
+        self.for_each(groups, async |group: String| {
             let request = DeleteGroupsRequest { groups_names: vec![group.clone()], ..DeleteGroupsRequest::default() };
-            let deleted = self
-                .retry(async || {
-                    let response = self.send_to_group(&group, &request).await?;
-                    let result = response.results.first();
-                    let result = result.ok_or_else(|| ClientError::unexpected("no group deleted"))?;
-                    self.check_group(&group, result.error_code, None)
-                })
-                .await;
-            results.insert(group, deleted);
-        }
-        results
+            let response = self.send_to_group(&group, &request).await?;
+            let result = response.results.first();
+            let result = result.ok_or_else(|| ClientError::unexpected("no group deleted"))?;
+            self.check_group(&group, result.error_code, None)
+        })
+        .await
     }
 
     /// Makes members leave their group; all of them where `members` is empty. The answer is by member id or instance id.

@@ -62,6 +62,54 @@ impl Admin {
         }
     }
 
+    /// What `call` answers for each key, each of them tried again by itself.
+    pub(super) async fn for_each<K, T, F, Fut>(
+        &self,
+        keys: impl IntoIterator<Item = impl Into<K>>,
+        call: F,
+    ) -> Results<K, T>
+    where
+        K: Ord + Clone,
+        F: Fn(K) -> Fut,
+        Fut: Future<Output = Result<T, ClientError>>,
+    {
+        let mut results = Results::new();
+        for key in keys {
+            let key = key.into();
+            let result = self.retry(|| call(key.clone())).await;
+            results.insert(key, result);
+        }
+        results
+    }
+
+    /// Asks a broker, again where that may help; `code` is where its answer has the error.
+    pub(super) async fn ask<R: Request>(
+        &self,
+        broker: i32,
+        request: &R,
+        code: fn(&R::Response) -> i16,
+    ) -> Result<R::Response, ClientError> {
+        self.retry(async || {
+            self.await_broker(broker).await?;
+            let response = self.cluster.send(broker, request).await?;
+            ClientError::check(code(&response), None).map(|()| response)
+        })
+        .await
+    }
+
+    /// The ids of all brokers, as the cluster has them now.
+    pub(super) async fn all_brokers(&self) -> Result<Vec<i32>, ClientError> {
+        Ok(self.retry(async || self.cluster.refresh().await).await?.brokers.keys().copied().collect())
+    }
+
+    /// Makes sure that a broker is in the metadata if the cluster has it.
+    pub(super) async fn await_broker(&self, broker: i32) -> Result<(), ClientError> {
+        if !self.cluster.metadata().brokers.contains_key(&broker) {
+            self.cluster.refresh().await?;
+        }
+        Ok(())
+    }
+
     /// Repeats `attempt` for the entities whose failure may pass; an attempt that fails as a whole fails for each.
     pub(super) async fn retry_each<K, T, F, Fut>(&self, entities: Vec<K>, mut attempt: F) -> Results<K, T>
     where

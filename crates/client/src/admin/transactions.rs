@@ -219,13 +219,7 @@ impl Admin {
         &self,
         transactional_ids: impl IntoIterator<Item = impl Into<String>>,
     ) -> Results<String, TransactionDescription> {
-        let mut results = Results::new();
-        for id in transactional_ids {
-            let id = id.into();
-            let described = self.retry(async || self.describe_transaction(&id).await).await;
-            results.insert(id, described);
-        }
-        results
+        self.for_each(transactional_ids, async |id: String| self.describe_transaction(&id).await).await
     }
 
     async fn describe_transaction(&self, id: &str) -> Result<TransactionDescription, ClientError> {
@@ -266,20 +260,13 @@ impl Admin {
             transactional_id_pattern: options.transactional_id_pattern.clone().filter(|pattern| !pattern.is_empty()),
             ..ListTransactionsRequest::default()
         };
-        let brokers: Vec<i32> =
-            self.retry(async || self.cluster.refresh().await).await?.brokers.keys().copied().collect();
         let mut found = BTreeMap::new();
-        for broker in brokers {
-            let response = self
-                .retry(async || {
-                    let response = self.cluster.send(broker, &request).await?;
-                    ClientError::check(response.error_code, None).map(|()| response)
-                })
-                .await
-                .map_err(|error| {
-                    let why = "failed with an unexpected exception";
-                    in_words(error, format!("ListTransactions request sent to broker {broker} {why}"))
-                })?;
+        for broker in self.all_brokers().await? {
+            let asked = self.ask(broker, &request, |response| response.error_code).await;
+            let response = asked.map_err(|error| {
+                let why = "failed with an unexpected exception";
+                in_words(error, format!("ListTransactions request sent to broker {broker} {why}"))
+            })?;
             let listings = response.transaction_states.into_iter().map(|listed| TransactionListing {
                 transactional_id: listed.transactional_id,
                 producer_id: listed.producer_id,
@@ -353,13 +340,7 @@ impl Admin {
         &self,
         transactional_ids: impl IntoIterator<Item = impl Into<String>>,
     ) -> Results<String, FencedProducer> {
-        let mut results = Results::new();
-        for id in transactional_ids {
-            let id = id.into();
-            let fenced = self.retry(async || self.fence_producer(&id).await).await;
-            results.insert(id, fenced);
-        }
-        results
+        self.for_each(transactional_ids, async |id: String| self.fence_producer(&id).await).await
     }
 
     /// Aborts the open transaction of a transactional id and fences its producer (KIP-939).
@@ -391,14 +372,6 @@ impl Admin {
             in_words(error, format!("InitProducerId request for transactionalId `{id}` failed due to {why}"))
         })?;
         Ok(FencedProducer { producer_id: response.producer_id, epoch: response.producer_epoch })
-    }
-
-    /// Makes sure that a broker is in the metadata if the cluster has it.
-    async fn await_broker(&self, broker: i32) -> Result<(), ClientError> {
-        if !self.cluster.metadata().brokers.contains_key(&broker) {
-            self.cluster.refresh().await?;
-        }
-        Ok(())
     }
 }
 

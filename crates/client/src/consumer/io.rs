@@ -16,7 +16,7 @@ use super::membership::{GroupRequest, GroupResponse};
 use crate::ClientError;
 use crate::caught::caught;
 use crate::config::ConsumerConfig;
-use crate::net::{Cluster, ConnectionKey, CoordinatorType, MetadataSnapshot, SendOptions};
+use crate::net::{Cluster, ConnectionKey, CoordinatorType, MetadataSnapshot, SendOptions, sleep_until};
 
 mod lookups;
 
@@ -171,14 +171,8 @@ impl Inner {
                 shared.sleeps_until = shared.core.next_deadline();
                 shared.sleeps_until
             };
-            let sleep = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = sleep => {}
+                () = sleep_until(deadline) => {}
                 () = self.alarm.notified() => {}
                 changed = metadata.changed() => if changed.is_err() { return },
             }

@@ -14,6 +14,14 @@ pub(crate) struct Within<'a, W> {
     what: W,
 }
 
+/// Until a time; for ever without one.
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Cluster {
     /// Limits a call that began `limit` before `deadline`; `what` names what is waited for.
     pub(crate) fn within<W: Fn() -> String>(&self, deadline: Instant, limit: Duration, what: W) -> Within<'_, W> {

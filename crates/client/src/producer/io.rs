@@ -20,7 +20,7 @@ use crate::TopicPartition;
 use crate::caught::caught;
 use crate::config::{Acks, ProducerConfig};
 use crate::error::ClientError;
-use crate::net::{Cluster, Condition, Connection, ConnectionKey, LeaderUpdate, MetadataSnapshot, Node};
+use crate::net::{Cluster, Condition, Connection, ConnectionKey, LeaderUpdate, MetadataSnapshot, Node, sleep_until};
 
 /// Since this version, topics are named by their ids (KIP-516).
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -143,12 +143,6 @@ async fn work(
             return Ok(());
         }
         let deadline = sender.deadline();
-        let sleep = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             event = inbox.recv() => {
                 let mut next = event;
@@ -159,7 +153,7 @@ async fn work(
             }
             () = wake.notify.notified() => {}
             _ = metadata.changed() => shell.adopt_partitions(),
-            () = sleep => {}
+            () = sleep_until(deadline) => {}
         }
     }
 }

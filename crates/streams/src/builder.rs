@@ -6,7 +6,7 @@ mod repartition;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-pub(crate) use graph::{Graph, GraphNode, Kind, NodeId, ROOT, Shared, Write, Written};
+pub(crate) use graph::{Graph, GraphNode, Kind, NodeId, ROOT, Shared, TellVersioned, Write, Written};
 pub(crate) use repartition::{RepartitionNames, RepartitionSpec};
 
 use self::graph::ImplicitNames;

@@ -1,5 +1,6 @@
 //! Tables: the newest value of every key, and the operators on them.
 
+mod derived;
 mod filter;
 mod foreign_key;
 mod group_by;

@@ -9,25 +9,14 @@ use std::{
 };
 
 use super::{
-    KTable, TableSupplier, ValueGetter,
-    materialize::{Materialized as TableStoreSpec, Materializer, map_row},
+    KTable, ValueGetter,
+    derived::{Derivation, Derived, Mapper},
 };
 use crate::{
-    builder::{GraphNode, Written},
     data::Data,
-    dsl::{
-        TableOptions, UserError, kstream,
-        materialized::{Materialized, MaterializedStore},
-        options::named_table,
-        sure, user,
-    },
+    dsl::{TableOptions, UserError, materialized::Materialized, options::named_table, sure, user},
     error::Result,
-    record::{Change, Record, ValueAndTimestamp},
-    task::{Process, TaskCtx},
-    topology::{Instantiation, Topology},
 };
-
-type Predicate<K, V> = Arc<dyn Fn(&K, &V) -> Result<bool> + Send + Sync>;
 
 impl<K: Data, V: Data> KTable<K, V> {
     /// The rows that satisfy a predicate. A row that stops to do so is deleted. Where old values are not known, a row that
@@ -64,7 +53,7 @@ impl<K: Data, V: Data> KTable<K, V> {
         options: impl TableOptions<K, V>,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
     ) -> Self {
-        self.keep(named_table(options), Arc::new(move |k, v| predicate(k, v).map_err(user)))
+        self.keep(named_table(options), move |k, v| predicate(k, v).map_err(user))
     }
 
     /// The rows that do not satisfy a predicate.
@@ -87,182 +76,45 @@ impl<K: Data, V: Data> KTable<K, V> {
         options: impl TableOptions<K, V>,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
     ) -> Self {
-        self.keep(named_table(options), Arc::new(move |k, v| predicate(k, v).map(|keep| !keep).map_err(user)))
+        self.keep(named_table(options), move |k, v| predicate(k, v).map(|keep| !keep).map_err(user))
     }
 
     fn keep(
         &self,
-        (name, materialized): (Option<String>, Option<Materialized<K, V>>),
-        predicate: Predicate<K, V>,
+        options: (Option<String>, Option<Materialized<K, V>>),
+        predicate: impl Fn(&K, &V) -> Result<bool> + Send + Sync + 'static,
     ) -> Self {
-        const PREFIX: &str = "KTABLE-FILTER-";
-        let shared = self.graph.clone();
-        let mut graph = shared.borrow_mut();
-        let (mut key_serde, mut value_serde) = (self.key_serde.clone(), self.value_serde.clone());
-        let mut store = None;
-        if let Some(materialized) = materialized {
-            key_serde = materialized.key_serde().or(key_serde);
-            value_serde = materialized.value_serde().or(value_serde);
-            match materialized.given_name() {
-                None => drop(graph.new_store_name(PREFIX)),
-                Some(_) => store = Some(MaterializedStore::new(&mut graph, &materialized, PREFIX)),
-            }
-        }
-        let name = graph.name_or(name.as_deref(), PREFIX);
-        let table = Arc::new(FilterTable {
-            send_old: AtomicBool::new(self.enable_sending_old_values(false)),
-            parent: self.supplier.clone(),
-            predicate,
-            store: store.map(|store| TableStoreSpec::new(&mut graph, store)),
-        });
-        let versioned_semantics = Arc::new(AtomicBool::new(false));
-        let (of, node_name) = (table.clone(), Arc::<str>::from(name.as_str()));
-        let versioned = versioned_semantics.clone();
-        let make = Arc::new(move |making: &mut Instantiation<'_>| make(&of, &versioned, making));
-        let of = table.clone();
-        let write = move |written: &Written<'_>, topology: &mut Topology| {
-            let parents = written.parents.clone();
-            topology.add_node(kstream::factory::<K, Change<V>, K, Change<V>>(&node_name, parents, make.clone()))?;
-            of.store.as_ref().map_or(Ok(()), |store| store.add_store(topology, &node_name))
+        let mapper: Mapper<K, V, V> = Arc::new(move |key, value| Ok(predicate(key, &value)?.then_some(value)));
+        let versioned = Arc::new(AtomicBool::new(false));
+        let told = versioned.clone();
+        let derived = Derived {
+            value_serde: self.value_serde.clone(),
+            send_old: self.enable_sending_old_values(false),
+            versioned_semantics: Some(Rc::new(move |on, _| told.store(on, Ordering::Relaxed))),
+            ..Derived::new("KTABLE-FILTER-", Filter { mapper, versioned })
         };
-        let node = GraphNode {
-            output_versioned: table.store.as_ref().map(TableStoreSpec::is_versioned),
-            versioned_semantics: Some(Rc::new(move |on, _| versioned_semantics.store(on, Ordering::Relaxed))),
-            ..GraphNode::new(name.clone(), Rc::new(write))
-        };
-        let node = graph.add(&[self.node], node);
-        let queryable = table.store.as_ref().map(|store| store.store_name().to_owned());
-        KTable::new(&shared, node, &name, self.sources.clone(), table)
-            .with_serdes(key_serde, value_serde)
-            .with_queryable(queryable)
+        self.derive(options, derived)
     }
 }
 
-struct FilterTable<K, V> {
-    parent: Arc<dyn TableSupplier<K, V>>,
-    predicate: Predicate<K, V>,
-    store: Option<TableStoreSpec<K, V>>,
-    send_old: AtomicBool,
-}
-
-impl<K: Data, V: Data> TableSupplier<K, V> for FilterTable<K, V> {
-    fn enable_sending_old_values(&self, force: bool) -> bool {
-        if let Some(store) = &self.store {
-            store.send_old();
-            self.send_old.store(true, Ordering::Relaxed);
-            return true;
-        }
-        if self.parent.enable_sending_old_values(force) {
-            self.send_old.store(true, Ordering::Relaxed);
-        }
-        self.send_old.load(Ordering::Relaxed)
-    }
-
-    fn view(&self) -> Arc<dyn ValueGetter<K, V>> {
-        match &self.store {
-            Some(store) => Arc::new(store.clone()),
-            None => Arc::new(FilterGetter { parent: self.parent.view(), predicate: self.predicate.clone() }),
-        }
-    }
-}
-
-struct FilterGetter<K, V> {
-    parent: Arc<dyn ValueGetter<K, V>>,
-    predicate: Predicate<K, V>,
-}
-
-impl<K: Data, V: Data> FilterGetter<K, V> {
-    fn keep(&self, key: &K, row: Option<ValueAndTimestamp<V>>) -> Result<Option<ValueAndTimestamp<V>>> {
-        map_row(row, |value| Ok((self.predicate)(key, &value)?.then_some(value)))
-    }
-}
-
-impl<K: Data, V: Data> ValueGetter<K, V> for FilterGetter<K, V> {
-    fn get(&self, ctx: &mut TaskCtx, key: &K) -> Result<Option<ValueAndTimestamp<V>>> {
-        let row = self.parent.get(ctx, key)?;
-        self.keep(key, row)
-    }
-
-    fn get_as_of(&self, ctx: &mut TaskCtx, key: &K, as_of: i64) -> Result<Option<ValueAndTimestamp<V>>> {
-        let row = self.parent.get_as_of(ctx, key, as_of)?;
-        self.keep(key, row)
-    }
-
-    fn is_versioned(&self) -> bool {
-        self.parent.is_versioned()
-    }
-
-    fn stores(&self, ids: &mut Vec<usize>) {
-        self.parent.stores(ids);
-    }
-}
-
-fn make<K: Data, V: Data>(
-    table: &Arc<FilterTable<K, V>>,
-    versioned: &AtomicBool,
-    making: &mut Instantiation<'_>,
-) -> Result<()> {
-    let send_old = table.send_old.load(Ordering::Relaxed);
-    let out = match &table.store {
-        Some(store) => {
-            if send_old {
-                store.send_old();
-            }
-            Materializer::new(making, store)?
-        }
-        None => Materializer::without_store(making, send_old)?,
-    };
-    let versioned = versioned.load(Ordering::Relaxed);
-    let node = FilterNode { predicate: table.predicate.clone(), send_old, versioned, out, id: making.node_id() };
-    let addressable = node.out.addressable();
-    making.place::<K, Change<V>>(node, addressable);
-    Ok(())
-}
-
-struct FilterNode<K, V> {
-    predicate: Predicate<K, V>,
-    send_old: bool,
+struct Filter<K, V> {
+    mapper: Mapper<K, V, V>,
     /// Whether the table above keeps versions; then no change may be swallowed.
-    versioned: bool,
-    out: Materializer<K, V>,
-    id: u32,
+    versioned: Arc<AtomicBool>,
 }
 
-impl<K: Data, V: Data> FilterNode<K, V> {
-    fn keep(&self, key: &K, value: Option<V>) -> Result<Option<V>> {
-        match value {
-            Some(value) if (self.predicate)(key, &value)? => Ok(Some(value)),
-            _ => Ok(None),
-        }
+impl<K: Data, V: Data> Derivation<K, V, V> for Filter<K, V> {
+    type Deriver = Mapper<K, V, V>;
+
+    fn deriver(&self) -> Self::Deriver {
+        self.mapper.clone()
     }
 
-    fn change(&mut self, record: Record<K, Change<V>>, ctx: &mut TaskCtx) -> Result<()> {
-        let (key, change, rest) = record.split();
-        let new = self.keep(&key, change.new)?;
-        let old = match self.out.store() {
-            _ if !self.send_old => None,
-            Some(store) => store.get(ctx, &key)?.map(|row| row.value),
-            None => self.keep(&key, change.old)?,
-        };
-        if !self.versioned && self.send_old && old.is_none() && new.is_none() {
-            return Ok(());
-        }
-        let change = Change { new, old, is_latest: change.is_latest };
-        self.out.put_and_forward(rest.with_key(key).with_value(change), ctx)
-    }
-}
-
-impl<K: Data, V: Data> Process<K, Change<V>> for FilterNode<K, V> {
-    fn init(&mut self, slot: usize, ctx: &mut TaskCtx) -> Result<()> {
-        self.out.init(slot, ctx)
+    fn view(&self, parent: Arc<dyn ValueGetter<K, V>>) -> Arc<dyn ValueGetter<K, V>> {
+        self.mapper.view(parent)
     }
 
-    fn process(&mut self, record: Record<K, Change<V>>, ctx: &mut TaskCtx) -> Result<()> {
-        ctx.rt.enter(&record);
-        self.change(record, ctx).or_else(|error| ctx.rt.settle(error, self.id))
-    }
-
-    fn forward_flushed(&mut self, ctx: &mut TaskCtx) -> Result<()> {
-        self.out.forward_flushed(ctx)
+    fn swallows_nothing(&self) -> bool {
+        !self.versioned.load(Ordering::Relaxed)
     }
 }

@@ -1,37 +1,23 @@
 //! `transform_values`: new values by a transformer that has state.
 
-use std::{
-    collections::HashMap,
-    marker::PhantomData,
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
 use super::{
-    KTable, TableSupplier, ValueGetter,
-    materialize::{Materialized as TableStoreSpec, Materializer},
+    KTable, ValueGetter,
+    derived::{Derivation, Derived, Deriver},
 };
 use crate::{
-    builder::{GraphNode, Written},
     data::Data,
-    dsl::{
-        Named, TableOptions, TransformOptions, kstream,
-        materialized::{Materialized, MaterializedStore},
-        options::named_table,
-    },
+    dsl::{Named, TableOptions, TransformOptions, materialized::Materialized, options::named_table},
     error::{Error, Result},
     guard::guarded,
     processing::{RecordContext, RecordMetadata},
-    record::{Change, Headers, Record, ValueAndTimestamp},
+    record::{Headers, ValueAndTimestamp},
     store::{StoreAccess, StoreHandle, StoreRef, StoreSet},
-    task::{Process, TaskCtx},
+    task::TaskCtx,
     task_id::TaskId,
-    topology::{Instantiation, Topology},
 };
 
 /// Makes new values of a table's rows, with stores at hand: Kafka's `ValueTransformerWithKey`.
@@ -187,93 +173,33 @@ impl<K: Data, V: Data> KTable<K, V> {
 
     fn transform<T: ValueTransformerWithKey<K, V>>(
         &self,
-        (name, materialized): (Option<String>, Option<Materialized<K, T::Out>>),
+        options: (Option<String>, Option<Materialized<K, T::Out>>),
         stores: Vec<usize>,
         make: Make<T>,
     ) -> KTable<K, T::Out> {
-        const PREFIX: &str = "KTABLE-TRANSFORMVALUES-";
-        let shared = self.graph.clone();
-        let mut graph = shared.borrow_mut();
-        let (mut key_serde, mut value_serde) = (self.key_serde.clone(), None);
-        let mut store = None;
-        if let Some(materialized) = materialized {
-            key_serde = materialized.key_serde().or(key_serde);
-            value_serde = materialized.value_serde();
-            match materialized.given_name() {
-                None => drop(graph.new_store_name(PREFIX)),
-                Some(_) => store = Some(MaterializedStore::new(&mut graph, &materialized, PREFIX)),
-            }
-        }
-        let name = graph.name_or(name.as_deref(), PREFIX);
-        let connected: Arc<[(usize, String)]> =
-            stores.iter().map(|id| (*id, graph.store_name(*id).to_owned())).collect();
-        let table = Arc::new(TransformedTable {
-            parent: self.supplier.clone(),
-            make,
-            stores: connected,
-            store: store.map(|store| TableStoreSpec::new(&mut graph, store)),
-            send_old: AtomicBool::new(false),
-            types: PhantomData::<fn(K, V)>,
-        });
-        let (of, node_name) = (table.clone(), Arc::<str>::from(name.as_str()));
-        let make = Arc::new(move |making: &mut Instantiation<'_>| place(&of, making));
-        let of = table.clone();
-        let write = move |written: &Written<'_>, topology: &mut Topology| {
-            let parents = written.parents.clone();
-            topology.add_node(kstream::factory::<K, Change<V>, K, Change<T::Out>>(
-                &node_name,
-                parents,
-                make.clone(),
-            ))?;
-            if let Some(store) = &of.store {
-                store.add_store(topology, &node_name)?;
-            }
-            stores.iter().try_for_each(|store| topology.connect(&node_name, *store))
-        };
-        let node = GraphNode {
-            output_versioned: table.store.as_ref().map(TableStoreSpec::is_versioned),
-            ..GraphNode::new(name.clone(), Rc::new(write))
-        };
-        let node = graph.add(&[self.node], node);
-        let queryable = table.store.as_ref().map(|store| store.store_name().to_owned());
-        KTable::new(&shared, node, &name, self.sources.clone(), table)
-            .with_serdes(key_serde, value_serde)
-            .with_queryable(queryable)
+        let graph = self.graph.borrow();
+        let connected = stores.iter().map(|id| (*id, graph.store_name(*id).to_owned())).collect();
+        drop(graph);
+        let how = Transformation { make, stores: connected };
+        self.derive(options, Derived { stores, ..Derived::new("KTABLE-TRANSFORMVALUES-", how) })
     }
 }
 
-struct TransformedTable<K, V, T: ValueTransformerWithKey<K, V>> {
-    parent: Arc<dyn TableSupplier<K, V>>,
+struct Transformation<T> {
     make: Make<T>,
     stores: Arc<[(usize, String)]>,
-    store: Option<TableStoreSpec<K, T::Out>>,
-    send_old: AtomicBool,
-    types: PhantomData<fn(K, V)>,
 }
 
-impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> TableSupplier<K, T::Out> for TransformedTable<K, V, T> {
-    fn enable_sending_old_values(&self, force: bool) -> bool {
-        if let Some(store) = &self.store {
-            store.send_old();
-            self.send_old.store(true, Ordering::Relaxed);
-            return true;
-        }
-        if self.parent.enable_sending_old_values(force) {
-            self.send_old.store(true, Ordering::Relaxed);
-        }
-        self.send_old.load(Ordering::Relaxed)
+impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> Derivation<K, V, T::Out> for Transformation<T> {
+    type Deriver = Transformer<T>;
+
+    fn deriver(&self) -> Self::Deriver {
+        Transformer { transformer: (self.make)(), stores: self.stores.clone() }
     }
 
-    fn view(&self) -> Arc<dyn ValueGetter<K, T::Out>> {
-        match &self.store {
-            Some(store) => Arc::new(store.clone()),
-            None => Arc::new(TransformedGetter {
-                parent: self.parent.view(),
-                make: self.make.clone(),
-                stores: self.stores.clone(),
-                instances: Mutex::default(),
-            }),
-        }
+    fn view(&self, parent: Arc<dyn ValueGetter<K, V>>) -> Arc<dyn ValueGetter<K, T::Out>> {
+        let (make, stores) = (self.make.clone(), self.stores.clone());
+        Arc::new(TransformedGetter { parent, make, stores, instances: Mutex::default() })
     }
 }
 
@@ -345,65 +271,23 @@ impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> ValueGetter<K, T::Out> 
     }
 }
 
-fn place<K: Data, V: Data, T: ValueTransformerWithKey<K, V>>(
-    table: &TransformedTable<K, V, T>,
-    making: &mut Instantiation<'_>,
-) -> Result<()> {
-    let send_old = table.send_old.load(Ordering::Relaxed);
-    let out = match &table.store {
-        Some(store) => Materializer::new(making, store)?,
-        None => Materializer::without_store(making, send_old)?,
-    };
-    let (transformer, stores, id) = ((table.make)(), table.stores.clone(), making.node_id());
-    let node = TransformNode { transformer, stores, send_old, out, id, types: PhantomData::<fn(V)> };
-    // In the arena, where it is initialised.
-    making.place::<K, Change<V>>(node, true);
-    Ok(())
-}
-
-struct TransformNode<K, V, T: ValueTransformerWithKey<K, V>> {
+struct Transformer<T> {
     transformer: T,
     stores: Arc<[(usize, String)]>,
-    send_old: bool,
-    out: Materializer<K, T::Out>,
-    id: u32,
-    types: PhantomData<fn(V)>,
 }
 
-impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> TransformNode<K, V, T> {
-    fn transform(&mut self, key: &K, value: Option<V>, ctx: &mut TaskCtx) -> Result<Option<T::Out>> {
-        self.transformer.transform(key, value, &mut TransformerContext { task: ctx, stores: &self.stores })
-    }
+impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> Deriver<K, V, T::Out> for Transformer<T> {
+    const HAS_INIT: bool = true;
 
-    fn change(&mut self, record: Record<K, Change<V>>, ctx: &mut TaskCtx) -> Result<()> {
-        let (key, change, rest) = record.split();
-        let new = self.transform(&key, change.new, ctx)?;
-        let old = match self.out.store() {
-            _ if !self.send_old => None,
-            Some(store) => store.get(ctx, &key)?.map(|row| row.value),
-            None => self.transform(&key, change.old, ctx)?,
-        };
-        let change = Change { new, old, is_latest: change.is_latest };
-        self.out.put_and_forward(rest.with_key(key).with_value(change), ctx)
-    }
-}
-
-impl<K: Data, V: Data, T: ValueTransformerWithKey<K, V>> Process<K, Change<V>> for TransformNode<K, V, T> {
-    fn init(&mut self, slot: usize, ctx: &mut TaskCtx) -> Result<()> {
-        self.out.init(slot, ctx)?;
+    fn init(&mut self, node: u32, ctx: &mut TaskCtx) -> Result<()> {
         let done = guarded(|| self.transformer.init(&mut TransformerContext { task: ctx, stores: &self.stores }));
         done.map_err(|source| {
-            let (node, task) = (ctx.rt.node_name(self.id).to_owned(), ctx.rt.task_id.to_string());
+            let (node, task) = (ctx.rt.node_name(node).to_owned(), ctx.rt.task_id.to_string());
             Box::new(Error::Processing { node, task, position: None, source })
         })
     }
 
-    fn process(&mut self, record: Record<K, Change<V>>, ctx: &mut TaskCtx) -> Result<()> {
-        ctx.rt.enter(&record);
-        self.change(record, ctx).or_else(|error| ctx.rt.settle(error, self.id))
-    }
-
-    fn forward_flushed(&mut self, ctx: &mut TaskCtx) -> Result<()> {
-        self.out.forward_flushed(ctx)
+    fn derive(&mut self, key: &K, value: Option<V>, ctx: &mut TaskCtx) -> Result<Option<T::Out>> {
+        self.transformer.transform(key, value, &mut TransformerContext { task: ctx, stores: &self.stores })
     }
 }

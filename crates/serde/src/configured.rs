@@ -1,6 +1,6 @@
 //! Serdes that the configuration names: `default.key.serde`, `default.value.serde` and those of lists.
 
-use std::{any::type_name, sync::Arc};
+use std::any::type_name;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -74,26 +74,25 @@ fn named(NamedSerde { class, inner }: &NamedSerde) -> Option<Vec<ErasedSerde>> {
             }
             _ => None,
         },
-        "StringSerde" => Some(vec![erased::<String>(StringSerde)]),
-        "ShortSerde" => Some(vec![erased::<i16>(BigEndian)]),
-        "IntegerSerde" => Some(vec![erased::<i32>(BigEndian)]),
-        "LongSerde" => Some(vec![erased::<i64>(BigEndian)]),
-        "FloatSerde" => Some(vec![erased::<f32>(BigEndian)]),
-        "DoubleSerde" => Some(vec![erased::<f64>(BigEndian)]),
-        "UUIDSerde" => Some(vec![erased::<Uuid>(UuidSerde)]),
-        "BooleanSerde" => Some(vec![erased::<bool>(BooleanSerde)]),
-        "VoidSerde" => Some(vec![erased::<Void>(VoidSerde)]),
+        "StringSerde" => Some(vec![ErasedSerde::of::<String>(StringSerde)]),
+        "ShortSerde" => Some(vec![ErasedSerde::of::<i16>(BigEndian)]),
+        "IntegerSerde" => Some(vec![ErasedSerde::of::<i32>(BigEndian)]),
+        "LongSerde" => Some(vec![ErasedSerde::of::<i64>(BigEndian)]),
+        "FloatSerde" => Some(vec![ErasedSerde::of::<f32>(BigEndian)]),
+        "DoubleSerde" => Some(vec![ErasedSerde::of::<f64>(BigEndian)]),
+        "UUIDSerde" => Some(vec![ErasedSerde::of::<Uuid>(UuidSerde)]),
+        "BooleanSerde" => Some(vec![ErasedSerde::of::<bool>(BooleanSerde)]),
+        "VoidSerde" => Some(vec![ErasedSerde::of::<Void>(VoidSerde)]),
         "ByteArraySerde" | "BytesSerde" | "ByteBufferSerde" => {
-            Some(vec![erased::<Vec<u8>>(BytesSerde), erased::<Bytes>(BytesSerde)])
+            Some(vec![ErasedSerde::of::<Vec<u8>>(BytesSerde), ErasedSerde::of::<Bytes>(BytesSerde)])
         }
         _ => None,
     }
 }
 
-fn erased<T: 'static>(serde: impl Serde<T>) -> ErasedSerde {
-    ErasedSerde::new(Arc::new(serde) as SerdeRef<T>)
-}
-
 fn lists<T: DefaultSerde>() -> Vec<ErasedSerde> {
-    vec![erased::<Vec<T>>(ListSerde(T::Serde::default())), erased::<Vec<Option<T>>>(ListSerde(T::Serde::default()))]
+    vec![
+        ErasedSerde::of::<Vec<T>>(ListSerde(T::Serde::default())),
+        ErasedSerde::of::<Vec<Option<T>>>(ListSerde(T::Serde::default())),
+    ]
 }

@@ -105,6 +105,12 @@ impl ErasedSerde {
         ErasedSerde(Arc::new(serde))
     }
 
+    /// The same of a serde that nobody shares yet.
+    #[must_use]
+    pub fn of<T: 'static>(serde: impl Serde<T>) -> Self {
+        Self::new(Arc::new(serde) as SerdeRef<T>)
+    }
+
     /// The serde, if it is one of `T`.
     #[must_use]
     pub fn get<T: 'static>(&self) -> Option<SerdeRef<T>> {

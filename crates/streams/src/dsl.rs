@@ -35,6 +35,7 @@ pub(crate) mod table_joined;
 pub(crate) mod windowed;
 pub(crate) mod windows;
 
+pub use crate::state::StoreSupplier;
 pub use cogrouped::CogroupedKStream;
 pub use global_ktable::GlobalKTable;
 pub use grouped::KGroupedStream;
@@ -45,9 +46,7 @@ pub use kstream::{
     split::{Branched, BranchedKStream},
 };
 pub use ktable::{KTable, TransformerContext, ValueTransformerWithKey};
-pub use materialized::{
-    KeyValueStores, Materialized, SessionStores, StoreFamily, StoreSupplier, StoreType, WindowStores,
-};
+pub use materialized::{KeyValueStores, Materialized, SessionStores, StoreFamily, StoreType, WindowStores};
 pub use options::{Named, Options, ProcessorOptions, TableOptions, TransformOptions};
 pub use printed::Printed;
 pub use source::Topics;

@@ -1,6 +1,7 @@
 //! State stores at the level of bytes: the engines behind the typed stores of [`crate::store`].
 
 mod format;
+mod forward;
 mod in_memory;
 mod lru;
 mod lsm;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 pub(crate) use format::{KeyFormat, StoreFormat, ValueFormat};
+pub(crate) use forward::forward;
 pub use in_memory::InMemoryKeyValueStore;
 pub use lru::LruKeyValueStore;
 pub use lsm::{LsmEngine, LsmKeyValueStore, LsmOptions};
@@ -31,7 +33,7 @@ pub use segmented::{InMemorySegmentedStore, KeySchema, PersistentSegmentedStore,
 pub use shared::GlobalStores;
 pub(crate) use shared::{Shared, Sharing};
 pub(crate) use store_time::StoreTime;
-pub use supplier::{EngineContext, KeyValueSupplier};
+pub use supplier::{EngineContext, KeyValueSupplier, StoreSupplier};
 pub(crate) use time_supplier::millis;
 pub use time_supplier::{SessionSupplier, WindowSupplier};
 

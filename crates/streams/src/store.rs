@@ -15,6 +15,7 @@ mod on_disk_tests;
 mod outer_join;
 mod own;
 mod session;
+mod spec;
 mod subscription;
 mod timed;
 mod versioned;
@@ -26,25 +27,26 @@ use std::{any::Any, collections::BTreeMap, marker::PhantomData, sync::Arc};
 pub use access::StoreAccess;
 pub(crate) use buffer::{ChangeBuffer, ChangeBufferSpec};
 pub use builder::StoreBuilder;
+pub(crate) use builder::logging_setters;
 pub(crate) use core::Flushed;
 pub(crate) use join_buffer::{Due, JoinBuffer, JoinBufferSpec};
-pub(crate) use key_value::KeyValueSpec;
 pub use key_value::{KeyValueStore, TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders};
 pub(crate) use outer_join::{LeftOrRight, OuterJoinSpec, OuterJoinStore};
 pub use own::{OwnStore, StateStore};
-pub(crate) use session::SessionSpec;
 pub use session::{SessionStore, SessionStoreWithHeaders};
+pub(crate) use spec::{ChosenSerdes, StoreSpec, Supply};
 pub(crate) use subscription::SubscriptionStore;
 pub(crate) use versioned::VersionedSpec;
 pub use versioned::{VersionedKeyValueStore, VersionedPut, VersionedRecord};
-pub(crate) use window::WindowSpec;
 pub use window::{TimestampedWindowStore, TimestampedWindowStoreWithHeaders, WindowStore};
 
 use crate::{
     config::StreamsConfig,
-    error::Result,
-    processing::Runtime,
+    data::{Data, ErasedSerde},
+    error::{Error, Result},
+    processing::{Runtime, resolve_serde},
     record::Headers,
+    serdes::SerdeRef,
     state::{EngineContext, Sharing},
 };
 
@@ -265,6 +267,27 @@ pub(crate) struct StoreInit<'a> {
     pub(crate) changelog: Option<(Arc<str>, i32)>,
     pub(crate) caching: bool,
     pub(crate) sharing: Sharing<'a>,
+}
+
+impl StoreInit<'_> {
+    /// The serde that was named or inherited, else the type's own, as this configuration wants it.
+    fn resolve<T: Data>(&self, named: Option<&ErasedSerde>, is_key: bool) -> Option<SerdeRef<T>> {
+        resolve_serde(named, self.config, is_key)
+    }
+
+    /// The same for what must have one.
+    fn serde<T: Data>(&self, store: &str, named: Option<&ErasedSerde>, is_key: bool) -> Result<SerdeRef<T>> {
+        self.resolve(named, is_key).ok_or_else(|| self.missing::<T>(store))
+    }
+
+    fn missing<T>(&self, store: &str) -> Box<Error> {
+        Box::new(Error::MissingSerde { node: store.to_owned(), type_name: std::any::type_name::<T>() })
+    }
+
+    /// What serdes are told as topic: the changelog, or the store's name without one.
+    fn topic(&self, name: &Arc<str>) -> Arc<str> {
+        self.changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone())
+    }
 }
 
 /// What the topology must know of a store's kind: it decides the changelog topic's settings.

@@ -212,11 +212,6 @@ impl Task {
         self.processed.iter().map(|(name, count)| (&**name, *count))
     }
 
-    /// The input topics, by the number of their queue.
-    pub fn input_topics(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.group.queues.iter().enumerate().map(|(number, queue)| (number, &*queue.topic))
-    }
-
     /// Takes records of one partition. The first ones are read at once, so their errors show here.
     ///
     /// # Errors

@@ -123,7 +123,7 @@ impl StreamsBuilder {
         if table.is_versioned() {
             graph.fail(Error::topology("GlobalTables cannot be versioned."));
         }
-        let (source_name, name) = names(&mut graph, consumed.rest().name.as_deref());
+        let (source_name, name) = names(&mut graph, consumed.name.as_deref());
         let (of, node_name, topic) = (table.clone(), name.clone(), topic.to_owned());
         let write = move |_: &Written<'_>, topology: &mut Topology| {
             let source = physical::source::<Option<K>, Option<V>>(source_spec(&source_name, &topic, serdes.clone()));
@@ -213,7 +213,7 @@ impl StreamsBuilder {
         let consumed = options.chosen().unwrap_or_default();
         let mut graph = self.0.borrow_mut();
         let id = graph.store_id(store.name());
-        let (source_name, name) = names(&mut graph, consumed.rest().name.as_deref());
+        let (source_name, name) = names(&mut graph, consumed.name.as_deref());
         let serdes = (consumed.key_serde(), consumed.value_serde());
         let (node_name, topic, make) = (name.clone(), topic.to_owned(), Arc::new(make));
         let handle = StoreRef::new(id).handle();

@@ -9,7 +9,7 @@ use super::{
         TableSupplier,
         materialize::{Aggregated, Materialized as TableStoreSpec},
     },
-    materialized::{Materialized, MaterializedStore},
+    materialized::{Materialized, MaterializedStore, StoreFamily},
     options::named_table,
     sure, user,
 };
@@ -17,7 +17,7 @@ use crate::{
     builder::{GraphNode, NodeId, RepartitionNames, RepartitionSpec},
     data::{Data, DefaultSerde, ErasedSerde, Nullable},
     error::Result,
-    options::{Grouped, erase},
+    options::Grouped,
     serdes::{Serde, serde_of},
 };
 
@@ -63,7 +63,7 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
     /// Groups a stream; the grouping's serdes take the place of the stream's.
     pub(crate) fn new(stream: KStream<K, V>, grouped: Grouped<K::Some, V::Some>) -> Self {
         let stream = stream.with_serdes(grouped.key_serde(), grouped.value_serde());
-        let topic_name = grouped.name().map(str::to_owned);
+        let topic_name = grouped.name.clone();
         KGroupedStream { stream, topic_name, repartition: Rc::default(), types: PhantomData }
     }
 
@@ -140,22 +140,30 @@ impl<K: Nullable, V: Nullable> KGroupedStream<K, V> {
         zero: impl Fn() -> A + Send + Sync + 'static,
         next: impl Fn(A) -> A + Send + Sync + 'static,
     ) -> KTable<K::Some, A> {
+        let (name, store) = self.store_of_count(options, numbers);
+        let spec = AggregateSpec { prefix: AGGREGATE, name, store };
+        self.build(spec, move || Ok(Some(zero())), move |_, _, count| Ok(count.map(&next)))
+    }
+
+    pub(super) fn store_of_count<A: Data, S: StoreFamily>(
+        &self,
+        options: impl TableOptions<K::Some, A, S>,
+        numbers: impl Serde<A>,
+    ) -> (Option<String>, MaterializedStore<K::Some, A, S>) {
         let (name, materialized) = named_table(options);
         if materialized.as_ref().is_some_and(|materialized| materialized.given_name().is_none()) {
             // Kafka takes one more number for a count whose Materialized has no name.
             self.stream.graph.borrow_mut().new_store_name(AGGREGATE);
         }
-        let store = self.store(materialized, AGGREGATE, Some(erase(numbers)));
-        let spec = AggregateSpec { prefix: AGGREGATE, name, store };
-        self.build(spec, move || Ok(Some(zero())), move |_, _, count| Ok(count.map(&next)))
+        (name, self.store(materialized, AGGREGATE, Some(ErasedSerde::of(numbers))))
     }
 
-    fn store<A: Data>(
+    pub(super) fn store<A: Data, S: StoreFamily>(
         &self,
-        materialized: Option<Materialized<K::Some, A>>,
+        materialized: Option<Materialized<K::Some, A, S>>,
         prefix: &str,
         value_serde: Option<ErasedSerde>,
-    ) -> MaterializedStore<K::Some, A> {
+    ) -> MaterializedStore<K::Some, A, S> {
         let mut graph = self.stream.graph.borrow_mut();
         let store = MaterializedStore::new(&mut graph, &materialized.unwrap_or_default(), prefix);
         store.or_serdes(self.key_serde(), value_serde)

@@ -14,7 +14,7 @@ use crate::{
     data::{Data, DefaultSerde, ErasedSerde},
     dsl::ktable::table_store::TableStore,
     error::Result,
-    options::{Grouped, erase},
+    options::Grouped,
     record::{Change, Record},
     serdes::{ChangeSerde, Serde, SerdeRef, serde_of},
     task::{Process, TaskCtx},
@@ -89,7 +89,7 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
             node,
             key_serde: grouped.key_serde(),
             value_serde: grouped.value_serde(),
-            topic_name: grouped.name().map(str::to_owned),
+            topic_name: grouped.name.clone(),
             repartition: Rc::default(),
             types: PhantomData,
         }
@@ -118,7 +118,7 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
         self.build(
             AGGREGATE,
             options,
-            Some(erase(numbers)),
+            Some(ErasedSerde::of(numbers)),
             Functions {
                 initializer: Arc::new(move || Ok(Some(zero()))),
                 adder: Arc::new(move |_, _, n| Ok(n.map(&next))),

@@ -4,27 +4,17 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
 use crate::{
     data::{Data, ErasedSerde},
-    options::{Serdes, erase},
+    options::Serdes,
     serdes::Serde,
-    state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
+    state::{KeyValueSupplier, SessionSupplier, StoreSupplier, WindowSupplier},
+    store::logging_setters,
+    store::{ChosenSerdes, StoreInit},
 };
 
 /// A family of stores: what a [`Materialized`] makes, so that an operator over windows takes no key-value store.
 pub trait StoreFamily: 'static {
     /// Who makes the engines of such stores.
     type Supplier: StoreSupplier;
-}
-
-/// Who makes the engine of a store, and names it.
-pub trait StoreSupplier: Clone + fmt::Debug + Send + Sync + 'static {
-    /// The store's name.
-    fn store_name(&self) -> &str;
-}
-
-impl StoreSupplier for KeyValueSupplier {
-    fn store_name(&self) -> &str {
-        self.name()
-    }
 }
 
 /// Key-value stores: of tables and of aggregations without windows.
@@ -43,16 +33,16 @@ pub enum StoreType {
     InMemory,
 }
 
+/// Whether stores of this type are in memory, or of the configuration's.
+pub(crate) fn in_memory(chosen: Option<StoreType>) -> impl Fn(&StoreInit<'_>) -> bool + Send + Sync + Copy {
+    move |init| chosen.map_or(init.config.fields().stores_in_memory, |chosen| chosen == StoreType::InMemory)
+}
+
 /// Window stores: of aggregations over windows.
 #[derive(Clone, Copy, Debug)]
 pub enum WindowStores {}
 impl StoreFamily for WindowStores {
     type Supplier = WindowSupplier;
-}
-impl StoreSupplier for WindowSupplier {
-    fn store_name(&self) -> &str {
-        self.name()
-    }
 }
 
 /// Session stores: of aggregations over sessions.
@@ -60,11 +50,6 @@ impl StoreSupplier for WindowSupplier {
 pub enum SessionStores {}
 impl StoreFamily for SessionStores {
     type Supplier = SessionSupplier;
-}
-impl StoreSupplier for SessionSupplier {
-    fn store_name(&self) -> &str {
-        self.name()
-    }
 }
 
 /// How a table's store is made: name, engine, serdes, cache, changelog, retention.
@@ -144,13 +129,13 @@ impl<K: 'static, V: 'static, S: StoreFamily> Materialized<K, V, S> {
     /// A serde for keys.
     #[must_use]
     pub fn with_key_serde(mut self, serde: impl Serde<K>) -> Self {
-        self.serdes.key = Some(erase(serde));
+        self.serdes.key = Some(ErasedSerde::of(serde));
         self
     }
     /// A serde for values.
     #[must_use]
     pub fn with_value_serde(mut self, serde: impl Serde<V>) -> Self {
-        self.serdes.value = Some(erase(serde));
+        self.serdes.value = Some(ErasedSerde::of(serde));
         self
     }
     pub(crate) fn key_serde(&self) -> Option<ErasedSerde> {
@@ -179,24 +164,7 @@ impl<K: 'static, V: 'static, S: StoreFamily> Materialized<K, V, S> {
         self.rest.store_type = Some(store_type);
         self
     }
-    /// A changelog with these settings of its topic. Default: on.
-    #[must_use]
-    pub fn with_logging_enabled<A, B>(mut self, config: impl IntoIterator<Item = (A, B)>) -> Self
-    where
-        A: Into<String>,
-        B: Into<String>,
-    {
-        self.rest.logging = true;
-        self.rest.log_config = config.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        self
-    }
-    /// No changelog: the store is lost with its task.
-    #[must_use]
-    pub fn with_logging_disabled(mut self) -> Self {
-        self.rest.logging = false;
-        self.rest.log_config.clear();
-        self
-    }
+    logging_setters!(rest);
     /// A record cache: fewer updates, one per key and commit. Default: on.
     #[must_use]
     pub fn with_caching_enabled(mut self) -> Self {
@@ -265,6 +233,15 @@ impl<K: Data, V: Data, S: StoreFamily> MaterializedStore<K, V, S> {
             rest: materialized.rest.clone(),
             types: PhantomData,
         }
+    }
+
+    pub(crate) fn serdes(&self) -> ChosenSerdes {
+        (self.key_serde.clone(), self.value_serde.clone())
+    }
+
+    /// Whether the engine is in memory, where the application supplies none.
+    pub(crate) fn in_memory(&self) -> impl Fn(&StoreInit<'_>) -> bool + Send + Sync + use<K, V, S> {
+        in_memory(self.rest.store_type)
     }
 
     /// With these serdes where there are any.

@@ -144,8 +144,8 @@ impl StreamsBuilder {
     ) -> KStream<K, V> {
         let consumed = options.chosen().unwrap_or_default();
         let mut graph = self.0.borrow_mut();
-        let name = graph.name_or(consumed.rest().name.as_deref(), "KSTREAM-SOURCE-");
-        let reset = consumed.rest().reset;
+        let name = graph.name_or(consumed.name.as_deref(), "KSTREAM-SOURCE-");
+        let reset = consumed.reset;
         let kind = Kind::Source { topics: topics.iter().cloned().collect(), pattern: pattern.clone(), reset };
         let (key_serde, value_serde) = (consumed.key_serde(), consumed.value_serde());
         let source = name.clone();
@@ -157,7 +157,7 @@ impl StreamsBuilder {
                 reset,
                 key_serde: consumed.key_serde(),
                 value_serde: consumed.value_serde(),
-                extractor: extractor(&consumed),
+                extractor: Extractor::of(&consumed),
             }))
         };
         let node = graph.add(&[ROOT], GraphNode::new(name.clone(), Rc::new(write)).with_kind(kind));
@@ -198,7 +198,7 @@ impl StreamsBuilder {
         let mut graph = self.0.borrow_mut();
         let store = MaterializedStore::new(&mut graph, &materialized.unwrap_or_default(), &format!("{topic}-"))
             .with_serdes(consumed.key_serde(), consumed.value_serde());
-        let given = consumed.rest().name.as_deref();
+        let given = consumed.name.as_deref();
         let source = graph.name_with_suffix_or(given, "-source", "KSTREAM-SOURCE-");
         let name = graph.name_or(given, "KTABLE-SOURCE-");
         let (key_serde, value_serde) = (store.key_serde.clone(), store.value_serde.clone());
@@ -213,10 +213,10 @@ impl StreamsBuilder {
                 name: source_name.clone(),
                 topics: vec![topic.clone()],
                 pattern: None,
-                reset: consumed.rest().reset,
+                reset: consumed.reset,
                 key_serde: source_serdes.0.clone(),
                 value_serde: source_serdes.1.clone(),
-                extractor: extractor(&consumed),
+                extractor: Extractor::of(&consumed),
             }))?;
             let parents = vec![source_name.clone()];
             topology.add_node(source::node::<Option<K>, Option<V>>(&node_name, parents, &of))?;
@@ -236,12 +236,5 @@ impl StreamsBuilder {
         KTable::new(&self.0, node, &name, Rc::new([source].into()), Arc::new(SourceTable(table)))
             .with_serdes(key_serde, value_serde)
             .with_queryable(queryable)
-    }
-}
-
-fn extractor<K: 'static, V: 'static>(consumed: &Consumed<K, V>) -> Extractor<K, V> {
-    match &consumed.rest().extractor {
-        Some(extractor) => Extractor::Custom(extractor.clone()),
-        None => Extractor::Default,
     }
 }

@@ -1,10 +1,8 @@
 //! A store without timestamps behind a table: what Kafka does with `Stores.persistentKeyValueStore` in a `Materialized`.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
-use super::{BytesIter, KeyValueBytesStore, Order, SegmentedBytesStore, TimeRange};
+use super::{BytesIter, KeyValueBytesStore, Order, SegmentedBytesStore, TimeRange, forward};
 use vltava_protocol::record::split_varint;
 
 use crate::error::Result;
@@ -60,12 +58,10 @@ fn bare(value: &[u8]) -> &[u8] {
 }
 
 impl KeyValueBytesStore for PlainAdapter<Box<dyn KeyValueBytesStore>> {
+    forward!([engine]: persistent commit commit_partitions forget read_committed clear close);
+
     fn name(&self) -> &str {
         self.engine.name()
-    }
-
-    fn persistent(&self) -> bool {
-        self.engine.persistent()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
@@ -95,55 +91,13 @@ impl KeyValueBytesStore for PlainAdapter<Box<dyn KeyValueBytesStore>> {
     fn approximate_num_entries(&self) -> u64 {
         self.engine.approximate_num_entries()
     }
-
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.engine.commit(changelog_offset)
-    }
-
-    fn forget(&mut self) -> Result<bool> {
-        self.engine.forget()
-    }
-
-    fn read_committed(&mut self, only: bool) {
-        self.engine.read_committed(only);
-    }
-
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        self.engine.committed_offset()
-    }
-
-    fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
-        self.engine.commit_partitions(offsets)
-    }
-
-    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
-        self.engine.committed_partitions()
-    }
-
-    fn needs_commit(&self) -> bool {
-        self.engine.needs_commit()
-    }
-
-    fn uncommitted_bytes(&self) -> u64 {
-        self.engine.uncommitted_bytes()
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        self.engine.clear()
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.engine.close()
-    }
 }
 
 impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
+    forward!([engine]: persistent commit commit_partitions forget read_committed clear close);
+
     fn name(&self) -> &str {
         self.engine.name()
-    }
-
-    fn persistent(&self) -> bool {
-        self.engine.persistent()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
@@ -184,45 +138,5 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
 
     fn fetch_held(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
         self.engine.fetch_held(range, order).map(|entries| self.all_whole(entries))
-    }
-
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.engine.commit(changelog_offset)
-    }
-
-    fn forget(&mut self) -> Result<bool> {
-        self.engine.forget()
-    }
-
-    fn read_committed(&mut self, only: bool) {
-        self.engine.read_committed(only);
-    }
-
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        self.engine.committed_offset()
-    }
-
-    fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
-        self.engine.commit_partitions(offsets)
-    }
-
-    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
-        self.engine.committed_partitions()
-    }
-
-    fn needs_commit(&self) -> bool {
-        self.engine.needs_commit()
-    }
-
-    fn uncommitted_bytes(&self) -> u64 {
-        self.engine.uncommitted_bytes()
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        self.engine.clear()
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.engine.close()
     }
 }

@@ -141,14 +141,41 @@ fn foreign_damage(is_own: bool, error: Error) -> Box<Error> {
     }
 }
 
-impl KeyValueBytesStore for Shared<Box<dyn KeyValueBytesStore>> {
-    fn name(&self) -> &str {
-        &self.name
-    }
+/// What both kinds of engines do under the lock as without it.
+macro_rules! under_the_lock {
+    () => {
+        fn name(&self) -> &str {
+            &self.name
+        }
+        fn persistent(&self) -> bool {
+            self.read().persistent()
+        }
+        fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+            self.write()?.commit(changelog_offset)
+        }
+        fn committed_offset(&self) -> Result<Option<i64>> {
+            self.read().committed_offset()
+        }
+        fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+            self.write()?.commit_partitions(offsets)
+        }
+        fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
+            self.read().committed_partitions()
+        }
+        fn needs_commit(&self) -> bool {
+            self.read().needs_commit()
+        }
+        fn clear(&mut self) -> Result<()> {
+            self.write()?.clear()
+        }
+        fn close(&mut self) -> Result<()> {
+            self.write()?.close()
+        }
+    };
+}
 
-    fn persistent(&self) -> bool {
-        self.read().persistent()
-    }
+impl KeyValueBytesStore for Shared<Box<dyn KeyValueBytesStore>> {
+    under_the_lock!();
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         self.told(self.read().get(key))
@@ -185,44 +212,10 @@ impl KeyValueBytesStore for Shared<Box<dyn KeyValueBytesStore>> {
     fn approximate_num_entries(&self) -> u64 {
         self.read().approximate_num_entries()
     }
-
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.write()?.commit(changelog_offset)
-    }
-
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        self.read().committed_offset()
-    }
-
-    fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
-        self.write()?.commit_partitions(offsets)
-    }
-
-    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
-        self.read().committed_partitions()
-    }
-
-    fn needs_commit(&self) -> bool {
-        self.read().needs_commit()
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        self.write()?.clear()
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.write()?.close()
-    }
 }
 
 impl SegmentedBytesStore for Shared<Box<dyn SegmentedBytesStore>> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn persistent(&self) -> bool {
-        self.read().persistent()
-    }
+    under_the_lock!();
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         self.told(self.read().get(key))
@@ -246,34 +239,6 @@ impl SegmentedBytesStore for Shared<Box<dyn SegmentedBytesStore>> {
 
     fn fetch(&self, range: &TimeRange<'_>, order: Order) -> Result<BytesIter> {
         self.told_by_entry(self.read().fetch(range, order))
-    }
-
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.write()?.commit(changelog_offset)
-    }
-
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        self.read().committed_offset()
-    }
-
-    fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
-        self.write()?.commit_partitions(offsets)
-    }
-
-    fn committed_partitions(&self) -> Result<Option<BTreeMap<i32, i64>>> {
-        self.read().committed_partitions()
-    }
-
-    fn needs_commit(&self) -> bool {
-        self.read().needs_commit()
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        self.write()?.clear()
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.write()?.close()
     }
 }
 

@@ -3,10 +3,34 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    InMemoryKeyValueStore, KeyFormat, KeyValueBytesStore, LruKeyValueStore, PlainAdapter, RestoredFrom, StoreFormat,
-    TaskDirectory, ValueFormat, millis,
+    InMemoryKeyValueStore, KeyFormat, KeyValueBytesStore, LruKeyValueStore, PlainAdapter, RestoredFrom,
+    SessionSupplier, StoreFormat, TaskDirectory, ValueFormat, WindowSupplier, millis,
 };
 use crate::error::Result;
+
+/// Who makes the engine of a store, and names it.
+pub trait StoreSupplier: Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// The store's name.
+    fn store_name(&self) -> &str;
+}
+
+impl StoreSupplier for KeyValueSupplier {
+    fn store_name(&self) -> &str {
+        self.name()
+    }
+}
+
+impl StoreSupplier for WindowSupplier {
+    fn store_name(&self) -> &str {
+        self.name()
+    }
+}
+
+impl StoreSupplier for SessionSupplier {
+    fn store_name(&self) -> &str {
+        self.name()
+    }
+}
 
 /// What an engine is told when a task makes it.
 #[derive(Clone, Debug)]

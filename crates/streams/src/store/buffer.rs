@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use vltava_protocol::java;
 
-use super::{AnyStore, StoreInit, core::unreadable, key_value::resolve};
+use super::{AnyStore, StoreInit, core::unreadable};
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeOrigin},
@@ -71,15 +71,12 @@ pub(crate) struct ChangeBufferSpec<K, V> {
 
 impl<K: Data, V: Data> ChangeBufferSpec<K, V> {
     pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
-        let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
-        let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
-        let value_serde = resolve::<V>(self.value_serde.as_ref(), init, false);
         let name: Arc<str> = Arc::from(self.name.as_str());
-        Ok(Box::new(ChangeBuffer {
-            topic: init.changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
+        Ok(Box::new(ChangeBuffer::<K, V> {
+            topic: init.topic(&name),
+            key_serde: init.serde(&name, self.key_serde.as_ref(), true)?,
+            value_serde: init.serde(&name, self.value_serde.as_ref(), false)?,
             name,
-            key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
-            value_serde: value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?,
             changelog: init.changelog.clone(),
             index: HashMap::new(),
             sorted: BTreeMap::new(),

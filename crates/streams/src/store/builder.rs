@@ -3,16 +3,42 @@
 use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
 
 use super::{
-    KeyValueSpec, KeyValueStore, MakeStore, SessionSpec, SessionStore, SessionStoreWithHeaders, StoreFactory,
-    StoreInit, StoreKind, TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore,
-    TimestampedWindowStoreWithHeaders, VersionedKeyValueStore, VersionedSpec, WindowSpec, WindowStore,
+    ChosenSerdes, KeyValueStore, MakeStore, SessionStore, SessionStoreWithHeaders, StoreFactory, StoreInit, StoreKind,
+    StoreSpec, Supply, TimestampedKeyValueStore, TimestampedKeyValueStoreWithHeaders, TimestampedWindowStore,
+    TimestampedWindowStoreWithHeaders, VersionedKeyValueStore, VersionedSpec, WindowStore,
 };
 use crate::{
     data::{Data, ErasedSerde},
     record::{AggregationWithHeaders, ValueAndTimestamp, ValueTimestampHeaders},
-    serdes::{Serde, SerdeRef},
+    serdes::Serde,
     state::{KeyValueSupplier, SessionSupplier, WindowSupplier},
 };
+
+/// Setters of a store's changelog, kept as `logging` and `log_config` in the object or a field of it.
+macro_rules! logging_setters {
+    ($($place:ident)?) => {
+        /// A changelog with these settings of its topic. Default: on, without any.
+        #[must_use]
+        pub fn with_logging_enabled<A, B>(mut self, config: impl IntoIterator<Item = (A, B)>) -> Self
+        where
+            A: Into<String>,
+            B: Into<String>,
+        {
+            self$(.$place)?.logging = true;
+            self$(.$place)?.log_config = config.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+            self
+        }
+
+        /// No changelog: what is stored is lost with its task.
+        #[must_use]
+        pub fn with_logging_disabled(mut self) -> Self {
+            self$(.$place)?.logging = false;
+            self$(.$place)?.log_config.clear();
+            self
+        }
+    };
+}
+pub(crate) use logging_setters;
 
 /// A store to be added by [`StreamsBuilder::add_state_store`](crate::StreamsBuilder::add_state_store): its engine,
 /// serdes, changelog and cache.
@@ -70,25 +96,7 @@ impl<S> StoreBuilder<S> {
         &self.name
     }
 
-    /// A changelog with these settings of its topic. Default: on, without any.
-    #[must_use]
-    pub fn with_logging_enabled<A, B>(mut self, config: impl IntoIterator<Item = (A, B)>) -> Self
-    where
-        A: Into<String>,
-        B: Into<String>,
-    {
-        self.logging = true;
-        self.log_config = config.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        self
-    }
-
-    /// No changelog: the store is lost with its task.
-    #[must_use]
-    pub fn with_logging_disabled(mut self) -> Self {
-        self.logging = false;
-        self.log_config.clear();
-        self
-    }
+    logging_setters!();
 
     /// A record cache: one write below per key and commit. Default: off.
     #[must_use]
@@ -118,29 +126,73 @@ impl<S> StoreBuilder<S> {
     }
 }
 
-fn erase<T: 'static>(serde: impl Serde<T>) -> Option<ErasedSerde> {
-    Some(ErasedSerde::new(Arc::new(serde) as SerdeRef<T>))
+/// Both constructors of a kind of store: with the serdes of its types, and with given ones. Behind the arrow is how stores of
+/// a builder are made.
+macro_rules! constructors {
+    ($($what:literal $store:ident = $new:ident, $new_with:ident: |$supplier:ident: $Supplier:ty, $serdes:ident| $parts:expr;)*) => {
+        $(impl<K: Data, V: Data> StoreBuilder<$store<K, V>> {
+            #[doc = concat!($what, " with this engine and the serdes of its types.")]
+            #[must_use]
+            pub fn $new(supplier: $Supplier) -> Self {
+                Self::made(supplier, (None, None))
+            }
+
+            #[doc = concat!($what, " with this engine and these serdes.")]
+            #[must_use]
+            pub fn $new_with(supplier: $Supplier, key_serde: impl Serde<K>, value_serde: impl Serde<V>) -> Self {
+                Self::made(supplier, (Some(ErasedSerde::of(key_serde)), Some(ErasedSerde::of(value_serde))))
+            }
+
+            fn made($supplier: $Supplier, $serdes: ChosenSerdes) -> Self {
+                let name = $supplier.name().to_owned();
+                let (kind, spec) = $parts;
+                StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
+            }
+        })*
+    };
+}
+
+constructors! {
+    "A store" KeyValueStore = key_value, key_value_with: |supplier: KeyValueSupplier, serdes|
+        (StoreKind::KeyValue, StoreSpec::<_, K, V>::plain(Supply::by(supplier), serdes));
+    "A timestamped store" TimestampedKeyValueStore = timestamped_key_value, timestamped_key_value_with:
+        |supplier: KeyValueSupplier, serdes|
+        (StoreKind::KeyValue, StoreSpec::<_, K, ValueAndTimestamp<V>>::timestamped(Supply::by(supplier), serdes));
+    "A store that keeps headers,"
+        TimestampedKeyValueStoreWithHeaders = timestamped_key_value_with_headers, timestamped_key_value_with_headers_with:
+        |supplier: KeyValueSupplier, serdes|
+        (StoreKind::KeyValue, StoreSpec::<_, K, ValueTimestampHeaders<V>>::with_headers(Supply::by(supplier), serdes));
+    "A window store" WindowStore = window, window_with: |supplier: WindowSupplier, serdes|
+        (windows(&supplier), StoreSpec::<_, K, V>::plain(Supply::by(supplier), serdes));
+    "A timestamped window store" TimestampedWindowStore = timestamped_window, timestamped_window_with:
+        |supplier: WindowSupplier, serdes|
+        (windows(&supplier), StoreSpec::<_, K, ValueAndTimestamp<V>>::timestamped(Supply::by(supplier), serdes));
+    "A window store that keeps headers,"
+        TimestampedWindowStoreWithHeaders = timestamped_window_with_headers, timestamped_window_with_headers_with:
+        |supplier: WindowSupplier, serdes|
+        (windows(&supplier), StoreSpec::<_, K, ValueTimestampHeaders<V>>::with_headers(Supply::by(supplier), serdes));
+    "A session store" SessionStore = session, session_with: |supplier: SessionSupplier, serdes|
+        (sessions(&supplier), StoreSpec::<_, K, V>::plain(Supply::by(supplier), serdes));
+    "A session store that keeps headers," SessionStoreWithHeaders = session_with_headers, session_with_headers_with:
+        |supplier: SessionSupplier, serdes|
+        {
+            let spec = StoreSpec::<_, K, AggregationWithHeaders<V>>::with_headers_of_sessions;
+            (sessions(&supplier), spec(Supply::by(supplier), serdes))
+        };
+    "A versioned store, whose engine is [`KeyValueSupplier::persistent_versioned`],"
+        VersionedKeyValueStore = versioned, versioned_with: |supplier: KeyValueSupplier, serdes|
+        (StoreKind::Versioned { history: supplier.history().unwrap_or_default() }, VersionedSpec::<K, V>::new(supplier, serdes));
+}
+
+fn windows(supplier: &WindowSupplier) -> StoreKind {
+    StoreKind::Window { retention: supplier.retention_period(), delete_only: supplier.retain_duplicates() }
+}
+
+fn sessions(supplier: &SessionSupplier) -> StoreKind {
+    StoreKind::Window { retention: supplier.retention_period(), delete_only: false }
 }
 
 impl<K: Data, V: Data> StoreBuilder<KeyValueStore<K, V>> {
-    /// A store with this engine and the serdes of its types.
-    #[must_use]
-    pub fn key_value(supplier: KeyValueSupplier) -> Self {
-        Self::plain(supplier, None, None)
-    }
-
-    /// A store with this engine and these serdes.
-    #[must_use]
-    pub fn key_value_with(supplier: KeyValueSupplier, key_serde: impl Serde<K>, value_serde: impl Serde<V>) -> Self {
-        Self::plain(supplier, erase(key_serde), erase(value_serde))
-    }
-
-    fn plain(supplier: KeyValueSupplier, key_serde: Option<ErasedSerde>, value_serde: Option<ErasedSerde>) -> Self {
-        let name = supplier.name().to_owned();
-        let spec = KeyValueSpec::<K, V>::plain(supplier, key_serde, value_serde);
-        StoreBuilder::new(name, StoreKind::KeyValue, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
-    }
-
     /// A store in memory.
     #[must_use]
     pub fn in_memory(name: impl Into<String>) -> Self {
@@ -151,216 +203,5 @@ impl<K: Data, V: Data> StoreBuilder<KeyValueStore<K, V>> {
     #[must_use]
     pub fn persistent(name: impl Into<String>) -> Self {
         Self::key_value(KeyValueSupplier::persistent(name))
-    }
-}
-
-impl<K: Data, V: Data> StoreBuilder<TimestampedKeyValueStore<K, V>> {
-    /// A timestamped store with this engine and the serdes of its types.
-    #[must_use]
-    pub fn timestamped_key_value(supplier: KeyValueSupplier) -> Self {
-        Self::timestamped(supplier, None, None)
-    }
-
-    /// A timestamped store with this engine and these serdes.
-    #[must_use]
-    pub fn timestamped_key_value_with(
-        supplier: KeyValueSupplier,
-        key_serde: impl Serde<K>,
-        value_serde: impl Serde<V>,
-    ) -> Self {
-        Self::timestamped(supplier, erase(key_serde), erase(value_serde))
-    }
-
-    fn timestamped(
-        supplier: KeyValueSupplier,
-        key_serde: Option<ErasedSerde>,
-        value_serde: Option<ErasedSerde>,
-    ) -> Self {
-        let name = supplier.name().to_owned();
-        let spec = KeyValueSpec::<K, ValueAndTimestamp<V>>::timestamped(
-            name.clone(),
-            Some(supplier),
-            None,
-            key_serde,
-            value_serde,
-        );
-        StoreBuilder::new(name, StoreKind::KeyValue, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
-    }
-}
-
-impl<K: Data, V: Data> StoreBuilder<WindowStore<K, V>> {
-    /// A window store with this engine and the serdes of its types.
-    #[must_use]
-    pub fn window(supplier: WindowSupplier) -> Self {
-        Self::of_windows(supplier, None, None)
-    }
-
-    /// A window store with this engine and these serdes.
-    #[must_use]
-    pub fn window_with(supplier: WindowSupplier, key_serde: impl Serde<K>, value_serde: impl Serde<V>) -> Self {
-        Self::of_windows(supplier, erase(key_serde), erase(value_serde))
-    }
-
-    fn of_windows(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        let (name, kind) = (supplier.name().to_owned(), windows(&supplier));
-        let spec = WindowSpec::<K, V>::plain(supplier, key, value);
-        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
-    }
-}
-
-impl<K: Data, V: Data> StoreBuilder<TimestampedWindowStore<K, V>> {
-    /// A timestamped window store with this engine and the serdes of its types.
-    #[must_use]
-    pub fn timestamped_window(supplier: WindowSupplier) -> Self {
-        Self::of_timestamped_windows(supplier, None, None)
-    }
-
-    /// A timestamped window store with this engine and these serdes.
-    #[must_use]
-    pub fn timestamped_window_with(
-        supplier: WindowSupplier,
-        key_serde: impl Serde<K>,
-        value_serde: impl Serde<V>,
-    ) -> Self {
-        Self::of_timestamped_windows(supplier, erase(key_serde), erase(value_serde))
-    }
-
-    fn of_timestamped_windows(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        let (name, kind) = (supplier.name().to_owned(), windows(&supplier));
-        let spec = WindowSpec::<K, ValueAndTimestamp<V>>::timestamped(
-            name.clone(),
-            Arc::new(move |_: &StoreInit<'_>| supplier.clone()),
-            false,
-            key,
-            value,
-        );
-        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
-    }
-}
-
-fn windows(supplier: &WindowSupplier) -> StoreKind {
-    StoreKind::Window { retention: supplier.retention_period(), delete_only: supplier.retain_duplicates() }
-}
-
-impl<K: Data, V: Data> StoreBuilder<SessionStore<K, V>> {
-    /// A session store with this engine and the serdes of its types.
-    #[must_use]
-    pub fn session(supplier: SessionSupplier) -> Self {
-        Self::of_sessions(supplier, None, None)
-    }
-
-    /// A session store with this engine and these serdes.
-    #[must_use]
-    pub fn session_with(supplier: SessionSupplier, key_serde: impl Serde<K>, value_serde: impl Serde<V>) -> Self {
-        Self::of_sessions(supplier, erase(key_serde), erase(value_serde))
-    }
-
-    fn of_sessions(
-        supplier: SessionSupplier,
-        key_serde: Option<ErasedSerde>,
-        value_serde: Option<ErasedSerde>,
-    ) -> Self {
-        let kind = StoreKind::Window { retention: supplier.retention_period(), delete_only: false };
-        let name = supplier.name().to_owned();
-        let supply = Arc::new(move |_: &StoreInit<'_>| supplier.clone());
-        let spec = SessionSpec::<K, V>::plain(name.clone(), supply, false, key_serde, value_serde);
-        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
-    }
-}
-
-impl<K: Data, V: Data> StoreBuilder<TimestampedKeyValueStoreWithHeaders<K, V>> {
-    /// A store that keeps headers, with this engine and the serdes of its types.
-    #[must_use]
-    pub fn timestamped_key_value_with_headers(supplier: KeyValueSupplier) -> Self {
-        Self::with_headers(supplier, None, None)
-    }
-
-    /// A store that keeps headers, with this engine and these serdes.
-    #[must_use]
-    pub fn timestamped_key_value_with_headers_with(
-        supplier: KeyValueSupplier,
-        key_serde: impl Serde<K>,
-        value_serde: impl Serde<V>,
-    ) -> Self {
-        Self::with_headers(supplier, erase(key_serde), erase(value_serde))
-    }
-
-    fn with_headers(supplier: KeyValueSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        let name = supplier.name().to_owned();
-        let spec = KeyValueSpec::<K, ValueTimestampHeaders<V>>::with_headers(supplier, key, value);
-        StoreBuilder::new(name, StoreKind::KeyValue, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
-    }
-}
-
-impl<K: Data, V: Data> StoreBuilder<TimestampedWindowStoreWithHeaders<K, V>> {
-    /// A window store that keeps headers, with this engine and the serdes of its types.
-    #[must_use]
-    pub fn timestamped_window_with_headers(supplier: WindowSupplier) -> Self {
-        Self::with_headers(supplier, None, None)
-    }
-
-    /// A window store that keeps headers, with this engine and these serdes.
-    #[must_use]
-    pub fn timestamped_window_with_headers_with(
-        supplier: WindowSupplier,
-        key_serde: impl Serde<K>,
-        value_serde: impl Serde<V>,
-    ) -> Self {
-        Self::with_headers(supplier, erase(key_serde), erase(value_serde))
-    }
-
-    fn with_headers(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        let (name, kind) = (supplier.name().to_owned(), windows(&supplier));
-        let spec = WindowSpec::<K, ValueTimestampHeaders<V>>::with_headers(supplier, key, value);
-        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
-    }
-}
-
-impl<K: Data, V: Data> StoreBuilder<SessionStoreWithHeaders<K, V>> {
-    /// A session store that keeps headers, with this engine and the serdes of its types.
-    #[must_use]
-    pub fn session_with_headers(supplier: SessionSupplier) -> Self {
-        Self::with_headers(supplier, None, None)
-    }
-
-    /// A session store that keeps headers, with this engine and these serdes.
-    #[must_use]
-    pub fn session_with_headers_with(
-        supplier: SessionSupplier,
-        key_serde: impl Serde<K>,
-        value_serde: impl Serde<V>,
-    ) -> Self {
-        Self::with_headers(supplier, erase(key_serde), erase(value_serde))
-    }
-
-    fn with_headers(supplier: SessionSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        let kind = StoreKind::Window { retention: supplier.retention_period(), delete_only: false };
-        let name = supplier.name().to_owned();
-        let spec = SessionSpec::<K, AggregationWithHeaders<V>>::with_headers(supplier, key, value);
-        StoreBuilder::new(name, kind, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
-    }
-}
-
-impl<K: Data, V: Data> StoreBuilder<VersionedKeyValueStore<K, V>> {
-    /// A versioned store with this engine, [`KeyValueSupplier::persistent_versioned`], and the serdes of its types.
-    #[must_use]
-    pub fn versioned(supplier: KeyValueSupplier) -> Self {
-        Self::of_versions(supplier, None, None)
-    }
-
-    /// A versioned store with this engine and these serdes.
-    #[must_use]
-    pub fn versioned_with(supplier: KeyValueSupplier, key_serde: impl Serde<K>, value_serde: impl Serde<V>) -> Self {
-        Self::of_versions(supplier, erase(key_serde), erase(value_serde))
-    }
-
-    fn of_versions(
-        supplier: KeyValueSupplier,
-        key_serde: Option<ErasedSerde>,
-        value_serde: Option<ErasedSerde>,
-    ) -> Self {
-        let (name, history) = (supplier.name().to_owned(), supplier.history().unwrap_or_default());
-        let spec = VersionedSpec { supplier, key_serde, value_serde, types: PhantomData::<fn() -> (K, V)> };
-        StoreBuilder::new(name, StoreKind::Versioned { history }, Arc::new(move |init: &StoreInit<'_>| spec.make(init)))
     }
 }

@@ -34,10 +34,21 @@ pub(crate) struct Changelog {
     pub(crate) headers_format: bool,
 }
 
+/// Sends a record to a changelog.
+pub(super) fn send(
+    (topic, partition): &(Arc<str>, i32),
+    rt: &mut Runtime,
+    (key, value): (&[u8], Option<&[u8]>),
+    timestamp: Option<i64>,
+    headers: &Headers,
+) -> Result<()> {
+    rt.collector.send(ProducerRecord { topic, partition: Some(*partition), timestamp, headers, key: Some(key), value })
+}
+
 impl Changelog {
     /// Sends a write.
     pub(crate) fn log(&self, rt: &mut Runtime, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let Some((topic, partition)) = &self.partition else { return Ok(()) };
+        let Some(partition) = &self.partition else { return Ok(()) };
         let (mut headers, mut timestamp, mut logged) = (Headers::new(), rt.context.timestamp, value);
         let of_record = match self.format {
             Format::Joined => true,
@@ -57,14 +68,7 @@ impl Changelog {
         {
             (timestamp, logged) = (i64::from_be_bytes(*own), Some(rest));
         }
-        rt.collector.send(ProducerRecord {
-            topic,
-            partition: Some(*partition),
-            timestamp: Some(timestamp),
-            headers: &headers,
-            key: Some(key),
-            value: logged,
-        })
+        send(partition, rt, (key, logged), Some(timestamp), &headers)
     }
 
     /// Deletes what the engine has forgotten by itself; as in the JVM, of plain values only.

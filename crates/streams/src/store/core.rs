@@ -393,23 +393,12 @@ pub(crate) fn unreadable(topic: &str, origin: SerdeOrigin, source: SerdeError) -
 macro_rules! any_store {
     ($store:ident $(, forgets $field:ident)?) => {
         impl<K: Flow, V: Flow> AnyStore for $store<K, V> {
+            $crate::state::forward!([core.engine]: persistent commit commit_partitions clear close);
             fn name(&self) -> &str {
                 &self.core.name
             }
             fn flush_cache(&mut self, rt: &mut Runtime) -> Result<Option<usize>> {
                 self.core.flush_cache(rt)
-            }
-            fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-                self.core.engine.commit(changelog_offset)
-            }
-            fn committed_offset(&self) -> Result<Option<i64>> {
-                self.core.engine.committed_offset()
-            }
-            fn commit_partitions(&mut self, offsets: &std::collections::BTreeMap<i32, i64>) -> Result<()> {
-                self.core.engine.commit_partitions(offsets)
-            }
-            fn committed_partitions(&self) -> Result<Option<std::collections::BTreeMap<i32, i64>>> {
-                self.core.engine.committed_partitions()
             }
             fn forget(&mut self) -> Result<bool> {
                 self.core.forget_cache();
@@ -419,9 +408,6 @@ macro_rules! any_store {
             fn read_committed(&mut self, only: bool) {
                 self.core.read_committed(only);
                 self.core.engine.read_committed(only);
-            }
-            fn uncommitted_bytes(&self) -> u64 {
-                self.core.engine.uncommitted_bytes()
             }
             fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
                 self.core.restore(key, value, timestamp, &$crate::record::Headers::new())
@@ -443,18 +429,6 @@ macro_rules! any_store {
             }
             fn limit_time(&mut self, limit: i64) {
                 self.core.limit_time(limit);
-            }
-            fn persistent(&self) -> bool {
-                self.core.engine.persistent()
-            }
-            fn needs_commit(&self) -> bool {
-                self.core.engine.needs_commit()
-            }
-            fn clear(&mut self) -> Result<()> {
-                self.core.engine.clear()
-            }
-            fn close(&mut self) -> Result<()> {
-                self.core.engine.close()
             }
         }
     };

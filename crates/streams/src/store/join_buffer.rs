@@ -14,16 +14,16 @@ use bytes::Bytes;
 use super::{
     AnyStore, StoreInit,
     buffer::format::{self, BufferValue},
+    changelog,
     core::unreadable,
-    key_value::resolve,
 };
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeOrigin},
     processing::{RecordContext, Runtime},
-    record::{Headers, ProducerRecord},
+    record::Headers,
     serdes::SerdeRef,
-    state::{KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
+    state::{KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order, forward},
 };
 
 /// The records of a stream-table join that are within its grace period.
@@ -67,14 +67,11 @@ pub(crate) struct Due<K, V> {
 
 impl<K: Data, V: Data> JoinBufferSpec<K, V> {
     pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
-        let missing = |type_name| Box::new(Error::MissingSerde { node: self.join.clone(), type_name });
-        let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
-        let value_serde = resolve::<V>(self.value_serde.as_ref(), init, false);
-        let mut buffer = JoinBuffer {
+        let mut buffer = JoinBuffer::<K, V> {
             name: Arc::from(self.name.as_str()),
             topic: Arc::from(self.join.as_str()),
-            key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
-            value_serde: value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?,
+            key_serde: init.serde(&self.join, self.key_serde.as_ref(), true)?,
+            value_serde: init.serde(&self.join, self.value_serde.as_ref(), false)?,
             engine: KeyValueSupplier::persistent(self.name.clone()).get(init.engine, KeyFormat::JoinBuffer)?,
             changelog: init.changelog.clone(),
             grace: self.grace,
@@ -203,19 +200,14 @@ impl<K: Flow, V: Flow> JoinBuffer<K, V> {
     }
 
     fn log(&self, rt: &mut Runtime, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let Some((topic, partition)) = &self.changelog else { return Ok(()) };
-        rt.collector.send(ProducerRecord {
-            topic,
-            partition: Some(*partition),
-            timestamp: None,
-            headers: &Headers::new(),
-            key: Some(key),
-            value,
-        })
+        let Some(changelog) = &self.changelog else { return Ok(()) };
+        changelog::send(changelog, rt, (key, value), None, &Headers::new())
     }
 }
 
 impl<K: Flow, V: Flow> AnyStore for JoinBuffer<K, V> {
+    forward!([engine]: persistent commit close raw_entries);
+
     fn name(&self) -> &str {
         &self.name
     }
@@ -224,22 +216,10 @@ impl<K: Flow, V: Flow> AnyStore for JoinBuffer<K, V> {
         Ok(None)
     }
 
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.engine.commit(changelog_offset)
-    }
-
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        self.engine.committed_offset()
-    }
-
     fn forget(&mut self) -> Result<bool> {
         let forgotten = self.engine.forget()?;
         self.look_through()?;
         Ok(forgotten)
-    }
-
-    fn uncommitted_bytes(&self) -> u64 {
-        self.engine.uncommitted_bytes()
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
@@ -256,24 +236,8 @@ impl<K: Flow, V: Flow> AnyStore for JoinBuffer<K, V> {
         self.engine.end_restoration()
     }
 
-    fn persistent(&self) -> bool {
-        self.engine.persistent()
-    }
-
-    fn needs_commit(&self) -> bool {
-        self.engine.needs_commit()
-    }
-
     fn clear(&mut self) -> Result<()> {
         (self.stream_time, self.sequence, self.first) = (-1, 0, lower_bound(0).to_vec());
         self.engine.clear()
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.engine.close()
-    }
-
-    fn raw_entries(&self) -> Option<Result<Vec<(Bytes, Bytes)>>> {
-        Some(self.engine.all(Order::Forward).and_then(Iterator::collect))
     }
 }

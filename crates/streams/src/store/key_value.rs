@@ -1,19 +1,19 @@
 //! Key-value stores, plain and timestamped.
 
-use std::{ops::Bound, sync::Arc};
+use std::ops::Bound;
 
 use bytes::Bytes;
 
 use super::{
     AnyStore, StoreInit,
-    changelog::{Changelog, Format},
+    changelog::Format,
     core::{CoreParts, Flushed, StoreCore, any_store, unreadable},
     merge,
-    with_headers::ValueTimestampHeadersSerde,
+    spec::StoreSpec,
 };
 use crate::{
-    data::{Data, ErasedSerde, Flow},
-    error::{Error, Result, SerdeError, SerdeOrigin},
+    data::{Data, Flow},
+    error::{Result, SerdeError, SerdeOrigin},
     processing::Runtime,
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     serdes::{Serde, SerdeRef},
@@ -40,114 +40,19 @@ impl<K, V> std::fmt::Debug for KeyValueStore<K, V> {
     }
 }
 
-/// What a key-value store is made from.
-pub(crate) struct KeyValueSpec<K, V> {
-    pub(crate) name: String,
-    pub(crate) supplier: Arc<dyn Fn(&StoreInit<'_>) -> KeyValueSupplier + Send + Sync>,
-    pub(crate) key_serde: Option<ErasedSerde>,
-    pub(crate) value_serde: ValueSerde<V>,
-    pub(crate) format: Format,
-    /// Whether `dsl.store.format` decides about headers.
-    pub(crate) of_dsl: bool,
-    pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
-}
-
-pub(super) type ValueSerde<V> = Arc<dyn Fn(&StoreInit<'_>) -> Option<SerdeRef<V>> + Send + Sync>;
-
-impl<K: Data, V: Data> KeyValueSpec<K, V> {
-    /// A store of plain values.
-    pub(crate) fn plain(supplier: KeyValueSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        KeyValueSpec {
-            name: supplier.name().to_owned(),
-            supplier: Arc::new(move |_| supplier.clone()),
-            key_serde: key,
-            value_serde: Arc::new(move |init| resolve(value.as_ref(), init, false)),
-            format: Format::Plain,
-            of_dsl: false,
-            types: std::marker::PhantomData,
-        }
-    }
-}
-
-impl<K: Data, V: Data> KeyValueSpec<K, ValueAndTimestamp<V>> {
-    /// A store of values with their timestamps.
-    pub(crate) fn timestamped(
-        name: String,
-        supplier: Option<KeyValueSupplier>,
-        in_memory: Option<bool>,
-        key: Option<ErasedSerde>,
-        value: Option<ErasedSerde>,
-    ) -> Self {
-        let (store, of_dsl) = (name.clone(), supplier.is_none());
-        KeyValueSpec {
-            of_dsl,
-            name,
-            supplier: Arc::new(move |init| match &supplier {
-                Some(supplier) => supplier.clone(),
-                None if in_memory.unwrap_or_else(|| init.config.fields().stores_in_memory) => {
-                    KeyValueSupplier::in_memory(store.clone())
-                }
-                None => KeyValueSupplier::persistent_timestamped(store.clone()),
-            }),
-            key_serde: key,
-            value_serde: Arc::new(move |init| {
-                resolve(value.as_ref(), init, false)
-                    .map(|serde| Arc::new(ValueAndTimestampSerde(serde)) as SerdeRef<ValueAndTimestamp<V>>)
-            }),
-            format: Format::Timestamped,
-            types: std::marker::PhantomData,
-        }
-    }
-}
-
-impl<K: Data, V: Data> KeyValueSpec<K, ValueTimestampHeaders<V>> {
-    /// A store of values with their timestamps and headers.
-    pub(crate) fn with_headers(
-        supplier: KeyValueSupplier,
-        key: Option<ErasedSerde>,
-        value: Option<ErasedSerde>,
-    ) -> Self {
-        KeyValueSpec {
-            name: supplier.name().to_owned(),
-            supplier: Arc::new(move |_| supplier.clone()),
-            key_serde: key,
-            value_serde: Arc::new(move |init| {
-                resolve(value.as_ref(), init, false)
-                    .map(|serde| Arc::new(ValueTimestampHeadersSerde(serde)) as SerdeRef<ValueTimestampHeaders<V>>)
-            }),
-            format: Format::TimestampedWithHeaders,
-            of_dsl: false,
-            types: std::marker::PhantomData,
-        }
-    }
-}
-
-/// The serde that was named or inherited, else the type's own, as this configuration wants it.
-pub(crate) fn resolve<T: Data>(named: Option<&ErasedSerde>, init: &StoreInit<'_>, is_key: bool) -> Option<SerdeRef<T>> {
-    crate::processing::resolve_serde(named, init.config, is_key)
-}
-
-impl<K: Data, V: Flow> KeyValueSpec<K, V> {
+impl<K: Data, V: Flow> StoreSpec<KeyValueSupplier, K, V> {
     pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
-        let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
-        let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
-        let key_serde = key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?;
-        let value_serde = (self.value_serde)(init).ok_or_else(|| missing(std::any::type_name::<V>()))?;
+        let (key_serde, value_serde) = self.serdes(init)?;
+        let supplier = (self.supply.supplier)(init);
         let core = StoreCore::new(CoreParts {
-            name: Arc::from(self.name.as_str()),
+            name: self.name(),
             value_serde,
-            engine: init.sharing.key_value(&self.name, || match self.format {
-                Format::Timestamped => (self.supplier)(init).get_timestamped(init.engine),
-                Format::TimestampedWithHeaders => (self.supplier)(init).get_with_headers(init.engine, KeyFormat::Plain),
-                Format::Plain | Format::Joined | Format::WithHeaders => {
-                    (self.supplier)(init).get(init.engine, KeyFormat::Plain)
-                }
+            engine: init.sharing.key_value(&self.supply.name, || match self.format {
+                Format::Timestamped => supplier.get_timestamped(init.engine),
+                Format::TimestampedWithHeaders => supplier.get_with_headers(init.engine, KeyFormat::Plain),
+                Format::Plain | Format::Joined | Format::WithHeaders => supplier.get(init.engine, KeyFormat::Plain),
             })?,
-            changelog: Changelog {
-                partition: init.changelog.clone(),
-                format: self.format,
-                headers_format: self.of_dsl && init.config.fields().headers_format,
-            },
+            changelog: self.changelog(init),
             caching: init.caching,
             prefix: 0,
         });

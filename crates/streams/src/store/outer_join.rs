@@ -7,14 +7,14 @@ use std::{marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{AnyStore, StoreInit, core::unreadable, key_value};
+use super::{AnyStore, StoreInit, changelog, core::unreadable};
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeError, SerdeOrigin},
     processing::Runtime,
-    record::{Headers, ProducerRecord},
+    record::Headers,
     serdes::{SerdeRef, length},
-    state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
+    state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order, forward},
 };
 
 /// A value of one side of a join.
@@ -85,21 +85,17 @@ pub(crate) struct OuterJoinSpec<K, A, B> {
 
 impl<K: Data, A: Data, B: Data> OuterJoinSpec<K, A, B> {
     pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
-        let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
-        let key_serde = key_value::resolve::<K>(self.key_serde.as_ref(), init, true);
-        let left_serde = key_value::resolve::<A>(self.left_serde.as_ref(), init, false);
-        let right_serde = key_value::resolve::<B>(self.right_serde.as_ref(), init, false);
         let supplier = match self.in_memory.unwrap_or_else(|| init.config.fields().stores_in_memory) {
             true => KeyValueSupplier::in_memory(self.name.clone()),
             false => KeyValueSupplier::persistent(self.name.clone()),
         };
         let name: Arc<str> = Arc::from(self.name.as_str());
         Ok(Box::new(OuterJoinStore::<K, A, B> {
-            topic: init.changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
+            topic: init.topic(&name),
+            key_serde: init.serde(&name, self.key_serde.as_ref(), true)?,
+            left_serde: init.serde(&name, self.left_serde.as_ref(), false)?,
+            right_serde: init.serde(&name, self.right_serde.as_ref(), false)?,
             name,
-            key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
-            left_serde: left_serde.ok_or_else(|| missing(std::any::type_name::<A>()))?,
-            right_serde: right_serde.ok_or_else(|| missing(std::any::type_name::<B>()))?,
             engine: supplier.get(init.engine, KeyFormat::OuterJoin)?,
             changelog: init.changelog.clone(),
             time: TimeTracker::new(init.config.fields().outer_join_emit_interval_ms),
@@ -225,15 +221,9 @@ impl<K: Flow, A: Flow, B: Flow> OuterJoinStore<K, A, B> {
     }
 
     fn log(&self, rt: &mut Runtime, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let Some((topic, partition)) = &self.changelog else { return Ok(()) };
-        rt.collector.send(ProducerRecord {
-            topic,
-            partition: Some(*partition),
-            timestamp: Some(rt.context.timestamp),
-            headers: &Headers::new(),
-            key: Some(key),
-            value,
-        })
+        let Some(changelog) = &self.changelog else { return Ok(()) };
+        let timestamp = Some(rt.context.timestamp);
+        changelog::send(changelog, rt, (key, value), timestamp, &Headers::new())
     }
 }
 
@@ -260,6 +250,8 @@ fn no_head() -> SerdeError {
 }
 
 impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
+    forward!([engine]: persistent commit clear close raw_entries);
+
     fn name(&self) -> &str {
         &self.name
     }
@@ -268,21 +260,9 @@ impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
         Ok(None)
     }
 
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.engine.commit(changelog_offset)
-    }
-
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        self.engine.committed_offset()
-    }
-
     fn forget(&mut self) -> Result<bool> {
         self.time = TimeTracker::new(self.time.emit_interval);
         self.engine.forget()
-    }
-
-    fn uncommitted_bytes(&self) -> u64 {
-        self.engine.uncommitted_bytes()
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
@@ -291,25 +271,6 @@ impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
 
     fn end_restoration(&mut self) -> Result<()> {
         self.engine.end_restoration()
-    }
-
-    fn persistent(&self) -> bool {
-        self.engine.persistent()
-    }
-
-    fn needs_commit(&self) -> bool {
-        self.engine.needs_commit()
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        self.engine.clear()
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.engine.close()
-    }
-    fn raw_entries(&self) -> Option<Result<Vec<(Bytes, Bytes)>>> {
-        Some(self.engine.all(Order::Forward).and_then(Iterator::collect))
     }
 }
 

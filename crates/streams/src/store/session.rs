@@ -1,21 +1,17 @@
 //! Session stores.
 
-use std::sync::Arc;
-
 use super::{
     AnyStore, StoreInit,
-    changelog::{Changelog, Format},
+    changelog::Format,
     core::{CoreParts, Flushed, StoreCore, any_store},
-    key_value::{ValueSerde, resolve},
+    spec::StoreSpec,
     timed::{TimedCore, TimedKeys, prefix},
-    with_headers::AggregationWithHeadersSerde,
 };
 use crate::{
-    data::{Data, ErasedSerde, Flow},
-    error::{Error, Result},
+    data::{Data, Flow},
+    error::Result,
     processing::Runtime,
     record::AggregationWithHeaders,
-    serdes::SerdeRef,
     state::{KeySchema, Order, SessionSupplier, TimeRange},
     windowed::{Window, Windowed},
 };
@@ -38,77 +34,18 @@ impl<K, V> std::fmt::Debug for SessionStore<K, V> {
     }
 }
 
-/// What a session store is made from.
-pub(crate) struct SessionSpec<K, V> {
-    pub(crate) name: String,
-    pub(crate) supplier: Arc<dyn Fn(&StoreInit<'_>) -> SessionSupplier + Send + Sync>,
-    pub(crate) key_serde: Option<ErasedSerde>,
-    pub(crate) value_serde: ValueSerde<V>,
-    pub(crate) format: Format,
-    /// Whether `dsl.store.format` decides about headers.
-    pub(crate) of_dsl: bool,
-    pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
-}
-
-type Supply = Arc<dyn Fn(&StoreInit<'_>) -> SessionSupplier + Send + Sync>;
-
-impl<K: Data, V: Data> SessionSpec<K, V> {
-    /// A store of plain values.
-    pub(crate) fn plain(
-        name: String,
-        supplier: Supply,
-        of_dsl: bool,
-        key_serde: Option<ErasedSerde>,
-        value: Option<ErasedSerde>,
-    ) -> Self {
-        let value_serde: ValueSerde<V> = Arc::new(move |init| resolve(value.as_ref(), init, false));
-        let types = std::marker::PhantomData;
-        SessionSpec { name, supplier, key_serde, value_serde, format: Format::Plain, of_dsl, types }
-    }
-}
-
-impl<K: Data, V: Data> SessionSpec<K, AggregationWithHeaders<V>> {
-    /// A store of values with their headers.
-    pub(crate) fn with_headers(
-        supplier: SessionSupplier,
-        key: Option<ErasedSerde>,
-        value: Option<ErasedSerde>,
-    ) -> Self {
-        SessionSpec {
-            name: supplier.name().to_owned(),
-            supplier: Arc::new(move |_| supplier.clone()),
-            key_serde: key,
-            value_serde: Arc::new(move |init| {
-                resolve(value.as_ref(), init, false)
-                    .map(|serde| Arc::new(AggregationWithHeadersSerde(serde)) as SerdeRef<AggregationWithHeaders<V>>)
-            }),
-            format: Format::WithHeaders,
-            of_dsl: false,
-            types: std::marker::PhantomData,
-        }
-    }
-}
-
-impl<K: Data, V: Flow> SessionSpec<K, V> {
+impl<K: Data, V: Flow> StoreSpec<SessionSupplier, K, V> {
     pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
-        let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
-        let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
-        let key_serde = key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?;
-        let value_serde = (self.value_serde)(init);
-        let value_serde = value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?;
-        let supplier = (self.supplier)(init);
+        let (key_serde, value_serde) = self.serdes(init)?;
+        let supplier = (self.supply.supplier)(init);
         let core = StoreCore::new(CoreParts {
-            name: Arc::from(self.name.as_str()),
+            name: self.name(),
             value_serde,
-            engine: init.sharing.segmented(&self.name, || match self.format {
+            engine: init.sharing.segmented(&self.supply.name, || match self.format {
                 Format::WithHeaders => supplier.get_with_headers(init.engine),
                 _ => supplier.get(init.engine),
             })?,
-            changelog: Changelog {
-                partition: init.changelog.clone(),
-                format: self.format,
-                headers_format: self.of_dsl && init.config.fields().headers_format,
-            },
+            changelog: self.changelog(init),
             caching: init.caching,
             prefix: prefix(false),
         });

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vltava_protocol::record::split_varint;
 
-use super::{AnyStore, StoreInit, with_headers::write_headers};
+use super::{AnyStore, StoreInit, changelog, with_headers::write_headers};
 use crate::{
     error::{Error, Result},
     processing::Runtime,
-    record::{Headers, ProducerRecord},
-    state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order},
+    record::Headers,
+    state::{BytesIter, KeyFormat, KeyValueBytesStore, KeyValueSupplier, Order, forward},
 };
 
 const TIMESTAMP: usize = 8;
@@ -73,15 +73,9 @@ impl SubscriptionStore {
     }
 
     fn log(&self, rt: &mut Runtime, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let Some((topic, partition)) = &self.changelog else { return Ok(()) };
-        rt.collector.send(ProducerRecord {
-            topic,
-            partition: Some(*partition),
-            timestamp: Some(rt.context.timestamp),
-            headers: &rt.context.headers,
-            key: Some(key),
-            value,
-        })
+        let Some(changelog) = &self.changelog else { return Ok(()) };
+        let (timestamp, headers) = (Some(rt.context.timestamp), rt.context.headers.clone());
+        changelog::send(changelog, rt, (key, value), timestamp, &headers)
     }
 }
 
@@ -95,28 +89,14 @@ fn before(value: &[u8]) -> usize {
 }
 
 impl AnyStore for SubscriptionStore {
+    forward!([engine]: persistent commit forget clear close raw_entries);
+
     fn name(&self) -> &str {
         &self.name
     }
 
     fn flush_cache(&mut self, _rt: &mut Runtime) -> Result<Option<usize>> {
         Ok(None)
-    }
-
-    fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.engine.commit(changelog_offset)
-    }
-
-    fn committed_offset(&self) -> Result<Option<i64>> {
-        self.engine.committed_offset()
-    }
-
-    fn forget(&mut self) -> Result<bool> {
-        self.engine.forget()
-    }
-
-    fn uncommitted_bytes(&self) -> u64 {
-        self.engine.uncommitted_bytes()
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
@@ -134,25 +114,5 @@ impl AnyStore for SubscriptionStore {
             Some(value) => self.keep(key, value, timestamp, headers),
             None => self.engine.put(key, None),
         }
-    }
-
-    fn persistent(&self) -> bool {
-        self.engine.persistent()
-    }
-
-    fn needs_commit(&self) -> bool {
-        self.engine.needs_commit()
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        self.engine.clear()
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.engine.close()
-    }
-
-    fn raw_entries(&self) -> Option<Result<Vec<(Bytes, Bytes)>>> {
-        Some(self.engine.all(Order::Forward).and_then(Iterator::collect))
     }
 }

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use rows::Rows;
 
-use super::{AnyStore, StoreInit, core::unreadable, key_value::resolve};
+use super::{AnyStore, ChosenSerdes, StoreInit, core::unreadable};
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeOrigin},
@@ -68,27 +68,28 @@ impl<K, V> std::fmt::Debug for VersionedKeyValueStore<K, V> {
 
 /// What a versioned store is made from.
 pub(crate) struct VersionedSpec<K, V> {
-    pub(crate) supplier: KeyValueSupplier,
-    pub(crate) key_serde: Option<ErasedSerde>,
-    pub(crate) value_serde: Option<ErasedSerde>,
-    pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
+    supplier: KeyValueSupplier,
+    key_serde: Option<ErasedSerde>,
+    value_serde: Option<ErasedSerde>,
+    types: std::marker::PhantomData<fn() -> (K, V)>,
 }
 
 impl<K: Data, V: Data> VersionedSpec<K, V> {
+    pub(crate) fn new(supplier: KeyValueSupplier, (key_serde, value_serde): ChosenSerdes) -> Self {
+        VersionedSpec { supplier, key_serde, value_serde, types: std::marker::PhantomData }
+    }
+
     pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
         let name = self.supplier.name();
-        let missing = |type_name| Box::new(Error::MissingSerde { node: name.to_owned(), type_name });
-        let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
-        let value_serde = resolve::<V>(self.value_serde.as_ref(), init, false);
         let Some(history) = self.supplier.history() else {
             return Err(Box::new(Error::IllegalArgument(format!("the engine of store {name} keeps no versions"))));
         };
         let name: Arc<str> = Arc::from(name);
-        Ok(Box::new(VersionedKeyValueStore {
-            topic: init.changelog.as_ref().map_or_else(|| name.clone(), |(topic, _)| topic.clone()),
+        Ok(Box::new(VersionedKeyValueStore::<K, V> {
+            topic: init.topic(&name),
+            key_serde: init.serde(&name, self.key_serde.as_ref(), true)?,
+            value_serde: init.serde(&name, self.value_serde.as_ref(), false)?,
             name,
-            key_serde: key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?,
-            value_serde: value_serde.ok_or_else(|| missing(std::any::type_name::<V>()))?,
             rows: init.sharing.share(self.supplier.name(), || {
                 let segment_interval = self.supplier.segment_interval();
                 let engine = self.supplier.get(init.engine, KeyFormat::Versioned { segment_interval })?;

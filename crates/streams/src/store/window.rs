@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use super::{
     AnyStore, StoreInit,
-    changelog::{Changelog, Format},
+    changelog::Format,
     core::{CoreParts, Flushed, StoreCore, any_store},
-    key_value::{ValueAndTimestampSerde, ValueSerde, resolve},
+    spec::{ChosenSerdes, StoreSpec, Supply},
     timed::{TimedCore, TimedKeys, prefix},
     with_headers::{ValueAloneSerde, ValueTimestampHeadersSerde},
 };
 use crate::{
-    data::{Data, ErasedSerde, Flow},
-    error::{Error, Result},
+    data::{Data, Flow},
+    error::Result,
     processing::Runtime,
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     serdes::SerdeRef,
@@ -54,123 +54,34 @@ impl<K, V> std::fmt::Debug for WindowStore<K, V> {
     }
 }
 
-/// What a window store is made from.
-pub(crate) struct WindowSpec<K, V> {
-    pub(crate) name: String,
-    pub(crate) supplier: Arc<dyn Fn(&StoreInit<'_>) -> WindowSupplier + Send + Sync>,
-    pub(crate) key_serde: Option<ErasedSerde>,
-    pub(crate) value_serde: ValueSerde<V>,
-    pub(crate) format: Format,
-    /// Whether `dsl.store.format` decides about headers.
-    pub(crate) of_dsl: bool,
-    pub(crate) types: std::marker::PhantomData<fn() -> (K, V)>,
-}
-
-impl<K: Data, V: Data> WindowSpec<K, V> {
-    /// A store of plain values.
-    pub(crate) fn plain(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        let name = supplier.name().to_owned();
-        WindowSpec {
-            name,
-            supplier: Arc::new(move |_| supplier.clone()),
-            key_serde: key,
-            value_serde: Arc::new(move |init| resolve(value.as_ref(), init, false)),
-            format: Format::Plain,
-            of_dsl: false,
-            types: std::marker::PhantomData,
-        }
-    }
-}
-
-impl<K: Data, V: Data> WindowSpec<K, ValueAndTimestamp<V>> {
-    /// A store of values with their timestamps.
-    pub(crate) fn timestamped(
-        name: String,
-        supplier: Arc<dyn Fn(&StoreInit<'_>) -> WindowSupplier + Send + Sync>,
-        of_dsl: bool,
-        key: Option<ErasedSerde>,
-        value: Option<ErasedSerde>,
-    ) -> Self {
-        WindowSpec {
-            name,
-            supplier,
-            key_serde: key,
-            value_serde: Arc::new(move |init| {
-                resolve(value.as_ref(), init, false)
-                    .map(|serde| Arc::new(ValueAndTimestampSerde(serde)) as SerdeRef<ValueAndTimestamp<V>>)
-            }),
-            format: Format::Timestamped,
-            of_dsl,
-            types: std::marker::PhantomData,
-        }
-    }
-}
-
-impl<K: Data, V: Data> WindowSpec<K, ValueTimestampHeaders<V>> {
+impl<K: Data, V: Data> StoreSpec<WindowSupplier, K, ValueTimestampHeaders<V>> {
     /// The store of one side of a join of streams: of a row it keeps the value alone, unless `dsl.store.format` says
     /// more; its changelog has the records' headers.
-    pub(crate) fn joined(
-        name: String,
-        supplier: Arc<dyn Fn(&StoreInit<'_>) -> WindowSupplier + Send + Sync>,
-        of_dsl: bool,
-        (key_serde, value): (Option<ErasedSerde>, Option<ErasedSerde>),
-    ) -> Self {
-        let value_serde: ValueSerde<ValueTimestampHeaders<V>> = Arc::new(move |init| {
-            let serde = resolve::<V>(value.as_ref(), init, false)?;
-            Some(match of_dsl && init.config.fields().headers_format {
-                true => Arc::new(ValueTimestampHeadersSerde(serde)),
-                false => Arc::new(ValueAloneSerde(serde)),
-            })
-        });
-        WindowSpec {
-            name,
-            supplier,
-            key_serde,
-            value_serde,
-            format: Format::Joined,
-            of_dsl,
-            types: std::marker::PhantomData,
-        }
-    }
-
-    /// A store of values with their timestamps and headers.
-    pub(crate) fn with_headers(supplier: WindowSupplier, key: Option<ErasedSerde>, value: Option<ErasedSerde>) -> Self {
-        WindowSpec {
-            name: supplier.name().to_owned(),
-            supplier: Arc::new(move |_| supplier.clone()),
-            key_serde: key,
-            value_serde: Arc::new(move |init| {
-                resolve(value.as_ref(), init, false)
-                    .map(|serde| Arc::new(ValueTimestampHeadersSerde(serde)) as SerdeRef<ValueTimestampHeaders<V>>)
-            }),
-            format: Format::TimestampedWithHeaders,
-            of_dsl: false,
-            types: std::marker::PhantomData,
-        }
+    pub(crate) fn joined(supply: Supply<WindowSupplier>, serdes: ChosenSerdes) -> Self {
+        Self::wrapped(supply, serdes, Format::Joined, |serde: SerdeRef<V>, headers_format| match headers_format {
+            true => Arc::new(ValueTimestampHeadersSerde(serde)),
+            false => Arc::new(ValueAloneSerde(serde)),
+        })
     }
 }
 
-impl<K: Data, V: Flow> WindowSpec<K, V> {
+impl<K: Data, V: Flow> StoreSpec<WindowSupplier, K, V> {
     pub(crate) fn make(&self, init: &StoreInit<'_>) -> Result<Box<dyn AnyStore>> {
-        let missing = |type_name| Box::new(Error::MissingSerde { node: self.name.clone(), type_name });
-        let key_serde = resolve::<K>(self.key_serde.as_ref(), init, true);
-        let key_serde = key_serde.ok_or_else(|| missing(std::any::type_name::<K>()))?;
-        let value_serde = (self.value_serde)(init).ok_or_else(|| missing(std::any::type_name::<V>()))?;
-        let supplier = (self.supplier)(init);
-        let headers_format = self.of_dsl && init.config.fields().headers_format;
-        let format = match self.format {
-            Format::Joined if headers_format => Format::TimestampedWithHeaders,
-            format => format,
-        };
+        let (key_serde, value_serde) = self.serdes(init)?;
+        let supplier = (self.supply.supplier)(init);
+        let mut changelog = self.changelog(init);
+        if changelog.format == Format::Joined && changelog.headers_format {
+            changelog.format = Format::TimestampedWithHeaders;
+        }
         let core = StoreCore::new(CoreParts {
-            name: Arc::from(self.name.as_str()),
+            name: self.name(),
             value_serde,
-            engine: init.sharing.segmented(&self.name, || match format {
+            engine: init.sharing.segmented(&self.supply.name, || match changelog.format {
                 Format::Timestamped => supplier.get_timestamped(init.engine),
                 Format::TimestampedWithHeaders => supplier.get_with_headers(init.engine),
                 Format::Plain | Format::Joined | Format::WithHeaders => supplier.get(init.engine),
             })?,
-            changelog: Changelog { partition: init.changelog.clone(), format, headers_format },
+            changelog,
             caching: init.caching && !supplier.retain_duplicates(),
             prefix: prefix(supplier.is_time_ordered()),
         });

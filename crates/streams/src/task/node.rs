@@ -207,6 +207,27 @@ impl TaskCtx {
         done
     }
 
+    /// Forwards what a store's cache gives by its flush, each under the record context that it was written with.
+    pub(crate) fn for_each_flushed<R>(
+        &mut self,
+        mut next: impl FnMut(&mut Self) -> Result<Option<R>>,
+        mut forward: impl FnMut(R, &mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let saved = self.rt.context.clone();
+        let done = loop {
+            match next(self) {
+                Ok(Some(flushed)) => match forward(flushed, self) {
+                    Ok(()) => {}
+                    failed => break failed,
+                },
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.rt.context = saved;
+        done
+    }
+
     fn take(&mut self, slot: usize) -> Result<Box<dyn Slot>> {
         let node = self.arena.get_mut(slot).and_then(Option::take);
         node.ok_or_else(|| Error::internal("a node was reached while it was at work"))

@@ -133,7 +133,7 @@ impl Topology {
             topic,
             key_serde: produced.key_serde(),
             value_serde: produced.value_serde(),
-            partitioner: produced.rest().partitioner.clone(),
+            partitioner: produced.partitioner.clone(),
             by_own_key: false,
         };
         let parents = parents.iter().map(|parent| (*parent).to_owned()).collect();
@@ -196,12 +196,9 @@ fn source_spec<K: Nullable, V: Nullable>(
         name: name.to_owned(),
         topics,
         pattern,
-        reset: consumed.rest().reset,
+        reset: consumed.reset,
         key_serde: consumed.key_serde(),
         value_serde: consumed.value_serde(),
-        extractor: match &consumed.rest().extractor {
-            Some(extractor) => Extractor::Custom(extractor.clone()),
-            None => Extractor::Default,
-        },
+        extractor: Extractor::of(consumed),
     }
 }

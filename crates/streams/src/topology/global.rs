@@ -91,10 +91,7 @@ impl Topology {
         P: Processor<KIn: Nullable, VIn: Nullable>,
     {
         let id = self.store_id(store.name());
-        let extractor = match &consumed.rest().extractor {
-            Some(extractor) => Extractor::Custom(extractor.clone()),
-            None => Extractor::Default,
-        };
+        let extractor = Extractor::of(consumed);
         self.add_source(physical::source::<P::KIn, P::VIn>(source_spec::<P>(input, consumed, extractor)))?;
         let handle = StoreRef::new(id).handle();
         self.add_node(updater(input, move || make(handle)))?;

@@ -8,6 +8,7 @@ use crate::{
     data::{ErasedSerde, Nullable},
     error::{Error, Result, SerdeError, SerdeOrigin},
     guard::guarded,
+    options::Consumed,
     processing::{ExtractorRef, PartitionerRef, RecordMetadata, Runtime, TopicRef, default_extractor},
     record::{ProducerRecord, Record, RecordOrigin},
     serdes::SerdeRef,
@@ -39,6 +40,12 @@ pub(crate) enum Extractor<K, V> {
     /// The record's own, which must be valid: internal topics.
     Record,
     Custom(ExtractorRef<K, V>),
+}
+
+impl<K, V> Extractor<K, V> {
+    pub(crate) fn of(consumed: &Consumed<K, V>) -> Self {
+        consumed.extractor.clone().map_or(Extractor::Default, Extractor::Custom)
+    }
 }
 
 pub(crate) struct SourceSpec<K: Nullable, V: Nullable> {

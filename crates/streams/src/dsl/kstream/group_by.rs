@@ -31,7 +31,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     pub fn group_by_key_with(&self, options: impl Options<Grouped<K::Some, V::Some>>) -> KGroupedStream<K, V> {
         let inherited = || Grouped::from_erased(self.key_serde.clone(), self.value_serde.clone());
         let grouped = options.chosen().unwrap_or_else(inherited);
-        if let Some(name) = grouped.name() {
+        if let Some(name) = &grouped.name {
             self.graph.borrow_mut().validate_name(name);
         }
         KGroupedStream::new(self.clone(), grouped)
@@ -79,7 +79,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         selector: impl Fn(&K, &V) -> Result<K2, E> + Send + Sync + 'static,
     ) -> KGroupedStream<K2, V> {
         let grouped = options.chosen().unwrap_or_else(|| Grouped::from_erased(None, self.value_serde.clone()));
-        let name = grouped.name().map(str::to_owned);
+        let name = grouped.name.clone();
         let keyed = self.op(Op::new("KSTREAM-KEY-SELECT-", name).key(), move |record, out, ctx| {
             let key = selector(&record.key, &record.value).map_err(user)?;
             out.forward(record.with_key(key), ctx)

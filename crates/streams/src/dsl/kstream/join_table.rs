@@ -146,17 +146,17 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         join: impl Fn(&K, V::Some, Option<&V2>) -> Result<Option<R>> + Send + Sync + 'static,
     ) -> KStream<K, R> {
         let input = match self.repartition {
-            true => self.repartition_for_join(joined.name(), joined.key_serde(), joined.value_serde()),
+            true => self.repartition_for_join(joined.name.as_deref(), joined.key_serde(), joined.value_serde()),
             false => self.clone(),
         };
         let mut graph = self.graph.borrow_mut();
         let sources: BTreeSet<String> = input.sources.union(&table.sources).cloned().collect();
         graph.copartition(sources.clone());
         let prefix = if left { "KSTREAM-LEFTJOIN-" } else { "KSTREAM-JOIN-" };
-        let name = graph.name_or(joined.name(), prefix);
+        let name = graph.name_or(joined.name.as_deref(), prefix);
         let (getter, join) = (table.supplier.view(), Arc::new(join));
         let key_serde = joined.key_serde().or_else(|| input.key_serde.clone());
-        let grace = joined.grace().map(millis);
+        let grace = joined.grace.map(millis);
         let buffer = grace.map(|grace| {
             let versioned = graph.plan.node(table.node).and_then(|node| node.output_versioned) != Some(false);
             if !versioned || !getter.is_versioned() {
@@ -172,7 +172,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
                 value_serde: joined.value_serde().or_else(|| input.value_serde.clone()),
                 types: PhantomData,
             };
-            buffer(&mut graph, spec, joined.name().is_some())
+            buffer(&mut graph, spec, joined.name.is_some())
         });
         let handle = buffer.as_ref().map(|buffer| StoreRef::new(buffer.id).handle());
         let mut stores = Vec::new();

@@ -37,26 +37,25 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     pub fn repartition_with(&self, options: impl Options<Repartitioned<K::Some, V::Some>>) -> Self {
         let repartitioned = options.chosen().unwrap_or_default();
         let mut graph = self.graph.borrow_mut();
-        let rest = repartitioned.rest().clone();
-        if rest.partitions.is_some_and(|partitions| partitions < 1) {
+        if repartitioned.partitions.is_some_and(|partitions| partitions < 1) {
             graph.fail(Box::new(Error::IllegalArgument("number of partitions must be at least 1".to_owned())));
         }
-        let name = match &rest.name {
+        let name = match &repartitioned.name {
             Some(name) => {
                 graph.validate_name(name);
                 name.clone()
             }
             None => graph.new_processor_name("KSTREAM-REPARTITION-"),
         };
-        let names = RepartitionNames::new(&mut graph, &name, rest.name.is_some());
+        let names = RepartitionNames::new(&mut graph, &name, repartitioned.name.is_some());
         let source = names.source.clone();
         let value_serde = repartitioned.value_serde().or_else(|| self.value_serde.clone());
         // Kafka gives the topic only the key serde that was named here, and its own default otherwise; the types make
         // the inherited one as good.
         let key_serde = repartitioned.key_serde().or_else(|| self.key_serde.clone());
         let spec = RepartitionSpec::<K, V> {
-            partitioner: rest.partitioner,
-            partitions: rest.partitions,
+            partitioner: repartitioned.partitioner.clone(),
+            partitions: repartitioned.partitions,
             optimizable: false,
             ..RepartitionSpec::new(names, repartitioned.key_serde(), value_serde.clone())
         };

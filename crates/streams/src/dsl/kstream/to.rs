@@ -75,8 +75,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
     fn add_sink(&self, options: impl Options<Produced<K::Some, V::Some>>, topic: SinkTopic<K, V>) {
         let produced = options.chosen().unwrap_or_default();
         let mut graph = self.graph.borrow_mut();
-        let rest = produced.rest().clone();
-        let name = graph.name_or(rest.name.as_deref(), "KSTREAM-SINK-");
+        let name = graph.name_or(produced.name.as_deref(), "KSTREAM-SINK-");
         let key_serde = produced.key_serde().or_else(|| self.key_serde.clone());
         let value_serde = produced.value_serde().or_else(|| self.value_serde.clone());
         let sink = name.clone();
@@ -86,7 +85,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
                 topic: topic.clone(),
                 key_serde: key_serde.clone(),
                 value_serde: value_serde.clone(),
-                partitioner: rest.partitioner.clone(),
+                partitioner: produced.partitioner.clone(),
                 by_own_key: true,
             };
             topology.add_node(physical::sink::<K, V>(spec, written.parents.clone()))

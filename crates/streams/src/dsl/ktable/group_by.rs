@@ -76,7 +76,7 @@ impl<K: Data, V: Data> KTable<K, V> {
     {
         let grouped = options.chosen().unwrap_or_default();
         let mut graph = self.graph.borrow_mut();
-        let name = graph.name_or(grouped.name(), "KTABLE-SELECT-");
+        let name = graph.name_or(grouped.name.as_deref(), "KTABLE-SELECT-");
         let selector = Arc::new(move |key: &K, value: &V| -> Result<Option<(K2::Some, V2::Some)>> {
             let (key, value) = selector(key, value).map_err(user)?;
             Ok(key.into_some().zip(value.into_some()))

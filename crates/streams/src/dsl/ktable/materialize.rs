@@ -1,11 +1,8 @@
 //! The store of a table, and the node's way to it: put, and forward what changed.
 
-use std::{
-    marker::PhantomData,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use super::{TableSupplier, ValueGetter};
@@ -14,11 +11,12 @@ use crate::{
     data::{Data, Flow},
     dsl::{
         ktable::table_store::{PutCode, TableStore},
-        materialized::{MaterializedStore, StoreType},
+        materialized::MaterializedStore,
     },
     error::Result,
     record::{Change, Record, ValueAndTimestamp},
-    store::{KeyValueSpec, MakeStore, StoreFactory, StoreKind, VersionedSpec},
+    state::KeyValueSupplier,
+    store::{MakeStore, StoreFactory, StoreKind, StoreSpec, Supply, VersionedSpec},
     task::{Children, TaskCtx},
     topology::{Instantiation, Topology},
 };
@@ -108,12 +106,7 @@ impl<K: Data, V: Data> Materialized<K, V> {
         let rest = &store.rest;
         let (kind, make): (StoreKind, MakeStore) = match &rest.supplier {
             Some(supplier) if supplier.history().is_some() => {
-                let spec = VersionedSpec {
-                    supplier: supplier.clone(),
-                    key_serde: store.key_serde.clone(),
-                    value_serde: store.value_serde.clone(),
-                    types: PhantomData::<fn() -> (K, V)>,
-                };
+                let spec = VersionedSpec::<K, V>::new(supplier.clone(), store.serdes());
                 let history = supplier.history().unwrap_or_default();
                 (StoreKind::Versioned { history }, Arc::new(move |init| spec.make(init)))
             }
@@ -134,15 +127,13 @@ impl<K: Data, V: Data> Materialized<K, V> {
 
     fn timestamped(&self) -> (StoreKind, MakeStore) {
         let store = &self.inner.store;
-        let rest = &store.rest;
-        let in_memory = rest.store_type.map(|store_type| store_type == StoreType::InMemory);
-        let spec = KeyValueSpec::<K, ValueAndTimestamp<V>>::timestamped(
-            store.store.clone(),
-            rest.supplier.clone(),
-            in_memory,
-            store.key_serde.clone(),
-            store.value_serde.clone(),
-        );
+        let (name, in_memory) = (store.store.clone(), store.in_memory());
+        let supply =
+            Supply::or_dsl(store.store.clone(), store.rest.supplier.clone(), move |init| match in_memory(init) {
+                true => KeyValueSupplier::in_memory(name.clone()),
+                false => KeyValueSupplier::persistent_timestamped(name.clone()),
+            });
+        let spec = StoreSpec::<_, K, ValueAndTimestamp<V>>::timestamped(supply, store.serdes());
         (StoreKind::KeyValue, Arc::new(move |init| spec.make(init)))
     }
 }
@@ -256,20 +247,7 @@ impl<K: Data, V: Data> Materializer<K, V> {
     /// Forwards what left the cache, each row under the record context it was written with.
     pub(crate) fn forward_flushed(&mut self, ctx: &mut TaskCtx) -> Result<()> {
         let Some(store) = self.store else { return Ok(()) };
-        let saved = ctx.rt.context.clone();
-        let done = loop {
-            match store.next_flushed(ctx) {
-                Ok(Some(record)) => {
-                    if let Err(error) = self.children.forward(record, ctx) {
-                        break Err(error);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        ctx.rt.context = saved;
-        done
+        ctx.for_each_flushed(|ctx| store.next_flushed(ctx), |record, ctx| self.children.forward(record, ctx))
     }
 }
 

@@ -67,28 +67,16 @@ impl<W: WindowedKey, A: Data> Output<W, A> {
     pub(super) fn forward_flushed<V>(
         &mut self,
         ctx: &mut TaskCtx,
-        mut next: impl FnMut(&mut TaskCtx) -> Result<Option<Flushed<Windowed<W::Key>, V>>>,
+        next: impl FnMut(&mut TaskCtx) -> Result<Option<Flushed<Windowed<W::Key>, V>>>,
         unwrap: impl Fn(Flushed<Windowed<W::Key>, V>) -> Record<Windowed<W::Key>, Change<A>>,
     ) -> Result<()> {
         let mine = self.slot;
         ctx.rt.evicted.retain(|slot| Some(*slot) != mine);
-        let saved = ctx.rt.context.clone();
-        let done = loop {
-            match next(ctx) {
-                Ok(Some(flushed)) => {
-                    let record = unwrap(flushed);
-                    let (key, value, rest) = record.split();
-                    let record = rest.with_key(W::in_window(key.key, key.window)).with_value(value);
-                    if let Err(error) = self.children.forward(record, ctx) {
-                        break Err(error);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        ctx.rt.context = saved;
-        done
+        ctx.for_each_flushed(next, |flushed, ctx| {
+            let (key, value, rest) = unwrap(flushed).split();
+            let record = rest.with_key(W::in_window(key.key, key.window)).with_value(value);
+            self.children.forward(record, ctx)
+        })
     }
 
     /// Whether the cache has evicted rows that only this node can forward.

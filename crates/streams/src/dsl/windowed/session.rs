@@ -39,10 +39,7 @@ where
     }
 
     fn process(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
-        match self.aggregate(record, ctx) {
-            Ok(()) => Ok(()),
-            Err(error) => ctx.rt.settle(error, self.id),
-        }
+        self.aggregate(record, ctx).or_else(|error| ctx.rt.settle(error, self.id))
     }
 
     fn forward_flushed(&mut self, ctx: &mut TaskCtx) -> Result<()> {

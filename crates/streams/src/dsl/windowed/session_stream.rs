@@ -7,7 +7,7 @@ use super::{
         KTable, TableOptions, UserError,
         grouped::KGroupedStream,
         kstream,
-        materialized::{Materialized, MaterializedStore, SessionStores},
+        materialized::{MaterializedStore, SessionStores},
         options::named_table,
         sure, user,
         windows::{EmitStrategy, SessionWindows},
@@ -22,7 +22,6 @@ use crate::{
     builder::{GraphNode, Write},
     data::{Data, DefaultSerde, ErasedSerde, Nullable},
     error::Result,
-    options::erase,
     record::Change,
     serdes::{Serde, SerdeRef, SessionWindowedSerde, serde_of},
     topology::Instantiation,
@@ -118,12 +117,7 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
         next: impl Fn(A) -> A + Send + Sync + 'static,
         add: impl Fn(A, A) -> A + Send + Sync + 'static,
     ) -> KTable<W, A> {
-        let (name, materialized) = named_table(options);
-        if materialized.as_ref().is_some_and(|materialized| materialized.given_name().is_none()) {
-            // Kafka takes one more number for a count whose Materialized has no name.
-            self.grouped.stream.graph.borrow_mut().new_store_name(AGGREGATE);
-        }
-        let store = self.store(materialized, AGGREGATE, Some(erase(numbers)));
+        let (name, store) = self.grouped.store_of_count(options, numbers);
         self.build(
             AGGREGATE,
             name,
@@ -174,7 +168,7 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
     ) -> KTable<W, V::Some> {
         const REDUCE: &str = "KSTREAM-REDUCE-";
         let (name, materialized) = named_table(options);
-        let store = self.store(materialized, REDUCE, self.grouped.value_serde());
+        let store = self.grouped.store(materialized, REDUCE, self.grouped.value_serde());
         let reduce = Arc::new(move |sum: Option<V::Some>, value: Option<V::Some>| match sum {
             None => Ok(value),
             Some(sum) => reducer(sum, value).map_err(user),
@@ -264,7 +258,7 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
         G: Into<UserError>,
     {
         let (name, materialized) = named_table(options);
-        let store = self.store(materialized, AGGREGATE, None);
+        let store = self.grouped.store(materialized, AGGREGATE, None);
         self.build(
             AGGREGATE,
             name,
@@ -275,17 +269,6 @@ impl<K: Nullable, V: Nullable> SessionWindowedKStream<K, V> {
             ),
             move |key, one, two| merger(key, one, two).map_err(user),
         )
-    }
-
-    fn store<A: Data>(
-        &self,
-        materialized: Option<Materialized<K::Some, A, SessionStores>>,
-        prefix: &str,
-        value_serde: Option<ErasedSerde>,
-    ) -> MaterializedStore<K::Some, A, SessionStores> {
-        let mut graph = self.grouped.stream.graph.borrow_mut();
-        let store = MaterializedStore::new(&mut graph, &materialized.unwrap_or_default(), prefix);
-        store.or_serdes(self.grouped.key_serde(), value_serde)
     }
 
     fn build<W, A, I, F, M>(

@@ -7,7 +7,7 @@ use super::{
         KTable, TableOptions, UserError,
         grouped::KGroupedStream,
         kstream,
-        materialized::{Materialized, MaterializedStore, WindowStores},
+        materialized::{MaterializedStore, WindowStores},
         options::named_table,
         sure, user,
         windows::{EmitStrategy, SlidingWindows, TimeWindows, UnlimitedWindows},
@@ -22,7 +22,6 @@ use crate::{
     builder::{GraphNode, Write},
     data::{Data, DefaultSerde, ErasedSerde, Nullable},
     error::{Error, Result},
-    options::erase,
     record::Change,
     serdes::{Serde, SerdeRef, TimeWindowedSerde, serde_of},
     topology::Instantiation,
@@ -209,12 +208,7 @@ impl<K: Nullable, V: Nullable> TimeWindowedKStream<K, V> {
         zero: impl Fn() -> A + Send + Sync + 'static,
         next: impl Fn(A) -> A + Send + Sync + 'static,
     ) -> KTable<W, A> {
-        let (name, materialized) = named_table(options);
-        if materialized.as_ref().is_some_and(|materialized| materialized.given_name().is_none()) {
-            // Kafka takes one more number for a count whose Materialized has no name.
-            self.grouped.stream.graph.borrow_mut().new_store_name(AGGREGATE);
-        }
-        let store = self.store(materialized, AGGREGATE, Some(erase(numbers)));
+        let (name, store) = self.grouped.store_of_count(options, numbers);
         self.build(AGGREGATE, name, store, move || Ok(Some(zero())), move |_, _, count: Option<A>| Ok(count.map(&next)))
     }
 
@@ -259,7 +253,7 @@ impl<K: Nullable, V: Nullable> TimeWindowedKStream<K, V> {
     ) -> KTable<W, V::Some> {
         const REDUCE: &str = "KSTREAM-REDUCE-";
         let (name, materialized) = named_table(options);
-        let store = self.store(materialized, REDUCE, self.grouped.value_serde());
+        let store = self.grouped.store(materialized, REDUCE, self.grouped.value_serde());
         let fold = move |_: &K::Some, value: V, sum: Option<V::Some>| match sum {
             None => Ok(value.into_some()),
             Some(sum) => reducer(sum, value.into_some()).map_err(user),
@@ -320,22 +314,11 @@ impl<K: Nullable, V: Nullable> TimeWindowedKStream<K, V> {
         aggregator: impl Fn(&K::Some, V, Option<A>) -> Result<Option<A>, F> + Send + Sync + 'static,
     ) -> KTable<W, A> {
         let (name, materialized) = named_table(options);
-        let store = self.store(materialized, AGGREGATE, None);
+        let store = self.grouped.store(materialized, AGGREGATE, None);
         let initializer = move || initializer().map_err(user);
         self.build(AGGREGATE, name, store, initializer, move |key, value, sum| {
             aggregator(key, value, sum).map_err(user)
         })
-    }
-
-    fn store<A: Data>(
-        &self,
-        materialized: Option<Materialized<K::Some, A, WindowStores>>,
-        prefix: &str,
-        value_serde: Option<ErasedSerde>,
-    ) -> MaterializedStore<K::Some, A, WindowStores> {
-        let mut graph = self.grouped.stream.graph.borrow_mut();
-        let store = MaterializedStore::new(&mut graph, &materialized.unwrap_or_default(), prefix);
-        store.or_serdes(self.grouped.key_serde(), value_serde)
     }
 
     fn build<W: WindowedKey<Key = K::Some>, A: Data>(

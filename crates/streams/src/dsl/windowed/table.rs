@@ -10,7 +10,7 @@ use std::{
 
 use super::super::{
     ktable::{TableSupplier, ValueGetter},
-    materialized::{MaterializedStore, SessionStores, StoreFamily, StoreType, WindowStores},
+    materialized::{MaterializedStore, SessionStores, StoreFamily, WindowStores},
     windows::EmitStrategy,
 };
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
     record::ValueAndTimestamp,
     state::{SessionSupplier, WindowSupplier, millis},
     store::{
-        AnyStore, SessionSpec, SessionStore, StoreFactory, StoreHandle, StoreInit, StoreKind, StoreRef,
-        TimestampedWindowStore, WindowSpec,
+        AnyStore, SessionStore, StoreFactory, StoreHandle, StoreInit, StoreKind, StoreRef, StoreSpec, Supply,
+        TimestampedWindowStore,
     },
     task::TaskCtx,
     windowed::WindowedKey,
@@ -94,8 +94,14 @@ impl<K: Data, A: Data, S: StoreFamily> WindowedTable<K, A, S> {
         self.inner.send_old.load(Ordering::Relaxed)
     }
 
-    fn factory_with(&self, make: crate::store::MakeStore) -> StoreFactory {
+    /// The factory of the store; `hold` is called where its rows are sent on when their windows close.
+    fn factory_with<T: 'static>(
+        &self,
+        make: impl Fn(&StoreInit<'_>) -> Result<Box<dyn AnyStore>> + Send + Sync + 'static,
+        hold: fn(&mut T),
+    ) -> StoreFactory {
         let Inner { id, builder, store, caching, retention, .. } = &*self.inner;
+        let on_close = self.is_emitted_on_close();
         StoreFactory {
             id: *id,
             name: store.store.clone(),
@@ -104,13 +110,26 @@ impl<K: Data, A: Data, S: StoreFamily> WindowedTable<K, A, S> {
             log_config: store.rest.log_config.clone(),
             caching: *caching,
             builder: Some(*builder),
-            make,
+            make: Arc::new(move |init| {
+                let mut store = make(init)?;
+                if on_close {
+                    // Before it is restored: what is still to be emitted must not expire meanwhile.
+                    hold(typed(&mut *store)?);
+                }
+                Ok(store)
+            }),
         }
     }
 
-    fn in_memory(&self) -> impl Fn(&StoreInit<'_>) -> bool + Send + Sync + use<K, A, S> {
-        let chosen = self.inner.store.rest.store_type.map(|store_type| store_type == StoreType::InMemory);
-        move |init| chosen.unwrap_or_else(|| init.config.fields().stores_in_memory)
+    fn is_emitted_on_close(&self) -> bool {
+        self.inner.emit == EmitStrategy::OnWindowClose
+    }
+
+    /// Who makes the engine: the application's supplier, or this one, told whether it is in memory.
+    fn supply(&self, of_dsl: impl Fn(String, bool) -> S::Supplier + Send + Sync + 'static) -> Supply<S::Supplier> {
+        let store = &self.inner.store;
+        let (name, in_memory) = (store.store.clone(), store.in_memory());
+        Supply::or_dsl(name.clone(), store.rest.supplier.clone(), move |init| of_dsl(name.clone(), in_memory(init)))
     }
 }
 
@@ -132,32 +151,13 @@ impl<K: Data, A: Data> WindowedStore<K, A> for WindowedTable<K, A, WindowStores>
     type Store = TimestampedWindowStore<K, A>;
 
     fn factory(&self) -> StoreFactory {
-        let Inner { store, window_size, retention, emit, .. } = &*self.inner;
-        let (window_size, retention) = (*window_size, *retention);
-        let (name, in_memory, time_ordered) =
-            (store.store.clone(), self.in_memory(), *emit == EmitStrategy::OnWindowClose);
-        let supplied = store.rest.supplier.clone();
-        let of_dsl = supplied.is_none();
-        let supplier = move |init: &StoreInit<'_>| match &supplied {
-            Some(supplier) => supplier.clone(),
-            None => WindowSupplier::of_dsl(name.clone(), in_memory(init), time_ordered, retention, window_size, false),
-        };
-        let (key, value) = (store.key_serde.clone(), store.value_serde.clone());
-        let spec = WindowSpec::<K, ValueAndTimestamp<A>>::timestamped(
-            store.store.clone(),
-            Arc::new(supplier),
-            of_dsl,
-            key,
-            value,
-        );
-        self.factory_with(Arc::new(move |init| {
-            let mut store = spec.make(init)?;
-            if time_ordered {
-                // Before it is restored: what is still to be emitted must not expire meanwhile.
-                typed::<Self::Store>(&mut *store)?.hold();
-            }
-            Ok(store)
-        }))
+        let Inner { store, window_size, retention, .. } = &*self.inner;
+        let (size, retention, time_ordered) = (*window_size, *retention, self.is_emitted_on_close());
+        let supply = self.supply(move |name, in_memory| {
+            WindowSupplier::of_dsl(name, in_memory, time_ordered, retention, size, false)
+        });
+        let spec = StoreSpec::<_, K, ValueAndTimestamp<A>>::timestamped(supply, store.serdes());
+        self.factory_with(move |init| spec.make(init), Self::Store::hold)
     }
 
     fn store(&self) -> StoreHandle<Self::Store> {
@@ -169,26 +169,11 @@ impl<K: Data, A: Data> WindowedStore<K, A> for WindowedTable<K, A, SessionStores
     type Store = SessionStore<K, A>;
 
     fn factory(&self) -> StoreFactory {
-        let Inner { store, retention, emit, .. } = &*self.inner;
-        let retention = *retention;
-        let (name, in_memory, time_ordered) =
-            (store.store.clone(), self.in_memory(), *emit == EmitStrategy::OnWindowClose);
-        let supplied = store.rest.supplier.clone();
-        let of_dsl = supplied.is_none();
-        let supplier = move |init: &StoreInit<'_>| match &supplied {
-            Some(supplier) => supplier.clone(),
-            None => SessionSupplier::of_dsl(name.clone(), in_memory(init), time_ordered, retention),
-        };
-        let (key, value) = (store.key_serde.clone(), store.value_serde.clone());
-        let spec = SessionSpec::<K, A>::plain(store.store.clone(), Arc::new(supplier), of_dsl, key, value);
-        self.factory_with(Arc::new(move |init| {
-            let mut store = spec.make(init)?;
-            if time_ordered {
-                // Before it is restored: what is still to be emitted must not expire meanwhile.
-                typed::<Self::Store>(&mut *store)?.hold();
-            }
-            Ok(store)
-        }))
+        let (retention, time_ordered) = (self.inner.retention, self.is_emitted_on_close());
+        let supply =
+            self.supply(move |name, in_memory| SessionSupplier::of_dsl(name, in_memory, time_ordered, retention));
+        let spec = StoreSpec::<_, K, A>::plain(supply, self.inner.store.serdes());
+        self.factory_with(move |init| spec.make(init), Self::Store::hold)
     }
 
     fn store(&self) -> StoreHandle<Self::Store> {

@@ -28,7 +28,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         outer: Outer,
         join: impl Joiner<K, V::Some, V2::Some, R>,
     ) -> KStream<K, R> {
-        let repartition_name = |suffix: &str| joined.name().map(|name| format!("{name}{suffix}"));
+        let repartition_name = |suffix: &str| joined.name.as_ref().map(|name| format!("{name}{suffix}"));
         let this = match self.repartition {
             true => {
                 let name = repartition_name("-left");
@@ -49,7 +49,7 @@ impl<K: Nullable, V: Nullable> KStream<K, V> {
         }
         let sources: BTreeSet<String> = this.sources.union(&other.sources).cloned().collect();
         graph.copartition(sources.clone());
-        let names = Names::new(&mut graph, joined.name(), outer);
+        let names = Names::new(&mut graph, joined.name.as_deref(), outer);
         let stores = JoinStores::new(&mut graph, joined, windows, &names, outer);
         let (left, right) = (&stores.this, &stores.other);
         add_window::<K, V>(&mut graph, this.node, &names.this_window, left);

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
 use super::Outer;
 use crate::{
     builder::Graph,
-    data::{Data, ErasedSerde},
-    dsl::{JoinWindows, StoreType, StreamJoined, stream_joined::StreamJoinedRest},
+    data::Data,
+    dsl::{JoinWindows, StoreType, StreamJoined, materialized::in_memory, stream_joined::StoresOfJoin},
     error::Error,
     record::ValueTimestampHeaders,
     state::WindowSupplier,
-    store::{OuterJoinSpec, StoreFactory, StoreInit, StoreKind, WindowSpec},
+    store::{ChosenSerdes, OuterJoinSpec, StoreFactory, StoreKind, StoreSpec, Supply},
 };
 
 /// The names of a join's nodes, and those that its stores are named after.
@@ -78,22 +78,23 @@ impl JoinStores {
         names: &Names,
         outer: Outer,
     ) -> Self {
-        let rest = joined.rest();
-        check_suppliers(graph, rest, windows);
+        let given = &joined.stores;
+        check_suppliers(graph, given, windows);
         let (this_suffix, other_suffix) = suffixes(outer);
-        let base = |generated: &str, suffix: &str| match &rest.store_name {
+        let base = |generated: &str, suffix: &str| match &given.name {
             Some(name) => format!("{name}{suffix}-store"),
             None => format!("{generated}-store"),
         };
         let (this, other) = (base(&names.this_generated, this_suffix), base(&names.other_generated, other_suffix));
         let (key, left, right) = (joined.key_serde(), joined.value_serde(), joined.other_value_serde());
-        let this = window_store::<K, A>(graph, rest, windows, (this, &rest.this_supplier), (key.clone(), left.clone()));
+        let this =
+            window_store::<K, A>(graph, given, windows, (this, &given.this_supplier), (key.clone(), left.clone()));
         let other =
-            window_store::<K, B>(graph, rest, windows, (other, &rest.other_supplier), (key.clone(), right.clone()));
+            window_store::<K, B>(graph, given, windows, (other, &given.other_supplier), (key.clone(), right.clone()));
         let unjoined = outer.left.then(|| {
             let spec = OuterJoinSpec::<K, A, B> {
-                name: unjoined_name(rest, &names.this_generated, outer),
-                in_memory: match (&rest.store_type, &rest.this_supplier) {
+                name: unjoined_name(given, &names.this_generated, outer),
+                in_memory: match (&given.store_type, &given.this_supplier) {
                     (Some(store_type), _) => Some(*store_type == StoreType::InMemory),
                     (None, Some(supplier)) => supplier.in_memory_kind(),
                     (None, None) => None,
@@ -107,14 +108,14 @@ impl JoinStores {
                 id: graph.store_id(&spec.name),
                 name: spec.name.clone(),
                 kind: StoreKind::KeyValue,
-                logging: rest.logging,
-                log_config: rest.log_config.clone(),
+                logging: given.logging,
+                log_config: given.log_config.clone(),
                 caching: false,
                 builder: Some(graph.new_builder()),
                 make: Arc::new(move |init| spec.make(init)),
             }
         });
-        if rest.store_name.is_none() {
+        if given.name.is_none() {
             for store in [Some(&this), Some(&other), unjoined.as_ref()].into_iter().flatten() {
                 graph.implicit.stores.push(store.name.clone());
                 if store.logging {
@@ -127,10 +128,10 @@ impl JoinStores {
     }
 }
 
-fn unjoined_name(rest: &StreamJoinedRest, this_generated: &str, outer: Outer) -> String {
+fn unjoined_name(given: &StoresOfJoin, this_generated: &str, outer: Outer) -> String {
     let suffix = if outer.right { "-outer-shared-join" } else { "-left-shared-join" };
-    let supplied = rest.this_supplier.as_ref().map(WindowSupplier::name).filter(|name| !name.is_empty());
-    match supplied.or(rest.store_name.as_deref()) {
+    let supplied = given.this_supplier.as_ref().map(WindowSupplier::name).filter(|name| !name.is_empty());
+    match supplied.or(given.name.as_deref()) {
         Some(name) => format!("{name}{suffix}-store"),
         None => {
             let prefix = if outer.right { OUTER_THIS } else { JOIN_THIS };
@@ -142,37 +143,27 @@ fn unjoined_name(rest: &StreamJoinedRest, this_generated: &str, outer: Outer) ->
 /// One side's records: as supplied, or by the settings of the join.
 fn window_store<K: Data, V: Data>(
     graph: &mut Graph,
-    rest: &StreamJoinedRest,
+    given: &StoresOfJoin,
     windows: JoinWindows,
     (name, supplier): (String, &Option<WindowSupplier>),
-    (key_serde, value_serde): (Option<ErasedSerde>, Option<ErasedSerde>),
+    serdes: ChosenSerdes,
 ) -> StoreFactory {
     let supplied = supplier.is_some();
     let name = supplier.as_ref().map_or(name, |supplier| supplier.name().to_owned());
     let (retention, size) = (windows.retention(), windows.size_ms());
-    let (store, supplier, store_type) = (name.clone(), supplier.clone(), rest.store_type);
-    let supply = move |init: &StoreInit<'_>| match &supplier {
-        Some(supplier) => supplier.clone(),
-        None => {
-            let in_memory = store_type.map(|store_type| store_type == StoreType::InMemory);
-            let in_memory = in_memory.unwrap_or_else(|| init.config.fields().stores_in_memory);
-            WindowSupplier::of_dsl(store.clone(), in_memory, false, retention, size, true)
-        }
-    };
-    let spec = WindowSpec::<K, ValueTimestampHeaders<V>>::joined(
-        name.clone(),
-        Arc::new(supply),
-        !supplied,
-        (key_serde, value_serde),
-    );
-    let mut log_config = if supplied { BTreeMap::new() } else { rest.log_config.clone() };
+    let (store, in_memory) = (name.clone(), in_memory(given.store_type));
+    let supply = Supply::or_dsl(name.clone(), supplier.clone(), move |init| {
+        WindowSupplier::of_dsl(store.clone(), in_memory(init), false, retention, size, true)
+    });
+    let spec = StoreSpec::<_, K, ValueTimestampHeaders<V>>::joined(supply, serdes);
+    let mut log_config = if supplied { BTreeMap::new() } else { given.log_config.clone() };
     // Every record has a key of its own: compaction would find nothing.
     log_config.remove("cleanup.policy");
     StoreFactory {
         id: graph.store_id(&name),
         name,
         kind: StoreKind::Window { retention, delete_only: !supplied },
-        logging: supplied || rest.logging,
+        logging: supplied || given.logging,
         log_config,
         caching: false,
         builder: Some(graph.new_builder()),
@@ -181,8 +172,8 @@ fn window_store<K: Data, V: Data>(
 }
 
 /// Supplied stores must fit the join.
-fn check_suppliers(graph: &mut Graph, rest: &StreamJoinedRest, windows: JoinWindows) {
-    let (this, other) = (&rest.this_supplier, &rest.other_supplier);
+fn check_suppliers(graph: &mut Graph, given: &StoresOfJoin, windows: JoinWindows) {
+    let (this, other) = (&given.this_supplier, &given.other_supplier);
     if let (Some(this), Some(other)) = (this, other)
         && this.name() == other.name()
     {

@@ -134,6 +134,12 @@ impl BrokerConfig {
         Ok(config)
     }
 
+    /// Kafka's defaults.
+    #[cfg(test)]
+    pub(crate) fn of_defaults() -> Self {
+        Self::from_properties::<&str, &str>([]).unwrap()
+    }
+
     /// As [`Self::from_properties`], from the text of a `server.properties` file.
     ///
     /// # Errors

@@ -110,8 +110,6 @@ pub enum Support {
     Acts,
     /// Every value but the default is refused, with this reason: its effect would be missed.
     Refused(&'static str),
-    /// Every value but the given one is refused, with the reason behind it.
-    RefusedUnless(&'static str, &'static str),
     /// Every value but the default is warned about, with this reason: its effect is missed, and nothing depends on it.
     Warned(&'static str),
     /// Every value but the given one is warned about, with the reason behind it.
@@ -130,8 +128,7 @@ impl Support {
     pub const fn why(self) -> Option<&'static str> {
         match self {
             Self::Acts => None,
-            Self::Refused(why) | Self::Warned(why) => Some(why),
-            Self::RefusedUnless(_, why) | Self::WarnedUnless(_, why) => Some(why),
+            Self::Refused(why) | Self::Warned(why) | Self::WarnedUnless(_, why) => Some(why),
         }
     }
 }
@@ -232,12 +229,6 @@ impl Definition {
         Self { support: Support::Refused(why), ..self }
     }
 
-    /// The same key, refused unless it has this value.
-    #[must_use]
-    pub const fn refused_unless(self, only: &'static str, why: &'static str) -> Self {
-        Self { support: Support::RefusedUnless(only, why), ..self }
-    }
-
     /// The same key, warned about unless it has its default.
     #[must_use]
     pub const fn warned(self, why: &'static str) -> Self {
@@ -274,7 +265,7 @@ impl Definition {
         let (harmless, why) = match self.support {
             Support::Acts => return None,
             Support::Refused(why) | Support::Warned(why) => (self.default.unwrap_or_default(), why),
-            Support::RefusedUnless(only, why) | Support::WarnedUnless(only, why) => (only, why),
+            Support::WarnedUnless(harmless, why) => (harmless, why),
         };
         (!value.eq_ignore_ascii_case(harmless)).then_some(why)
     }

@@ -88,17 +88,6 @@ impl<'a> Reader<'a> {
         value.parse().map_err(|_| ConfigError::new(key, value, "must be an integer"))
     }
 
-    /// The value of an integer that may be null.
-    ///
-    /// # Errors
-    /// [`ConfigError`] if it is no integer.
-    pub fn integer_or_none(&self, key: &'static str) -> Result<Option<i64>, ConfigError> {
-        match self.non_empty(key) {
-            Some(_) => self.integer(key).map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// The value of a 32-bit integer.
     ///
     /// # Errors

@@ -67,7 +67,6 @@ fn here(row: &Definition) -> String {
         Support::Acts if row.is_ours => "acts; not a key of Kafka".to_owned(),
         Support::Acts => "acts".to_owned(),
         Support::Refused(why) => format!("refused: {}", cell(why)),
-        Support::RefusedUnless(only, why) => format!("refused unless `{only}`: {}", cell(why)),
         Support::Warned(why) => format!("warned: {}", cell(why)),
         Support::WarnedUnless(only, why) => format!("warned unless `{only}`: {}", cell(why)),
     }

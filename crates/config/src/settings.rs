@@ -183,9 +183,7 @@ impl Settings {
 fn admit(definition: &'static Definition, value: &str) -> Result<Option<ConfigWarning>, ConfigError> {
     let Some(why) = definition.without_effect(value) else { return Ok(None) };
     match definition.support {
-        Support::Refused(_) | Support::RefusedUnless(..) => {
-            Err(ConfigError::new(definition.key, definition.shown(value), why))
-        }
+        Support::Refused(_) => Err(ConfigError::new(definition.key, definition.shown(value), why)),
         _ => Ok(Some(ConfigWarning::NoEffect { key: definition.key.to_owned(), why })),
     }
 }
@@ -215,7 +213,6 @@ mod tests {
         Definition::new("partitioner", Kind::Class, None, Range::Any, "").warned("no classes"),
         Definition::new("push", Kind::Boolean, Some("true"), Range::Any, "").warned_unless("false", "no push"),
         Definition::new("ssl.key", Kind::Password, None, Range::Any, "").refused("no TLS"),
-        Definition::new("roles", Kind::List, Some("a"), Range::Any, "").refused_unless("b", "only b"),
     ]];
 
     fn parse(properties: &[(&str, &str)]) -> Result<Settings, String> {
@@ -228,13 +225,12 @@ mod tests {
 
     #[test]
     fn a_key_without_effect_is_refused_or_warned_about_unless_its_value_says_what_happens_anyway() {
-        assert_eq!(warnings(&[("partitioner", ""), ("push", "FALSE"), ("ssl.key", ""), ("roles", "b")]), [""; 0]);
+        assert_eq!(warnings(&[("partitioner", ""), ("push", "FALSE"), ("ssl.key", "")]), [""; 0]);
         assert_eq!(
             warnings(&[("partitioner", "X"), ("push", "true")]),
             ["`partitioner` has no effect: no classes", "`push` has no effect: no push"]
         );
         assert_eq!(parse(&[("ssl.key", "secret")]).unwrap_err(), "invalid `ssl.key` ***: no TLS");
-        assert_eq!(parse(&[("roles", "a")]).unwrap_err(), "invalid `roles` a: only b");
     }
 
     #[test]

@@ -89,11 +89,6 @@ pub struct PreparedAppend {
 }
 
 impl PreparedAppend {
-    /// Number of records, by the offsets that they take.
-    pub fn record_count(&self) -> i64 {
-        self.batches.iter().map(|batch| i64::from(batch.header.last_offset_delta()) + 1).sum()
-    }
-
     /// Bytes to be written.
     pub fn size(&self) -> usize {
         self.size

@@ -132,11 +132,6 @@ impl Log {
         self.next_offset.message_offset
     }
 
-    /// The offset that the next record gets, and where it will be.
-    pub fn log_end_offset_metadata(&self) -> LogOffsetMetadata {
-        self.next_offset
-    }
-
     /// Below this offset everything is known to be on disk.
     pub fn recovery_point(&self) -> i64 {
         self.recovery_point

@@ -1,9 +1,7 @@
 //! The offset index: for every `index.interval.bytes` of a segment, which batch lies where.
 
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use crate::index::IndexFile;
 
@@ -22,7 +20,7 @@ pub(crate) struct InvalidIndexOffset;
 #[derive(Debug)]
 pub(crate) struct OffsetIndex {
     base_offset: i64,
-    file: IndexFile<8>,
+    pub(crate) file: IndexFile<8>,
     last_offset: i64,
 }
 
@@ -103,34 +101,6 @@ impl OffsetIndex {
         self.last_offset
     }
 
-    pub(crate) fn entries(&self) -> usize {
-        self.file.entries()
-    }
-
-    pub(crate) fn set_max_bytes(&mut self, max_bytes: usize) {
-        self.file.set_max_bytes(max_bytes);
-    }
-
-    pub(crate) fn write_tail(&mut self) -> io::Result<()> {
-        self.file.write_tail()
-    }
-
-    pub(crate) fn seal(&mut self) -> io::Result<()> {
-        self.file.seal()
-    }
-
-    pub(crate) fn shared_file(&mut self) -> io::Result<Arc<File>> {
-        self.file.shared_file()
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    pub(crate) fn set_path(&mut self, path: PathBuf) {
-        self.file.set_path(path);
-    }
-
     fn relative(&self, offset: i64) -> Option<u32> {
         let relative = offset.checked_sub(self.base_offset)?;
         i32::try_from(relative).ok()?.try_into().ok()
@@ -152,6 +122,8 @@ fn decode(base_offset: i64, entry: &[u8; 8]) -> OffsetPosition {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn sample(dir: &Path) -> OffsetIndex {
@@ -184,7 +156,7 @@ mod tests {
         assert!(index.can_append_offset(100 + i64::from(i32::MAX)));
         assert!(!index.can_append_offset(101 + i64::from(i32::MAX)));
         assert!(index.append(101 + i64::from(i32::MAX), 16_000).unwrap().is_err());
-        assert_eq!(index.entries(), 3);
+        assert_eq!(index.file.entries(), 3);
     }
 
     #[test]
@@ -193,7 +165,7 @@ mod tests {
         for (to, entries, last) in [(131, 3, 130), (130, 2, 120), (115, 1, 110), (110, 0, 100), (5, 0, 100)] {
             let mut index = sample(dir.path());
             index.truncate_to(to).unwrap();
-            assert_eq!((index.entries(), index.last_offset()), (entries, last), "to {to}");
+            assert_eq!((index.file.entries(), index.last_offset()), (entries, last), "to {to}");
         }
     }
 
@@ -201,7 +173,7 @@ mod tests {
     fn a_position_outside_of_the_segment_is_damage() {
         let dir = tempfile::tempdir().unwrap();
         let mut index = sample(dir.path());
-        index.seal().unwrap();
+        index.file.seal().unwrap();
         let load = |size| OffsetIndex::load(dir.path().join("i"), 100, 80, size).unwrap();
         assert_eq!(load(15_001).unwrap().last_offset(), 130);
         assert!(load(15_000).is_none());

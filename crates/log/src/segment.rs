@@ -177,12 +177,13 @@ impl LogSegment {
 
     /// Entries of the larger index.
     pub(crate) fn index_entries(&self) -> usize {
-        self.offset_index.entries().max(self.time_index.entries())
+        self.offset_index.file.entries().max(self.time_index.file.entries())
     }
 
     /// The paths of all files.
     pub(crate) fn paths(&self) -> [PathBuf; 4] {
-        [&self.path, self.offset_index.path(), self.time_index.path(), self.txn_index.path()].map(Path::to_owned)
+        [&self.path, self.offset_index.file.path(), self.time_index.file.path(), self.txn_index.path()]
+            .map(Path::to_owned)
     }
 
     pub(crate) fn txn_index(&mut self) -> &mut TransactionIndex {
@@ -201,8 +202,8 @@ impl LogSegment {
     /// Says that `index.interval.bytes` or `segment.index.bytes` changed.
     pub(crate) fn set_config(&mut self, config: &LogConfig) {
         self.index_interval_bytes = config.index_interval_bytes();
-        self.offset_index.set_max_bytes(config.max_index_size());
-        self.time_index.set_max_bytes(config.max_index_size());
+        self.offset_index.file.set_max_bytes(config.max_index_size());
+        self.time_index.file.set_max_bytes(config.max_index_size());
     }
 
     /// Whether the next append belongs into a new segment.
@@ -400,11 +401,11 @@ impl LogSegment {
 
     /// Closes the files, which are opened for reading only from now on: nothing will be appended any more.
     pub(crate) fn on_become_inactive(&mut self) -> Result<()> {
-        let entries = self.time_index.entries();
+        let entries = self.time_index.file.entries();
         self.time_index.maybe_append(self.max_timestamp_so_far)?;
-        self.is_unsynced |= self.time_index.entries() > entries;
-        self.offset_index.seal()?;
-        self.time_index.seal()?;
+        self.is_unsynced |= self.time_index.file.entries() > entries;
+        self.offset_index.file.seal()?;
+        self.time_index.file.seal()?;
         if self.is_preallocated {
             self.file()?.set_len(self.size)?;
             self.is_preallocated = false;
@@ -424,9 +425,9 @@ impl LogSegment {
         if !self.is_unsynced {
             return Ok(Vec::new());
         }
-        self.offset_index.write_tail()?;
-        self.time_index.write_tail()?;
-        let mut files = vec![self.file()?, self.offset_index.shared_file()?, self.time_index.shared_file()?];
+        self.offset_index.file.write_tail()?;
+        self.time_index.file.write_tail()?;
+        let mut files = vec![self.file()?, self.offset_index.file.shared_file()?, self.time_index.file.shared_file()?];
         files.extend(self.txn_index.shared_file()?);
         Ok(files)
     }
@@ -483,8 +484,8 @@ impl LogSegment {
         for from in &self.paths() {
             file::rename_if_exists(from, &renamed(from))?;
         }
-        self.offset_index.set_path(renamed(self.offset_index.path()));
-        self.time_index.set_path(renamed(self.time_index.path()));
+        self.offset_index.file.set_path(renamed(self.offset_index.file.path()));
+        self.time_index.file.set_path(renamed(self.time_index.file.path()));
         self.txn_index.set_path(renamed(self.txn_index.path()));
         self.path = renamed(&self.path);
         Ok(paths)

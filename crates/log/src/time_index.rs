@@ -1,9 +1,7 @@
 //! The time index: the largest timestamp so far, with its offset, for every `index.interval.bytes` of a segment.
 
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use vltava_protocol::record::NO_TIMESTAMP;
 
@@ -20,7 +18,7 @@ pub(crate) struct TimestampOffset {
 #[derive(Debug)]
 pub(crate) struct TimeIndex {
     base_offset: i64,
-    file: IndexFile<12>,
+    pub(crate) file: IndexFile<12>,
     last: TimestampOffset,
 }
 
@@ -36,7 +34,7 @@ impl TimeIndex {
         let last = TimestampOffset { timestamp: NO_TIMESTAMP, offset: base_offset };
         let mut index = Self { base_offset, file, last };
         index.last = index.read_last()?;
-        if index.entries() > 0 {
+        if index.file.entries() > 0 {
             let first = decode(base_offset, &index.file.entry(0)?);
             if index.last.timestamp < first.timestamp || index.last.offset < base_offset {
                 return Ok(None);
@@ -90,34 +88,6 @@ impl TimeIndex {
         self.last
     }
 
-    pub(crate) fn entries(&self) -> usize {
-        self.file.entries()
-    }
-
-    pub(crate) fn set_max_bytes(&mut self, max_bytes: usize) {
-        self.file.set_max_bytes(max_bytes);
-    }
-
-    pub(crate) fn write_tail(&mut self) -> io::Result<()> {
-        self.file.write_tail()
-    }
-
-    pub(crate) fn seal(&mut self) -> io::Result<()> {
-        self.file.seal()
-    }
-
-    pub(crate) fn shared_file(&mut self) -> io::Result<Arc<File>> {
-        self.file.shared_file()
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    pub(crate) fn set_path(&mut self, path: PathBuf) {
-        self.file.set_path(path);
-    }
-
     fn read_last(&mut self) -> io::Result<TimestampOffset> {
         match self.file.entries().checked_sub(1) {
             None => Ok(TimestampOffset { timestamp: NO_TIMESTAMP, offset: self.base_offset }),
@@ -136,6 +106,8 @@ fn decode(base_offset: i64, entry: &[u8; 12]) -> TimestampOffset {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn entry(timestamp: i64, offset: i64) -> TimestampOffset {
@@ -154,12 +126,12 @@ mod tests {
     fn keeps_only_later_timestamps_and_finds_the_largest_not_above() {
         let dir = tempfile::tempdir().unwrap();
         let mut index = sample(dir.path());
-        assert_eq!(index.entries(), 3);
+        assert_eq!(index.file.entries(), 3);
         assert_eq!(index.last_entry(), entry(30, 75));
         for (target, found) in [(9, (-1, 45)), (10, (10, 55)), (25, (20, 65)), (99, (30, 75))] {
             assert_eq!(index.lookup(target).unwrap(), entry(found.0, found.1));
         }
-        index.seal().unwrap();
+        index.file.seal().unwrap();
         let mut reloaded = TimeIndex::load(dir.path().join("t"), 45, 1_200).unwrap().unwrap();
         assert_eq!(reloaded.last_entry(), entry(30, 75));
         assert_eq!(reloaded.lookup(29).unwrap(), entry(20, 65));

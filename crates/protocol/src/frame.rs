@@ -16,8 +16,6 @@ use crate::{ApiKey, Error};
 
 /// The bytes of the length in front of a frame.
 pub const LENGTH_SIZE: usize = 4;
-/// Kafka's default of `socket.request.max.bytes`: the largest request that a broker takes.
-pub const DEFAULT_MAX_REQUEST_SIZE: usize = 100 * 1024 * 1024;
 
 /// Returns a request as a frame: length, header and body, in chunks to be sent in this order.
 ///

@@ -22,8 +22,6 @@ impl Uuid {
     pub const ZERO: Self = Self([0; 16]);
     /// The identifier of `__cluster_metadata`; never given to another topic.
     pub const ONE: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-    /// The topic id of `__cluster_metadata`.
-    pub const METADATA_TOPIC: Self = Self::ONE;
 
     /// Creates an identifier from its 16 bytes, the most significant first.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {

@@ -29,9 +29,7 @@ const OPTIONS: &[OptionSpec] = &[
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     options.require(&["bootstrap-server"])?;
-    let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
-    let config = AdminConfig::from_properties(settings)?;
+    let config = AdminConfig::from_properties(properties::of_admin(options)?)?;
     block_on(async {
         let admin = Admin::new(config)?;
         let snapshot = admin.cluster().refresh().await?;

@@ -31,9 +31,7 @@ pub(crate) const TOOL: Tool = Tool {
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let entity = command_line::check(options)?;
-    let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
-    let config = AdminConfig::from_properties(settings)?;
+    let config = AdminConfig::from_properties(properties::of_admin(options)?)?;
     block_on(async {
         let admin = Admin::new(config)?;
         match options.has("alter") {

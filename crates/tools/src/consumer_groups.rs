@@ -31,8 +31,7 @@ pub(crate) const TOOL: Tool = Tool {
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     command_line::check(options)?;
-    let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
+    let mut settings = properties::of_admin(options)?;
     properties::put(&mut settings, "default.api.timeout.ms", options.text("timeout"));
     let config = AdminConfig::from_properties(settings)?;
     let done = block_on(async {

@@ -39,9 +39,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
         _ => Failure::Message(format!("{path}: {error}")),
     })?;
     let before = offsets(&text)?;
-    let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
-    let config = AdminConfig::from_properties(settings)?;
+    let config = AdminConfig::from_properties(properties::of_admin(options)?)?;
     block_on(async {
         let admin = Admin::new(config)?;
         writeln!(out, "Executing records delete operation")?;

@@ -66,8 +66,7 @@ fn offsets(options: &Options) -> Result<BTreeMap<String, (TopicPartition, i64)>,
         Some(rules) => PartitionFilter::by_rules(rules)?,
         None => PartitionFilter::by_topic_and_numbers(options.value("topic"), options.value("partitions"))?,
     };
-    let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
+    let mut settings = properties::of_admin(options)?;
     properties::put(&mut settings, "client.id", "GetOffsetShell");
     let config = AdminConfig::from_properties(settings)?;
     block_on(async {

@@ -49,9 +49,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     ] {
         options.exclude(kind, &others)?;
     }
-    let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
-    let config = AdminConfig::from_properties(settings)?;
+    let config = AdminConfig::from_properties(properties::of_admin(options)?)?;
     let listed = block_on(async { Ok(Admin::new(config)?.list_groups(&ListGroupsOptions::default()).await?) });
     match listed {
         Ok(mut groups) => {

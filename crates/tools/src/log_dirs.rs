@@ -38,8 +38,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let topics: BTreeSet<&str> = list("topic-list").collect();
     let number = |word: &str| word.parse().map_err(|_| Failure::Message(format!("For input string: \"{word}\"")));
     let wanted: BTreeSet<i32> = list("broker-list").map(number).collect::<Result<_, _>>()?;
-    let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
+    let mut settings = properties::of_admin(options)?;
     properties::put_if_absent(&mut settings, "client.id", "log-dirs-tool");
     let config = AdminConfig::from_properties(settings)?;
     block_on(async {

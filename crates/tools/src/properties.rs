@@ -5,6 +5,7 @@ use std::io;
 use vltava_broker::parse_properties;
 
 use crate::failure::Failure;
+use crate::options::Options;
 
 /// Pairs of keys and values; a later pair wins.
 pub(crate) type Properties = Vec<(String, String)>;
@@ -17,6 +18,13 @@ pub(crate) fn load(path: Option<&str>) -> Result<Properties, Failure> {
         _ => Failure::Message(format!("{path}: {error}")),
     })?;
     Ok(parse_properties(&String::from_utf8_lossy(&bytes)))
+}
+
+/// The settings of a tool's admin client: those of `--command-config`, at `--bootstrap-server`.
+pub(crate) fn of_admin(options: &Options) -> Result<Properties, Failure> {
+    let mut settings = load(options.value("command-config"))?;
+    put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
+    Ok(settings)
 }
 
 /// Splits each `key=value` at the first `=`; a word without one is a key with an empty value.

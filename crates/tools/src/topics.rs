@@ -32,9 +32,7 @@ const COLLISIONS: &str = "WARNING: Due to limitations in metric names, topics wi
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     check(options, out)?;
-    let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
-    let config = AdminConfig::from_properties(settings)?;
+    let config = AdminConfig::from_properties(properties::of_admin(options)?)?;
     let done = block_on(async {
         let admin = Admin::new(config)?;
         act(&admin, options, out).await

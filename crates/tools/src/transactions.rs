@@ -86,9 +86,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     if let Some(word) = options.rest.get(1) {
         return Err(argparse::error(PROGRAM, &format!("unrecognized arguments: '{word}'")));
     }
-    let mut settings = properties::load(options.value("command-config"))?;
-    properties::put(&mut settings, "bootstrap.servers", options.text("bootstrap-server"));
-    let config = AdminConfig::from_properties(settings)?;
+    let config = AdminConfig::from_properties(properties::of_admin(options)?)?;
     block_on(async {
         let admin = Admin::new(config)?;
         match command {

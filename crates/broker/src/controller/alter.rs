@@ -1,6 +1,6 @@
 //! How settings change: what is checked, what they become, and which records say so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::warn;
@@ -25,6 +25,21 @@ pub(crate) struct Resource {
     pub(crate) name: String,
     /// Whether the request names it more than once, which is refused.
     pub(crate) repeated: bool,
+}
+
+impl Resource {
+    /// Those of a request, by type and name.
+    pub(crate) fn all<'a>(named: impl Iterator<Item = (i8, &'a str)> + Clone) -> Vec<Self> {
+        let mut counts = BTreeMap::new();
+        for resource in named.clone() {
+            *counts.entry(resource).or_insert(0) += 1;
+        }
+        let resource = |(kind, name): (i8, &str)| {
+            let repeated = counts.get(&(kind, name)) != Some(&1);
+            Self { kind, name: name.to_owned(), repeated }
+        };
+        named.map(resource).collect()
+    }
 }
 
 /// Changes single settings and leaves the others.

@@ -2,7 +2,6 @@
 //!
 //! The older way: what is not named goes back to its default. Versions: 2 flexible.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vltava_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -18,17 +17,9 @@ pub(crate) async fn handle(
     _: &RequestContext,
     request: &AlterConfigsRequest,
 ) -> AlterConfigsResponse {
-    let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
-    for resource in &request.resources {
-        *counts.entry((resource.resource_type, &resource.resource_name)).or_default() += 1;
-    }
+    let named = request.resources.iter().map(|resource| (resource.resource_type, resource.resource_name.as_str()));
     let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in &request.resources {
-        let asked = Resource {
-            kind: resource.resource_type,
-            name: resource.resource_name.clone(),
-            repeated: counts.get(&(resource.resource_type, resource.resource_name.as_str())) != Some(&1),
-        };
+    for (resource, asked) in request.resources.iter().zip(Resource::all(named)) {
         let configs = resource.configs.iter();
         let changes = configs.map(|config| (config.name.clone(), ConfigChange::Set(config.value.clone()))).collect();
         let error = alter::replace(controller, &asked, changes, request.validate_only).await.err();

@@ -3,7 +3,6 @@
 //! Sets, deletes, appends to and subtracts from single settings of topics and of the broker; what
 //! is not named stays. Versions: 1 flexible.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vltava_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
@@ -19,17 +18,9 @@ pub(crate) async fn handle(
     _: &RequestContext,
     request: &IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
-    for resource in &request.resources {
-        *counts.entry((resource.resource_type, &resource.resource_name)).or_default() += 1;
-    }
+    let named = request.resources.iter().map(|resource| (resource.resource_type, resource.resource_name.as_str()));
     let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in &request.resources {
-        let asked = Resource {
-            kind: resource.resource_type,
-            name: resource.resource_name.clone(),
-            repeated: counts.get(&(resource.resource_type, resource.resource_name.as_str())) != Some(&1),
-        };
+    for (resource, asked) in request.resources.iter().zip(Resource::all(named)) {
         let changes = resource.configs.iter().map(|config| {
             let value = config.value.clone();
             let change = match config.config_operation {

@@ -87,8 +87,8 @@ impl LogSegment {
         }
         self.time_index.maybe_append(self.max_timestamp_so_far)?;
         self.bytes_since_last_index_entry = 0;
-        self.offset_index.seal()?;
-        self.time_index.seal()?;
+        self.offset_index.file.seal()?;
+        self.time_index.file.seal()?;
         self.txn_index.seal();
         self.file.release();
         Ok(Recovered::Truncated(truncated))

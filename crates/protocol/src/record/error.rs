@@ -154,24 +154,6 @@ impl RecordError {
         false
     }
 
-    /// Whether the bytes of a batch are damaged (or hostile), as opposed to a caller's value.
-    pub fn is_corrupt(&self) -> bool {
-        matches!(
-            self,
-            Self::Truncated { .. }
-                | Self::BatchTooSmall { .. }
-                | Self::InvalidMagic { .. }
-                | Self::UnknownCompression { .. }
-                | Self::CrcMismatch { .. }
-                | Self::InvalidRecordCount { .. }
-                | Self::InvalidRecord { .. }
-                | Self::TrailingBytes { .. }
-                | Self::Decompression { .. }
-                | Self::DecompressedTooLarge { .. }
-                | Self::InvalidControlRecord { .. }
-        )
-    }
-
     /// The code with which Kafka's broker answers a request that has such a batch.
     ///
     /// Only what can have happened on the way is CORRUPT_MESSAGE: a producer sends that again until its delivery

@@ -9,7 +9,7 @@ use vltava_protocol::record::Compression;
 /// The time a new member has to come back with its first heartbeat after it joined, ms. Kafka's constant.
 pub(super) const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
 
-/// The settings of the group coordinator, with Kafka's defaults.
+/// The settings of the group coordinator.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupCoordinatorConfig {
     /// `group.min.session.timeout.ms`: the shortest session a classic member may ask for. Default 6000.
@@ -40,23 +40,10 @@ pub(crate) struct GroupCoordinatorConfig {
     pub(crate) own: OwnSettings,
 }
 
+#[cfg(test)]
 impl Default for GroupCoordinatorConfig {
     fn default() -> Self {
-        Self {
-            min_session_timeout_ms: 6_000,
-            max_session_timeout_ms: 1_800_000,
-            initial_rebalance_delay_ms: 3_000,
-            max_size: i32::MAX as usize,
-            offset_metadata_max_bytes: 4_096,
-            offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
-            offsets_retention_check_interval_ms: 600_000,
-            offsets_topic_compression: Compression::None,
-            offsets_commit_timeout_ms: 5_000,
-            offsets_load_buffer_bytes: 5 * 1024 * 1024,
-            consumer: ConsumerGroupConfig::default(),
-            max_batch_bytes: 1_048_588,
-            own: OwnSettings::default(),
-        }
+        crate::config::BrokerConfig::of_defaults().groups
     }
 }
 
@@ -110,7 +97,7 @@ impl OwnSettings {
     }
 }
 
-/// The settings of consumer groups, with Kafka's defaults.
+/// The settings of consumer groups.
 #[derive(Clone, Debug)]
 pub(crate) struct ConsumerGroupConfig {
     /// `group.consumer.session.timeout.ms`: how long a member may be silent. Default 45000.
@@ -123,13 +110,9 @@ pub(crate) struct ConsumerGroupConfig {
     pub(crate) assignment_interval_ms: i32,
 }
 
+#[cfg(test)]
 impl Default for ConsumerGroupConfig {
     fn default() -> Self {
-        Self {
-            session_timeout_ms: 45_000,
-            heartbeat_interval_ms: 5_000,
-            max_size: i32::MAX as usize,
-            assignment_interval_ms: 1_000,
-        }
+        GroupCoordinatorConfig::default().consumer
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI16, Ordering};
 use crate::metadata::features::TRANSACTION_VERSION;
 use crate::metadata::image::MetadataImage;
 
-/// The settings of the transaction coordinator, with Kafka's defaults.
+/// The settings of the transaction coordinator.
 #[derive(Clone, Debug)]
 pub(crate) struct TransactionCoordinatorConfig {
     /// `transaction.max.timeout.ms`: the longest transaction that a producer may ask for. Default 900000.
@@ -30,18 +30,10 @@ pub(crate) struct TransactionCoordinatorConfig {
     pub(crate) version: TransactionVersion,
 }
 
+#[cfg(test)]
 impl Default for TransactionCoordinatorConfig {
     fn default() -> Self {
-        Self {
-            max_timeout_ms: 900_000,
-            id_expiration_ms: 7 * 24 * 60 * 60 * 1_000,
-            abort_interval_ms: 10_000,
-            expiration_interval_ms: 3_600_000,
-            two_phase_commit: false,
-            load_buffer_bytes: 5 * 1024 * 1024,
-            max_batch_bytes: 1_048_588,
-            version: TransactionVersion::default(),
-        }
+        crate::config::BrokerConfig::of_defaults().transactions
     }
 }
 

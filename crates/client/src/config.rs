@@ -66,9 +66,34 @@ macro_rules! client_config {
                 K: AsRef<str>,
                 V: AsRef<str>,
             {
+                let config = Self::from_properties_quietly(properties)?;
+                for warning in &config.warnings {
+                    tracing::warn!("{warning}");
+                }
+                Ok(config)
+            }
+
+            /// The same without logging the [warnings](Self::warnings): for one who makes several clients of the same
+            /// settings, and tells them once.
+            ///
+            /// # Errors
+            #[doc = concat!("As [`", stringify!($config), "::from_properties`].")]
+            pub fn from_properties_quietly<K, V>(
+                properties: impl IntoIterator<Item = (K, V)>,
+            ) -> Result<Self, crate::ClientError>
+            where
+                K: AsRef<str>,
+                V: AsRef<str>,
+            {
                 let settings = vltava_config::Settings::parse(TABLES, properties)?;
-                settings.log_warnings();
                 Ok(Self::read(&settings.reader())?)
+            }
+
+            /// The same settings under another `client.id`.
+            #[must_use]
+            pub fn with_client_id(mut self, id: impl Into<String>) -> Self {
+                self.common.client_id = id.into();
+                self
             }
 
             /// The table of all keys.

@@ -200,6 +200,13 @@ impl ConsumerConfig {
         self.group_instance_id.as_deref()
     }
 
+    /// The same settings under another `group.instance.id`.
+    #[must_use]
+    pub fn with_group_instance_id(mut self, id: impl Into<String>) -> Self {
+        self.group_instance_id = Some(id.into());
+        self
+    }
+
     /// `session.timeout.ms`.
     #[must_use]
     pub fn session_timeout(&self) -> Duration {

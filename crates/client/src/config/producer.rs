@@ -193,6 +193,13 @@ impl ProducerConfig {
         self.transactional_id.as_deref()
     }
 
+    /// The same settings under another `transactional.id`, of a producer that [has](Self::transactional_id) one.
+    #[must_use]
+    pub fn with_transactional_id(mut self, id: &str) -> Self {
+        self.transactional_id = self.transactional_id.map(|_| Arc::from(id));
+        self
+    }
+
     /// `transaction.timeout.ms`.
     #[must_use]
     pub fn transaction_timeout(&self) -> Duration {

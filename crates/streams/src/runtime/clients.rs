@@ -13,7 +13,7 @@ use vltava_client::{
     AdminConfig, ClientError, ConsumerConfig, ProducerConfig,
     config::{AutoOffsetReset, Definition},
 };
-use vltava_config::ConfigError;
+use vltava_config::{ConfigError, ConfigWarning};
 
 use crate::{
     config::{StreamsConfig, TRANSACTION_TIMEOUT_MS},
@@ -51,17 +51,34 @@ impl Properties {
         self
     }
 
-    /// What a client makes of them; its error names the key as the application gave it.
-    fn make<C>(self, make: impl FnOnce(BTreeMap<String, String>) -> Result<C, ClientError>) -> Result<C> {
-        make(self.values).map_err(|error| match error {
+    /// What a client makes of them; its error and its warnings name keys as the application gave them.
+    fn make<C>(
+        self,
+        make: impl FnOnce(BTreeMap<String, String>) -> Result<C, ClientError>,
+        warnings_of: impl FnOnce(&C) -> &[ConfigWarning],
+        warnings: &mut Vec<ConfigWarning>,
+    ) -> Result<C> {
+        let as_given = |key: &mut String| {
+            if let Some(given) = self.given_as.get(key) {
+                key.clone_from(given);
+            }
+        };
+        let client = make(self.values).map_err(|error| match error {
             ClientError::Config(mut error) => {
-                if let Some(given) = self.given_as.get(&error.key) {
-                    error.key.clone_from(given);
-                }
+                as_given(&mut error.key);
                 error.into()
             }
             error => Error::client("the settings of a client", error),
-        })
+        })?;
+        for mut warning in warnings_of(&client).iter().cloned() {
+            if let ConfigWarning::UnknownKey { key, .. } | ConfigWarning::NoEffect { key, .. } = &mut warning {
+                as_given(key);
+            }
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        Ok(client)
     }
 }
 
@@ -124,15 +141,8 @@ const BUFFER_MEMORY: &str = "8388608";
 /// A record fails in a transaction when that is over, and not before.
 const NO_DELIVERY_TIMEOUT: &str = "2147483647";
 
-/// The producer of a thread, counted from 0. Exactly once it is transactional, by Kafka's scheme of ids: the process's is
-/// kept in its state directory, so that a thread that comes again ends what was left open in its place at once, and need
-/// not wait for `transaction.timeout.ms`.
-pub(super) fn producer(
-    config: &StreamsConfig,
-    client_id: &str,
-    process_id: Uuid,
-    thread: usize,
-) -> Result<ProducerConfig> {
+/// The producer of a thread. Exactly once it is transactional; its id is completed for each thread.
+fn producer(config: &StreamsConfig) -> Result<Properties> {
     let known = keys(ProducerConfig::definitions());
     let mut properties = if config.is_exactly_once() {
         let defaults = [
@@ -140,8 +150,7 @@ pub(super) fn producer(
             ("delivery.timeout.ms", NO_DELIVERY_TIMEOUT),
             ("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS),
         ];
-        let transactional_id = format!("{}-{process_id}-{}", config.application_id(), thread + 1);
-        collect(config, &known, &defaults, &["producer."])?.with(&[("transactional.id", &transactional_id)])
+        collect(config, &known, &defaults, &["producer."])?.with(&[("transactional.id", config.application_id())])
     } else {
         collect(config, &known, &[("linger.ms", "100")], &["producer."])?
     };
@@ -150,7 +159,7 @@ pub(super) fn producer(
     if !values.contains_key("max.request.size") && !values.contains_key("batch.size") {
         values.entry("buffer.memory".to_owned()).or_insert_with(|| BUFFER_MEMORY.to_owned());
     }
-    properties.with(&[("client.id", client_id)]).make(ProducerConfig::from_properties)
+    Ok(properties)
 }
 
 /// Refuses `bootstrap.servers` of which not one name can be resolved, as Kafka does. Asks the resolver.
@@ -172,85 +181,101 @@ pub(super) fn refuse_unresolvable(servers: &str) -> Result<()> {
     Err(ConfigError::new("bootstrap.servers", servers, format!("no name can be resolved: {why}")).into())
 }
 
-/// The consumer by which a thread, counted from 0, is a member of the group, and the application's `auto.offset.reset`.
-/// Where the instance is a static member, each of its threads is one of its own, as in Kafka. Where sources have reset
-/// policies of their own, or the application's is not earliest, the consumer has none: the thread knows them and what it
-/// has read, and answers for it.
-pub(super) fn main_consumer(
-    topology: &Topology,
-    config: &StreamsConfig,
-    client_id: &str,
-    thread: usize,
-) -> Result<(ConsumerConfig, AutoOffsetReset)> {
-    let mut properties = main_properties(config, client_id, thread)?;
+/// The consumer by which a thread is a member of the group, and the application's `auto.offset.reset`. Where sources have
+/// reset policies of their own, or the application's is not earliest, the consumer has none: the thread knows them and
+/// what it has read, and answers for it.
+fn main_consumer(topology: &Topology, config: &StreamsConfig) -> Result<(Properties, AutoOffsetReset)> {
+    let known = keys(ConsumerConfig::definitions());
+    let defaults = [("auto.offset.reset", "earliest"), ("max.poll.records", "1000")];
+    let properties = collect(config, &known, &defaults, &["consumer.", "main.consumer."])?;
+    let fixed =
+        [("group.id", config.application_id()), ("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")];
+    let mut properties = properties.with(&fixed).with(isolation(config));
+    // One that is no policy is refused when the consumer's settings are made, by its own name.
     let reset = properties.values.get("auto.offset.reset").and_then(|policy| AutoOffsetReset::parse(policy));
     // With earliest nothing can be skipped in a rebalance.
     if reset.is_some_and(|reset| topology.has_offset_resets() || reset != AutoOffsetReset::Earliest) {
         properties.values.insert("auto.offset.reset".to_owned(), "none".to_owned());
     }
-    // One that is no policy is refused here, by its own name.
-    let consumer = properties.make(ConsumerConfig::from_properties)?;
-    Ok((consumer, reset.unwrap_or(AutoOffsetReset::Earliest)))
-}
-
-fn main_properties(config: &StreamsConfig, client_id: &str, thread: usize) -> Result<Properties> {
-    let known = keys(ConsumerConfig::definitions());
-    let defaults = [("auto.offset.reset", "earliest"), ("max.poll.records", "1000")];
-    let mut properties = collect(config, &known, &defaults, &["consumer.", "main.consumer."])?;
-    if let Some(instance) = properties.values.get_mut("group.instance.id") {
-        *instance = format!("{instance}-{}", thread + 1);
-    }
-    let fixed = [
-        ("client.id", client_id),
-        ("group.id", config.application_id()),
-        ("enable.auto.commit", "false"),
-        ("allow.auto.create.topics", "false"),
-    ];
-    Ok(properties.with(&fixed).with(isolation(config)))
-}
-
-/// The consumer that reads changelogs.
-pub(super) fn restore_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
-    let properties = reading_properties(config, client_id, "restore.consumer.")?;
-    properties.with(&[("max.poll.records", "1000")]).make(ConsumerConfig::from_properties)
-}
-
-/// The consumer that reads the topics of global stores.
-pub(super) fn global_consumer(config: &StreamsConfig, client_id: &str) -> Result<ConsumerConfig> {
-    reading_properties(config, client_id, "global.consumer.")?.make(ConsumerConfig::from_properties)
+    Ok((properties, reset.unwrap_or(AutoOffsetReset::Earliest)))
 }
 
 /// Of a consumer that reads a topic for its stores.
-fn reading_properties(config: &StreamsConfig, client_id: &str, prefix: &str) -> Result<Properties> {
+fn reading_consumer(config: &StreamsConfig, prefix: &str) -> Result<Properties> {
     let known = keys(ConsumerConfig::definitions());
     let properties = collect(config, &known, &[("max.poll.records", "1000")], &["consumer.", prefix])?;
     // A position that is not there any more shows that the stores are not those of the topics.
-    let fixed = [
-        ("client.id", client_id),
-        ("enable.auto.commit", "false"),
-        ("auto.offset.reset", "none"),
-        ("allow.auto.create.topics", "false"),
-    ];
+    let fixed = [("enable.auto.commit", "false"), ("auto.offset.reset", "none"), ("allow.auto.create.topics", "false")];
     let mut properties = properties.with(&fixed).with(isolation(config));
     properties.values.remove("group.instance.id");
     Ok(properties)
 }
 
-/// The admin client of the application.
-pub(super) fn admin(config: &StreamsConfig, client_id: &str) -> Result<AdminConfig> {
-    let known = keys(AdminConfig::definitions());
-    let properties = collect(config, &known, &[], &["admin."])?;
-    properties.with(&[("client.id", client_id)]).make(AdminConfig::from_properties)
+/// The settings of all clients of an application, read once, before anything starts.
+pub(super) struct Clients {
+    admin: AdminConfig,
+    producer: ProducerConfig,
+    main_consumer: ConsumerConfig,
+    restore_consumer: ConsumerConfig,
+    global_consumer: ConsumerConfig,
+    /// The application's `auto.offset.reset`.
+    pub(super) reset: AutoOffsetReset,
 }
 
-/// Makes the settings of every client once, so that a wrong one is told before anything starts.
-pub(super) fn check(config: &StreamsConfig) -> Result<()> {
-    let name = config.application_id();
-    producer(config, name, Uuid::nil(), 0)?;
-    main_properties(config, name, 0)?.make(ConsumerConfig::from_properties)?;
-    restore_consumer(config, name)?;
-    global_consumer(config, name)?;
-    Ok(())
+impl Clients {
+    /// Gives also what has no effect, each once, however many clients were given it.
+    pub(super) fn read(topology: &Topology, config: &StreamsConfig) -> Result<(Self, Vec<ConfigWarning>)> {
+        let warnings = &mut config.warnings().to_vec();
+        let told = warnings.len();
+        let consumer = |properties: Properties, warnings: &mut _| {
+            properties.make(ConsumerConfig::from_properties_quietly, ConsumerConfig::warnings, warnings)
+        };
+        let producer =
+            producer(config)?.make(ProducerConfig::from_properties_quietly, ProducerConfig::warnings, warnings)?;
+        let (main_consumer, reset) = main_consumer(topology, config)?;
+        let main_consumer = consumer(main_consumer, warnings)?;
+        let restore = reading_consumer(config, "restore.consumer.")?.with(&[("max.poll.records", "1000")]);
+        let restore_consumer = consumer(restore, warnings)?;
+        let global_consumer = consumer(reading_consumer(config, "global.consumer.")?, warnings)?;
+        let admin = collect(config, &keys(AdminConfig::definitions()), &[], &["admin."])?;
+        let admin = admin.make(AdminConfig::from_properties_quietly, AdminConfig::warnings, warnings)?;
+        let clients = Clients { admin, producer, main_consumer, restore_consumer, global_consumer, reset };
+        Ok((clients, warnings.split_off(told)))
+    }
+
+    /// The admin client of the application.
+    pub(super) fn admin(&self, client_id: String) -> AdminConfig {
+        self.admin.clone().with_client_id(client_id)
+    }
+
+    /// The producer of a thread, counted from 0. Exactly once it is transactional, by Kafka's scheme of ids: the process's
+    /// is kept in its state directory, so that a thread that comes again ends what was left open in its place at once, and
+    /// need not wait for `transaction.timeout.ms`.
+    pub(super) fn producer(&self, client_id: String, process_id: Uuid, thread: usize) -> ProducerConfig {
+        let application = self.producer.transactional_id().unwrap_or_default();
+        let transactional_id = format!("{application}-{process_id}-{}", thread + 1);
+        self.producer.clone().with_client_id(client_id).with_transactional_id(&transactional_id)
+    }
+
+    /// The consumer by which a thread, counted from 0, is a member of the group. Where the instance is a static member,
+    /// each of its threads is one of its own, as in Kafka.
+    pub(super) fn main_consumer(&self, client_id: String, thread: usize) -> ConsumerConfig {
+        let consumer = self.main_consumer.clone().with_client_id(client_id);
+        match self.main_consumer.group_instance_id() {
+            Some(instance) => consumer.with_group_instance_id(format!("{instance}-{}", thread + 1)),
+            None => consumer,
+        }
+    }
+
+    /// The consumer that reads changelogs.
+    pub(super) fn restore_consumer(&self, client_id: String) -> ConsumerConfig {
+        self.restore_consumer.clone().with_client_id(client_id)
+    }
+
+    /// The consumer that reads the topics of global stores.
+    pub(super) fn global_consumer(&self, client_id: String) -> ConsumerConfig {
+        self.global_consumer.clone().with_client_id(client_id)
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +287,32 @@ mod tests {
     fn config(given: &[(&str, &str)]) -> StreamsConfig {
         let required = [("application.id", "a"), ("bootstrap.servers", "localhost:9092")];
         StreamsConfig::from_properties(required.into_iter().chain(given.iter().copied())).unwrap()
+    }
+
+    fn read(config: &StreamsConfig) -> Result<Clients> {
+        Clients::read(&Topology::new(), config).map(|(clients, _)| clients)
+    }
+
+    #[test]
+    fn a_setting_without_effect_is_told_once_and_as_it_was_given() {
+        let given = [
+            ("consumer.lingr.ms", "1"),
+            ("metric.reporters", "a.Class"),
+            ("producer.lingr.ms", "1"),
+            ("admin.metric.reporters", "b.Class"),
+        ];
+        let config = config(&given);
+        assert_eq!(config.warnings(), []);
+        let (_, warnings) = Clients::read(&Topology::new(), &config).unwrap();
+        assert_eq!(
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                "unknown setting `producer.lingr.ms`: did you mean `linger.ms`?",
+                "`metric.reporters` has no effect: metrics are not there yet",
+                "unknown setting `consumer.lingr.ms`",
+                "`admin.metric.reporters` has no effect: metrics are not there yet",
+            ]
+        );
     }
 
     #[test]
@@ -283,9 +334,9 @@ mod tests {
                 "invalid `enable.auto.commit` true: Kafka Streams sets it by itself",
             ),
         ];
-        assert!(check(&config(&[])).is_ok());
+        assert!(read(&config(&[])).is_ok());
         for (setting, expected) in cases {
-            let error = check(&config(&[setting])).unwrap_err().to_string();
+            let error = read(&config(&[setting])).err().unwrap().to_string();
             assert_eq!(error, format!("invalid configuration: {expected}"));
         }
     }
@@ -297,13 +348,13 @@ mod tests {
             config(&guarantee.into_iter().chain(given.iter().copied()).collect::<Vec<_>>())
         };
         let made = exactly_once(&[]);
-        let producer = producer(&made, "c", Uuid::from_u128(7), 1).unwrap();
+        let producer = read(&made).unwrap().producer("c".to_owned(), Uuid::from_u128(7), 1);
         assert_eq!(producer.transactional_id(), Some("a-00000000-0000-0000-0000-000000000007-2"));
         assert_eq!(producer.transaction_timeout(), Duration::from_secs(10));
         let isolations = |config: &StreamsConfig| {
-            let reading = |prefix| reading_properties(config, "c", prefix).unwrap();
-            let all =
-                [main_properties(config, "c", 0).unwrap(), reading("restore.consumer."), reading("global.consumer.")];
+            let reading = |prefix| reading_consumer(config, prefix).unwrap();
+            let main = main_consumer(&Topology::new(), config).unwrap().0;
+            let all = [main, reading("restore.consumer."), reading("global.consumer.")];
             all.map(|properties| properties.values.get("isolation.level").cloned())
         };
         assert_eq!(isolations(&made), [(); 3].map(|()| Some("read_committed".to_owned())));
@@ -316,17 +367,17 @@ mod tests {
             (("producer.max.in.flight.requests.per.connection", "6"), "must be at most 5"),
         ];
         for (setting, expected) in cases {
-            let error = check(&exactly_once(&[setting])).unwrap_err().to_string();
+            let error = read(&exactly_once(&[setting])).err().unwrap().to_string();
             assert!(error.contains(expected), "{setting:?}: {error}");
         }
-        assert!(check(&exactly_once(&[("enable.idempotence", "true"), ("isolation.level", "READ_COMMITTED")])).is_ok());
-        assert!(check(&config(&[("isolation.level", "read_committed")])).is_ok());
+        assert!(read(&exactly_once(&[("enable.idempotence", "true"), ("isolation.level", "READ_COMMITTED")])).is_ok());
+        assert!(read(&config(&[("isolation.level", "read_committed")])).is_ok());
     }
 
     #[test]
     fn settings_of_metrics_act_in_streams_and_are_not_said_to_have_no_effect() {
         let config = config(&[("metrics.recording.level", "DEBUG"), ("metrics.num.samples", "5")]);
-        assert!(producer(&config, "c", Uuid::nil(), 0).unwrap().warnings().is_empty());
+        assert_eq!(Clients::read(&Topology::new(), &config).unwrap().1, []);
         assert!(config.warnings().is_empty());
     }
 
@@ -334,12 +385,13 @@ mod tests {
     fn each_thread_of_a_static_instance_is_a_member_of_its_own() {
         let given = [("application.id", "a"), ("bootstrap.servers", "localhost:9092"), ("group.instance.id", "i")];
         let config = StreamsConfig::from_properties(given).unwrap();
-        let ids = [0, 1].map(|thread| main_consumer(&Topology::new(), &config, "c", thread).unwrap().0);
+        let clients = read(&config).unwrap();
+        let ids = [0, 1].map(|thread| clients.main_consumer("c".to_owned(), thread));
         assert_eq!(
             ids.map(|config| config.group_instance_id().map(str::to_owned)),
             [Some("i-1".into()), Some("i-2".into())]
         );
-        let restore = restore_consumer(&config, "c").unwrap();
+        let restore = clients.restore_consumer("c".to_owned());
         assert_eq!(restore.group_instance_id(), None);
     }
 
@@ -353,8 +405,7 @@ mod tests {
 
     #[test]
     fn the_producers_buffer_is_small_unless_something_large_has_to_fit() {
-        let buffer_memory =
-            |given: &[(&str, &str)]| producer(&config(given), "c", Uuid::nil(), 0).unwrap().buffer_memory();
+        let buffer_memory = |given: &[(&str, &str)]| read(&config(given)).unwrap().producer.buffer_memory();
         assert_eq!(buffer_memory(&[]), 8 << 20);
         assert_eq!(buffer_memory(&[("producer.max.request.size", "20000000")]), 32 << 20);
         assert_eq!(buffer_memory(&[("batch.size", "1000000")]), 32 << 20);

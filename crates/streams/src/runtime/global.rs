@@ -177,7 +177,6 @@ async fn count_partitions(shared: &Shared) -> Result<BTreeMap<String, i32>, Clie
 impl GlobalThread {
     /// Looks the topics up and opens the stores.
     fn open(shared: &Arc<Shared>, globals: &Globals) -> Result<Self> {
-        let config = &shared.config;
         let partitions = ask(shared, "looking the topics up", async || count_partitions(shared).await)?;
         for global in &shared.topology.global_stores {
             if partitions.get(&global.topic).is_none_or(|count| *count == 0) {
@@ -188,7 +187,7 @@ impl GlobalThread {
             }
         }
         let client_id = format!("{}-global-consumer", shared.client_id);
-        let consumer = Consumer::new(clients::global_consumer(config, &client_id)?);
+        let consumer = Consumer::new(shared.clients.global_consumer(client_id));
         let consumer = consumer.map_err(|error| client_failed("making the consumer", &error))?;
         let mut thread = Self::new(shared, consumer, partitions, open_task(shared, globals)?);
         if !thread.plan_offsets(false)? {

@@ -17,7 +17,7 @@ use vltava_config::ConfigError;
 use super::{
     background,
     callbacks::Callbacks,
-    clients,
+    clients::{self, Clients},
     closing::Closing,
     cluster::SharedCluster,
     directory::StateDirectory,
@@ -52,6 +52,7 @@ pub(super) struct Shared {
     pub(super) topology: Arc<Topology>,
     pub(super) config: Arc<StreamsConfig>,
     pub(super) client_id: String,
+    pub(super) clients: Clients,
     /// As its state directory keeps it.
     pub(super) process_id: Uuid,
     pub(super) directory: StateDirectory,
@@ -377,7 +378,10 @@ impl KafkaStreams {
         if settings.bootstrap_servers.is_none() {
             return Err(ConfigError::missing("bootstrap.servers").into());
         }
-        clients::check(&config)?;
+        let (clients, warnings) = Clients::read(&topology, &config)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         clients::refuse_unresolvable(settings.bootstrap_servers.as_deref().unwrap_or_default())?;
         let directory = StateDirectory::open(&config)?;
         let process_id = directory.process_id(random_id())?;
@@ -390,8 +394,8 @@ impl KafkaStreams {
         };
         let admin = {
             let _context = runtime.1.enter();
-            let settings = clients::admin(&config, &format!("{client_id}-admin"))?;
-            Admin::new(settings).map_err(|error| Error::client("making the admin client", error))?
+            Admin::new(clients.admin(format!("{client_id}-admin")))
+                .map_err(|error| Error::client("making the admin client", error))?
         };
         let shared = Shared {
             process_id,
@@ -401,6 +405,7 @@ impl KafkaStreams {
             topology: Arc::new(topology),
             config: Arc::new(config),
             client_id,
+            clients,
             callbacks: Callbacks::default(),
             closing: Arc::default(),
             host,

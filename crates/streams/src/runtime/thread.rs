@@ -15,7 +15,7 @@ use vltava_client::{
 
 use super::{
     assignor::{SharedRefusal, StreamsAssignor},
-    clients::{self, client_failed},
+    clients::client_failed,
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
     replacing::Pauses,
@@ -130,14 +130,14 @@ impl StreamThread {
     /// context.
     pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Self> {
         let setup = shared.setup()?;
-        let config = &shared.config;
+        let (config, clients) = (&shared.config, &shared.clients);
         let client_id = shared.thread_name(index);
         let failed = |error: ClientError| client_failed("making the clients", &error);
-        let settings = clients::producer(config, &format!("{client_id}-producer"), shared.process_id, index)?;
+        let settings = clients.producer(format!("{client_id}-producer"), shared.process_id, index);
         let producer = ThreadProducer::new(config.fields().guarantee, settings).map_err(failed)?;
-        let restore = clients::restore_consumer(config, &format!("{client_id}-restore-consumer"))?;
+        let restore = clients.restore_consumer(format!("{client_id}-restore-consumer"));
         let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?, shared.admin().clone());
-        let (main, reset) = clients::main_consumer(&shared.topology, config, &format!("{client_id}-consumer"), index)?;
+        let main = clients.main_consumer(format!("{client_id}-consumer"), index);
         let preferences = super::assignor::SharedPreferences::default();
         let told = preferences.clone();
         let refusal = SharedRefusal::default();
@@ -160,7 +160,7 @@ impl StreamThread {
             waiting: false,
             topics,
             refusal,
-            resets: Resets::new(shared.topology.clone(), reset),
+            resets: Resets::new(shared.topology.clone(), clients.reset),
             committed: Instant::now(),
             owes_commit: false,
             // Half of it, as in Kafka: the rest is for a commit.

@@ -7,6 +7,7 @@ use vltava_config::{Reader, Settings, class_name};
 #[derive(Clone, Debug, Default)]
 pub struct SerdeConfig {
     settings: Option<Settings>,
+    application_id: Option<String>,
     key: Option<NamedSerde>,
     value: Option<NamedSerde>,
 }
@@ -30,9 +31,22 @@ impl SerdeConfig {
         };
         SerdeConfig {
             settings: Some(reader.settings().clone()),
+            application_id: None,
             key: named("default.key.serde", "default.list.key.serde.inner"),
             value: named("default.value.serde", "default.list.value.serde.inner"),
         }
+    }
+
+    /// The same for the serdes of this application.
+    #[must_use]
+    pub fn of_application(self, id: impl Into<String>) -> Self {
+        SerdeConfig { application_id: Some(id.into()), ..self }
+    }
+
+    /// `application.id`; none for the serdes of a client.
+    #[must_use]
+    pub fn application_id(&self) -> Option<&str> {
+        self.application_id.as_deref()
     }
 
     /// The value of a key: as given, else Kafka's default, if there is one.

@@ -38,7 +38,7 @@ impl Fields {
                 }
                 interval => interval,
             },
-            serdes: SerdeConfig::read(reader),
+            serdes: SerdeConfig::read(reader).of_application(reader.required(APPLICATION_ID)?),
             timestamp_extractor: class_name(reader.required("default.timestamp.extractor")?).to_owned(),
             headers_format: is(reader, "dsl.store.format", "HEADERS"),
             stores_in_memory: {

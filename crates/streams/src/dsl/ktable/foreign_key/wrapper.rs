@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::{
-    config::APPLICATION_ID,
     data::{Data, Flow},
     error::SerdeError,
     serdes::{Serde, SerdeConfig, SerdeRef, configured},
@@ -130,7 +129,7 @@ impl<K: Flow> Serde<SubscriptionWrapper<K>> for SubscriptionWrapperSerde<K> {
 
     fn configure(&self, config: &SerdeConfig, _is_key: bool) -> Option<SerdeRef<SubscriptionWrapper<K>>> {
         let key_serde = configured(self.key_serde.clone(), config, true)?;
-        let topic = pseudo_topic(config.get(APPLICATION_ID)?, &self.topic);
+        let topic = pseudo_topic(config.application_id()?, &self.topic);
         Some(Arc::new(SubscriptionWrapperSerde { key_serde, topic }))
     }
 

@@ -63,7 +63,7 @@ pub enum BrokerError {
         reason: String,
     },
     /// A listener's address cannot be bound.
-    #[error("cannot listen on `{listener}`")]
+    #[error("cannot listen on `{listener}`: {source}")]
     Bind {
         /// The listener, as configured.
         listener: String,
@@ -71,7 +71,7 @@ pub enum BrokerError {
         source: io::Error,
     },
     /// A file cannot be read or written.
-    #[error("cannot {action} `{path}`")]
+    #[error("cannot {action} `{path}`: {source}")]
     Io {
         /// What was tried, such as `create`.
         action: &'static str,
@@ -87,7 +87,7 @@ pub enum BrokerError {
         reason: String,
     },
     /// A partition's log failed.
-    #[error("log `{partition}`")]
+    #[error("log `{partition}`: {source}")]
     Log {
         /// The partition, as `topic-number`.
         partition: String,
@@ -95,7 +95,7 @@ pub enum BrokerError {
         source: vltava_log::LogError,
     },
     /// The threads of the broker cannot be started.
-    #[error("cannot start the broker's threads")]
+    #[error("cannot start the broker's threads: {0}")]
     Runtime(#[source] io::Error),
     /// The logs that there are need more files than the process may have open.
     #[error(transparent)]

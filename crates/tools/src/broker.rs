@@ -43,10 +43,19 @@ pub(crate) fn run(args: Args) -> ExitCode {
     match serve(args, started) {
         Ok(status) => status,
         Err(failure) => {
-            error!("the broker cannot run: {failure:#}");
+            error!("the broker cannot run: {}", with_causes(&failure));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A failure with what is behind it; a cause that the error above it has in its own words is not told again.
+fn with_causes(failure: &anyhow::Error) -> String {
+    failure
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(failure.to_string(), |told, cause| if told.contains(&cause) { told } else { format!("{told}: {cause}") })
 }
 
 fn serve(args: Args, started: Instant) -> Result<ExitCode> {
@@ -121,4 +130,24 @@ fn read(path: &Path) -> Result<Vec<(String, String)>> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let text = String::from_utf8(bytes).with_context(|| format!("`{}` is not UTF-8", path.display()))?;
     Ok(parse_properties(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use vltava_broker::BrokerError;
+
+    use super::*;
+
+    #[test]
+    fn each_cause_of_a_failure_is_told_once() {
+        let refused = || io::Error::other("disk on fire");
+        let path = PathBuf::from("/d");
+        let bare = BrokerError::Io { action: "create", path, source: refused() };
+        assert_eq!(with_causes(&bare.into()), "cannot create `/d`: disk on fire");
+        let source = vltava_log::LogError::Storage { context: "reading t-0".to_owned(), source: refused() };
+        let telling = BrokerError::Log { partition: "t-0".to_owned(), source };
+        assert_eq!(with_causes(&telling.into()), "log `t-0`: reading t-0: disk on fire");
+        let above = anyhow::Error::from(refused()).context("cannot read `server.properties`");
+        assert_eq!(with_causes(&above), "cannot read `server.properties`: disk on fire");
+    }
 }

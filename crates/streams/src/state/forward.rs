@@ -15,6 +15,9 @@ macro_rules! forward {
         fn committed_offset(&self) -> $crate::error::Result<Option<i64>> {
             self.$($engine)*.committed_offset()
         }
+        fn end_restoration(&mut self) -> $crate::error::Result<()> {
+            self.$($engine)*.end_restoration()
+        }
         fn needs_commit(&self) -> bool {
             self.$($engine)*.needs_commit()
         }

@@ -72,6 +72,24 @@ impl Row {
         self.has_value().then(|| self.0.slice(self.end()..))
     }
 
+    /// Keys and values of rows, copied into one allocation: cheaper than a handle more for each of them.
+    pub(super) fn copied<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<(Bytes, Option<Bytes>)> {
+        let (mut block, mut ends) = (Vec::new(), Vec::new());
+        for row in rows {
+            block.extend_from_slice(row.key());
+            let key = block.len();
+            block.extend_from_slice(row.value().unwrap_or_default());
+            ends.push((key, block.len(), row.has_value()));
+        }
+        let (block, mut begin) = (Bytes::from(block), 0);
+        let entries = ends.into_iter().map(|(key, end, has_value)| {
+            let entry = (block.slice(begin..key), has_value.then(|| block.slice(key..end)));
+            begin = end;
+            entry
+        });
+        entries.collect()
+    }
+
     fn weight(&self) -> u64 {
         (self.0.len() - Self::HEAD) as u64 + ENTRY_OVERHEAD
     }

@@ -76,10 +76,6 @@ impl KeyValueBytesStore for PlainAdapter<Box<dyn KeyValueBytesStore>> {
         self.engine.restore(key, value.map(self.bare))
     }
 
-    fn end_restoration(&mut self) -> Result<()> {
-        self.engine.end_restoration()
-    }
-
     fn range(&self, from: Option<&[u8]>, to: Option<&[u8]>, order: Order) -> Result<BytesIter> {
         self.engine.range(from, to, order).map(|entries| self.all_whole(entries))
     }
@@ -110,10 +106,6 @@ impl SegmentedBytesStore for PlainAdapter<Box<dyn SegmentedBytesStore>> {
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         self.engine.restore(key, value.map(self.bare))
-    }
-
-    fn end_restoration(&mut self) -> Result<()> {
-        self.engine.end_restoration()
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<()> {

@@ -156,6 +156,9 @@ macro_rules! under_the_lock {
         fn committed_offset(&self) -> Result<Option<i64>> {
             self.read().committed_offset()
         }
+        fn end_restoration(&mut self) -> Result<()> {
+            self.write()?.end_restoration()
+        }
         fn commit_partitions(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<()> {
             self.write()?.commit_partitions(offsets)
         }
@@ -187,10 +190,6 @@ impl KeyValueBytesStore for Shared<Box<dyn KeyValueBytesStore>> {
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
         self.write()?.restore(key, value)
-    }
-
-    fn end_restoration(&mut self) -> Result<()> {
-        self.write()?.end_restoration()
     }
 
     fn put_batch(&mut self, entries: &[(Bytes, Option<Bytes>)]) -> Result<()> {
@@ -227,10 +226,6 @@ impl SegmentedBytesStore for Shared<Box<dyn SegmentedBytesStore>> {
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
         self.write()?.restore(key, value)
-    }
-
-    fn end_restoration(&mut self) -> Result<()> {
-        self.write()?.end_restoration()
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<()> {

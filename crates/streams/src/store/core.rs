@@ -421,9 +421,6 @@ macro_rules! any_store {
             ) -> Result<()> {
                 self.core.restore(key, value, timestamp, headers)
             }
-            fn end_restoration(&mut self) -> Result<()> {
-                self.core.engine.end_restoration()
-            }
             fn time(&self) -> Option<i64> {
                 self.core.time()
             }

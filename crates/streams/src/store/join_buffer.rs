@@ -232,10 +232,6 @@ impl<K: Flow, V: Flow> AnyStore for JoinBuffer<K, V> {
         self.engine.restore(key, value)
     }
 
-    fn end_restoration(&mut self) -> Result<()> {
-        self.engine.end_restoration()
-    }
-
     fn clear(&mut self) -> Result<()> {
         (self.stream_time, self.sequence, self.first) = (-1, 0, lower_bound(0).to_vec());
         self.engine.clear()

@@ -268,10 +268,6 @@ impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
         self.engine.restore(key, value)
     }
-
-    fn end_restoration(&mut self) -> Result<()> {
-        self.engine.end_restoration()
-    }
 }
 
 #[cfg(test)]

@@ -8,16 +8,18 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use lsm_tree::{AbstractTree, AnyTree, InternalValue, SeqNo, ValueType, compaction::Leveled};
 use parking_lot::Mutex;
 
 use super::{damage, journal};
-use crate::state::overlay::Overlay;
+use crate::state::overlay::{Overlay, Row};
 
 /// So many sets of tables are left as they are while a store is restored: each merge writes what was merged before once more.
 const RUNS_OF_A_RESTORATION: usize = 16;
+
+/// So many rows are copied into one allocation, of which the tree then has parts.
+const ROWS_OF_A_BLOCK: usize = 128;
 
 /// What is committed and has to get into tables.
 pub(super) struct Sealed {
@@ -112,12 +114,14 @@ impl Background {
         if sealed.is_done() {
             return Ok(());
         }
-        let items = sealed.entries.iter().map(|row| {
-            let (value, kind) = match row.value_bytes() {
-                Some(value) => (value, ValueType::Value),
-                None => (Bytes::new(), ValueType::Tombstone),
-            };
-            Ok(InternalValue::from_components(row.key_bytes(), value, sealed.seqno, kind))
+        let mut rows = sealed.entries.iter();
+        let blocks = std::iter::from_fn(|| {
+            let block = Row::copied(rows.by_ref().take(ROWS_OF_A_BLOCK));
+            (!block.is_empty()).then_some(block)
+        });
+        let items = blocks.flatten().map(|(key, value)| {
+            let kind = if value.is_some() { ValueType::Value } else { ValueType::Tombstone };
+            Ok(InternalValue::from_components(key, value.unwrap_or_default(), sealed.seqno, kind))
         });
         let lock = self.tree.get_flush_lock();
         if let Some((tables, blobs)) = self.tree.flush_to_tables(items)? {

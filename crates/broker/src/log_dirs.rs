@@ -179,6 +179,15 @@ mod tests {
         Identity::Known(MetaProperties { cluster_id: "abc".to_owned(), node_id: 1, directory_id })
     }
 
+    #[test]
+    fn ids_are_drawn_as_kafka_draws_them() {
+        for _ in 0..300 {
+            let id = random_id();
+            assert_eq!(id.as_bytes()[6] >> 4, 4, "{id} is not of version 4");
+            assert!(!id.to_string().starts_with('-'), "{id}");
+        }
+    }
+
     /// Two directories, the first with the metadata log, both with partitions.
     fn in_use() -> Vec<Candidate> {
         let dir = |path: &str, id, is_metadata| Candidate {

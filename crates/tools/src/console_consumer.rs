@@ -7,13 +7,13 @@ mod formatter;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
 use vltava_client::consumer::TopicPattern;
 use vltava_client::{Consumer, ConsumerConfig, TopicPartition};
 use vltava_protocol::record::{RecordView, TimestampType};
 
 use crate::failure::{Failure, exception};
 use crate::options::Options;
+use crate::signals::unless_signalled;
 use crate::tool::{Tool, block_on};
 use command_line::{CommandLine, OPTIONS, Source, Start};
 use formatter::Formatter;
@@ -31,9 +31,6 @@ pub(crate) const TOOL: Tool = Tool {
 const LONGEST_POLL: Duration = Duration::from_secs(3600);
 /// Kafka's default time for closing a consumer.
 const CLOSE: Duration = Duration::from_secs(30);
-/// What a shell reports for a program that an interrupt or a termination ended.
-const INTERRUPTED: i32 = 130;
-const TERMINATED: i32 = 143;
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let command_line = CommandLine::read(options, out)?;
@@ -77,13 +74,7 @@ struct Session<'a> {
 impl Session<'_> {
     async fn start_and_print(&mut self, out: &mut dyn Write) -> Result<End, Failure> {
         self.start()?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            printed = self.print(out) => printed,
-            _ = interrupt.recv() => Ok(End::Signal(INTERRUPTED)),
-            _ = terminate.recv() => Ok(End::Signal(TERMINATED)),
-        }
+        unless_signalled(self.print(out), End::Signal).await
     }
 
     fn start(&self) -> Result<(), Failure> {

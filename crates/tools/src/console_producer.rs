@@ -13,6 +13,7 @@ use vltava_protocol::record::HeaderView;
 
 use crate::failure::{Failure, exception};
 use crate::options::Options;
+use crate::signals::INTERRUPTED;
 use crate::tool::Tool;
 use command_line::{CommandLine, OPTIONS};
 use reader::{Line, LineReader, lines};
@@ -25,9 +26,6 @@ pub(crate) const TOOL: Tool = Tool {
     has_commands: false,
     run,
 };
-
-/// What a shell reports for a program that an interrupt ended.
-const INTERRUPTED: i32 = 130;
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let command_line = CommandLine::read(options, out)?;

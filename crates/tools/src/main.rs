@@ -28,6 +28,7 @@ mod options;
 mod producer_perf_test;
 mod program;
 mod properties;
+mod signals;
 mod throttle;
 mod tool;
 mod topics;

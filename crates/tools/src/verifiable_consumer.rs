@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::signal::unix::{SignalKind, signal};
 use vltava_client::consumer::PartitionRecords;
 use vltava_client::{
     ClientError, Consumer, ConsumerConfig, ConsumerRecords, OffsetAndMetadata, RebalanceCallbacks, TopicPartition,
@@ -17,6 +16,7 @@ use vltava_protocol::schema::Value;
 use crate::failure::{Failure, exception, message};
 use crate::java::hash_map_order;
 use crate::options::{OptionSpec, Options, flag, value};
+use crate::signals::unless_signalled;
 use crate::tool::{Tool, block_on};
 use crate::{argparse, json, properties};
 
@@ -61,9 +61,6 @@ const PROGRAM: &str = "verifiable-consumer";
 const LONGEST_POLL: Duration = Duration::from_secs(3600);
 /// Kafka's default time for closing a consumer.
 const CLOSE: Duration = Duration::from_secs(30);
-/// What a shell reports for a program that an interrupt or a termination ended.
-const INTERRUPTED: i32 = 130;
-const TERMINATED: i32 = 143;
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     argparse::require(options, PROGRAM, &["topic", "group-id", "bootstrap-server"])?;
@@ -119,13 +116,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// Until all is consumed, or a signal comes: its status.
     async fn run(&mut self, out: &mut dyn Write) -> Result<Option<i32>, Failure> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let status = tokio::select! {
-            consumed = self.consume(out) => consumed.map(|()| None)?,
-            _ = interrupt.recv() => Some(INTERRUPTED),
-            _ = terminate.recv() => Some(TERMINATED),
-        };
+        let status = unless_signalled(async { self.consume(out).await.map(|()| None) }, Some).await?;
         let requested = || json::event("shutdown_requested", Vec::new());
         self.print_events(out)?;
         if status.is_some() {

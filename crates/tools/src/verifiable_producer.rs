@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::signal::unix::{SignalKind, signal};
 use vltava_client::producer::{ProducerRecord, RecordMetadata};
 use vltava_client::{ClientError, Producer, ProducerConfig};
 use vltava_protocol::schema::Value;
@@ -13,6 +12,7 @@ use vltava_protocol::schema::Value;
 use crate::clock::now_ms;
 use crate::failure::{Failure, exception, message};
 use crate::options::{OptionSpec, Options, value};
+use crate::signals::unless_signalled;
 use crate::throttle::Throttle;
 use crate::tool::Tool;
 use crate::{argparse, json, properties};
@@ -46,9 +46,6 @@ const OPTIONS: &[OptionSpec] = &[
 
 /// As the tool calls itself in errors.
 const PROGRAM: &str = "verifiable-producer";
-/// What a shell reports for a program that an interrupt or a termination ended.
-const INTERRUPTED: i32 = 130;
-const TERMINATED: i32 = 143;
 /// How often is printed what was acknowledged while nothing is sent.
 const PRINT_EVERY: Duration = Duration::from_millis(50);
 
@@ -106,13 +103,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// Until all is sent, or a signal comes: its status.
     async fn run(&mut self, out: &mut dyn Write) -> Result<Option<i32>, Failure> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let status = tokio::select! {
-            sent = self.send_all(out) => sent.map(|()| None)?,
-            _ = interrupt.recv() => Some(INTERRUPTED),
-            _ = terminate.recv() => Some(TERMINATED),
-        };
+        let status = unless_signalled(async { self.send_all(out).await.map(|()| None) }, Some).await?;
         let producer = self.producer.clone();
         let closing = producer.close(Duration::MAX);
         tokio::pin!(closing);

@@ -31,6 +31,11 @@ impl fmt::Debug for Kind {
 }
 
 impl Kind {
+    const PLAIN: Self = Kind::Persistent { timestamped: false, with_headers: false, time_ordered: false };
+    const TIMESTAMPED: Self = Kind::Persistent { timestamped: true, with_headers: false, time_ordered: false };
+    const WITH_HEADERS: Self = Kind::Persistent { timestamped: false, with_headers: true, time_ordered: false };
+    const WITH_BOTH: Self = Kind::Persistent { timestamped: true, with_headers: true, time_ordered: false };
+
     fn is_time_ordered(&self) -> bool {
         matches!(self, Kind::Persistent { time_ordered: true, .. })
     }
@@ -114,8 +119,7 @@ impl WindowSupplier {
         window_size: Duration,
         retain_duplicates: bool,
     ) -> Result<Self> {
-        let kind = Kind::Persistent { timestamped: false, with_headers: false, time_ordered: false };
-        Self::new(name.into(), kind, retention, window_size, retain_duplicates)
+        Self::new(name.into(), Kind::PLAIN, retention, window_size, retain_duplicates)
     }
 
     /// Kafka's `Stores.persistentTimestampedWindowStore`: the same for values with timestamps.
@@ -128,8 +132,7 @@ impl WindowSupplier {
         window_size: Duration,
         retain_duplicates: bool,
     ) -> Result<Self> {
-        let kind = Kind::Persistent { timestamped: true, with_headers: false, time_ordered: false };
-        Self::new(name.into(), kind, retention, window_size, retain_duplicates)
+        Self::new(name.into(), Kind::TIMESTAMPED, retention, window_size, retain_duplicates)
     }
 
     /// Kafka's `Stores.persistentTimestampedWindowStoreWithHeaders`: the same for values with timestamps and headers.
@@ -142,8 +145,7 @@ impl WindowSupplier {
         window_size: Duration,
         retain_duplicates: bool,
     ) -> Result<Self> {
-        let kind = Kind::Persistent { timestamped: true, with_headers: true, time_ordered: false };
-        Self::new(name.into(), kind, retention, window_size, retain_duplicates)
+        Self::new(name.into(), Kind::WITH_BOTH, retention, window_size, retain_duplicates)
     }
 
     /// Kafka's `Stores.inMemoryWindowStore`.
@@ -286,14 +288,12 @@ pub struct SessionSupplier {
 impl SessionSupplier {
     /// Kafka's `Stores.persistentSessionStore`: an engine that outlives the process.
     pub fn persistent(name: impl Into<String>, retention: Duration) -> Self {
-        let kind = Kind::Persistent { timestamped: false, with_headers: false, time_ordered: false };
-        SessionSupplier { name: name.into(), kind, retention: millis(retention) }
+        SessionSupplier { name: name.into(), kind: Kind::PLAIN, retention: millis(retention) }
     }
 
     /// Kafka's `Stores.persistentSessionStoreWithHeaders`: the same for values with headers.
     pub fn persistent_with_headers(name: impl Into<String>, retention: Duration) -> Self {
-        let kind = Kind::Persistent { timestamped: false, with_headers: true, time_ordered: false };
-        SessionSupplier { name: name.into(), kind, retention: millis(retention) }
+        SessionSupplier { name: name.into(), kind: Kind::WITH_HEADERS, retention: millis(retention) }
     }
 
     /// Kafka's `Stores.inMemorySessionStore`.

@@ -126,8 +126,8 @@ impl<S> StoreBuilder<S> {
     }
 }
 
-/// Both constructors of a kind of store: with the serdes of its types, and with given ones. Behind the arrow is how stores of
-/// a builder are made.
+/// Both constructors of a kind of store: with the serdes of its types, and with given ones. Behind the bars is which
+/// kind it is, and what its stores are made from.
 macro_rules! constructors {
     ($($what:literal $store:ident = $new:ident, $new_with:ident: |$supplier:ident: $Supplier:ty, $serdes:ident| $parts:expr;)*) => {
         $(impl<K: Data, V: Data> StoreBuilder<$store<K, V>> {

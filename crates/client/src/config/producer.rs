@@ -106,29 +106,36 @@ impl ProducerConfig {
             warnings: settings.warnings(),
         };
         config.check_idempotence(settings)?;
-        config.check_transactions()?;
         config.check_delivery_timeout(settings)?;
         Ok(config)
     }
 
-    /// Idempotence is on unless other settings exclude it; it is an error only if both were asked for.
+    /// Idempotence is on unless other settings exclude it; it is an error only if both were asked for, by name or by what
+    /// needs it: transactions.
     fn check_idempotence(&mut self, settings: &Reader<'_>) -> Result<(), ConfigError> {
+        let needed_by =
+            if self.transactional_id.is_some() { "`transactional.id`" } else { "`enable.idempotence` true" };
         if !self.enable_idempotence {
-            return Ok(());
+            return match self.transactional_id {
+                Some(_) => {
+                    Err(ConfigError::new("enable.idempotence", "false", format!("must be true with {needed_by}")))
+                }
+                None => Ok(()),
+            };
         }
         let conflict = if self.retries == 0 {
-            Some(("retries", "0".to_owned(), "must be > 0 with `enable.idempotence` true"))
+            Some(("retries", "0".to_owned(), "must be > 0"))
         } else if self.acks != Acks::All {
-            Some(("acks", self.acks.code().to_string(), "must be all with `enable.idempotence` true"))
+            Some(("acks", self.acks.code().to_string(), "must be all"))
         } else if self.max_in_flight > 5 {
-            let key = "max.in.flight.requests.per.connection";
-            Some((key, self.max_in_flight.to_string(), "must be at most 5 with `enable.idempotence` true"))
+            Some(("max.in.flight.requests.per.connection", self.max_in_flight.to_string(), "must be at most 5"))
         } else {
             None
         };
+        let is_needed = settings.is_given("enable.idempotence") || self.transactional_id.is_some();
         match conflict {
-            Some((key, value, expected)) if settings.is_given("enable.idempotence") || key.starts_with("max") => {
-                Err(ConfigError::new(key, value, expected))
+            Some((key, value, expected)) if is_needed || key.starts_with("max") => {
+                Err(ConfigError::new(key, value, format!("{expected} with {needed_by}")))
             }
             Some((key, value, _)) => {
                 tracing::info!("idempotence is off because `{key}` is {value}");
@@ -136,16 +143,6 @@ impl ProducerConfig {
                 Ok(())
             }
             None => Ok(()),
-        }
-    }
-
-    fn check_transactions(&self) -> Result<(), ConfigError> {
-        match &self.transactional_id {
-            Some(id) if !self.enable_idempotence => {
-                let expected = "needs `enable.idempotence`, which other settings turn off";
-                Err(ConfigError::new("transactional.id", id, expected))
-            }
-            _ => Ok(()),
         }
     }
 

@@ -147,10 +147,15 @@ fn transactions_need_idempotence() {
     assert_eq!(config.transactional_id(), Some("t"));
     assert_eq!(config.transaction_timeout(), Duration::from_millis(900));
     assert!(config.enable_idempotence && config.warnings().is_empty());
-    for other in [("acks", "1"), ("retries", "0"), ("enable.idempotence", "false")] {
-        let error = producer(&[("transactional.id", "t"), other]).unwrap_err();
-        let expected = "invalid `transactional.id` t: needs `enable.idempotence`, which other settings turn off";
-        assert_eq!(error.to_string(), expected, "with {other:?}");
+    // What stands in their way is named, not the transactions.
+    for (key, value, expected) in [
+        ("acks", "1", "must be all"),
+        ("retries", "0", "must be > 0"),
+        ("max.in.flight.requests.per.connection", "6", "must be at most 5"),
+        ("enable.idempotence", "false", "must be true"),
+    ] {
+        let error = producer(&[("transactional.id", "t"), (key, value)]).unwrap_err();
+        assert_eq!(error.to_string(), format!("invalid `{key}` {value}: {expected} with `transactional.id`"));
     }
 }
 

@@ -364,7 +364,12 @@ mod tests {
             (("consumer.isolation.level", "read_uncommitted"), "exactly_once_v2 needs read_committed"),
             (("producer.enable.idempotence", "false"), "exactly_once_v2 needs true"),
             (("transactional.id", "mine"), "Kafka Streams sets it by itself"),
-            (("producer.max.in.flight.requests.per.connection", "6"), "must be at most 5"),
+            (
+                ("producer.max.in.flight.requests.per.connection", "6"),
+                "invalid `producer.max.in.flight.requests.per.connection` 6: must be at most 5",
+            ),
+            (("producer.acks", "1"), "invalid `producer.acks` 1: must be all with `transactional.id`"),
+            (("retries", "0"), "invalid `retries` 0: must be > 0 with `transactional.id`"),
         ];
         for (setting, expected) in cases {
             let error = read(&exactly_once(&[setting])).err().unwrap().to_string();

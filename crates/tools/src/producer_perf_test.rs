@@ -103,7 +103,9 @@ async fn send_all(
             progress.stats.suppress_windows();
         }
         let record = ProducerRecord::new(&command_line.topic).value(payload);
-        let placed = producer.send_with(record, acknowledged(progress, sent_ms, payload.len()));
+        let sent =
+            Sent { at_ms: sent_ms, bytes: payload.len(), in_steady_state: progress.lock().steady_state.is_some() };
+        let placed = producer.send_with(record, acknowledged(progress, sent));
         placed.await?;
         if let (Some((_, began)), Some(duration)) = (&transaction, command_line.transaction_duration)
             && duration <= sent_ms - began
@@ -123,21 +125,26 @@ async fn send_all(
     }
 }
 
-/// What is done when a record is acknowledged, or has failed.
-fn acknowledged<T>(
-    progress: &Shared,
-    sent_ms: i64,
+/// What its callback knows of a record.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at_ms: i64,
     bytes: usize,
-) -> impl FnOnce(Result<T, ClientError>) + Send + 'static + use<T> {
+    /// A record of the warm-up is none of the steady state, however late it is acknowledged.
+    in_steady_state: bool,
+}
+
+/// What is done when a record is acknowledged, or has failed.
+fn acknowledged<T>(progress: &Shared, sent: Sent) -> impl FnOnce(Result<T, ClientError>) + Send + 'static + use<T> {
     let progress = Arc::clone(progress);
     move |result| match result {
         Ok(_) => {
             let now = now_ms();
-            let latency = u32::try_from(now - sent_ms).unwrap_or(0);
+            let latency = u32::try_from(now - sent.at_ms).unwrap_or(0);
             let Progress { stats, steady_state, lines } = &mut *progress.lock();
-            stats.record(latency, bytes, now, lines);
-            if let Some(steady_state) = steady_state {
-                steady_state.record(latency, bytes, now, lines);
+            stats.record(latency, sent.bytes, now, lines);
+            if let Some(steady_state) = steady_state.as_mut().filter(|_| sent.in_steady_state) {
+                steady_state.record(latency, sent.bytes, now, lines);
             }
         }
         Err(error) => tracing::error!("{}", exception(&error)),
@@ -169,4 +176,25 @@ fn print(progress: &Shared, out: &mut dyn Write) -> Result<(), Failure> {
         out.flush()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_the_warm_up_is_none_of_the_steady_state_however_late_it_is_acknowledged() {
+        let stats = |is_steady_state| Stats::new(2, 5_000, is_steady_state, now_ms());
+        let progress = Progress { stats: stats(false), steady_state: None, lines: Vec::new() };
+        let progress = Arc::new(Mutex::new(progress));
+        let [warm_up, steady] = [false, true]
+            .map(|in_steady_state| acknowledged::<()>(&progress, Sent { at_ms: now_ms(), bytes: 10, in_steady_state }));
+        progress.lock().steady_state = Some(stats(true));
+        warm_up(Ok(()));
+        steady(Ok(()));
+        let mut progress = progress.lock();
+        let Progress { stats, steady_state, .. } = &mut *progress;
+        assert!(stats.total(now_ms() + 1).starts_with("2 records sent"));
+        assert!(steady_state.as_mut().unwrap().total(now_ms() + 1).starts_with("1 steady state records sent"));
+    }
 }

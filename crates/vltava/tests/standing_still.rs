@@ -5,7 +5,10 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,7 +20,8 @@ use vltava::{
     },
     embedded,
     streams::{
-        Error, KafkaStreams, State, StreamThreadExceptionResponse, StreamsBuilder, StreamsConfig, StreamsConfigBuilder,
+        Error, KafkaStreams, Materialized, State, StateRestoreListener, StreamThreadExceptionResponse, StreamsBuilder,
+        StreamsConfig, StreamsConfigBuilder,
         handler::{ErrorHandlerContext, ProductionExceptionHandler, ProductionHandlerResponse},
         task::ProducerRecord as TaskRecord,
     },
@@ -205,6 +209,52 @@ async fn a_slow_processor_with_a_backlog_commits_as_it_goes() {
     // It was a member all the time: nothing was processed twice.
     let expected: Vec<String> = (0..60).map(|value| value.to_string()).collect();
     assert_eq!(*seen.lock().unwrap(), expected);
+    close(streams).await;
+}
+
+/// Tells how many records were processed when a store was restored.
+struct WhenRestored {
+    processed: Arc<AtomicUsize>,
+    tell: tokio::sync::mpsc::UnboundedSender<usize>,
+}
+
+impl StateRestoreListener for WhenRestored {
+    fn on_restore_end(&self, _: &TopicPartition, _: &str, _: u64) {
+        let _ = self.tell.send(self.processed.load(Ordering::Relaxed));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_processor_with_a_backlog_does_not_hold_up_what_is_restored() {
+    const BACKLOG: u32 = 6000;
+    let cluster = Cluster::start(["in", "rows", "app-rows-changelog"].map(NewTopic::new)).await;
+    let config = ProducerConfig::from_properties([("bootstrap.servers", &cluster.address)]).unwrap();
+    let producer = Producer::new(config).unwrap();
+    for (topic, count) in [("in", BACKLOG), ("app-rows-changelog", 30_000)] {
+        for value in 0..count {
+            let value = value.to_string();
+            producer
+                .send_with(ProducerRecord::new(topic).key(&value).value(&value), |sent| assert!(sent.is_ok()))
+                .await
+                .unwrap();
+        }
+    }
+    producer.flush().await.unwrap();
+
+    let processed = Arc::<AtomicUsize>::default();
+    let count = processed.clone();
+    let builder = StreamsBuilder::new();
+    builder.table_with::<String, String>(Materialized::named("rows"), "rows");
+    builder.stream::<String, String>("in").for_each(move |_, _| {
+        take(Duration::from_millis(5));
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let streams = Arc::new(cluster.streams(&builder, &[]));
+    streams.set_global_state_restore_listener(WhenRestored { processed, tell });
+    streams.start().unwrap();
+    let when_restored = tokio::time::timeout(PATIENCE, told.recv()).await.expect("restored").unwrap();
+    assert!(when_restored < BACKLOG as usize / 4, "restored when {when_restored} of {BACKLOG} records were processed");
     close(streams).await;
 }
 

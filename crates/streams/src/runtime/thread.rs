@@ -68,6 +68,8 @@ pub(super) struct StreamThread {
     poll_time: Duration,
     /// Whether nothing could be processed in the last turn.
     waiting: bool,
+    /// How long the last turn worked on tasks that are restored.
+    worked: Duration,
 }
 
 /// Brings what the group decides to the tasks; called inside of `poll`, on the thread itself.
@@ -158,6 +160,7 @@ impl StreamThread {
             poll_time: config.fields().poll,
             commit_interval: config.fields().commit_interval,
             waiting: false,
+            worked: Duration::ZERO,
             topics,
             refusal,
             resets: Resets::new(shared.topology.clone(), clients.reset),
@@ -255,13 +258,12 @@ impl StreamThread {
             manager.add_records(part)?;
         }
         manager.make_pending()?;
-        if manager.is_restoring() {
-            manager.restore(RESTORE_POLL)?;
-        }
+        self.restore(&mut manager)?;
         if manager.state() == ThreadState::Running {
             self.other_group = None;
         }
         self.shared.set_thread_running(self.index, manager.is_running());
+        let began = Instant::now();
         loop {
             manager.tick()?;
             manager.update_lags();
@@ -281,9 +283,24 @@ impl StreamThread {
                 break;
             }
         }
+        self.worked = began.elapsed();
         let rejoin = manager.take_rejoin();
         drop(manager);
         if rejoin { self.rejoin() } else { Ok(()) }
+    }
+
+    /// Reads changelogs, if there are any to read, for as long as the last turn worked on other tasks: one whose processor is
+    /// slow and that has a backlog does not hold up those that are restored. (The JVM has a thread of its own for these.)
+    fn restore(&self, manager: &mut MutexGuard<'_, TaskManager>) -> Result<()> {
+        let until = Instant::now() + self.worked.min(self.max_turn / 2);
+        while manager.is_restoring() {
+            let has_read = manager.restore(RESTORE_POLL)?;
+            MutexGuard::bump(manager);
+            if !has_read || Instant::now() >= until || self.shared.is_closing() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// An error of `poll` that may pass is told now and then.

@@ -178,14 +178,15 @@ impl TaskManager {
         Ok(())
     }
 
-    /// Reads changelogs once; tasks whose stores are complete begin to work.
-    pub(in crate::runtime) fn restore(&mut self, timeout: Duration) -> Result<()> {
+    /// Reads changelogs once, and says whether there was something to read; tasks whose stores are complete begin to work.
+    pub(in crate::runtime) fn restore(&mut self, timeout: Duration) -> Result<bool> {
         let (tasks, mut anew) = (&mut self.tasks, Anew::default());
         let step = self.restorer.step(timeout, Instant::now(), |id, restore| match tasks.get_mut(&id) {
             Some(active) => anew.note(id, restore(&mut active.task)).map(drop),
             None => Ok(()),
         })?;
         self.on(Event::BeginAnew(anew))?;
+        let has_read = !step.moved.is_empty();
         for id in step.moved {
             self.on(Event::Restoring(id))?;
         }
@@ -202,7 +203,7 @@ impl TaskManager {
                 self.on(Event::Restored(task))?;
             }
         }
-        Ok(())
+        Ok(has_read)
     }
 
     /// The stores of a task are complete: it begins to work.

@@ -138,6 +138,7 @@ pub(crate) struct TransactionManager {
     pub(super) offsets: VecDeque<Offsets>,
     pub(crate) calls: Calls,
     pending: Option<Pending>,
+    is_closed: bool,
     /// Told when the next transaction may begin, or there will be none.
     at_rest: watch::Sender<()>,
 }
@@ -159,6 +160,7 @@ impl TransactionManager {
             offsets: VecDeque::new(),
             calls: Calls::default(),
             pending: None,
+            is_closed: false,
             at_rest: watch::Sender::new(()),
         }
     }
@@ -219,6 +221,7 @@ impl TransactionManager {
             return Ok(end);
         }
         match self.state {
+            _ if self.is_closed => Err(ClientError::Closed),
             State::InTransaction | State::AbortableError(_) => {
                 self.begin_abort();
                 Ok(self.start(Transition::Abort, State::Aborting))
@@ -237,6 +240,7 @@ impl TransactionManager {
 
     /// The producer takes no more: what is open is aborted.
     pub(crate) fn close(&mut self) {
+        self.is_closed = true;
         // A commit that has failed is told to who waits for it; the abort has nobody.
         if self.has_open_transaction() {
             self.begin_abort();
@@ -477,6 +481,7 @@ impl TransactionManager {
         match &self.state {
             State::AbortableError(error) => Err(failed(error)),
             State::FatalError(error) => Err(self.dead(error)),
+            _ if self.is_closed => Err(ClientError::Closed),
             _ => Ok(()),
         }
     }
@@ -517,13 +522,11 @@ mod tests {
     use super::super::calls::Answer;
     use super::*;
 
-    /// The sender finds the transaction open, and the application aborts it before the sender has a partition added.
-    #[test]
-    fn a_coordinator_is_not_asked_to_abort_what_it_does_not_know() {
+    /// One with an identity, and no transaction yet.
+    fn ready(now: Instant) -> TransactionManager {
         let (retry_backoff, retry_backoff_max) = (Duration::from_millis(100), Duration::from_secs(1));
         let settings = TransactionSettings { transactional_id: "t".into(), retry_backoff, retry_backoff_max };
         let mut manager = TransactionManager::new(settings);
-        let now = Instant::now();
         let end = manager.init().unwrap();
         let call = manager.next_call(now, false).unwrap();
         let offer = Some(Offer { version: TransactionVersion::One, has_new_epochs: true });
@@ -531,6 +534,25 @@ mod tests {
         let answer = Answer { codes: vec![vltava_protocol::ErrorCode::None], identity, offer };
         manager.answered(now, call.number, Ok(answer));
         manager.acknowledge(&end);
+        manager
+    }
+
+    #[test]
+    fn a_closed_producer_says_so_whatever_is_asked_of_it() {
+        let mut manager = ready(Instant::now());
+        manager.begin().unwrap().unwrap();
+        manager.close();
+        assert!(matches!(manager.commit(), Err(ClientError::Closed)));
+        assert!(matches!(manager.abort(), Err(ClientError::Closed)));
+        assert!(matches!(manager.begin(), Err(ClientError::Closed)));
+        assert!(matches!(manager.init(), Err(ClientError::Closed)));
+    }
+
+    /// The sender finds the transaction open, and the application aborts it before the sender has a partition added.
+    #[test]
+    fn a_coordinator_is_not_asked_to_abort_what_it_does_not_know() {
+        let now = Instant::now();
+        let mut manager = ready(now);
         manager.begin().unwrap().unwrap();
         manager.abort().unwrap();
         let is_added = manager.add(PartitionOfTransaction { id: 1, topic: "a".into(), partition: 0 });

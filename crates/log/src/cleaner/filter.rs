@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use vltava_protocol::record::{
-    Codec, Decompressor, NO_TIMESTAMP, RecordBatch, RecordBatchBuilder, RecordBatchHeader, RecordView, TimestampType,
+    Codec, Decompressor, NO_TIMESTAMP, ProducerState, RecordBatch, RecordBatchBuilder, RecordBatchHeader, RecordView,
+    TimestampType,
 };
 
 use super::offset_map::OffsetMap;
@@ -122,7 +123,7 @@ impl<'a> BatchFilter<'a> {
                 builder.append_with_offset(&record).map_err(corrupt)?;
             }
         }
-        builder.set_producer_state(batch.producer_state());
+        builder.set_producer_state(producer_state(batch));
         builder.set_last_offset(batch.last_offset()).map_err(corrupt)?;
         let bytes = builder.build().map_err(|e| LogError::Compression(e.to_string()))?;
         let header = RecordBatchHeader::parse(&bytes).map_err(corrupt)?;
@@ -141,6 +142,12 @@ fn retains(map: &OffsetMap, horizon: Option<i64>, now_ms: i64, record: &RecordVi
     is_latest && (record.value().is_some() || keeps_tombstones)
 }
 
+/// Who wrote the batch. One that says it is of a transaction and names no producer, which Kafka's brokers take from clients as
+/// this one does, is of none: no marker ends it, and nobody waits for it. It is written without saying so.
+fn producer_state(batch: &RecordBatch) -> ProducerState {
+    if batch.has_producer_id() { batch.producer_state() } else { ProducerState::NONE }
+}
+
 /// The header of a batch without its records: offsets, sequence numbers and epochs stay known.
 fn empty_batch(batch: &RecordBatch) -> Result<Filtered> {
     let attributes = batch.attributes().with_compression(vltava_protocol::record::Compression::None);
@@ -149,7 +156,7 @@ fn empty_batch(batch: &RecordBatch) -> Result<Filtered> {
     header.set_partition_leader_epoch(batch.partition_leader_epoch());
     // Whether the timestamps changed does not matter: the checksum is set anew below.
     let _ = header.set_max_timestamp(batch.timestamp_type(), batch.max_timestamp().max(NO_TIMESTAMP));
-    header.set_producer_state(batch.producer_state()).map_err(corrupt)?;
+    header.set_producer_state(producer_state(batch)).map_err(corrupt)?;
     header.update_crc(&[]);
     Ok(Filtered::Batch(header, Bytes::copy_from_slice(&header.to_bytes())))
 }

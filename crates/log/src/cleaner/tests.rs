@@ -5,12 +5,14 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use vltava_protocol::TimestampMs;
-use vltava_protocol::record::{Compression, Decompressor, ProducerState, RecordBatchBuilder, RecordBatches};
+use vltava_protocol::record::{
+    BATCH_OVERHEAD, Compression, Decompressor, ProducerState, RecordBatchBuilder, RecordBatchHeader, RecordBatches,
+};
 
 use super::{Cleaner, CleanerStats};
 use crate::CleanerSettings;
 use crate::testing::{NOW, TestLog, keyed, marker, transactional};
-use crate::{FetchIsolation, Log};
+use crate::{FetchIsolation, Log, VerificationGuard};
 
 const COMPACT: &[(&str, &str)] =
     &[("cleanup.policy", "compact"), ("delete.retention.ms", "1000"), ("min.cleanable.dirty.ratio", "0")];
@@ -242,6 +244,25 @@ fn aborted_records_go_and_markers_follow_when_nothing_is_left() {
     assert!(!left.contains(&3) && !left.contains(&4), "{left:?}");
     assert_eq!(c.t.log.collect_aborted_transactions(0, 5).unwrap(), []);
     assert_eq!(c.keys_and_values()[0], (0, "a=committed".to_owned()));
+}
+
+#[test]
+fn a_transactional_batch_without_a_producer_is_cleaned_like_any_other() {
+    const ATTRIBUTES_AT: usize = 22;
+    const TRANSACTIONAL: u8 = 0x10;
+    let mut c = Compacted::new(&[]);
+    let mut bytes = keyed(NOW, &[("a", Some("1")), ("b", Some("1"))]).to_vec();
+    bytes[ATTRIBUTES_AT] |= TRANSACTIONAL;
+    let mut header = RecordBatchHeader::parse(&bytes).unwrap();
+    header.update_crc(&bytes[BATCH_OVERHEAD..]);
+    bytes[..BATCH_OVERHEAD].copy_from_slice(&header.to_bytes());
+    c.t.append_with_guard(bytes.into(), VerificationGuard::SENTINEL).unwrap();
+    assert!(batches(&mut c.t.log)[0].is_transactional(), "it is taken, as by Kafka");
+    c.put(&[("a", Some("2"))]);
+    c.roll();
+    c.clean().unwrap();
+    assert_eq!(c.keys_and_values(), owned(&[(1, "b=1"), (2, "a=2")]));
+    assert!(batches(&mut c.t.log).iter().all(|batch| !batch.is_transactional()));
 }
 
 #[test]

@@ -50,6 +50,7 @@ macro_rules! apis {
                 ListPartitionReassignments 0..=0 => list_partition_reassignments();
                 OffsetDelete 0..=0 => offset_delete(metadata, groups).await;
                 DescribeQuorum 0..=2 => describe_quorum(advertised, metadata, partitions);
+                UpdateFeatures 0..=2 => update_features(controller).await;
                 DescribeCluster 0..=2 => describe_cluster(advertised);
                 DescribeProducers 0..=0 => describe_producers(metadata, partitions);
                 DescribeTransactions 0..=0 => describe_transactions(transactions).await;
@@ -68,7 +69,6 @@ macro_rules! apis {
                 "access control": DescribeAcls, CreateAcls, DeleteAcls;
                 "quotas": DescribeClientQuotas, AlterClientQuotas;
                 "metrics of clients": GetTelemetrySubscriptions, PushTelemetry;
-                "changes of features": UpdateFeatures;
                 "changes of the quorum": UnregisterBroker, AddRaftVoter, RemoveRaftVoter;
                 "share groups": ShareGroupHeartbeat, ShareGroupDescribe, ShareFetch, ShareAcknowledge,
                     InitializeShareGroupState, ReadShareGroupState, WriteShareGroupState, DeleteShareGroupState,

@@ -7,6 +7,7 @@
 
 pub(crate) mod alter;
 pub(crate) mod auto_creation;
+pub(crate) mod features;
 pub(crate) mod loggers;
 pub(crate) mod producer_ids;
 pub(crate) mod publisher;

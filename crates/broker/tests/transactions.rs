@@ -17,10 +17,11 @@ use vltava_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
 use vltava_protocol::messages::delete_topics_request::DeleteTopicState;
+use vltava_protocol::messages::update_features_request::FeatureUpdateKey;
 use vltava_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use vltava_protocol::messages::{
-    AddPartitionsToTxnRequest, DeleteTopicsRequest, EndTxnRequest, InitProducerIdRequest, ListTransactionsRequest,
-    OffsetDeleteRequest, WriteTxnMarkersRequest,
+    AddPartitionsToTxnRequest, ApiVersionsRequest, DeleteTopicsRequest, EndTxnRequest, InitProducerIdRequest,
+    ListTransactionsRequest, OffsetDeleteRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use vltava_protocol::record::{Compression, ProducerState};
 
@@ -415,4 +416,72 @@ fn a_batch_without_a_transaction_stops_nobody() {
     assert_eq!(producer.produce_batch("t", 0, batch), ErrorCode::TransactionAbortable);
     client.produce("t", 0, &["b"]);
     assert_eq!(committed(&mut client, "t", 0), (vec!["b".into()], 1));
+}
+
+/// Sets the level of `transaction.version`, and gives the answer's code.
+fn set_level(client: &mut Client, level: i16, upgrade_type: i8) -> ErrorCode {
+    let update = FeatureUpdateKey {
+        feature: "transaction.version".into(),
+        max_version_level: level,
+        upgrade_type,
+        ..FeatureUpdateKey::default()
+    };
+    let request = UpdateFeaturesRequest { feature_updates: vec![update], ..UpdateFeaturesRequest::default() };
+    ErrorCode::from(client.call(2, &request).error_code)
+}
+
+/// The level that clients are told, and the offset of the metadata that it is of.
+fn told_level(client: &mut Client) -> (i16, i64) {
+    let request = ApiVersionsRequest {
+        client_software_name: "test".into(),
+        client_software_version: "1".into(),
+        ..ApiVersionsRequest::default()
+    };
+    let answer = client.call(4, &request);
+    let level = answer.finalized_features.iter().find(|feature| feature.name == "transaction.version");
+    (level.map_or(0, |feature| feature.max_version_level), answer.finalized_features_epoch)
+}
+
+#[test]
+fn the_level_of_transactions_is_changed_between_two_of_them_and_is_the_same_after_a_restart() {
+    const UPGRADE: i8 = 1;
+    const SAFE_DOWNGRADE: i8 = 2;
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected: Vec<String> = Vec::new();
+    for (run, (level, generation)) in
+        [(2, Generation::New), (0, Generation::Old), (1, Generation::Old), (2, Generation::New)].into_iter().enumerate()
+    {
+        let broker = start(dir.path());
+        let mut client = Client::connect(&broker);
+        if run == 0 {
+            client.create_topic("t", 1, &[]);
+        }
+        let (before, offset) = told_level(&mut client);
+        if level != before {
+            let wrong = if level < before { UPGRADE } else { SAFE_DOWNGRADE };
+            assert_eq!(set_level(&mut client, level, wrong), ErrorCode::InvalidUpdateVersion);
+            assert_eq!(told_level(&mut client), (before, offset), "what is refused changes nothing");
+            let right = if level < before { SAFE_DOWNGRADE } else { UPGRADE };
+            assert_eq!(set_level(&mut client, level, right), ErrorCode::None);
+            assert!(told_level(&mut client).1 > offset);
+        }
+        assert_eq!(told_level(&mut client).0, level);
+
+        let mut producer = Producer::start(broker.bootstrap_servers(), "id", generation);
+        let epoch = producer.epoch;
+        for committed in [true, false] {
+            let value = format!("{run} {committed}");
+            assert_eq!(producer.send("t", 0, &value), ErrorCode::None);
+            assert_eq!(producer.end(committed), ErrorCode::None);
+            producer.comes_to(if committed { "CompleteCommit" } else { "CompleteAbort" });
+            expected.extend(committed.then_some(value));
+        }
+        assert_eq!(producer.epoch - epoch, if level == 2 { 2 } else { 0 }, "level {level}");
+        assert_eq!(committed(&mut client, "t", 0).0, expected);
+        broker.abort();
+    }
+    let broker = start(dir.path());
+    let mut client = Client::connect(&broker);
+    assert_eq!(told_level(&mut client).0, 2);
+    assert_eq!(committed(&mut client, "t", 0).0, expected);
 }

@@ -14,6 +14,7 @@ use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, validat
 use crate::config::keys::{AT_RUN_TIME, without_listener};
 use crate::config::resolve::{self, Settings, Sources};
 use crate::config::{ConfigChange, broker_key, broker_keys, gives_a_topic_default, topic_key};
+use crate::metadata::features::ELIGIBLE_LEADER_REPLICAS_VERSION;
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name;
 use crate::request::ApiError;
@@ -296,7 +297,7 @@ fn validate_broker(
         "These security configs can be dynamically updated only per-listener using the listener prefix",
         &|key| PER_LISTENER.contains(&key),
     )?;
-    let has_elr = image.features().get("eligible.leader.replicas.version").is_some_and(|level| *level > 0);
+    let has_elr = image.features().get(ELIGIBLE_LEADER_REPLICAS_VERSION).is_some_and(|level| *level > 0);
     if !name.is_empty() && has_elr && next.contains_key("min.insync.replicas") {
         return refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled.".to_owned());
     }

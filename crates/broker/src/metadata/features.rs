@@ -14,11 +14,17 @@ pub(crate) struct Feature {
 /// partitions that brokers add (KIP-890).
 pub(crate) const TRANSACTION_VERSION: &str = "transaction.version";
 
+/// The feature of the form of the metadata.
+pub(crate) const METADATA_VERSION: &str = "metadata.version";
+
+/// The feature of replicas that may lead though they are not in sync (KIP-966).
+pub(crate) const ELIGIBLE_LEADER_REPLICAS_VERSION: &str = "eligible.leader.replicas.version";
+
 /// Kafka 4.3's `metadata.version` is 30, its lowest 7. The records that this broker writes are
 /// those of level 30; features that stand for APIs it does not serve are not here.
 pub(crate) static SUPPORTED_FEATURES: &[Feature] = &[
-    Feature { name: "metadata.version", min_version: 7, max_version: 30, initial_level: 30 },
+    Feature { name: METADATA_VERSION, min_version: 7, max_version: 30, initial_level: 30 },
     Feature { name: "group.version", min_version: 0, max_version: 1, initial_level: 1 },
     Feature { name: TRANSACTION_VERSION, min_version: 0, max_version: 2, initial_level: 2 },
-    Feature { name: "eligible.leader.replicas.version", min_version: 0, max_version: 1, initial_level: 1 },
+    Feature { name: ELIGIBLE_LEADER_REPLICAS_VERSION, min_version: 0, max_version: 1, initial_level: 1 },
 ];

@@ -9,14 +9,14 @@ use vltava_protocol::messages::{
 use crate::groups::coordinator;
 use crate::transcript::Session;
 
-/// What Kafka serves and this broker does not: SASL, transactions, access control, delegation tokens, quotas, changes of
-/// features and of the quorum, share groups, streams groups.
-const NOT_SERVED: [i16; 40] = [
-    17, 24, 25, 26, 27, 28, 29, 30, 31, 36, 38, 39, 40, 41, 48, 49, 50, 51, 57, 61, 64, 65, 66, 76, 77, 78, 79, 80, 81,
-    83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93,
+/// What Kafka serves and this broker does not: SASL, access control, delegation tokens, quotas, changes of the
+/// quorum, share groups, streams groups.
+const NOT_SERVED: [i16; 31] = [
+    17, 29, 30, 31, 36, 38, 39, 40, 41, 48, 49, 50, 51, 64, 76, 77, 78, 79, 80, 81, 83, 84, 85, 86, 87, 88, 89, 90, 91,
+    92, 93,
 ];
 /// Features that stand for what is not served.
-const FEATURES_NOT_SERVED: [&str; 4] = ["kraft.version", "share.version", "streams.version", "transaction.version"];
+const FEATURES_NOT_SERVED: [&str; 3] = ["kraft.version", "share.version", "streams.version"];
 
 fn client(name: &str, version: &str) -> ApiVersionsRequest {
     ApiVersionsRequest {

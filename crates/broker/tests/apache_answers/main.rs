@@ -9,6 +9,7 @@
 
 mod cluster;
 mod consumer_groups;
+mod features;
 mod groups;
 mod partitions;
 mod producers;
@@ -73,6 +74,11 @@ fn partitions_and_their_wrong_requests() {
 #[test]
 fn producers_and_what_partitions_know_of_them() {
     check("producers", producers::life);
+}
+
+#[test]
+fn features_and_their_wrong_requests() {
+    check("features", features::changes);
 }
 
 #[test]

@@ -12,11 +12,11 @@ use vltava_protocol::messages::{
 use crate::groups::{coordinator, describe as describe_classic, list};
 use crate::transcript::Session;
 
-const ONE: &str = "member-of-a-test-0001";
-const TWO: &str = "member-of-a-test-0002";
+pub(crate) const ONE: &str = "member-of-a-test-0001";
+pub(crate) const TWO: &str = "member-of-a-test-0002";
 
 /// A member that joins by names.
-fn join(group: &str, member: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
+pub(crate) fn join(group: &str, member: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: group.to_owned(),
         member_id: member.to_owned(),
@@ -29,7 +29,7 @@ fn join(group: &str, member: &str, topics: &[&str]) -> ConsumerGroupHeartbeatReq
 }
 
 /// A member that says nothing new.
-fn beat(group: &str, member: &str, member_epoch: i32) -> ConsumerGroupHeartbeatRequest {
+pub(crate) fn beat(group: &str, member: &str, member_epoch: i32) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: group.to_owned(),
         member_id: member.to_owned(),
@@ -39,7 +39,7 @@ fn beat(group: &str, member: &str, member_epoch: i32) -> ConsumerGroupHeartbeatR
     }
 }
 
-fn owning(topic_id: Uuid, partitions: &[i32]) -> Option<Vec<TopicPartitions>> {
+pub(crate) fn owning(topic_id: Uuid, partitions: &[i32]) -> Option<Vec<TopicPartitions>> {
     Some(vec![TopicPartitions { topic_id, partitions: partitions.to_vec(), ..Default::default() }])
 }
 
@@ -48,7 +48,7 @@ fn describe(groups: &[&str]) -> ConsumerGroupDescribeRequest {
 }
 
 /// A topic that the coordinator knows: Kafka's learns of it some time after the creation was answered.
-fn create(s: &mut Session, topic: &str, partitions: usize) -> Uuid {
+pub(crate) fn create(s: &mut Session, topic: &str, partitions: usize) -> Uuid {
     let id = s.create(topic, i32::try_from(partitions).unwrap());
     let group = format!("probe-of-{topic}");
     s.until(1, &join(&group, ONE, &[topic]), |response| {
@@ -78,7 +78,7 @@ fn delete(s: &mut Session, group: &str) {
 }
 
 /// Heartbeats until the group has given the member an assignment of that many partitions; gives the epoch then.
-fn settle(s: &mut Session, group: &str, member: &str, epoch: i32, partitions: usize) -> i32 {
+pub(crate) fn settle(s: &mut Session, group: &str, member: &str, epoch: i32, partitions: usize) -> i32 {
     let mut epoch = epoch;
     loop {
         let response = s.until(1, &beat(group, member, epoch), |_| true);

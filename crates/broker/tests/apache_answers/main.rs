@@ -11,6 +11,7 @@ mod cluster;
 mod consumer_groups;
 mod features;
 mod groups;
+mod offsets_of_members;
 mod partitions;
 mod producers;
 #[path = "../support/mod.rs"]
@@ -74,6 +75,11 @@ fn partitions_and_their_wrong_requests() {
 #[test]
 fn producers_and_what_partitions_know_of_them() {
     check("producers", producers::life);
+}
+
+#[test]
+fn offsets_that_members_of_consumer_groups_commit_in_transactions() {
+    check("offsets_of_members", offsets_of_members::talk);
 }
 
 #[test]

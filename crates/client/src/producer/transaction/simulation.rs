@@ -4,7 +4,21 @@
 //!
 //! At all times: no batch lies outside of a transaction, a transaction is committed only with all that was given for it, and
 //! each record has one fate, which is told once. In the end: no transaction is left open, readers of committed records see
-//! exactly what was committed, and the producer, unless it was fenced, is of use.
+//! exactly what was committed, and the producer, unless it was fenced, is of use. No transaction ends before its batches, none
+//! that is aborted keeps what was not sent, and another epoch is asked for only after something was lost.
+//!
+//! Each of these, broken in one line, is found:
+//!
+//! - the manager: what is sent begins the transaction, and so do offsets; lost numbers and a higher version ask for another
+//!   epoch, and it is asked for once; a transaction forgets partitions and groups of the one before, and that it was begun;
+//!   a commit in which a batch fails fails; an abort adds no more partitions, and gives up offsets; an end waits for offsets;
+//!   an identity that comes with an end is taken; a lost answer to an end is no end; groups and partitions are added first;
+//!   who was fenced does not go on.
+//! - the sender: partitions count from 0 in another epoch; no batch goes before its partition is added; an end waits for
+//!   batches, answers included; what was not sent is given up by an abort, and by a failure.
+//!
+//! Not found, for the brokers refuse what comes of it, or it only costs a request: batches behind a gap are given up before
+//! they are sent, and a call whose answer was lost is repeated before an abort.
 
 mod model;
 
@@ -19,7 +33,7 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::record::{Codec, Compression};
 
 use super::calls::{Answer, Call, NoAnswer, Request};
-use super::manager::{Outcome, TransactionManager, TransactionSettings, TransactionVersion};
+use super::manager::{Outcome, Phase, TransactionManager, TransactionSettings, TransactionVersion};
 use crate::config::Acks;
 use crate::consumer::ConsumerGroupMetadata;
 use crate::error::ClientError;
@@ -91,6 +105,8 @@ struct World {
     fates: Fates,
     fenced: usize,
     ends: [usize; 2],
+    /// When another epoch was asked for the last time: how many records were lost by then, the version, the call.
+    epoch_of: (usize, TransactionVersion, u64),
 }
 
 fn producer() -> (Arc<Accumulator>, Sender) {
@@ -153,6 +169,7 @@ impl World {
             fates: Fates::default(),
             fenced: 0,
             ends: [0; 2],
+            epoch_of: (0, version, 0),
         }
     }
 
@@ -172,13 +189,48 @@ impl World {
                     Effect::Produce { request, node, parts, version } => {
                         self.wire.push_back(Wire::Produce { request, node, parts, version: version.unwrap() });
                     }
-                    Effect::Coordinate(call) => self.wire.push_back(Wire::Coordinate(call)),
+                    Effect::Coordinate(call) => {
+                        self.check_call(&call);
+                        self.wire.push_back(Wire::Coordinate(call));
+                    }
                     Effect::InitProducerId => panic!("a producer with transactions has its id from the coordinator"),
                     Effect::RefreshMetadata(_) => {}
                 }
             }
             if !again {
-                return;
+                return self.check_queues();
+            }
+        }
+    }
+
+    /// A transaction ends when nothing of it is on its way, and another epoch is asked for only after something was lost.
+    fn check_call(&mut self, call: &Call) {
+        match &call.request {
+            Request::End { .. } => {
+                let is_on_its_way = self.wire.iter().any(|wire| matches!(wire, Wire::Produce { .. }));
+                assert!(!is_on_its_way, "the transaction ends before its batches");
+            }
+            Request::InitProducerId { identity: Some(_) } => {
+                let is_lost = self.fates.lock().values().flatten().filter(|told| told.is_err()).count();
+                let is_upgraded = std::mem::replace(&mut self.epoch_of.1, self.model.version) != self.model.version;
+                let is_asked_again = call.look_up || self.epoch_of.2 == call.number;
+                assert!(
+                    is_asked_again || is_upgraded || is_lost > self.epoch_of.0,
+                    "another epoch, and nothing was lost since the last one"
+                );
+                (self.epoch_of.0, self.epoch_of.2) = (is_lost, call.number);
+            }
+            _ => {}
+        }
+    }
+
+    /// What will not be sent any more is not kept waiting until it is too old.
+    fn check_queues(&self) {
+        let view = self.transact(|manager| manager.view());
+        if matches!(view.phase, Phase::Aborting | Phase::Failed(_)) {
+            for partition in 0..PARTITIONS {
+                let queue = self.accumulator.with_topic(TOPIC, |topic| Arc::clone(&topic.partitions[partition]));
+                assert!(queue.unwrap().peek().is_none(), "it is aborting, and keeps what was not sent");
             }
         }
     }

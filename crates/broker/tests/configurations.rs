@@ -261,6 +261,13 @@ fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
             "`num.io.threads` cannot be altered while the broker runs: this broker reads it once, when it starts",
         ),
         (
+            "",
+            "transaction.partition.verification.enable",
+            "false",
+            "`transaction.partition.verification.enable` cannot be altered while the broker runs: this broker reads it \
+             once, when it starts",
+        ),
+        (
             "1",
             "metric.reporters",
             "com.example.R",

@@ -75,7 +75,7 @@ pub(crate) fn forget_offsets_of(groups: &GroupCoordinator, topics: &[(String, Uu
 /// Whether groups of the consumer protocol are served: `group.coordinator.rebalance.protocols` names it, and the
 /// cluster's `group.version` is high enough.
 pub(crate) fn serves_consumer_groups(config: &BrokerConfig, metadata: &MetadataStore) -> bool {
-    config.serves_consumer_protocol && metadata.image().features().get("group.version").is_some_and(|level| *level >= 1)
+    config.serves_consumer_protocol && metadata.image().feature_level("group.version") >= 1
 }
 
 /// The partition of the groups' topic that a group belongs to, whether the topic is there or is still to be created.

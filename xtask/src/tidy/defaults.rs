@@ -10,7 +10,7 @@ use super::sources::Source;
 
 /// How many there are.
 const LOOKED_AT: &[(&str, usize)] = &[
-    ("broker", 90),
+    ("broker", 89),
     ("client", 71),
     ("config", 8),
     ("log", 29),

@@ -297,7 +297,7 @@ fn validate_broker(
         "These security configs can be dynamically updated only per-listener using the listener prefix",
         &|key| PER_LISTENER.contains(&key),
     )?;
-    let has_elr = image.features().get(ELIGIBLE_LEADER_REPLICAS_VERSION).is_some_and(|level| *level > 0);
+    let has_elr = image.feature_level(ELIGIBLE_LEADER_REPLICAS_VERSION) > 0;
     if !name.is_empty() && has_elr && next.contains_key("min.insync.replicas") {
         return refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled.".to_owned());
     }

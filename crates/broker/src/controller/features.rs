@@ -98,7 +98,7 @@ fn check(node_id: i32, image: &MetadataImage, feature: &str, level: i16, upgrade
     if !(*min_version..=*max_version).contains(&level) {
         return refuse(&format!("Local controller {node_id} only supports versions {min_version}-{max_version}"));
     }
-    let current = image.features().get(feature).copied().unwrap_or(0);
+    let current = image.feature_level(feature);
     if level < current && upgrade_type == UPGRADE {
         return refuse(
             "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe \

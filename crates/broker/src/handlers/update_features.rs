@@ -28,12 +28,11 @@ pub(crate) async fn handle(
     });
     let updated = features::update(controller, updates.collect(), request.validate_only).await;
     if let Err(error) = updated {
-        let text = error.text().unwrap_or_default();
+        let told =
+            |text| format!("The update failed for all features since the following feature had an error: {text}");
         return UpdateFeaturesResponse {
             error_code: error.code.code(),
-            error_message: Some(format!(
-                "The update failed for all features since the following feature had an error: {text}"
-            )),
+            error_message: error.text().map(told),
             ..UpdateFeaturesResponse::default()
         };
     }

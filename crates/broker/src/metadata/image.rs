@@ -115,8 +115,14 @@ impl MetadataImage {
         }
     }
 
+    /// The features that are on.
     pub(crate) fn features(&self) -> &BTreeMap<String, i16> {
         &self.features
+    }
+
+    /// The level of a feature; 0 where it is off.
+    pub(crate) fn feature_level(&self, name: &str) -> i16 {
+        self.features.get(name).map_or(0, |level| *level)
     }
 
     /// The log directories of the broker that work, as it last told; empty where it never did.

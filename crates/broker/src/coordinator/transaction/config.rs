@@ -48,7 +48,7 @@ impl TransactionVersion {
 
     /// Takes the level that the metadata has; 0 where it has none.
     pub(crate) fn follow(&self, image: &MetadataImage) {
-        self.set(image.features().get(TRANSACTION_VERSION).copied().unwrap_or(0));
+        self.set(image.feature_level(TRANSACTION_VERSION));
     }
 
     pub(crate) fn set(&self, level: i16) {

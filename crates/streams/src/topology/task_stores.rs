@@ -36,7 +36,7 @@ fn mark(store: &mut dyn AnyStore, engine: &EngineContext) -> Result<Option<OpenM
         let message = format!("marking it as open in {}: {error}", task.path.display());
         Box::new(Error::Store { store: store.name().to_owned(), message })
     })?;
-    if was_open && engine.transactional && store.committed_offset()?.is_some() {
+    if was_open && engine.transactional {
         let name = store.name();
         tracing::warn!(
             task = engine.task_id,

@@ -51,11 +51,12 @@ impl Processor for Enter {
 #[test]
 fn one_that_nobody_has_closed_is_restored_anew_under_exactly_once() {
     // How the task goes, and whether the next one finds what was committed, and more.
-    for (guarantee, clean, found) in [
-        ("exactly_once_v2", false, None),
-        ("exactly_once_v2", true, Some(1)),
-        ("at_least_once", false, Some(1)),
-        ("at_least_once", true, Some(1)),
+    for (guarantee, commits, clean, found) in [
+        ("exactly_once_v2", true, false, None),
+        ("exactly_once_v2", false, false, None),
+        ("exactly_once_v2", true, true, Some(1)),
+        ("at_least_once", true, false, Some(1)),
+        ("at_least_once", true, true, Some(1)),
     ] {
         let (disk, folder) = (Disk::default(), tempfile::tempdir().unwrap());
         let builder = StreamsBuilder::new();
@@ -72,8 +73,10 @@ fn one_that_nobody_has_closed_is_restored_anew_under_exactly_once() {
             task
         };
         let mut task = open();
-        put(&mut task, 1, b"committed").unwrap();
-        task.commit_stores(|_| Some(1)).unwrap();
+        if commits {
+            put(&mut task, 1, b"committed").unwrap();
+            task.commit_stores(|_| Some(1)).unwrap();
+        }
         match clean {
             true => task.close().unwrap(),
             false => {
@@ -83,7 +86,7 @@ fn one_that_nobody_has_closed_is_restored_anew_under_exactly_once() {
         }
         drop(task);
         let offsets = open().store_offsets().unwrap();
-        assert_eq!(offsets["ledger"], found, "{guarantee}, closed: {clean}");
+        assert_eq!(offsets["ledger"], found, "{guarantee}, commits: {commits}, closed: {clean}");
         assert_eq!(disk.lock().0.is_empty(), found.is_none());
     }
 }

@@ -292,6 +292,8 @@ impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
             let message = format!("a record of its changelog is not one of a buffer (version {version:?})");
             Box::new(Error::Store { store: self.name.to_string(), message })
         })?;
+        // Between two commits it may have left the buffer and come again, which is another place.
+        self.remove(&key);
         self.insert(time, key, value);
         Ok(())
     }

@@ -1,4 +1,5 @@
 mod begun_anew;
+mod exactly_once;
 mod own_stores;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
     pub(super) fn process(&mut self, records: usize, reorders: bool) -> Result<()> {
         let now = self.now;
         let mut input = Vec::new();
-        let topics: Vec<String> = self.task().input_topics().map(|(_, topic)| topic.to_owned()).collect();
+        let topics: Vec<String> = self.task().group.queues.iter().map(|queue| queue.topic.to_string()).collect();
         for topic in topics.iter().filter(|topic| !self.case.topics.contains(&topic.as_str())) {
             let from = self.offset(topic);
             let read = self.log.lock().of(topic).into_iter().enumerate().skip(from as usize);

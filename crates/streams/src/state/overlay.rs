@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes};
+use vltava_protocol::invariant;
 
 use super::{BytesIter, Order};
 use crate::error::Result;
@@ -40,7 +41,9 @@ impl Row {
         // A key of 4 GiB is refused where it is written to disk.
         row.put_u32_ne(len as u32);
         key.into_iter().for_each(|part| row.put_slice(part));
-        row.put_slice(value.unwrap_or_default());
+        if let Some(value) = value {
+            row.put_slice(value);
+        }
         Row(row.into())
     }
 
@@ -55,7 +58,9 @@ impl Row {
     }
 
     pub(super) fn key(&self) -> &[u8] {
-        self.0.get(Self::HEAD..self.end()).unwrap_or_default()
+        let key = self.0.get(Self::HEAD..self.end());
+        invariant!(key.is_some(), "a row is as long as it says");
+        key.unwrap_or(&[])
     }
 
     pub(super) fn value(&self) -> Option<&[u8]> {
@@ -78,7 +83,9 @@ impl Row {
         for row in rows {
             block.extend_from_slice(row.key());
             let key = block.len();
-            block.extend_from_slice(row.value().unwrap_or_default());
+            if let Some(value) = row.value() {
+                block.extend_from_slice(value);
+            }
             ends.push((key, block.len(), row.has_value()));
         }
         let (block, mut begin) = (Bytes::from(block), 0);

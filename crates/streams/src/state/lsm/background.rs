@@ -119,9 +119,9 @@ impl Background {
             let block = Row::copied(rows.by_ref().take(ROWS_OF_A_BLOCK));
             (!block.is_empty()).then_some(block)
         });
-        let items = blocks.flatten().map(|(key, value)| {
-            let kind = if value.is_some() { ValueType::Value } else { ValueType::Tombstone };
-            Ok(InternalValue::from_components(key, value.unwrap_or_default(), sealed.seqno, kind))
+        let items = blocks.flatten().map(|(key, value)| match value {
+            Some(value) => Ok(InternalValue::from_components(key, value, sealed.seqno, ValueType::Value)),
+            None => Ok(InternalValue::new_tombstone(key, sealed.seqno)),
         });
         let lock = self.tree.get_flush_lock();
         if let Some((tables, blobs)) = self.tree.flush_to_tables(items)? {

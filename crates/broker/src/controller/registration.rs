@@ -1,11 +1,13 @@
 //! How this broker shows in the metadata: features of a new cluster, the registration, who leads what, and the log
 //! directories that fail.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use tracing::{error, warn};
 
+use vltava_protocol::ErrorCode;
 use vltava_protocol::records::metadata::register_broker_record::{BrokerEndpoint, BrokerFeature};
 use vltava_protocol::records::metadata::{
     BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord,
@@ -17,7 +19,7 @@ use crate::advertised::Advertised;
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::log_dirs::random_id;
-use crate::metadata::features::SUPPORTED_FEATURES;
+use crate::metadata::features::{Feature, SUPPORTED_FEATURES};
 use crate::metadata::image::{NO_LEADER, ResourceType};
 use crate::partitions::Placement;
 use crate::request::ApiError;
@@ -36,7 +38,7 @@ pub(crate) fn register(
     let registered = controller.update_now(|image| {
         let mut records = Vec::new();
         if image.features().is_empty() {
-            records.extend(first_records(&controller.config));
+            records.extend(first_records(&controller.config, controller.metadata.formatted())?);
         }
         let broker_epoch = next_offset + i64::try_from(records.len()).unwrap_or(0);
         controller.broker_epoch.store(broker_epoch, Ordering::Relaxed);
@@ -101,16 +103,29 @@ fn change_of_registration(controller: &Controller) -> BrokerRegistrationChangeRe
     }
 }
 
-/// What a new cluster begins with. Kafka keeps the least number of replicas in sync with the whole
+/// What a new cluster begins with: the levels that its directory was formatted with, or this broker's own. A feature that it
+/// does not know stands for what it does not serve, and is off. Kafka keeps the least number of replicas in sync with the whole
 /// cluster once eligible leader replicas are on.
-fn first_records(config: &BrokerConfig) -> Vec<MetadataRecord> {
-    let features = SUPPORTED_FEATURES.iter().filter(|feature| feature.initial_level > 0).map(|feature| {
-        MetadataRecord::FeatureLevel(FeatureLevelRecord {
-            name: feature.name.to_owned(),
-            feature_level: feature.initial_level,
-            ..FeatureLevelRecord::default()
-        })
-    });
+fn first_records(
+    config: &BrokerConfig,
+    formatted: Option<&BTreeMap<String, i16>>,
+) -> Result<Vec<MetadataRecord>, ApiError> {
+    let mut records = Vec::new();
+    for Feature { name, min_version, max_version, initial_level } in SUPPORTED_FEATURES {
+        let level = match formatted {
+            Some(formatted) => formatted.get(*name).map_or(0, |level| *level),
+            None => *initial_level,
+        };
+        if level != 0 && !(*min_version..=*max_version).contains(&level) {
+            let text = format!(
+                "the directory is formatted for {name} {level}, and this broker supports {min_version} to {max_version}"
+            );
+            return Err(ApiError::new(ErrorCode::UnsupportedVersion, text));
+        }
+        let record =
+            FeatureLevelRecord { name: (*name).to_owned(), feature_level: level, ..FeatureLevelRecord::default() };
+        records.extend((level > 0).then_some(MetadataRecord::FeatureLevel(record)));
+    }
     let min_insync = MetadataRecord::Config(ConfigRecord {
         resource_type: ResourceType::Broker as i8,
         resource_name: String::new(),
@@ -118,7 +133,8 @@ fn first_records(config: &BrokerConfig) -> Vec<MetadataRecord> {
         value: config.text("min.insync.replicas").map(str::to_owned),
         ..ConfigRecord::default()
     });
-    features.chain([min_insync]).collect()
+    records.push(min_insync);
+    Ok(records)
 }
 
 fn registration(controller: &Controller, advertised: &Advertised) -> MetadataRecord {
@@ -155,4 +171,31 @@ fn registration(controller: &Controller, advertised: &Advertised) -> MetadataRec
 
 fn failed(error: ApiError) -> BrokerError {
     BrokerError::Metadata { reason: error.text().unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levels(formatted: Option<&[(&str, i16)]>) -> Result<Vec<(String, i16)>, ApiError> {
+        let config = BrokerConfig::from_properties([("log.dirs", "unused")]).unwrap();
+        let formatted =
+            formatted.map(|levels| levels.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect());
+        let level = |record| match record {
+            MetadataRecord::FeatureLevel(record) => Some((record.name, record.feature_level)),
+            _ => None,
+        };
+        Ok(first_records(&config, formatted.as_ref())?.into_iter().filter_map(level).collect())
+    }
+
+    #[test]
+    fn a_new_cluster_has_the_levels_that_its_directory_was_formatted_with() {
+        let own = levels(None).unwrap();
+        assert!(own.contains(&("transaction.version".to_owned(), 2)));
+        let chosen = [("metadata.version", 30), ("transaction.version", 1), ("share.version", 1)];
+        let expected = [("metadata.version".to_owned(), 30), ("transaction.version".to_owned(), 1)];
+        assert_eq!(levels(Some(&chosen)).unwrap(), expected);
+        let refused = levels(Some(&[("metadata.version", 31)])).unwrap_err().text().unwrap();
+        assert_eq!(refused, "the directory is formatted for metadata.version 31, and this broker supports 7 to 30");
+    }
 }

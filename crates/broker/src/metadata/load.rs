@@ -1,7 +1,8 @@
 //! Folding the metadata log when a broker starts.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -18,6 +19,9 @@ use crate::error::BrokerError;
 /// How much of the log is read at once.
 const LOAD_BYTES: usize = 1024 * 1024;
 
+/// Beside the log: what `kafka-storage format` was told, for a log that has nothing yet.
+const FORMATTED: &str = "bootstrap.checkpoint";
+
 /// The epoch of the first controller.
 const FIRST_EPOCH: i32 = 1;
 
@@ -29,6 +33,8 @@ pub(super) struct Loaded {
     pub(super) end_offset: i64,
     /// The latest controller's.
     pub(super) epoch: i32,
+    /// The levels of features that the directory was formatted with, where the log has nothing yet.
+    pub(super) formatted: Option<BTreeMap<String, i16>>,
 }
 
 /// Folds the newest snapshot, where the log does not go back to its beginning, and the log after it.
@@ -59,7 +65,21 @@ pub(super) fn load(log: &SharedLog) -> Result<Loaded, BrokerError> {
         let reason = "ends within a transaction of several batches, which was never completed".to_owned();
         return Err(BrokerError::Metadata { reason });
     }
-    Ok(Loaded { image: folding.image, removed_topics: folding.removed_topics, end_offset: end, epoch })
+    let formatted = if end == 0 { formatted(&dir)? } else { None };
+    let Folding { image, removed_topics, .. } = folding;
+    Ok(Loaded { image, removed_topics, end_offset: end, epoch, formatted })
+}
+
+/// What the directory of a log was formatted with; `None` where Kafka's tool has not formatted it.
+fn formatted(log: &Path) -> Result<Option<BTreeMap<String, i16>>, BrokerError> {
+    let Some(path) = log.parent().map(|dir| dir.join(FORMATTED)) else { return Ok(None) };
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|source| BrokerError::Io { action: "read", path: path.clone(), source })?,
+    };
+    let mut folding = Folding::default();
+    folding.fold(Bytes::from(bytes), &path, None)?;
+    Ok(Some(folding.image.features().clone()))
 }
 
 #[derive(Default)]

@@ -3,7 +3,7 @@
 //! A change is decided and written ([`MetadataStore::commit`]), then acted on, then made known
 //! ([`MetadataStore::publish`]). Between the two the next ones may be written already.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -25,6 +25,7 @@ pub(crate) struct MetadataStore {
     writer: Mutex<Writer>,
     /// The epoch in which this node writes as the controller.
     epoch: i32,
+    formatted: Option<BTreeMap<String, i16>>,
 }
 
 /// What readers see.
@@ -68,6 +69,7 @@ impl MetadataStore {
                 end_offset: loaded.end_offset,
             }),
             epoch: loaded.epoch,
+            formatted: loaded.formatted,
         };
         Ok((store, loaded.removed_topics))
     }
@@ -91,6 +93,11 @@ impl MetadataStore {
     /// The epoch in which this node writes as the controller.
     pub(crate) fn epoch(&self) -> i32 {
         self.epoch
+    }
+
+    /// The levels of features that a new directory was formatted with, by Kafka's tool.
+    pub(crate) fn formatted(&self) -> Option<&BTreeMap<String, i16>> {
+        self.formatted.as_ref()
     }
 
     /// Lets each of `changes` look at the newest state, in their order, and appends the records that they give: each

@@ -5,7 +5,8 @@ use tempfile::TempDir;
 use vltava_log::{AppendContext, Appender, Log, LogConfig, LogDir, LogOptions, TopicPartition};
 use vltava_protocol::TimestampMs;
 use vltava_protocol::records::metadata::{
-    AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord, RemoveTopicRecord, TopicRecord,
+    AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord, FeatureLevelRecord, RemoveTopicRecord,
+    TopicRecord,
 };
 
 use super::*;
@@ -49,6 +50,19 @@ fn the_log_is_folded_and_tells_what_was_deleted_and_the_last_epoch() {
     assert_eq!(names(&loaded), ["b"]);
     assert_eq!(loaded.removed_topics, HashSet::from([Uuid::from_u128(1001)]));
     assert_eq!((loaded.end_offset, loaded.epoch), (3, 5));
+}
+
+#[test]
+fn what_a_directory_was_formatted_with_counts_until_the_log_has_something() {
+    let (dir, log) = new_log();
+    assert_eq!(load(&log).unwrap().formatted, None);
+    let level = FeatureLevelRecord { name: "transaction.version".to_owned(), feature_level: 1, ..Default::default() };
+    let level = MetadataRecord::FeatureLevel(level);
+    std::fs::write(dir.path().join("bootstrap.checkpoint"), write_batch(&[level], 1, 1000).unwrap()).unwrap();
+    let formatted = BTreeMap::from([("transaction.version".to_owned(), 1)]);
+    assert_eq!(load(&log).unwrap().formatted, Some(formatted));
+    append(&log, 1, &[topic("a", 1001)]);
+    assert_eq!(load(&log).unwrap().formatted, None);
 }
 
 #[test]

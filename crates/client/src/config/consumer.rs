@@ -256,7 +256,8 @@ impl ConsumerConfigBuilder {
         /// for 256 KiB at first, and for more where it keeps waiting for a broker that is far away.
         max_partition_fetch_bytes: i32 = "max.partition.fetch.bytes";
         /// `max.decompressed.batch.bytes`, default 128 MiB, not a key of Kafka: most bytes that one batch may decompress
-        /// to, which takes as much memory. A larger one is [`ClientError::DecompressedBatchTooLarge`].
+        /// to, which takes as much memory. A larger one is
+        /// [`ClientError::DecompressedBatchTooLarge`](crate::ClientError::DecompressedBatchTooLarge).
         max_decompressed_batch_bytes: i32 = "max.decompressed.batch.bytes";
         /// `check.crcs`, default true: verify the checksums of batches.
         check_crcs: bool = "check.crcs";

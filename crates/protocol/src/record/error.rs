@@ -3,10 +3,7 @@ use crate::ErrorCode;
 
 /// What can be wrong with a record batch, or with a request to build one.
 ///
-/// None is retriable: the same bytes fail again. Those for which [`is_corrupt`] holds speak of
-/// damaged or hostile bytes, the others of a caller's value.
-///
-/// [`is_corrupt`]: RecordError::is_corrupt
+/// None is retriable: the same bytes fail again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {

@@ -35,6 +35,11 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     shell::run("packages", cargo().args(packages).args(UNPUBLISHED.iter().flat_map(|name| ["--exclude", name])))?;
     rounds::run(&rounds::Args::short())?;
     rounds::run(&rounds::Args::short_exactly_once())?;
+    if shell::exists("java") && shell::exists("mvn") {
+        rounds::run(&rounds::Args::short_exactly_once_on_apache())?;
+    } else {
+        shell::skip_or_fail("rounds on Apache Kafka", "java or mvn is missing")?;
+    }
     bank::run(&bank::Args::short())?;
     oracle::check(&oracle::Args::some())?;
     interop::run(&interop::Args::everything())

@@ -17,7 +17,7 @@ const LOOKED_AT: &[(&str, usize)] = &[
     ("protocol", 31),
     ("schema", 9),
     ("serde", 1),
-    ("streams", 92),
+    ("streams", 91),
     ("tools", 53),
 ];
 

@@ -25,6 +25,7 @@ pub(crate) struct MetadataStore {
     writer: Mutex<Writer>,
     /// The epoch in which this node writes as the controller.
     epoch: i32,
+    /// The levels of features that a new directory was formatted with.
     formatted: Option<BTreeMap<String, i16>>,
 }
 

@@ -252,9 +252,11 @@ impl Clients {
     /// is kept in its state directory, so that a thread that comes again ends what was left open in its place at once, and
     /// need not wait for `transaction.timeout.ms`.
     pub(super) fn producer(&self, client_id: String, process_id: Uuid, thread: usize) -> ProducerConfig {
-        let application = self.producer.transactional_id().unwrap_or_default();
-        let transactional_id = format!("{application}-{process_id}-{}", thread + 1);
-        self.producer.clone().with_client_id(client_id).with_transactional_id(&transactional_id)
+        let producer = self.producer.clone().with_client_id(client_id);
+        match self.producer.transactional_id() {
+            Some(application) => producer.with_transactional_id(&format!("{application}-{process_id}-{}", thread + 1)),
+            None => producer,
+        }
     }
 
     /// The consumer by which a thread, counted from 0, is a member of the group. Where the instance is a static member,

@@ -68,7 +68,7 @@ pub(super) struct StreamThread {
     poll_time: Duration,
     /// Whether nothing could be processed in the last turn.
     waiting: bool,
-    /// How long the last turn worked on tasks that are restored.
+    /// How long the last turn worked on the tasks whose stores are complete.
     worked: Duration,
 }
 

@@ -18,13 +18,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
+use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
 use self::limits::{Limits, TooManyOfAddress};
 use self::memory::RequestBudget;
 use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
 use crate::request::Peer;
-use crate::security::{Principal, SecurityProtocol};
 use crate::seldom::Seldom;
 use crate::services::Services;
 
@@ -156,7 +156,7 @@ fn peer(listener: &Bound, address: SocketAddr) -> Peer {
         address,
         listener: Arc::clone(&listener.name),
         security_protocol: listener.security_protocol,
-        principal: Principal::Anonymous,
+        principal: KafkaPrincipal::anonymous(),
     }
 }
 

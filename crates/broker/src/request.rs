@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use vltava_protocol::{ApiKey, ErrorCode};
-
-use crate::security::{Principal, SecurityProtocol};
+use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
 /// The other end of a connection, and how it came here.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub(crate) struct Peer {
     /// The name of the listener it came to.
     pub(crate) listener: Arc<str>,
     pub(crate) security_protocol: SecurityProtocol,
-    pub(crate) principal: Principal,
+    pub(crate) principal: KafkaPrincipal,
 }
 
 impl Peer {
@@ -105,7 +104,7 @@ mod tests {
             address: SocketAddr::from(([127, 0, 0, 1], 5000)),
             listener: "INTERNAL".into(),
             security_protocol: SecurityProtocol::Plaintext,
-            principal: Principal::Anonymous,
+            principal: KafkaPrincipal::anonymous(),
         };
         let context = RequestContext {
             api_key: ApiKey::Fetch,

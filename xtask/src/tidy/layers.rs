@@ -47,13 +47,14 @@ impl Metadata {
 }
 
 /// What each crate may depend on among ours; ARCHITECTURE.md draws it. Tests may look upwards.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("vltava-config", &[]),
     ("vltava-protocol", &[]),
     ("vltava-serde", &["vltava-config"]),
+    ("vltava-security", &["vltava-config"]),
     ("vltava-log", &["vltava-config", "vltava-protocol"]),
-    ("vltava-client", &["vltava-config", "vltava-protocol", "vltava-serde"]),
-    ("vltava-broker", &["vltava-config", "vltava-protocol", "vltava-log"]),
+    ("vltava-client", &["vltava-config", "vltava-protocol", "vltava-serde", "vltava-security"]),
+    ("vltava-broker", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-security"]),
     ("vltava-streams", &["vltava-config", "vltava-protocol", "vltava-serde", "vltava-client"]),
     ("vltava-schema", &["vltava-config", "vltava-serde"]),
     ("vltava", &["vltava-serde", "vltava-client", "vltava-broker", "vltava-streams", "vltava-schema"]),

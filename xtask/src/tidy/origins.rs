@@ -24,6 +24,7 @@ const WITHOUT: &[(&str, usize)] = &[
     ("log", 29),
     ("protocol", 39),
     ("schema", 14),
+    ("security", 0),
     ("serde", 10),
     ("streams", 80),
 ];

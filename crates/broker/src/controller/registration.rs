@@ -13,6 +13,7 @@ use vltava_protocol::records::metadata::{
     BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord,
     RegisterBrokerRecord,
 };
+use vltava_security::SecurityProtocol;
 
 use super::Controller;
 use crate::advertised::Advertised;
@@ -23,7 +24,6 @@ use crate::metadata::features::{Feature, SUPPORTED_FEATURES};
 use crate::metadata::image::{NO_LEADER, ResourceType};
 use crate::partitions::Placement;
 use crate::request::ApiError;
-use crate::security::SecurityProtocol;
 
 /// Registers this run of the broker, and what it found in its directories. The broker's epoch is the offset of its
 /// registration.
@@ -145,7 +145,7 @@ fn registration(controller: &Controller, advertised: &Advertised) -> MetadataRec
             name: name.clone(),
             host: host.clone(),
             port: *port,
-            security_protocol: SecurityProtocol::Plaintext as i16,
+            security_protocol: SecurityProtocol::Plaintext.id(),
             ..BrokerEndpoint::default()
         })
         .collect();

@@ -1,0 +1,9 @@
+//! Who is at the other end of a connection, and how the bytes get there: what the client's end and the broker's share.
+//!
+//! Nothing here opens a socket. A mechanism is one state machine for both of its ends.
+
+mod principal;
+mod protocol;
+
+pub use principal::KafkaPrincipal;
+pub use protocol::SecurityProtocol;

@@ -5,6 +5,7 @@
 //! without an answer, a batch that has to be sent again goes out alone and in its order, and a gap that cannot be closed
 //! begins a new epoch (KIP-98, KIP-360).
 
+mod first_request;
 mod outcome;
 mod request;
 mod tracker;
@@ -28,6 +29,7 @@ use super::transaction::manager::{TransactionVersion, View};
 use crate::config::{Acks, exponential};
 use crate::error::ClientError;
 
+use first_request::PauseAfterEnd;
 pub(crate) use outcome::PartitionOutcome;
 use request::Taken;
 pub(crate) use tracker::Identity;
@@ -116,6 +118,9 @@ enum Link {
 #[derive(Debug)]
 struct Request {
     node: i32,
+    sent_at: Instant,
+    /// Whether none was sent before in its transaction.
+    is_first: bool,
     /// `None` for a batch that was given up while it was on its way.
     batches: Vec<(u64, Option<Batch>)>,
 }
@@ -137,6 +142,11 @@ pub(crate) struct Sender {
     init: Init,
     /// Where the transactions stand, for a producer with `transactional.id`.
     transaction: Option<View>,
+    pause_after_end: PauseAfterEnd,
+    /// The number of the last transaction of which batches were sent.
+    last_sent: u64,
+    /// When a coordinator was last asked.
+    called_at: Option<Instant>,
     /// Partitions whose batches have to be numbered anew under a new epoch.
     rewrite: BTreeSet<u64>,
     refresh: BTreeSet<Arc<str>>,
@@ -171,6 +181,9 @@ impl Sender {
             identity: None,
             init: Init::default(),
             transaction: None,
+            pause_after_end: PauseAfterEnd::default(),
+            last_sent: 0,
+            called_at: None,
             rewrite: BTreeSet::new(),
             refresh: BTreeSet::new(),
             fatal: None,
@@ -254,7 +267,7 @@ impl Sender {
                     blocked.insert(node);
                     break;
                 }
-                let Taken::Some(effect) = self.fill_request(node, &plan, released) else { break };
+                let Taken::Some(effect) = self.fill_request(now, node, &plan, released) else { break };
                 effects.extend(effect);
             }
         }

@@ -59,6 +59,9 @@ impl Sender {
                 node.link = Link::Down;
             }
         }
+        if result.is_ok() && self.is_transactional() {
+            self.pause_after_end.answered(request.is_first, now.saturating_duration_since(request.sent_at));
+        }
         let mut outcomes = result.map(Vec::into_iter);
         for (id, batch) in request.batches {
             let outcome = match &mut outcomes {

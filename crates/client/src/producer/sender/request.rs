@@ -148,7 +148,7 @@ impl Sender {
         if head.held_epoch.is_some_and(|epoch| epoch < released) {
             tracker.is_released = true;
         }
-        let is_admitted = !self.settings.idempotent || self.may_send_new(id) && self.is_in_transaction(id);
+        let is_admitted = !self.settings.idempotent || self.may_send_new(id) && self.is_in_transaction(now, id);
         if !is_over || !is_admitted {
             return if is_apart { Next::Aside } else { Next::Blocks { generation } };
         }
@@ -185,7 +185,7 @@ impl Sender {
 
     /// A request with the planned batches. What goes again comes first, as far as `max.request.size` allows; the generation
     /// goes whole or with the next request.
-    pub(super) fn fill_request(&mut self, node: i32, plan: &Plan, released: u64) -> Taken {
+    pub(super) fn fill_request(&mut self, now: Instant, node: i32, plan: &Plan, released: u64) -> Taken {
         let limit = self.settings.max_request_size;
         let mut taken = Vec::new();
         let mut size = 0;
@@ -221,10 +221,10 @@ impl Sender {
         if batches.is_empty() {
             return Taken::Some(None);
         }
-        self.note_sent();
+        let is_first = self.note_sent();
         let request = self.next_request;
         self.next_request += 1;
-        self.requests.insert(request, Request { node, batches });
+        self.requests.insert(request, Request { node, sent_at: now, is_first, batches });
         self.nodes.entry(node).or_default().in_flight += 1;
         let version = self.transaction.as_ref().map(|view| view.version);
         Taken::Some(Some(Effect::Produce { request, node, parts, version }))

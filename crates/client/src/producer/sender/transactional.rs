@@ -72,14 +72,20 @@ impl Sender {
     }
 
     /// Whether batches of this partition may go, as far as transactions are concerned.
-    pub(super) fn is_in_transaction(&self, id: u64) -> bool {
+    pub(super) fn is_in_transaction(&mut self, now: Instant, id: u64) -> bool {
         let Some(view) = &self.transaction else { return true };
-        match view.phase {
-            Phase::Open | Phase::Committing => {
-                view.version == TransactionVersion::Two
-                    || self.trackers.get(&id).is_some_and(|tracker| tracker.transaction == view.number)
-            }
-            _ => false,
+        if !matches!(view.phase, Phase::Open | Phase::Committing) {
+            return false;
+        }
+        match view.version {
+            TransactionVersion::One => self.trackers.get(&id).is_some_and(|tracker| tracker.transaction == view.number),
+            TransactionVersion::Two => match view.ended_at.map(|at| at + self.pause_after_end.get()) {
+                Some(begins) if begins > now => {
+                    self.wake_at(begins);
+                    false
+                }
+                _ => true,
+            },
         }
     }
 
@@ -125,9 +131,11 @@ impl Sender {
         }
     }
 
-    /// Notes that batches go on the wire.
-    pub(super) fn note_sent(&self) {
+    /// Notes that batches go on the wire. Whether they are the first of their transaction.
+    pub(super) fn note_sent(&mut self) -> bool {
         self.accumulator.transact(TransactionManager::note_sent);
+        let number = self.transaction.as_ref().map_or(0, |view| view.number);
+        std::mem::replace(&mut self.last_sent, number) != number
     }
 
     /// The request to a coordinator that goes now.
@@ -150,7 +158,9 @@ impl Sender {
             // A batch was given up meanwhile, or the application has called.
             self.wake_at(now);
         }
-        call.map(Effect::Coordinate)
+        let call = call?;
+        self.called_at = Some(now);
+        Some(Effect::Coordinate(call))
     }
 
     /// Whether no batch is open or on its way. What was taken into the transaction at the last moment counts.
@@ -164,6 +174,9 @@ impl Sender {
 
     /// The answer to [`Effect::Coordinate`].
     pub(crate) fn coordinated(&mut self, now: Instant, number: u64, result: Result<Answer, NoAnswer>) {
+        if let (Ok(_), Some(at)) = (&result, self.called_at.take()) {
+            self.pause_after_end.answered(false, now.saturating_duration_since(at));
+        }
         self.accumulator.transact(|manager| manager.answered(now, number, result));
     }
 

@@ -239,7 +239,7 @@ impl TransactionManager {
             }
         };
         match (verdict(asked, code), answer) {
-            (Verdict::Done, Some(answer)) => self.done(current.call.request, answer),
+            (Verdict::Done, Some(answer)) => self.done(now, current.call.request, answer),
             (verdict, _) => self.refused(now, current, verdict, ClientError::broker(code)),
         }
     }
@@ -283,7 +283,7 @@ impl TransactionManager {
         self.calls.current = Some(current);
     }
 
-    fn done(&mut self, request: Request, answer: Answer) {
+    fn done(&mut self, now: Instant, request: Request, answer: Answer) {
         match request {
             Request::InitProducerId { .. } => match answer.identity {
                 Some(identity) => self.initialized(identity),
@@ -302,6 +302,7 @@ impl TransactionManager {
             Request::CommitOffsets { .. } => {}
             Request::End { .. } => {
                 self.identity = answer.identity.or(self.identity);
+                self.ended_at = Some(now);
                 self.finish();
             }
         }

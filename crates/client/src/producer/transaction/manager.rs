@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -96,6 +96,8 @@ pub(crate) struct View {
     /// How many transactions were begun.
     pub(crate) number: u64,
     pub(crate) version: TransactionVersion,
+    /// When the end of the last one was answered.
+    pub(crate) ended_at: Option<Instant>,
 }
 
 /// What the sender may do with batches.
@@ -129,6 +131,8 @@ pub(crate) struct TransactionManager {
     pub(super) needs_new_epoch: bool,
     /// Whether a coordinator may know of the transaction.
     pub(super) is_started: bool,
+    /// When the end of the last one was answered.
+    pub(super) ended_at: Option<Instant>,
     /// Partitions of the transaction, by their queues, and whether the coordinator knows of them. Empty with version 2.
     pub(super) partitions: HashMap<u64, bool, RandomState>,
     /// Those that it was not asked to add.
@@ -154,6 +158,7 @@ impl TransactionManager {
             number: 0,
             needs_new_epoch: false,
             is_started: false,
+            ended_at: None,
             partitions: HashMap::default(),
             to_add: Vec::new(),
             groups: BTreeSet::new(),
@@ -339,7 +344,8 @@ impl TransactionManager {
             State::AbortableError(error) => Phase::Failed(failed(error)),
             State::FatalError(error) => Phase::Dead(self.dead(error)),
         };
-        View { phase, identity: self.identity, number: self.number, version: self.version }
+        let Self { identity, number, version, ended_at, .. } = *self;
+        View { phase, identity, number, version, ended_at }
     }
 
     /// Whether batches of a partition may be sent; has it added to the transaction if not. Nothing is added to one that is

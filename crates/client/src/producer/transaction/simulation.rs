@@ -606,3 +606,47 @@ fn whatever_fails_a_transaction_is_whole_or_not_there() {
     let [aborted, committed, fenced] = seen;
     assert!(aborted > 0 && committed > 0 && fenced > 0, "{aborted} {committed} {fenced}");
 }
+
+/// A coordinator that is still ending a transaction has the first batches of the next wait for 20 ms: they come later then.
+#[test]
+fn the_first_batches_wait_for_what_is_still_being_ended() {
+    let trip = Duration::from_millis(1);
+    let mut world = World::new(0, TransactionVersion::Two);
+    world.act_until_open();
+    for _ in 0..20 {
+        world.recover();
+        world.act_until_open();
+        world.append();
+        world.poll();
+        if world.wire.is_empty() {
+            world.now = world.sender.deadline().unwrap();
+            world.poll();
+        }
+        world.now += Duration::from_millis(20);
+        while !world.wire.is_empty() {
+            world.now += trip;
+            world.deliver(0, false);
+            world.poll();
+        }
+        world.commit();
+        world.poll();
+        while !world.wire.is_empty() {
+            world.now += trip;
+            world.deliver(0, false);
+            world.model.complete();
+            world.poll();
+        }
+        world.look();
+    }
+    world.begin();
+    world.append();
+    // Nothing lingers.
+    world.commit();
+    let ended = world.now;
+    world.poll();
+    assert!(world.wire.is_empty(), "{} requests", world.wire.len());
+    world.now = world.sender.deadline().unwrap();
+    assert!(world.now > ended && world.now <= ended + Duration::from_millis(10), "{:?}", world.now - ended);
+    world.poll();
+    assert_eq!(world.wire.len(), 1);
+}

@@ -257,7 +257,7 @@ impl Run {
         Ok(counts)
     }
 
-    /// Prints updates until the process is stopped.
+    /// Prints updates until the process is stopped, or nobody reads them any more.
     async fn follow(&self, streams: &KafkaStreams) -> Result<()> {
         let consumer = self.consumer()?;
         consumer.assign((0..PARTITIONS).map(|partition| TopicPartition::new(self.output.as_str(), partition)))?;
@@ -265,11 +265,15 @@ impl Run {
         let mut out = io::stdout().lock();
         loop {
             self.check(streams)?;
+            let mut lines = String::new();
             for (_, record) in consumer.poll(Duration::from_secs(1)).await?.iter() {
                 let (word, count) = word_and_count(record.key(), record.value())?;
-                writeln!(out, "{word}\t{count}")?;
+                lines.push_str(&format!("{word}\t{count}\n"));
             }
-            out.flush()?;
+            match out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written?,
+            }
         }
     }
 

@@ -453,7 +453,9 @@ impl ClientError {
 
 fn display_next_step(source: &ClientError) -> &'static str {
     match source.is_fenced() {
-        true => "another one has taken its place: close it",
+        true => {
+            "another one has taken its place, or its transaction took longer than `transaction.timeout.ms`: close it"
+        }
         false => "close it and create another",
     }
 }
@@ -520,10 +522,7 @@ mod tests {
         let lost = failed(ClientError::broker(ErrorCode::UnknownMemberId));
         assert!(lost.is_member_lost() && lost.code() == Some(ErrorCode::UnknownMemberId));
         let fenced = dead(ClientError::broker(ErrorCode::ProducerFenced)).to_string();
-        assert!(
-            fenced.contains("`transactional.id` t cannot go on, another one has taken its place: close it"),
-            "{fenced}"
-        );
+        assert!(fenced.contains("`transactional.id` t cannot go on, another one has taken its place, or"), "{fenced}");
         let other = dead(ClientError::broker(ErrorCode::InvalidTxnState)).to_string();
         assert!(other.contains("close it and create another"), "{other}");
     }

@@ -106,7 +106,9 @@ async fn send_all(
         let sent =
             Sent { at_ms: sent_ms, bytes: payload.len(), in_steady_state: progress.lock().steady_state.is_some() };
         let placed = producer.send_with(record, acknowledged(progress, sent));
-        placed.await?;
+        if let Err(error) = placed.await {
+            refused(error)?;
+        }
         if let (Some((_, began)), Some(duration)) = (&transaction, command_line.transaction_duration)
             && duration <= sent_ms - began
             && let Some((transaction, _)) = transaction.take()
@@ -132,6 +134,17 @@ struct Sent {
     bytes: usize,
     /// A record of the warm-up is none of the steady state, however late it is acknowledged.
     in_steady_state: bool,
+}
+
+/// A record that could not be given to the producer: as Java's tool, which logs what brokers and time-outs refuse and goes on.
+fn refused(error: ClientError) -> Result<(), ClientError> {
+    match error {
+        ClientError::Broker { .. } | ClientError::Timeout { .. } | ClientError::RecordTooLarge { .. } => {
+            tracing::error!("{}", exception(&error));
+            Ok(())
+        }
+        error => Err(error),
+    }
 }
 
 /// What is done when a record is acknowledged, or has failed.

@@ -39,12 +39,22 @@ impl Topics for &String {
         vec![self.clone()]
     }
 }
+impl Topics for String {
+    fn names(self) -> Vec<String> {
+        vec![self]
+    }
+}
 impl<T: AsRef<str>> Topics for &[T] {
     fn names(self) -> Vec<String> {
         self.iter().map(|topic| topic.as_ref().to_owned()).collect()
     }
 }
 impl<T: AsRef<str>> Topics for &Vec<T> {
+    fn names(self) -> Vec<String> {
+        self.as_slice().names()
+    }
+}
+impl<T: AsRef<str>> Topics for Vec<T> {
     fn names(self) -> Vec<String> {
         self.as_slice().names()
     }

@@ -4,6 +4,7 @@
 
 mod principal;
 mod protocol;
+pub mod ssl;
 
 pub use principal::KafkaPrincipal;
 pub use protocol::SecurityProtocol;

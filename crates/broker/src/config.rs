@@ -11,8 +11,11 @@ pub(crate) mod keys;
 mod listener;
 mod read;
 pub(crate) mod resolve;
+#[cfg(feature = "tls")]
+pub(crate) mod ssl;
 mod topic_keys;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +25,10 @@ pub use listener::Listener;
 pub(crate) use topic_keys::{broker_synonyms, gives_a_topic_default, topic_key, topic_keys};
 use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition, parse_properties};
+use vltava_security::SecurityProtocol;
 
+#[cfg(feature = "tls")]
+use self::ssl::ListenerSsl;
 use crate::coordinator::group::GroupCoordinatorConfig;
 use crate::coordinator::transaction::TransactionCoordinatorConfig;
 
@@ -49,6 +55,10 @@ pub struct BrokerConfig {
     metadata_log_dir: Option<PathBuf>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) advertised_listeners: Vec<Listener>,
+    protocols: BTreeMap<String, SecurityProtocol>,
+    /// Of each listener with TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) ssl: BTreeMap<String, ListenerSsl>,
     /// Where somebody asked for one.
     pub(crate) backlog: Option<i32>,
     /// `None` leaves it to the operating system.
@@ -196,6 +206,11 @@ impl BrokerConfig {
     /// What was given.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How the connections of the listener of this name are secured.
+    pub(crate) fn security_protocol(&self, listener: &str) -> SecurityProtocol {
+        self.protocols.get(listener).copied().unwrap_or(SecurityProtocol::Plaintext)
     }
 
     pub(crate) fn cluster_id(&self) -> Option<&str> {

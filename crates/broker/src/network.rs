@@ -5,6 +5,8 @@ mod limits;
 mod memory;
 mod rate;
 mod reply;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -22,6 +24,8 @@ use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
 use self::limits::{Limits, TooManyOfAddress};
 use self::memory::RequestBudget;
+#[cfg(feature = "tls")]
+use self::tls::ListenerTls;
 use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
 use crate::request::Peer;
@@ -34,6 +38,8 @@ pub(crate) struct Bound {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
     security_protocol: SecurityProtocol,
+    #[cfg(feature = "tls")]
+    tls: Option<ListenerTls>,
     socket: TcpListener,
 }
 
@@ -46,6 +52,8 @@ fn bind_one(config: &BrokerConfig, listener: &Listener) -> Result<Bound, BrokerE
     let shown = format!("{}://{}:{}", listener.name, listener.host, listener.port);
     let failed = |source| BrokerError::Bind { listener: shown.clone(), source };
     let host = if listener.host.is_empty() { "0.0.0.0" } else { listener.host.as_str() };
+    #[cfg(feature = "tls")]
+    let tls = ListenerTls::new(config, &listener.name)?;
     let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
     for address in (host, listener.port).to_socket_addrs().map_err(failed)? {
         match bind_address(config, address) {
@@ -54,8 +62,9 @@ fn bind_one(config: &BrokerConfig, listener: &Listener) -> Result<Bound, BrokerE
                 return Ok(Bound {
                     name: listener.name.as_str().into(),
                     address,
-                    // What the configuration checks to be the one asked for.
-                    security_protocol: SecurityProtocol::Plaintext,
+                    security_protocol: config.security_protocol(&listener.name),
+                    #[cfg(feature = "tls")]
+                    tls,
                     socket,
                 });
             }
@@ -130,8 +139,7 @@ async fn accept(mut shared: Shared, listener: Bound) {
         };
         match accepted {
             Ok((stream, address)) => {
-                let peer = peer(&listener, address);
-                if !admit(&mut shared, &mut connections, stream, peer).await {
+                if !admit(&mut shared, &mut connections, stream, &listener, address).await {
                     break;
                 }
             }
@@ -161,12 +169,19 @@ fn peer(listener: &Bound, address: SocketAddr) -> Peer {
 }
 
 /// Serves a new connection when and if there may be one more; false when the broker stops.
-async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpStream, peer: Peer) -> bool {
+async fn admit(
+    shared: &mut Shared,
+    connections: &mut JoinSet<()>,
+    stream: TcpStream,
+    listener: &Bound,
+    address: SocketAddr,
+) -> bool {
     let Shared { services, limits, budget, stop, .. } = shared;
-    let (listener, address) = (&peer.listener, peer.address.ip());
+    let peer = peer(listener, address);
+    let address = address.ip();
     let place = tokio::select! {
         biased;
-        place = limits.place(listener, address) => place,
+        place = limits.place(&listener.name, address) => place,
         _ = stop.wait_for(|stop| *stop) => return false,
     };
     let place = match place {
@@ -188,10 +203,23 @@ async fn admit(shared: &mut Shared, connections: &mut JoinSet<()>, stream: TcpSt
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
+    let held = (place, descriptor);
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &listener.tls {
+        let (handshake, budget) = (tls.handshake(services), budget.clone());
+        let (services, stop) = (Arc::clone(services), stop.clone());
+        connections.spawn(async move {
+            if let Some((stream, peer)) = handshake.run(stream, peer, stop.clone()).await {
+                connection::serve(services, stream, peer, budget, stop).await;
+            }
+            drop(held);
+        });
+        return true;
+    }
     let serving = connection::serve(Arc::clone(services), stream, peer, budget.clone(), stop.clone());
     connections.spawn(async move {
         serving.await;
-        drop((place, descriptor));
+        drop(held);
     });
     true
 }

@@ -277,8 +277,7 @@ fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
             "1",
             "listener.name.plaintext.ssl.keystore.location",
             "/keys",
-            "`listener.name.plaintext.ssl.keystore.location` cannot be altered while the broker runs: \
-             connections are PLAINTEXT, TLS and SASL are not there yet",
+            "`listener.name.plaintext.ssl.keystore.location` cannot be altered: there is no listener of this name with TLS",
         ),
         // These Kafka refuses as well.
         (

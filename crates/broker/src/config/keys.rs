@@ -13,11 +13,18 @@ mod server;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use vltava_config::{ConfigError, Definition, Foreign, Settings, Tables};
+use vltava_config::{ConfigError, Definition, Foreign, Settings, Tables, find};
 
 /// The keys of the broker.
-pub(crate) static BROKER: Tables =
-    &[server::SERVER, logs::LOGS, groups::GROUPS, coordinators::COORDINATORS, cluster::CLUSTER, security::SECURITY];
+pub(crate) static BROKER: Tables = &[
+    server::SERVER,
+    logs::LOGS,
+    groups::GROUPS,
+    coordinators::COORDINATORS,
+    cluster::CLUSTER,
+    security::SECURITY,
+    vltava_security::ssl::BROKER,
+];
 
 const AUTHORIZER: &str = "there are no authorizers yet, everybody may do everything";
 const CLASSES: &str = "classes of the JVM cannot be loaded";
@@ -28,7 +35,7 @@ const ONE_BROKER: &str = "this broker is the only one of its cluster";
 const ONE_CONTROLLER: &str = "this node is the only controller of its cluster, in the broker's own process";
 const POOL: &str = "one pool of threads does all work, num.network.threads and num.io.threads give its size";
 const QUOTAS: &str = "there are no quotas yet";
-const NO_SECURITY: &str = "connections are PLAINTEXT, TLS and SASL are not there yet";
+const NO_SECURITY: &str = "connections have no SASL, it is not there yet";
 pub(super) const SHARE: &str = "share groups are not supported yet";
 pub(super) const STREAMS: &str = "the streams protocol of groups is not supported yet";
 const TIERED: &str = "tiered storage is not supported";
@@ -74,9 +81,10 @@ const OF_LISTENER: [&str; 2] = ["max.connection.creation.rate", "max.connections
 /// Checks what was given for single listeners.
 pub(super) fn check_listener_keys(settings: &Settings) -> Result<(), ConfigError> {
     for (name, value) in settings.foreign() {
-        let key = without_listener(name).filter(|key| OF_LISTENER.contains(key));
+        let is_of_listener = |key: &&str| OF_LISTENER.contains(key) || key.starts_with("ssl.");
+        let key = without_listener(name).filter(is_of_listener);
         if let Some(definition) = key.and_then(broker_key) {
-            definition.parse(value).map_err(|error| ConfigError::new(name, value, error.reason))?;
+            definition.parse(value).map_err(|error| ConfigError::new(name, error.value, error.reason))?;
         }
     }
     Ok(())
@@ -95,10 +103,12 @@ pub(crate) fn foreign(name: &str) -> Foreign {
             return Foreign::Accepted;
         }
         let parts = || key.split('.');
-        let secures = parts().any(|part| matches!(part, "ssl" | "sasl" | "principal"));
-        return match secures {
-            true => Foreign::Refused(NO_SECURITY),
-            false => Foreign::Warned("a listener has limits of connections of its own, and no other settings"),
+        return match find(&[vltava_security::ssl::BROKER], key) {
+            // Looked at where the listener is.
+            Some(row) if row.support.acts() && cfg!(feature = "tls") => Foreign::Accepted,
+            Some(row) => Foreign::Refused(row.support.why().unwrap_or(vltava_security::ssl::NO_TLS)),
+            None if parts().any(|part| matches!(part, "ssl" | "sasl" | "principal")) => Foreign::Refused(NO_SECURITY),
+            None => Foreign::Warned("a listener has limits of connections and TLS of its own, and no other settings"),
         };
     }
     // The settings of Kafka's own authorizer, which do nothing without it there either.

@@ -1,6 +1,9 @@
 //! `listeners` and `advertised.listeners`: names, protocols, hosts and ports.
 
+use std::collections::BTreeMap;
+
 use vltava_config::{ConfigError, split_list};
+use vltava_security::SecurityProtocol;
 
 /// One entry of `listeners` or `advertised.listeners`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,23 +50,55 @@ fn parse_listener(entry: &str) -> Option<Listener> {
     Some(Listener { name: name.to_ascii_uppercase(), host: host.to_owned(), port: port.parse().ok()? })
 }
 
-/// Refuses a listener whose security protocol is not served: only PLAINTEXT is, so far.
-pub(crate) fn check_protocol(name: &str, map: &str, is_controller: bool) -> Result<(), ConfigError> {
-    let key = "listener.security.protocol.map";
-    let protocol = split_list(map).into_iter().find_map(|entry| {
-        let (listener, protocol) = entry.split_once(':')?;
-        listener.eq_ignore_ascii_case(name).then_some(protocol)
-    });
-    match protocol {
-        Some(protocol) if protocol.eq_ignore_ascii_case("PLAINTEXT") => Ok(()),
-        // Kafka's default for those of the controller.
-        None if is_controller => Ok(()),
-        Some(protocol) => Err(ConfigError::new(
-            key,
-            map,
-            format!("listener {name} asks for {protocol}, this broker serves PLAINTEXT only"),
-        )),
-        None => Err(ConfigError::new(key, map, format!("No security protocol defined for listener {name}"))),
+const MAP: &str = "listener.security.protocol.map";
+
+/// Which protocol the listener of each name has, by `listener.security.protocol.map`.
+#[derive(Debug, Clone)]
+pub(crate) struct Protocols<'a> {
+    map: &'a str,
+    by_name: BTreeMap<String, SecurityProtocol>,
+}
+
+impl<'a> Protocols<'a> {
+    /// Reads the map.
+    pub(crate) fn parse(map: &'a str) -> Result<Self, ConfigError> {
+        let mut by_name = BTreeMap::new();
+        for entry in split_list(map) {
+            let refuse = |reason: String| ConfigError::new(MAP, map, reason);
+            let (name, protocol) =
+                entry.split_once(':').ok_or_else(|| refuse(format!("{entry} is not of the form name:protocol")))?;
+            let known = protocol.trim().parse().map_err(|()| refuse(format!("{protocol} is no security protocol")))?;
+            by_name.insert(name.trim().to_ascii_uppercase(), known);
+        }
+        Ok(Self { map, by_name })
+    }
+
+    /// That of a listener, if it can be served.
+    pub(crate) fn of(&self, name: &str, is_controller: bool) -> Result<SecurityProtocol, ConfigError> {
+        let refuse = |reason| Err(ConfigError::new(MAP, self.map, reason));
+        match self.by_name.get(&name.to_ascii_uppercase()) {
+            Some(SecurityProtocol::Plaintext) => Ok(SecurityProtocol::Plaintext),
+            Some(protocol) if is_controller => refuse(format!(
+                "listener {name} asks for {}, and the controller is not reached over listeners here",
+                protocol.name()
+            )),
+            Some(SecurityProtocol::Ssl) if cfg!(feature = "tls") => Ok(SecurityProtocol::Ssl),
+            Some(SecurityProtocol::Ssl) => {
+                refuse(format!("listener {name} asks for SSL, and {}", vltava_security::ssl::NO_TLS))
+            }
+            Some(protocol) => refuse(format!(
+                "listener {name} asks for {}, this broker serves PLAINTEXT and SSL only",
+                protocol.name()
+            )),
+            // Kafka's default for those of the controller.
+            None if is_controller => Ok(SecurityProtocol::Plaintext),
+            None => refuse(format!("No security protocol defined for listener {name}")),
+        }
+    }
+
+    /// Whether there is one for this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(&name.to_ascii_uppercase())
     }
 }
 
@@ -91,11 +126,22 @@ mod tests {
     }
 
     #[test]
-    fn only_plaintext_is_served() {
-        assert!(check_protocol("EXT", "EXT:PLAINTEXT", false).is_ok());
-        assert!(check_protocol("EXT", "EXT:SASL_SSL", false).is_err());
-        assert!(check_protocol("EXT", "PLAINTEXT:PLAINTEXT", false).is_err());
-        assert!(check_protocol("CONTROLLER", "PLAINTEXT:PLAINTEXT", true).is_ok());
-        assert!(check_protocol("CONTROLLER", "CONTROLLER:SSL", true).is_err());
+    fn what_is_served_has_a_protocol_and_what_is_not_is_refused() {
+        let of = |map, name, is_controller| {
+            Protocols::parse(map).and_then(|all| all.of(name, is_controller)).map_err(|error| error.reason)
+        };
+        assert_eq!(of("EXT:PLAINTEXT", "EXT", false), Ok(SecurityProtocol::Plaintext));
+        #[cfg(feature = "tls")]
+        assert_eq!(of("A:PLAINTEXT, ext:ssl", "EXT", false), Ok(SecurityProtocol::Ssl));
+        assert_eq!(of("PLAINTEXT:PLAINTEXT", "CONTROLLER", true), Ok(SecurityProtocol::Plaintext));
+        for (map, is_controller, reason) in [
+            ("EXT:SASL_SSL", false, "listener EXT asks for SASL_SSL, this broker serves PLAINTEXT and SSL only"),
+            ("PLAINTEXT:PLAINTEXT", false, "No security protocol defined for listener EXT"),
+            ("EXT:SSL", true, "listener EXT asks for SSL, and the controller is not reached over listeners here"),
+            ("EXT:TLS", false, "TLS is no security protocol"),
+            ("EXT", false, "EXT is not of the form name:protocol"),
+        ] {
+            assert_eq!(of(map, "EXT", is_controller), Err(reason.to_owned()), "{map}");
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! From checked settings to typed fields.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use vltava_config::{ConfigError, Reader, Settings, split_list};
 use vltava_protocol::record::Compression;
+use vltava_security::SecurityProtocol;
 
+use super::listener::Protocols;
 use super::{BrokerConfig, Listener, TransactionTopicConfig, UpkeepConfig, VerificationConfig, listener, topic_keys};
 use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 use crate::coordinator::transaction::{TransactionCoordinatorConfig, TransactionVersion};
@@ -15,7 +18,15 @@ impl BrokerConfig {
     pub(super) fn read(reader: &Reader<'_>, settings: Settings) -> Result<Self, ConfigError> {
         let node_id = node_id(reader)?;
         check_cluster_of_one(reader, node_id)?;
-        let (listeners, advertised_listeners) = listeners(reader)?;
+        let Listeners { all: listeners, advertised: advertised_listeners, protocols } = listeners(reader)?;
+        // Read for each listener by itself.
+        for row in vltava_security::ssl::BROKER.iter().filter(|row| row.support.acts()) {
+            let value = reader.text(row.key).unwrap_or_default();
+            // In a program whose clients have TLS they act by their definitions, whatever the broker is built with.
+            if cfg!(not(feature = "tls")) && value != row.default.unwrap_or_default() {
+                return Err(ConfigError::new(row.key, row.shown(value), vltava_security::ssl::NO_TLS));
+            }
+        }
         // Read through `resolve`, where a topic's settings are put together.
         for topic in topic_keys() {
             for (synonym, _) in super::broker_synonyms(topic.key) {
@@ -37,8 +48,11 @@ impl BrokerConfig {
             rack: reader.text("broker.rack").map(str::to_owned),
             log_dirs: log_dirs(reader)?,
             metadata_log_dir: reader.text("metadata.log.dir").map(PathBuf::from),
+            #[cfg(feature = "tls")]
+            ssl: super::ssl::of_listeners(&settings, &protocols)?,
             listeners,
             advertised_listeners,
+            protocols,
             backlog: reader.is_given(BACKLOG).then_some(backlog),
             receive_buffer: usize::try_from(reader.int("socket.receive.buffer.bytes")?).ok(),
             send_buffer: usize::try_from(reader.int("socket.send.buffer.bytes")?).ok(),
@@ -131,39 +145,76 @@ fn log_dirs(reader: &Reader<'_>) -> Result<Vec<std::path::PathBuf>, ConfigError>
     Ok(entries.into_iter().map(std::path::PathBuf::from).collect())
 }
 
-/// The listeners, and those that clients are told of.
-fn listeners(reader: &Reader<'_>) -> Result<(Vec<Listener>, Vec<Listener>), ConfigError> {
+/// What the settings of listeners come to.
+struct Listeners {
+    all: Vec<Listener>,
+    /// Those that clients are told of.
+    advertised: Vec<Listener>,
+    protocols: BTreeMap<String, SecurityProtocol>,
+}
+
+fn listeners(reader: &Reader<'_>) -> Result<Listeners, ConfigError> {
     let value = reader.text("listeners").unwrap_or_default();
-    let map = reader.text("listener.security.protocol.map").unwrap_or_default();
+    let map = Protocols::parse(reader.text("listener.security.protocol.map").unwrap_or_default())?;
     let controllers = reader.list("controller.listener.names");
     let is_controller = |name: &str| controllers.iter().any(|known| known.eq_ignore_ascii_case(name));
-    let all = listener::parse_listeners("listeners", value)?;
+    let mut protocols = BTreeMap::new();
+    let mut all = listener::parse_listeners("listeners", value)?;
     for listener in &all {
-        listener::check_protocol(&listener.name, map, is_controller(&listener.name))?;
+        let protocol = map.of(&listener.name, is_controller(&listener.name))?;
+        protocols.insert(listener.name.clone(), protocol);
     }
-    let listeners: Vec<Listener> = all.into_iter().filter(|l| !is_controller(&l.name)).collect();
-    if listeners.is_empty() {
+    all.retain(|listener| !is_controller(&listener.name));
+    if all.is_empty() {
         return Err(ConfigError::new("listeners", value, "There must be at least one broker listener"));
     }
-    if let Some(name) = reader.non_empty("inter.broker.listener.name")
-        && !listeners.iter().any(|listener| listener.name.eq_ignore_ascii_case(name))
-    {
-        return Err(ConfigError::new("inter.broker.listener.name", name, format!("must be a listener of {value}")));
-    }
-    let Some(value) = reader.text("advertised.listeners") else { return Ok((listeners.clone(), listeners)) };
-    let all = listener::parse_listeners("advertised.listeners", value)?;
-    let advertised: Vec<Listener> = all.into_iter().filter(|l| !is_controller(&l.name)).collect();
-    for listener in &advertised {
-        if !listeners.iter().any(|l| l.name == listener.name) {
-            let reason = format!("advertised listener {} is not in listeners", listener.name);
-            return Err(ConfigError::new("advertised.listeners", value, reason));
+    let advertised = match reader.text("advertised.listeners") {
+        None => all.clone(),
+        Some(value) => {
+            let mut advertised = listener::parse_listeners("advertised.listeners", value)?;
+            advertised.retain(|listener| !is_controller(&listener.name));
+            for listener in &advertised {
+                if !all.iter().any(|known| known.name == listener.name) {
+                    let reason = format!("advertised listener {} is not in listeners", listener.name);
+                    return Err(ConfigError::new("advertised.listeners", value, reason));
+                }
+                if listener.host == "0.0.0.0" {
+                    let reason = "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0";
+                    return Err(ConfigError::new("advertised.listeners", value, reason));
+                }
+            }
+            advertised
         }
-        if listener.host == "0.0.0.0" {
-            let reason = "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0";
-            return Err(ConfigError::new("advertised.listeners", value, reason));
+    };
+    check_inter_broker(reader, &map, &advertised)?;
+    Ok(Listeners { all, advertised, protocols })
+}
+
+/// The listener that brokers would use among themselves, by its name or by its protocol, has to be advertised: nobody
+/// connects to it here, and a file that Kafka refuses is refused.
+fn check_inter_broker(reader: &Reader<'_>, map: &Protocols<'_>, advertised: &[Listener]) -> Result<(), ConfigError> {
+    const NAME: &str = "inter.broker.listener.name";
+    const PROTOCOL: &str = "security.inter.broker.protocol";
+    let protocol = reader.text(PROTOCOL).unwrap_or_default();
+    let (key, value) = match reader.non_empty(NAME) {
+        Some(name) if reader.is_given(PROTOCOL) => {
+            return Err(ConfigError::new(NAME, name, format!("only one of it and `{PROTOCOL}` may be given")));
         }
+        Some(name) if !map.has(name) => {
+            return Err(ConfigError::new(NAME, name, "is not in `listener.security.protocol.map`"));
+        }
+        Some(name) => (NAME, name),
+        None => (PROTOCOL, protocol),
+    };
+    if advertised.iter().any(|listener| listener.name.eq_ignore_ascii_case(value)) {
+        return Ok(());
     }
-    Ok((listeners, advertised))
+    let names: Vec<&str> = advertised.iter().map(|listener| listener.name.as_str()).collect();
+    Err(ConfigError::new(
+        key,
+        value,
+        format!("must be an advertised listener, of which there are {}", names.join(", ")),
+    ))
 }
 
 fn groups(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, ConfigError> {

@@ -80,14 +80,26 @@ fn refusal(pairs: &[(&str, &str)]) -> String {
 
 #[test]
 fn a_setting_that_secures_and_has_no_effect_refuses_to_start() {
-    let security = "connections are PLAINTEXT, TLS and SASL are not there yet";
+    let security = "connections have no SASL, it is not there yet";
+    let without = vltava_security::ssl::NO_TLS;
+    let has_tls = cfg!(feature = "tls");
+    let no_tls = if has_tls { "has no effect: no listener has TLS" } else { without };
+    let not_there = if has_tls { "there is no listener of this name, in small letters, with TLS" } else { without };
     let cases = [
-        ("ssl.keystore.location", "/etc/keys", "/etc/keys", security),
-        ("ssl.keystore.password", "tell-nobody", "***", security),
-        ("ssl.client.auth", "required", "required", security),
+        ("ssl.keystore.location", "/etc/keys", "/etc/keys", no_tls),
+        ("ssl.keystore.password", "tell-nobody", "***", no_tls),
+        ("ssl.client.auth", "required", "required", no_tls),
+        ("ssl.provider", "SunJSSE", "SunJSSE", "it is one of the JVM's, TLS is rustls here"),
+        ("listener.name.external.ssl.provider", "SunJSSE", "***", "it is one of the JVM's, TLS is rustls here"),
         ("sasl.enabled.mechanisms", "PLAIN", "PLAIN", security),
-        ("security.inter.broker.protocol", "SSL", "SSL", security),
-        ("listener.name.external.ssl.keystore.password", "tell-nobody", "***", security),
+        (
+            "security.inter.broker.protocol",
+            "SSL",
+            "SSL",
+            "must be an advertised listener, of which there are PLAINTEXT",
+        ),
+        ("listener.name.external.ssl.keystore.password", "tell-nobody", "***", not_there),
+        ("listener.name.PLAINTEXT.ssl.keystore.password", "tell-nobody", "***", not_there),
         ("listener.name.external.plain.sasl.jaas.config", "tell-nobody", "***", security),
         (
             "authorizer.class.name",
@@ -101,6 +113,43 @@ fn a_setting_that_secures_and_has_no_effect_refuses_to_start() {
     }
     let map = ("listener.security.protocol.map", "PLAINTEXT:SASL_SSL");
     assert!(refusal(&[map]).contains("listener PLAINTEXT asks for SASL_SSL"));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_listener_has_tls_of_its_own_before_that_of_all() {
+    let base = [
+        ("listeners", "PLAINTEXT://:0,SSL://:0,EXT://:0"),
+        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,SSL:SSL,EXT:SSL"),
+        ("ssl.keystore.location", "/all"),
+        ("ssl.keystore.password", "tell-nobody"),
+        ("listener.name.ext.ssl.keystore.location", "/ext"),
+        ("listener.name.ext.ssl.client.auth", "required"),
+        ("listener.name.ext.ssl.principal.mapping.rules", "RULE:^CN=(.*?),.*$/$1/"),
+    ];
+    let config = BrokerConfig::from_properties(base).unwrap();
+    assert_eq!(config.security_protocol("PLAINTEXT"), SecurityProtocol::Plaintext);
+    assert_eq!(config.security_protocol("EXT"), SecurityProtocol::Ssl);
+    assert_eq!(config.ssl.keys().collect::<Vec<_>>(), ["EXT", "SSL"]);
+    let (ext, ssl) = (&config.ssl["EXT"], &config.ssl["SSL"]);
+    let shown = (format!("{ext:?}"), format!("{ssl:?}"));
+    assert!(shown.0.contains("/ext") && shown.1.contains("/all"), "{shown:?}");
+    assert!(!format!("{config:?}").contains("tell-nobody"));
+    assert_eq!(ext.principals.name("CN=a,OU=b").as_deref(), Some("a"));
+    assert_eq!(ssl.principals.name("CN=a,OU=b").as_deref(), Some("CN=a,OU=b"));
+    let refused = |key, value| refusal(&[&base[..], &[(key, value)]].concat());
+    for (key, value, part) in [
+        ("listener.name.ext.ssl.client.auth", "perhaps", "`listener.name.ext.ssl.client.auth` perhaps: must be none"),
+        ("listener.name.ext.ssl.protocol", "SSLv3", "`listener.name.ext.ssl.protocol` SSLv3: must be TLSv1.3"),
+        ("listener.name.ext.ssl.keystore.password", "", "`listener.name.ext.ssl.keystore.location` /ext: needs"),
+        ("ssl.protocol", "SSLv3", "`ssl.protocol` SSLv3"),
+        ("ssl.principal.mapping.rules", "anything", "`ssl.principal.mapping.rules`"),
+        ("listener.name.plaintext.ssl.client.auth", "required", "there is no listener of this name"),
+    ] {
+        assert!(refused(key, value).contains(part), "{}", refused(key, value));
+    }
+    assert!(refusal(&[("listeners", "PLAINTEXT://:0,SSL://:0")]).contains("`ssl.keystore.location`"));
+    assert!(refusal(&[("listeners", "SSL://:0")]).contains("`security.inter.broker.protocol` PLAINTEXT: must be"));
 }
 
 /// Who protects nothing keeps starting: files of an unprotected Kafka name these keys with their defaults.
@@ -129,7 +178,12 @@ fn a_cluster_of_more_than_this_node_is_refused() {
     assert!(refusal(&[("controller.quorum.voters", "1@a:9093,2@b:9093")]).contains("must name node 1 alone"));
     assert!(refusal(&[("controller.quorum.voters", "2@b:9093")]).contains("must name node 1 alone"));
     assert!(refusal(&[("controller.quorum.bootstrap.servers", "a:9093,b:9093")]).contains("must name node 1 alone"));
-    assert!(refusal(&[("inter.broker.listener.name", "INTERNAL")]).contains("must be a listener of"));
+    let unknown = refusal(&[("inter.broker.listener.name", "INTERNAL")]);
+    assert!(unknown.contains("is not in `listener.security.protocol.map`"), "{unknown}");
+    let unused = refusal(&[("inter.broker.listener.name", "SSL")]);
+    assert!(unused.contains("must be an advertised listener, of which there are PLAINTEXT"), "{unused}");
+    let both = [("inter.broker.listener.name", "PLAINTEXT"), ("security.inter.broker.protocol", "PLAINTEXT")];
+    assert!(refusal(&both).contains("only one of it and `security.inter.broker.protocol` may be given"));
     let fine = [("process.roles", "controller,broker"), ("controller.quorum.voters", "1@a:9093")];
     assert!(BrokerConfig::from_properties(fine).unwrap().warnings().is_empty());
 }

@@ -7,12 +7,16 @@ use tracing::warn;
 use vltava_config::{Kind, Update, find, nearest, split_list};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord};
+#[cfg(feature = "tls")]
+use vltava_security::ssl::ServerContext;
 
 use super::Controller;
 use super::loggers;
 use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, validate_client_metrics, validate_group};
 use crate::config::keys::{AT_RUN_TIME, without_listener};
 use crate::config::resolve::{self, Settings, Sources};
+#[cfg(feature = "tls")]
+use crate::config::ssl::{self, ListenerSsl};
 use crate::config::{ConfigChange, broker_key, broker_keys, gives_a_topic_default, topic_key};
 use crate::metadata::features::ELIGIBLE_LEADER_REPLICAS_VERSION;
 use crate::metadata::image::{MetadataImage, ResourceType};
@@ -227,9 +231,11 @@ fn changed(
 
 /// Why a key of the broker cannot act at run time; none if it does, or if nobody knows it, which Kafka stores as well.
 pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
-    let row = broker_key(without_listener(key).unwrap_or(key))?;
+    let of_listener = without_listener(key);
+    let row = broker_key(of_listener.unwrap_or(key))?;
     match row.support.why() {
         Some(why) => Some(why),
+        None if of_listener.is_some_and(|key| PER_LISTENER.contains(&key)) => None,
         None if gives_a_topic_default(key) || AT_RUN_TIME.contains(&row.key) => None,
         None => Some("this broker reads it once, when it starts"),
     }
@@ -329,10 +335,47 @@ fn validate_broker(
         true => Sources { dynamic_default: Some(next), ..present },
         false => Sources { dynamic_broker: Some(next), ..present },
     };
+    #[cfg(feature = "tls")]
+    check_tls(controller, present, sources, changes)?;
     let threads = |sources: Sources<'_>| sources.broker(CLEANER_THREADS).and_then(|text| text.parse::<usize>().ok());
     check_cleaner_threads(threads(present).unwrap_or(1), threads(sources).unwrap_or(1))?;
     resolve::validate_topic(sources, &Settings::new())
         .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))
+}
+
+/// Tries what the listeners with TLS would have, as Kafka does: what cannot be used is not stored.
+#[cfg(feature = "tls")]
+fn check_tls(
+    controller: &Controller,
+    present: Sources<'_>,
+    next: Sources<'_>,
+    changes: &[(String, ConfigChange)],
+) -> Result<(), ApiError> {
+    let refuse = |text: String| ApiError::new(ErrorCode::InvalidRequest, text);
+    let of_tls = |key: &str| without_listener(key).is_some_and(|key| PER_LISTENER.contains(&key));
+    let mut changed: Vec<&str> = changes.iter().map(|(key, _)| key.as_str()).filter(|key| of_tls(key)).collect();
+    for listener in controller.config.ssl.keys() {
+        let before = changed.len();
+        let prefix = ssl::prefix(listener);
+        changed.retain(|key| !key.starts_with(&prefix));
+        if changed.len() == before {
+            continue;
+        }
+        let read = |sources: Sources<'_>| ListenerSsl::read(listener, &|key| sources.broker(key));
+        let next = read(next).map_err(|error| refuse(error.kafka_message()))?.config;
+        // What cannot be read now says nothing of what comes after it.
+        let running = read(present).ok().and_then(|present| ServerContext::new(present.config).ok());
+        let checked = match running {
+            Some(running) => running.check(&next),
+            None => ServerContext::new(next).map(drop),
+        };
+        checked.map_err(|error| refuse(error.to_string()))?;
+    }
+    let is_set = |key: &&&str| changes.iter().any(|(name, change)| name == **key && *change != ConfigChange::Delete);
+    match changed.iter().find(is_set) {
+        Some(key) => Err(refuse(format!("`{key}` cannot be altered: there is no listener of this name with TLS"))),
+        None => Ok(()),
+    }
 }
 
 /// As in Kafka, their number changes by steps.

@@ -13,7 +13,6 @@ use vltava_protocol::records::metadata::{
     BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord,
     RegisterBrokerRecord,
 };
-use vltava_security::SecurityProtocol;
 
 use super::Controller;
 use crate::advertised::Advertised;
@@ -145,7 +144,7 @@ fn registration(controller: &Controller, advertised: &Advertised) -> MetadataRec
             name: name.clone(),
             host: host.clone(),
             port: *port,
-            security_protocol: SecurityProtocol::Plaintext.id(),
+            security_protocol: controller.config.security_protocol(name).id(),
             ..BrokerEndpoint::default()
         })
         .collect();

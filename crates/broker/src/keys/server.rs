@@ -327,7 +327,7 @@ pub const GROUP_STREAMS_SESSION_TIMEOUT_MS: &str = "group.streams.session.timeou
 /// How long a broker tries to register with the controllers at its start, in ms.
 pub const INITIAL_BROKER_REGISTRATION_TIMEOUT_MS: &str = "initial.broker.registration.timeout.ms";
 
-/// The listener that brokers use among themselves; it has to be one of the listeners.
+/// The listener that brokers use among themselves; it has to be an advertised one.
 pub const INTER_BROKER_LISTENER_NAME: &str = "inter.broker.listener.name";
 
 /// Time between reports of the older metrics, in s.
@@ -339,7 +339,7 @@ pub const KAFKA_METRICS_REPORTERS: &str = "kafka.metrics.reporters";
 /// Time between looks at where leaders are, in s.
 pub const LEADER_IMBALANCE_CHECK_INTERVAL_SECONDS: &str = "leader.imbalance.check.interval.seconds";
 
-/// name:protocol for each listener; PLAINTEXT alone is served.
+/// name:protocol for each listener; PLAINTEXT and SSL are served.
 pub const LISTENER_SECURITY_PROTOCOL_MAP: &str = "listener.security.protocol.map";
 
 /// name://host:port for each address to listen on; port 0 lets the operating system choose.
@@ -860,7 +860,7 @@ pub const SASL_SERVER_CALLBACK_HANDLER_CLASS: &str = "sasl.server.callback.handl
 /// Upper size of a message while a client authenticates, in bytes.
 pub const SASL_SERVER_MAX_RECEIVE_SIZE: &str = "sasl.server.max.receive.size";
 
-/// How connections among brokers are protected.
+/// How connections among brokers are protected: the listener of that name is the one that brokers use, where inter.broker.listener.name says nothing.
 pub const SECURITY_INTER_BROKER_PROTOCOL: &str = "security.inter.broker.protocol";
 
 /// Classes that provide security algorithms.
@@ -921,28 +921,28 @@ pub const SOCKET_REQUEST_MAX_BYTES: &str = "socket.request.max.bytes";
 /// The socket's send buffer, in bytes; -1 leaves it to the operating system.
 pub const SOCKET_SEND_BUFFER_BYTES: &str = "socket.send.buffer.bytes";
 
-/// TLS: whether a new certificate may have another name.
+/// TLS: whether a renewed certificate may be of another distinguished name.
 pub const SSL_ALLOW_DN_CHANGES: &str = "ssl.allow.dn.changes";
 
-/// TLS: whether a new certificate may have other alternative names.
+/// TLS: whether a renewed certificate may lack alternative names that the one before had.
 pub const SSL_ALLOW_SAN_CHANGES: &str = "ssl.allow.san.changes";
 
-/// TLS: the cipher suites that may be used.
+/// TLS: the cipher suites that may be used, by their IANA names; empty for all that there are. Those of TLSv1.2 without forward secrecy or authenticated encryption do not exist here, and are refused.
 pub const SSL_CIPHER_SUITES: &str = "ssl.cipher.suites";
 
-/// TLS: whether clients need a certificate.
+/// TLS: whether clients are asked for a certificate, and whether they must have one.
 pub const SSL_CLIENT_AUTH: &str = "ssl.client.auth";
 
-/// TLS: the versions that may be used.
+/// TLS: the versions that may be used, of TLSv1.2 and TLSv1.3; empty for both.
 pub const SSL_ENABLED_PROTOCOLS: &str = "ssl.enabled.protocols";
 
-/// TLS: how the server's name is checked against its certificate.
+/// TLS: `https` checks that a server's certificate is for the host that was connected to, empty does not.
 pub const SSL_ENDPOINT_IDENTIFICATION_ALGORITHM: &str = "ssl.endpoint.identification.algorithm";
 
 /// TLS: class that makes connections.
 pub const SSL_ENGINE_FACTORY_CLASS: &str = "ssl.engine.factory.class";
 
-/// TLS: the password of the private key.
+/// TLS: the password of the private key, in PEM or where it differs from that of its store.
 pub const SSL_KEY_PASSWORD: &str = "ssl.key.password";
 
 /// TLS: the algorithm of the JVM's key manager.
@@ -951,22 +951,22 @@ pub const SSL_KEYMANAGER_ALGORITHM: &str = "ssl.keymanager.algorithm";
 /// TLS: the certificate and those above it, as PEM.
 pub const SSL_KEYSTORE_CERTIFICATE_CHAIN: &str = "ssl.keystore.certificate.chain";
 
-/// TLS: the private key, as PEM.
+/// TLS: the private key, as PEM in PKCS#8, PKCS#1 or SEC1; encrypted in PKCS#8, with ssl.key.password.
 pub const SSL_KEYSTORE_KEY: &str = "ssl.keystore.key";
 
-/// TLS: the file with certificate and key.
+/// TLS: the file with private key and certificates. It is read again when it has changed, at the next connection.
 pub const SSL_KEYSTORE_LOCATION: &str = "ssl.keystore.location";
 
-/// TLS: the password of that file.
+/// TLS: the password of that file, if it is JKS or PKCS12.
 pub const SSL_KEYSTORE_PASSWORD: &str = "ssl.keystore.password";
 
-/// TLS: the format of that file.
+/// TLS: the format of that file: PEM, PKCS12 or JKS; as in the JVM the last two are told apart by the file itself.
 pub const SSL_KEYSTORE_TYPE: &str = "ssl.keystore.type";
 
-/// TLS: rules from a certificate's name to a principal.
+/// TLS: rules from the distinguished name of a client's certificate to a principal, in Kafka's grammar; Java's expressions that look around or refer to themselves are refused.
 pub const SSL_PRINCIPAL_MAPPING_RULES: &str = "ssl.principal.mapping.rules";
 
-/// TLS: the version to make contexts with.
+/// TLS: the highest version that may be used, TLSv1.3 (also as TLS) or TLSv1.2.
 pub const SSL_PROTOCOL: &str = "ssl.protocol";
 
 /// TLS: the JVM's security provider.
@@ -981,13 +981,13 @@ pub const SSL_TRUSTMANAGER_ALGORITHM: &str = "ssl.trustmanager.algorithm";
 /// TLS: the certificates that are trusted, as PEM.
 pub const SSL_TRUSTSTORE_CERTIFICATES: &str = "ssl.truststore.certificates";
 
-/// TLS: the file with trusted certificates.
+/// TLS: the file with the certificates that are trusted; without it and without ssl.truststore.certificates those of the operating system are. It is read again when it has changed, at the next connection.
 pub const SSL_TRUSTSTORE_LOCATION: &str = "ssl.truststore.location";
 
-/// TLS: the password of that file.
+/// TLS: the password of that file, if it is JKS or PKCS12. A JKS file can be read without, unchecked.
 pub const SSL_TRUSTSTORE_PASSWORD: &str = "ssl.truststore.password";
 
-/// TLS: the format of that file.
+/// TLS: the format of that file: PEM, PKCS12 or JKS.
 pub const SSL_TRUSTSTORE_TYPE: &str = "ssl.truststore.type";
 
 /// Upper size of metrics that a client pushes, in bytes.

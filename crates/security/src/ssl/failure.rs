@@ -40,9 +40,23 @@ impl HandshakeFailure {
     }
 }
 
+impl HandshakeFailure {
+    /// Why the other end has ended a connection whose handshake was over for this one, where it is for who this one is.
+    #[must_use]
+    pub fn told_later(error: &io::Error) -> Option<&'static str> {
+        match error.get_ref()?.downcast_ref::<Error>()? {
+            Error::AlertReceived(alert) => refusal(*alert),
+            _ => None,
+        }
+    }
+}
+
 fn certificate(problem: &CertificateError) -> String {
     let why = match problem {
         CertificateError::UnknownIssuer => "is not signed by anybody who is trusted".to_owned(),
+        CertificateError::BadSignature => {
+            "is not signed by anybody who is trusted: who is of its issuer's name has another key".to_owned()
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!("has expired ({problem})"),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             format!("is not valid yet ({problem})")
@@ -64,6 +78,7 @@ fn refusal(alert: AlertDescription) -> Option<&'static str> {
         | AlertDescription::CertificateRevoked
         | AlertDescription::CertificateUnknown => "it does not accept the certificate that it was given",
         AlertDescription::CertificateExpired => "the certificate that it was given has expired",
+        AlertDescription::DecryptError => "it cannot verify the certificate that it was given, or who has signed that",
         AlertDescription::UnknownCA => "it does not trust who has signed the certificate that it was given",
         AlertDescription::AccessDenied => "it denies access to whom the certificate is of",
         AlertDescription::ProtocolVersion => "it does not speak the versions of TLS that are enabled",

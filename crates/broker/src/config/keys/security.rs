@@ -1,4 +1,4 @@
-//! The broker's keys of TLS, SASL, authorisation and delegation tokens.
+//! The broker's keys of SASL, authorisation and delegation tokens. Those of TLS stand where the client's do.
 
 use vltava_config::Definition;
 use vltava_config::Importance::{High, Low};
@@ -67,29 +67,6 @@ pub(super) static SECURITY: &[Definition] = &[
     Definition::new("sasl.oauthbearer.token.endpoint.url", String, None, Any, "Where tokens are got.").refused(NO_SECURITY),
     Definition::new("sasl.server.callback.handler.class", Class, None, Any, "Class that answers the questions of a SASL mechanism on the broker's side.").refused(NO_SECURITY),
     Definition::new("sasl.server.max.receive.size", Int, Some("524288"), Any, "Upper size of a message while a client authenticates, in bytes.").refused(NO_SECURITY),
-    Definition::new("security.inter.broker.protocol", String, Some("PLAINTEXT"), OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), "How connections among brokers are protected.").refused(NO_SECURITY),
+    Definition::new("security.inter.broker.protocol", String, Some("PLAINTEXT"), OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), "How connections among brokers are protected: the listener of that name is the one that brokers use, where inter.broker.listener.name says nothing."),
     Definition::new("security.providers", String, None, Any, "Classes that provide security algorithms.").importance(Low).refused(NO_SECURITY),
-    Definition::new("ssl.allow.dn.changes", Boolean, Some("false"), Any, "TLS: whether a new certificate may have another name.").importance(Low).refused(NO_SECURITY),
-    Definition::new("ssl.allow.san.changes", Boolean, Some("false"), Any, "TLS: whether a new certificate may have other alternative names.").importance(Low).refused(NO_SECURITY),
-    Definition::new("ssl.cipher.suites", List, Some(""), Any, "TLS: the cipher suites that may be used.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.client.auth", String, Some("none"), OneOf(&["required", "requested", "none"]), "TLS: whether clients need a certificate.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.enabled.protocols", List, Some("TLSv1.2,TLSv1.3"), Any, "TLS: the versions that may be used.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.endpoint.identification.algorithm", String, Some("https"), Any, "TLS: how the server's name is checked against its certificate.").importance(Low).update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.engine.factory.class", Class, None, Any, "TLS: class that makes connections.").importance(Low).update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.key.password", Password, None, Any, "TLS: the password of the private key.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.keymanager.algorithm", String, Some("SunX509"), Any, "TLS: the algorithm of the JVM's key manager.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.keystore.certificate.chain", Password, None, Any, "TLS: the certificate and those above it, as PEM.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.keystore.key", Password, None, Any, "TLS: the private key, as PEM.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.keystore.location", String, None, Any, "TLS: the file with certificate and key.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.keystore.password", Password, None, Any, "TLS: the password of that file.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.keystore.type", String, Some("JKS"), Any, "TLS: the format of that file.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.principal.mapping.rules", String, Some("DEFAULT"), Any, "TLS: rules from a certificate's name to a principal.").importance(Low).refused(NO_SECURITY),
-    Definition::new("ssl.protocol", String, Some("TLSv1.3"), Any, "TLS: the version to make contexts with.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.provider", String, None, Any, "TLS: the JVM's security provider.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.secure.random.implementation", String, None, Any, "TLS: the JVM's source of randomness.").importance(Low).update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.trustmanager.algorithm", String, Some("PKIX"), Any, "TLS: the algorithm of the JVM's trust manager.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.truststore.certificates", Password, None, Any, "TLS: the certificates that are trusted, as PEM.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.truststore.location", String, None, Any, "TLS: the file with trusted certificates.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.truststore.password", Password, None, Any, "TLS: the password of that file.").update(PerBroker).refused(NO_SECURITY),
-    Definition::new("ssl.truststore.type", String, Some("JKS"), Any, "TLS: the format of that file.").update(PerBroker).refused(NO_SECURITY),
 ];

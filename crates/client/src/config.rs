@@ -11,12 +11,14 @@ mod definitions;
 pub mod keys;
 mod producer;
 mod security;
+mod ssl;
 
 pub use admin::{AdminConfig, AdminConfigBuilder};
 pub use common::{CommonConfig, MetadataRecoveryStrategy};
 pub use consumer::{AutoOffsetReset, ConsumerConfig, ConsumerConfigBuilder, IsolationLevel};
 pub use producer::{Acks, ProducerConfig, ProducerConfigBuilder};
 pub use vltava_config::{ConfigWarning, Definition, Importance, Kind, Range, Support};
+pub use vltava_security::SecurityProtocol;
 
 pub(crate) use common::exponential;
 

@@ -70,6 +70,15 @@ pub enum ClientError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// TLS does not let the two come together: the broker's certificate is not trusted or not for this host, or the broker
+    /// does not accept the client's, or they have nothing in common. Kafka's `SslAuthenticationException`.
+    #[error("TLS with {address} failed: {reason}")]
+    SslAuthentication {
+        /// `host:port`.
+        address: Arc<str>,
+        /// Which of the two refuses the other, and why.
+        reason: Arc<str>,
+    },
     /// Whoever listens there does not speak Kafka's protocol.
     #[error("{address} does not speak Kafka's protocol: {reason}")]
     NotKafka {
@@ -354,6 +363,11 @@ impl ClientError {
     }
 
     pub(crate) fn connection(address: &Arc<str>, source: io::Error) -> Self {
+        // With TLSv1.3 a client is done before the broker has looked at its certificate.
+        #[cfg(feature = "tls")]
+        if let Some(reason) = vltava_security::ssl::HandshakeFailure::told_later(&source) {
+            return Self::SslAuthentication { address: Arc::clone(address), reason: reason.into() };
+        }
         Self::Connection { address: Arc::clone(address), source: Arc::new(source) }
     }
 
@@ -425,6 +439,11 @@ impl ClientError {
         matches!(self.code(), Some(ErrorCode::FencedInstanceId | ErrorCode::ProducerFenced))
     }
 
+    /// Whether it says of a broker what no other try changes, so that it is told as it is.
+    pub(crate) fn is_about_who_listens(&self) -> bool {
+        matches!(self, Self::NotKafka { .. } | Self::SslAuthentication { .. })
+    }
+
     /// The client that met this error is of no use any more.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
@@ -442,6 +461,7 @@ impl ClientError {
             ),
             Self::Config(_)
             | Self::UnsupportedVersion { .. }
+            | Self::SslAuthentication { .. }
             | Self::ProducerFailed { .. }
             | Self::Closed
             | Self::Panicked { .. }

@@ -14,6 +14,7 @@ mod frames;
 mod metadata;
 mod metadata_cache;
 mod pool;
+mod security;
 mod task;
 mod troubles;
 mod within;

@@ -140,7 +140,7 @@ async fn against_a_closed_port_every_call_names_it_in_time() {
 async fn whoever_does_not_speak_kafka_is_named_at_once() {
     let cases: [(&[u8], &str); 4] = [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it speaks HTTP"),
-        (&[0x15, 3, 3, 0, 2, 2, 50], "it speaks TLS"),
+        (&[0x15, 3, 3, 0, 2, 2, 50], "it speaks TLS, which `security.protocol` SSL asks for"),
         (b"SSH-2.0-OpenSSH_9.9\r\n", "its answer begins with \"SSH-\""),
         (&[0xff, 0xff, 0xff, 0xff, 0], "its answer begins with [ff, ff, ff, ff]"),
     ];

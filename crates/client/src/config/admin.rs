@@ -7,7 +7,7 @@ use super::definitions::{ADMIN, COMMON};
 use super::security::SECURITY;
 use super::{client_config, setters};
 
-pub(super) const TABLES: Tables = &[COMMON, SECURITY, ADMIN];
+pub(super) const TABLES: Tables = &[COMMON, SECURITY, vltava_security::ssl::CLIENT, ADMIN];
 
 /// The admin client's settings, checked.
 #[derive(Debug, Clone)]

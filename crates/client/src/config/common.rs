@@ -4,6 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use vltava_config::{ConfigError, Reader};
+use vltava_security::SecurityProtocol;
+#[cfg(feature = "tls")]
+use vltava_security::ssl::SslConfig;
+
+use super::ssl;
 
 /// What a client does when none of the brokers it knows can be reached (KIP-899, KIP-1102).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +60,11 @@ pub struct CommonConfig {
     pub api_timeout: Duration,
     /// How many requests may wait for their answers on one connection.
     pub max_in_flight: usize,
+    /// `security.protocol`.
+    pub security_protocol: SecurityProtocol,
+    /// `ssl.*`, where the protocol has TLS.
+    #[cfg(feature = "tls")]
+    pub ssl: Option<SslConfig>,
 }
 
 impl CommonConfig {
@@ -65,6 +75,8 @@ impl CommonConfig {
             Some(id) if !id.is_empty() => id.to_owned(),
             _ => format!("{kind}-{}", DRAWN.fetch_add(1, Ordering::Relaxed)),
         };
+        let security_protocol = ssl::protocol(settings)?;
+        ssl::check(settings, security_protocol)?;
         let recovery = settings.required("metadata.recovery.strategy")?;
         Ok(Self {
             bootstrap_servers: bootstrap_servers(settings)?,
@@ -88,6 +100,9 @@ impl CommonConfig {
             receive_buffer: u32::try_from(settings.integer("receive.buffer.bytes")?).ok(),
             api_timeout: Duration::from_secs(60),
             max_in_flight: 100,
+            security_protocol,
+            #[cfg(feature = "tls")]
+            ssl: ssl::read(settings, security_protocol)?,
         })
     }
 

@@ -9,7 +9,7 @@ use super::definitions::{COMMON, CONSUMER};
 use super::security::SECURITY;
 use super::{client_config, setters};
 
-pub(super) const TABLES: Tables = &[COMMON, SECURITY, CONSUMER];
+pub(super) const TABLES: Tables = &[COMMON, SECURITY, vltava_security::ssl::CLIENT, CONSUMER];
 
 /// Where to read from without a committed offset, or if that offset does not exist any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::definitions::{COMMON, PRODUCER, ROUND_ROBIN_CLASS};
 use super::security::SECURITY;
 use super::{client_config, setters};
 
-pub(super) const TABLES: Tables = &[COMMON, SECURITY, PRODUCER];
+pub(super) const TABLES: Tables = &[COMMON, SECURITY, vltava_security::ssl::CLIENT, PRODUCER];
 
 /// How many replicas must have a batch before it counts as sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

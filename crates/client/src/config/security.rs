@@ -1,13 +1,13 @@
-//! The keys of TLS and SASL. None has an effect yet, so that each is refused: who asks for protection gets it or is told.
+//! The keys of SASL. None has an effect yet, so that each is refused: who asks for protection gets it or is told.
 
 use vltava_config::Definition;
 use vltava_config::Importance::{High, Low};
 use vltava_config::Kind::{Boolean, Class, Double, Int, List, Long, Password, Short, String};
 use vltava_config::Range::{Any, Between, Fraction, OneOfAnyCase};
 
-const WHY: &str = "connections are PLAINTEXT, TLS and SASL are not there yet";
+const WHY: &str = "connections have no SASL, it is not there yet";
 
-/// TLS and SASL, the same for all clients.
+/// SASL, the same for all clients.
 #[rustfmt::skip]
 pub(super) const SECURITY: &[Definition] = &[
     Definition::new("sasl.client.callback.handler.class", Class, None, Any, "Class that answers the questions of a SASL mechanism on the client's side.").refused(WHY),
@@ -56,23 +56,4 @@ pub(super) const SECURITY: &[Definition] = &[
     Definition::new("sasl.oauthbearer.sub.claim.name", String, Some("sub"), Any, "The claim of a token that holds the subject.").importance(Low).refused(WHY),
     Definition::new("sasl.oauthbearer.token.endpoint.url", String, None, Any, "Where tokens are got.").refused(WHY),
     Definition::new("security.providers", String, None, Any, "Classes that provide security algorithms.").importance(Low).refused(WHY),
-    Definition::new("ssl.cipher.suites", List, Some(""), Any, "TLS: the cipher suites that may be used.").importance(Low).refused(WHY),
-    Definition::new("ssl.enabled.protocols", List, Some("TLSv1.2,TLSv1.3"), Any, "TLS: the versions that may be used.").refused(WHY),
-    Definition::new("ssl.endpoint.identification.algorithm", String, Some("https"), Any, "TLS: how the server's name is checked against its certificate.").importance(Low).refused(WHY),
-    Definition::new("ssl.engine.factory.class", Class, None, Any, "TLS: class that makes connections.").importance(Low).refused(WHY),
-    Definition::new("ssl.key.password", Password, None, Any, "TLS: the password of the private key.").importance(High).refused(WHY),
-    Definition::new("ssl.keymanager.algorithm", String, Some("SunX509"), Any, "TLS: the algorithm of the JVM's key manager.").importance(Low).refused(WHY),
-    Definition::new("ssl.keystore.certificate.chain", Password, None, Any, "TLS: the certificate and those above it, as PEM.").importance(High).refused(WHY),
-    Definition::new("ssl.keystore.key", Password, None, Any, "TLS: the private key, as PEM.").importance(High).refused(WHY),
-    Definition::new("ssl.keystore.location", String, None, Any, "TLS: the file with certificate and key.").importance(High).refused(WHY),
-    Definition::new("ssl.keystore.password", Password, None, Any, "TLS: the password of that file.").importance(High).refused(WHY),
-    Definition::new("ssl.keystore.type", String, Some("JKS"), Any, "TLS: the format of that file.").refused(WHY),
-    Definition::new("ssl.protocol", String, Some("TLSv1.3"), Any, "TLS: the version to make contexts with.").refused(WHY),
-    Definition::new("ssl.provider", String, None, Any, "TLS: the JVM's security provider.").refused(WHY),
-    Definition::new("ssl.secure.random.implementation", String, None, Any, "TLS: the JVM's source of randomness.").importance(Low).refused(WHY),
-    Definition::new("ssl.trustmanager.algorithm", String, Some("PKIX"), Any, "TLS: the algorithm of the JVM's trust manager.").importance(Low).refused(WHY),
-    Definition::new("ssl.truststore.certificates", Password, None, Any, "TLS: the certificates that are trusted, as PEM.").importance(High).refused(WHY),
-    Definition::new("ssl.truststore.location", String, None, Any, "TLS: the file with trusted certificates.").importance(High).refused(WHY),
-    Definition::new("ssl.truststore.password", Password, None, Any, "TLS: the password of that file.").importance(High).refused(WHY),
-    Definition::new("ssl.truststore.type", String, Some("JKS"), Any, "TLS: the format of that file.").refused(WHY),
 ];

@@ -46,7 +46,10 @@ fn a_wrong_value_is_refused_with_key_value_and_range() {
             ("transaction.two.phase.commit.enable", "true"),
             "invalid `transaction.two.phase.commit.enable` true: two-phase commits (KIP-939) are not supported yet",
         ),
-        (("security.protocol", "SSL"), "invalid `security.protocol` SSL: only PLAINTEXT is supported yet"),
+        (
+            ("security.protocol", "TLS"),
+            "invalid `security.protocol` TLS: must be one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL",
+        ),
         (
             ("bootstrap.servers", "host"),
             "invalid `bootstrap.servers` host: must be host:port with a port of 1 to 65535",
@@ -96,21 +99,38 @@ fn a_known_key_without_effect_is_a_warning_unless_it_says_what_happens_anyway() 
 #[test]
 fn secrets_are_not_shown() {
     let error = producer(&[("sasl.jaas.config", "password=secret")]).unwrap_err().to_string();
-    let why = "connections are PLAINTEXT, TLS and SASL are not there yet";
+    let why = "connections have no SASL, it is not there yet";
     assert_eq!(error, format!("invalid `sasl.jaas.config` ***: {why}"));
     assert!(!format!("{:?}", ProducerConfig::builder().set("ssl.key.password", "secret")).contains("secret"));
 }
 
 #[test]
 fn a_setting_that_secures_and_has_no_effect_is_refused() {
-    for (key, value) in [
-        ("ssl.truststore.location", "/etc/trust"),
-        ("sasl.mechanism", "PLAIN"),
-        ("ssl.endpoint.identification.algorithm", ""),
-        ("security.providers", "com.example.Provider"),
-    ] {
+    for (key, value) in [("sasl.mechanism", "PLAIN"), ("security.providers", "com.example.Provider")] {
         let error = consumer(&[(key, value)]).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("invalid `{key}` {value}: connections are PLAINTEXT")), "{error}");
+        assert!(error.starts_with(&format!("invalid `{key}` {value}: connections have no SASL")), "{error}");
+    }
+    let tls = [("ssl.truststore.location", "/etc/trust"), ("ssl.endpoint.identification.algorithm", "")];
+    for (key, value) in tls {
+        let error = consumer(&[(key, value)]).unwrap_err().to_string();
+        #[cfg(feature = "tls")]
+        assert_eq!(error, format!("invalid `{key}` {value}: has no effect with `security.protocol` PLAINTEXT"));
+        #[cfg(not(feature = "tls"))]
+        assert!(error.starts_with(&format!("invalid `{key}` {value}: this program was built without TLS")), "{error}");
+        assert_eq!(consumer(&[(key, value), ("security.protocol", "ssl")]).is_ok(), cfg!(feature = "tls"));
+    }
+    #[cfg(not(feature = "tls"))]
+    assert_eq!(
+        consumer(&[("security.protocol", "ssl")]).unwrap_err().to_string(),
+        "invalid `security.protocol` ssl: this program was built without TLS: build it with the feature `tls`"
+    );
+    let error = consumer(&[("ssl.keystore.password", "tell-nobody")]).unwrap_err().to_string();
+    assert!(error.starts_with("invalid `ssl.keystore.password` ***: "), "{error}");
+    let error = consumer(&[("security.protocol", "SASL_SSL")]).unwrap_err().to_string();
+    assert!(error.starts_with("invalid `security.protocol` SASL_SSL: SASL is not there yet"), "{error}");
+    for key in ["ssl.provider", "ssl.engine.factory.class", "ssl.secure.random.implementation"] {
+        let error = consumer(&[(key, "x"), ("security.protocol", "SSL")]).unwrap_err();
+        assert_eq!(error.to_string(), format!("invalid `{key}` x: it is one of the JVM's, TLS is rustls here"));
     }
     // What an unprotected client says anyway.
     assert!(

@@ -82,12 +82,13 @@ impl Cluster {
     /// A view of the cluster at `bootstrap.servers`. Connects to nobody yet.
     ///
     /// # Errors
-    /// [`ClientError::NoRuntime`] outside of a tokio runtime, [`ClientError::Config`] for an unusable address.
+    /// [`ClientError::NoRuntime`] outside of a tokio runtime, [`ClientError::Config`] for files of keys or certificates that
+    /// cannot be used.
     pub fn new(config: &CommonConfig) -> Result<Self, ClientError> {
         let runtime = Handle::try_current().map_err(|_| ClientError::NoRuntime)?;
         let config = Arc::new(config.clone());
         let inner = Arc::new(Inner {
-            pool: Pool::new(Arc::clone(&config)),
+            pool: Pool::new(Arc::clone(&config))?,
             metadata: MetadataCache::new(),
             coordinators: Coordinators::default(),
             bootstrap: Mutex::new(Bootstrap { nodes: bootstrap_nodes(&config), is_resolved: false, fatal: None }),
@@ -271,7 +272,7 @@ impl Cluster {
                 Err(error) => last = error,
             }
         }
-        if matches!(last, ClientError::NotKafka { .. }) {
+        if last.is_about_who_listens() {
             return Err(last);
         }
         Err(ClientError::NoBrokerAvailable {
@@ -375,7 +376,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClientError::Broker`] with the topic's error, [`ClientError::NoBrokerAvailable`], [`ClientError::Timeout`],
-    /// [`ClientError::NotKafka`], [`ClientError::Config`] if no name of `bootstrap.servers` can be resolved.
+    /// [`ClientError::NotKafka`], [`ClientError::SslAuthentication`], [`ClientError::Config`] if no name of `bootstrap.servers` can be resolved.
     pub async fn topic(&self, name: &str) -> Result<Arc<TopicMetadata>, ClientError> {
         let used_at = self.inner.max_idle.lock().is_some().then(Instant::now);
         let new = self.inner.metadata.track(name, used_at);
@@ -487,6 +488,9 @@ impl Cluster {
             }
         }
         self.request_update();
+        if last.is_about_who_listens() {
+            return Err(last);
+        }
         Err(ClientError::NoBrokerAvailable {
             servers: nodes.iter().map(Node::address).collect::<Vec<_>>().join(",").into(),
             last: last.to_string().into(),

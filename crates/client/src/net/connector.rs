@@ -1,4 +1,4 @@
-//! How a connection is made: address, socket, versions.
+//! How a connection is made: address, socket, TLS, versions.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use vltava_protocol::wire::Message;
 
 use super::api_versions::ApiVersions;
 use super::connection::{Connection, ConnectionOptions};
+use super::security::Security;
 use crate::config::CommonConfig;
 use crate::error::ClientError;
 
@@ -19,6 +20,7 @@ use crate::error::ClientError;
 pub(crate) async fn connect(
     address: Arc<str>,
     config: &CommonConfig,
+    security: &Security,
     timeout: Duration,
 ) -> Result<Connection, ClientError> {
     let whole = async {
@@ -29,7 +31,7 @@ pub(crate) async fn connect(
             max_in_flight: config.max_in_flight,
             request_timeout: config.request_timeout,
         };
-        let connection = Connection::start(stream, Arc::clone(&address), options, ApiVersions::default());
+        let connection = security.start(stream, Arc::clone(&address), options).await?;
         let versions = negotiate(&connection).await?;
         Ok(connection.with_versions(versions))
     };

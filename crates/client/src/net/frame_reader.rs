@@ -65,7 +65,7 @@ fn guess(head: [u8; 4]) -> String {
     match &head {
         b"HTTP" => "it speaks HTTP".to_owned(),
         // An alert or handshake record of TLS.
-        [0x15 | 0x16, 3, ..] => "it speaks TLS".to_owned(),
+        [0x15 | 0x16, 3, ..] => "it speaks TLS, which `security.protocol` SSL asks for".to_owned(),
         text if text.iter().all(|byte| (0x20..0x7f).contains(byte)) => {
             format!("its answer begins with {:?}", String::from_utf8_lossy(text))
         }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::connection::Connection;
 use super::connector;
 use super::metadata::Node;
+use super::security::Security;
 use crate::config::CommonConfig;
 use crate::config::exponential;
 use crate::error::ClientError;
@@ -57,6 +58,7 @@ impl ConnectionKey {
 #[derive(Debug)]
 pub(crate) struct Pool {
     config: Arc<CommonConfig>,
+    security: Security,
     slots: Mutex<HashMap<ConnectionKey, Arc<Slot>>>,
     last_failure: Mutex<Option<ClientError>>,
 }
@@ -94,8 +96,9 @@ impl Current {
 }
 
 impl Pool {
-    pub(crate) fn new(config: Arc<CommonConfig>) -> Self {
-        Self { config, slots: Mutex::new(HashMap::new()), last_failure: Mutex::new(None) }
+    pub(crate) fn new(config: Arc<CommonConfig>) -> Result<Self, ClientError> {
+        let security = Security::new(&config)?;
+        Ok(Self { config, security, slots: Mutex::new(HashMap::new()), last_failure: Mutex::new(None) })
     }
 
     /// Why the last attempt to connect failed, if it did.
@@ -131,7 +134,7 @@ impl Pool {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        let result = connector::connect(Arc::clone(&address), &self.config, timeout).await;
+        let result = connector::connect(Arc::clone(&address), &self.config, &self.security, timeout).await;
         slot.settle(key, &result, &self.config);
         *self.last_failure.lock() = result.as_ref().err().cloned();
         result

@@ -270,7 +270,7 @@ pub const SASL_OAUTHBEARER_SUB_CLAIM_NAME: &str = "sasl.oauthbearer.sub.claim.na
 /// Where tokens are got.
 pub const SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL: &str = "sasl.oauthbearer.token.endpoint.url";
 
-/// How connections are protected.
+/// How connections are protected: PLAINTEXT, or SSL for TLS. SASL_PLAINTEXT and SASL_SSL are refused, SASL is not there yet.
 pub const SECURITY_PROTOCOL: &str = "security.protocol";
 
 /// Classes that provide security algorithms.
@@ -294,19 +294,19 @@ pub const SOCKET_CONNECTION_SETUP_TIMEOUT_MAX_MS: &str = "socket.connection.setu
 /// How long making a connection may take, doubled per failure, with a jitter of 20 %, in ms.
 pub const SOCKET_CONNECTION_SETUP_TIMEOUT_MS: &str = "socket.connection.setup.timeout.ms";
 
-/// TLS: the cipher suites that may be used.
+/// TLS: the cipher suites that may be used, by their IANA names; empty for all that there are. Those of TLSv1.2 without forward secrecy or authenticated encryption do not exist here, and are refused.
 pub const SSL_CIPHER_SUITES: &str = "ssl.cipher.suites";
 
-/// TLS: the versions that may be used.
+/// TLS: the versions that may be used, of TLSv1.2 and TLSv1.3; empty for both.
 pub const SSL_ENABLED_PROTOCOLS: &str = "ssl.enabled.protocols";
 
-/// TLS: how the server's name is checked against its certificate.
+/// TLS: `https` checks that a server's certificate is for the host that was connected to, empty does not.
 pub const SSL_ENDPOINT_IDENTIFICATION_ALGORITHM: &str = "ssl.endpoint.identification.algorithm";
 
 /// TLS: class that makes connections.
 pub const SSL_ENGINE_FACTORY_CLASS: &str = "ssl.engine.factory.class";
 
-/// TLS: the password of the private key.
+/// TLS: the password of the private key, in PEM or where it differs from that of its store.
 pub const SSL_KEY_PASSWORD: &str = "ssl.key.password";
 
 /// TLS: the algorithm of the JVM's key manager.
@@ -315,19 +315,19 @@ pub const SSL_KEYMANAGER_ALGORITHM: &str = "ssl.keymanager.algorithm";
 /// TLS: the certificate and those above it, as PEM.
 pub const SSL_KEYSTORE_CERTIFICATE_CHAIN: &str = "ssl.keystore.certificate.chain";
 
-/// TLS: the private key, as PEM.
+/// TLS: the private key, as PEM in PKCS#8, PKCS#1 or SEC1; encrypted in PKCS#8, with ssl.key.password.
 pub const SSL_KEYSTORE_KEY: &str = "ssl.keystore.key";
 
-/// TLS: the file with certificate and key.
+/// TLS: the file with private key and certificates. It is read again when it has changed, at the next connection.
 pub const SSL_KEYSTORE_LOCATION: &str = "ssl.keystore.location";
 
-/// TLS: the password of that file.
+/// TLS: the password of that file, if it is JKS or PKCS12.
 pub const SSL_KEYSTORE_PASSWORD: &str = "ssl.keystore.password";
 
-/// TLS: the format of that file.
+/// TLS: the format of that file: PEM, PKCS12 or JKS; as in the JVM the last two are told apart by the file itself.
 pub const SSL_KEYSTORE_TYPE: &str = "ssl.keystore.type";
 
-/// TLS: the version to make contexts with.
+/// TLS: the highest version that may be used, TLSv1.3 (also as TLS) or TLSv1.2.
 pub const SSL_PROTOCOL: &str = "ssl.protocol";
 
 /// TLS: the JVM's security provider.
@@ -342,13 +342,13 @@ pub const SSL_TRUSTMANAGER_ALGORITHM: &str = "ssl.trustmanager.algorithm";
 /// TLS: the certificates that are trusted, as PEM.
 pub const SSL_TRUSTSTORE_CERTIFICATES: &str = "ssl.truststore.certificates";
 
-/// TLS: the file with trusted certificates.
+/// TLS: the file with the certificates that are trusted; without it and without ssl.truststore.certificates those of the operating system are. It is read again when it has changed, at the next connection.
 pub const SSL_TRUSTSTORE_LOCATION: &str = "ssl.truststore.location";
 
-/// TLS: the password of that file.
+/// TLS: the password of that file, if it is JKS or PKCS12. A JKS file can be read without, unchecked.
 pub const SSL_TRUSTSTORE_PASSWORD: &str = "ssl.truststore.password";
 
-/// TLS: the format of that file.
+/// TLS: the format of that file: PEM, PKCS12 or JKS.
 pub const SSL_TRUSTSTORE_TYPE: &str = "ssl.truststore.type";
 
 /// Deserializer of values.

@@ -5,6 +5,7 @@
 //! missed, above all one that secures. A key that Kafka does not know warns with the nearest one it knows; a key that Kafka
 //! knows and this broker does not act on warns too. Settings of topics derive from the broker's in [`resolve`].
 
+mod authorizer;
 mod change;
 pub(crate) mod group_keys;
 pub(crate) mod keys;
@@ -17,6 +18,7 @@ mod topic_keys;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use change::ConfigChange;
@@ -31,6 +33,7 @@ use vltava_security::SecurityProtocol;
 use self::ssl::ListenerSsl;
 use crate::coordinator::group::GroupCoordinatorConfig;
 use crate::coordinator::transaction::TransactionCoordinatorConfig;
+use crate::security::authorizer::Authorizer;
 
 /// The checked configuration of a broker.
 ///
@@ -91,6 +94,8 @@ pub struct BrokerConfig {
     pub(crate) upkeep: UpkeepConfig,
     pub(crate) log_cleaner_enable: bool,
     pub(crate) verification: VerificationConfig,
+    /// Where `authorizer.class.name` names one.
+    pub(crate) authorizer: Option<Arc<Authorizer>>,
 }
 
 /// How partitions ask for transactions.
@@ -137,7 +142,12 @@ impl BrokerConfig {
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        let settings = Settings::parse_with(keys::BROKER, pairs, keys::foreign)?;
+        let pairs: Vec<(K, V)> = pairs.into_iter().collect();
+        let given = pairs.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        let authorizer = given.clone().filter(|(key, _)| *key == authorizer::CLASS_NAME).last();
+        let is_authorized = authorizer.is_some_and(|(_, class)| !class.trim().is_empty());
+        let foreign = |name: &str| keys::foreign(name, is_authorized);
+        let settings = Settings::parse_with(keys::BROKER, given, foreign)?;
         let config = Self::read(&settings.reader(), settings.clone())?;
         keys::check_listener_keys(&settings)?;
         resolve::check_lags(&config)?;

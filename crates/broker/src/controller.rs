@@ -147,6 +147,10 @@ impl Controller {
         &self.config
     }
 
+    pub(crate) fn metadata(&self) -> &MetadataStore {
+        &self.metadata
+    }
+
     pub(crate) fn publisher(&self) -> &Publisher {
         &self.publisher
     }

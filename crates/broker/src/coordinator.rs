@@ -96,7 +96,7 @@ pub(crate) async fn commit_in_transaction(
     partitions: &Partitions,
     groups: &GroupCoordinator,
     transactions: &TransactionCoordinator,
-    topics: &ClusterTopics,
+    topics: &ClusterTopics<'_>,
     support: TransactionSupport,
     commit: TxnOffsetCommitRequest,
 ) -> Result<Vec<TxnOffsetCommitResponseTopic>, ErrorCode> {

@@ -12,6 +12,7 @@ use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Records, 
 use crate::apis::{self, apis};
 use crate::handlers::{self, api_versions};
 use crate::request::{Answer, Peer, RequestContext};
+use crate::security::Access;
 use crate::services::Services;
 
 /// Why a request gets no answer and its connection ends, as in Kafka.
@@ -23,6 +24,8 @@ pub(crate) enum Refusal {
     Unknown { code: i16 },
     #[error("malformed request of {api} version {version}: {source}")]
     Malformed { api: ApiKey, version: i16, source: DecodeError },
+    #[error("invalid request of {api} version {version}: {why}")]
+    Invalid { api: ApiKey, version: i16, why: &'static str },
     #[error("version {version} of {api} is not served")]
     NotServed { api: ApiKey, version: i16 },
     #[error("{api} is not served, as all that belongs to {what}")]
@@ -59,6 +62,7 @@ pub(crate) async fn handle(
         correlation_id: header.correlation_id,
         client_id: header.client_id,
         peer: Arc::clone(peer),
+        access: access(services),
     });
     if let Some(served) = apis::serves(api, version) {
         exchange.admit();
@@ -74,6 +78,14 @@ pub(crate) async fn handle(
     }
 }
 
+/// What requests are judged by from now on: nothing is looked up where there is no authorizer.
+fn access(services: &Services) -> Access {
+    match &services.config.authorizer {
+        Some(authorizer) => Access::judged_by(authorizer, services.metadata.image().acls()),
+        None => Access::default(),
+    }
+}
+
 fn api_and_version(mut head: Reader) -> Result<(i16, i16), DecodeError> {
     Ok((head.i16()?, head.i16()?))
 }
@@ -86,6 +98,7 @@ macro_rules! dispatch {
     (
         served { $(
             $api:ident $min:literal..=$max:literal $(, told from $told:literal)?
+                , needs [$($operation:ident $resource:ident),*]
                 => $handler:ident($($part:ident),*) $(.$wait:ident)? $(, waits for $others:ident)?;
         )* }
         lacking $lacking:tt
@@ -106,8 +119,8 @@ macro_rules! dispatch {
 impl Exchange {
     apis!(dispatch);
 
-    /// Every request passes here before its handler sees it, with all that is known of who sends it: the place of a
-    /// check whether they may. Everybody may do everything, as with Kafka where `authorizer.class.name` names nobody.
+    /// Every request passes here before its handler sees it, with all that is known of who sends it. What they may do
+    /// is asked by the handler, which knows the resources; what it may ask about is in the list of APIs.
     fn admit(&self) {
         trace!("{}", self.0);
     }
@@ -126,6 +139,7 @@ impl Exchange {
             Answer::Response(response) => self.reply::<R>(self.0.version, &response).map(Some),
             Answer::Silent => Ok(None),
             Answer::Disconnect => Err(Refusal::Unacknowledged),
+            Answer::Invalid(why) => Err(Refusal::Invalid { api: R::API_KEY, version: self.0.version, why }),
         }
     }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use vltava_protocol::{ApiKey, ErrorCode};
 use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
+use crate::security::Access;
+
 /// The other end of a connection, and how it came here.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -34,12 +36,14 @@ pub(crate) struct RequestContext {
     pub(crate) correlation_id: i32,
     pub(crate) client_id: Option<String>,
     pub(crate) peer: Arc<Peer>,
+    /// What its sender may do.
+    pub(crate) access: Access,
 }
 
 /// As it is logged.
 impl fmt::Display for RequestContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { api_key, version, correlation_id, client_id, peer } = self;
+        let Self { api_key, version, correlation_id, client_id, peer, access: _ } = self;
         let client_id = client_id.as_deref().unwrap_or_default();
         write!(
             f,
@@ -61,6 +65,8 @@ pub(crate) enum Answer<T> {
     Silent,
     /// None is expected, and something failed: the connection is closed.
     Disconnect,
+    /// The request holds what there is not: the connection is closed, as where it cannot be read.
+    Invalid(&'static str),
 }
 
 impl<T> From<T> for Answer<T> {
@@ -112,6 +118,7 @@ mod tests {
             correlation_id: 3,
             client_id: Some("a".to_owned()),
             peer: Arc::new(peer),
+            access: Access::default(),
         };
         assert_eq!(
             context.to_string(),

@@ -1,3 +1,11 @@
-//! What may be done.
+//! Who may do what: the rules of Kafka's StandardAuthorizer over the access control lists of the metadata log.
+//!
+//! In reading order: `acls` (the lists and their rules), `authorizer` (super users, what holds without a list, the audit
+//! log), `access` (what a handler asks for one request). What each API needs stands in the list of APIs.
 
-pub(crate) mod operations;
+pub(crate) mod access;
+pub(crate) mod acls;
+pub(crate) mod authorizer;
+pub(crate) mod bindings;
+
+pub(crate) use access::{Access, Resource};

@@ -64,8 +64,6 @@ impl Ours {
             .args(["--override", &format!("listeners=PLAINTEXT://{bootstrap}")])
             .args(["--override", &format!("advertised.listeners=PLAINTEXT://{bootstrap}")])
             .args(["--override", &format!("log.dirs={}", data.display())])
-            // Ours has none, and says so: the baseline's lets everybody do everything.
-            .args(["--override", "authorizer.class.name="])
             .args(settings.iter().flat_map(|setting| ["--override", setting]))
             .stdout(File::create(folder.join("stdout"))?)
             .stderr(File::create(folder.join("stderr"))?)

@@ -26,7 +26,7 @@ pub(crate) static BROKER: Tables = &[
     vltava_security::ssl::BROKER,
 ];
 
-const AUTHORIZER: &str = "there are no authorizers yet, everybody may do everything";
+const AUTHORIZER: &str = "`authorizer.class.name` names no authorizer, everybody may do everything";
 const CLASSES: &str = "classes of the JVM cannot be loaded";
 const INTERNAL: &str = "it is internal to Apache Kafka's own broker";
 pub(super) const NO_METRICS_PUSH: &str = "clients cannot push metrics to this broker yet";
@@ -91,7 +91,8 @@ pub(super) fn check_listener_keys(settings: &Settings) -> Result<(), ConfigError
 }
 
 /// What is said about a key that is not in the tables: those that Kafka makes of a prefix and a name of somebody's own.
-pub(crate) fn foreign(name: &str) -> Foreign {
+/// `is_authorized` is whether there is an authorizer.
+pub(crate) fn foreign(name: &str, is_authorized: bool) -> Foreign {
     const PLUGINS: [(&str, &str); 4] = [
         ("config.providers.", CLASSES),
         ("rsm.config.", TIERED),
@@ -112,8 +113,8 @@ pub(crate) fn foreign(name: &str) -> Foreign {
         };
     }
     // The settings of Kafka's own authorizer, which do nothing without it there either.
-    if matches!(name, "super.users" | "allow.everyone.if.no.acl.found") {
-        return Foreign::Warned(AUTHORIZER);
+    if matches!(name, super::authorizer::SUPER_USERS | super::authorizer::ALLOW_EVERYONE_IF_NO_ACL_FOUND) {
+        return if is_authorized { Foreign::Accepted } else { Foreign::Warned(AUTHORIZER) };
     }
     match PLUGINS.into_iter().find(|(prefix, _)| name.starts_with(prefix)) {
         Some((_, why)) => Foreign::Warned(why),

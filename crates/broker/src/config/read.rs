@@ -100,6 +100,7 @@ impl BrokerConfig {
                 add_retry_backoff: reader.duration("add.partitions.to.txn.retry.backoff.ms")?,
                 add_retry_backoff_max: reader.duration("add.partitions.to.txn.retry.backoff.max.ms")?,
             },
+            authorizer: super::authorizer::read(reader, &settings)?,
             settings,
         })
     }

@@ -1,3 +1,5 @@
+use vltava_security::KafkaPrincipal;
+
 use super::*;
 
 #[test]
@@ -103,9 +105,9 @@ fn a_setting_that_secures_and_has_no_effect_refuses_to_start() {
         ("listener.name.external.plain.sasl.jaas.config", "tell-nobody", "***", security),
         (
             "authorizer.class.name",
-            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "there are no authorizers yet, everybody may do everything",
+            "com.example.Authorizer",
+            "com.example.Authorizer",
+            "must be org.apache.kafka.metadata.authorizer.StandardAuthorizer or empty",
         ),
     ];
     for (key, value, shown, why) in cases {
@@ -150,6 +152,27 @@ fn a_listener_has_tls_of_its_own_before_that_of_all() {
     }
     assert!(refusal(&[("listeners", "PLAINTEXT://:0,SSL://:0")]).contains("`ssl.keystore.location`"));
     assert!(refusal(&[("listeners", "SSL://:0")]).contains("`security.inter.broker.protocol` PLAINTEXT: must be"));
+}
+
+const STANDARD: (&str, &str) = ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer");
+
+#[test]
+fn the_standard_authorizer_has_super_users_and_a_default() {
+    let authorizer = |pairs: &[(&str, &str)]| {
+        let config = BrokerConfig::from_properties(pairs.iter().copied()).unwrap();
+        (config.authorizer.as_deref().cloned(), config.warnings().len())
+    };
+    let strict = Authorizer::default();
+    assert_eq!(authorizer(&[]), (None, 0));
+    assert_eq!(authorizer(&[STANDARD]), (Some(strict.clone()), 0));
+    let super_users = [KafkaPrincipal::user("root"), KafkaPrincipal::user("CN=a")];
+    let open = Authorizer { super_users: super_users.into(), allow_everyone_if_no_acl_found: true };
+    let users = ("super.users", " User:root ;User:CN=a; ");
+    assert_eq!(authorizer(&[STANDARD, users, ("allow.everyone.if.no.acl.found", "True")]), (Some(open), 0));
+    assert_eq!(authorizer(&[STANDARD, ("allow.everyone.if.no.acl.found", "yes")]), (Some(strict), 0));
+    // Without an authorizer nobody reads them.
+    assert_eq!(authorizer(&[users, ("allow.everyone.if.no.acl.found", "true")]), (None, 2));
+    assert!(refusal(&[STANDARD, ("super.users", "root")]).contains("principalType:principalName but got root"));
 }
 
 /// Who protects nothing keeps starting: files of an unprotected Kafka name these keys with their defaults.

@@ -9,6 +9,7 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord};
 #[cfg(feature = "tls")]
 use vltava_security::ssl::ServerContext;
+use vltava_security::acl::AclOperation;
 
 use super::Controller;
 use super::loggers;
@@ -21,7 +22,8 @@ use crate::config::{ConfigChange, broker_key, broker_keys, gives_a_topic_default
 use crate::metadata::features::ELIGIBLE_LEADER_REPLICAS_VERSION;
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name;
-use crate::request::ApiError;
+use crate::request::{ApiError, RequestContext};
+use crate::security;
 
 /// The resource that a request speaks of.
 #[derive(Debug)]
@@ -50,25 +52,28 @@ impl Resource {
 /// Changes single settings and leaves the others.
 pub(crate) async fn change(
     controller: &Arc<Controller>,
+    context: &RequestContext,
     resource: &Resource,
     changes: Vec<(String, ConfigChange)>,
     validate_only: bool,
 ) -> Result<(), ApiError> {
-    apply(controller, resource, changes, validate_only, false).await
+    apply(controller, context, resource, changes, validate_only, false).await
 }
 
 /// Makes the given settings the only ones.
 pub(crate) async fn replace(
     controller: &Arc<Controller>,
+    context: &RequestContext,
     resource: &Resource,
     changes: Vec<(String, ConfigChange)>,
     validate_only: bool,
 ) -> Result<(), ApiError> {
-    apply(controller, resource, changes, validate_only, true).await
+    apply(controller, context, resource, changes, validate_only, true).await
 }
 
 async fn apply(
     controller: &Arc<Controller>,
+    context: &RequestContext,
     resource: &Resource,
     changes: Vec<(String, ConfigChange)>,
     validate_only: bool,
@@ -79,15 +84,34 @@ async fn apply(
         // The older way does not know them.
         return match whole {
             true => Err(unknown_resource(resource)),
-            false => loggers::alter(controller.config.node_id, &resource.name, &changes),
+            false => {
+                let may_alter = context.may(AclOperation::AlterConfigs, security::Resource::CLUSTER);
+                loggers::alter(controller.config.node_id, &resource.name, &changes, may_alter)
+            }
         };
     }
+    authorize(context, kind, &resource.name)?;
     let (owner, name) = (Arc::clone(controller), resource.name.clone());
     let plan = move |image: &MetadataImage| plan(&owner, image, kind, &name, &changes, whole);
     if validate_only {
         return plan(&controller.metadata.image()).map(|_| ());
     }
     controller.update(move |image| Ok((plan(image)?, ()))).await
+}
+
+/// Refuses who may not alter the settings of a resource.
+fn authorize(context: &RequestContext, kind: ResourceType, name: &str) -> Result<(), ApiError> {
+    let (resource, error) = match kind {
+        ResourceType::Topic => (security::Resource::topic(name), ErrorCode::TopicAuthorizationFailed),
+        ResourceType::Group => (security::Resource::group(name), ErrorCode::GroupAuthorizationFailed),
+        ResourceType::Broker | ResourceType::BrokerLogger | ResourceType::ClientMetrics => {
+            (security::Resource::CLUSTER, ErrorCode::ClusterAuthorizationFailed)
+        }
+    };
+    match context.may(AclOperation::AlterConfigs, resource) {
+        true => Ok(()),
+        false => Err(error.into()),
+    }
 }
 
 /// What can be refused without a look at the present settings.

@@ -24,6 +24,11 @@ impl AutoTopicCreation {
         Self { controller, creating: Mutex::default() }
     }
 
+    /// Whether `auto.create.topics.enable` lets clients ask for topics.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.controller.config.auto_create_topics
+    }
+
     /// Creates those of `names` that can be created; tells what keeps the others from being.
     pub(crate) async fn create(&self, names: &[&str]) -> BTreeMap<String, ErrorCode> {
         let mut failures = BTreeMap::new();
@@ -42,7 +47,7 @@ impl AutoTopicCreation {
     /// Creates topics while the caller goes on, where `auto.create.topics.enable` lets clients ask for that. One that is
     /// being created already is left to that.
     pub(crate) fn begin(self: &Arc<Self>, names: Vec<String>) {
-        if !self.controller.config.auto_create_topics {
+        if !self.is_enabled() {
             return;
         }
         let begun = {

@@ -33,9 +33,18 @@ fn level() -> &'static str {
 }
 
 /// Checks changes of levels as Kafka does, and refuses those that would change something.
-pub(crate) fn alter(node_id: i32, name: &str, changes: &[(String, ConfigChange)]) -> Result<(), ApiError> {
+/// `may_alter` is whether who asks may.
+pub(crate) fn alter(
+    node_id: i32,
+    name: &str,
+    changes: &[(String, ConfigChange)],
+    may_alter: bool,
+) -> Result<(), ApiError> {
     let request = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
     let config = |text: String| Err(ApiError::new(ErrorCode::InvalidConfig, text));
+    if !may_alter {
+        return Err(ErrorCode::ClusterAuthorizationFailed.into());
+    }
     match name.parse::<i32>() {
         Ok(id) if id == node_id => {}
         Ok(id) => return request(format!("Unexpected node id. Expected {node_id}, but received {id}")),

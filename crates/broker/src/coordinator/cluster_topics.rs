@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use vltava_protocol::Uuid;
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::group::TopicMetadata;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
+use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The topics of the cluster, as consumer groups see them.
-pub(crate) struct ClusterTopics {
+pub(crate) struct ClusterTopics<'a> {
     version: i64,
     image: Arc<MetadataImage>,
+    /// Who asks, where they may not see every topic.
+    context: Option<&'a RequestContext>,
 }
 
-impl TopicMetadata for ClusterTopics {
+impl TopicMetadata for ClusterTopics<'_> {
     fn version(&self) -> i64 {
         self.version
     }
@@ -29,14 +34,24 @@ impl TopicMetadata for ClusterTopics {
     }
 
     fn names(&self) -> Vec<String> {
-        self.image.topics().map(|topic| topic.name.to_string()).collect()
+        let sees = |name: &str| match self.context {
+            Some(context) => context.may_quietly(AclOperation::Describe, Resource::topic(name)),
+            None => true,
+        };
+        self.image.topics().filter(|topic| sees(&topic.name)).map(|topic| topic.name.to_string()).collect()
     }
 }
 
-impl ClusterTopics {
+impl<'a> ClusterTopics<'a> {
     /// The topics as they are now.
     pub(crate) fn of(metadata: &MetadataStore) -> Self {
         let (image, version) = metadata.image_and_offset();
-        Self { version, image }
+        Self { version, image, context: None }
+    }
+
+    /// The topics as they are now; those that the sender of a request may not see have no names in a list.
+    pub(crate) fn seen_by(metadata: &MetadataStore, context: &'a RequestContext) -> Self {
+        let context = context.is_judged().then_some(context);
+        Self { context, ..Self::of(metadata) }
     }
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use vltava_log::TopicPartition;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::config::BrokerConfig;
 use crate::coordinator;
@@ -17,6 +18,7 @@ use crate::coordinator::group::GroupCoordinator;
 use crate::coordinator::transaction::TransactionCoordinator;
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The first version whose clients know that they are fenced by name.
 const FENCED_VERSION: i16 = 2;
@@ -28,6 +30,14 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &AddOffsetsToTxnRequest,
 ) -> AddOffsetsToTxnResponse {
+    let refuse =
+        |error: ErrorCode| AddOffsetsToTxnResponse { error_code: error.code(), ..AddOffsetsToTxnResponse::default() };
+    if !context.may(AclOperation::Write, Resource::transactional_id(&request.transactional_id)) {
+        return refuse(ErrorCode::TransactionalIdAuthorizationFailed);
+    }
+    if !context.may(AclOperation::Read, Resource::group(&request.group_id)) {
+        return refuse(ErrorCode::GroupAuthorizationFailed);
+    }
     let added = match coordinator::partition_of_group(config, groups, &request.group_id) {
         Some(partition) => {
             let partitions = BTreeSet::from([TopicPartition::new(CONSUMER_OFFSETS, partition)]);

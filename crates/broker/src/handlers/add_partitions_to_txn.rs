@@ -19,11 +19,14 @@ use vltava_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopicResult,
 };
 use vltava_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::transaction::{EPOCH_BUMP_VERSION, TransactionCoordinator};
 use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
+use crate::metadata::topic_name;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The first version whose clients know that they are fenced by name.
 const FENCED_VERSION: i16 = 2;
@@ -37,6 +40,10 @@ pub(crate) async fn handle(
     request: &AddPartitionsToTxnRequest,
 ) -> AddPartitionsToTxnResponse {
     let image = metadata.image();
+    if context.version >= BATCHED_VERSION && !context.may(AclOperation::ClusterAction, Resource::CLUSTER) {
+        let error_code = ErrorCode::ClusterAuthorizationFailed.code();
+        return AddPartitionsToTxnResponse { error_code, ..AddPartitionsToTxnResponse::default() };
+    }
     if context.version < BATCHED_VERSION {
         let transaction = AddPartitionsToTxnTransaction {
             transactional_id: request.v3_and_below_transactional_id.clone(),
@@ -45,7 +52,7 @@ pub(crate) async fn handle(
             topics: request.v3_and_below_topics.clone(),
             ..AddPartitionsToTxnTransaction::default()
         };
-        let results = add(&image, transactions, context.version, &transaction).await;
+        let results = add(&image, transactions, context, &transaction).await;
         return AddPartitionsToTxnResponse {
             results_by_topic_v3_and_below: results,
             ..AddPartitionsToTxnResponse::default()
@@ -55,7 +62,7 @@ pub(crate) async fn handle(
     for transaction in &request.transactions {
         results.push(AddPartitionsToTxnResult {
             transactional_id: transaction.transactional_id.clone(),
-            topic_results: add(&image, transactions, context.version, transaction).await,
+            topic_results: add(&image, transactions, context, transaction).await,
             ..AddPartitionsToTxnResult::default()
         });
     }
@@ -66,16 +73,29 @@ pub(crate) async fn handle(
 async fn add(
     image: &MetadataImage,
     transactions: &TransactionCoordinator,
-    version: i16,
+    context: &RequestContext,
     transaction: &AddPartitionsToTxnTransaction,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
-    let topics = &transaction.topics;
+    let (topics, version) = (&transaction.topics, context.version);
+    let is_client = version < BATCHED_VERSION;
+    if is_client && !context.may(AclOperation::Write, Resource::transactional_id(&transaction.transactional_id)) {
+        return results(topics, |_, _| ErrorCode::TransactionalIdAuthorizationFailed);
+    }
+    // As Kafka: nobody may write to the coordinators' topics like this.
+    let may_write = |topic: &AddPartitionsToTxnTopic| {
+        !topic_name::is_internal(&topic.name)
+            && context.may_each(AclOperation::Write, Resource::topic(&topic.name), topic.partitions.len())
+    };
+    let is_refused = |topic: &&AddPartitionsToTxnTopic| is_client && context.is_judged() && !may_write(topic);
+    let refused: BTreeSet<&str> = topics.iter().filter(is_refused).map(|topic| topic.name.as_str()).collect();
     let exists = |topic: &AddPartitionsToTxnTopic, index: i32| {
         let count = image.topic(&topic.name).map_or(0, |topic| topic.partitions.len());
         usize::try_from(index).is_ok_and(|index| index < count)
     };
-    if !topics.iter().all(|topic| topic.partitions.iter().all(|index| exists(topic, *index))) {
+    let all_exist = topics.iter().all(|topic| topic.partitions.iter().all(|index| exists(topic, *index)));
+    if !refused.is_empty() || !all_exist {
         return results(topics, |topic, index| match exists(topic, index) {
+            _ if refused.contains(topic.name.as_str()) => ErrorCode::TopicAuthorizationFailed,
             true => ErrorCode::OperationNotAttempted,
             false => ErrorCode::UnknownTopicOrPartition,
         });

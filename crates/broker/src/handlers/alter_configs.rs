@@ -14,7 +14,7 @@ use crate::request::RequestContext;
 
 pub(crate) async fn handle(
     controller: &Arc<Controller>,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &AlterConfigsRequest,
 ) -> AlterConfigsResponse {
     let named = request.resources.iter().map(|resource| (resource.resource_type, resource.resource_name.as_str()));
@@ -22,7 +22,7 @@ pub(crate) async fn handle(
     for (resource, asked) in request.resources.iter().zip(Resource::all(named)) {
         let configs = resource.configs.iter();
         let changes = configs.map(|config| (config.name.clone(), ConfigChange::Set(config.value.clone()))).collect();
-        let error = alter::replace(controller, &asked, changes, request.validate_only).await.err();
+        let error = alter::replace(controller, context, &asked, changes, request.validate_only).await.err();
         responses.push(AlterConfigsResourceResponse {
             error_code: error.as_ref().map_or(0, |error| error.code.code()),
             error_message: error.and_then(|error| error.text()),

@@ -11,6 +11,7 @@ use vltava_protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
 use vltava_protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::config::BrokerConfig;
 use crate::controller::topics;
@@ -20,12 +21,16 @@ use crate::request::{ApiError, RequestContext};
 pub(crate) fn handle(
     config: &BrokerConfig,
     metadata: &MetadataStore,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
+    let refusal = context.need_of_cluster(AclOperation::Alter).err();
     let responses = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
-            let error = reassign(config, metadata, &topic.name, wanted).err();
+            let error = match &refusal {
+                Some(error) => Some(error.clone()),
+                None => reassign(config, metadata, &topic.name, wanted).err(),
+            };
             ReassignablePartitionResponse {
                 partition_index: wanted.partition_index,
                 error_code: error.as_ref().map_or(0, |error| error.code.code()),
@@ -40,8 +45,10 @@ pub(crate) fn handle(
         }
     });
     AlterPartitionReassignmentsResponse {
-        allow_replication_factor_change: request.allow_replication_factor_change,
-        error_message: None,
+        // Kafka does not say it again to who may not.
+        allow_replication_factor_change: refusal.is_some() || request.allow_replication_factor_change,
+        error_code: refusal.as_ref().map_or(0, |error| error.code.code()),
+        error_message: refusal.as_ref().and_then(ApiError::text),
         responses: responses.collect(),
         ..AlterPartitionReassignmentsResponse::default()
     }

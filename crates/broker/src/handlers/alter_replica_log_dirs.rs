@@ -12,21 +12,28 @@ use vltava_protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
 };
 use vltava_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::partitions::Partitions;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 pub(crate) fn handle(
     partitions: &Partitions,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &AlterReplicaLogDirsRequest,
 ) -> AlterReplicaLogDirsResponse {
+    let is_allowed = context.may(AclOperation::Alter, Resource::CLUSTER);
     let mut topics: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
     for dir in &request.dirs {
         for topic in &dir.topics {
+            let alter = |index| match is_allowed {
+                true => alter(partitions, &dir.path, &topic.name, index),
+                false => Err(ErrorCode::ClusterAuthorizationFailed),
+            };
             let partitions = topic.partitions.iter().map(|index| AlterReplicaLogDirPartitionResult {
                 partition_index: *index,
-                error_code: alter(partitions, &dir.path, &topic.name, *index).err().unwrap_or(ErrorCode::None).code(),
+                error_code: alter(*index).err().unwrap_or(ErrorCode::None).code(),
                 ..AlterReplicaLogDirPartitionResult::default()
             });
             topics.entry(&topic.name).or_default().extend(partitions);

@@ -13,17 +13,19 @@ use vltava_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use vltava_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use vltava_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use vltava_protocol::records::metadata::MetadataRecord;
+use vltava_security::acl::AclOperation;
 
 use crate::controller::Controller;
 use crate::controller::topics::{self, MAX_PARTITIONS_PER_BATCH};
 use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
 use crate::request::{ApiError, RequestContext};
+use crate::security::Resource;
 
 pub(crate) async fn handle(
     metadata: &MetadataStore,
     controller: &Arc<Controller>,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
@@ -33,6 +35,9 @@ pub(crate) async fn handle(
     let mut response = CreatePartitionsResponse::default();
     for topic in &request.topics {
         let grown = match seen.get(topic.name.as_str()) {
+            Some(1) if !context.may(AclOperation::Alter, Resource::topic(&topic.name)) => {
+                Err(ErrorCode::TopicAuthorizationFailed.into())
+            }
             Some(1) => grow(metadata, controller, topic, request.validate_only).await,
             Some(_) => {
                 seen.remove(topic.name.as_str());

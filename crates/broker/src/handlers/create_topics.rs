@@ -15,6 +15,7 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::create_topics_request::CreatableTopic;
 use vltava_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use vltava_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::config::BrokerConfig;
 use crate::config::topic_keys;
@@ -25,13 +26,15 @@ use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name::CLUSTER_METADATA;
 use crate::request::{ApiError, RequestContext};
+use crate::security::Resource;
 
 pub(crate) async fn handle(
     metadata: &MetadataStore,
     controller: &Arc<Controller>,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &CreateTopicsRequest,
 ) -> CreateTopicsResponse {
+    let may_create_all = context.may_quietly(AclOperation::Create, Resource::CLUSTER);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
         *seen.entry(&topic.name).or_default() += 1;
@@ -43,6 +46,13 @@ pub(crate) async fn handle(
         let creation = match seen.get(topic.name.as_str()) {
             Some(1) if too_many => {
                 refuse(ApiError::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."))
+            }
+            Some(1)
+                if topic.name != CLUSTER_METADATA
+                    && !may_create_all
+                    && !context.may(AclOperation::Create, Resource::topic(&topic.name)) =>
+            {
+                refuse(ApiError::new(ErrorCode::TopicAuthorizationFailed, "Authorization failed."))
             }
             Some(1) => create(metadata, controller, topic, request.validate_only),
             Some(_) => {
@@ -57,7 +67,8 @@ pub(crate) async fn handle(
     let mut response = CreateTopicsResponse::default();
     for (name, creation) in asked {
         response.topics.push(match creation.await {
-            Ok(created) => created,
+            Ok(created) if context.may_quietly(AclOperation::DescribeConfigs, Resource::topic(&name)) => created,
+            Ok(created) => without_configs(created),
             Err(error) => CreatableTopicResult {
                 name,
                 error_code: error.code.code(),
@@ -68,6 +79,17 @@ pub(crate) async fn handle(
         });
     }
     response
+}
+
+/// What is told of a topic to who may not see its settings.
+fn without_configs(created: CreatableTopicResult) -> CreatableTopicResult {
+    CreatableTopicResult {
+        topic_config_error_code: ErrorCode::TopicAuthorizationFailed.code(),
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: Some(Vec::new()),
+        ..created
+    }
 }
 
 fn partitions_asked_for(config: &BrokerConfig, request: &CreateTopicsRequest) -> usize {

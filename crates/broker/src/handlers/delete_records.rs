@@ -9,21 +9,28 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use vltava_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::metadata::topic_name;
 use crate::partitions::Partitions;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 pub(crate) fn handle(
     partitions: &Partitions,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     let topics = request.topics.iter().map(|topic| {
+        let is_allowed = context.may(AclOperation::Delete, Resource::topic(&topic.name));
         let partitions = topic.partitions.iter().map(|asked| {
             let index = asked.partition_index;
             let mut answer = DeleteRecordsPartitionResult { partition_index: index, ..Default::default() };
-            match delete(partitions, &topic.name, index, asked.offset) {
+            let deleted = match is_allowed {
+                true => delete(partitions, &topic.name, index, asked.offset),
+                false => Err(ErrorCode::TopicAuthorizationFailed),
+            };
+            match deleted {
                 Ok(low_watermark) => answer.low_watermark = low_watermark,
                 Err(error) => {
                     answer.low_watermark = -1;

@@ -11,11 +11,13 @@ use vltava_protocol::messages::delete_topics_response::DeletableTopicResult;
 use vltava_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use vltava_protocol::records::metadata::{MetadataRecord, RemoveTopicRecord};
 use vltava_protocol::{ErrorCode, Uuid};
+use vltava_security::acl::AclOperation;
 
 use crate::controller::Controller;
 use crate::coordinator;
 use crate::coordinator::group::GroupCoordinator;
 use crate::request::{ApiError, RequestContext};
+use crate::security::Resource;
 
 /// How a request names a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -58,9 +60,10 @@ pub(crate) async fn handle(
             }
         }
     }
+    let may_delete_all = context.may_quietly(AclOperation::Delete, Resource::CLUSTER);
     for named in order {
         let repeated = counts.get(&named).is_some_and(|count| *count > 1);
-        response.responses.push(delete(controller, groups, context, named, repeated).await);
+        response.responses.push(delete(controller, groups, context, named, repeated, may_delete_all).await);
     }
     response
 }
@@ -71,6 +74,7 @@ async fn delete(
     context: &RequestContext,
     named: Named,
     repeated: bool,
+    may_delete_all: bool,
 ) -> DeletableTopicResult {
     let (name, id) = match &named {
         Named::ByName(name) => (Some(name.clone()), Uuid::default()),
@@ -90,6 +94,9 @@ async fn delete(
     if let Some(error) = refusal {
         return failed(name, id, &error);
     }
+    if !may_delete_all && let Some(refused) = refuse(controller, context, &named) {
+        return refused;
+    }
     let deleted = controller.update(move |image| {
         let topic = match &named {
             Named::ByName(name) => image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?,
@@ -104,6 +111,28 @@ async fn delete(
             DeletableTopicResult { name: Some(name), topic_id, ..DeletableTopicResult::default() }
         }
         Err(error) => failed(name, id, &error),
+    }
+}
+
+/// Refuses who may not delete a topic. Whether there is one of a name, and what one of an id is called, is told to who may
+/// see it.
+fn refuse(controller: &Controller, context: &RequestContext, named: &Named) -> Option<DeletableTopicResult> {
+    let image = controller.metadata().image();
+    let (topic, name) = match named {
+        Named::ByName(name) => (image.topic(name), name.as_str()),
+        Named::ById(id) => {
+            let topic = image.topic_by_id(*id)?;
+            (Some(topic), &*topic.name)
+        }
+    };
+    let sees = context.may(AclOperation::Describe, Resource::topic(name));
+    let may_delete = context.may(AclOperation::Delete, Resource::topic(name));
+    let error = ErrorCode::TopicAuthorizationFailed.into();
+    match named {
+        Named::ByName(_) if sees && (may_delete || topic.is_none()) => None,
+        Named::ByName(name) => Some(failed(Some(name.clone()), Uuid::default(), &error)),
+        Named::ById(_) if may_delete => None,
+        Named::ById(id) => Some(failed(sees.then(|| name.to_owned()), *id, &error)),
     }
 }
 

@@ -9,10 +9,11 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use vltava_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::advertised::Advertised;
 use crate::request::RequestContext;
-use crate::security::operations;
+use crate::security::Resource;
 
 /// The end points of brokers; 2 would be those of controllers.
 const BROKERS: i8 = 1;
@@ -54,7 +55,10 @@ pub(crate) fn handle(
         });
     }
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = operations::CLUSTER;
+        response.cluster_authorized_operations = match context.may(AclOperation::Describe, Resource::CLUSTER) {
+            true => context.authorized_operations(Resource::CLUSTER),
+            false => 0,
+        };
     }
     response
 }

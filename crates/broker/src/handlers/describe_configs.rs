@@ -15,6 +15,7 @@ use vltava_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use vltava_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::config::BrokerConfig;
 use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, group_synonym};
@@ -25,14 +26,30 @@ use crate::metadata::MetadataStore;
 use crate::metadata::image::ResourceType;
 use crate::metadata::topic_name;
 use crate::request::{ApiError, RequestContext};
+use crate::security::Resource;
 
 pub(crate) fn handle(
     config: &BrokerConfig,
     metadata: &MetadataStore,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
-    let results = request.resources.iter().map(|resource| {
+    let (allowed, refused): (Vec<_>, Vec<_>) = request
+        .resources
+        .iter()
+        .map(|resource| (resource, refusal(context, resource.resource_type, &resource.resource_name)))
+        .partition(|(_, refusal)| refusal.is_none());
+    let refused = refused.into_iter().filter_map(|(resource, refusal)| {
+        let code = refusal?;
+        Some(DescribeConfigsResult {
+            error_code: code.code(),
+            error_message: Some(code.message().to_owned()),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..DescribeConfigsResult::default()
+        })
+    });
+    let results = allowed.into_iter().map(|(resource, _)| {
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
@@ -55,7 +72,19 @@ pub(crate) fn handle(
         }
         result
     });
-    DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() }
+    DescribeConfigsResponse { results: results.chain(refused).collect(), ..DescribeConfigsResponse::default() }
+}
+
+/// Why the sender may not see the settings of a resource.
+fn refusal(context: &RequestContext, kind: i8, name: &str) -> Option<ErrorCode> {
+    let (resource, error) = match ResourceType::from_wire(kind)? {
+        ResourceType::Topic => (Resource::topic(name), ErrorCode::TopicAuthorizationFailed),
+        ResourceType::Group => (Resource::group(name), ErrorCode::GroupAuthorizationFailed),
+        ResourceType::Broker | ResourceType::BrokerLogger | ResourceType::ClientMetrics => {
+            (Resource::CLUSTER, ErrorCode::ClusterAuthorizationFailed)
+        }
+    };
+    (!context.may(AclOperation::DescribeConfigs, resource)).then_some(error)
 }
 
 fn describe(

@@ -14,15 +14,21 @@ use vltava_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use vltava_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::partitions::Partitions;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 pub(crate) fn handle(
     partitions: &Partitions,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
+    if !context.may(AclOperation::Describe, Resource::CLUSTER) {
+        let error_code = ErrorCode::ClusterAuthorizationFailed.code();
+        return DescribeLogDirsResponse { error_code, ..DescribeLogDirsResponse::default() };
+    }
     let wanted: Option<HashSet<(&str, i32)>> = request.topics.as_ref().map(|topics| {
         let pairs = |topic| partitions_of(topic);
         topics.iter().flat_map(pairs).collect()

@@ -6,21 +6,26 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::describe_producers_response::{PartitionResponse, TopicResponse};
 use vltava_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::metadata::{MetadataStore, topic_name};
 use crate::partitions::Partitions;
 use crate::request::{ApiError, RequestContext};
+use crate::security::Resource;
 
 pub(crate) fn handle(
     metadata: &MetadataStore,
     partitions: &Partitions,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let image = metadata.image();
     let topics = request.topics.iter().map(|topic| {
         let refusal = match topic_name::invalid(&topic.name) {
             Some(reason) => Some(ApiError::new(ErrorCode::InvalidTopicException, reason)),
+            None if !context.may(AclOperation::Read, Resource::topic(&topic.name)) => {
+                Some(ErrorCode::TopicAuthorizationFailed.into())
+            }
             None if image.topic(&topic.name).is_none() => Some(ErrorCode::UnknownTopicOrPartition.into()),
             None => None,
         };

@@ -10,6 +10,7 @@ use vltava_protocol::messages::describe_quorum_response::{
     Listener, Node as QuorumNode, PartitionData, ReplicaState, TopicData,
 };
 use vltava_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::advertised::Advertised;
 use crate::clock;
@@ -28,6 +29,16 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: &DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
+    if let Err(error) = context.need_of_cluster(AclOperation::Describe) {
+        return DescribeQuorumResponse {
+            error_code: error.code.code(),
+            error_message: Some(match context.version >= FIRST_WITH_NODES {
+                true => error.code.message().to_owned(),
+                false => String::new(),
+            }),
+            ..DescribeQuorumResponse::default()
+        };
+    }
     let has_nodes = context.version >= FIRST_WITH_NODES;
     let topics = request.topics.iter().map(|topic| {
         let is_quorum = topic.topic_name == CLUSTER_METADATA;

@@ -12,18 +12,19 @@ use vltava_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
 use vltava_protocol::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::config::BrokerConfig;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::{MetadataImage, PartitionImage, TopicImage};
 use crate::metadata::topic_name;
 use crate::request::RequestContext;
-use crate::security::operations;
+use crate::security::Resource;
 
 pub(crate) fn handle(
     config: &BrokerConfig,
     metadata: &MetadataStore,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = metadata.image();
@@ -38,6 +39,8 @@ pub(crate) fn handle(
     let limit = config.max_request_partition_size_limit.min(request.response_partition_limit);
     let mut left = usize::try_from(limit).unwrap_or(0).max(1);
 
+    let (names, refused): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| context.may(AclOperation::Describe, Resource::topic(name)));
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
         if left == 0 {
@@ -57,6 +60,18 @@ pub(crate) fn handle(
             break;
         }
     }
+    for topic in &mut response.topics {
+        if let Some(name) = &topic.name {
+            topic.topic_authorized_operations = context.authorized_operations(Resource::topic(name));
+        }
+    }
+    // What the sender may not see is not told of where nobody named it.
+    let refused = refused.into_iter().filter(|_| !request.topics.is_empty());
+    response.topics.extend(refused.map(|name| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::TopicAuthorizationFailed.code(),
+        name: Some(name),
+        ..DescribeTopicPartitionsResponseTopic::default()
+    }));
     response
 }
 
@@ -103,7 +118,6 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(name.to_owned()),
         is_internal: topic_name::is_internal(name),
-        topic_authorized_operations: operations::TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }
@@ -125,7 +139,6 @@ fn describe(
         topic_id: topic.id,
         is_internal: topic_name::is_internal(&topic.name),
         partitions: all.take(last).skip(first).map(describe).collect(),
-        topic_authorized_operations: operations::TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

@@ -7,21 +7,29 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use vltava_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
 use crate::request::{ApiError, RequestContext};
+
+/// The first version with an error for the whole answer.
+const WHOLE_ERROR_VERSION: i16 = 1;
 
 /// Preferred and unclean elections.
 const ELECTION_TYPES: [i8; 2] = [0, 1];
 
 pub(crate) fn handle(
     metadata: &MetadataStore,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &ElectLeadersRequest,
 ) -> ElectLeadersResponse {
+    if let Err(error) = context.need_of_cluster(AclOperation::Alter) {
+        return refused(context, request, &error);
+    }
     if !ELECTION_TYPES.contains(&request.election_type) {
-        return refused(request);
+        let text = format!("Unknown election type {}", request.election_type);
+        return refused(context, request, &ApiError::new(ErrorCode::InvalidRequest, text));
     }
     let image = metadata.image();
     let results = match &request.topic_partitions {
@@ -38,20 +46,21 @@ pub(crate) fn handle(
     ElectLeadersResponse { replica_election_results: results, ..ElectLeadersResponse::default() }
 }
 
-/// The answer to a kind of election that there is not.
-fn refused(request: &ElectLeadersRequest) -> ElectLeadersResponse {
-    let error_code = ErrorCode::InvalidRequest.code();
-    let text = format!("Unknown election type {}", request.election_type);
+/// One answer for everything in the request.
+fn refused(context: &RequestContext, request: &ElectLeadersRequest, error: &ApiError) -> ElectLeadersResponse {
+    let error_code = error.code.code();
     let results = request.topic_partitions.iter().flatten().map(|topic| {
         let partition = |index: &i32| PartitionResult {
             partition_id: *index,
             error_code,
-            error_message: Some(text.clone()),
+            error_message: error.text(),
             ..PartitionResult::default()
         };
         result(&topic.topic, topic.partitions.iter().map(partition).collect())
     });
-    ElectLeadersResponse { error_code, replica_election_results: results.collect(), ..ElectLeadersResponse::default() }
+    let results = results.collect();
+    let error_code = if context.version < WHOLE_ERROR_VERSION { 0 } else { error_code };
+    ElectLeadersResponse { error_code, replica_election_results: results, ..ElectLeadersResponse::default() }
 }
 
 fn result(topic: &str, partition_result: Vec<PartitionResult>) -> ReplicaElectionResult {

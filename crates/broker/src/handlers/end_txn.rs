@@ -9,9 +9,11 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{EndTxnRequest, EndTxnResponse};
 use vltava_protocol::record::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::transaction::{EPOCH_BUMP_VERSION, EndRequest, TransactionCoordinator};
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The first version whose clients know that they are fenced by name.
 const FENCED_VERSION: i16 = 2;
@@ -23,6 +25,10 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &EndTxnRequest,
 ) -> EndTxnResponse {
+    if !context.may(AclOperation::Write, Resource::transactional_id(&request.transactional_id)) {
+        let error_code = ErrorCode::TransactionalIdAuthorizationFailed.code();
+        return EndTxnResponse { error_code, ..EndTxnResponse::default() };
+    }
     let bumps = context.version >= EPOCH_BUMP_REQUEST_VERSION;
     let end = EndRequest {
         transactional_id: request.transactional_id.clone(),

@@ -24,6 +24,7 @@ use vltava_protocol::messages::fetch_response::{
 use vltava_protocol::messages::{FetchRequest, FetchResponse};
 use vltava_protocol::wire::Records;
 use vltava_protocol::{ErrorCode, Uuid};
+use vltava_security::acl::AclOperation;
 
 use crate::clock;
 use crate::config::BrokerConfig;
@@ -32,8 +33,12 @@ use crate::fetch_session::{Answered, FetchKey, FetchTarget, Opened, SessionRef};
 use crate::partition::{Isolation, Partition, ReadFailure};
 use crate::partitions::Partitions;
 use crate::request::RequestContext;
+use crate::security::Resource;
 use crate::waiting::FetchWaiter;
 use parking_lot::Mutex;
+
+/// The first version with topics by id.
+const TOPIC_IDS_VERSION: i16 = 13;
 
 pub(crate) async fn handle(
     config: &BrokerConfig,
@@ -42,7 +47,7 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &FetchRequest,
 ) -> FetchResponse {
-    let uses_topic_ids = context.version >= 13;
+    let uses_topic_ids = context.version >= TOPIC_IDS_VERSION;
     let session = SessionRef { id: request.session_id, epoch: request.session_epoch, uses_topic_ids };
     let changed = targets(request);
     let forgotten = forgotten(request);
@@ -98,6 +103,27 @@ struct Wanted {
     partition: Result<Arc<Partition>, ErrorCode>,
 }
 
+/// Refuses what the sender may not read. A follower may read all, or nothing.
+fn refuse_unreadable(partitions: &Partitions, context: &RequestContext, is_follower: bool, wanted: &mut [Wanted]) {
+    let may_follow = is_follower && context.may(AclOperation::ClusterAction, Resource::CLUSTER);
+    let same_topic = |a: &Wanted, b: &Wanted| a.key.topic == b.key.topic && a.key.topic_id == b.key.topic_id;
+    for of_topic in wanted.chunk_by_mut(same_topic) {
+        let Some(Wanted { key, .. }) = of_topic.first() else { continue };
+        let may_read = |name: &str| match is_follower {
+            true => may_follow,
+            false => context.may_each(AclOperation::Read, Resource::topic(name), of_topic.len()),
+        };
+        let is_refused = match context.version >= TOPIC_IDS_VERSION {
+            false => !may_read(&key.topic),
+            // That an id is not known is told to whoever asks.
+            true => partitions.topic_by_id(key.topic_id).is_some_and(|topic| !may_read(topic.name())),
+        };
+        if is_refused {
+            of_topic.iter_mut().for_each(|wanted| wanted.partition = Err(ErrorCode::TopicAuthorizationFailed));
+        }
+    }
+}
+
 /// A partition and what was read of it.
 struct Read {
     key: FetchKey,
@@ -119,6 +145,7 @@ struct Fetch {
     max_bytes: usize,
     min_bytes: usize,
     version: i16,
+    is_follower: bool,
 }
 
 impl Fetch {
@@ -130,23 +157,27 @@ impl Fetch {
         targets: Vec<(FetchKey, FetchTarget)>,
     ) -> Self {
         let is_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
+        let uses_topic_ids = context.version >= TOPIC_IDS_VERSION;
         let find = |key: &FetchKey| {
-            if is_follower {
-                return Err(ErrorCode::NotLeaderOrFollower);
-            }
-            if context.version >= 13 {
+            if uses_topic_ids {
                 partitions.by_id(key.topic_id, key.partition)
             } else {
                 partitions.by_name(&key.topic, key.partition)
             }
         };
         let max_bytes = request.max_bytes.min(config.fetch_max_bytes).max(0);
+        let mut wanted: Vec<Wanted> =
+            targets.into_iter().map(|(key, target)| Wanted { partition: find(&key), key, target }).collect();
+        if context.is_judged() {
+            refuse_unreadable(partitions, context, is_follower, &mut wanted);
+        }
         Self {
-            wanted: targets.into_iter().map(|(key, target)| Wanted { partition: find(&key), key, target }).collect(),
+            wanted,
             isolation: Isolation::from_wire(request.isolation_level),
             max_bytes: usize::try_from(max_bytes).unwrap_or(0),
             min_bytes: usize::try_from(request.min_bytes.min(max_bytes)).unwrap_or(0),
             version: context.version,
+            is_follower,
         }
     }
 
@@ -246,6 +277,9 @@ impl Fetch {
         limit: usize,
         is_first: bool,
     ) -> Result<crate::partition::ReadData, ReadFailure> {
+        if self.is_follower && wanted.partition.is_ok() {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
         let partition = wanted.partition.as_ref().map_err(|code| *code)?;
         partition.check_leader_epoch(wanted.target.current_leader_epoch)?;
         let target = &wanted.target;

@@ -10,6 +10,7 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::find_coordinator_response::Coordinator;
 use vltava_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::advertised::Advertised;
 use crate::controller::auto_creation::AutoTopicCreation;
@@ -19,6 +20,7 @@ use crate::coordinator::transaction::TransactionShards;
 use crate::metadata::MetadataStore;
 use crate::metadata::topic_name;
 use crate::request::{ApiError, RequestContext};
+use crate::security::Resource;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -37,7 +39,18 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
+    let keys = match context.version >= SEVERAL_KEYS_VERSION {
+        true => request.coordinator_keys.as_slice(),
+        false => std::slice::from_ref(&request.key),
+    };
+    let refusals: Vec<Option<ErrorCode>> = keys.iter().map(|key| refusal(context, request.key_type, key)).collect();
     let found = async {
+        if let [Some(first), rest @ ..] = refusals.as_slice()
+            && rest.iter().all(Option::is_some)
+        {
+            // The topic of a coordinator is not created for who may not ask for it.
+            return Err((*first).into());
+        }
         let topic = topic_of(context, request.key_type)?;
         create(metadata, topic, topic_creation).await?;
         let image = metadata.image();
@@ -50,9 +63,18 @@ pub(crate) async fn handle(
     };
     let found = found.await;
     if context.version >= SEVERAL_KEYS_VERSION {
-        let coordinators = request.coordinator_keys.iter().map(|key| coordinator(key, &found)).collect();
-        return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
+        let keys = request.coordinator_keys.iter().zip(refusals);
+        let coordinators = keys.map(|(key, refusal)| match refusal {
+            // As Kafka: these versions have a place for the text and leave it empty.
+            Some(code) => coordinator(key, &Err(ApiError::new(code, ""))),
+            None => coordinator(key, &found),
+        });
+        return FindCoordinatorResponse { coordinators: coordinators.collect(), ..FindCoordinatorResponse::default() };
     }
+    let found = match refusals.into_iter().next().flatten() {
+        Some(code) => Err(code.into()),
+        None => found,
+    };
     let mut coordinator = coordinator(&request.key, &found);
     if coordinator.error_code == 0 {
         coordinator.error_message = Some(ErrorCode::None.name().to_owned());
@@ -65,6 +87,22 @@ pub(crate) async fn handle(
         port: coordinator.port,
         ..FindCoordinatorResponse::default()
     }
+}
+
+/// Why the sender may not be told of a coordinator.
+fn refusal(context: &RequestContext, key_type: i8, key: &str) -> Option<ErrorCode> {
+    let (operation, resource, error) = match key_type {
+        GROUP => (AclOperation::Describe, Resource::group(key), ErrorCode::GroupAuthorizationFailed),
+        TRANSACTION => {
+            let error = ErrorCode::TransactionalIdAuthorizationFailed;
+            (AclOperation::Describe, Resource::transactional_id(key), error)
+        }
+        SHARE if context.version >= SHARE_VERSION => {
+            (AclOperation::ClusterAction, Resource::CLUSTER, ErrorCode::ClusterAuthorizationFailed)
+        }
+        _ => return None,
+    };
+    (!context.may(operation, resource)).then_some(error)
 }
 
 /// A broker, as the client reaches it.

@@ -6,15 +6,21 @@
 
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::group::GroupCoordinator;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 pub(crate) async fn handle(
     groups: &GroupCoordinator,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &HeartbeatRequest,
 ) -> HeartbeatResponse {
+    if !context.may(AclOperation::Read, Resource::group(&request.group_id)) {
+        let error_code = ErrorCode::GroupAuthorizationFailed.code();
+        return HeartbeatResponse { error_code, ..HeartbeatResponse::default() };
+    }
     let result = groups.with_shard(&request.group_id, |shard, now| shard.heartbeat(now, request)).await;
     let error = match result.and_then(|result| result) {
         // While its group is being loaded a member is neither known nor unknown: it goes on.

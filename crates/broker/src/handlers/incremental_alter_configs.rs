@@ -5,17 +5,24 @@
 
 use std::sync::Arc;
 
+use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use vltava_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
 use crate::config::ConfigChange;
 use crate::controller::Controller;
 use crate::controller::alter::{self, Resource};
-use crate::request::RequestContext;
+use crate::metadata::image::ResourceType;
+use crate::request::{ApiError, RequestContext};
+
+/// As Kafka: who may not alter the levels of loggers is told so without a text.
+fn has_text(resource_type: i8, error: &ApiError) -> bool {
+    resource_type != ResourceType::BrokerLogger as i8 || error.code != ErrorCode::ClusterAuthorizationFailed
+}
 
 pub(crate) async fn handle(
     controller: &Arc<Controller>,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let named = request.resources.iter().map(|resource| (resource.resource_type, resource.resource_name.as_str()));
@@ -32,10 +39,10 @@ pub(crate) async fn handle(
             };
             (config.name.clone(), change)
         });
-        let error = alter::change(controller, &asked, changes.collect(), request.validate_only).await.err();
+        let error = alter::change(controller, context, &asked, changes.collect(), request.validate_only).await.err();
         responses.push(AlterConfigsResourceResponse {
             error_code: error.as_ref().map_or(0, |error| error.code.code()),
-            error_message: error.and_then(|error| error.text()),
+            error_message: error.filter(|error| has_text(resource.resource_type, error)).and_then(|error| error.text()),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..AlterConfigsResourceResponse::default()

@@ -12,9 +12,11 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use vltava_protocol::record::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID};
+use vltava_security::acl::{AclOperation, ResourceType};
 
 use crate::coordinator::transaction::{InitProducerId, TransactionCoordinator};
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The first version whose clients know that they are fenced by name.
 const FENCED_VERSION: i16 = 4;
@@ -24,6 +26,10 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &InitProducerIdRequest,
 ) -> InitProducerIdResponse {
+    if let Err(error) = authorize(context, request) {
+        let (error_code, producer_epoch) = (error.code(), NO_PRODUCER_EPOCH);
+        return InitProducerIdResponse { error_code, producer_epoch, ..InitProducerIdResponse::default() };
+    }
     let given = give(transactions, request).await;
     let (producer_id, producer_epoch) = given.unwrap_or((NO_PRODUCER_ID, NO_PRODUCER_EPOCH));
     let error = match given.err() {
@@ -35,6 +41,20 @@ pub(crate) async fn handle(
         producer_id,
         producer_epoch,
         ..InitProducerIdResponse::default()
+    }
+}
+
+fn authorize(context: &RequestContext, request: &InitProducerIdRequest) -> Result<(), ErrorCode> {
+    let Some(id) = &request.transactional_id else {
+        // Who may write to any topic may do it idempotently (KIP-679).
+        let may_write = context.may_quietly(AclOperation::IdempotentWrite, Resource::CLUSTER)
+            || context.may_with_some(AclOperation::Write, ResourceType::Topic);
+        return if may_write { Ok(()) } else { Err(ErrorCode::ClusterAuthorizationFailed) };
+    };
+    let may = |operation| context.may(operation, Resource::transactional_id(id));
+    match may(AclOperation::Write) && (!request.enable2_pc || may(AclOperation::TwoPhaseCommit)) {
+        true => Ok(()),
+        false => Err(ErrorCode::TransactionalIdAuthorizationFailed),
     }
 }
 

@@ -11,10 +11,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::group::GroupCoordinator;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The first version in which no protocol is null, and not an empty name.
 const NULL_PROTOCOL_VERSION: i16 = 7;
@@ -24,6 +27,14 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &JoinGroupRequest,
 ) -> JoinGroupResponse {
+    if !context.may(AclOperation::Read, Resource::group(&request.group_id)) {
+        let has_null = context.version >= NULL_PROTOCOL_VERSION;
+        return JoinGroupResponse {
+            error_code: ErrorCode::GroupAuthorizationFailed.code(),
+            protocol_name: (!has_null).then(String::new),
+            ..JoinGroupResponse::default()
+        };
+    }
     let mut request = request.clone();
     for protocol in &mut request.protocols {
         // The group keeps it for as long as the member stays: not the whole request with it.

@@ -4,13 +4,16 @@
 //!
 //! Versions: 1 throttle time · 3 several members, by member or instance id (KIP-345) · 4 flexible · 5 reason (KIP-800).
 
+use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::leave_group_request::MemberIdentity;
 use vltava_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::ClusterTopics;
 use crate::coordinator::group::GroupCoordinator;
 use crate::metadata::MetadataStore;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The first version with several members.
 const SEVERAL_MEMBERS_VERSION: i16 = 3;
@@ -21,6 +24,10 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &LeaveGroupRequest,
 ) -> LeaveGroupResponse {
+    if !context.may(AclOperation::Read, Resource::group(&request.group_id)) {
+        let error_code = ErrorCode::GroupAuthorizationFailed.code();
+        return LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() };
+    }
     let mut request = request.clone();
     if context.version < SEVERAL_MEMBERS_VERSION {
         let member_id = std::mem::take(&mut request.member_id);

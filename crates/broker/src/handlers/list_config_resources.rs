@@ -8,11 +8,13 @@
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::list_config_resources_response::ConfigResource;
 use vltava_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::config::BrokerConfig;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::ResourceType;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -26,6 +28,10 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: &ListConfigResourcesRequest,
 ) -> ListConfigResourcesResponse {
+    if !context.may(AclOperation::DescribeConfigs, Resource::CLUSTER) {
+        let error_code = ErrorCode::ClusterAuthorizationFailed.code();
+        return ListConfigResourcesResponse { error_code, ..ListConfigResourcesResponse::default() };
+    }
     const ALL: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
     let types = match request.resource_types.as_slice() {
         _ if context.version == 0 => &[CLIENT_METRICS],

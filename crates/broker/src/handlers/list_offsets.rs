@@ -14,10 +14,12 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use vltava_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use vltava_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::partition::{FoundOffset, Isolation, Partition};
 use crate::partitions::Partitions;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -41,7 +43,18 @@ pub(crate) fn handle(
             }
         }
     }
-    let topics = request.topics.iter().map(|topic| {
+    let (allowed, refused): (Vec<_>, Vec<_>) =
+        request.topics.iter().partition(|topic| context.may(AclOperation::Describe, Resource::topic(&topic.name)));
+    let refused = refused.into_iter().map(|topic| {
+        let error = Err(ErrorCode::TopicAuthorizationFailed);
+        let partitions = topic.partitions.iter().map(|asked| answer(context.version, asked.partition_index, error));
+        ListOffsetsTopicResponse {
+            name: topic.name.clone(),
+            partitions: partitions.collect(),
+            ..ListOffsetsTopicResponse::default()
+        }
+    });
+    let topics = allowed.into_iter().map(|topic| {
         // What is asked for twice is refused once.
         let once = topic.partitions.iter().filter(|asked| seen.remove(&(topic.name.as_str(), asked.partition_index)));
         let partitions = once.map(|asked| {
@@ -60,7 +73,7 @@ pub(crate) fn handle(
             ..ListOffsetsTopicResponse::default()
         }
     });
-    ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
+    ListOffsetsResponse { topics: topics.chain(refused).collect(), ..ListOffsetsResponse::default() }
 }
 
 /// The first version that has a place for the leader epoch.

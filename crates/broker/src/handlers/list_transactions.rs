@@ -5,13 +5,15 @@
 //! Versions: 1 by age (KIP-994) · 2 by a regular expression (KIP-1152).
 
 use vltava_protocol::messages::{ListTransactionsRequest, ListTransactionsResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::transaction::TransactionCoordinator;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 pub(crate) async fn handle(
     transactions: &TransactionCoordinator,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &ListTransactionsRequest,
 ) -> ListTransactionsResponse {
     let listed = transactions.list(
@@ -21,11 +23,16 @@ pub(crate) async fn handle(
         request.transactional_id_pattern.as_deref(),
     );
     match listed.await {
-        Ok((transaction_states, unknown_state_filters)) => ListTransactionsResponse {
-            unknown_state_filters,
-            transaction_states,
-            ..ListTransactionsResponse::default()
-        },
+        Ok((mut transaction_states, unknown_state_filters)) => {
+            transaction_states.retain(|state| {
+                context.may(AclOperation::Describe, Resource::transactional_id(&state.transactional_id))
+            });
+            ListTransactionsResponse {
+                unknown_state_filters,
+                transaction_states,
+                ..ListTransactionsResponse::default()
+            }
+        }
         Err(error) => ListTransactionsResponse { error_code: error.code(), ..ListTransactionsResponse::default() },
     }
 }

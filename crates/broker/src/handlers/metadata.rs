@@ -19,6 +19,7 @@ use vltava_protocol::messages::metadata_response::{
 };
 use vltava_protocol::messages::{MetadataRequest, MetadataResponse};
 use vltava_protocol::{ErrorCode, Uuid};
+use vltava_security::acl::AclOperation;
 
 use crate::advertised::Advertised;
 use crate::controller::auto_creation::AutoTopicCreation;
@@ -26,7 +27,7 @@ use crate::metadata::MetadataStore;
 use crate::metadata::image::{MetadataImage, NO_LEADER, PartitionImage, TopicImage};
 use crate::metadata::topic_name;
 use crate::request::RequestContext;
-use crate::security::operations;
+use crate::security::Resource;
 
 /// The first version in which a topic is asked for by its id.
 const TOPIC_IDS_VERSION: i16 = 12;
@@ -56,32 +57,51 @@ pub(crate) fn handle(
             ..MetadataResponseBroker::default()
         });
     }
-    response.topics = match &request.topics {
+    let Topics { mut told, unknown_ids, refused } = match &request.topics {
         Some(topics) if !(topics.is_empty() && context.version == 0) => {
             let ids: BTreeSet<[u8; 16]> =
                 topics.iter().filter(|t| !t.topic_id.is_zero()).map(|t| *t.topic_id.as_bytes()).collect();
             if ids.is_empty() {
                 let names: BTreeSet<&str> = topics.iter().filter_map(|t| t.name.as_deref()).collect();
-                by_name(advertised, metadata, topic_creation, &names, request.allow_auto_topic_creation)
+                by_name(advertised, metadata, topic_creation, context, &names, request.allow_auto_topic_creation)
             } else {
-                let image = metadata.image();
-                ids.into_iter().map(|id| by_id(advertised, &image, Uuid::from_bytes(id))).collect()
+                by_id(advertised, &metadata.image(), context, ids.into_iter().map(Uuid::from_bytes))
             }
         }
         _ => {
             let image = metadata.image();
-            image.topics().map(|topic| describe(advertised.node_id, &image, topic)).collect()
+            let sees =
+                |topic: &&Arc<TopicImage>| context.may_quietly(AclOperation::Describe, Resource::topic(&topic.name));
+            let topics = image.topics().filter(sees).map(|topic| describe(advertised.node_id, &image, topic));
+            Topics { told: topics.collect(), ..Topics::default() }
         }
     };
     if request.include_topic_authorized_operations {
-        for topic in &mut response.topics {
-            topic.topic_authorized_operations = operations::TOPIC;
+        for topic in &mut told {
+            if let Some(name) = &topic.name {
+                topic.topic_authorized_operations = context.authorized_operations(Resource::topic(name));
+            }
         }
     }
+    response.topics = unknown_ids;
+    response.topics.append(&mut told);
+    response.topics.extend(refused);
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = operations::CLUSTER;
+        response.cluster_authorized_operations = match context.may(AclOperation::Describe, Resource::CLUSTER) {
+            true => context.authorized_operations(Resource::CLUSTER),
+            false => 0,
+        };
     }
     response
+}
+
+/// What is told of topics.
+#[derive(Default)]
+struct Topics {
+    told: Vec<MetadataResponseTopic>,
+    unknown_ids: Vec<MetadataResponseTopic>,
+    /// Those that the sender may not see, or not create.
+    refused: Vec<MetadataResponseTopic>,
 }
 
 /// The answer to a request that has no sense in its version.
@@ -99,36 +119,69 @@ fn by_name(
     advertised: &Advertised,
     metadata: &MetadataStore,
     topic_creation: &Arc<AutoTopicCreation>,
+    context: &RequestContext,
     names: &BTreeSet<&str>,
-    may_create: bool,
-) -> Vec<MetadataResponseTopic> {
+    asks_to_create: bool,
+) -> Topics {
     let image = metadata.image();
+    let (seen, hidden): (Vec<&str>, Vec<&str>) =
+        names.iter().partition(|name| context.may(AclOperation::Describe, Resource::topic(name)));
+    let creates = asks_to_create && topic_creation.is_enabled();
+    let is_missing = |name: &&str| image.topic(name).is_none();
+    let may_create = |name: &str| context.may(AclOperation::Create, Resource::topic(name));
+    let refused: Vec<&str> =
+        if creates && seen.iter().any(is_missing) && !context.may_quietly(AclOperation::Create, Resource::CLUSTER) {
+            seen.iter().copied().filter(is_missing).filter(|name| !may_create(name)).collect()
+        } else {
+            Vec::new()
+        };
+    let mut topics = Topics::default();
     let mut missing = Vec::new();
-    let answers = names.iter().map(|name| match image.topic(name) {
-        Some(topic) => describe(advertised.node_id, &image, topic),
-        None if topic_name::invalid(name).is_some() => failed(name, ErrorCode::InvalidTopicException),
-        None => {
-            missing.push((*name).to_owned());
-            failed(name, ErrorCode::UnknownTopicOrPartition)
-        }
-    });
-    let answers = answers.collect();
-    if may_create {
+    for name in seen.into_iter().filter(|name| !refused.contains(name)) {
+        topics.told.push(match image.topic(name) {
+            Some(topic) => describe(advertised.node_id, &image, topic),
+            None if topic_name::invalid(name).is_some() => failed(name, ErrorCode::InvalidTopicException),
+            None => {
+                missing.push(name.to_owned());
+                failed(name, ErrorCode::UnknownTopicOrPartition)
+            }
+        });
+    }
+    topics.refused.extend(refused.into_iter().map(|name| failed(name, ErrorCode::TopicAuthorizationFailed)));
+    // Nothing is told of what nobody may see, not even whether it is internal.
+    let hidden = hidden
+        .into_iter()
+        .map(|name| MetadataResponseTopic { is_internal: false, ..failed(name, ErrorCode::TopicAuthorizationFailed) });
+    topics.refused.extend(hidden);
+    if creates {
         topic_creation.begin(missing);
     }
-    answers
+    topics
 }
 
-fn by_id(advertised: &Advertised, image: &MetadataImage, id: Uuid) -> MetadataResponseTopic {
-    match image.topic_by_id(id) {
-        Some(topic) => describe(advertised.node_id, image, topic),
-        None => MetadataResponseTopic {
-            error_code: ErrorCode::UnknownTopicId.code(),
+fn by_id(
+    advertised: &Advertised,
+    image: &MetadataImage,
+    context: &RequestContext,
+    ids: impl Iterator<Item = Uuid>,
+) -> Topics {
+    let mut topics = Topics::default();
+    for id in ids {
+        let failed = |error: ErrorCode| MetadataResponseTopic {
+            error_code: error.code(),
             name: None,
             topic_id: id,
             ..MetadataResponseTopic::default()
-        },
+        };
+        match image.topic_by_id(id) {
+            None => topics.unknown_ids.push(failed(ErrorCode::UnknownTopicId)),
+            Some(topic) if context.may(AclOperation::Describe, Resource::topic(&topic.name)) => {
+                topics.told.push(describe(advertised.node_id, image, topic));
+            }
+            Some(_) => topics.refused.push(failed(ErrorCode::TopicAuthorizationFailed)),
+        }
     }
+    topics
 }
 
 fn failed(name: &str, error: ErrorCode) -> MetadataResponseTopic {

@@ -10,11 +10,13 @@ use vltava_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use vltava_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use vltava_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use vltava_protocol::{ErrorCode, Uuid};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::group::GroupCoordinator;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The first version with topics by id.
 const TOPIC_IDS_VERSION: i16 = 10;
@@ -27,9 +29,13 @@ pub(crate) async fn handle(
 ) -> OffsetCommitResponse {
     let image = metadata.image();
     let mut answers = Answers::default();
+    if !context.may(AclOperation::Read, Resource::group(&request.group_id)) {
+        request.topics.iter().for_each(|topic| answers.refuse(topic, ErrorCode::GroupAuthorizationFailed));
+        return answers.into_response();
+    }
     let mut accepted = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        if let Some(topic) = resolve(&image, context.version >= TOPIC_IDS_VERSION, topic.clone(), &mut answers) {
+        if let Some(topic) = resolve(&image, context, topic.clone(), &mut answers) {
             accepted.push(topic);
         }
     }
@@ -61,17 +67,28 @@ pub(crate) async fn handle(
 /// Gives a topic its name and its id, and keeps those of its partitions that exist.
 fn resolve(
     image: &MetadataImage,
-    by_id: bool,
+    context: &RequestContext,
     mut topic: OffsetCommitRequestTopic,
     answers: &mut Answers,
 ) -> Option<OffsetCommitRequestTopic> {
+    let by_id = context.version >= TOPIC_IDS_VERSION;
     let found = if by_id { image.topic_by_id(topic.topic_id) } else { image.topic(&topic.name) };
+    match found {
+        Some(found) => topic.name = found.name.to_string(),
+        None if by_id => {
+            answers.refuse(&topic, ErrorCode::UnknownTopicId);
+            return None;
+        }
+        None => {}
+    }
+    if !context.may(AclOperation::Read, Resource::topic(&topic.name)) {
+        answers.refuse(&topic, ErrorCode::TopicAuthorizationFailed);
+        return None;
+    }
     let Some(found) = found else {
-        let error = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-        answers.refuse(&topic, error);
+        answers.refuse(&topic, ErrorCode::UnknownTopicOrPartition);
         return None;
     };
-    topic.name = found.name.to_string();
     topic.topic_id = found.id;
     let exists = |index: i32| usize::try_from(index).is_ok_and(|index| index < found.partitions.len());
     for partition in topic.partitions.iter().filter(|partition| !exists(partition.partition_index)) {

@@ -14,11 +14,13 @@ use vltava_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseTopics,
 };
 use vltava_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::group::GroupCoordinator;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The first version with an error for the whole group.
 const GROUP_ERROR_VERSION: i16 = 2;
@@ -65,17 +67,24 @@ async fn fetch(
     let image = metadata.image();
     let by_id = context.version >= TOPIC_IDS_VERSION;
     let mut unknown = Vec::new();
-    let topics = group.topics.as_ref().map(|topics| resolve(&image, by_id, topics, &mut unknown));
-    let fetched = groups.with_shard(&group.group_id, |shard, _| {
-        shard.validate_fetch(&group.group_id, group.member_id.as_deref(), group.member_epoch)?;
-        Ok(shard.fetch_offsets(&group.group_id, topics.as_deref(), require_stable))
-    });
-    let fetched = fetched.await.and_then(|fetched| fetched);
+    let fetched = if context.may(AclOperation::Describe, Resource::group(&group.group_id)) {
+        let topics = group.topics.as_ref().map(|topics| resolve(&image, context, topics, &mut unknown));
+        let fetched = groups.with_shard(&group.group_id, |shard, _| {
+            shard.validate_fetch(&group.group_id, group.member_id.as_deref(), group.member_epoch)?;
+            Ok(shard.fetch_offsets(&group.group_id, topics.as_deref(), require_stable))
+        });
+        fetched.await.and_then(|fetched| fetched)
+    } else {
+        Err(ErrorCode::GroupAuthorizationFailed)
+    };
     let mut response =
         OffsetFetchResponseGroup { group_id: group.group_id.clone(), ..OffsetFetchResponseGroup::default() };
     match fetched {
         Ok(topics) => {
             response.topics = topics;
+            if group.topics.is_none() {
+                response.topics.retain(|topic| context.may(AclOperation::Describe, Resource::topic(&topic.name)));
+            }
             if by_id && group.topics.is_none() {
                 response.topics.retain_mut(|topic| match image.topic(&topic.name) {
                     Some(found) => {
@@ -94,21 +103,25 @@ async fn fetch(
     response
 }
 
-/// Gives topics their names and ids; those with an unknown id are answered aside.
+/// Gives topics their names and ids; those with an unknown id, and those that the sender may not see, are answered aside.
 fn resolve(
     image: &MetadataImage,
-    by_id: bool,
+    context: &RequestContext,
     topics: &[OffsetFetchRequestTopics],
     unknown: &mut Vec<OffsetFetchResponseTopics>,
 ) -> Vec<OffsetFetchRequestTopics> {
     let mut resolved = Vec::with_capacity(topics.len());
     for topic in topics {
-        if !by_id {
-            resolved.push(topic.clone());
-        } else if let Some(found) = image.topic_by_id(topic.topic_id) {
-            resolved.push(OffsetFetchRequestTopics { name: found.name.to_string(), ..topic.clone() });
-        } else {
-            unknown.push(refuse(topic, ErrorCode::UnknownTopicId));
+        let name = match context.version >= TOPIC_IDS_VERSION {
+            true => image.topic_by_id(topic.topic_id).map(|found| found.name.to_string()),
+            false => Some(topic.name.clone()),
+        };
+        match name {
+            None => unknown.push(refuse(topic, ErrorCode::UnknownTopicId)),
+            Some(name) if context.may(AclOperation::Describe, Resource::topic(&name)) => {
+                resolved.push(OffsetFetchRequestTopics { name, ..topic.clone() });
+            }
+            Some(_) => unknown.push(refuse(topic, ErrorCode::TopicAuthorizationFailed)),
         }
     }
     resolved

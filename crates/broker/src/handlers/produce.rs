@@ -29,6 +29,7 @@ use vltava_protocol::messages::produce_response::{
 };
 use vltava_protocol::messages::{ProduceRequest, ProduceResponse};
 use vltava_protocol::wire::Records;
+use vltava_security::acl::AclOperation;
 
 use crate::clock;
 use crate::config::BrokerConfig;
@@ -38,6 +39,7 @@ use crate::partition::{AppendFailure, Partition};
 use crate::partitions::Partitions;
 use crate::partitions::TopicPartitions;
 use crate::request::{Answer, RequestContext};
+use crate::security::Resource;
 use transactions::Verified;
 
 pub(crate) async fn handle(
@@ -47,33 +49,58 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &ProduceRequest,
 ) -> Answer<ProduceResponse> {
-    let verified = match (transactions::is_transactional(request), &request.transactional_id) {
-        (false, _) => Ok(Verified::default()),
-        (true, None) => Err(ErrorCode::TransactionalIdAuthorizationFailed),
-        (true, Some(id)) => {
-            let config = &config.verification;
-            transactions::verify(config, coordinator, partitions, context.version, id, request).await
+    let transactional_id = match (transactions::is_transactional(request), &request.transactional_id) {
+        (false, _) => None,
+        (true, Some(id)) if context.may(AclOperation::Write, Resource::transactional_id(id)) => Some(id),
+        (true, _) => return refuse_all(request, ErrorCode::TransactionalIdAuthorizationFailed, None),
+    };
+    let topics: Topics = request.topic_data.iter().map(|topic| writable(partitions, context, topic)).collect();
+    let verified = match transactional_id {
+        None => Ok(Verified::default()),
+        Some(id) => {
+            transactions::verify(&config.verification, coordinator, &topics, context.version, id, request).await
         }
     };
     match verified {
-        Ok(verified) => append_all(partitions, context, request, &verified),
-        Err(code) => refuse_all(request, code),
+        Ok(verified) => append_all(&topics, context, request, &verified),
+        Err(code) => refuse_all(request, code, Some(code.message())),
+    }
+}
+
+/// What the topics of a request are, in its order.
+type Topics = Vec<Result<Arc<TopicPartitions>, ErrorCode>>;
+
+/// The partitions of a topic in a request, which its sender may write to.
+fn writable(
+    partitions: &Partitions,
+    context: &RequestContext,
+    topic: &TopicProduceData,
+) -> Result<Arc<TopicPartitions>, ErrorCode> {
+    let known = topic_of(partitions, context.version, topic);
+    let name = match &known {
+        Ok(known) => known.name(),
+        // Kafka tells whether an id is known to whoever asks.
+        Err(ErrorCode::UnknownTopicId) => return known,
+        Err(_) => &topic.name,
+    };
+    match context.may_each(AclOperation::Write, Resource::topic(name), topic.partition_data.len()) {
+        true => known,
+        false => Err(ErrorCode::TopicAuthorizationFailed),
     }
 }
 
 fn append_all(
-    partitions: &Partitions,
+    topics: &Topics,
     context: &RequestContext,
     request: &ProduceRequest,
     verified: &Verified,
 ) -> Answer<ProduceResponse> {
     let mut failed = false;
     let mut response = ProduceResponse::default();
-    for (t, topic) in request.topic_data.iter().enumerate() {
-        let known = topic_of(partitions, context.version, topic);
+    for (t, (topic, known)) in request.topic_data.iter().zip(topics).enumerate() {
         let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
         for (p, data) in topic.partition_data.iter().enumerate() {
-            let appended = match &known {
+            let appended = match known {
                 Ok(known) => verified.of(t, p).and_then(|guard| append(context, request, known, data, guard)),
                 Err(code) => Err(AppendFailure::from(*code)),
             };
@@ -108,13 +135,14 @@ fn topic_of(
 }
 
 /// One answer for everything in the request.
-fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> Answer<ProduceResponse> {
+fn refuse_all(request: &ProduceRequest, code: ErrorCode, text: Option<&str>) -> Answer<ProduceResponse> {
     if request.acks == 0 {
         return Answer::Disconnect;
     }
     let mut response = ProduceResponse::default();
     for topic in &request.topic_data {
-        let refused = |data: &PartitionProduceData| refused(data.index, AppendFailure::new(code, code.message()));
+        let failure = || AppendFailure { message: text.map(str::to_owned), ..code.into() };
+        let refused = |data: &PartitionProduceData| refused(data.index, failure());
         response.responses.push(TopicProduceResponse {
             name: topic.name.clone(),
             topic_id: topic.topic_id,

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::group::GroupCoordinator;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 /// The first version in which a member says what was agreed on.
 const AGREED_VERSION: i16 = 5;
@@ -25,6 +27,10 @@ pub(crate) async fn handle(
     let says_what = request.protocol_type.is_some() && request.protocol_name.is_some();
     if context.version >= AGREED_VERSION && !says_what {
         let error_code = ErrorCode::InconsistentGroupProtocol.code();
+        return SyncGroupResponse { error_code, ..SyncGroupResponse::default() };
+    }
+    if !context.may(AclOperation::Read, Resource::group(&request.group_id)) {
+        let error_code = ErrorCode::GroupAuthorizationFailed.code();
         return SyncGroupResponse { error_code, ..SyncGroupResponse::default() };
     }
     let mut request = request.clone();

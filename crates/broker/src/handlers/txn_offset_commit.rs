@@ -13,6 +13,7 @@ use vltava_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use vltava_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::group::GroupCoordinator;
 use crate::coordinator::transaction::TransactionCoordinator;
@@ -21,6 +22,7 @@ use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
 use crate::partitions::Partitions;
 use crate::request::RequestContext;
+use crate::security::Resource;
 use crate::transaction_verification::TransactionSupport;
 
 /// The first version whose clients know that a coordinator is being loaded.
@@ -36,8 +38,22 @@ pub(crate) async fn handle(
 ) -> TxnOffsetCommitResponse {
     let image = metadata.image();
     let mut answers = Answers::default();
+    let refusal = if !context.may(AclOperation::Write, Resource::transactional_id(&request.transactional_id)) {
+        Some(ErrorCode::TransactionalIdAuthorizationFailed)
+    } else if !context.may(AclOperation::Read, Resource::group(&request.group_id)) {
+        Some(ErrorCode::GroupAuthorizationFailed)
+    } else {
+        None
+    };
+    if let Some(error) = refusal {
+        request.topics.iter().for_each(|topic| answers.refuse(topic, error));
+        return answers.into_response();
+    }
+    let (allowed, refused): (Vec<_>, Vec<_>) =
+        request.topics.iter().partition(|topic| context.may(AclOperation::Read, Resource::topic(&topic.name)));
+    refused.into_iter().for_each(|topic| answers.refuse(topic, ErrorCode::TopicAuthorizationFailed));
     let accepted: Vec<_> =
-        request.topics.iter().filter_map(|topic| existing(&image, topic.clone(), &mut answers)).collect();
+        allowed.into_iter().filter_map(|topic| existing(&image, topic.clone(), &mut answers)).collect();
     if accepted.is_empty() {
         return answers.into_response();
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::update_features_response::UpdatableFeatureResult;
 use vltava_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::controller::Controller;
 use crate::controller::features::{self, Update};
@@ -21,6 +22,13 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &UpdateFeaturesRequest,
 ) -> UpdateFeaturesResponse {
+    if let Err(error) = context.need_of_cluster(AclOperation::Alter) {
+        return UpdateFeaturesResponse {
+            error_code: error.code.code(),
+            error_message: error.text(),
+            ..UpdateFeaturesResponse::default()
+        };
+    }
     let updates = request.feature_updates.iter().map(|update| Update {
         feature: update.feature.clone(),
         level: update.max_version_level,

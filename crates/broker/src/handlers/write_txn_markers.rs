@@ -14,16 +14,20 @@ use vltava_protocol::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
 };
 use vltava_protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+use vltava_security::acl::AclOperation;
 
 use crate::coordinator::transaction::TransactionCoordinator;
 use crate::partition::EndTransaction;
 use crate::request::RequestContext;
+use crate::security::Resource;
 
 pub(crate) async fn handle(
     transactions: &TransactionCoordinator,
-    _: &RequestContext,
+    context: &RequestContext,
     request: &WriteTxnMarkersRequest,
 ) -> WriteTxnMarkersResponse {
+    let may_write = context.may_quietly(AclOperation::Alter, Resource::CLUSTER)
+        || context.may(AclOperation::ClusterAction, Resource::CLUSTER);
     // As Kafka: what is said of one producer in several markers is answered in one place.
     let mut answers: BTreeMap<i64, BTreeMap<Arc<str>, BTreeMap<i32, ErrorCode>>> = BTreeMap::new();
     for marker in &request.markers {
@@ -39,7 +43,10 @@ pub(crate) async fn handle(
             let name: Arc<str> = topic.name.as_str().into();
             for index in &topic.partition_indexes {
                 let partition = TopicPartition::new(Arc::clone(&name), *index);
-                let result = transactions.markers().write(&end, &partition).await;
+                let result = match may_write {
+                    true => transactions.markers().write(&end, &partition).await,
+                    false => Err(ErrorCode::ClusterAuthorizationFailed),
+                };
                 let error = result.err().unwrap_or(ErrorCode::None);
                 topics.entry(Arc::clone(&name)).or_default().insert(*index, error);
             }

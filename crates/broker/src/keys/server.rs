@@ -21,7 +21,7 @@ pub const ALTER_LOG_DIRS_REPLICATION_QUOTA_WINDOW_NUM: &str = "alter.log.dirs.re
 pub const ALTER_LOG_DIRS_REPLICATION_QUOTA_WINDOW_SIZE_SECONDS: &str =
     "alter.log.dirs.replication.quota.window.size.seconds";
 
-/// Class that decides who may do what; everybody may do everything without one.
+/// Who decides who may do what: org.apache.kafka.metadata.authorizer.StandardAuthorizer, which reads super.users (principals between semicolons) and allow.everyone.if.no.acl.found (false); or nobody, and everybody may do everything.
 pub const AUTHORIZER_CLASS_NAME: &str = "authorizer.class.name";
 
 /// Whether a topic comes into being when a client asks for its metadata.

@@ -11,6 +11,8 @@ use vltava_protocol::records::metadata::{
 use crate::config::BrokerConfig;
 use crate::config::resolve::{Settings, Sources};
 use crate::log_dirs::{MIGRATING, UNASSIGNED};
+use crate::security::acls::Acls;
+use crate::security::bindings;
 
 /// The kinds of resources that have configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +40,7 @@ pub(crate) struct MetadataImage {
     configs: BTreeMap<(ResourceType, String), Arc<Settings>>,
     features: BTreeMap<String, i16>,
     next_producer_id: i64,
+    acls: Arc<Acls>,
     /// The log directories of the one broker that work, by its registration; empty where it has not told them.
     directories: Vec<Uuid>,
 }
@@ -142,6 +145,11 @@ impl MetadataImage {
         if is_offline { vec![broker] } else { Vec::new() }
     }
 
+    /// The access control lists.
+    pub(crate) fn acls(&self) -> &Arc<Acls> {
+        &self.acls
+    }
+
     /// The first producer id that was not given to any broker.
     pub(crate) fn next_producer_id(&self) -> i64 {
         self.next_producer_id
@@ -170,6 +178,15 @@ impl MetadataImage {
                 }
                 Ok(())
             }
+            MetadataRecord::AccessControlEntry(entry) => {
+                Arc::make_mut(&mut self.acls).add(entry.id, bindings::from_record(entry));
+                Ok(())
+            }
+            MetadataRecord::RemoveAccessControlEntry(removed) => match Arc::make_mut(&mut self.acls).remove(removed.id)
+            {
+                true => Ok(()),
+                false => Err(ReplayError(format!("access control entry {} is not known", removed.id))),
+            },
             // Brokers: there is this one. Others: kept in the log, of no use here yet.
             _ => Ok(()),
         }

@@ -3,7 +3,9 @@
 //! `recorded/` holds what Apache Kafka answered, with names in place of ids and addresses. To have it answer again, and
 //! to record a new case, start one by `interop/peers/kafka/broker start --port P --fresh --set
 //! group.consumer.assignment.interval.ms=0 --set transaction.abort.timed.out.transaction.cleanup.interval.ms=100`, and run these tests with `APACHE_KAFKA=127.0.0.1:P` and
-//! `--test-threads 1`. What differs on purpose stands in `deviations.txt`.
+//! `--test-threads 1`. The cases of `rights.rs` are recorded from one that has besides `--set
+//! authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer --set allow.everyone.if.no.acl.found=true
+//! --set auto.create.topics.enable=true`, by `APACHE_KAFKA_WITH_ACLS`. What differs on purpose stands in `deviations.txt`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failure of a helper fails its test")]
 
@@ -14,13 +16,14 @@ mod groups;
 mod offsets_of_members;
 mod partitions;
 mod producers;
+mod rights;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
 mod transactions;
 mod transcript;
 
-use transcript::check;
+use transcript::{check, check_access};
 
 #[test]
 fn classic_groups_and_their_wrong_requests() {
@@ -115,4 +118,19 @@ fn transactions_that_take_too_long() {
 #[test]
 fn what_is_not_served() {
     check("not_served", cluster::not_served);
+}
+
+#[test]
+fn every_api_without_its_rights_with_others_with_denials_and_with_them() {
+    check_access("rights", rights::matrix);
+}
+
+#[test]
+fn access_control_lists_without_an_authorizer() {
+    check("no_access_control", rights::lists::no_authorizer);
+}
+
+#[test]
+fn access_control_lists_and_their_wrong_requests() {
+    check_access("access_control_lists", rights::lists::lists);
 }

@@ -27,6 +27,16 @@ const SETTINGS: [(&str, &str); 8] = [
 /// The variable that names an Apache Kafka to record from.
 const APACHE_KAFKA: &str = "APACHE_KAFKA";
 
+/// The variable that names one with an authorizer.
+const APACHE_KAFKA_WITH_ACLS: &str = "APACHE_KAFKA_WITH_ACLS";
+
+/// Settings of that one, beside those of [`SETTINGS`].
+const ACLS: [(&str, &str); 3] = [
+    ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+    ("allow.everyone.if.no.acl.found", "true"),
+    ("auto.create.topics.enable", "true"),
+];
+
 /// A conversation under way.
 pub(crate) struct Session {
     address: String,
@@ -45,6 +55,11 @@ impl Session {
     /// Says something about what comes.
     pub(crate) fn about(&mut self, text: &str) {
         writeln!(self.text, "\n== {text}").unwrap();
+    }
+
+    /// Where the broker is.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// A line of its own.
@@ -156,14 +171,24 @@ impl Session {
 
 /// Holds a conversation with this broker against the recorded one.
 pub(crate) fn check(case: &str, talk: fn(&mut Session)) {
+    check_with(case, APACHE_KAFKA, &[], talk);
+}
+
+/// As [`check`], where access is controlled.
+pub(crate) fn check_access(case: &str, talk: fn(&mut Session)) {
+    check_with(case, APACHE_KAFKA_WITH_ACLS, &ACLS, talk);
+}
+
+fn check_with(case: &str, variable: &str, more: &[(&str, &str)], talk: fn(&mut Session)) {
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/apache_answers/recorded/{case}.txt"));
-    if let Ok(address) = std::env::var(APACHE_KAFKA) {
+    if let Ok(address) = std::env::var(variable) {
         std::fs::write(&recorded, transcript(&address, talk)).unwrap();
     }
     // Not an embedded one, whose defaults are others.
     let dir = tempfile::tempdir().unwrap();
     let own = [("listeners", "PLAINTEXT://127.0.0.1:0"), ("log.dirs", dir.path().to_str().unwrap())];
-    let broker = Broker::start(BrokerConfig::from_properties(own.into_iter().chain(SETTINGS)).unwrap()).unwrap();
+    let settings = own.into_iter().chain(SETTINGS).chain(more.iter().copied());
+    let broker = Broker::start(BrokerConfig::from_properties(settings).unwrap()).unwrap();
     let ours = transcript(broker.bootstrap_servers(), talk);
     let apache = std::fs::read_to_string(&recorded).unwrap_or_default();
     if ours != apache {

@@ -6,11 +6,11 @@ use vltava_config::Kind::{Boolean, Class, Double, Int, List, Long, Password, Sho
 use vltava_config::Range::{Any, AtLeast, Between, OneOf, OneOfAnyCase};
 use vltava_config::Update::PerBroker;
 
-use super::{AUTHORIZER, NO_SECURITY, TOKENS};
+use super::{NO_SECURITY, TOKENS};
 
 #[rustfmt::skip]
 pub(super) static SECURITY: &[Definition] = &[
-    Definition::new("authorizer.class.name", String, Some(""), Any, "Class that decides who may do what; everybody may do everything without one.").importance(Low).refused(AUTHORIZER),
+    Definition::new("authorizer.class.name", String, Some(""), Any, "Who decides who may do what: org.apache.kafka.metadata.authorizer.StandardAuthorizer, which reads super.users (principals between semicolons) and allow.everyone.if.no.acl.found (false); or nobody, and everybody may do everything.").importance(Low),
     Definition::new("connection.failed.authentication.delay.ms", Int, Some("100"), AtLeast(0), "How long the answer to a failed authentication is held back, in ms.").importance(Low).warned(NO_SECURITY),
     Definition::new("connections.max.reauth.ms", Long, Some("0"), Any, "The longest session before a client must authenticate again, in ms.").refused(NO_SECURITY),
     Definition::new("delegation.token.expiry.check.interval.ms", Long, Some("3600000"), AtLeast(1), "Time between searches for expired tokens, in ms.").importance(Low).warned(TOKENS),

@@ -11,11 +11,10 @@ use vltava_protocol::messages::produce_request::PartitionProduceData;
 use vltava_protocol::record::RecordBatchHeader;
 use vltava_protocol::wire::Records;
 
-use super::topic_of;
+use super::Topics;
 use crate::clock;
 use crate::config::VerificationConfig;
 use crate::partition::{AppendFailure, Partition};
-use crate::partitions::Partitions;
 use crate::transaction_verification::{Target, TransactionSupport, TransactionVerifier, TransactionalProducer, ask};
 
 /// Whether any of the batches belongs to a transaction, as their headers say.
@@ -57,18 +56,18 @@ impl Verified {
 pub(super) async fn verify(
     config: &VerificationConfig,
     verifier: &dyn TransactionVerifier,
-    partitions: &Partitions,
+    topics: &Topics,
     version: i16,
     transactional_id: &str,
     request: &ProduceRequest,
 ) -> Result<Verified, ErrorCode> {
     let support = TransactionSupport::of_produce(version);
     let (Some((producer_id, producer_epoch)), true) =
-        (producer_of(request)?, support.supports_epoch_bump() || config.is_enabled)
+        (producer_of(topics, request)?, support.supports_epoch_bump() || config.is_enabled)
     else {
         return Ok(Verified::default());
     };
-    let Wanted { partitions, places } = Wanted::of(partitions, version, request);
+    let Wanted { partitions, places } = Wanted::of(topics, request);
     let targets: Vec<_> = partitions
         .iter()
         .map(|(partition, base_sequence)| Target { partition, base_sequence: *base_sequence })
@@ -87,9 +86,10 @@ pub(super) async fn verify(
 }
 
 /// The one producer of all transactional batches, and its epoch.
-fn producer_of(request: &ProduceRequest) -> Result<Option<(i64, i16)>, ErrorCode> {
+fn producer_of(topics: &Topics, request: &ProduceRequest) -> Result<Option<(i64, i16)>, ErrorCode> {
     let mut producer = None;
-    for data in request.topic_data.iter().flat_map(|topic| &topic.partition_data) {
+    let known = request.topic_data.iter().zip(topics).filter(|(_, topic)| topic.is_ok());
+    for data in known.flat_map(|(topic, _)| &topic.partition_data) {
         let Some(header) = transactional_header(data).filter(RecordBatchHeader::has_producer_id) else { continue };
         let this = (header.producer_id(), header.producer_epoch());
         if producer.is_some_and(|other| other != this) {
@@ -110,12 +110,12 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Those that are not here are left to the append, which refuses them.
-    fn of(partitions: &Partitions, version: i16, request: &ProduceRequest) -> Self {
+    /// Those that are not here, or that the sender may not write to, are left to the append, which refuses them.
+    fn of(topics: &Topics, request: &ProduceRequest) -> Self {
         let mut wanted = Self::default();
         let mut known = HashMap::new();
-        for (t, topic) in request.topic_data.iter().enumerate() {
-            let Ok(here) = topic_of(partitions, version, topic) else { continue };
+        for (t, (topic, here)) in request.topic_data.iter().zip(topics).enumerate() {
+            let Ok(here) = here else { continue };
             for (p, data) in topic.partition_data.iter().enumerate() {
                 let (Some(header), Ok(partition)) = (transactional_header(data), here.partition(data.index)) else {
                     continue;

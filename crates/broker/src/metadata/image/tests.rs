@@ -1,4 +1,8 @@
-use vltava_protocol::records::metadata::{ProducerIdsRecord, RemoveTopicRecord, TopicRecord};
+use vltava_protocol::records::metadata::{
+    ProducerIdsRecord, RemoveAccessControlEntryRecord, RemoveTopicRecord, TopicRecord,
+};
+use vltava_security::acl;
+use vltava_security::acl::{AclBinding, AclOperation, AclPermissionType, PatternType};
 
 use super::*;
 
@@ -96,4 +100,31 @@ fn records_that_do_not_fit_are_errors() {
     ] {
         assert!(fold(&records).is_err(), "{records:?}");
     }
+}
+
+#[test]
+fn access_control_entries_come_and_go_by_their_ids() {
+    let binding = AclBinding {
+        resource_type: acl::ResourceType::Topic,
+        resource_name: "t".to_owned(),
+        pattern_type: PatternType::Literal,
+        principal: "User:a".to_owned(),
+        host: "*".to_owned(),
+        operation: AclOperation::Read,
+        permission_type: AclPermissionType::Allow,
+    };
+    let add = |n| MetadataRecord::AccessControlEntry(bindings::record(id(n), &binding));
+    let remove = |n| {
+        let removed = RemoveAccessControlEntryRecord { id: id(n), ..RemoveAccessControlEntryRecord::default() };
+        MetadataRecord::RemoveAccessControlEntry(removed)
+    };
+    let image = fold(&[add(1)]).unwrap();
+    assert!(image.acls().contains(&binding));
+    let mut later = image.clone();
+    later.replay(&remove(1)).unwrap();
+    assert!(!later.acls().contains(&binding));
+    // Who holds the image of before sees what was then.
+    assert!(image.acls().contains(&binding));
+    assert!(fold(&[add(1), remove(2)]).is_err());
+    assert!(!fold(&[add(1), remove(1), add(3), remove(3)]).unwrap().acls().contains(&binding));
 }

@@ -7,6 +7,7 @@ pub mod acl;
 mod principal;
 mod protocol;
 pub mod ssl;
+pub mod sasl;
 
 pub use principal::KafkaPrincipal;
 pub use protocol::SecurityProtocol;

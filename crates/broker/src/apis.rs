@@ -44,6 +44,8 @@ macro_rules! apis {
                     => describe_groups(groups).await;
                 ListGroups 0..=5, needs [Describe Cluster, Describe Group]
                     => list_groups(groups).await;
+                SaslHandshake 0..=1, needs []
+                    => sasl_handshake();
                 ApiVersions 0..=4, needs []
                     => api_versions(metadata);
                 CreateTopics 2..=7, needs [Create Cluster, Create Topic, DescribeConfigs Topic]
@@ -80,6 +82,8 @@ macro_rules! apis {
                     => alter_replica_log_dirs(partitions);
                 DescribeLogDirs 1..=5, needs [Describe Cluster]
                     => describe_log_dirs(partitions);
+                SaslAuthenticate 0..=2, needs []
+                    => sasl_authenticate();
                 CreatePartitions 0..=3, needs [Alter Topic]
                     => create_partitions(metadata, controller).await;
                 DeleteGroups 0..=2, needs [Delete Group]
@@ -94,6 +98,10 @@ macro_rules! apis {
                     => list_partition_reassignments();
                 OffsetDelete 0..=0, needs [Delete Group, Read Topic]
                     => offset_delete(metadata, groups).await;
+                DescribeUserScramCredentials 0..=0, needs [Describe Cluster]
+                    => describe_user_scram_credentials(metadata);
+                AlterUserScramCredentials 0..=0, needs [Alter Cluster]
+                    => alter_user_scram_credentials(controller).await;
                 DescribeQuorum 0..=2, needs [Describe Cluster]
                     => describe_quorum(advertised, metadata, partitions);
                 UpdateFeatures 0..=2, needs [Alter Cluster]
@@ -118,9 +126,8 @@ macro_rules! apis {
             // Not told of, and whoever sends one all the same has the connection closed, as Kafka does with what it does
             // not serve: a client that asks first does without, or says what it lacks.
             lacking {
-                "authentication": SaslHandshake, SaslAuthenticate, CreateDelegationToken, RenewDelegationToken,
-                    ExpireDelegationToken, DescribeDelegationToken, DescribeUserScramCredentials,
-                    AlterUserScramCredentials;
+                "delegation tokens": CreateDelegationToken, RenewDelegationToken, ExpireDelegationToken,
+                    DescribeDelegationToken;
                 "quotas": DescribeClientQuotas, AlterClientQuotas;
                 "metrics of clients": GetTelemetrySubscriptions, PushTelemetry;
                 "changes of the quorum": UnregisterBroker, AddRaftVoter, RemoveRaftVoter;

@@ -12,6 +12,7 @@ pub(crate) mod keys;
 mod listener;
 mod read;
 pub(crate) mod resolve;
+mod sasl;
 #[cfg(feature = "tls")]
 pub(crate) mod ssl;
 mod topic_keys;
@@ -24,10 +25,12 @@ use std::time::Duration;
 pub(crate) use change::ConfigChange;
 pub(crate) use keys::{broker_key, broker_keys};
 pub use listener::Listener;
+pub(crate) use sasl::{ListenerSasl, is_own_key as is_sasl_key};
 pub(crate) use topic_keys::{broker_synonyms, gives_a_topic_default, topic_key, topic_keys};
 use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition, parse_properties};
 use vltava_security::SecurityProtocol;
+use vltava_security::sasl::scram::AddScram;
 
 #[cfg(feature = "tls")]
 use self::ssl::ListenerSsl;
@@ -62,6 +65,9 @@ pub struct BrokerConfig {
     /// Of each listener with TLS.
     #[cfg(feature = "tls")]
     pub(crate) ssl: BTreeMap<String, ListenerSsl>,
+    /// How the clients of a listener authenticate, by its name: of those that ask for it.
+    sasl: BTreeMap<String, Arc<ListenerSasl>>,
+    added_users: Vec<AddScram>,
     /// Where somebody asked for one.
     pub(crate) backlog: Option<i32>,
     /// `None` leaves it to the operating system.
@@ -177,6 +183,7 @@ impl BrokerConfig {
     pub fn with(self, key: &str, value: &str) -> Result<Self, ConfigError> {
         let mut changed = Self::from_properties(self.settings.all_given().chain([(key, value)]))?;
         changed.cluster_id = self.cluster_id;
+        changed.added_users = self.added_users;
         Ok(changed)
     }
 
@@ -185,6 +192,14 @@ impl BrokerConfig {
     #[must_use]
     pub fn with_cluster_id(mut self, cluster_id: impl Into<String>) -> Self {
         self.cluster_id = Some(cluster_id.into());
+        self
+    }
+
+    /// This configuration with a user of SCRAM that the broker is to have from its start on, as those of `kafka-storage format
+    /// --add-scram`. Who has a password of the same mechanism already keeps it.
+    #[must_use]
+    pub fn with_scram_user(mut self, user: AddScram) -> Self {
+        self.added_users.push(user);
         self
     }
 
@@ -225,6 +240,15 @@ impl BrokerConfig {
 
     pub(crate) fn cluster_id(&self) -> Option<&str> {
         self.cluster_id.as_deref()
+    }
+
+    pub(crate) fn added_users(&self) -> &[AddScram] {
+        &self.added_users
+    }
+
+    /// How the clients of a listener authenticate; nothing where they need not.
+    pub(crate) fn sasl(&self, listener: &str) -> Option<&Arc<ListenerSasl>> {
+        self.sasl.get(listener)
     }
 
     /// How many replicas an internal topic gets: what was asked for, at most one per broker.

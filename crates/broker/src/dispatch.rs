@@ -86,7 +86,7 @@ fn access(services: &Services) -> Access {
     }
 }
 
-fn api_and_version(mut head: Reader) -> Result<(i16, i16), DecodeError> {
+pub(crate) fn api_and_version(mut head: Reader) -> Result<(i16, i16), DecodeError> {
     Ok((head.i16()?, head.i16()?))
 }
 
@@ -144,12 +144,17 @@ impl Exchange {
     }
 
     fn reply<R: Request>(&self, version: i16, response: &R::Response) -> Result<Reply, Refusal> {
-        let api = R::API_KEY;
-        let unanswerable = |source| Refusal::Unanswerable { api, source };
-        let mut writer = Writer::with_files();
-        let header = ResponseHeader { correlation_id: self.0.correlation_id, ..ResponseHeader::default() };
-        header.encode(&mut writer, api.response_header_version(version)).map_err(unanswerable)?;
-        response.encode(&mut writer, version).map_err(unanswerable)?;
-        Ok(Reply { parts: writer.into_parts() })
+        reply::<R>(version, self.0.correlation_id, response)
     }
+}
+
+/// The bytes of an answer to a request of this version.
+pub(crate) fn reply<R: Request>(version: i16, correlation_id: i32, response: &R::Response) -> Result<Reply, Refusal> {
+    let api = R::API_KEY;
+    let unanswerable = |source| Refusal::Unanswerable { api, source };
+    let mut writer = Writer::with_files();
+    let header = ResponseHeader { correlation_id, ..ResponseHeader::default() };
+    header.encode(&mut writer, api.response_header_version(version)).map_err(unanswerable)?;
+    response.encode(&mut writer, version).map_err(unanswerable)?;
+    Ok(Reply { parts: writer.into_parts() })
 }

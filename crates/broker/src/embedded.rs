@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use crate::config::BrokerConfig;
-pub use crate::{BrokerError, ConfigError};
+pub use crate::{AddScram, BrokerError, ConfigError};
 
 /// A broker on a free port of this machine, ready in milliseconds, stopped when dropped.
 ///
@@ -37,6 +37,7 @@ pub struct Config {
     properties: Vec<(String, String)>,
     dir: Option<std::path::PathBuf>,
     cluster_id: Option<String>,
+    users: Vec<AddScram>,
 }
 
 impl Config {
@@ -49,6 +50,12 @@ impl Config {
     /// Sets a key of `server.properties`. Checked when the broker starts.
     pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.push((key.into(), value.into()));
+        self
+    }
+
+    /// Adds a user of SCRAM, if there is none of that name; see [`BrokerConfig::with_scram_user`].
+    pub fn scram_user(mut self, user: AddScram) -> Self {
+        self.users.push(user);
         self
     }
 
@@ -71,6 +78,7 @@ impl Config {
             defaults.push(("log.retention.ms".to_owned(), "-1".to_owned()));
         }
         let config = BrokerConfig::from_properties(defaults.into_iter().chain(self.properties.iter().cloned()))?;
+        let config = self.users.iter().cloned().fold(config, BrokerConfig::with_scram_user);
         Ok(match &self.cluster_id {
             Some(id) => config.with_cluster_id(id),
             None => config,

@@ -40,3 +40,4 @@ pub use broker::Broker;
 pub use config::{BrokerConfig, ConfigError, ConfigWarning, Definition, Listener, parse_properties};
 pub use descriptors::TooFewDescriptors;
 pub use error::BrokerError;
+pub use vltava_security::sasl::scram::{AddScram, AddScramError};

@@ -7,6 +7,7 @@ pub(crate) mod features;
 pub(crate) mod image;
 mod load;
 mod records;
+pub(crate) mod scram;
 mod store;
 pub(crate) mod topic_name;
 

@@ -10,7 +10,7 @@ use vltava_security::{KafkaPrincipal, SecurityProtocol};
 use crate::security::Access;
 
 /// The other end of a connection, and how it came here.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// This connection's name, in the form of Kafka's: both addresses, and a number that no other connection has.
     pub(crate) connection_id: String,

@@ -279,6 +279,13 @@ fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
             "/keys",
             "`listener.name.plaintext.ssl.keystore.location` cannot be altered: there is no listener of this name with TLS",
         ),
+        (
+            "1",
+            "listener.name.plaintext.plain.sasl.jaas.config",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required user_a=\"b\";",
+            "`listener.name.plaintext.plain.sasl.jaas.config` cannot be altered while the broker runs: this broker reads it \
+             once, when it starts",
+        ),
         // These Kafka refuses as well.
         (
             "1",

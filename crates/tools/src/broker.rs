@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 use tracing_subscriber::filter::LevelFilter;
-use vltava_broker::{Broker, BrokerConfig, parse_properties};
+use vltava_broker::{AddScram, Broker, BrokerConfig, parse_properties};
 
 use crate::logging;
 
@@ -31,6 +31,11 @@ pub(crate) struct Args {
     /// The id that an empty directory is formatted with; drawn at random if none is given.
     #[arg(long, value_name = "id")]
     cluster_id: Option<String>,
+    /// A user of SCRAM that the broker is to have, as for `kafka-storage format`, such as
+    /// 'SCRAM-SHA-256=[name=alice,password=alice-secret]'; may be given many times. Who has a password of that mechanism
+    /// already keeps it.
+    #[arg(long = "add-scram", value_name = "mechanism=[name=user,password=secret]")]
+    add_scram: Vec<String>,
     /// What is logged to standard error: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "level", default_value = "info")]
     log_level: LevelFilter,
@@ -119,7 +124,10 @@ fn configuration(args: &Args) -> Result<BrokerConfig> {
             _ => bail!("--override {given}: needs the form key=value"),
         }
     }
-    let config = BrokerConfig::from_properties(pairs)?;
+    let mut config = BrokerConfig::from_properties(pairs)?;
+    for argument in &args.add_scram {
+        config = config.with_scram_user(AddScram::parse(argument).context("--add-scram")?);
+    }
     Ok(match &args.cluster_id {
         Some(id) => config.with_cluster_id(id),
         None => config,

@@ -15,6 +15,8 @@ use std::sync::LazyLock;
 
 use vltava_config::{ConfigError, Definition, Foreign, Settings, Tables, find};
 
+use super::sasl;
+
 /// The keys of the broker.
 pub(crate) static BROKER: Tables = &[
     server::SERVER,
@@ -35,7 +37,9 @@ const ONE_BROKER: &str = "this broker is the only one of its cluster";
 const ONE_CONTROLLER: &str = "this node is the only controller of its cluster, in the broker's own process";
 const POOL: &str = "one pool of threads does all work, num.network.threads and num.io.threads give its size";
 const QUOTAS: &str = "there are no quotas yet";
-const NO_SECURITY: &str = "connections have no SASL, it is not there yet";
+const KERBEROS: &str = "Kerberos is not supported";
+const NO_TOKENS: &str = "the broker has no OAUTHBEARER yet: it cannot check tokens";
+const OF_LISTENERS: &str = "users and logins stand under `listener.name.NAME.MECHANISM.sasl.jaas.config`";
 pub(super) const SHARE: &str = "share groups are not supported yet";
 pub(super) const STREAMS: &str = "the streams protocol of groups is not supported yet";
 const TIERED: &str = "tiered storage is not supported";
@@ -58,7 +62,9 @@ pub(crate) fn broker_keys() -> impl Iterator<Item = &'static Definition> {
 
 /// The key behind `listener.name.NAME.` or `listener.name.NAME.MECHANISM.`.
 pub(crate) fn without_listener(name: &str) -> Option<&str> {
-    name.strip_prefix("listener.name.")?.split_once('.').map(|(_, key)| key)
+    let (_, key) = name.strip_prefix("listener.name.")?.split_once('.')?;
+    let behind_mechanism = key.split_once('.').map(|(_, rest)| rest).filter(|rest| broker_key(rest).is_some());
+    Some(if broker_key(key).is_some() { key } else { behind_mechanism.unwrap_or(key) })
 }
 
 /// The settings that are looked at whenever they matter, beside those that give topics their defaults: they may change
@@ -100,16 +106,20 @@ pub(crate) fn foreign(name: &str, is_authorized: bool) -> Foreign {
         ("metrics.context.", METRICS),
     ];
     if let Some(key) = without_listener(name) {
-        if OF_LISTENER.contains(&key) {
+        if OF_LISTENER.contains(&key) || sasl::is_own_key(name) {
             return Foreign::Accepted;
         }
-        let parts = || key.split('.');
+        let row = broker_key(key);
+        let secures = key.split('.').any(|part| matches!(part, "ssl" | "sasl" | "principal"));
         return match find(&[vltava_security::ssl::BROKER], key) {
             // Looked at where the listener is.
             Some(row) if row.support.acts() && cfg!(feature = "tls") => Foreign::Accepted,
             Some(row) => Foreign::Refused(row.support.why().unwrap_or(vltava_security::ssl::NO_TLS)),
-            None if parts().any(|part| matches!(part, "ssl" | "sasl" | "principal")) => Foreign::Refused(NO_SECURITY),
-            None => Foreign::Warned("a listener has limits of connections and TLS of its own, and no other settings"),
+            None => match row.and_then(|row| row.support.why()) {
+                Some(why) if secures => Foreign::Refused(why),
+                None if secures => Foreign::Refused("a listener has no such setting of its own"),
+                _ => Foreign::Warned("a listener has limits of connections, SASL and TLS of its own, and no other settings"),
+            },
         };
     }
     // The settings of Kafka's own authorizer, which do nothing without it there either.

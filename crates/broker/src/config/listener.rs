@@ -77,19 +77,14 @@ impl<'a> Protocols<'a> {
     pub(crate) fn of(&self, name: &str, is_controller: bool) -> Result<SecurityProtocol, ConfigError> {
         let refuse = |reason| Err(ConfigError::new(MAP, self.map, reason));
         match self.by_name.get(&name.to_ascii_uppercase()) {
-            Some(SecurityProtocol::Plaintext) => Ok(SecurityProtocol::Plaintext),
-            Some(protocol) if is_controller => refuse(format!(
+            Some(protocol) if is_controller && *protocol != SecurityProtocol::Plaintext => refuse(format!(
                 "listener {name} asks for {}, and the controller is not reached over listeners here",
                 protocol.name()
             )),
-            Some(SecurityProtocol::Ssl) if cfg!(feature = "tls") => Ok(SecurityProtocol::Ssl),
-            Some(SecurityProtocol::Ssl) => {
-                refuse(format!("listener {name} asks for SSL, and {}", vltava_security::ssl::NO_TLS))
+            Some(protocol) if protocol.is_tls() && cfg!(not(feature = "tls")) => {
+                refuse(format!("listener {name} asks for {}, and {}", protocol.name(), vltava_security::ssl::NO_TLS))
             }
-            Some(protocol) => refuse(format!(
-                "listener {name} asks for {}, this broker serves PLAINTEXT and SSL only",
-                protocol.name()
-            )),
+            Some(protocol) => Ok(*protocol),
             // Kafka's default for those of the controller.
             None if is_controller => Ok(SecurityProtocol::Plaintext),
             None => refuse(format!("No security protocol defined for listener {name}")),
@@ -131,11 +126,13 @@ mod tests {
             Protocols::parse(map).and_then(|all| all.of(name, is_controller)).map_err(|error| error.reason)
         };
         assert_eq!(of("EXT:PLAINTEXT", "EXT", false), Ok(SecurityProtocol::Plaintext));
+        assert_eq!(of("A:PLAINTEXT, ext:sasl_plaintext", "EXT", false), Ok(SecurityProtocol::SaslPlaintext));
         #[cfg(feature = "tls")]
         assert_eq!(of("A:PLAINTEXT, ext:ssl", "EXT", false), Ok(SecurityProtocol::Ssl));
+        #[cfg(feature = "tls")]
+        assert_eq!(of("EXT:SASL_SSL", "EXT", false), Ok(SecurityProtocol::SaslSsl));
         assert_eq!(of("PLAINTEXT:PLAINTEXT", "CONTROLLER", true), Ok(SecurityProtocol::Plaintext));
         for (map, is_controller, reason) in [
-            ("EXT:SASL_SSL", false, "listener EXT asks for SASL_SSL, this broker serves PLAINTEXT and SSL only"),
             ("PLAINTEXT:PLAINTEXT", false, "No security protocol defined for listener EXT"),
             ("EXT:SSL", true, "listener EXT asks for SSL, and the controller is not reached over listeners here"),
             ("EXT:TLS", false, "TLS is no security protocol"),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use vltava_config::{ConfigError, Reader, Settings, split_list};
 use vltava_protocol::record::Compression;
 use vltava_security::SecurityProtocol;
 
 use super::listener::Protocols;
+use super::sasl::{ListenerSasl, SaslSettings};
 use super::{BrokerConfig, Listener, TransactionTopicConfig, UpkeepConfig, VerificationConfig, listener, topic_keys};
 use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 use crate::coordinator::transaction::{TransactionCoordinatorConfig, TransactionVersion};
@@ -19,6 +21,7 @@ impl BrokerConfig {
         let node_id = node_id(reader)?;
         check_cluster_of_one(reader, node_id)?;
         let Listeners { all: listeners, advertised: advertised_listeners, protocols } = listeners(reader)?;
+        let sasl = sasl(reader, &protocols)?;
         // Read for each listener by itself.
         for row in vltava_security::ssl::BROKER.iter().filter(|row| row.support.acts()) {
             let value = reader.text(row.key).unwrap_or_default();
@@ -52,6 +55,8 @@ impl BrokerConfig {
             ssl: super::ssl::of_listeners(&settings, &protocols)?,
             listeners,
             advertised_listeners,
+            sasl,
+            added_users: Vec::new(),
             protocols,
             backlog: reader.is_given(BACKLOG).then_some(backlog),
             receive_buffer: usize::try_from(reader.int("socket.receive.buffer.bytes")?).ok(),
@@ -216,6 +221,20 @@ fn check_inter_broker(reader: &Reader<'_>, map: &Protocols<'_>, advertised: &[Li
         value,
         format!("must be an advertised listener, of which there are {}", names.join(", ")),
     ))
+}
+
+/// How the clients of those listeners authenticate that ask for it.
+fn sasl(
+    reader: &Reader<'_>,
+    protocols: &BTreeMap<String, SecurityProtocol>,
+) -> Result<BTreeMap<String, Arc<ListenerSasl>>, ConfigError> {
+    let settings = SaslSettings::new(reader)?;
+    let mut sasl = BTreeMap::new();
+    for (listener, _) in protocols.iter().filter(|(_, protocol)| protocol.is_sasl()) {
+        sasl.insert(listener.clone(), settings.of(listener)?);
+    }
+    settings.check_use(&sasl)?;
+    Ok(sasl.into_iter().map(|(name, sasl)| (name, Arc::new(sasl))).collect())
 }
 
 fn groups(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, ConfigError> {

@@ -82,7 +82,6 @@ fn refusal(pairs: &[(&str, &str)]) -> String {
 
 #[test]
 fn a_setting_that_secures_and_has_no_effect_refuses_to_start() {
-    let security = "connections have no SASL, it is not there yet";
     let without = vltava_security::ssl::NO_TLS;
     let has_tls = cfg!(feature = "tls");
     let no_tls = if has_tls { "has no effect: no listener has TLS" } else { without };
@@ -93,7 +92,9 @@ fn a_setting_that_secures_and_has_no_effect_refuses_to_start() {
         ("ssl.client.auth", "required", "required", no_tls),
         ("ssl.provider", "SunJSSE", "SunJSSE", "it is one of the JVM's, TLS is rustls here"),
         ("listener.name.external.ssl.provider", "SunJSSE", "***", "it is one of the JVM's, TLS is rustls here"),
-        ("sasl.enabled.mechanisms", "PLAIN", "PLAIN", security),
+        ("sasl.enabled.mechanisms", "PLAIN", "PLAIN", "no listener asks for SASL"),
+        ("sasl.kerberos.service.name", "kafka", "kafka", "Kerberos is not supported"),
+        ("sasl.login.class", "com.example.Own", "com.example.Own", "classes of the JVM cannot be loaded"),
         (
             "security.inter.broker.protocol",
             "SSL",
@@ -102,7 +103,7 @@ fn a_setting_that_secures_and_has_no_effect_refuses_to_start() {
         ),
         ("listener.name.external.ssl.keystore.password", "tell-nobody", "***", not_there),
         ("listener.name.PLAINTEXT.ssl.keystore.password", "tell-nobody", "***", not_there),
-        ("listener.name.external.plain.sasl.jaas.config", "tell-nobody", "***", security),
+        ("listener.name.external.plain.sasl.jaas.config", "tell-nobody", "***", "no listener external asks for SASL"),
         (
             "authorizer.class.name",
             "com.example.Authorizer",

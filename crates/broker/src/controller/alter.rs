@@ -18,7 +18,7 @@ use crate::config::keys::{AT_RUN_TIME, without_listener};
 use crate::config::resolve::{self, Settings, Sources};
 #[cfg(feature = "tls")]
 use crate::config::ssl::{self, ListenerSsl};
-use crate::config::{ConfigChange, broker_key, broker_keys, gives_a_topic_default, topic_key};
+use crate::config::{ConfigChange, broker_key, broker_keys, gives_a_topic_default, is_sasl_key, topic_key};
 use crate::metadata::features::ELIGIBLE_LEADER_REPLICAS_VERSION;
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name;
@@ -255,13 +255,18 @@ fn changed(
 
 /// Why a key of the broker cannot act at run time; none if it does, or if nobody knows it, which Kafka stores as well.
 pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
+    const ONCE: &str = "this broker reads it once, when it starts";
+    // Logins and users among them, which must not be stored where nothing reads them.
+    if is_sasl_key(key) {
+        return Some(ONCE);
+    }
     let of_listener = without_listener(key);
     let row = broker_key(of_listener.unwrap_or(key))?;
     match row.support.why() {
         Some(why) => Some(why),
         None if of_listener.is_some_and(|key| PER_LISTENER.contains(&key)) => None,
         None if gives_a_topic_default(key) || AT_RUN_TIME.contains(&row.key) => None,
-        None => Some("this broker reads it once, when it starts"),
+        None => Some(ONCE),
     }
 }
 

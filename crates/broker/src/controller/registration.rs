@@ -1,11 +1,10 @@
 //! How this broker shows in the metadata: features of a new cluster, the registration, who leads what, and the log
 //! directories that fail.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use vltava_protocol::ErrorCode;
 use vltava_protocol::records::metadata::register_broker_record::{BrokerEndpoint, BrokerFeature};
@@ -13,14 +12,15 @@ use vltava_protocol::records::metadata::{
     BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord,
     RegisterBrokerRecord,
 };
+use vltava_security::sasl;
 
-use super::Controller;
+use super::{Controller, scram};
 use crate::advertised::Advertised;
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::log_dirs::random_id;
 use crate::metadata::features::{Feature, SUPPORTED_FEATURES};
-use crate::metadata::image::{NO_LEADER, ResourceType};
+use crate::metadata::image::{MetadataImage, NO_LEADER, ResourceType};
 use crate::partitions::Placement;
 use crate::request::ApiError;
 
@@ -39,6 +39,12 @@ pub(crate) fn register(
         if image.features().is_empty() {
             records.extend(first_records(&controller.config, controller.metadata.formatted())?);
         }
+        let mut formatted = image.clone();
+        for record in &records {
+            let replayed = formatted.replay(record);
+            replayed.map_err(|error| ApiError::new(ErrorCode::UnknownServerError, error.to_string()))?;
+        }
+        records.extend(added_users(&controller.config, &formatted)?);
         let broker_epoch = next_offset + i64::try_from(records.len()).unwrap_or(0);
         controller.broker_epoch.store(broker_epoch, Ordering::Relaxed);
         records.push(registration(controller, advertised));
@@ -105,14 +111,11 @@ fn change_of_registration(controller: &Controller) -> BrokerRegistrationChangeRe
 /// What a new cluster begins with: the levels that its directory was formatted with, or this broker's own. A feature that it
 /// does not know stands for what it does not serve, and is off. Kafka keeps the least number of replicas in sync with the whole
 /// cluster once eligible leader replicas are on.
-fn first_records(
-    config: &BrokerConfig,
-    formatted: Option<&BTreeMap<String, i16>>,
-) -> Result<Vec<MetadataRecord>, ApiError> {
+fn first_records(config: &BrokerConfig, formatted: Option<&MetadataImage>) -> Result<Vec<MetadataRecord>, ApiError> {
     let mut records = Vec::new();
     for Feature { name, min_version, max_version, initial_level } in SUPPORTED_FEATURES {
         let level = match formatted {
-            Some(formatted) => formatted.get(*name).map_or(0, |level| *level),
+            Some(formatted) => formatted.feature_level(name),
             None => *initial_level,
         };
         if level != 0 && !(*min_version..=*max_version).contains(&level) {
@@ -133,7 +136,21 @@ fn first_records(
         ..ConfigRecord::default()
     });
     records.push(min_insync);
+    let users = formatted.into_iter().flat_map(|formatted| formatted.scram().all());
+    records.extend(users.map(|(hash, user, credential)| scram::record(user, hash, credential)));
     Ok(records)
+}
+
+/// The users that the broker is to have from its start on and that it has not: who has a password keeps it.
+fn added_users(config: &BrokerConfig, image: &MetadataImage) -> Result<Vec<MetadataRecord>, ApiError> {
+    let missing = config.added_users().iter().filter(|user| image.scram().get(user.hash, &user.name).is_none());
+    missing
+        .map(|user| {
+            let salt = sasl::salt().map_err(|error| ApiError::new(ErrorCode::UnknownServerError, error.to_string()))?;
+            info!(user = user.name, mechanism = user.hash.mechanism().name(), "a SCRAM credential is added");
+            Ok(scram::record(&user.name, user.hash, &user.credential(salt)))
+        })
+        .collect()
 }
 
 fn registration(controller: &Controller, advertised: &Advertised) -> MetadataRecord {
@@ -174,12 +191,24 @@ fn failed(error: ApiError) -> BrokerError {
 
 #[cfg(test)]
 mod tests {
+    use vltava_security::sasl::scram::{AddScram, Hash};
+
     use super::*;
+
+    fn image(records: impl IntoIterator<Item = MetadataRecord>) -> MetadataImage {
+        let mut image = MetadataImage::default();
+        records.into_iter().for_each(|record| image.replay(&record).unwrap());
+        image
+    }
 
     fn levels(formatted: Option<&[(&str, i16)]>) -> Result<Vec<(String, i16)>, ApiError> {
         let config = BrokerConfig::from_properties([("log.dirs", "unused")]).unwrap();
-        let formatted =
-            formatted.map(|levels| levels.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect());
+        let feature = |(name, level): &(&str, i16)| {
+            let name = (*name).to_owned();
+            let record = FeatureLevelRecord { name, feature_level: *level, ..FeatureLevelRecord::default() };
+            MetadataRecord::FeatureLevel(record)
+        };
+        let formatted = formatted.map(|levels| image(levels.iter().map(feature)));
         let level = |record| match record {
             MetadataRecord::FeatureLevel(record) => Some((record.name, record.feature_level)),
             _ => None,
@@ -196,5 +225,22 @@ mod tests {
         assert_eq!(levels(Some(&chosen)).unwrap(), expected);
         let refused = levels(Some(&[("metadata.version", 31)])).unwrap_err().text().unwrap();
         assert_eq!(refused, "the directory is formatted for metadata.version 31, and this broker supports 7 to 30");
+    }
+
+    #[test]
+    fn users_of_the_format_are_taken_and_those_of_the_start_are_added_where_they_are_not() {
+        let add = |argument: &str| AddScram::parse(argument).unwrap();
+        let of_format = add("SCRAM-SHA-256=[name=alice,password=of-the-format]").credential(vec![1; 24]);
+        let formatted = image([scram::record("alice", Hash::Sha256, &of_format)]);
+        let config = BrokerConfig::from_properties([("log.dirs", "unused")]).unwrap();
+        let config = config.with_scram_user(add("SCRAM-SHA-256=[name=alice,password=of-the-start]"));
+        let config = config.with_scram_user(add("SCRAM-SHA-512=[name=bob,password=bobs]"));
+        let image = image(first_records(&config, Some(&formatted)).unwrap());
+        assert_eq!(image.scram().get(Hash::Sha256, "alice"), Some(&of_format));
+        let added = added_users(&config, &image).unwrap();
+        let [MetadataRecord::UserScramCredential(bob)] = added.as_slice() else {
+            unreachable!("one user is added: {}", added.len())
+        };
+        assert_eq!((bob.name.as_str(), bob.mechanism, bob.iterations), ("bob", 2, 4096));
     }
 }

@@ -8,6 +8,7 @@ use vltava_protocol::records::metadata::{
     ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
 };
 
+use super::scram::ScramImage;
 use crate::config::BrokerConfig;
 use crate::config::resolve::{Settings, Sources};
 use crate::log_dirs::{MIGRATING, UNASSIGNED};
@@ -39,6 +40,7 @@ pub(crate) struct MetadataImage {
     names: HashMap<Uuid, Arc<str>>,
     configs: BTreeMap<(ResourceType, String), Arc<Settings>>,
     features: BTreeMap<String, i16>,
+    scram: Arc<ScramImage>,
     next_producer_id: i64,
     acls: Arc<Acls>,
     /// The log directories of the one broker that work, by its registration; empty where it has not told them.
@@ -128,6 +130,11 @@ impl MetadataImage {
         self.features.get(name).map_or(0, |level| *level)
     }
 
+    /// The users of SCRAM.
+    pub(crate) fn scram(&self) -> &ScramImage {
+        &self.scram
+    }
+
     /// The log directories of the broker that work, as it last told; empty where it never did.
     pub(crate) fn directories(&self) -> &[Uuid] {
         &self.directories
@@ -164,6 +171,10 @@ impl MetadataImage {
             MetadataRecord::RemoveTopic(removed) => self.remove_topic(removed.topic_id),
             MetadataRecord::Config(config) => self.set_config(config),
             MetadataRecord::FeatureLevel(feature) => self.set_feature(feature),
+            MetadataRecord::UserScramCredential(user) => Arc::make_mut(&mut self.scram).set(user).map_err(ReplayError),
+            MetadataRecord::RemoveUserScramCredential(user) => {
+                Arc::make_mut(&mut self.scram).remove(user).map_err(ReplayError)
+            }
             MetadataRecord::ProducerIds(ids) => {
                 self.next_producer_id = ids.next_producer_id;
                 Ok(())

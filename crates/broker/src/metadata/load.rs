@@ -1,6 +1,6 @@
 //! Folding the metadata log when a broker starts.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,8 @@ pub(super) struct Loaded {
     pub(super) end_offset: i64,
     /// The latest controller's.
     pub(super) epoch: i32,
-    /// The levels of features that the directory was formatted with, where the log has nothing yet.
-    pub(super) formatted: Option<BTreeMap<String, i16>>,
+    /// What the directory was formatted with, levels of features and users, where the log has nothing yet.
+    pub(super) formatted: Option<MetadataImage>,
 }
 
 /// Folds the newest snapshot, where the log does not go back to its beginning, and the log after it.
@@ -71,7 +71,7 @@ pub(super) fn load(log: &SharedLog) -> Result<Loaded, BrokerError> {
 }
 
 /// What the directory of a log was formatted with; `None` where Kafka's tool has not formatted it.
-fn formatted(log: &Path) -> Result<Option<BTreeMap<String, i16>>, BrokerError> {
+fn formatted(log: &Path) -> Result<Option<MetadataImage>, BrokerError> {
     let Some(path) = log.parent().map(|dir| dir.join(FORMATTED)) else { return Ok(None) };
     let bytes = match fs::read(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -79,7 +79,7 @@ fn formatted(log: &Path) -> Result<Option<BTreeMap<String, i16>>, BrokerError> {
     };
     let mut folding = Folding::default();
     folding.fold(Bytes::from(bytes), &path, None)?;
-    Ok(Some(folding.image.features().clone()))
+    Ok(Some(folding.image))
 }
 
 #[derive(Default)]

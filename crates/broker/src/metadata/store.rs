@@ -3,7 +3,7 @@
 //! A change is decided and written ([`MetadataStore::commit`]), then acted on, then made known
 //! ([`MetadataStore::publish`]). Between the two the next ones may be written already.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -25,8 +25,8 @@ pub(crate) struct MetadataStore {
     writer: Mutex<Writer>,
     /// The epoch in which this node writes as the controller.
     epoch: i32,
-    /// The levels of features that a new directory was formatted with.
-    formatted: Option<BTreeMap<String, i16>>,
+    /// What a new directory was formatted with.
+    formatted: Option<MetadataImage>,
 }
 
 /// What readers see.
@@ -96,8 +96,8 @@ impl MetadataStore {
         self.epoch
     }
 
-    /// The levels of features that a new directory was formatted with, by Kafka's tool.
-    pub(crate) fn formatted(&self) -> Option<&BTreeMap<String, i16>> {
+    /// What a new directory was formatted with, by Kafka's tool: levels of features, and users.
+    pub(crate) fn formatted(&self) -> Option<&MetadataImage> {
         self.formatted.as_ref()
     }
 

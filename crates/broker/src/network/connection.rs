@@ -12,14 +12,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, watch};
-use tracing::debug;
+use tracing::{debug, info};
 use vltava_protocol::frame::FrameReader;
+use vltava_security::sasl;
 
 use super::memory::{self, Charge, RequestBudget};
 use super::reply;
 use super::transport::{Transport, within};
+use crate::clock;
 use crate::dispatch::{self, Refusal, Reply};
 use crate::request::Peer;
+use crate::security::authentication::{Authentication, KnownUsers, Now, Step, Violation};
 use crate::services::Services;
 
 /// How far a waiting connection is read ahead.
@@ -40,6 +43,10 @@ pub(crate) enum End {
     Frame(vltava_protocol::Error),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    #[error("it has not authenticated: {0}")]
+    Unauthenticated(String),
     #[error("cannot read: {0}")]
     Read(io::Error),
     #[error("cannot write: {0}")]
@@ -54,10 +61,16 @@ pub(crate) async fn serve<T: Transport>(
     budget: RequestBudget,
     stop: watch::Receiver<bool>,
 ) {
-    let frames = FrameReader::new(services.config.request_max_bytes);
     let idle = services.config.connections_max_idle;
+    let sasl = services.config.sasl(&peer.listener);
+    let authentication = sasl.map(|sasl| Box::new(Authentication::new(Arc::clone(sasl))));
+    let frames = FrameReader::new(match &authentication {
+        Some(authentication) => authentication.max_receive_size().unwrap_or(services.config.request_max_bytes),
+        None => services.config.request_max_bytes,
+    });
     let peer = Arc::new(peer);
-    let mut connection = Connection { services, transport, peer, frames, budget, charge: None, stop, idle };
+    let mut connection =
+        Connection { services, transport, peer, frames, budget, charge: None, stop, idle, authentication };
     let end = connection.run().await;
     debug!(connection = connection.peer.connection_id, %end, "connection ends");
 }
@@ -72,10 +85,18 @@ struct Connection<T> {
     charge: Option<Charge>,
     stop: watch::Receiver<bool>,
     idle: Option<Duration>,
+    /// Where the listener asks who is there.
+    authentication: Option<Box<Authentication>>,
 }
 
 impl<T: Transport> Connection<T> {
     async fn run(&mut self) -> End {
+        // Who does not say who it is in the time of an idle connection is not waited for, however it spends it.
+        match within(self.idle, self.until_authenticated()).await {
+            Some(Ok(())) => {}
+            Some(Err(end)) => return end,
+            None => return End::Idle,
+        }
         loop {
             match self.turn().await {
                 Ok(()) => {}
@@ -84,14 +105,62 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    async fn until_authenticated(&mut self) -> Result<(), End> {
+        while self.authentication.as_ref().is_some_and(|authentication| !authentication.is_complete()) {
+            self.turn().await?;
+        }
+        Ok(())
+    }
+
     /// One request and its answer.
     async fn turn(&mut self) -> Result<(), End> {
-        let request = self.request().await?;
+        let request = match self.request().await? {
+            request if self.authentication.is_none() => request,
+            frame => match self.authenticate(frame).await? {
+                Some(request) => request,
+                None => return Ok(()),
+            },
+        };
         let place = self.place().await?;
         match self.answer(request, place).await? {
             Some(reply) => self.send(reply).await,
             None => Ok(()),
         }
+    }
+
+    /// Does with a frame what the authentication says; gives it back where it is a request like any other.
+    async fn authenticate(&mut self, frame: Bytes) -> Result<Option<Bytes>, End> {
+        let Some(authentication) = &mut self.authentication else { return Ok(Some(frame)) };
+        let now = Now { at: std::time::Instant::now(), wall_clock_ms: clock::wall_clock_ms() };
+        let image = self.services.metadata.image();
+        let known = KnownUsers { listener: authentication.listener(), scram: image.scram() };
+        let step = authentication.take(frame, &known, now, sasl::nonce)?;
+        let limit = authentication.max_receive_size().unwrap_or(self.services.config.request_max_bytes);
+        self.frames.limit(limit);
+        let (reply, why) = match step {
+            Step::Pass(request) => return Ok(Some(request)),
+            Step::Answer(reply) => {
+                self.send(reply).await?;
+                return Ok(None);
+            }
+            Step::Authenticated(reply, principal) => {
+                debug!(connection = self.peer.connection_id, %principal, "authenticated");
+                self.peer = Arc::new(Peer { principal, ..(*self.peer).clone() });
+                self.send(reply).await?;
+                return Ok(None);
+            }
+            Step::Refuse(reply, why) => (reply, why),
+        };
+        info!(connection = self.peer.connection_id, listener = %self.peer.listener, "failed authentication: {why}");
+        let delay = authentication.failure_delay();
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
+        }
+        if let Some(reply) = reply {
+            self.send(reply).await?;
+        }
+        Err(End::Unauthenticated(why))
     }
 
     async fn request(&mut self) -> Result<Bytes, End> {

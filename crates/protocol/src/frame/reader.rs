@@ -67,6 +67,11 @@ impl FrameReader {
         Self { max_size: i32::MAX as usize, trusting: true, ..Self::new(0) }
     }
 
+    /// Refuses frames of more than `max_size` bytes from now on: who has shown who it is may send more than others.
+    pub fn limit(&mut self, max_size: usize) {
+        self.max_size = max_size;
+    }
+
     /// The size of the frame under way, if its length is there; its bytes may be there or not.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::oauthbearer::OAuthBearerClient;
 use super::plain::PlainClient;
 use super::scram::ScramClient;
 
-/// The client's end of one exchange: [`first`](Self::first), then [`evaluate`](Self::evaluate) with each answer of the broker,
+/// The client's end of one exchange, as Kafka's `SaslClientAuthenticator` has it: [`first`](Self::first), then [`evaluate`](Self::evaluate) with each answer of the broker,
 /// until it has nothing more to send.
 #[derive(Debug)]
 pub enum SaslClient {

@@ -1,6 +1,6 @@
 //! Why an exchange fails.
 
-/// Why an exchange of SASL fails. None shows a password, a token or whether there is such a user.
+/// Why an exchange of SASL fails, after Kafka's exceptions. None shows a password, a token or whether there is such a user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SaslError {

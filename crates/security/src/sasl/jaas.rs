@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::secret::Secret;
 
-/// What a setting of this form says, such as
+/// What a setting of this form says, as Kafka's `JaasConfig` reads it, such as
 /// `org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="secret";`
 #[derive(Clone, PartialEq, Eq)]
 pub struct JaasConfig {
@@ -14,7 +14,7 @@ pub struct JaasConfig {
     options: BTreeMap<String, Secret>,
 }
 
-/// Why a text is none. It shows names of options, and none of their values.
+/// Why a text is no `sasl.jaas.config` for Kafka either. It shows names of options, and none of their values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct JaasError(String);

@@ -7,7 +7,7 @@ use super::mechanism::Mechanism;
 use super::oauthbearer::check_extensions;
 use super::secret::Secret;
 
-/// Why `sasl.jaas.config` does not say who is to log in. It shows names of options, and none of their values.
+/// Why Kafka's `sasl.jaas.config` does not say who is to log in. It shows names of options, and none of their values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoginError {
@@ -38,7 +38,7 @@ pub enum LoginError {
     Value(String),
 }
 
-/// Who a client logs in as.
+/// Who a client logs in as, by one of Kafka's login modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientLogin {
     /// By a password, for PLAIN and SCRAM.
@@ -148,7 +148,7 @@ impl OAuthOptions {
     }
 }
 
-/// The users that a broker's `sasl.jaas.config` gives PLAIN.
+/// The users that a broker's `sasl.jaas.config` gives PLAIN, by Kafka's `PlainLoginModule`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlainUsers(HashMap<String, Secret>);
 

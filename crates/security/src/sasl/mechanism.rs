@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::scram::Hash;
 
-/// A mechanism that both ends have here.
+/// A mechanism that both ends have here, by the name that Kafka's `sasl.mechanism` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mechanism {
     /// Name and password as they are (RFC 4616).
@@ -18,7 +18,7 @@ pub enum Mechanism {
     OAuthBearer,
 }
 
-/// A mechanism that there is not here, and why.
+/// A mechanism of Kafka's or somebody else's that there is not here, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("SASL mechanism {name}: {why}")]
 pub struct NotSupported {

@@ -10,7 +10,7 @@ use super::server::Credentials;
 /// What separates the parts of the message, and alone is the client's answer to a failure.
 const SEPARATOR: char = '\u{1}';
 
-/// A token that a broker has found to be good.
+/// A token that a broker has found to be good, of Kafka's `OAuthBearerToken`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidToken {
     /// Who it is from.
@@ -45,7 +45,7 @@ pub fn is_token(token: &str) -> bool {
     !body.is_empty() && body.bytes().all(is_fine)
 }
 
-/// The client's end.
+/// The client's end, Kafka's `OAuthBearerSaslClient`.
 #[derive(Debug)]
 pub struct OAuthBearerClient {
     token: Secret,
@@ -116,7 +116,7 @@ impl OAuthBearerClient {
     }
 }
 
-/// The broker's end.
+/// The broker's end, Kafka's `OAuthBearerSaslServer`.
 #[derive(Debug, Default)]
 pub struct OAuthBearerServer {
     state: ServerState,

@@ -4,7 +4,7 @@ use super::error::SaslError;
 use super::secret::Secret;
 use super::server::Credentials;
 
-/// The client's end: one message.
+/// The client's end, Kafka's use of the JVM's `PlainClient`: one message.
 #[derive(Debug)]
 pub struct PlainClient {
     username: String,
@@ -61,7 +61,7 @@ impl PlainClient {
     }
 }
 
-/// The broker's end.
+/// The broker's end, Kafka's `PlainSaslServer`.
 #[derive(Debug, Default)]
 pub struct PlainServer {
     user: Option<String>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
-/// A text that is never shown. Cheap to clone.
+/// A text that is never shown, Kafka's `Password`. Cheap to clone.
 #[derive(Clone)]
 pub struct Secret(Arc<str>);
 

@@ -6,7 +6,7 @@ use super::oauthbearer::{OAuthBearerServer, ValidToken};
 use super::plain::PlainServer;
 use super::scram::{Hash, ScramCredential, ScramServer};
 
-/// What the broker knows of its users.
+/// What the broker knows of its users, in the place of Kafka's callback handlers.
 pub trait Credentials {
     /// Whether this is the password of a user of PLAIN, found out in a time that does not depend on what is wrong with it.
     fn plain(&self, username: &str, password: &[u8]) -> bool;
@@ -21,7 +21,7 @@ pub trait Credentials {
     fn token(&self, token: &str) -> Result<ValidToken, String>;
 }
 
-/// Who has been let in.
+/// Who has been let in, what Kafka's `SaslServer`s negotiate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authenticated {
     /// The name.
@@ -30,7 +30,7 @@ pub struct Authenticated {
     pub expires_at_ms: Option<i64>,
 }
 
-/// The broker's end of one exchange: [`evaluate`](Self::evaluate) with each message of the client, until
+/// The broker's end of one exchange, as Kafka's `SaslServerAuthenticator` has it: [`evaluate`](Self::evaluate) with each message of the client, until
 /// [`authenticated`](Self::authenticated) tells who it is.
 #[derive(Debug)]
 pub enum SaslServer {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -6,7 +7,7 @@ use vltava_log::{AppendContext, Appender, Log, LogConfig, LogDir, LogOptions, To
 use vltava_protocol::TimestampMs;
 use vltava_protocol::records::metadata::{
     AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord, FeatureLevelRecord, RemoveTopicRecord,
-    TopicRecord,
+    TopicRecord, UserScramCredentialRecord,
 };
 
 use super::*;
@@ -55,14 +56,21 @@ fn the_log_is_folded_and_tells_what_was_deleted_and_the_last_epoch() {
 #[test]
 fn what_a_directory_was_formatted_with_counts_until_the_log_has_something() {
     let (dir, log) = new_log();
-    assert_eq!(load(&log).unwrap().formatted, None);
+    assert!(load(&log).unwrap().formatted.is_none());
     let level = FeatureLevelRecord { name: "transaction.version".to_owned(), feature_level: 1, ..Default::default() };
     let level = MetadataRecord::FeatureLevel(level);
-    std::fs::write(dir.path().join("bootstrap.checkpoint"), write_batch(&[level], 1, 1000).unwrap()).unwrap();
-    let formatted = BTreeMap::from([("transaction.version".to_owned(), 1)]);
-    assert_eq!(load(&log).unwrap().formatted, Some(formatted));
+    let user = MetadataRecord::UserScramCredential(UserScramCredentialRecord {
+        name: "alice".to_owned(),
+        mechanism: 1,
+        iterations: 4096,
+        ..Default::default()
+    });
+    std::fs::write(dir.path().join("bootstrap.checkpoint"), write_batch(&[level, user], 1, 1000).unwrap()).unwrap();
+    let formatted = load(&log).unwrap().formatted.unwrap();
+    assert_eq!(formatted.features().clone(), BTreeMap::from([("transaction.version".to_owned(), 1)]));
+    assert_eq!(formatted.scram().users().into_iter().collect::<Vec<_>>(), ["alice"]);
     append(&log, 1, &[topic("a", 1001)]);
-    assert_eq!(load(&log).unwrap().formatted, None);
+    assert!(load(&log).unwrap().formatted.is_none());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::message::{ClientFinal, GS2_HEADER, ServerFinal, ServerFirst, escape, 
 use super::{MAX_CLIENT_ITERATIONS, MIN_ITERATIONS};
 use crate::sasl::{SaslError, Secret};
 
-/// The client's end of one exchange.
+/// The client's end of one exchange, Kafka's `ScramSaslClient`.
 #[derive(Debug)]
 pub struct ScramClient {
     hash: Hash,
@@ -108,7 +108,7 @@ impl ScramClient {
         let without_proof = ClientFinal::without_proof(nonce);
         let signed = format!("{},{server_first},{without_proof}", self.first_bare());
         let signature = self.hash.hmac(&salted.stored_key(), signed.as_bytes());
-        let proof = xor(&salted.client_key(), &signature).unwrap_or_default();
+        let proof = xor(&salted.client_key(), &signature).ok_or(SaslError::Invalid("a hash of a wrong length"))?;
         self.state = State::Final { server_signature: self.hash.hmac(&salted.server_key(), signed.as_bytes()) };
         Ok(ClientFinal::write(&without_proof, &proof).into_bytes())
     }

@@ -44,7 +44,7 @@ impl fmt::Debug for ScramCredential {
     }
 }
 
-/// A user that is to be there from the beginning: the argument of `kafka-storage format --add-scram`, such as
+/// A user that is to be there from the beginning: the argument of Kafka's `kafka-storage format --add-scram`, such as
 /// `SCRAM-SHA-256=[name=alice,password=alice-secret]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddScram {
@@ -60,11 +60,10 @@ pub struct AddScram {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Given {
     Password(Secret),
-    /// In base64.
-    Salted(Secret),
+    Salted(SaltedPassword),
 }
 
-/// Why an argument adds nobody. It shows none of what the argument says of passwords.
+/// Why an argument of Kafka's `--add-scram` adds nobody. It shows none of what the argument says of passwords.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AddScramError(String);
@@ -121,10 +120,10 @@ impl AddScram {
         let given = match (password, salted) {
             (Some(password), _) => Given::Password(password.into()),
             (None, Some(_)) if salt.is_none() => return wrong("'saltedpassword' needs 'salt' in add-scram"),
-            (None, Some(salted)) if STANDARD.decode(salted).is_err() => {
-                return wrong("'saltedpassword' of add-scram is not in base64");
-            }
-            (None, Some(salted)) => Given::Salted(salted.into()),
+            (None, Some(salted)) => match STANDARD.decode(salted) {
+                Ok(bytes) => Given::Salted(SaltedPassword::from_bytes(hash, bytes)),
+                Err(_) => return wrong("'saltedpassword' of add-scram is not in base64"),
+            },
             (None, None) => return wrong("one of 'password' and 'saltedpassword' must be given to add-scram"),
         };
         Ok(Self { hash, name: name.to_owned(), salt, iterations, given })
@@ -138,10 +137,7 @@ impl AddScram {
             Given::Password(password) => {
                 ScramCredential::of_password(self.hash, password.expose(), salt, self.iterations)
             }
-            Given::Salted(salted) => {
-                let bytes = STANDARD.decode(salted.expose()).unwrap_or_default();
-                ScramCredential::new(&SaltedPassword::from_bytes(self.hash, bytes), salt, self.iterations)
-            }
+            Given::Salted(salted) => ScramCredential::new(salted, salt, self.iterations),
         }
     }
 }

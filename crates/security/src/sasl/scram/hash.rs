@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::sasl::Mechanism;
 
-/// The hash of a SCRAM mechanism.
+/// The hash of a SCRAM mechanism, Kafka's `ScramMechanism`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Hash {
     /// Of 32 bytes.
@@ -62,14 +63,15 @@ impl Hash {
     }
 
     pub(super) fn hmac(self, key: &[u8], bytes: &[u8]) -> Vec<u8> {
-        // A key of any length is taken: those that are too long are hashed.
         match self {
-            Self::Sha256 => Hmac::<Sha256>::new_from_slice(key)
-                .map(|mac| mac.chain_update(bytes).finalize().into_bytes().to_vec())
-                .unwrap_or_default(),
-            Self::Sha512 => Hmac::<Sha512>::new_from_slice(key)
-                .map(|mac| mac.chain_update(bytes).finalize().into_bytes().to_vec())
-                .unwrap_or_default(),
+            Self::Sha256 => {
+                let key = block::<64>(self, key);
+                <Hmac<Sha256> as KeyInit>::new(&key.into()).chain_update(bytes).finalize().into_bytes().to_vec()
+            }
+            Self::Sha512 => {
+                let key = block::<128>(self, key);
+                <Hmac<Sha512> as KeyInit>::new(&key.into()).chain_update(bytes).finalize().into_bytes().to_vec()
+            }
         }
     }
 
@@ -85,8 +87,8 @@ impl Hash {
     }
 }
 
-/// A password with its salt, as hard to guess as the iterations make it. It is as good as the password.
-#[derive(Clone)]
+/// A password with its salt, the `saltedPassword` of Kafka's `ScramFormatter`: as hard to guess as the iterations make it. It is as good as the password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SaltedPassword {
     hash: Hash,
     bytes: Vec<u8>,
@@ -124,7 +126,33 @@ impl fmt::Debug for SaltedPassword {
     }
 }
 
+/// A key as one block of its hash: hashed where it is longer, and zeros behind it (RFC 2104).
+fn block<const SIZE: usize>(hash: Hash, key: &[u8]) -> [u8; SIZE] {
+    let mut block = [0; SIZE];
+    let hashed = (key.len() > SIZE).then(|| hash.digest(key));
+    block.iter_mut().zip(hashed.as_deref().unwrap_or(key)).for_each(|(to, from)| *to = *from);
+    block
+}
+
 /// The bytes that are in one and not in the other; nothing of different lengths.
 pub(super) fn xor(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     (one.len() == other.len()).then(|| one.iter().zip(other).map(|(a, b)| a ^ b).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4231, cases 2 and 6: a key shorter and one longer than a block.
+    #[test]
+    fn hmac_is_that_of_the_rfc() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let short = hex(&Hash::Sha256.hmac(b"Jefe", b"what do ya want for nothing?"));
+        assert_eq!(short, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        let text = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        let long = hex(&Hash::Sha256.hmac(&[0xaa; 131], text));
+        assert_eq!(long, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+        let long = hex(&Hash::Sha512.hmac(&[0xaa; 131], text));
+        assert!(long.starts_with("80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f352"), "{long}");
+    }
 }

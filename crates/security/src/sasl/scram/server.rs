@@ -8,7 +8,7 @@ use super::hash::{Hash, xor};
 use super::message::{ClientFinal, ClientFirst, ServerFinal, ServerFirst, text};
 use crate::sasl::{Credentials, SaslError};
 
-/// The broker's end of one exchange.
+/// The broker's end of one exchange, Kafka's `ScramSaslServer`.
 #[derive(Debug)]
 pub struct ScramServer {
     hash: Hash,

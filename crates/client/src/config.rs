@@ -10,6 +10,7 @@ mod consumer;
 mod definitions;
 pub mod keys;
 mod producer;
+mod sasl;
 mod security;
 mod ssl;
 
@@ -21,6 +22,7 @@ pub use vltava_config::{ConfigWarning, Definition, Importance, Kind, Range, Supp
 pub use vltava_security::SecurityProtocol;
 
 pub(crate) use common::exponential;
+pub(crate) use sasl::{Login, SaslConfig};
 
 /// Setters of a builder, each over one key of the table: of a `duration`, a `string`, or a type that prints itself.
 macro_rules! setters {
@@ -95,6 +97,13 @@ macro_rules! client_config {
             #[must_use]
             pub fn with_client_id(mut self, id: impl Into<String>) -> Self {
                 self.common.client_id = id.into();
+                self
+            }
+
+            /// The same settings with a giver of tokens, for `sasl.mechanism=OAUTHBEARER`; of no use with another.
+            #[must_use]
+            pub fn with_token_provider(mut self, provider: std::sync::Arc<dyn crate::sasl::TokenProvider>) -> Self {
+                self.common.set_token_provider(provider);
                 self
             }
 

@@ -87,6 +87,19 @@ pub enum ClientError {
         /// What it speaks, as far as its answer shows that.
         reason: Arc<str>,
     },
+    /// The broker does not let this client in: Kafka's `SaslAuthenticationException` and `UnsupportedSaslMechanismException`.
+    /// The client is of no use any more, for nothing of it passes by itself.
+    #[error("{address} does not let this client in by {mechanism}: {message}")]
+    Authentication {
+        /// `host:port`.
+        address: Arc<str>,
+        /// `sasl.mechanism`.
+        mechanism: &'static str,
+        /// Kafka's code.
+        code: ErrorCode,
+        /// The broker's own words, or what its answer lacks.
+        message: Arc<str>,
+    },
     /// The metadata names no such node, or the connection to it is backing off.
     #[error("node {node} is not available: {reason}")]
     NodeNotAvailable {
@@ -387,7 +400,7 @@ impl ClientError {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Broker { code, .. } => Some(*code),
+            Self::Broker { code, .. } | Self::Authentication { code, .. } => Some(*code),
             Self::TransactionFailed { source } | Self::ProducerFailed { source, .. } => source.code(),
             _ => None,
         }
@@ -460,6 +473,7 @@ impl ClientError {
                     | ErrorCode::InvalidProducerIdMapping
             ),
             Self::Config(_)
+            | Self::Authentication { .. }
             | Self::UnsupportedVersion { .. }
             | Self::SslAuthentication { .. }
             | Self::ProducerFailed { .. }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod net;
 mod offset_and_metadata;
 pub mod producer;
+pub mod sasl;
 mod topic_partition;
 
 pub use admin::Admin;

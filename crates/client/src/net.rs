@@ -14,6 +14,7 @@ mod frames;
 mod metadata;
 mod metadata_cache;
 mod pool;
+mod sasl;
 mod security;
 mod task;
 mod troubles;

@@ -6,8 +6,8 @@
 pub mod acl;
 mod principal;
 mod protocol;
-pub mod ssl;
 pub mod sasl;
+pub mod ssl;
 
 pub use principal::KafkaPrincipal;
 pub use protocol::SecurityProtocol;

@@ -118,7 +118,9 @@ pub(crate) fn foreign(name: &str, is_authorized: bool) -> Foreign {
             None => match row.and_then(|row| row.support.why()) {
                 Some(why) if secures => Foreign::Refused(why),
                 None if secures => Foreign::Refused("a listener has no such setting of its own"),
-                _ => Foreign::Warned("a listener has limits of connections, SASL and TLS of its own, and no other settings"),
+                _ => Foreign::Warned(
+                    "a listener has limits of connections, SASL and TLS of its own, and no other settings",
+                ),
             },
         };
     }

@@ -7,9 +7,9 @@ use tracing::warn;
 use vltava_config::{Kind, Update, find, nearest, split_list};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord};
+use vltava_security::acl::AclOperation;
 #[cfg(feature = "tls")]
 use vltava_security::ssl::ServerContext;
-use vltava_security::acl::AclOperation;
 
 use super::Controller;
 use super::loggers;

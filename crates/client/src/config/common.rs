@@ -1,5 +1,6 @@
 //! The keys that all clients share: bootstrap, connections, metadata, retries.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use vltava_security::SecurityProtocol;
 #[cfg(feature = "tls")]
 use vltava_security::ssl::SslConfig;
 
+use super::sasl::{Login, SaslConfig};
 use super::ssl;
+use crate::sasl::TokenProvider;
 
 /// What a client does when none of the brokers it knows can be reached (KIP-899, KIP-1102).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct CommonConfig {
     /// `ssl.*`, where the protocol has TLS.
     #[cfg(feature = "tls")]
     pub ssl: Option<SslConfig>,
+    /// Where `security.protocol` asks who the client is.
+    pub(crate) sasl: Option<Arc<SaslConfig>>,
 }
 
 impl CommonConfig {
@@ -103,7 +108,16 @@ impl CommonConfig {
             security_protocol,
             #[cfg(feature = "tls")]
             ssl: ssl::read(settings, security_protocol)?,
+            sasl: SaslConfig::read(settings, security_protocol)?.map(Arc::new),
         })
+    }
+
+    pub(super) fn set_token_provider(&mut self, given: Arc<dyn TokenProvider>) {
+        if let Some(sasl) = &mut self.sasl
+            && let Login::Token { provider, .. } = &mut Arc::make_mut(sasl).login
+        {
+            *provider = Some(given);
+        }
     }
 
     /// The pause before retry number `attempt` (from 0), with a jitter of 20 %.

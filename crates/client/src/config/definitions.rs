@@ -47,7 +47,7 @@ pub(super) const COMMON: &[Definition] = &[
     Definition::new("request.timeout.ms", Int, Some("30000"), AtLeast(0), "How long one request may stay without an answer, in ms."),
     Definition::new("retry.backoff.max.ms", Long, Some("1000"), AtLeast(0), "The longest pause between retries, in ms.").importance(Low),
     Definition::new("retry.backoff.ms", Long, Some("100"), AtLeast(0), "The pause before the first retry, doubled per retry, with a jitter of 20 %, in ms.").importance(Low),
-    Definition::new("security.protocol", String, Some("PLAINTEXT"), OneOfAnyCase(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), "How connections are protected: PLAINTEXT, or SSL for TLS. SASL_PLAINTEXT and SASL_SSL are refused, SASL is not there yet."),
+    Definition::new("security.protocol", String, Some("PLAINTEXT"), OneOfAnyCase(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), "How connections are protected."),
     Definition::new("send.buffer.bytes", Int, Some("131072"), AtLeast(-1), "The socket's send buffer in bytes; -1 leaves it to the operating system."),
     Definition::new("socket.connection.setup.timeout.max.ms", Long, Some("30000"), AtLeast(0), "The longest time that making a connection may take, in ms."),
     Definition::new("socket.connection.setup.timeout.ms", Long, Some("10000"), AtLeast(0), "How long making a connection may take, doubled per failure, with a jitter of 20 %, in ms."),

@@ -12,7 +12,6 @@ pub(super) fn protocol(settings: &Reader<'_>) -> Result<SecurityProtocol, Config
     let value = settings.required(PROTOCOL)?;
     let refuse = |reason: &str| Err(ConfigError::new(PROTOCOL, value, reason));
     match value.parse::<SecurityProtocol>() {
-        Ok(protocol) if protocol.is_sasl() => refuse("SASL is not there yet, only PLAINTEXT and SSL"),
         Ok(protocol) if protocol.is_tls() && cfg!(not(feature = "tls")) => refuse(vltava_security::ssl::NO_TLS),
         Ok(protocol) => Ok(protocol),
         Err(()) => refuse("is no security protocol"),

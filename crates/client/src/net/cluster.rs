@@ -86,6 +86,9 @@ impl Cluster {
     /// cannot be used.
     pub fn new(config: &CommonConfig) -> Result<Self, ClientError> {
         let runtime = Handle::try_current().map_err(|_| ClientError::NoRuntime)?;
+        if let Some(sasl) = &config.sasl {
+            sasl.check()?;
+        }
         let config = Arc::new(config.clone());
         let inner = Arc::new(Inner {
             pool: Pool::new(Arc::clone(&config))?,
@@ -252,6 +255,9 @@ impl Cluster {
 
     /// Asks the known brokers, then, if none of them answers, those of `bootstrap.servers` (KIP-899).
     async fn ask_for_metadata(&self, request: &MetadataRequest) -> Result<MetadataResponse, ClientError> {
+        if let Some(error @ ClientError::Authentication { .. }) = self.fatal() {
+            return Err(error);
+        }
         let known = self.candidates();
         let mut last = ClientError::Closed;
         if !self.should_rebootstrap() {
@@ -271,6 +277,10 @@ impl Cluster {
                 Ok(response) => return Ok(response),
                 Err(error) => last = error,
             }
+        }
+        // One that may pass hides what does not.
+        if let Some(error @ ClientError::Authentication { .. }) = self.fatal() {
+            return Err(error);
         }
         if last.is_about_who_listens() {
             return Err(last);
@@ -427,7 +437,15 @@ impl Cluster {
     }
 
     pub(crate) async fn connection_to(&self, key: ConnectionKey, node: &Node) -> Result<Connection, ClientError> {
-        self.inner.pool.connect(key, node).await
+        // Whom one broker does not let in is not let in by another: nobody is asked again, and all are told.
+        if let Some(error @ ClientError::Authentication { .. }) = self.fatal() {
+            return Err(error);
+        }
+        let connected = self.inner.pool.connect(key, node).await;
+        if let Err(error @ ClientError::Authentication { .. }) = &connected {
+            self.fail(error.clone());
+        }
+        connected
     }
 
     fn node(&self, id: i32) -> Result<Node, ClientError> {

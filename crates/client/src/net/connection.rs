@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -20,6 +20,7 @@ use vltava_protocol::wire::Request;
 use super::api_versions::ApiVersions;
 use super::frame_reader::Answers;
 use super::frames;
+use super::sasl::{Ask, Authenticator};
 use super::task::spawn;
 use crate::caught::caught;
 use crate::error::ClientError;
@@ -67,6 +68,23 @@ struct State {
     closed: AtomicBool,
     failure: Mutex<Option<ClientError>>,
     last_used: Mutex<Instant>,
+    /// Where the other side wants to be told who is there, again and again.
+    session: OnceLock<Session>,
+}
+
+/// A session that ends.
+#[derive(Debug)]
+struct Session {
+    authenticator: Authenticator,
+    client_id: Arc<str>,
+    /// When it is to be begun again.
+    due: Mutex<Option<Instant>>,
+}
+
+impl Session {
+    fn is_due(&self, now: Instant) -> bool {
+        self.due.lock().is_some_and(|due| due <= now)
+    }
 }
 
 /// Whether a request may still be written. Asked before each write of its bytes.
@@ -109,6 +127,7 @@ impl Connection {
             closed: AtomicBool::new(false),
             failure: Mutex::new(None),
             last_used: Mutex::new(Instant::now()),
+            session: OnceLock::new(),
         });
         let task = spawn(&Handle::current(), run(stream, queue, Arc::clone(&state), Arc::clone(&address)));
         Self {
@@ -131,6 +150,18 @@ impl Connection {
             shared.versions = versions;
         }
         self
+    }
+
+    /// Says who the client is, and keeps saying it before each end of the session. Only before the connection is shared.
+    pub(super) async fn authenticate(&self, authenticator: Authenticator) -> Result<(), ClientError> {
+        let due = authenticator.authenticate(&mut Beginning(self)).await?;
+        if due.is_some() {
+            let client_id = Arc::clone(&self.shared.options.client_id);
+            let session = Session { authenticator, client_id, due: Mutex::new(due) };
+            // It is set here only, once for each connection.
+            let _ = self.shared.state.session.set(session);
+        }
+        Ok(())
     }
 
     /// `host:port` of the other side.
@@ -285,6 +316,15 @@ impl Connection {
     }
 }
 
+/// A connection that nobody else has yet.
+struct Beginning<'a>(&'a Connection);
+
+impl Ask for Beginning<'_> {
+    async fn ask<R: Request + Sync>(&mut self, request: &R, version: i16) -> Result<R::Response, ClientError> {
+        self.0.start_version(request, version)?.answer().await
+    }
+}
+
 /// A request that was handed over; wait for its answer.
 #[derive(Debug)]
 #[must_use = "the answer is dropped with this"]
@@ -381,11 +421,19 @@ pub(super) enum Failure {
 
 async fn write_requests<W>(mut write: W, mut queue: mpsc::UnboundedReceiver<Outgoing>, state: &State) -> Failure
 where
-    W: AsyncWrite + Unpin,
+    W: AsyncWrite + Unpin + Send,
 {
     let mut chunks: VecDeque<Bytes> = VecDeque::new();
     let (mut written, mut conditions) = (Vec::new(), Vec::new());
     while let Some(first) = queue.recv().await {
+        if let Some(session) = state.session.get()
+            && session.is_due(Instant::now())
+            && let Err(error) = begin_again(session, &mut write, state).await
+        {
+            // It is told why like those whose answers are awaited.
+            state.pending.lock().extend(first.pending);
+            return Failure::Protocol(error);
+        }
         let mut next = Some(first);
         while let Some(outgoing) = next {
             chunks.extend(outgoing.chunks);
@@ -406,6 +454,48 @@ where
         }
     }
     Failure::Protocol(ClientError::Closed)
+}
+
+/// Says who the client is while requests wait behind: none may come between.
+async fn begin_again<W>(session: &Session, write: &mut W, state: &State) -> Result<(), ClientError>
+where
+    W: AsyncWrite + Unpin + Send,
+{
+    let limit = session.authenticator.timeout;
+    let mut ask = Again { write, state, client_id: &session.client_id, correlation_id: FIRST_OF_SASL };
+    match tokio::time::timeout(limit, session.authenticator.authenticate(&mut ask)).await {
+        Ok(due) => *session.due.lock() = due?,
+        Err(_) => return Err(ClientError::timeout("authenticating again", limit)),
+    }
+    Ok(())
+}
+
+/// As Kafka's clients, with correlation ids that requests rarely come to.
+const FIRST_OF_SASL: i32 = i32::MAX - 7;
+
+/// The connection's own task, which writes nothing else meanwhile.
+struct Again<'a, W> {
+    write: &'a mut W,
+    state: &'a State,
+    client_id: &'a str,
+    correlation_id: i32,
+}
+
+impl<W: AsyncWrite + Unpin + Send> Ask for Again<'_, W> {
+    async fn ask<R: Request + Sync>(&mut self, request: &R, version: i16) -> Result<R::Response, ClientError> {
+        let correlation_id = self.correlation_id;
+        self.correlation_id = correlation_id.checked_add(1).unwrap_or(FIRST_OF_SASL);
+        let mut chunks = frames::encode(request, version, correlation_id, self.client_id)?.into();
+        let (reply, receiver) = oneshot::channel();
+        self.state.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.state.pending.lock().push_back(Pending { api: R::API_KEY, correlation_id, reply, _permit: None });
+        write_all(self.write, &mut chunks, &[])
+            .await
+            .map_err(|error| ClientError::connection(&"authenticating again".into(), error))?;
+        // What reads answers ends the task, and this with it, when it fails.
+        let frame = receiver.await.map_err(|_| ClientError::Closed)??;
+        frames::decode::<R>(frame, version)
+    }
 }
 
 /// What may not be written any more, and would be half a request in the end, ends the connection.

@@ -1,4 +1,4 @@
-//! How a connection is made: address, socket, TLS, versions.
+//! How a connection is made: address, socket, TLS, versions, and who the client is.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use vltava_protocol::wire::Message;
 
 use super::api_versions::ApiVersions;
 use super::connection::{Connection, ConnectionOptions};
+use super::sasl::Authenticator;
 use super::security::Security;
 use crate::config::CommonConfig;
 use crate::error::ClientError;
@@ -33,6 +34,10 @@ pub(crate) async fn connect(
         };
         let connection = security.start(stream, Arc::clone(&address), options).await?;
         let versions = negotiate(&connection).await?;
+        if let Some(sasl) = &config.sasl {
+            let own = Authenticator::new(Arc::clone(sasl), Arc::clone(&address), &versions, timeout)?;
+            connection.authenticate(own).await?;
+        }
         Ok(connection.with_versions(versions))
     };
     match tokio::time::timeout(timeout, whole).await {

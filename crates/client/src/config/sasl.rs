@@ -1,0 +1,229 @@
+//! How a client says who it is: `sasl.mechanism`, `sasl.jaas.config` and what goes with them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use vltava_config::{ConfigError, Reader};
+use vltava_security::SecurityProtocol;
+use vltava_security::sasl::{ClientLogin, Mechanism, OAuthOptions, Secret};
+
+use crate::sasl::{TokenFile, TokenProvider};
+
+const MECHANISM: &str = "sasl.mechanism";
+const JAAS: &str = "sasl.jaas.config";
+const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
+const LOGIN_HANDLER: &str = "sasl.login.callback.handler.class";
+
+/// What Java's clients need to be told to get tokens as they are got here.
+const LOGIN_HANDLERS: [&str; 2] = [
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+    "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler",
+];
+
+/// How a client says who it is.
+#[derive(Debug, Clone)]
+pub(crate) struct SaslConfig {
+    pub(crate) mechanism: Mechanism,
+    pub(crate) login: Login,
+}
+
+/// What it shows for that.
+#[derive(Debug, Clone)]
+pub(crate) enum Login {
+    Password {
+        username: String,
+        password: Secret,
+    },
+    Token {
+        /// Until somebody hands one over, there may be none.
+        provider: Option<Arc<dyn TokenProvider>>,
+        extensions: BTreeMap<String, String>,
+    },
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Password { username, password }, Self::Password { username: name, password: word }) => {
+                username == name && password == word
+            }
+            (Self::Token { provider, extensions }, Self::Token { provider: other, extensions: others }) => {
+                let is_same = match (provider, other) {
+                    (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                    (None, None) => true,
+                    _ => false,
+                };
+                is_same && extensions == others
+            }
+            _ => false,
+        }
+    }
+}
+
+impl PartialEq for SaslConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.mechanism == other.mechanism && self.login == other.login
+    }
+}
+
+impl SaslConfig {
+    /// Reads the keys; none where the protocol does not ask for SASL. Keys that would say who the client is, and that nobody
+    /// would hear, are refused.
+    pub(super) fn read(reader: &Reader<'_>, protocol: SecurityProtocol) -> Result<Option<Self>, ConfigError> {
+        let name = reader.required(MECHANISM)?;
+        let jaas = reader.non_empty(JAAS);
+        let endpoint = reader.non_empty(ENDPOINT);
+        let handler = reader.non_empty(LOGIN_HANDLER);
+        if !protocol.is_sasl() {
+            let unheard = format!("`security.protocol` is {}, which does not ask who the client is", protocol.name());
+            let given = [(MECHANISM, Some(name).filter(|name| *name != "GSSAPI")), (JAAS, jaas.map(|_| "***"))];
+            let given = given.into_iter().chain([(ENDPOINT, endpoint), (LOGIN_HANDLER, handler)]);
+            for (key, value) in given {
+                if let Some(value) = value {
+                    return Err(ConfigError::new(key, value, unheard));
+                }
+            }
+            return Ok(None);
+        }
+        let mechanism: Mechanism = name
+            .parse()
+            .map_err(|error: vltava_security::sasl::NotSupported| ConfigError::new(MECHANISM, name, error.why))?;
+        if let Some(class) = handler
+            && (mechanism != Mechanism::OAuthBearer || !LOGIN_HANDLERS.contains(&class))
+        {
+            return Err(ConfigError::new(LOGIN_HANDLER, class, "classes of the JVM cannot be loaded"));
+        }
+        if mechanism != Mechanism::OAuthBearer
+            && let Some(endpoint) = endpoint
+        {
+            return Err(ConfigError::new(ENDPOINT, endpoint, format!("`{MECHANISM}` {mechanism} takes no tokens")));
+        }
+        let login = match (jaas, mechanism) {
+            (Some(text), _) => {
+                ClientLogin::parse(mechanism, text).map_err(|error| ConfigError::new(JAAS, "***", error.to_string()))?
+            }
+            (None, Mechanism::OAuthBearer) => ClientLogin::OAuthBearer(OAuthOptions::default()),
+            (None, _) => {
+                return Err(ConfigError::new(JAAS, "\"\"", format!("required with `{MECHANISM}` {mechanism}")));
+            }
+        };
+        let login = match login {
+            ClientLogin::Password { username, password } => Login::Password { username, password },
+            ClientLogin::OAuthBearer(options) => Self::tokens(options, endpoint)?,
+        };
+        Ok(Some(Self { mechanism, login }))
+    }
+
+    fn tokens(options: OAuthOptions, endpoint: Option<&str>) -> Result<Login, ConfigError> {
+        let by_http = "tokens are got from files only: use a `file:` URL, or a token provider of the application's own";
+        if options.client_id.is_some() || options.client_secret.is_some() || options.scope.is_some() {
+            return Err(ConfigError::new(JAAS, "***", format!("`clientId`, `clientSecret` and `scope`: {by_http}")));
+        }
+        let provider = match endpoint {
+            None => None,
+            Some(url) => {
+                let path = file_of(url).ok_or_else(|| ConfigError::new(ENDPOINT, url, by_http))?;
+                Some(Arc::new(TokenFile(path)) as Arc<dyn TokenProvider>)
+            }
+        };
+        Ok(Login::Token { provider, extensions: options.extensions })
+    }
+
+    /// What is missing before a client can be made of it.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        match &self.login {
+            Login::Token { provider: None, .. } => {
+                let reason = format!("required with `{MECHANISM}` OAUTHBEARER, unless the client has a token provider");
+                Err(ConfigError::new(ENDPOINT, "\"\"", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The path of a `file:` URL of this machine.
+fn file_of(url: &str) -> Option<PathBuf> {
+    let rest = url.strip_prefix("file:")?;
+    let path = match rest.strip_prefix("//") {
+        Some(with_host) => with_host.strip_prefix("localhost").unwrap_or(with_host),
+        None => rest,
+    };
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AdminConfig;
+
+    const BOOT: (&str, &str) = ("bootstrap.servers", "localhost:9092");
+    const SASL: (&str, &str) = ("security.protocol", "SASL_PLAINTEXT");
+    const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"alice\" password=\"alice-secret\";";
+    const OAUTH: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;";
+
+    fn read(pairs: &[(&str, &str)]) -> Result<AdminConfig, String> {
+        let pairs = [BOOT].into_iter().chain(pairs.iter().copied());
+        AdminConfig::from_properties(pairs).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_client_has_a_mechanism_and_shows_nothing_of_its_secret() {
+        let config = read(&[SASL, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", PLAIN)]).unwrap();
+        let sasl = config.common().sasl.as_ref().unwrap();
+        assert_eq!(sasl.mechanism, Mechanism::Plain);
+        assert!(matches!(&sasl.login, Login::Password { username, .. } if username == "alice"));
+        assert!(!format!("{config:?}").contains("secret"));
+        assert!(read(&[]).unwrap().common().sasl.is_none());
+    }
+
+    #[test]
+    fn tokens_come_from_a_file_or_from_a_provider() {
+        let oauth = [SASL, ("sasl.mechanism", "OAUTHBEARER"), ("sasl.jaas.config", OAUTH)];
+        let sasl = |pairs: &[(&str, &str)]| read(pairs).unwrap().common().sasl.clone().unwrap();
+        let none = sasl(&oauth).check().unwrap_err().to_string();
+        assert!(none.contains("unless the client has a token provider"), "{none}");
+        for url in ["file:///run/token", "file:/run/token", "file://localhost/run/token"] {
+            let handler = ("sasl.login.callback.handler.class", LOGIN_HANDLERS[0]);
+            let with_file: Vec<_> = oauth.into_iter().chain([(ENDPOINT, url), handler]).collect();
+            assert!(sasl(&with_file).check().is_ok());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {
+        let mechanism = |name| ("sasl.mechanism", name);
+        let jaas = ("sasl.jaas.config", PLAIN);
+        let unheard = "`security.protocol` is PLAINTEXT, which does not ask who the client is";
+        for (pairs, expected) in [
+            (vec![SASL], "invalid `sasl.mechanism` GSSAPI: Kerberos is not supported".to_owned()),
+            (vec![SASL, mechanism("PLAIN")], "invalid `sasl.jaas.config` \"\": required with `sasl.mechanism` PLAIN".to_owned()),
+            (vec![jaas], format!("invalid `sasl.jaas.config` ***: {unheard}")),
+            (vec![mechanism("PLAIN")], format!("invalid `sasl.mechanism` PLAIN: {unheard}")),
+            (
+                vec![SASL, mechanism("SCRAM-SHA-256"), jaas],
+                "invalid `sasl.jaas.config` ***: org.apache.kafka.common.security.plain.PlainLoginModule is not the login \
+                 module of SCRAM-SHA-256, which is org.apache.kafka.common.security.scram.ScramLoginModule"
+                    .to_owned(),
+            ),
+            (
+                vec![SASL, mechanism("PLAIN"), jaas, (LOGIN_HANDLER, "com.example.Own")],
+                "invalid `sasl.login.callback.handler.class` com.example.Own: classes of the JVM cannot be loaded".to_owned(),
+            ),
+            (
+                vec![SASL, mechanism("OAUTHBEARER"), (ENDPOINT, "https://idp.example/token")],
+                "invalid `sasl.oauthbearer.token.endpoint.url` https://idp.example/token: tokens are got from files only: \
+                 use a `file:` URL, or a token provider of the application's own"
+                    .to_owned(),
+            ),
+            (
+                vec![("security.protocol", "SASL_SSL"), mechanism("PLAIN"), jaas],
+                "invalid `security.protocol` SASL_SSL: only PLAINTEXT and SASL_PLAINTEXT are supported yet".to_owned(),
+            ),
+        ] {
+            let error = read(&pairs).unwrap_err();
+            assert_eq!(error, expected);
+            assert!(!error.contains("secret"));
+        }
+    }
+}

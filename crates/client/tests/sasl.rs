@@ -1,0 +1,258 @@
+//! A client says who it is: to be let in, to be refused, and again while it works.
+
+#![allow(clippy::unwrap_used, reason = "a failure of a helper fails its test")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use vltava_broker::{AddScram, embedded};
+use vltava_client::admin::{Admin, NewTopic};
+use vltava_client::net::Cluster;
+use vltava_client::producer::ProducerRecord;
+use vltava_client::sasl::{BearerToken, TokenError, TokenFuture, TokenProvider};
+use vltava_client::{AdminConfig, ClientError, Consumer, ConsumerConfig, Producer, ProducerConfig};
+use vltava_protocol::ErrorCode;
+use vltava_protocol::messages::MetadataRequest;
+
+const PLAIN: &str =
+    "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"alice\" password=\"alice-secret\";";
+const SCRAM: &str =
+    "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"carol\" password=\"carol-secret\";";
+
+/// How long a test waits before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn broker(settings: &[(&str, &str)]) -> embedded::Broker {
+    let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required user_alice=\"alice-secret\";";
+    let base = embedded::Config::default()
+        .property("listeners", "SASL_PLAINTEXT://127.0.0.1:0")
+        .property("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512")
+        .property("listener.name.sasl_plaintext.plain.sasl.jaas.config", jaas)
+        .scram_user(AddScram::parse("SCRAM-SHA-256=[name=carol,password=carol-secret]").unwrap())
+        .scram_user(AddScram::parse("SCRAM-SHA-512=[name=carol,password=carol-secret]").unwrap());
+    let config = settings.iter().fold(base, |config, (key, value)| config.property(*key, *value));
+    embedded::Broker::start(config).unwrap()
+}
+
+/// Settings of a client.
+fn settings<'a>(broker: &'a embedded::Broker, mechanism: &'a str, jaas: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
+        ("bootstrap.servers", broker.bootstrap_servers()),
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", mechanism),
+        ("sasl.jaas.config", jaas),
+    ]
+}
+
+fn producer(broker: &embedded::Broker, mechanism: &str, jaas: &str) -> Producer {
+    Producer::new(ProducerConfig::from_properties(settings(broker, mechanism, jaas)).unwrap()).unwrap()
+}
+
+fn admin(broker: &embedded::Broker, mechanism: &str, jaas: &str) -> Admin {
+    Admin::new(AdminConfig::from_properties(settings(broker, mechanism, jaas)).unwrap()).unwrap()
+}
+
+fn consumer(broker: &embedded::Broker, mechanism: &str, jaas: &str) -> Consumer {
+    let mut settings = settings(broker, mechanism, jaas);
+    settings.extend([("group.id", "g"), ("auto.offset.reset", "earliest")]);
+    Consumer::new(ConsumerConfig::from_properties(settings).unwrap()).unwrap()
+}
+
+async fn create(admin: &Admin, topic: &str) {
+    admin.create_topics([NewTopic::new(topic).partitions(1)]).await.remove(topic).unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn each_mechanism_lets_producers_consumers_and_admin_clients_in() {
+    let broker = broker(&[]);
+    for (topic, mechanism, jaas) in
+        [("a", "PLAIN", PLAIN), ("b", "SCRAM-SHA-256", SCRAM), ("c", "SCRAM-SHA-512", SCRAM)]
+    {
+        create(&admin(&broker, mechanism, jaas), topic).await;
+        let producer = producer(&broker, mechanism, jaas);
+        producer.send(ProducerRecord::new(topic).value("v")).await.unwrap().await.unwrap();
+        let consumer = consumer(&broker, mechanism, jaas);
+        consumer.subscribe([topic]).unwrap();
+        let begun = Instant::now();
+        let mut read = 0;
+        while read < 1 {
+            assert!(begun.elapsed() < PATIENCE);
+            read += consumer.poll(Duration::from_millis(200)).await.unwrap().len();
+        }
+        consumer.close(PATIENCE).await.unwrap();
+    }
+}
+
+/// What was told, and that it is told soon.
+fn refused(error: &ClientError, begun: Instant) -> String {
+    assert!(begun.elapsed() < Duration::from_secs(5), "at once, and not after many tries: {error}");
+    assert!(error.is_fatal() && !error.is_retriable(), "{error}");
+    match error {
+        ClientError::Authentication { message, .. } => message.to_string(),
+        other => unreachable!("a refusal: {other}"),
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_so_at_once_in_the_brokers_words_by_every_call() {
+    let broker = broker(&[]);
+    let jaas = PLAIN.replace("alice-secret", "wrong");
+    let expected = "Authentication failed: Invalid username or password";
+
+    let begun = Instant::now();
+    let admin = admin(&broker, "PLAIN", &jaas);
+    for _ in 0..2 {
+        let error = admin.list_topics().await.unwrap_err();
+        assert_eq!(refused(&error, begun), expected);
+        assert_eq!(error.code(), Some(ErrorCode::SaslAuthenticationFailed));
+    }
+
+    let begun = Instant::now();
+    let producer = producer(&broker, "PLAIN", &jaas);
+    for _ in 0..2 {
+        let error = producer.send(ProducerRecord::new("t").value("v")).await.map(drop).unwrap_err();
+        assert_eq!(refused(&error, begun), expected);
+    }
+
+    let begun = Instant::now();
+    let consumer = consumer(&broker, "PLAIN", &jaas);
+    consumer.subscribe(["t"]).unwrap();
+    for _ in 0..2 {
+        let error = loop {
+            match consumer.poll(Duration::from_millis(500)).await {
+                Ok(_) => assert!(begun.elapsed() < PATIENCE),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused(&error, begun), expected);
+        assert!(!format!("{error} {error:?} {consumer:?} {producer:?}").contains("wrong"));
+    }
+}
+
+#[tokio::test]
+async fn unknown_users_and_wrong_passwords_of_scram_are_not_told_apart() {
+    let broker = broker(&[]);
+    let general =
+        "Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-256";
+    for jaas in [SCRAM.replace("carol\" p", "nobody\" p"), SCRAM.replace("carol-secret", "wrong")] {
+        let begun = Instant::now();
+        let error = admin(&broker, "SCRAM-SHA-256", &jaas).list_topics().await.unwrap_err();
+        assert_eq!(refused(&error, begun), general);
+    }
+}
+
+#[tokio::test]
+async fn a_mechanism_that_is_not_offered_is_told_with_those_that_are() {
+    let broker = broker(&[("sasl.enabled.mechanisms", "PLAIN")]);
+    let begun = Instant::now();
+    let error = admin(&broker, "SCRAM-SHA-256", SCRAM).list_topics().await.unwrap_err();
+    let message = refused(&error, begun);
+    assert_eq!(message, "the broker does not offer SASL mechanism SCRAM-SHA-256, but PLAIN");
+    assert_eq!(error.code(), Some(ErrorCode::UnsupportedSaslMechanism));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_end_and_are_begun_again_while_records_flow() {
+    let lifetime = Duration::from_millis(1200);
+    let broker = broker(&[("connections.max.reauth.ms", "1200")]);
+    create(&admin(&broker, "PLAIN", PLAIN), "t").await;
+    let producer = producer(&broker, "SCRAM-SHA-256", SCRAM);
+    let consumer = consumer(&broker, "SCRAM-SHA-512", SCRAM);
+    consumer.subscribe(["t"]).unwrap();
+    let begun = Instant::now();
+    let (mut sent, mut read) = (0, 0);
+    // Several sessions, with records in flight at all times.
+    while begun.elapsed() < lifetime * 4 {
+        let mut waiting = Vec::new();
+        for _ in 0..20 {
+            waiting.push(producer.send(ProducerRecord::new("t").value("v")).await.unwrap());
+        }
+        for one in waiting {
+            one.await.unwrap();
+            sent += 1;
+        }
+        read += consumer.poll(Duration::from_millis(20)).await.unwrap().len();
+    }
+    while read < sent {
+        assert!(begun.elapsed() < PATIENCE, "{read} of {sent}");
+        read += consumer.poll(Duration::from_millis(200)).await.unwrap().len();
+    }
+    assert_eq!(read, sent);
+}
+
+/// One connection, which nothing replaces when the broker closes it.
+#[tokio::test]
+async fn the_connection_is_the_same_before_and_after() {
+    let broker = broker(&[("connections.max.reauth.ms", "1100")]);
+    let config = AdminConfig::from_properties(settings(&broker, "SCRAM-SHA-256", SCRAM)).unwrap();
+    let cluster = Cluster::new(config.common()).unwrap();
+    let connection = cluster.any_connection().await.unwrap();
+    let begun = Instant::now();
+    let mut answers = 0;
+    while begun.elapsed() < Duration::from_millis(1100) * 3 {
+        // Many at a time: those behind an authentication wait for it, and those before it are answered.
+        let requests: Vec<_> =
+            (0..5).map(|_| connection.start_request(&MetadataRequest::default()).unwrap().into_future()).collect();
+        for request in requests {
+            assert_eq!(request.await.unwrap().brokers.len(), 1);
+            answers += 1;
+        }
+    }
+    assert!(connection.is_open() && answers > 5);
+}
+
+#[tokio::test]
+async fn a_client_without_a_giver_of_tokens_is_not_made() {
+    let config = AdminConfig::from_properties([
+        ("bootstrap.servers", "127.0.0.1:1"),
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "OAUTHBEARER"),
+    ])
+    .unwrap();
+    let error = Admin::new(config).map(drop).unwrap_err().to_string();
+    assert!(error.contains("`sasl.oauthbearer.token.endpoint.url`"), "{error}");
+}
+
+/// Gives none, and counts how often it is asked.
+#[derive(Debug)]
+struct Refusing(AtomicUsize);
+
+impl TokenProvider for Refusing {
+    fn token(&self) -> TokenFuture<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Err(TokenError::Refused("the account is closed".to_owned())) })
+    }
+}
+
+#[derive(Debug)]
+struct Giving;
+
+impl TokenProvider for Giving {
+    fn token(&self) -> TokenFuture<'_> {
+        Box::pin(async { Ok(BearerToken::new("a.b.c")) })
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_and_a_broker_that_takes_none_says_so() {
+    let broker = broker(&[]);
+    let config = |provider: Arc<dyn TokenProvider>| {
+        let settings = [
+            ("bootstrap.servers", broker.bootstrap_servers()),
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "OAUTHBEARER"),
+        ];
+        AdminConfig::from_properties(settings).unwrap().with_token_provider(provider)
+    };
+    let refusing = Arc::new(Refusing(AtomicUsize::new(0)));
+    let admin = Admin::new(config(Arc::clone(&refusing) as Arc<dyn TokenProvider>)).unwrap();
+    let begun = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(refused(&admin.list_topics().await.unwrap_err(), begun), "no token: the account is closed");
+    }
+    assert_eq!(refusing.0.load(Ordering::Relaxed), 1);
+    let admin = Admin::new(config(Arc::new(Giving))).unwrap();
+    let message = refused(&admin.list_topics().await.unwrap_err(), begun);
+    assert!(message.ends_with("but PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"), "{message}");
+}

@@ -212,11 +212,11 @@ mod tests {
         }
     }
 
-    /// Everybody may ask what is served, before anybody knows who they are.
+    /// Everybody may ask what is served, and say who they are, before anybody knows it.
     #[test]
-    fn every_api_but_api_versions_needs_a_right() {
+    fn every_api_but_those_before_anybody_is_known_needs_a_right() {
         let free = SERVED.iter().filter(|served| served.needs.is_empty()).map(|served| served.api);
-        assert_eq!(free.collect::<Vec<_>>(), [ApiKey::ApiVersions]);
+        assert_eq!(free.collect::<Vec<_>>(), [ApiKey::SaslHandshake, ApiKey::ApiVersions, ApiKey::SaslAuthenticate]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn config() -> embedded::Config {
     let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required user_alice=\"alice-secret\";";
     embedded::Config::default()
         .property("listeners", "SASL_PLAINTEXT://127.0.0.1:0")
+        .property("security.inter.broker.protocol", "SASL_PLAINTEXT")
         .property("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512")
         .property("listener.name.sasl_plaintext.plain.sasl.jaas.config", jaas)
         .scram_user(AddScram::parse("SCRAM-SHA-256=[name=carol,password=carol-secret]").unwrap())
@@ -242,7 +243,11 @@ fn a_listener_that_asks_stands_beside_one_that_does_not() {
 
 #[test]
 fn what_cannot_be_honoured_refuses_to_start() {
-    let error = BrokerConfig::from_properties([("listeners", "SASL_PLAINTEXT://127.0.0.1:0")]).unwrap_err();
+    let error = BrokerConfig::from_properties([
+        ("listeners", "SASL_PLAINTEXT://127.0.0.1:0"),
+        ("security.inter.broker.protocol", "SASL_PLAINTEXT"),
+    ])
+    .unwrap_err();
     assert!(error.to_string().contains("Kerberos is not supported"), "{error}");
 }
 

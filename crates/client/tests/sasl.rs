@@ -27,6 +27,7 @@ fn broker(settings: &[(&str, &str)]) -> embedded::Broker {
     let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required user_alice=\"alice-secret\";";
     let base = embedded::Config::default()
         .property("listeners", "SASL_PLAINTEXT://127.0.0.1:0")
+        .property("security.inter.broker.protocol", "SASL_PLAINTEXT")
         .property("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512")
         .property("listener.name.sasl_plaintext.plain.sasl.jaas.config", jaas)
         .scram_user(AddScram::parse("SCRAM-SHA-256=[name=carol,password=carol-secret]").unwrap())

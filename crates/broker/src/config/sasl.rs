@@ -202,10 +202,11 @@ mod tests {
     const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required user_alice=\"alice-secret\";";
     const SCRAM: &str =
         "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"b\" password=\"b-secret\";";
-    const LISTENER: (&str, &str) = ("listeners", "SASL_PLAINTEXT://127.0.0.1:0");
+    const LISTENER: [(&str, &str); 2] =
+        [("listeners", "SASL_PLAINTEXT://127.0.0.1:0"), ("security.inter.broker.protocol", "SASL_PLAINTEXT")];
 
     fn config(pairs: &[(&str, &str)]) -> Result<BrokerConfig, String> {
-        let pairs = std::iter::once(&LISTENER).chain(pairs).copied();
+        let pairs = LISTENER.iter().chain(pairs).copied();
         BrokerConfig::from_properties(pairs).map_err(|error| error.to_string())
     }
 
@@ -219,7 +220,6 @@ mod tests {
             ("listener.name.sasl_plaintext.plain.connections.max.reauth.ms", "2000"),
             ("listener.name.sasl_plaintext.sasl.server.max.receive.size", "1024"),
             ("sasl.mechanism.inter.broker.protocol", "PLAIN"),
-            ("security.inter.broker.protocol", "SASL_PLAINTEXT"),
         ])
         .unwrap();
         let sasl = config.sasl("SASL_PLAINTEXT").unwrap();
@@ -288,7 +288,7 @@ mod tests {
                  `listener.name.NAME.MECHANISM.sasl.jaas.config`",
             ),
             (
-                vec![("listeners", "PLAINTEXT://127.0.0.1:0"), plain],
+                vec![("listeners", "PLAINTEXT://127.0.0.1:0"), ("security.inter.broker.protocol", "PLAINTEXT"), plain],
                 "invalid `sasl.enabled.mechanisms` PLAIN: no listener asks for SASL",
             ),
             (

@@ -67,6 +67,6 @@ pub(super) static SECURITY: &[Definition] = &[
     Definition::new("sasl.oauthbearer.token.endpoint.url", String, None, Any, "Where tokens are got.").refused(NO_TOKENS),
     Definition::new("sasl.server.callback.handler.class", Class, None, Any, "Class that answers the questions of a SASL mechanism on the broker's side.").refused(CLASSES),
     Definition::new("sasl.server.max.receive.size", Int, Some("524288"), Any, "Upper size of a message while a client authenticates, in bytes."),
-    Definition::new("security.inter.broker.protocol", String, Some("PLAINTEXT"), OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), "How connections among brokers are protected.").warned(ONE_BROKER),
+    Definition::new("security.inter.broker.protocol", String, Some("PLAINTEXT"), OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), "How connections among brokers are protected: the listener of that name is the one that brokers use, where inter.broker.listener.name says nothing."),
     Definition::new("security.providers", String, None, Any, "Classes that provide security algorithms.").importance(Low).refused(CLASSES),
 ];

@@ -25,6 +25,7 @@ impl Talk {
                     user_bob=\"bob-secret\";";
         let base = [
             ("listeners", "SASL_PLAINTEXT://127.0.0.1:0"),
+            ("security.inter.broker.protocol", "SASL_PLAINTEXT"),
             ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256"),
             ("listener.name.sasl_plaintext.plain.sasl.jaas.config", jaas),
         ];

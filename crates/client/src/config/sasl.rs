@@ -216,10 +216,6 @@ mod tests {
                  use a `file:` URL, or a token provider of the application's own"
                     .to_owned(),
             ),
-            (
-                vec![("security.protocol", "SASL_SSL"), mechanism("PLAIN"), jaas],
-                "invalid `security.protocol` SASL_SSL: only PLAINTEXT and SASL_PLAINTEXT are supported yet".to_owned(),
-            ),
         ] {
             let error = read(&pairs).unwrap_err();
             assert_eq!(error, expected);

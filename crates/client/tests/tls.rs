@@ -299,7 +299,10 @@ async fn a_renewed_certificate_is_taken_up_and_who_is_connected_stays_so() {
 async fn a_keystore_can_be_altered_while_the_broker_runs() {
     const LOCATION: &str = "listener.name.ssl.ssl.keystore.location";
     let (old, new) = (Authority::new(), Authority::new());
-    let broker = broker(&old.server(), &[]);
+    const PASSWORD: &str = "listener.name.ssl.ssl.truststore.password";
+    let trust = Path::new(env!("CARGO_MANIFEST_DIR")).join("../security/src/ssl/fixtures/trust.jks");
+    let trust = [("ssl.truststore.location", trust.to_str().unwrap()), (PASSWORD, "store-secret")];
+    let broker = broker(&old.server(), &trust);
     let admin = Clients::new(broker.bootstrap_servers(), &old.trusting()).admin;
     let alter = async |value: &Path| {
         let change = (LOCATION.to_owned(), AlterConfigOp::Set(value.to_str().unwrap().to_owned()));
@@ -315,7 +318,13 @@ async fn a_keystore_can_be_altered_while_the_broker_runs() {
         let error = alter(&wrong).await.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
-    alter(&new.server()).await.unwrap();
+    let file = new.server();
+    alter(&file).await.unwrap();
+    let resource = ConfigResource::new(ResourceType::Broker, "1");
+    let described = admin.describe_configs([resource]).await.into_iter().next().unwrap().1.unwrap();
+    let told = |name: &str| described.iter().find(|entry| entry.name == name).unwrap();
+    assert_eq!((told(LOCATION).value.as_deref(), told(LOCATION).is_sensitive), (file.to_str(), false));
+    assert_eq!((told(PASSWORD).value.as_deref(), told(PASSWORD).is_sensitive), (None, true));
     assert!(Clients::new(broker.bootstrap_servers(), &new.trusting()).admin.describe_cluster().await.is_ok());
     Clients::new(broker.bootstrap_servers(), &old.trusting()).refused_for("not signed by anybody who is trusted").await;
 }

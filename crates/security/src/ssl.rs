@@ -44,4 +44,4 @@ pub use self::{
     principal_mapper::SslPrincipalMapper,
     secret::Secret,
 };
-pub use keys::{BROKER, CLIENT, NO_TLS};
+pub use keys::{BROKER, CLIENT, NO_TLS, is_default};

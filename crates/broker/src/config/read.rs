@@ -24,10 +24,10 @@ impl BrokerConfig {
         let sasl = sasl(reader, &protocols)?;
         // Read for each listener by itself.
         for row in vltava_security::ssl::BROKER.iter().filter(|row| row.support.acts()) {
-            let value = reader.text(row.key).unwrap_or_default();
+            let value = reader.text(row.key);
             // In a program whose clients have TLS they act by their definitions, whatever the broker is built with.
-            if cfg!(not(feature = "tls")) && value != row.default.unwrap_or_default() {
-                return Err(ConfigError::new(row.key, row.shown(value), vltava_security::ssl::NO_TLS));
+            if cfg!(not(feature = "tls")) && !vltava_security::ssl::is_default(row, value) {
+                return Err(ConfigError::new(row.key, row.shown(value.unwrap_or("")), vltava_security::ssl::NO_TLS));
             }
         }
         // Read through `resolve`, where a topic's settings are put together.
@@ -201,7 +201,7 @@ fn listeners(reader: &Reader<'_>) -> Result<Listeners, ConfigError> {
 fn check_inter_broker(reader: &Reader<'_>, map: &Protocols<'_>, advertised: &[Listener]) -> Result<(), ConfigError> {
     const NAME: &str = "inter.broker.listener.name";
     const PROTOCOL: &str = "security.inter.broker.protocol";
-    let protocol = reader.text(PROTOCOL).unwrap_or_default();
+    let protocol = reader.required(PROTOCOL)?;
     let (key, value) = match reader.non_empty(NAME) {
         Some(name) if reader.is_given(PROTOCOL) => {
             return Err(ConfigError::new(NAME, name, format!("only one of it and `{PROTOCOL}` may be given")));

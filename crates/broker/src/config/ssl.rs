@@ -28,7 +28,7 @@ impl ListenerSsl {
             if !config.has_keys() {
                 return Err(ConfigError::missing("ssl.keystore.location"));
             }
-            let principals = SslPrincipalMapper::parse(of_listener(RULES).unwrap_or_default())?;
+            let principals = SslPrincipalMapper::parse(of_listener(RULES).unwrap_or("DEFAULT"))?;
             Ok(Self { config, principals })
         };
         read().map_err(|mut error| {
@@ -59,9 +59,13 @@ pub(super) fn of_listeners(
     }
     let any = protocols.keys().any(|name| has_tls(name));
     for row in ssl::BROKER.iter().filter(|row| row.support.acts()) {
-        let value = settings.given(row.key).unwrap_or_else(|| row.default.unwrap_or_default());
-        if !any && value != row.default.unwrap_or_default() {
-            return Err(ConfigError::new(row.key, row.shown(value), "has no effect: no listener has TLS"));
+        let value = settings.text(row.key);
+        if !any && !ssl::is_default(row, value) {
+            return Err(ConfigError::new(
+                row.key,
+                row.shown(value.unwrap_or("")),
+                "has no effect: no listener has TLS",
+            ));
         }
     }
     let names = protocols.keys().filter(|name| has_tls(name));

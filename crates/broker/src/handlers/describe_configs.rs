@@ -19,6 +19,7 @@ use vltava_security::acl::AclOperation;
 
 use crate::config::BrokerConfig;
 use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, group_synonym};
+use crate::config::keys::without_listener;
 use crate::config::resolve::{ConfigSource, Settings, Sources, Synonym};
 use crate::config::{broker_key, broker_keys, broker_synonyms, topic_keys};
 use crate::controller::loggers;
@@ -259,8 +260,13 @@ fn broker_entry(sources: &Sources<'_>, name: &str, defaults_only: bool) -> Descr
     };
     match broker_key(name) {
         Some(key) => entry(name, value, Some(key), key.update == Update::ReadOnly, synonyms),
-        // A key that is not known might be a secret of a plugin: its value is not told.
-        None => entry(name, None, None, true, synonyms),
+        // As Kafka a listener's own setting is told like that of all, and not explained. A key that is not known might be a
+        // secret of a plugin: its value is not told.
+        None => {
+            let of_all = without_listener(name).and_then(broker_key);
+            let told = of_all.is_some().then_some(value).flatten();
+            DescribeConfigsResourceResult { documentation: None, ..entry(name, told, of_all, true, synonyms) }
+        }
     }
 }
 

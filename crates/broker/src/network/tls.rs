@@ -113,7 +113,7 @@ impl Handshake {
         let (why, stream) = match accepted {
             Ok(Ok(stream)) => match self.principal(&stream) {
                 Ok(principal) => return Some((stream, Peer { principal, ..peer })),
-                Err(name) => (format!("no rule of `ssl.principal.mapping.rules` fits {name:?}"), None),
+                Err(why) => (why, None),
             },
             Ok(Err((error, stream))) => match HandshakeFailure::of(&error) {
                 HandshakeFailure::Refused(why) => (why, Some(stream)),
@@ -135,16 +135,16 @@ impl Handshake {
         None
     }
 
-    /// Who the client is by its certificate, and nobody in particular without one; the name in it if no rule fits that.
+    /// Who the client is by its certificate, and nobody in particular without one; why that cannot be told.
     fn principal(&self, stream: &TlsStream<TcpStream>) -> Result<KafkaPrincipal, String> {
         let (_, connection) = stream.get_ref();
         let Some(certificate) = connection.peer_certificates().and_then(<[_]>::first) else {
             return Ok(KafkaPrincipal::anonymous());
         };
-        let name = distinguished_name(certificate).unwrap_or_default();
+        let name = distinguished_name(certificate).ok_or("the name in its certificate cannot be read")?;
         match self.principals.name(&name) {
             Some(principal) => Ok(KafkaPrincipal::user(&principal)),
-            None => Err(name),
+            None => Err(format!("no rule of `ssl.principal.mapping.rules` fits {name:?}")),
         }
     }
 }

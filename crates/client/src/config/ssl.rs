@@ -22,13 +22,13 @@ pub(super) fn protocol(settings: &Reader<'_>) -> Result<SecurityProtocol, Config
 pub(super) fn check(settings: &Reader<'_>, protocol: SecurityProtocol) -> Result<(), ConfigError> {
     // In a program whose broker has TLS they act by their definitions, whatever the client is built with.
     for row in vltava_security::ssl::CLIENT.iter().filter(|row| row.support.acts()) {
-        let value = settings.text(row.key).unwrap_or_default();
-        if !protocol.is_tls() && value != row.default.unwrap_or_default() {
+        let value = settings.text(row.key);
+        if !protocol.is_tls() && !vltava_security::ssl::is_default(row, value) {
             let reason = match cfg!(feature = "tls") {
                 true => format!("has no effect with `security.protocol` {}", protocol.name()),
                 false => vltava_security::ssl::NO_TLS.to_owned(),
             };
-            return Err(ConfigError::new(row.key, row.shown(value), reason));
+            return Err(ConfigError::new(row.key, row.shown(value.unwrap_or("")), reason));
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ const ENABLED_PROTOCOLS: &str = "ssl.enabled.protocols";
 const ENDPOINT_IDENTIFICATION: &str = "ssl.endpoint.identification.algorithm";
 const PROTOCOL: &str = "ssl.protocol";
 
-/// The settings of TLS for one end of connections, checked, with the files not read yet.
+/// The settings of TLS for one end of connections (Kafka's `SslConfigs`), checked, with the files not read yet.
 #[derive(Clone, PartialEq)]
 pub struct SslConfig {
     pub(super) keys: Option<KeySource>,
@@ -32,7 +32,7 @@ pub struct SslConfig {
     pub(super) allows_san_changes: bool,
 }
 
-/// Whether a server asks clients for a certificate: `ssl.client.auth`.
+/// Whether a server asks clients for a certificate: `ssl.client.auth`, Kafka's `SslClientAuth`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
     /// They are not asked.
@@ -55,10 +55,10 @@ impl SslConfig {
             trust: trust_source(text)?,
             versions: versions(text)?,
             suites: suites(text)?,
-            checks_host: match text(ENDPOINT_IDENTIFICATION).unwrap_or_default() {
-                "" => false,
-                value if value.eq_ignore_ascii_case("https") => true,
-                value => return Err(ConfigError::new(ENDPOINT_IDENTIFICATION, value, "must be https or empty")),
+            checks_host: match text(ENDPOINT_IDENTIFICATION) {
+                None | Some("") => false,
+                Some(value) if value.eq_ignore_ascii_case("https") => true,
+                Some(value) => return Err(ConfigError::new(ENDPOINT_IDENTIFICATION, value, "must be https or empty")),
             },
             client_auth: match text(CLIENT_AUTH).unwrap_or("none") {
                 "none" => ClientAuth::None,
@@ -71,8 +71,11 @@ impl SslConfig {
         };
         let fits = |suite: &SupportedCipherSuite| config.versions.iter().any(|version| suite.version() == *version);
         if !config.suites.is_empty() && !config.suites.iter().any(fits) {
-            let value = text(CIPHER_SUITES).unwrap_or_default();
-            return Err(ConfigError::new(CIPHER_SUITES, value, "none of them is of a version that may be used"));
+            return Err(ConfigError::new(
+                CIPHER_SUITES,
+                listed(text, CIPHER_SUITES),
+                "none of them is of a version that may be used",
+            ));
         }
         Ok(config)
     }
@@ -197,7 +200,7 @@ fn versions<'a>(
         value => return Err(ConfigError::new(PROTOCOL, value, "must be TLSv1.3 or TLSv1.2")),
     };
     let all = [("TLSv1.2", &TLS12), ("TLSv1.3", &TLS13)];
-    let value = text(ENABLED_PROTOCOLS).unwrap_or_default();
+    let value = listed(text, ENABLED_PROTOCOLS);
     let enabled = split_list(value);
     if let Some(unknown) = enabled.iter().find(|name| !all.iter().any(|(known, _)| known == *name)) {
         return Err(ConfigError::new(ENABLED_PROTOCOLS, unknown, "must be a list of TLSv1.2 and TLSv1.3"));
@@ -214,18 +217,23 @@ fn versions<'a>(
 fn suites<'a>(text: &dyn Fn(&'static str) -> Option<&'a str>) -> Result<Vec<SupportedCipherSuite>, ConfigError> {
     let known = default_provider().cipher_suites;
     let find = |name: &str| {
-        known.iter().find(|suite| iana_name(**suite) == name).copied().ok_or_else(|| {
-            let all: Vec<String> = known.iter().map(|suite| iana_name(*suite)).collect();
+        known.iter().find(|suite| iana_name(**suite).as_deref() == Some(name)).copied().ok_or_else(|| {
+            let all: Vec<String> = known.iter().filter_map(|suite| iana_name(*suite)).collect();
             ConfigError::new(CIPHER_SUITES, name, format!("must be a list of {}", all.join(", ")))
         })
     };
-    split_list(text(CIPHER_SUITES).unwrap_or_default()).into_iter().map(find).collect()
+    split_list(listed(text, CIPHER_SUITES)).into_iter().map(find).collect()
 }
 
 /// rustls tells those of the one version from those of the other by the beginning.
-fn iana_name(suite: SupportedCipherSuite) -> String {
-    let name = suite.suite().as_str().unwrap_or_default();
-    name.strip_prefix("TLS13_").map_or_else(|| name.to_owned(), |rest| format!("TLS_{rest}"))
+fn iana_name(suite: SupportedCipherSuite) -> Option<String> {
+    let name = suite.suite().as_str()?;
+    Some(name.strip_prefix("TLS13_").map_or_else(|| name.to_owned(), |rest| format!("TLS_{rest}")))
+}
+
+/// A list as it was given. Kafka's null has nothing in it.
+fn listed<'a>(text: &dyn Fn(&'static str) -> Option<&'a str>, key: &'static str) -> &'a str {
+    text(key).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use rustls::{ClientConfig, Error, InconsistentKeys, ServerConfig};
 use super::config::{ClientAuth, SslConfig};
 use super::error::{SslError, StoreProblem};
 use super::name;
-use super::store::{KEYSTORE_KEY, KEYSTORE_LOCATION, KeySource};
+use super::store::{KEYSTORE_KEY, KEYSTORE_LOCATION, KeySource, TrustSource};
 use super::trust::{ClientTrust, Trust};
 
 /// What a client makes its handshakes with.
@@ -25,7 +25,7 @@ pub type ClientContext = Context<ClientConfig>;
 /// What a server makes its handshakes with.
 pub type ServerContext = Context<ServerConfig>;
 
-/// What handshakes are made with. Files that have changed are read again when the next handshake wants it: Kafka's broker
+/// What handshakes are made with, as Kafka's `SslFactory`. Files that have changed are read again when the next handshake wants it: Kafka's broker
 /// does so when it is told to, and its clients never.
 ///
 /// What cannot be used when it has changed leaves what was there before, with a warning, until it changes again.
@@ -48,7 +48,7 @@ struct Built<C> {
 /// When a file was written last, and how long it is.
 type Stamp = (Option<SystemTime>, u64);
 
-/// An end of connections: [`ClientConfig`] or [`ServerConfig`].
+/// An end of connections, as Kafka's `ConnectionMode`: [`ClientConfig`] or [`ServerConfig`].
 pub trait End: sealed::Build {}
 
 impl End for ClientConfig {}
@@ -154,9 +154,11 @@ impl<C: End> Loaded<C> {
                 "it is of another distinguished name than the one before, and `ssl.allow.dn.changes` is false",
             );
         }
-        let (old, new) =
-            (name::alternative_names(old).unwrap_or_default(), name::alternative_names(new).unwrap_or_default());
-        if C::IS_SERVER && !config.allows_san_changes && !old.iter().all(|name| new.contains(name)) {
+        let has_all = match (name::alternative_names(old), name::alternative_names(new)) {
+            (Ok(old), Ok(new)) => old.iter().all(|name| new.contains(name)),
+            _ => false,
+        };
+        if C::IS_SERVER && !config.allows_san_changes && !has_all {
             return refuse("it lacks alternative names of the one before, and `ssl.allow.san.changes` is false");
         }
         Ok(next)
@@ -201,7 +203,11 @@ impl sealed::Build for ServerConfig {
     ) -> Result<Self, SslError> {
         let own = own.ok_or_else(|| SslError::new(KEYSTORE_LOCATION, None, StoreProblem::NoKey))?;
         let verifier: Arc<dyn ClientCertVerifier> = match config.client_auth {
-            ClientAuth::None => Arc::new(NoClientAuth),
+            ClientAuth::None => {
+                // Nobody is asked, and a truststore that cannot be used is told all the same, as by Kafka.
+                config.trust.as_ref().map(TrustSource::load).transpose()?;
+                Arc::new(NoClientAuth)
+            }
             ClientAuth::Requested | ClientAuth::Required => Arc::new(ClientTrust::load(config, &provider)?),
         };
         let builder =
@@ -237,7 +243,7 @@ fn place(keys: &KeySource) -> &'static str {
 
 fn stamps(config: &SslConfig) -> [Option<Stamp>; 2] {
     let keys = config.keys.as_ref().and_then(KeySource::path);
-    let trust = config.trust.as_ref().and_then(super::store::TrustSource::path);
+    let trust = config.trust.as_ref().and_then(TrustSource::path);
     [keys.and_then(stamp), trust.and_then(stamp)]
 }
 

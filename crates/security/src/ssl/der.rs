@@ -47,8 +47,8 @@ impl<'a> Der<'a> {
     }
 
     pub(super) fn next(&mut self) -> Result<Value<'a>, StoreProblem> {
-        let value = split(self.0).ok_or(StoreProblem::Malformed("its ASN.1 cannot be read"))?;
-        self.0 = self.0.get(value.whole.len()..).unwrap_or_default();
+        let (value, rest) = split(self.0).ok_or(StoreProblem::Malformed("its ASN.1 cannot be read"))?;
+        self.0 = rest;
         Ok(value)
     }
 
@@ -87,7 +87,7 @@ pub(super) fn number(content: &[u8]) -> Result<u32, StoreProblem> {
     u32::try_from(value).map_err(|_| too_large)
 }
 
-fn split(bytes: &[u8]) -> Option<Value<'_>> {
+fn split(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let (tag, rest) = bytes.split_first()?;
     // Tags of more than one byte are in none of these formats.
     if tag & 0x1f == 0x1f {
@@ -103,8 +103,8 @@ fn split(bytes: &[u8]) -> Option<Value<'_>> {
         }
         _ => return None,
     };
-    let end = header.checked_add(length)?;
-    Some(Value { tag: *tag, content: bytes.get(header..end)?, whole: bytes.get(..end)? })
+    let (whole, rest) = bytes.split_at_checked(header.checked_add(length)?)?;
+    Some((Value { tag: *tag, content: whole.get(header..)?, whole }, rest))
 }
 
 #[cfg(test)]

@@ -37,11 +37,11 @@ fn complete(key: &[u8], certificate: &[u8]) -> Result<Option<Vec<u8>>, StoreProb
 fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut out = vec![tag];
-    match u8::try_from(length) {
-        Ok(short @ 0..=0x7f) => out.push(short),
-        Ok(long) => out.extend([0x81, long]),
+    match length.to_be_bytes() {
+        [.., short] if length < 0x80 => out.push(short),
+        [.., long] if length <= 0xff => out.extend([0x81, long]),
         // No key of a curve is as long as 64 KiB.
-        Err(_) => out.extend([&[0x82], &u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()[..]].concat()),
+        [.., high, low] => out.extend([0x82, high, low]),
     }
     out.extend_from_slice(content);
     out

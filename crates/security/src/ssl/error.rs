@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use vltava_config::ConfigError;
 
-/// What is wrong with a file of keys or certificates, or with what a setting holds of them.
+/// What is wrong with a file of keys or certificates, or with what a setting holds of them. Kafka's
+/// `InvalidConfigurationException` says so in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid `{key}`{}: {problem}", display_file(self.file.as_deref()))]
 #[non_exhaustive]
@@ -17,7 +18,7 @@ pub struct SslError {
     pub problem: StoreProblem,
 }
 
-/// What is wrong with a store of keys or certificates. None of these tells a secret.
+/// What is wrong with a store of keys or certificates, where Kafka has the JVM's exceptions. None of these tells a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreProblem {

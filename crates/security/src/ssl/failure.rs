@@ -4,7 +4,8 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
-/// What a failed handshake, or a connection right behind it, says of the other end.
+/// What a failed handshake, or a connection right behind it, says of the other end: whether it is Kafka's
+/// `SslAuthenticationException`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeFailure {

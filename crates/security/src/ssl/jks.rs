@@ -80,7 +80,7 @@ impl<'a> Input<'a> {
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], StoreProblem> {
-        let count = usize::try_from(self.number()?).unwrap_or(usize::MAX);
+        let count = usize::try_from(self.number()?).map_err(|_| CUT)?;
         self.take(count)
     }
 

@@ -140,6 +140,12 @@ const TRUSTSTORE_TYPE: Definition = acts(Definition::new(
     "TLS: the format of that file: PEM, PKCS12 or JKS.",
 ));
 
+/// Whether a value is what holds without it. Empty and missing are the same.
+#[must_use]
+pub fn is_default(row: &Definition, value: Option<&str>) -> bool {
+    value.unwrap_or("") == row.default.unwrap_or("")
+}
+
 /// Those of a client.
 #[rustfmt::skip]
 pub const CLIENT: &[Definition] = &[

@@ -88,7 +88,10 @@ impl Bags {
             let mut bag = safe.sequence()?;
             let kind = bag.take(OID)?;
             let value = bag.take(context(0))?;
-            let attributes = Attributes::read(bag.take_if(SET)?.unwrap_or_default())?;
+            let attributes = match bag.take_if(SET)? {
+                Some(set) => Attributes::read(set)?,
+                None => Attributes::default(),
+            };
             match kind.strip_prefix(BAG) {
                 Some([1]) => self.keys.push((Ok(value.to_vec()), attributes)),
                 Some([2]) => {

@@ -10,7 +10,7 @@ const KEY: &str = "ssl.principal.mapping.rules";
 /// A rule, as Kafka's grammar has it.
 const RULE: &str = r"(DEFAULT)|RULE:((?:\\.|[^\\/])*)/((?:\\.|[^\\/])*)/([LU]?).*?|(.*?)";
 
-/// The rules, of which the first that fits a name gives the principal's.
+/// The rules, of which the first that fits a name gives the principal's. Kafka's `SslPrincipalMapper`.
 #[derive(Clone)]
 pub struct SslPrincipalMapper {
     text: String,

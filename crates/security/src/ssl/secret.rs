@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A password, or a private key as text. It prints as `***`.
+/// A password, or a private key as text, as Kafka's `Password`. It prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

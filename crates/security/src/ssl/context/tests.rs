@@ -179,7 +179,7 @@ fn a_certificate_in_the_truststore_is_trusted_as_it_is() {
     let files = Files::new();
     for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
         let mut own = params("broker", &["localhost"]);
-        own.is_ca = is_ca.clone();
+        own.is_ca = is_ca;
         let key = KeyPair::generate().unwrap();
         let (key_pem, certificate) = (key.serialize_pem(), CertifiedIssuer::self_signed(own, key).unwrap());
         let server_file = files.write("server.pem", &format!("{key_pem}{}", certificate.pem()));
@@ -281,7 +281,7 @@ fn a_key_that_the_jvm_has_written_can_be_used() {
 }
 
 #[test]
-fn a_key_of_another_certificate_is_refused() {
+fn what_a_server_cannot_be_made_of_is_refused() {
     let (files, ours) = (Files::new(), authority("ours"));
     let (one, other) = (issue(&ours, &params("a", &[])), issue(&ours, &params("b", &[])));
     let certificate = other.find("-----BEGIN CERTIFICATE").unwrap();
@@ -289,6 +289,11 @@ fn a_key_of_another_certificate_is_refused() {
     let path = files.write("mixed.pem", &format!("{}{}", &one[..key], &other[certificate..]));
     let error = ServerContext::new(config(&[("ssl.keystore.location", &path)])).unwrap_err();
     assert_eq!((error.key, error.problem), (KEYSTORE_LOCATION, StoreProblem::KeyMismatch));
+    let fine = files.write("fine.pem", &one);
+    let trust = files.write("trust.pem", "nobody");
+    let with_trust = config(&[("ssl.keystore.location", &fine), ("ssl.truststore.location", &trust)]);
+    let error = ServerContext::new(with_trust).unwrap_err();
+    assert_eq!((error.key, error.problem), ("ssl.truststore.location", StoreProblem::NoCertificate));
     let error = ServerContext::new(config(&[])).unwrap_err();
     assert_eq!((error.key, error.problem), (KEYSTORE_LOCATION, StoreProblem::NoKey));
 }

@@ -9,7 +9,7 @@
 //! | poll | `INCONSISTENT_GROUP_PROTOCOL` | again for the time of a session, then the thread fails | the thread fails |
 //! | poll | no position, or one out of range: [`resets`](super::resets) | as the source's or the application's policy says; none: the thread fails | the same |
 //! | produce | `PRODUCER_FENCED`, `INVALID_PRODUCER_EPOCH`, `OUT_OF_ORDER_SEQUENCE_NUMBER`, unknown producer | tasks lost, joins again | `TaskMigratedException` |
-//! | produce | no authorisation, invalid topic, unknown server error | the thread fails | `StreamsException` |
+//! | produce | no authorisation, no authentication by TLS, invalid topic, unknown server error | the thread fails | `StreamsException` |
 //! | produce | any other | the production exception handler is asked | the same |
 //! | produce | may pass, and the handler says retry | the task begins anew from its last commit | `TaskCorruptedException` |
 //! | transaction | `PRODUCER_FENCED`, `INVALID_PRODUCER_EPOCH`, `INVALID_PRODUCER_ID_MAPPING` | tasks lost, joins again | `TaskMigratedException` |
@@ -99,8 +99,13 @@ pub(super) fn of_transaction(error: &ClientError) -> Verdict {
 /// Of sending a record, where no handler is to be asked.
 pub(super) fn of_record(error: &ClientError) -> Option<Verdict> {
     let Some(code) = error.code() else {
-        let ended =
-            matches!(error, ClientError::Closed | ClientError::Panicked { .. } | ClientError::InvalidState { .. });
+        let ended = matches!(
+            error,
+            ClientError::Closed
+                | ClientError::Panicked { .. }
+                | ClientError::InvalidState { .. }
+                | ClientError::SslAuthentication { .. }
+        );
         return ended.then_some(Verdict::Fatal);
     };
     match code {
@@ -215,5 +220,7 @@ mod tests {
         for (code, verdict) in cases {
             assert_eq!(of_record(&broker(code)), verdict, "{code}");
         }
+        let untrusted = ClientError::SslAuthentication { address: "a:1".into(), reason: "not trusted".into() };
+        assert_eq!(of_record(&untrusted), Some(Verdict::Fatal));
     }
 }

@@ -185,13 +185,13 @@ async fn sessions_end_and_are_begun_again_while_records_flow() {
 /// One connection, which nothing replaces when the broker closes it.
 #[tokio::test]
 async fn the_connection_is_the_same_before_and_after() {
-    let broker = broker(&[("connections.max.reauth.ms", "1100")]);
+    let broker = broker(&[("connections.max.reauth.ms", "1300")]);
     let config = AdminConfig::from_properties(settings(&broker, "SCRAM-SHA-256", SCRAM)).unwrap();
     let cluster = Cluster::new(config.common()).unwrap();
     let connection = cluster.any_connection().await.unwrap();
     let begun = Instant::now();
     let mut answers = 0;
-    while begun.elapsed() < Duration::from_millis(1100) * 3 {
+    while begun.elapsed() < Duration::from_millis(1300) * 3 {
         // Many at a time: those behind an authentication wait for it, and those before it are answered.
         let requests: Vec<_> =
             (0..5).map(|_| connection.start_request(&MetadataRequest::default()).unwrap().into_future()).collect();

@@ -19,6 +19,10 @@ them as unknown. `warned`: every value but the default is accepted, has no effec
 `refused`: every value but the default is an error, since its effect would be missed. A key that nobody knows is a warning that
 names the nearest known one. Settings that secure and do not act are refused, always.
 
+Those of TLS (`ssl.*`) act in programs that are built with the feature `tls`, and are refused by others. They take what rustls
+takes: TLSv1.2 and TLSv1.3 with forward secrecy, keys of RSA (2048 bits or more), P-256, P-384 and Ed25519, certificates of X.509
+version 3 that are not signed by SHA-1.
+
 Every key is a constant: `vltava_client::config::keys::{producer, consumer, admin}`, `vltava_streams::config::constants`,
 `vltava_broker::keys`, `vltava_schema::keys`.
 
@@ -28,7 +32,9 @@ fn text() -> String {
     let streams = "Beside these Streams takes every key of its clients: for all of them, or for one kind with a prefix \
         (`producer.`, `consumer.`, `main.consumer.`, `restore.consumer.`, `global.consumer.`, `admin.`). A key with the prefix \
         `topic.` is a setting of its internal topics.";
-    let broker = "The keys of `server.properties`. At run time those can be altered that give topics their defaults; others that \
+    let broker = "The keys of `server.properties`. Those of TLS (`ssl.*`), `max.connections` and `max.connection.creation.rate` may \
+        stand for one listener, before those of all: `listener.name.NAME.KEY`, with the name in small letters. At run time those can \
+        be altered that give topics their defaults, limits of connections, and a listener's keystore and truststore; others that \
         Kafka alters at run time are refused there, with the reason.";
     let groups = "A group has them as a resource of its own (`kafka-configs --entity-type groups`).";
     [

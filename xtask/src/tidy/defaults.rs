@@ -16,7 +16,7 @@ const LOOKED_AT: &[(&str, usize)] = &[
     ("log", 29),
     ("protocol", 31),
     ("schema", 9),
-    ("security", 0),
+    ("security", 1),
     ("serde", 1),
     ("streams", 91),
     ("tools", 53),

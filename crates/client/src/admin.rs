@@ -1,4 +1,4 @@
-//! The admin client: topics, partitions, configurations, offsets, groups and transactions of a cluster.
+//! The admin client: topics, partitions, configurations, offsets, groups, users and transactions of a cluster.
 //!
 //! A call speaks of many entities at once and answers for each of them; an entity's failure is not the call's. What may
 //! pass (a moved leader or coordinator, a lost connection) is tried again until `default.api.timeout.ms` is over.
@@ -9,6 +9,7 @@ mod group_offsets;
 mod groups;
 mod offsets;
 mod retry;
+mod scram;
 mod topics;
 mod transactions;
 
@@ -16,6 +17,7 @@ pub use cluster::{ClusterDescription, LogDirDescription, ReplicaInfo};
 pub use configs::{AlterConfigOp, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, ResourceType};
 pub use groups::{GroupDescription, GroupListing, ListGroupsOptions, MemberDescription, MemberToRemove};
 pub use offsets::{ListOffsetsResult, OffsetSpec};
+pub use scram::{ScramCredentialInfo, ScramMechanism, UserScramCredentialAlteration};
 pub use topics::{CreatedTopic, NewPartitions, NewTopic, TopicDescription, TopicListing, TopicPartitionInfo};
 pub use transactions::{
     AbortTransactionSpec, FencedProducer, ListTransactionsOptions, ProducerState, TransactionDescription,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use vltava_broker::{AddScram, embedded};
-use vltava_client::admin::{Admin, NewTopic};
+use vltava_client::admin::{Admin, NewTopic, ScramCredentialInfo, ScramMechanism, UserScramCredentialAlteration};
 use vltava_client::net::Cluster;
 use vltava_client::producer::ProducerRecord;
 use vltava_client::sasl::{BearerToken, TokenError, TokenFuture, TokenProvider};
@@ -19,6 +19,10 @@ const PLAIN: &str =
     "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"alice\" password=\"alice-secret\";";
 const SCRAM: &str =
     "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"carol\" password=\"carol-secret\";";
+
+/// Sessions of 1.5 s: whoever begins one again sooner than a second after the last is refused.
+const SHORT_SESSIONS: (&str, &str) = ("connections.max.reauth.ms", "1500");
+const LIFETIME: Duration = Duration::from_millis(1500);
 
 /// How long a test waits before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -155,8 +159,7 @@ async fn a_mechanism_that_is_not_offered_is_told_with_those_that_are() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_end_and_are_begun_again_while_records_flow() {
-    let lifetime = Duration::from_millis(1200);
-    let broker = broker(&[("connections.max.reauth.ms", "1200")]);
+    let broker = broker(&[SHORT_SESSIONS]);
     create(&admin(&broker, "PLAIN", PLAIN), "t").await;
     let producer = producer(&broker, "SCRAM-SHA-256", SCRAM);
     let consumer = consumer(&broker, "SCRAM-SHA-512", SCRAM);
@@ -164,7 +167,7 @@ async fn sessions_end_and_are_begun_again_while_records_flow() {
     let begun = Instant::now();
     let (mut sent, mut read) = (0, 0);
     // Several sessions, with records in flight at all times.
-    while begun.elapsed() < lifetime * 4 {
+    while begun.elapsed() < LIFETIME * 3 {
         let mut waiting = Vec::new();
         for _ in 0..20 {
             waiting.push(producer.send(ProducerRecord::new("t").value("v")).await.unwrap());
@@ -182,16 +185,58 @@ async fn sessions_end_and_are_begun_again_while_records_flow() {
     assert_eq!(read, sent);
 }
 
+#[tokio::test]
+async fn users_come_and_go_by_requests() {
+    let broker = broker(&[SHORT_SESSIONS]);
+    let admin = admin(&broker, "PLAIN", PLAIN);
+    let mut told = admin.describe_user_scram_credentials([""; 0]).await.unwrap();
+    let of = |mechanism, iterations| ScramCredentialInfo { mechanism, iterations };
+    let both = vec![of(ScramMechanism::Sha256, 4096), of(ScramMechanism::Sha512, 4096)];
+    assert_eq!((told.len(), told.remove("carol").unwrap().unwrap()), (1, both));
+
+    let added = UserScramCredentialAlteration::upsert("dave", ScramMechanism::Sha256, "dave-secret").iterations(8192);
+    assert!(!format!("{added:?}").contains("secret"));
+    let results = admin.alter_user_scram_credentials([added]).await;
+    assert!(results.into_values().all(|result| result.is_ok()));
+    let mut told = admin.describe_user_scram_credentials(["dave", "nobody"]).await.unwrap();
+    assert_eq!(told.remove("dave").unwrap().unwrap(), [of(ScramMechanism::Sha256, 8192)]);
+    let unknown = told.remove("nobody").unwrap().unwrap_err();
+    assert_eq!(unknown.code(), Some(ErrorCode::ResourceNotFound));
+
+    let jaas = SCRAM.replace("carol", "dave");
+    let dave = self::admin(&broker, "SCRAM-SHA-256", &jaas);
+    dave.list_topics().await.unwrap();
+    let weak = UserScramCredentialAlteration::upsert("erin", ScramMechanism::Sha512, "x").iterations(1);
+    let gone = UserScramCredentialAlteration::delete("dave", ScramMechanism::Sha256);
+    let twice = UserScramCredentialAlteration::delete("carol", ScramMechanism::Sha256);
+    let other = UserScramCredentialAlteration::delete("carol", ScramMechanism::Sha512);
+    let results = admin.alter_user_scram_credentials([weak, gone, twice, other]).await;
+    let codes: Vec<_> = results.values().map(|result| result.as_ref().err().and_then(ClientError::code)).collect();
+    // In the order of their names: carol, dave, erin.
+    assert_eq!(codes, [Some(ErrorCode::DuplicateResource), None, Some(ErrorCode::UnacceptableCredential)]);
+
+    // Who is in stays in until the session is to be begun again, and is told then.
+    let begun = Instant::now();
+    let error = loop {
+        match dave.list_topics().await {
+            Ok(_) => assert!(begun.elapsed() < PATIENCE),
+            Err(error) => break error,
+        }
+    };
+    let message = refused(&error, Instant::now());
+    assert!(message.starts_with("Authentication failed during "), "{message}");
+}
+
 /// One connection, which nothing replaces when the broker closes it.
 #[tokio::test]
 async fn the_connection_is_the_same_before_and_after() {
-    let broker = broker(&[("connections.max.reauth.ms", "1300")]);
+    let broker = broker(&[SHORT_SESSIONS]);
     let config = AdminConfig::from_properties(settings(&broker, "SCRAM-SHA-256", SCRAM)).unwrap();
     let cluster = Cluster::new(config.common()).unwrap();
     let connection = cluster.any_connection().await.unwrap();
     let begun = Instant::now();
     let mut answers = 0;
-    while begun.elapsed() < Duration::from_millis(1300) * 3 {
+    while begun.elapsed() < LIFETIME * 3 {
         // Many at a time: those behind an authentication wait for it, and those before it are answered.
         let requests: Vec<_> =
             (0..5).map(|_| connection.start_request(&MetadataRequest::default()).unwrap().into_future()).collect();

@@ -1,8 +1,10 @@
-//! `kafka-configs`: describe and alter the settings of topics, brokers, their loggers and groups.
+//! `kafka-configs`: describe and alter the settings of topics, brokers, their loggers and groups, and what users have of
+//! SCRAM.
 
 mod changes;
 mod command_line;
 mod entity;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,12 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let config = AdminConfig::from_properties(properties::of_admin(options)?)?;
     block_on(async {
         let admin = Admin::new(config)?;
+        if entity.kind == Kind::User {
+            return match options.has("alter") {
+                true => users::alter(&admin, &entity, changes::changes(options)?, out).await,
+                false => users::describe(&admin, &entity, out).await,
+            };
+        }
         match options.has("alter") {
             true => alter(&admin, &entity, options, out).await,
             false => describe(&admin, &entity, options.has("all"), out).await,
@@ -52,8 +60,8 @@ async fn alter(admin: &Admin, entity: &Entity, options: &Options, out: &mut dyn 
             return Err(Failure::Message(format!("Invalid broker logger(s): {}", unknown.join(","))));
         }
     }
-    let resource = ConfigResource::new(entity.kind.resource_type(), name);
-    for result in admin.incremental_alter_configs([(resource, changes)]).await.into_values() {
+    let resource = entity.kind.resource_type().map(|kind| (ConfigResource::new(kind, name), changes));
+    for result in admin.incremental_alter_configs(resource).await.into_values() {
         result?;
     }
     match name {
@@ -110,6 +118,7 @@ async fn names(admin: &Admin, kind: Kind) -> Result<Vec<String>, Failure> {
             let groups = admin.list_groups(&ListGroupsOptions::default()).await?;
             groups.into_iter().map(|group| group.group_id).collect()
         }
+        Kind::User => admin.describe_user_scram_credentials([""; 0]).await?.into_keys().collect(),
     })
 }
 
@@ -119,11 +128,12 @@ async fn settings(admin: &Admin, kind: Kind, name: &str, all: bool) -> Result<Ve
         (Kind::Topic, _) => Some(ConfigSource::DynamicTopicConfig),
         (Kind::Broker, "") => Some(ConfigSource::DynamicDefaultBrokerConfig),
         (Kind::Broker, _) => Some(ConfigSource::DynamicBrokerConfig),
-        (Kind::BrokerLogger, _) => None,
+        (Kind::BrokerLogger | Kind::User, _) => None,
         (Kind::Group, _) => Some(ConfigSource::GroupConfig),
     };
     let mut entries = Vec::new();
-    for described in admin.describe_configs([ConfigResource::new(kind.resource_type(), name)]).await.into_values() {
+    let resource = kind.resource_type().map(|kind| ConfigResource::new(kind, name));
+    for described in admin.describe_configs(resource).await.into_values() {
         entries.extend(described?);
     }
     entries.retain(|entry| all || own.is_none_or(|own| entry.source == own));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vltava_config::{ConfigError, Reader, split_list};
+use vltava_protocol::java;
 use vltava_security::sasl::{Mechanism, PlainUsers, check_scram_of_broker};
 
 use super::broker_key;
@@ -123,6 +124,9 @@ impl<'a> SaslSettings<'a> {
                 mechanisms.push(mechanism);
             }
         }
+        // They are told in the order of Java's set of them.
+        let table = java::grown(mechanisms.len());
+        java::sort_by_bucket(&mut mechanisms, table, |mechanism| java::string_hash(mechanism.name()));
         if mechanisms.is_empty() {
             return refuse(format!("listener {listener} asks for SASL, and no mechanism is enabled"));
         }

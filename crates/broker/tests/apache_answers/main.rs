@@ -5,7 +5,12 @@
 //! group.consumer.assignment.interval.ms=0 --set transaction.abort.timed.out.transaction.cleanup.interval.ms=100`, and run these tests with `APACHE_KAFKA=127.0.0.1:P` and
 //! `--test-threads 1`. The cases of `rights.rs` are recorded from one that has besides `--set
 //! authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer --set allow.everyone.if.no.acl.found=true
-//! --set auto.create.topics.enable=true`, by `APACHE_KAFKA_WITH_ACLS`. What differs on purpose stands in `deviations.txt`.
+//! --set auto.create.topics.enable=true`, by `APACHE_KAFKA_WITH_ACLS`. For `sasl.rs` it is another one, `--set
+//! 'listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:SASL_PLAINTEXT' --set
+//! sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512 --set sasl.mechanism.inter.broker.protocol=PLAIN --set
+//! connections.max.reauth.ms=3600000` with the users of `transcript::check_with_sasl` in
+//! `listener.name.plaintext.plain.sasl.jaas.config` and a ScramLoginModule for each SCRAM, in `APACHE_KAFKA_WITH_SASL`. What
+//! differs on purpose stands in `deviations.txt`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failure of a helper fails its test")]
 
@@ -17,13 +22,14 @@ mod offsets_of_members;
 mod partitions;
 mod producers;
 mod rights;
+mod sasl;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
 mod transactions;
 mod transcript;
 
-use transcript::{check, check_access};
+use transcript::{check, check_access, check_with_sasl};
 
 #[test]
 fn classic_groups_and_their_wrong_requests() {
@@ -133,4 +139,19 @@ fn access_control_lists_without_an_authorizer() {
 #[test]
 fn access_control_lists_and_their_wrong_requests() {
     check_access("access_control_lists", rights::lists::lists);
+}
+
+#[test]
+fn users_of_scram_and_wrong_requests_for_them() {
+    check("users", sasl::users);
+}
+
+#[test]
+fn a_listener_that_asks_for_nothing() {
+    check("sasl_on_plaintext", sasl::on_plaintext);
+}
+
+#[test]
+fn who_comes_in_and_who_does_not() {
+    check_with_sasl("sasl", sasl::conversations);
 }

@@ -36,6 +36,10 @@ const ACLS: [(&str, &str); 3] = [
     ("allow.everyone.if.no.acl.found", "true"),
     ("auto.create.topics.enable", "true"),
 ];
+/// The same, for conversations on a listener that asks who is there.
+const APACHE_KAFKA_WITH_SASL: &str = "APACHE_KAFKA_WITH_SASL";
+
+const PLAINTEXT: (&str, &str) = ("listeners", "PLAINTEXT://127.0.0.1:0");
 
 /// A conversation under way.
 pub(crate) struct Session {
@@ -135,6 +139,28 @@ impl Session {
         writeln!(self.text, "-- {what}: {end}").unwrap();
     }
 
+    /// Goes on with a connection of its own.
+    pub(crate) fn reconnect(&mut self, what: &str) {
+        writeln!(self.text, "-- {what}: a new connection").unwrap();
+        self.client = Client::connect_to(&self.address);
+    }
+
+    /// The same without a word.
+    pub(crate) fn reconnect_quietly(&mut self) {
+        self.client = Client::connect_to(&self.address);
+    }
+
+    /// Bytes as a frame, and those of the answer's frame.
+    pub(crate) fn frame(&mut self, what: &str, bytes: &[u8]) -> Option<bytes::Bytes> {
+        let mut frame = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+        frame.extend_from_slice(bytes);
+        self.client.stream.write_all(&frame).unwrap();
+        let answer = self.client.receive_frame();
+        let told = answer.as_ref().map_or("the connection is closed".to_owned(), |answer| format!("{answer:?}"));
+        writeln!(self.text, "-- {what}: {told}").unwrap();
+        answer
+    }
+
     /// Gives a value a name in the transcript.
     pub(crate) fn name(&mut self, name: &str, value: impl ToString) {
         let value = value.to_string();
@@ -171,24 +197,37 @@ impl Session {
 
 /// Holds a conversation with this broker against the recorded one.
 pub(crate) fn check(case: &str, talk: fn(&mut Session)) {
-    check_with(case, APACHE_KAFKA, &[], talk);
+    check_with(case, APACHE_KAFKA, &[PLAINTEXT], talk);
 }
 
 /// As [`check`], where access is controlled.
 pub(crate) fn check_access(case: &str, talk: fn(&mut Session)) {
-    check_with(case, APACHE_KAFKA_WITH_ACLS, &ACLS, talk);
+    check_with(case, APACHE_KAFKA_WITH_ACLS, &[&[PLAINTEXT], &ACLS[..]].concat(), talk);
 }
 
-fn check_with(case: &str, variable: &str, more: &[(&str, &str)], talk: fn(&mut Session)) {
+/// The same on a listener that asks who is there.
+pub(crate) fn check_with_sasl(case: &str, talk: fn(&mut Session)) {
+    let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required user_admin=\"admin-secret\" \
+                user_alice=\"alice-secret\";";
+    let settings = [
+        ("listeners", "SASL_PLAINTEXT://127.0.0.1:0"),
+        ("security.inter.broker.protocol", "SASL_PLAINTEXT"),
+        ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"),
+        ("listener.name.sasl_plaintext.plain.sasl.jaas.config", jaas),
+        ("connections.max.reauth.ms", "3600000"),
+    ];
+    check_with(case, APACHE_KAFKA_WITH_SASL, &settings, talk);
+}
+
+fn check_with(case: &str, variable: &str, settings: &[(&str, &str)], talk: fn(&mut Session)) {
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/apache_answers/recorded/{case}.txt"));
     if let Ok(address) = std::env::var(variable) {
         std::fs::write(&recorded, transcript(&address, talk)).unwrap();
     }
     // Not an embedded one, whose defaults are others.
     let dir = tempfile::tempdir().unwrap();
-    let own = [("listeners", "PLAINTEXT://127.0.0.1:0"), ("log.dirs", dir.path().to_str().unwrap())];
-    let settings = own.into_iter().chain(SETTINGS).chain(more.iter().copied());
-    let broker = Broker::start(BrokerConfig::from_properties(settings).unwrap()).unwrap();
+    let own = settings.iter().copied().chain([("log.dirs", dir.path().to_str().unwrap())]);
+    let broker = Broker::start(BrokerConfig::from_properties(own.chain(SETTINGS)).unwrap()).unwrap();
     let ours = transcript(broker.bootstrap_servers(), talk);
     let apache = std::fs::read_to_string(&recorded).unwrap_or_default();
     if ours != apache {

@@ -502,6 +502,7 @@ impl Cluster {
         for node in &nodes {
             match self.connection_to(ConnectionKey::data(node.id), node).await {
                 Ok(connection) => return Ok(connection),
+                Err(error @ ClientError::Authentication { .. }) => return Err(error),
                 Err(error) => last = error,
             }
         }

@@ -81,7 +81,8 @@ impl Authenticator {
             let response = ask.ask(&request, self.authenticate_version).await?;
             let code = ErrorCode::from(response.error_code);
             if code != ErrorCode::None {
-                let message = response.error_message.unwrap_or_else(|| code.message().to_owned());
+                let words = response.error_message.filter(|words| !words.is_empty());
+                let message = words.unwrap_or_else(|| code.message().to_owned());
                 return Err(self.refused(code, message));
             }
             // The proof of a password is many thousand hashes: other work on this thread goes on meanwhile.

@@ -11,7 +11,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     flag("alter", "Alter the settings of an entity."),
     flag("describe", "List the settings of entities."),
     flag("all", "List all settings, also those that nobody set."),
-    value("entity-type", "type", "The kind of entity: topics, brokers, broker-loggers or groups."),
+    value("entity-type", "type", "The kind of entity: topics, brokers, broker-loggers, groups or users."),
     value("entity-name", "name", "The name of the entity: a topic's, a broker's id, a group's id."),
     flag("entity-default", "The default of all entities of the kind, for brokers."),
     value("add-config", "k1=v1,k2=[v1,v2]", "Settings to add; square brackets stand around values with commas."),
@@ -24,7 +24,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     value("group", "id", "A group."),
     value("client", "id", "A client.").not_yet(),
     flag("client-defaults", "The default of all clients.").not_yet(),
-    value("user", "name", "A user.").not_yet(),
+    value("user", "name", "A user: its credentials of SCRAM."),
     flag("user-defaults", "The default of all users.").not_yet(),
     value("ip", "address", "An address.").not_yet(),
     flag("ip-defaults", "The default of all addresses.").not_yet(),
@@ -32,8 +32,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 ];
 
 /// Options that name an entity together with its kind.
-const FLAGS: [(&str, Kind); 4] =
-    [("topic", Kind::Topic), ("broker", Kind::Broker), ("broker-logger", Kind::BrokerLogger), ("group", Kind::Group)];
+const FLAGS: [(&str, Kind); 5] = [
+    ("topic", Kind::Topic),
+    ("broker", Kind::Broker),
+    ("broker-logger", Kind::BrokerLogger),
+    ("group", Kind::Group),
+    ("user", Kind::User),
+];
 /// All kinds that Kafka's tool knows.
 const ENTITY_TYPES: [&str; 8] =
     ["topics", "clients", "users", "brokers", "ips", "client-metrics", "groups", "broker-loggers"];
@@ -64,7 +69,13 @@ pub(super) fn check(options: &Options) -> Result<Entity, Failure> {
         }
         return Ok(entity);
     }
-    if entity.kind == Kind::Broker && name.is_none() {
+    if entity.kind == Kind::User && name.is_some_and(str::is_empty) {
+        return refuse(
+            "The use of --entity-default or --user-defaults is not allowed with User SCRAM Credentials using \
+             --bootstrap-server.",
+        );
+    }
+    if matches!(entity.kind, Kind::Broker | Kind::User) && name.is_none() {
         return refuse(
             "An entity-name or default entity must be specified with --alter of users, clients, brokers or ips",
         );

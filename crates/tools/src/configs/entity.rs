@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Broker,
     BrokerLogger,
     Group,
+    /// Who has credentials of SCRAM in the place of settings.
+    User,
 }
 
 /// One entity, or with `None` all of its kind.
@@ -22,7 +24,7 @@ pub(super) struct Entity {
 impl Kind {
     /// The kind of `--entity-type`, if it is one that we act on.
     pub(super) fn of(entity_type: &str) -> Option<Self> {
-        [Self::Topic, Self::Broker, Self::BrokerLogger, Self::Group]
+        [Self::Topic, Self::Broker, Self::BrokerLogger, Self::Group, Self::User]
             .into_iter()
             .find(|kind| kind.plural() == entity_type)
     }
@@ -34,6 +36,7 @@ impl Kind {
             Self::Broker => "brokers",
             Self::BrokerLogger => "broker-loggers",
             Self::Group => "groups",
+            Self::User => "users",
         }
     }
 
@@ -42,12 +45,14 @@ impl Kind {
         self.plural().trim_end_matches('s')
     }
 
-    pub(super) fn resource_type(self) -> ResourceType {
+    /// What the requests for settings call it; users have none.
+    pub(super) fn resource_type(self) -> Option<ResourceType> {
         match self {
-            Self::Topic => ResourceType::Topic,
-            Self::Broker => ResourceType::Broker,
-            Self::BrokerLogger => ResourceType::BrokerLogger,
-            Self::Group => ResourceType::Group,
+            Self::Topic => Some(ResourceType::Topic),
+            Self::Broker => Some(ResourceType::Broker),
+            Self::BrokerLogger => Some(ResourceType::BrokerLogger),
+            Self::Group => Some(ResourceType::Group),
+            Self::User => None,
         }
     }
 }

@@ -48,7 +48,12 @@ fn what_does_not_go_together_is_refused_in_kafkas_words() {
             "--alter --topic t",
             "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter",
         ),
-        ("--describe --entity-type users", "--entity-type users is not supported yet"),
+        ("--describe --entity-type clients", "--entity-type clients is not supported yet"),
+        (
+            "--alter --entity-type users --entity-default --add-config SCRAM-SHA-256=[password=x]",
+            "The use of --entity-default or --user-defaults is not allowed with User SCRAM Credentials using \
+             --bootstrap-server.",
+        ),
     ] {
         assert_eq!(entity(line).unwrap_err(), expected, "{line}");
     }

@@ -48,7 +48,7 @@ fn is_nonce(value: &str) -> bool {
     value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
-fn nonce<'a>(part: Option<&'a str>) -> Option<&'a str> {
+fn nonce(part: Option<&str>) -> Option<&str> {
     attribute(part, "r").filter(|nonce| is_nonce(nonce))
 }
 

@@ -10,6 +10,8 @@ use super::*;
 use crate::sasl::scram::{LONGEST_MESSAGE, ScramClient};
 use crate::sasl::server::testing::Known;
 
+type Answer = Result<Vec<u8>, SaslError>;
+
 const USERS: [(&str, &str); 3] = [("alice", "alice-secret"), ("a=b,c", "x"), ("žofie", "příliš žluťoučký")];
 
 /// The users, hashed once.
@@ -99,7 +101,7 @@ fn first_messages_that_are_refused() {
     let format = || invalid("invalid SCRAM client first message format");
     let refused = |why: &str| Err(SaslError::Refused(why.to_owned()));
     let long = format!("n,,n=alice,r={}", "x".repeat(LONGEST_MESSAGE));
-    let cases: [(&[u8], Result<Vec<u8>, SaslError>); 12] = [
+    let cases: [(&[u8], Answer); 12] = [
         (b"", format()),
         (b"\xff\xfe", format()),
         (b"n,,n=alice", format()),

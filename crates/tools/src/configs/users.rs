@@ -1,0 +1,137 @@
+//! What users have of SCRAM, in the form of settings: `SCRAM-SHA-256=[iterations=8192,password=secret]`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use vltava_client::Admin;
+use vltava_client::admin::{AlterConfigOp, ScramMechanism, UserScramCredentialAlteration};
+
+use super::entity::Entity;
+use crate::failure::Failure;
+
+/// As often a password is hashed where nothing is said, and at least.
+const FEWEST_ITERATIONS: u32 = 4096;
+
+/// Alters what a user has.
+pub(super) async fn alter(
+    admin: &Admin,
+    entity: &Entity,
+    changes: BTreeMap<String, AlterConfigOp>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    // The command line was refused without one.
+    let Some(user) = entity.name.as_deref() else { return Ok(()) };
+    let alterations = alterations(user, changes)?;
+    for result in admin.alter_user_scram_credentials(alterations).await.into_values() {
+        result?;
+    }
+    Ok(writeln!(out, "Completed updating config for user {user}.")?)
+}
+
+/// Tells what users have: one, or all of them.
+pub(super) async fn describe(admin: &Admin, entity: &Entity, out: &mut dyn Write) -> Result<(), Failure> {
+    let named = entity.name.as_deref().filter(|name| !name.is_empty());
+    for (user, credentials) in admin.describe_user_scram_credentials(named).await? {
+        let credentials = match credentials {
+            Ok(credentials) => credentials,
+            // Kafka's tool says nothing of a user without any.
+            Err(error) if error.code() == Some(vltava_client::ErrorCode::ResourceNotFound) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let shown =
+            credentials.iter().map(|info| format!("{}=iterations={}", info.mechanism.mechanism(), info.iterations));
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        writeln!(out, "SCRAM credential configs for user-principal '{user}' are {shown}")?;
+    }
+    Ok(())
+}
+
+fn alterations(
+    user: &str,
+    changes: BTreeMap<String, AlterConfigOp>,
+) -> Result<Vec<UserScramCredentialAlteration>, Failure> {
+    let mut alterations = Vec::new();
+    for (key, change) in changes {
+        let Some(mechanism) = mechanism(&key) else {
+            let text = format!(
+                "Only SCRAM credential configs can be altered for 'users' yet, not {key}: quotas are not there"
+            );
+            return Err(Failure::Message(text));
+        };
+        alterations.push(match change {
+            AlterConfigOp::Set(value) => {
+                let (iterations, password) = credential(&key, &value)?;
+                UserScramCredentialAlteration::upsert(user, mechanism, password).iterations(iterations)
+            }
+            _ => UserScramCredentialAlteration::delete(user, mechanism),
+        });
+    }
+    Ok(alterations)
+}
+
+fn mechanism(name: &str) -> Option<ScramMechanism> {
+    [ScramMechanism::Sha256, ScramMechanism::Sha512].into_iter().find(|mechanism| mechanism.mechanism().name() == name)
+}
+
+/// Iterations and password of `iterations=N,password=P`, of which the first may be missing.
+fn credential<'a>(key: &str, value: &'a str) -> Result<(u32, &'a str), Failure> {
+    // Kafka's tool shows the value here, and with it the password.
+    let wrong = || Failure::Message(format!("Invalid credential property {key}: must be iterations=N,password=P"));
+    let (iterations, rest) = match value.strip_prefix("iterations=") {
+        Some(rest) => {
+            let (iterations, rest) = rest.split_once(',').ok_or_else(wrong)?;
+            let iterations =
+                if iterations == "-1" { FEWEST_ITERATIONS } else { iterations.parse().map_err(|_| wrong())? };
+            (iterations, rest)
+        }
+        None => (FEWEST_ITERATIONS, value),
+    };
+    let password = rest.strip_prefix("password=").ok_or_else(wrong)?;
+    if iterations < FEWEST_ITERATIONS {
+        let text = format!("Iterations {iterations} is less than the minimum {FEWEST_ITERATIONS} required for {key}");
+        return Err(Failure::Message(text));
+    }
+    Ok((iterations, password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn altered(key: &str, op: AlterConfigOp) -> Result<Vec<UserScramCredentialAlteration>, String> {
+        alterations("dave", BTreeMap::from([(key.to_owned(), op)])).map_err(|failure| failure.message().to_owned())
+    }
+
+    #[test]
+    fn credentials_have_the_form_of_kafkas_tool() {
+        let set = |value: &str| altered("SCRAM-SHA-512", AlterConfigOp::Set(value.to_owned()));
+        let upsert = |password: &str| UserScramCredentialAlteration::upsert("dave", ScramMechanism::Sha512, password);
+        assert_eq!(set("iterations=8192,password=a=b,c"), Ok(vec![upsert("a=b,c").iterations(8192)]));
+        assert_eq!(set("password=x"), Ok(vec![upsert("x")]));
+        assert_eq!(set("iterations=-1,password=x"), Ok(vec![upsert("x")]));
+        let delete = UserScramCredentialAlteration::delete("dave", ScramMechanism::Sha256);
+        assert_eq!(altered("SCRAM-SHA-256", AlterConfigOp::Delete), Ok(vec![delete]));
+    }
+
+    #[test]
+    fn what_is_none_is_refused_without_its_password() {
+        let form = "Invalid credential property SCRAM-SHA-256: must be iterations=N,password=P";
+        for (key, value, expected) in [
+            ("SCRAM-SHA-256", "hidden", form),
+            ("SCRAM-SHA-256", "iterations=x,password=hidden", form),
+            ("SCRAM-SHA-256", "iterations=5000", form),
+            (
+                "SCRAM-SHA-256",
+                "iterations=4095,password=hidden",
+                "Iterations 4095 is less than the minimum 4096 required for SCRAM-SHA-256",
+            ),
+            (
+                "producer_byte_rate",
+                "1",
+                "Only SCRAM credential configs can be altered for 'users' yet, not producer_byte_rate: quotas are not there",
+            ),
+        ] {
+            assert_eq!(altered(key, AlterConfigOp::Set(value.to_owned())).unwrap_err(), expected);
+        }
+    }
+}

@@ -270,7 +270,7 @@ pub const SASL_OAUTHBEARER_SUB_CLAIM_NAME: &str = "sasl.oauthbearer.sub.claim.na
 /// Where tokens are got.
 pub const SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL: &str = "sasl.oauthbearer.token.endpoint.url";
 
-/// How connections are protected: PLAINTEXT, or SSL for TLS. SASL_PLAINTEXT and SASL_SSL are refused, SASL is not there yet.
+/// How connections are protected.
 pub const SECURITY_PROTOCOL: &str = "security.protocol";
 
 /// Classes that provide security algorithms.

@@ -17,6 +17,7 @@ mod data_directories;
 mod dump_log;
 mod foreign_clients;
 mod foreign_tools;
+mod sasl;
 mod schema_registry;
 mod suites;
 mod transactions;
@@ -60,7 +61,7 @@ fn checks() -> Vec<Check> {
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let only = Regex::new(&args.only)?;
-    let alone: Vec<AloneCheck> = [schema_registry::CHECKS, transactions::CHECKS]
+    let alone: Vec<AloneCheck> = [schema_registry::CHECKS, transactions::CHECKS, sasl::CHECKS]
         .concat()
         .into_iter()
         .filter(|(name, _)| only.is_match(name))

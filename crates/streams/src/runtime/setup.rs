@@ -168,14 +168,17 @@ impl Patience {
     }
 }
 
-async fn reach(admin: &Admin) {
+/// # Errors
+/// If a broker does not let the application in: the next one would not, either.
+async fn reach(admin: &Admin) -> Result<()> {
     let mut patience = Patience::begin();
     loop {
         let reached = tokio::time::timeout(ATTEMPT, admin.cluster().refresh()).await.unwrap_or_else(|_elapsed| {
             Err(ClientError::Timeout { what: "asking `bootstrap.servers` for metadata".into(), after: ATTEMPT })
         });
         match reached {
-            Ok(_) => return,
+            Ok(_) => return Ok(()),
+            Err(error @ ClientError::Authentication { .. }) => return Err(Error::client("reaching a broker", error)),
             Err(error) => patience.pause(&Error::Client { doing: "reaching a broker".to_owned(), source: error }).await,
         }
     }
@@ -194,7 +197,7 @@ pub(super) async fn prepare_patiently(
     let mut patience = Patience::begin();
     loop {
         // Of a broker that is away no topic is to be blamed.
-        reach(admin).await;
+        reach(admin).await?;
         match prepare(topology, config, admin).await {
             Err(error) if error.is_retriable() => patience.pause(&error).await,
             done => return done,

@@ -119,6 +119,8 @@ pub(super) fn of_record(error: &ClientError) -> Option<Verdict> {
         | ErrorCode::ClusterAuthorizationFailed
         | ErrorCode::TransactionalIdAuthorizationFailed
         | ErrorCode::SaslAuthenticationFailed
+        | ErrorCode::UnsupportedSaslMechanism
+        | ErrorCode::IllegalSaslState
         | ErrorCode::SecurityDisabled
         | ErrorCode::InvalidTopicException
         | ErrorCode::UnknownServerError
@@ -153,6 +155,19 @@ mod tests {
         ];
         for (error, verdict) in cases {
             assert_eq!(of_commit(&error), verdict, "{error}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_let_in_cannot_go_on() {
+        for code in
+            [ErrorCode::SaslAuthenticationFailed, ErrorCode::UnsupportedSaslMechanism, ErrorCode::IllegalSaslState]
+        {
+            let (address, message) = ("b:9092".into(), "no".into());
+            let error = ClientError::Authentication { address, mechanism: "PLAIN", code, message };
+            let verdicts = [of_look_up(&error), of_commit(&error), of_poll(&error), of_transaction(&error)];
+            assert_eq!(verdicts, [Verdict::Fatal; 4], "{code:?}");
+            assert_eq!(of_record(&error), Some(Verdict::Fatal), "{code:?}");
         }
     }
 

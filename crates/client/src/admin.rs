@@ -1,8 +1,10 @@
-//! The admin client: topics, partitions, configurations, offsets, groups, users and transactions of a cluster.
+//! The admin client: topics, partitions, configurations, offsets, groups, users, transactions and access control lists of a
+//! cluster.
 //!
 //! A call speaks of many entities at once and answers for each of them; an entity's failure is not the call's. What may
 //! pass (a moved leader or coordinator, a lost connection) is tried again until `default.api.timeout.ms` is over.
 
+pub mod acls;
 mod cluster;
 mod configs;
 mod group_offsets;

@@ -367,6 +367,32 @@ impl ClientError {
         }
     }
 
+    /// Topics that may not be seen, read or written: it names them, as Java's `TopicAuthorizationException`.
+    pub(crate) fn unauthorized_topics(topics: &[&str]) -> Self {
+        let message = format!("Not authorized to access topics: [{}]", topics.join(", "));
+        Self::Broker { code: ErrorCode::TopicAuthorizationFailed, message: Some(message.into()) }
+    }
+
+    /// Names the topic where it may not be accessed and the broker does not name it.
+    pub(crate) fn of_topic(self, topic: &str) -> Self {
+        match self {
+            Self::Broker { code: ErrorCode::TopicAuthorizationFailed, message: None } => {
+                Self::unauthorized_topics(&[topic])
+            }
+            other => other,
+        }
+    }
+
+    /// Names the group where it may not be accessed, as Java's `GroupAuthorizationException`.
+    pub(crate) fn of_group(self, group: &str) -> Self {
+        match self {
+            Self::Broker { code: code @ ErrorCode::GroupAuthorizationFailed, .. } => {
+                Self::Broker { code, message: Some(format!("Not authorized to access group: {group}").into()) }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn unsupported(what: impl Into<Arc<str>>) -> Self {
         Self::Unsupported { what: what.into() }
     }

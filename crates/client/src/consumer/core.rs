@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{
     FetchResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetCommitResponse,
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
@@ -244,6 +245,7 @@ impl Core {
     }
 
     fn on_coordinator(&mut self, found: Result<i32, ClientError>, now: Instant) {
+        let found = found.map_err(|error| self.of_group(error));
         self.coordinator.on_found(now, &found);
         match found {
             Ok(_) => {
@@ -275,6 +277,7 @@ impl Core {
             let names: Vec<&str> = self.metadata.topics().filter(exists).map(|topic| &*topic.name).collect();
             self.subscription.update_pattern(names.into_iter());
         }
+        self.note_unauthorized_topics();
         let metadata = &self.metadata;
         self.subscription.on_leaders(|tp| leader_of(metadata, tp));
         if let Some(membership) = &mut self.membership {
@@ -282,6 +285,28 @@ impl Core {
         }
         self.fetch_wanted = true;
         self.wake();
+    }
+
+    /// Has the application told of the topics that it reads and may not see.
+    fn note_unauthorized_topics(&mut self) {
+        let is_unauthorized = |name: &String| {
+            let error = self.metadata.topic(name).and_then(|topic| topic.error);
+            error == Some(ErrorCode::TopicAuthorizationFailed)
+        };
+        let topics: Vec<String> = self.subscription.metadata_topics().into_iter().filter(is_unauthorized).collect();
+        let is_told = |error: &ClientError| error.code() == Some(ErrorCode::TopicAuthorizationFailed);
+        if !topics.is_empty() && !self.errors.iter().any(is_told) {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            self.errors.push_back(ClientError::unauthorized_topics(&topics));
+        }
+    }
+
+    /// Names the consumer's group in an error of access to it.
+    fn of_group(&self, error: ClientError) -> ClientError {
+        match &self.config.group_id {
+            Some(group) => error.of_group(group),
+            None => error,
+        }
     }
 
     /// Keeps the metadata of what the consumer reads, and of nothing else.

@@ -406,7 +406,9 @@ impl Cluster {
             let error = match self.refresh().await {
                 Ok(snapshot) => match snapshot.topic(name) {
                     Some(topic) if topic.error.is_none() => return Ok(Arc::clone(topic)),
-                    Some(topic) => ClientError::broker(topic.error.unwrap_or(ErrorCode::UnknownServerError)),
+                    Some(topic) => {
+                        ClientError::broker(topic.error.unwrap_or(ErrorCode::UnknownServerError)).of_topic(name)
+                    }
                     None => ClientError::broker(ErrorCode::UnknownTopicOrPartition),
                 },
                 Err(error) => error,

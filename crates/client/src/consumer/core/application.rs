@@ -51,7 +51,7 @@ impl Core {
         if self.subscription.is_subscribed() && !self.rebalance.has_stages() {
             let result = self.rebalance.take_error().map_or(Ok(()), Err);
             if let Err(error) = result.and_then(|()| self.step_membership(now)) {
-                return Next::Fail(error);
+                return Next::Fail(self.of_group(error));
             }
         }
         if self.rebalance.has_stages() {

@@ -281,6 +281,7 @@ impl Core {
                         let membership = self.membership.as_mut().ok_or(ClientError::Closed)?;
                         return Err(refused(membership.on_commit_error(code, sent), code));
                     }
+                    ErrorCode::GroupAuthorizationFailed => return Err(self.of_group(ClientError::broker(code))),
                     code => {
                         let message = format!("commit of {}-{}", topic.name, partition.partition_index);
                         return Err(ClientError::Broker { code, message: Some(message.into()) });

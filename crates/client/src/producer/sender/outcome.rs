@@ -228,7 +228,9 @@ impl Sender {
     /// Gives a batch up. `is_unresolved` is whether it may have been written all the same.
     pub(super) fn fail(&mut self, id: u64, batch: Batch, error: ClientError, is_unresolved: bool) {
         let is_transactional = self.is_transactional();
+        let mut error = error;
         if let Some(tracker) = self.trackers.get_mut(&id) {
+            error = error.of_topic(&tracker.queue.topic);
             if self.settings.idempotent && !is_unresolved && !is_transactional {
                 tracker.refused(batch.order);
             } else {

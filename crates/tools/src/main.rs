@@ -6,6 +6,7 @@
 
 use std::process::ExitCode;
 
+mod acls;
 mod argparse;
 mod broker;
 mod broker_api_versions;

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::options::{OptionSpec, Options, usage};
 use crate::{
-    broker_api_versions, cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
+    acls, broker_api_versions, cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
     dump_log, get_offsets, groups, log_dirs, producer_perf_test, topics, transactions, verifiable_consumer,
     verifiable_producer,
 };
@@ -33,6 +33,7 @@ pub(crate) struct Tool {
 
 /// All tools.
 pub(crate) const TOOLS: &[Tool] = &[
+    acls::TOOL,
     broker_api_versions::TOOL,
     cluster::TOOL,
     configs::TOOL,

@@ -385,6 +385,7 @@ fn loggers_are_told_and_their_levels_are_not_altered_here() {
     let root = loggers.iter().find(|logger| logger.name == "root").unwrap();
     assert_eq!((root.config_source, root.read_only), (6, false));
     let level = root.value.clone().unwrap();
+    assert!(loggers.iter().any(|logger| logger.name == "kafka.authorizer.logger"), "the audit log is one of its own");
     let set = |client: &mut Client, name: &str, logger: &str, level: &str| {
         alter(client, BROKER_LOGGER, name, &[(logger, SET, Some(level))])
     };

@@ -10,8 +10,8 @@ use crate::request::ApiError;
 
 /// Kafka's name for what all loggers inherit from.
 const ROOT: &str = "root";
-/// The loggers: the root, and the crates by the names under which they log.
-const LOGGERS: [&str; 3] = [ROOT, "vltava_broker", "vltava_log"];
+/// The loggers: the root, the audit log of the authorizer, and the crates by the names under which they log.
+const LOGGERS: [&str; 4] = [ROOT, "kafka.authorizer.logger", "vltava_broker", "vltava_log"];
 const LEVELS: [&str; 6] = ["DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARN"];
 
 /// Every logger with its level in Kafka's word.

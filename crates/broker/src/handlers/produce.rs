@@ -54,15 +54,11 @@ pub(crate) async fn handle(
         (true, Some(id)) if context.may(AclOperation::Write, Resource::transactional_id(id)) => Some(id),
         (true, _) => return refuse_all(request, ErrorCode::TransactionalIdAuthorizationFailed, None),
     };
-    let topics: Topics = request.topic_data.iter().map(|topic| writable(partitions, context, topic)).collect();
-    let verified = match transactional_id {
-        None => Ok(Verified::default()),
-        Some(id) => {
-            transactions::verify(&config.verification, coordinator, &topics, context.version, id, request).await
-        }
-    };
-    match verified {
-        Ok(verified) => append_all(&topics, context, request, &verified),
+    let topics = request.topic_data.iter().map(|topic| writable(partitions, context, topic));
+    let Some(id) = transactional_id else { return append_all(topics, context, request, &Verified::default()) };
+    let topics: Topics = topics.collect();
+    match transactions::verify(&config.verification, coordinator, &topics, context.version, id, request).await {
+        Ok(verified) => append_all(topics.into_iter(), context, request, &verified),
         Err(code) => refuse_all(request, code, Some(code.message())),
     }
 }
@@ -90,7 +86,7 @@ fn writable(
 }
 
 fn append_all(
-    topics: &Topics,
+    topics: impl Iterator<Item = Result<Arc<TopicPartitions>, ErrorCode>>,
     context: &RequestContext,
     request: &ProduceRequest,
     verified: &Verified,
@@ -100,7 +96,7 @@ fn append_all(
     for (t, (topic, known)) in request.topic_data.iter().zip(topics).enumerate() {
         let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
         for (p, data) in topic.partition_data.iter().enumerate() {
-            let appended = match known {
+            let appended = match &known {
                 Ok(known) => verified.of(t, p).and_then(|guard| append(context, request, known, data, guard)),
                 Err(code) => Err(AppendFailure::from(*code)),
             };

@@ -90,7 +90,7 @@ pub enum ClientError {
     /// The broker does not let this client in: Kafka's `SaslAuthenticationException` and `UnsupportedSaslMechanismException`.
     /// The client is of no use any more, for nothing of it passes by itself.
     #[error("{address} does not let this client in by {mechanism}: {message}")]
-    Authentication {
+    SaslAuthentication {
         /// `host:port`.
         address: Arc<str>,
         /// `sasl.mechanism`.
@@ -426,7 +426,7 @@ impl ClientError {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Broker { code, .. } | Self::Authentication { code, .. } => Some(*code),
+            Self::Broker { code, .. } | Self::SaslAuthentication { code, .. } => Some(*code),
             Self::TransactionFailed { source } | Self::ProducerFailed { source, .. } => source.code(),
             _ => None,
         }
@@ -499,7 +499,7 @@ impl ClientError {
                     | ErrorCode::InvalidProducerIdMapping
             ),
             Self::Config(_)
-            | Self::Authentication { .. }
+            | Self::SaslAuthentication { .. }
             | Self::UnsupportedVersion { .. }
             | Self::SslAuthentication { .. }
             | Self::ProducerFailed { .. }

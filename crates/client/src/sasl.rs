@@ -10,7 +10,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use vltava_security::sasl::Secret;
+use vltava_security::Secret;
 
 /// Gives a token whenever a connection authenticates, in the place of Kafka's `OAuthBearerLoginCallbackHandler`.
 ///

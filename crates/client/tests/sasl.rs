@@ -94,7 +94,7 @@ fn refused(error: &ClientError, begun: Instant) -> String {
     assert!(begun.elapsed() < Duration::from_secs(5), "at once, and not after many tries: {error}");
     assert!(error.is_fatal() && !error.is_retriable(), "{error}");
     match error {
-        ClientError::Authentication { message, .. } => message.to_string(),
+        ClientError::SaslAuthentication { message, .. } => message.to_string(),
         other => unreachable!("a refusal: {other}"),
     }
 }

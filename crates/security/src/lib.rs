@@ -7,7 +7,9 @@ pub mod acl;
 mod principal;
 mod protocol;
 pub mod sasl;
+mod secret;
 pub mod ssl;
 
 pub use principal::KafkaPrincipal;
 pub use protocol::SecurityProtocol;
+pub use secret::Secret;

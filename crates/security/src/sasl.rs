@@ -14,7 +14,6 @@ pub mod oauthbearer;
 mod plain;
 mod random;
 pub mod scram;
-mod secret;
 mod server;
 
 pub use client::SaslClient;
@@ -24,5 +23,4 @@ pub use login::{ClientLogin, LoginError, OAuthOptions, PlainUsers, check_scram_o
 pub use mechanism::{Mechanism, NotSupported};
 pub use plain::{PlainClient, PlainServer};
 pub use random::{nonce, salt};
-pub use secret::Secret;
 pub use server::{Authenticated, Credentials, SaslServer};

@@ -28,7 +28,6 @@ mod pkcs12;
 #[cfg(feature = "tls")]
 mod principal_mapper;
 #[cfg(feature = "tls")]
-mod secret;
 #[cfg(feature = "tls")]
 mod store;
 #[cfg(feature = "tls")]
@@ -42,6 +41,5 @@ pub use self::{
     failure::HandshakeFailure,
     name::distinguished_name,
     principal_mapper::SslPrincipalMapper,
-    secret::Secret,
 };
 pub use keys::{BROKER, CLIENT, NO_TLS, is_default};

@@ -58,7 +58,7 @@ pub(crate) fn message(error: &ClientError) -> String {
             _ => code.message().to_owned(),
         },
         ClientError::InvalidArgument { reason } => reason.to_string(),
-        ClientError::Authentication { message, .. } => message.to_string(),
+        ClientError::SaslAuthentication { message, .. } => message.to_string(),
         other => other.to_string(),
     }
 }
@@ -66,7 +66,7 @@ pub(crate) fn message(error: &ClientError) -> String {
 /// What Java's `toString()` says of an exception: its class, then its message.
 pub(crate) fn exception(error: &ClientError) -> String {
     let class = match error {
-        ClientError::Broker { code, .. } | ClientError::Authentication { code, .. } => code.exception_name(),
+        ClientError::Broker { code, .. } | ClientError::SaslAuthentication { code, .. } => code.exception_name(),
         ClientError::Timeout { .. } => "TimeoutException",
         ClientError::UnsupportedVersion { .. } => "UnsupportedVersionException",
         ClientError::InvalidArgument { .. } => "IllegalArgumentException",

@@ -3,6 +3,7 @@
 //! Which users have credentials of SCRAM, of which mechanisms and with how many iterations: all users, or those named. Nothing
 //! is told of the passwords.
 
+use vltava_protocol::messages::describe_user_scram_credentials_request::UserName;
 use vltava_protocol::messages::describe_user_scram_credentials_response::{
     CredentialInfo, DescribeUserScramCredentialsResult,
 };
@@ -20,9 +21,16 @@ pub(crate) fn handle(
     request: &DescribeUserScramCredentialsRequest,
 ) -> DescribeUserScramCredentialsResponse {
     if let Err(error) = context.need_of_cluster(AclOperation::Describe) {
+        // As Kafka: each user that was asked for has the error as well, and no name.
+        let refused = |_: &UserName| DescribeUserScramCredentialsResult {
+            error_code: error.code.code(),
+            error_message: None,
+            ..DescribeUserScramCredentialsResult::default()
+        };
         return DescribeUserScramCredentialsResponse {
             error_code: error.code.code(),
-            error_message: error.text(),
+            error_message: None,
+            results: request.users.iter().flatten().map(refused).collect(),
             ..DescribeUserScramCredentialsResponse::default()
         };
     }

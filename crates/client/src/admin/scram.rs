@@ -8,9 +8,9 @@ use vltava_protocol::messages::alter_user_scram_credentials_request::{
 use vltava_protocol::messages::describe_user_scram_credentials_request::UserName;
 use vltava_protocol::messages::describe_user_scram_credentials_response::DescribeUserScramCredentialsResult;
 use vltava_protocol::messages::{AlterUserScramCredentialsRequest, DescribeUserScramCredentialsRequest};
-use vltava_security::sasl;
 pub use vltava_security::sasl::scram::Hash as ScramMechanism;
 use vltava_security::sasl::scram::{MAX_CLIENT_ITERATIONS, MIN_ITERATIONS};
+use vltava_security::{Secret, sasl};
 
 use super::{Admin, Results};
 use crate::error::ClientError;
@@ -36,7 +36,7 @@ pub struct UserScramCredentialAlteration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
     Delete,
-    Upsert { password: sasl::Secret, iterations: u32 },
+    Upsert { password: Secret, iterations: u32 },
 }
 
 impl UserScramCredentialAlteration {

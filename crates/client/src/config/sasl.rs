@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vltava_config::{ConfigError, Reader};
-use vltava_security::SecurityProtocol;
-use vltava_security::sasl::{ClientLogin, Mechanism, OAuthOptions, Secret};
+use vltava_security::sasl::{ClientLogin, Mechanism, OAuthOptions};
+use vltava_security::{Secret, SecurityProtocol};
 
 use crate::sasl::{TokenFile, TokenProvider};
 

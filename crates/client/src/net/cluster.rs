@@ -255,7 +255,7 @@ impl Cluster {
 
     /// Asks the known brokers, then, if none of them answers, those of `bootstrap.servers` (KIP-899).
     async fn ask_for_metadata(&self, request: &MetadataRequest) -> Result<MetadataResponse, ClientError> {
-        if let Some(error @ ClientError::Authentication { .. }) = self.fatal() {
+        if let Some(error @ ClientError::SaslAuthentication { .. }) = self.fatal() {
             return Err(error);
         }
         let known = self.candidates();
@@ -279,7 +279,7 @@ impl Cluster {
             }
         }
         // One that may pass hides what does not.
-        if let Some(error @ ClientError::Authentication { .. }) = self.fatal() {
+        if let Some(error @ ClientError::SaslAuthentication { .. }) = self.fatal() {
             return Err(error);
         }
         if last.is_about_who_listens() {
@@ -440,11 +440,11 @@ impl Cluster {
 
     pub(crate) async fn connection_to(&self, key: ConnectionKey, node: &Node) -> Result<Connection, ClientError> {
         // Whom one broker does not let in is not let in by another: nobody is asked again, and all are told.
-        if let Some(error @ ClientError::Authentication { .. }) = self.fatal() {
+        if let Some(error @ ClientError::SaslAuthentication { .. }) = self.fatal() {
             return Err(error);
         }
         let connected = self.inner.pool.connect(key, node).await;
-        if let Err(error @ ClientError::Authentication { .. }) = &connected {
+        if let Err(error @ ClientError::SaslAuthentication { .. }) = &connected {
             self.fail(error.clone());
         }
         connected
@@ -504,7 +504,7 @@ impl Cluster {
         for node in &nodes {
             match self.connection_to(ConnectionKey::data(node.id), node).await {
                 Ok(connection) => return Ok(connection),
-                Err(error @ ClientError::Authentication { .. }) => return Err(error),
+                Err(error @ ClientError::SaslAuthentication { .. }) => return Err(error),
                 Err(error) => last = error,
             }
         }

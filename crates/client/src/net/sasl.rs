@@ -60,7 +60,7 @@ impl Authenticator {
     /// Says who the client is. Gives the time to do so again, where the session has an end.
     ///
     /// # Errors
-    /// [`ClientError::Authentication`] where it is not let in, and what `ask` fails with.
+    /// [`ClientError::SaslAuthentication`] where it is not let in, and what `ask` fails with.
     pub(super) async fn authenticate(&self, ask: &mut impl Ask) -> Result<Option<Instant>, ClientError> {
         let mut client = self.client().await?;
         let mechanism = client.mechanism();
@@ -133,7 +133,7 @@ impl Authenticator {
 
     fn refused(&self, code: ErrorCode, message: String) -> ClientError {
         let (address, mechanism) = (Arc::clone(&self.address), self.config.mechanism.name());
-        ClientError::Authentication { address, mechanism, code, message: message.into() }
+        ClientError::SaslAuthentication { address, mechanism, code, message: message.into() }
     }
 }
 

@@ -131,7 +131,8 @@ async fn work(
             sender.abandon(&ClientError::Closed);
             return Ok(());
         }
-        if let Some(error @ (ClientError::Panicked { .. } | ClientError::Authentication { .. })) = shell.cluster.fatal()
+        if let Some(error @ (ClientError::Panicked { .. } | ClientError::SaslAuthentication { .. })) =
+            shell.cluster.fatal()
         {
             return Err(error);
         }

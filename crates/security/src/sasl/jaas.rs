@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::secret::Secret;
+use crate::Secret;
 
 /// What a setting of this form says, as Kafka's `JaasConfig` reads it, such as
 /// `org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="secret";`

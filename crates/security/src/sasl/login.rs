@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::jaas::{JaasConfig, JaasError};
 use super::mechanism::Mechanism;
 use super::oauthbearer::check_extensions;
-use super::secret::Secret;
+use crate::Secret;
 
 /// Why Kafka's `sasl.jaas.config` does not say who is to log in. It shows names of options, and none of their values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::error::SaslError;
-use super::secret::Secret;
 use super::server::Credentials;
+use crate::Secret;
 
 /// What separates the parts of the message, and alone is the client's answer to a failure.
 const SEPARATOR: char = '\u{1}';

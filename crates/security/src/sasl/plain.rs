@@ -1,8 +1,8 @@
 //! PLAIN (RFC 4616): name and password as they are.
 
 use super::error::SaslError;
-use super::secret::Secret;
 use super::server::Credentials;
+use crate::Secret;
 
 /// The client's end, Kafka's use of the JVM's `PlainClient`: one message.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 use vltava_config::{ConfigError, split_list};
 
-use super::secret::Secret;
 use super::store::{self, KeySource, TrustSource};
+use crate::Secret;
 
 const CIPHER_SUITES: &str = "ssl.cipher.suites";
 const CLIENT_AUTH: &str = "ssl.client.auth";
@@ -137,7 +137,7 @@ fn form(key: &'static str, value: Option<&str>) -> Result<Form, ConfigError> {
 
 fn key_source<'a>(text: &dyn Fn(&'static str) -> Option<&'a str>) -> Result<Option<KeySource>, ConfigError> {
     let given = |key| text(key).filter(|value| !value.is_empty());
-    let secret = |key| given(key).map(Secret::new);
+    let secret = |key| given(key).map(Secret::from);
     let hidden = |key, reason: &str| Err(ConfigError::new(key, "***", reason));
     let form = form(store::KEYSTORE_TYPE, text(store::KEYSTORE_TYPE))?;
     let location = given(store::KEYSTORE_LOCATION);
@@ -172,7 +172,7 @@ fn key_source<'a>(text: &dyn Fn(&'static str) -> Option<&'a str>) -> Result<Opti
 
 fn trust_source<'a>(text: &dyn Fn(&'static str) -> Option<&'a str>) -> Result<Option<TrustSource>, ConfigError> {
     let given = |key| text(key).filter(|value| !value.is_empty());
-    let secret = |key| given(key).map(Secret::new);
+    let secret = |key| given(key).map(Secret::from);
     let hidden = |key, reason: &str| Err(ConfigError::new(key, "***", reason));
     let form = form(store::TRUSTSTORE_TYPE, text(store::TRUSTSTORE_TYPE))?;
     let location = given(store::TRUSTSTORE_LOCATION).map(PathBuf::from);

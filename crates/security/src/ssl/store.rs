@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 
 use super::error::{SslError, StoreProblem};
-use super::secret::Secret;
 use super::{ec_key, jks, pem, pkcs12};
+use crate::Secret;
 
 pub(super) const KEY_PASSWORD: &str = "ssl.key.password";
 pub(super) const CERTIFICATE_CHAIN: &str = "ssl.keystore.certificate.chain";
@@ -91,8 +91,8 @@ impl KeySource {
         match self {
             Self::Inline { chain, key, password } => {
                 let key =
-                    key_of_pem(key.reveal(), password.as_ref()).map_err(blame(KEYSTORE_KEY, KEY_PASSWORD, file))?;
-                let chain = certificates(chain.reveal()).map_err(at(CERTIFICATE_CHAIN))?;
+                    key_of_pem(key.expose(), password.as_ref()).map_err(blame(KEYSTORE_KEY, KEY_PASSWORD, file))?;
+                let chain = certificates(chain.expose()).map_err(at(CERTIFICATE_CHAIN))?;
                 Ok(Identity::new(key, chain))
             }
             Self::PemFile { path, password } => {
@@ -104,7 +104,7 @@ impl KeySource {
             Self::Store { path, password, key_password } => {
                 let bytes = read(path).map_err(at(KEYSTORE_LOCATION))?;
                 let stored =
-                    open(&bytes, Some(password.reveal()), key_password.as_ref().map(Secret::reveal), KEYSTORE_TYPE)
+                    open(&bytes, Some(password.expose()), key_password.as_ref().map(Secret::expose), KEYSTORE_TYPE)
                         .map_err(blame(KEYSTORE_LOCATION, KEYSTORE_PASSWORD, file))?;
                 let first = stored.keys.into_iter().next();
                 let StoredKey { key, chain } = first.ok_or(StoreProblem::NoKey).map_err(at(KEYSTORE_LOCATION))?;
@@ -136,11 +136,11 @@ impl TrustSource {
         let file = self.path();
         let at = |problem| SslError::new(self.key(), file, problem);
         match self {
-            Self::Inline(text) => certificates(text.reveal()).map_err(at),
+            Self::Inline(text) => certificates(text.expose()).map_err(at),
             Self::PemFile(path) => read_pem(path, TRUSTSTORE_TYPE).and_then(|text| certificates(&text)).map_err(at),
             Self::Store { path, password } => {
                 let bytes = read(path).map_err(at)?;
-                let password = password.as_ref().map(Secret::reveal);
+                let password = password.as_ref().map(Secret::expose);
                 let stored = open(&bytes, password, None, TRUSTSTORE_TYPE).map_err(blame(
                     TRUSTSTORE_LOCATION,
                     TRUSTSTORE_PASSWORD,
@@ -215,7 +215,7 @@ fn key_of_pem(text: &str, password: Option<&Secret>) -> Result<PrivateKeyDer<'st
     };
     match (label.as_str(), password) {
         ("ENCRYPTED PRIVATE KEY", Some(password)) => {
-            Ok(PrivatePkcs8KeyDer::from(pkcs12::decrypt_key(&bytes, password.reveal())?).into())
+            Ok(PrivatePkcs8KeyDer::from(pkcs12::decrypt_key(&bytes, password.expose())?).into())
         }
         ("ENCRYPTED PRIVATE KEY", None) => Err(StoreProblem::NeedsPassword),
         (_, Some(_)) => Err(StoreProblem::NotEncrypted),

@@ -178,7 +178,9 @@ async fn reach(admin: &Admin) -> Result<()> {
         });
         match reached {
             Ok(_) => return Ok(()),
-            Err(error @ ClientError::Authentication { .. }) => return Err(Error::client("reaching a broker", error)),
+            Err(error @ ClientError::SaslAuthentication { .. }) => {
+                return Err(Error::client("reaching a broker", error));
+            }
             Err(error) => patience.pause(&Error::Client { doing: "reaching a broker".to_owned(), source: error }).await,
         }
     }

@@ -164,7 +164,7 @@ mod tests {
             [ErrorCode::SaslAuthenticationFailed, ErrorCode::UnsupportedSaslMechanism, ErrorCode::IllegalSaslState]
         {
             let (address, message) = ("b:9092".into(), "no".into());
-            let error = ClientError::Authentication { address, mechanism: "PLAIN", code, message };
+            let error = ClientError::SaslAuthentication { address, mechanism: "PLAIN", code, message };
             let verdicts = [of_look_up(&error), of_commit(&error), of_poll(&error), of_transaction(&error)];
             assert_eq!(verdicts, [Verdict::Fatal; 4], "{code:?}");
             assert_eq!(of_record(&error), Some(Verdict::Fatal), "{code:?}");

@@ -9,11 +9,13 @@ use vltava_protocol::messages::add_partitions_to_txn_request::{
 };
 use vltava_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use vltava_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
+use vltava_protocol::messages::alter_user_scram_credentials_request::ScramCredentialDeletion;
 use vltava_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use vltava_protocol::messages::create_topics_request::CreatableTopic;
 use vltava_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use vltava_protocol::messages::delete_topics_request::DeleteTopicState;
 use vltava_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use vltava_protocol::messages::describe_user_scram_credentials_request::UserName;
 use vltava_protocol::messages::elect_leaders_request::TopicPartitions;
 use vltava_protocol::messages::fetch_request::FetchTopic;
 use vltava_protocol::messages::fetch_response::FetchableTopicResponse;
@@ -33,16 +35,16 @@ use vltava_protocol::messages::txn_offset_commit_request::{
 use vltava_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use vltava_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest,
-    AlterReplicaLogDirsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    DescribeQuorumRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest, ElectLeadersRequest,
-    EndTxnRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
-    ListTransactionsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetFetchResponse, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, TxnOffsetCommitRequest,
-    UpdateFeaturesRequest, WriteTxnMarkersRequest,
+    AlterReplicaLogDirsRequest, AlterUserScramCredentialsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+    DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+    DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest,
+    FetchResponse, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest, ProduceRequest,
+    SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use vltava_protocol::messages::{
     alter_configs_request, describe_producers_request, describe_quorum_request, describe_topic_partitions_request,
@@ -661,6 +663,19 @@ pub(super) fn offset_delete(a: &mut Asking<'_>, version: i16) -> String {
     };
     let request = OffsetDeleteRequest { group_id: "g".to_owned(), topics: vec![topic("u"), topic("missing")] };
     a.ask(version, &request, |answer| answer.topics.sort_by(|one, other| one.name.cmp(&other.name)))
+}
+
+pub(super) fn describe_users(a: &mut Asking<'_>, version: i16) -> String {
+    let user = |name: &str| UserName { name: name.to_owned(), ..Default::default() };
+    let request = DescribeUserScramCredentialsRequest { users: Some(vec![user("nobody")]), ..Default::default() };
+    a.ask(version, &request, |_| {})
+}
+
+pub(super) fn alter_users(a: &mut Asking<'_>, version: i16) -> String {
+    let deletion = |name: &str| ScramCredentialDeletion { name: name.to_owned(), mechanism: 1, ..Default::default() };
+    let deletions = vec![deletion("nobody"), deletion("")];
+    let request = AlterUserScramCredentialsRequest { deletions, ..Default::default() };
+    a.ask(version, &request, |answer| answer.results.sort_by(|one, other| one.user.cmp(&other.user)))
 }
 
 pub(super) fn describe_quorum(a: &mut Asking<'_>, version: i16) -> String {

@@ -5,7 +5,8 @@ use subtle::ConstantTimeEq;
 use super::hash::{Hash, xor};
 use super::message::{ClientFinal, GS2_HEADER, ServerFinal, ServerFirst, escape, text};
 use super::{MAX_CLIENT_ITERATIONS, MIN_ITERATIONS};
-use crate::sasl::{SaslError, Secret};
+use crate::Secret;
+use crate::sasl::SaslError;
 
 /// The client's end of one exchange, Kafka's `ScramSaslClient`.
 #[derive(Debug)]

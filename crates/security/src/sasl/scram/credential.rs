@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::hash::{Hash, SaltedPassword};
 use super::{MAX_ITERATIONS, MIN_ITERATIONS};
-use crate::sasl::{Mechanism, Secret};
+use crate::Secret;
+use crate::sasl::Mechanism;
 
 /// What a broker keeps of a password, Kafka's `ScramCredential`: it can check a proof with it, and cannot make one.
 #[derive(Clone, PartialEq, Eq)]

@@ -23,13 +23,13 @@ fn stored(name: &str, key_password: Option<&str>) -> KeySource {
 fn stored_with(name: &str, password: &str, key_password: Option<&str>) -> KeySource {
     KeySource::Store {
         path: fixture(name),
-        password: Secret::new(password),
-        key_password: key_password.map(Secret::new),
+        password: Secret::from(password),
+        key_password: key_password.map(Secret::from),
     }
 }
 
 fn trusted(name: &str, password: Option<&str>) -> TrustSource {
-    TrustSource::Store { path: fixture(name), password: password.map(Secret::new) }
+    TrustSource::Store { path: fixture(name), password: password.map(Secret::from) }
 }
 
 /// Key and name, in a form to be compared.
@@ -41,7 +41,7 @@ fn opened(source: &KeySource) -> Result<(String, Vec<u8>), SslError> {
 
 #[test]
 fn a_key_is_read_from_every_form_that_keytool_and_openssl_write() {
-    let pem = KeySource::Inline { chain: Secret::new(SERVER_PEM), key: Secret::new(KEY_PEM), password: None };
+    let pem = KeySource::Inline { chain: Secret::from(SERVER_PEM), key: Secret::from(KEY_PEM), password: None };
     let expected = opened(&pem).unwrap();
     assert_eq!(expected.0, "CN=broker,OU=Rivers,O=Vltava,C=CZ");
     for name in ["server.p12", "openssl.p12", "openssl-legacy.p12"] {
@@ -52,7 +52,7 @@ fn a_key_is_read_from_every_form_that_keytool_and_openssl_write() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("both.pem");
         fs::write(&path, format!("{key}{SERVER_PEM}")).unwrap();
-        let file = KeySource::PemFile { path, password: Some(Secret::new(KEY_SECRET)) };
+        let file = KeySource::PemFile { path, password: Some(Secret::from(KEY_SECRET)) };
         assert_eq!(opened(&file), Ok(expected.clone()), "{name}");
     }
     // Another key of the same name.
@@ -80,7 +80,7 @@ fn what_is_wrong_is_told_with_setting_and_file_and_without_a_secret() {
     let wrong_type = |found, key| StoreProblem::WrongType { found, key };
     let pem_file = |name: &str, password: Option<&str>| KeySource::PemFile {
         path: fixture(name),
-        password: password.map(Secret::new),
+        password: password.map(Secret::from),
     };
     for (source, key, problem) in [
         (stored_with("server.jks", "tell-nobody", Some(KEY_SECRET)), KEYSTORE_PASSWORD, StoreProblem::WrongPassword),

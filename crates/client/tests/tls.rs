@@ -81,13 +81,16 @@ fn with_key(settings: &Settings, file: &Path) -> Settings {
 }
 
 fn broker(keys: &Path, more: &[(&str, &str)]) -> embedded::Broker {
+    embedded::Broker::start(broker_config(keys, more)).unwrap()
+}
+
+fn broker_config(keys: &Path, more: &[(&str, &str)]) -> embedded::Config {
     let config = embedded::Config::default()
         .property("listeners", "SSL://127.0.0.1:0")
         .property("security.inter.broker.protocol", "SSL")
         .property("ssl.keystore.type", "PEM")
         .property("ssl.keystore.location", keys.to_str().unwrap());
-    let config = more.iter().fold(config, |config, (key, value)| config.property(*key, *value));
-    embedded::Broker::start(config).unwrap()
+    more.iter().fold(config, |config, (key, value)| config.property(*key, *value))
 }
 
 struct Clients {
@@ -327,4 +330,25 @@ async fn a_keystore_can_be_altered_while_the_broker_runs() {
     assert_eq!((told(PASSWORD).value.as_deref(), told(PASSWORD).is_sensitive), (None, true));
     assert!(Clients::new(broker.bootstrap_servers(), &new.trusting()).admin.describe_cluster().await.is_ok());
     Clients::new(broker.bootstrap_servers(), &old.trusting()).refused_for("not signed by anybody who is trusted").await;
+}
+
+/// The file of settings may name what is not there as it was any more.
+#[tokio::test]
+async fn an_altered_keystore_holds_after_a_restart() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let first = old.issue("first.pem", &Authority::params("first", &["127.0.0.1"]));
+    let second = new.issue("second.pem", &Authority::params("second", &["127.0.0.1"]));
+    let folder = tempfile::tempdir().unwrap();
+    let allow = [("listener.name.ssl.ssl.allow.dn.changes", "true")];
+    let broker = embedded::Broker::start(broker_config(&first, &allow).dir(folder.path())).unwrap();
+    let admin = Clients::new(broker.bootstrap_servers(), &old.trusting()).admin;
+    let location = "listener.name.ssl.ssl.keystore.location".to_owned();
+    let change = (location, AlterConfigOp::Set(second.to_str().unwrap().to_owned()));
+    let resource = ConfigResource::new(ResourceType::Broker, "1");
+    let altered = admin.incremental_alter_configs([(resource, [change].into())]).await;
+    altered.into_iter().next().unwrap().1.unwrap();
+    broker.shutdown().await;
+    let config = broker_config(&first, &[]).dir(folder.path());
+    let broker = embedded::Broker::start(config).unwrap();
+    assert!(Clients::new(broker.bootstrap_servers(), &new.trusting()).admin.describe_cluster().await.is_ok());
 }

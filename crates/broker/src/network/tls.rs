@@ -75,14 +75,18 @@ impl ListenerTls {
         let mut state = self.state.lock();
         let (image, as_of) = services.metadata.image_and_offset();
         if state.as_of != Some(as_of) {
-            state.as_of = Some(as_of);
+            // What the metadata log has was checked when it was written: it need not be like what the file says.
+            let is_first = state.as_of.replace(as_of).is_none();
             let sources = image.sources(&services.config);
             match ListenerSsl::read(&self.name, &|key| sources.broker(key)) {
                 Ok(settings) if settings == state.settings => {}
-                Ok(settings) => match self.context.replace(settings.config.clone()) {
-                    Ok(()) => state.settings = settings,
-                    Err(error) => warn!(listener = self.name, "altered settings of TLS cannot be used: {error}"),
-                },
+                Ok(settings) => {
+                    let next = settings.config.clone();
+                    match if is_first { self.context.begin_anew(next) } else { self.context.replace(next) } {
+                        Ok(()) => state.settings = settings,
+                        Err(error) => warn!(listener = self.name, "altered settings of TLS cannot be used: {error}"),
+                    }
+                }
                 Err(error) => warn!(listener = self.name, "altered settings of TLS cannot be used: {error}"),
             }
         }

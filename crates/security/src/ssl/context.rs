@@ -104,6 +104,18 @@ impl<C: End> Context<C> {
         self.loaded.lock().next(config).map(|_| ())
     }
 
+    /// Begins anew with these settings, whatever certificate there was before.
+    ///
+    /// # Errors
+    /// [`SslError`], with the setting that has to be changed; what there was is kept then.
+    pub fn begin_anew(&self, config: SslConfig) -> Result<(), SslError> {
+        let mut loaded = self.loaded.lock();
+        if loaded.config != config {
+            *loaded = Loaded::new(config)?;
+        }
+        Ok(())
+    }
+
     /// Replaces the settings; those that hold go on holding where the new ones cannot be used.
     ///
     /// # Errors

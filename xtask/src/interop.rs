@@ -20,6 +20,7 @@ mod foreign_tools;
 mod sasl;
 mod schema_registry;
 mod suites;
+mod tls;
 mod transactions;
 mod transcript;
 
@@ -61,7 +62,7 @@ fn checks() -> Vec<Check> {
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let only = Regex::new(&args.only)?;
-    let alone: Vec<AloneCheck> = [schema_registry::CHECKS, transactions::CHECKS, sasl::CHECKS]
+    let alone: Vec<AloneCheck> = [schema_registry::CHECKS, transactions::CHECKS, sasl::CHECKS, tls::CHECKS]
         .concat()
         .into_iter()
         .filter(|(name, _)| only.is_match(name))

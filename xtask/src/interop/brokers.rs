@@ -123,7 +123,12 @@ impl Apache {
 
     /// With settings over those of the script.
     pub(crate) fn start_with(settings: &[&str]) -> Result<Self> {
-        let port = free_port_for_kafka()?.to_string();
+        Self::start_at(free_port_for_kafka()?, settings)
+    }
+
+    /// The same at a given port, where nothing listens, nor ten above it.
+    pub(crate) fn start_at(port: u16, settings: &[&str]) -> Result<Self> {
+        let port = port.to_string();
         let folder = std::env::temp_dir().join(format!("vltava-interop-kafka-{}-{port}", std::process::id()));
         let mut start = Command::new(script("kafka/broker"));
         start.args(["start", "--fresh", "--port", &port, "--dir"]).arg(&folder);

@@ -30,6 +30,12 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     shell::run("rebalances", &mut rebalances)?;
     let mut docs = cargo();
     shell::run("docs", docs.arg("doc").args(everything).arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
+    // Nothing else is built without TLS: what such a program says of its settings.
+    for package in ["vltava-client", "vltava-broker"] {
+        let mut without = cargo();
+        without.args(["test", "--quiet", "-p", package, "--no-default-features", "--lib", "config::"]);
+        shell::run("without TLS", &mut without)?;
+    }
     // As they would be published: complete, and with nothing from outside.
     let packages = ["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"];
     shell::run("packages", cargo().args(packages).args(UNPUBLISHED.iter().flat_map(|name| ["--exclude", name])))?;

@@ -32,10 +32,12 @@ fn text() -> String {
     let streams = "Beside these Streams takes every key of its clients: for all of them, or for one kind with a prefix \
         (`producer.`, `consumer.`, `main.consumer.`, `restore.consumer.`, `global.consumer.`, `admin.`). A key with the prefix \
         `topic.` is a setting of its internal topics.";
-    let broker = "The keys of `server.properties`. Those of TLS (`ssl.*`), `max.connections` and `max.connection.creation.rate` may \
-        stand for one listener, before those of all: `listener.name.NAME.KEY`, with the name in small letters. At run time those can \
-        be altered that give topics their defaults, limits of connections, and a listener's keystore and truststore; others that \
-        Kafka alters at run time are refused there, with the reason.";
+    let broker = "The keys of `server.properties`. Those of TLS (`ssl.*`), `max.connections`, `max.connection.creation.rate`, \
+        `sasl.enabled.mechanisms`, `connections.max.reauth.ms` and `sasl.server.max.receive.size` may stand for one listener, before \
+        those of all: `listener.name.NAME.KEY`, with the name in small letters; for one mechanism of it, as \
+        `listener.name.NAME.MECHANISM.KEY`, `sasl.jaas.config` and `connections.max.reauth.ms` ([sasl.md](sasl.md)). At run time \
+        those can be altered that give topics their defaults, limits of connections, and a listener's keystore and truststore; \
+        others that Kafka alters at run time are refused there, with the reason.";
     let groups = "A group has them as a resource of its own (`kafka-configs --entity-type groups`).";
     [
         reference("Producer", "The keys of `ProducerConfig`.", ProducerConfig::definitions()),

@@ -1,8 +1,12 @@
 //! Tokens for `sasl.mechanism=OAUTHBEARER`, from whoever gives them.
 //!
-//! A file is read where `sasl.oauthbearer.token.endpoint.url` names one. For anything else, such as the identity service of a
+//! A file is read where `sasl.oauthbearer.token.endpoint.url` names one, and with the feature `oauth` an endpoint is asked by HTTP
+//! with the client's credentials. For anything else, such as the identity service of a
 //! cloud, an application has a [`TokenProvider`] and hands it to the configuration of its client
 //! ([`ProducerConfig::with_token_provider`](crate::ProducerConfig::with_token_provider) and the same of the others).
+
+#[cfg(feature = "oauth")]
+mod endpoint;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +15,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use vltava_security::Secret;
+
+#[cfg(feature = "oauth")]
+pub(crate) use endpoint::{Grant, TokenEndpoint};
 
 /// Gives a token whenever a connection authenticates, in the place of Kafka's `OAuthBearerLoginCallbackHandler`.
 ///

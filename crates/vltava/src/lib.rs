@@ -6,7 +6,8 @@
 //! - `embedded`: a broker in this process, for a laptop and for tests. The feature `broker`, on by default: with
 //!   `default-features = false` no broker is built.
 //! - `schema`: JSON serdes with schemas and the client of the schema registry, with the feature `schema`; `avro` and
-//!   `protobuf` add these formats, and `schema-tls` registries behind HTTPS.
+//!   `protobuf` add these formats, and `schema-tls` registries behind HTTPS. `oauth` gets
+//!   tokens for SASL by HTTP.
 //!
 //! Each of them has its one error type: [`streams::Error`], [`client::ClientError`], `embedded::BrokerError`,
 //! `schema::SchemaError`.

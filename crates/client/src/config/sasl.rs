@@ -13,6 +13,14 @@ use crate::sasl::{TokenFile, TokenProvider};
 const MECHANISM: &str = "sasl.mechanism";
 const JAAS: &str = "sasl.jaas.config";
 const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
+const CLIENT_ID: &str = "sasl.oauthbearer.client.credentials.client.id";
+const CLIENT_SECRET: &str = "sasl.oauthbearer.client.credentials.client.secret";
+const SCOPE: &str = "sasl.oauthbearer.scope";
+const URLENCODE: &str = "sasl.oauthbearer.header.urlencode";
+const CONNECT_TIMEOUT: &str = "sasl.login.connect.timeout.ms";
+const READ_TIMEOUT: &str = "sasl.login.read.timeout.ms";
+/// What acts where tokens are got by HTTP, and nowhere else.
+const BY_HTTP: [&str; 6] = [CLIENT_ID, CLIENT_SECRET, SCOPE, URLENCODE, CONNECT_TIMEOUT, READ_TIMEOUT];
 const LOGIN_HANDLER: &str = "sasl.login.callback.handler.class";
 
 /// What Java's clients need to be told to get tokens as they are got here.
@@ -75,6 +83,15 @@ impl SaslConfig {
         let jaas = reader.non_empty(JAAS);
         let endpoint = reader.non_empty(ENDPOINT);
         let handler = reader.non_empty(LOGIN_HANDLER);
+        let is_by_http = endpoint.is_some_and(|url| url.starts_with("http"));
+        for key in BY_HTTP {
+            reader.used(key);
+            let is_harmless = key == URLENCODE && !reader.boolean(key)?;
+            if reader.is_given(key) && !is_by_http && !is_harmless {
+                let reason = format!("acts with an http or https URL in `{ENDPOINT}` only");
+                return Err(ConfigError::new(key, "***", reason));
+            }
+        }
         if !protocol.is_sasl() {
             let unheard = format!("`security.protocol` is {}, which does not ask who the client is", protocol.name());
             let given = [(MECHANISM, Some(name).filter(|name| *name != "GSSAPI")), (JAAS, jaas.map(|_| "***"))];
@@ -110,24 +127,34 @@ impl SaslConfig {
         };
         let login = match login {
             ClientLogin::Password { username, password } => Login::Password { username, password },
-            ClientLogin::OAuthBearer(options) => Self::tokens(options, endpoint)?,
+            ClientLogin::OAuthBearer(options) => Self::tokens(reader, options, endpoint)?,
         };
         Ok(Some(Self { mechanism, login }))
     }
 
-    fn tokens(options: OAuthOptions, endpoint: Option<&str>) -> Result<Login, ConfigError> {
-        let by_http = "tokens are got from files only: use a `file:` URL, or a token provider of the application's own";
-        if options.client_id.is_some() || options.client_secret.is_some() || options.scope.is_some() {
-            return Err(ConfigError::new(JAAS, "***", format!("`clientId`, `clientSecret` and `scope`: {by_http}")));
-        }
-        let provider = match endpoint {
-            None => None,
-            Some(url) => {
-                let path = file_of(url).ok_or_else(|| ConfigError::new(ENDPOINT, url, by_http))?;
-                Some(Arc::new(TokenFile(path)) as Arc<dyn TokenProvider>)
-            }
+    fn tokens(reader: &Reader<'_>, options: OAuthOptions, endpoint: Option<&str>) -> Result<Login, ConfigError> {
+        let OAuthOptions { client_id, client_secret, scope, extensions } = options;
+        let credentials = Credentials {
+            client_id: reader.non_empty(CLIENT_ID).map(str::to_owned).or(client_id),
+            client_secret: reader.non_empty(CLIENT_SECRET).map(Secret::from).or(client_secret),
+            scope: reader.non_empty(SCOPE).map(str::to_owned).or(scope),
         };
-        Ok(Login::Token { provider, extensions: options.extensions })
+        let provider: Option<Arc<dyn TokenProvider>> = match endpoint {
+            Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
+                Some(by_http(reader, url, credentials)?)
+            }
+            _ if credentials != Credentials::default() => {
+                let reason = "must be the http or https URL that the client's credentials and scope are for";
+                return Err(ConfigError::new(ENDPOINT, endpoint.unwrap_or("\"\""), reason));
+            }
+            Some(url) => {
+                let path = file_of(url)
+                    .ok_or_else(|| ConfigError::new(ENDPOINT, url, "must be an http, https or file URL"))?;
+                Some(Arc::new(TokenFile(path)))
+            }
+            None => None,
+        };
+        Ok(Login::Token { provider, extensions })
     }
 
     /// What is missing before a client can be made of it.
@@ -140,6 +167,39 @@ impl SaslConfig {
             _ => Ok(()),
         }
     }
+}
+
+/// What the client shows to the endpoint: from settings of their own, else from `sasl.jaas.config`.
+#[derive(Debug, Default, PartialEq)]
+struct Credentials {
+    client_id: Option<String>,
+    client_secret: Option<Secret>,
+    scope: Option<String>,
+}
+
+#[cfg(feature = "oauth")]
+fn by_http(reader: &Reader<'_>, url: &str, credentials: Credentials) -> Result<Arc<dyn TokenProvider>, ConfigError> {
+    let missing = |key| ConfigError::new(key, "\"\"", "required to get tokens by HTTP, here or in `sasl.jaas.config`");
+    let timeout = |key| match reader.is_given(key) {
+        true => reader.duration(key).map(Some),
+        false => Ok(None),
+    };
+    let grant = crate::sasl::Grant {
+        url: url.to_owned(),
+        client_id: credentials.client_id.ok_or_else(|| missing(CLIENT_ID))?,
+        client_secret: credentials.client_secret.ok_or_else(|| missing(CLIENT_SECRET))?,
+        scope: credentials.scope,
+        encodes_header: reader.boolean(URLENCODE)?,
+        connect_timeout: timeout(CONNECT_TIMEOUT)?,
+        read_timeout: timeout(READ_TIMEOUT)?,
+    };
+    let endpoint = crate::sasl::TokenEndpoint::new(grant).map_err(|error| ConfigError::new(ENDPOINT, url, error))?;
+    Ok(Arc::new(endpoint))
+}
+
+#[cfg(not(feature = "oauth"))]
+fn by_http(_: &Reader<'_>, url: &str, _: Credentials) -> Result<Arc<dyn TokenProvider>, ConfigError> {
+    Err(ConfigError::new(ENDPOINT, url, "tokens by HTTP need the feature `oauth` of vltava-client"))
 }
 
 /// The path of a `file:` URL of this machine.
@@ -191,6 +251,27 @@ mod tests {
     }
 
     #[test]
+    fn tokens_by_http_need_the_feature_and_the_clients_credentials() {
+        let url = (ENDPOINT, "https://idp.example/token");
+        let jaas = OAUTH.replace(';', " clientId=\"app\" clientSecret=\"tell-nobody\" scope=\"kafka\";");
+        let oauth = [SASL, ("sasl.mechanism", "OAUTHBEARER"), url];
+        let with = |more: &[(&str, &str)]| read(&oauth.iter().chain(more).copied().collect::<Vec<_>>());
+        if cfg!(feature = "oauth") {
+            for more in [
+                &[("sasl.jaas.config", jaas.as_str())][..],
+                &[(CLIENT_ID, "app"), (CLIENT_SECRET, "tell-nobody"), (CONNECT_TIMEOUT, "1000")],
+            ] {
+                let config = with(more).unwrap();
+                assert!(config.common().sasl.as_ref().unwrap().check().is_ok());
+                assert!(!format!("{config:?}").contains("tell-nobody"));
+            }
+            assert!(with(&[]).unwrap_err().contains("required to get tokens by HTTP"));
+        } else {
+            assert!(with(&[]).unwrap_err().contains("need the feature `oauth`"));
+        }
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
         let mechanism = |name| ("sasl.mechanism", name);
         let jaas = ("sasl.jaas.config", PLAIN);
@@ -211,15 +292,18 @@ mod tests {
                 "invalid `sasl.login.callback.handler.class` com.example.Own: classes of the JVM cannot be loaded".to_owned(),
             ),
             (
-                vec![SASL, mechanism("OAUTHBEARER"), (ENDPOINT, "https://idp.example/token")],
-                "invalid `sasl.oauthbearer.token.endpoint.url` https://idp.example/token: tokens are got from files only: \
-                 use a `file:` URL, or a token provider of the application's own"
+                vec![SASL, mechanism("OAUTHBEARER"), (ENDPOINT, "ftp://idp.example/token")],
+                "invalid `sasl.oauthbearer.token.endpoint.url` ftp://idp.example/token: must be an http, https or file URL"
                     .to_owned(),
+            ),
+            (
+                vec![SASL, mechanism("OAUTHBEARER"), (ENDPOINT, "file:/t"), (CLIENT_SECRET, "tell-nobody")],
+                format!("invalid `{CLIENT_SECRET}` ***: acts with an http or https URL in `{ENDPOINT}` only"),
             ),
         ] {
             let error = read(&pairs).unwrap_err();
             assert_eq!(error, expected);
-            assert!(!error.contains("secret"));
+            assert!(!error.contains("alice-secret") && !error.contains("tell-nobody"));
         }
     }
 }

@@ -18,6 +18,7 @@ fn broker() -> embedded::Broker {
     let user = embedded::AddScram::parse("SCRAM-SHA-256=[name=app,password=app-secret]").unwrap();
     let config = embedded::Config::default()
         .property("listeners", "SASL_PLAINTEXT://127.0.0.1:0")
+        .property("security.inter.broker.protocol", "SASL_PLAINTEXT")
         .property("sasl.enabled.mechanisms", "SCRAM-SHA-256")
         .property("connections.max.reauth.ms", "1500")
         .scram_user(user);

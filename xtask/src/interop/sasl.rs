@@ -61,6 +61,7 @@ fn matrix(folder: &Path) -> Result<()> {
         &[
             &format!("listeners={listener}"),
             &format!("advertised.listeners={listener}"),
+            "security.inter.broker.protocol=SASL_PLAINTEXT",
             &format!("listener.name.sasl_plaintext.plain.sasl.jaas.config={users}"),
             MECHANISMS,
             SESSION,

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use ureq::Agent;
-use vltava_security::sasl::Secret;
+use vltava_security::Secret;
 
 use super::{BearerToken, TokenError, TokenFuture, TokenProvider};
 

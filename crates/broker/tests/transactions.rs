@@ -402,6 +402,7 @@ fn an_epoch_that_was_lost_is_found_again() {
     producer.become_producer(first.producer_id, first.producer_epoch);
     assert_eq!(producer.end(false), ErrorCode::None);
     assert_eq!(producer.epoch, first.producer_epoch + 1);
+    producer.comes_to("CompleteAbort");
     assert_eq!(producer.end_once(true).error_code, ErrorCode::InvalidTxnState.code());
 }
 

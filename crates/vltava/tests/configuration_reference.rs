@@ -35,7 +35,7 @@ fn text() -> String {
     let broker = "The keys of `server.properties`. Those of TLS (`ssl.*`), `max.connections`, `max.connection.creation.rate`, \
         `sasl.enabled.mechanisms`, `connections.max.reauth.ms` and `sasl.server.max.receive.size` may stand for one listener, before \
         those of all: `listener.name.NAME.KEY`, with the name in small letters; for one mechanism of it, as \
-        `listener.name.NAME.MECHANISM.KEY`, `sasl.jaas.config` and `connections.max.reauth.ms` ([sasl.md](sasl.md)). At run time \
+        `listener.name.NAME.MECHANISM.KEY`, `sasl.jaas.config` and `connections.max.reauth.ms` ([security.md](security.md)). At run time \
         those can be altered that give topics their defaults, limits of connections, and a listener's keystore and truststore; \
         others that Kafka alters at run time are refused there, with the reason.";
     let groups = "A group has them as a resource of its own (`kafka-configs --entity-type groups`).";

@@ -79,7 +79,7 @@ fn a_stream_reads_one_topic_or_several() {
     }
     assert_eq!(topics(|b| b.stream("a")), ["[a]"]);
     assert_eq!(topics(|b| b.stream(["a", "b"])), ["[a, b]"]);
-    assert_eq!(topics(|b| b.stream(&vec!["a".to_owned(), "b".to_owned()])), ["[a, b]"]);
+    assert_eq!(topics(|b| b.stream(vec!["a".to_owned(), "b".to_owned()])), ["[a, b]"]);
 }
 
 type Lengths = KeyValueStore<String, i64>;

@@ -77,7 +77,7 @@ fn windowed_count(builder: &StreamsBuilder, names: &Names) {
 
 /// Both sides, or one of them when the other has not come.
 fn outer_join(builder: &StreamsBuilder, names: &Names) {
-    let side = |input| -> KStream<String, String> { builder.stream(&names.input(input)) };
+    let side = |input| -> KStream<String, String> { builder.stream(names.input(input)) };
     let windows = JoinWindows::of_time_difference_and_grace(DIFFERENCE, GRACE);
     let joined = StreamJoined::new().with_name("pairs").with_store_name("pairs");
     side(Input::Left)

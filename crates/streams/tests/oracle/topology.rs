@@ -198,7 +198,7 @@ impl<'a> Interpreter<'a> {
                 let (builder, consumed) = (self.dsl(), self.consumed(step));
                 Ok(Made::Stream(match text(step, "pattern") {
                     Some(pattern) => builder.stream_pattern_with(consumed, pattern),
-                    None => builder.stream_with(consumed, &texts(step, "topics")),
+                    None => builder.stream_with(consumed, texts(step, "topics")),
                 }))
             }
             "table" => {

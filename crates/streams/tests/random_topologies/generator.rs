@@ -105,7 +105,7 @@ fn pipe(driver: &TopologyTestDriver, choices: &mut Choices<'_>) -> Result<()> {
 
 /// Streams and tables of the inputs, and operators over whatever there is by then; every stream ends in a topic.
 fn describe(builder: &StreamsBuilder, choices: &mut Choices<'_>) {
-    let mut streams: Vec<Stream> = (0..INPUTS).map(|at| builder.stream(&format!("in-{at}"))).collect();
+    let mut streams: Vec<Stream> = (0..INPUTS).map(|at| builder.stream(format!("in-{at}"))).collect();
     let mut tables: Vec<Table> = (0..TABLES).map(|at| builder.table(&format!("table-{at}"))).collect();
     // Operators that make more records of few: several of them in a row make more than anybody waits for.
     let mut multiplying = 2;

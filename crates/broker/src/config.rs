@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use authorizer::is_authorizer_key;
 pub(crate) use change::ConfigChange;
 pub(crate) use keys::{broker_key, broker_keys};
 pub use listener::Listener;

@@ -286,6 +286,12 @@ fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
             "`listener.name.plaintext.plain.sasl.jaas.config` cannot be altered while the broker runs: this broker reads it \
              once, when it starts",
         ),
+        (
+            "",
+            "super.users",
+            "User:a",
+            "`super.users` cannot be altered while the broker runs: this broker reads it once, when it starts",
+        ),
         // These Kafka refuses as well.
         (
             "1",

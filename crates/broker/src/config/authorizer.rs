@@ -9,8 +9,13 @@ use vltava_security::KafkaPrincipal;
 use crate::security::authorizer::Authorizer;
 
 pub(super) const CLASS_NAME: &str = "authorizer.class.name";
-pub(super) const SUPER_USERS: &str = "super.users";
-pub(super) const ALLOW_EVERYONE_IF_NO_ACL_FOUND: &str = "allow.everyone.if.no.acl.found";
+const SUPER_USERS: &str = "super.users";
+const ALLOW_EVERYONE_IF_NO_ACL_FOUND: &str = "allow.everyone.if.no.acl.found";
+
+/// Whether this is a key of the authorizer, which the broker itself does not know.
+pub(crate) fn is_authorizer_key(name: &str) -> bool {
+    matches!(name, SUPER_USERS | ALLOW_EVERYONE_IF_NO_ACL_FOUND)
+}
 
 /// The one class that there is.
 const STANDARD: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";

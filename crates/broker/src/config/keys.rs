@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 
 use vltava_config::{ConfigError, Definition, Foreign, Settings, Tables, find};
 
+use super::authorizer::is_authorizer_key;
 use super::sasl;
 
 /// The keys of the broker.
@@ -125,7 +126,7 @@ pub(crate) fn foreign(name: &str, is_authorized: bool) -> Foreign {
         };
     }
     // The settings of Kafka's own authorizer, which do nothing without it there either.
-    if matches!(name, super::authorizer::SUPER_USERS | super::authorizer::ALLOW_EVERYONE_IF_NO_ACL_FOUND) {
+    if is_authorizer_key(name) {
         return if is_authorized { Foreign::Accepted } else { Foreign::Warned(AUTHORIZER) };
     }
     match PLUGINS.into_iter().find(|(prefix, _)| name.starts_with(prefix)) {

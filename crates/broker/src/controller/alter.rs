@@ -18,7 +18,9 @@ use crate::config::keys::{AT_RUN_TIME, without_listener};
 use crate::config::resolve::{self, Settings, Sources};
 #[cfg(feature = "tls")]
 use crate::config::ssl::{self, ListenerSsl};
-use crate::config::{ConfigChange, broker_key, broker_keys, gives_a_topic_default, is_sasl_key, topic_key};
+use crate::config::{
+    ConfigChange, broker_key, broker_keys, gives_a_topic_default, is_authorizer_key, is_sasl_key, topic_key,
+};
 use crate::metadata::features::ELIGIBLE_LEADER_REPLICAS_VERSION;
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name;
@@ -257,7 +259,7 @@ fn changed(
 pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
     const ONCE: &str = "this broker reads it once, when it starts";
     // Logins and users among them, which must not be stored where nothing reads them.
-    if is_sasl_key(key) {
+    if is_sasl_key(key) || is_authorizer_key(key) {
         return Some(ONCE);
     }
     let of_listener = without_listener(key);

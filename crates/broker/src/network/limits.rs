@@ -31,6 +31,8 @@ pub(crate) struct Limits {
     places: Arc<Places>,
     /// Tells that connections come too fast.
     throttled: Mutex<Seldom>,
+    /// Tells that there are as many as there may be.
+    full: Mutex<Seldom>,
     settings: tokio::sync::Mutex<Settings>,
 }
 
@@ -108,6 +110,7 @@ impl Limits {
             metadata,
             places: Arc::default(),
             throttled: Mutex::default(),
+            full: Mutex::default(),
             settings: tokio::sync::Mutex::default(),
         }
     }
@@ -132,9 +135,10 @@ impl Limits {
                     tokio::time::sleep(wait.min(LOOK)).await;
                 }
                 Taken::Full => {
-                    if !told {
-                        told = true;
-                        warn!(%listener, all = allowed.all, of_listener = allowed.of_listener, "new connections wait: `max.connections` is reached");
+                    let waiting = !std::mem::replace(&mut told, true);
+                    if waiting && let Some(times) = self.full.lock().count(now.into_std()) {
+                        let limit = allowed.all.min(allowed.of_listener);
+                        warn!(%listener, limit, times, "new connections wait: `max.connections` is reached");
                     }
                     tokio::time::timeout(LOOK, freed).await.ok();
                 }

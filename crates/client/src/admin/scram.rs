@@ -89,7 +89,8 @@ impl Admin {
     /// Alters what users have, each mechanism of a user once at most.
     ///
     /// # Errors
-    /// For each user `UnacceptableCredential`, `ResourceNotFound` of one to delete, `DuplicateResource`.
+    /// For each user `UnacceptableCredential`, `ResourceNotFound` of one to delete, `DuplicateResource`;
+    /// [`ClientError::InvalidArgument`] for an empty password.
     pub async fn alter_user_scram_credentials(
         &self,
         alterations: impl IntoIterator<Item = UserScramCredentialAlteration>,
@@ -144,6 +145,9 @@ async fn add(
         request.deletions.push(deletion);
         return Ok(());
     };
+    if password.expose().is_empty() {
+        return Err(ClientError::invalid("a password of SCRAM must not be empty"));
+    }
     let too_many = || ClientError::invalid(format!("{iterations} iterations: at most {MAX_CLIENT_ITERATIONS}"));
     let signed = i32::try_from(iterations).map_err(|_| too_many())?;
     if iterations > MAX_CLIENT_ITERATIONS {

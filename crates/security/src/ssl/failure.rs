@@ -78,7 +78,7 @@ fn refusal(alert: AlertDescription) -> Option<&'static str> {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateRevoked
         | AlertDescription::CertificateUnknown => "it does not accept the certificate that it was given",
-        AlertDescription::CertificateExpired => "the certificate that it was given has expired",
+        AlertDescription::CertificateExpired => "the certificate that it was given has expired, or is not valid yet",
         AlertDescription::DecryptError => "it cannot verify the certificate that it was given, or who has signed that",
         AlertDescription::UnknownCA => "it does not trust who has signed the certificate that it was given",
         AlertDescription::AccessDenied => "it denies access to whom the certificate is of",

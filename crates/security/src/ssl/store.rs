@@ -1,5 +1,7 @@
 //! Keys and certificates from where the settings say they are.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
@@ -164,8 +166,18 @@ fn blame(place: &'static str, password: &'static str, file: Option<&Path>) -> im
     }
 }
 
+/// What no store of keys or certificates is larger than, in bytes.
+const LARGEST: u64 = 64 << 20;
+
 fn read(path: &Path) -> Result<Vec<u8>, StoreProblem> {
-    std::fs::read(path).map_err(|error| StoreProblem::Unreadable(error.to_string()))
+    let unreadable = |error: std::io::Error| StoreProblem::Unreadable(error.to_string());
+    let mut bytes = Vec::new();
+    // A device has no end.
+    File::open(path).map_err(unreadable)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(StoreProblem::Unreadable(format!("it is larger than {LARGEST} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// As the JVM, which has read either format under the name of the other since Java 8.

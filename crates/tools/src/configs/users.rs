@@ -91,6 +91,9 @@ fn credential<'a>(key: &str, value: &'a str) -> Result<(u32, &'a str), Failure> 
         let text = format!("Iterations {iterations} is less than the minimum {FEWEST_ITERATIONS} required for {key}");
         return Err(Failure::Message(text));
     }
+    if password.is_empty() {
+        return Err(Failure::Message("Password must not be empty".to_owned()));
+    }
     Ok((iterations, password))
 }
 
@@ -120,6 +123,7 @@ mod tests {
             ("SCRAM-SHA-256", "hidden", form),
             ("SCRAM-SHA-256", "iterations=x,password=hidden", form),
             ("SCRAM-SHA-256", "iterations=5000", form),
+            ("SCRAM-SHA-256", "iterations=5000,password=", "Password must not be empty"),
             (
                 "SCRAM-SHA-256",
                 "iterations=4095,password=hidden",

@@ -119,6 +119,7 @@ impl AddScram {
             Some(Err(_)) => return wrong("'salt' of add-scram is not in base64"),
         };
         let given = match (password, salted) {
+            (Some(""), _) => return wrong("'password' of add-scram must not be empty"),
             (Some(password), _) => Given::Password(password.into()),
             (None, Some(_)) if salt.is_none() => return wrong("'saltedpassword' needs 'salt' in add-scram"),
             (None, Some(salted)) => match STANDARD.decode(salted) {
@@ -176,6 +177,7 @@ mod tests {
             ("SCRAM-SHA-256=[password=hidden]", "'name' must be given to add-scram"),
             ("SCRAM-SHA-256=[name=a]", "one of 'password' and 'saltedpassword' must be given to add-scram"),
             ("SCRAM-SHA-256=[name=a,saltedpassword=hidden]", "'saltedpassword' needs 'salt' in add-scram"),
+            ("SCRAM-SHA-256=[name=a,password=]", "'password' of add-scram must not be empty"),
             ("SCRAM-SHA-256=[name=a,password=hidden,x=y]", "unknown SCRAM configuration x"),
             (
                 "SCRAM-SHA-256=[name=a,password=hidden,iterations=4095]",

@@ -33,6 +33,9 @@ impl Both {
     }
 }
 
+/// Lets all who have said who they are do everything: the checks' settings have an authorizer, for whom nobody is known.
+pub(super) const EVERYBODY: &str = "allow.everyone.if.no.acl.found=true";
+
 /// A `vltava broker` process on a temporary directory.
 pub(crate) struct Ours {
     pub(crate) bootstrap: String,

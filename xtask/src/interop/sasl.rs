@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     AloneCheck,
-    brokers::{Apache, Ours, free_port, program, script},
+    brokers::{Apache, EVERYBODY, Ours, free_port, program, script},
 };
 use crate::programs;
 use crate::shell::output_with_input;
@@ -65,6 +65,7 @@ fn matrix(folder: &Path) -> Result<()> {
             &format!("listener.name.sasl_plaintext.plain.sasl.jaas.config={users}"),
             MECHANISMS,
             SESSION,
+            EVERYBODY,
         ],
     )?;
     let own = format!("{SCRAM} username=\"admin\" password=\"admin-secret\";");

@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::{
     AloneCheck,
-    brokers::{Apache, Ours, free_port, free_port_for_kafka, program, script},
+    brokers::{Apache, EVERYBODY, Ours, free_port, free_port_for_kafka, program, script},
 };
 use crate::{
     programs,
@@ -123,7 +123,8 @@ fn on_ours() -> Result<()> {
     let stores = Stores::make()?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let settings = stores.broker(&address, "");
-    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let mut settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    settings.push(EVERYBODY);
     let ours = Ours::start_at(&program(), &address, &settings)?;
     let apache = |name: &str| {
         let mut command = Command::new(script("kafka/tool"));

@@ -178,7 +178,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter, DuplexStream, ReadBuf};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
 
@@ -202,10 +202,20 @@ mod tests {
         }
     }
 
+    /// Two ends that hold little between them: left to the system, they would hold more with time.
     async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        const HELD: u32 = 64 * 1024;
+        let small = || {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_send_buffer_size(HELD).unwrap();
+            socket.set_recv_buffer_size(HELD).unwrap();
+            socket
+        };
+        let listening = small();
+        listening.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listening.listen(1).unwrap();
         let address = listener.local_addr().unwrap();
-        let (one, other) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (one, other) = tokio::join!(small().connect(address), listener.accept());
         (one.unwrap(), other.unwrap().0)
     }
 

@@ -69,11 +69,11 @@ macro_rules! apis {
                 TxnOffsetCommit 0..=5, needs [Write TransactionalId, Read Group, Read Topic]
                     => txn_offset_commit(metadata, partitions, groups, transactions).await;
                 DescribeAcls 1..=3, needs [Describe Cluster]
-                    => describe_acls(config, metadata);
+                    => describe_acls(metadata);
                 CreateAcls 1..=3, needs [Alter Cluster]
-                    => create_acls(config, controller).await;
+                    => create_acls(controller).await;
                 DeleteAcls 1..=3, needs [Alter Cluster]
-                    => delete_acls(config, controller).await;
+                    => delete_acls(controller).await;
                 DescribeConfigs 1..=4, needs [DescribeConfigs Cluster, DescribeConfigs Topic, DescribeConfigs Group]
                     => describe_configs(config, metadata);
                 AlterConfigs 0..=2, needs [AlterConfigs Cluster, AlterConfigs Topic, AlterConfigs Group]

@@ -14,7 +14,6 @@ use vltava_protocol::messages::{CreateAclsRequest, CreateAclsResponse};
 use vltava_protocol::records::metadata::MetadataRecord;
 use vltava_security::acl::{AclBinding, AclOperation, AclPermissionType, CLUSTER_NAME, PatternType, ResourceType};
 
-use crate::config::BrokerConfig;
 use crate::controller::Controller;
 use crate::log_dirs::random_id;
 use crate::request::{Answer, ApiError, RequestContext};
@@ -25,7 +24,6 @@ use crate::security::bindings;
 pub(crate) const MOST_AT_ONCE: usize = 10_000;
 
 pub(crate) async fn handle(
-    config: &BrokerConfig,
     controller: &Arc<Controller>,
     context: &RequestContext,
     request: &CreateAclsRequest,
@@ -37,14 +35,9 @@ pub(crate) async fn handle(
     if is_unknown {
         return Answer::Invalid("an access control entry has unknown elements");
     }
-    let refusal = match context.need_of_cluster(AclOperation::Alter) {
-        Ok(()) if config.authorizer.is_some() => None,
-        Ok(()) => Some(ApiError::new(ErrorCode::SecurityDisabled, "No Authorizer is configured.")),
-        Err(error) => Some(error),
-    };
-    let created = match refusal {
-        Some(error) => Err(error),
-        None => {
+    let created = match context.need_of_lists(AclOperation::Alter, "No Authorizer is configured.") {
+        Err(error) => Err(error),
+        Ok(()) => {
             let wanted: Vec<AclBinding> = request.creations.iter().map(bindings::from_creation).collect();
             if wanted.iter().any(is_filter) {
                 return Answer::Response(unknown(wanted.len()));

@@ -15,7 +15,6 @@ use vltava_protocol::{ErrorCode, Uuid};
 use vltava_security::acl::{AclBindingFilter, AclOperation, AclPermissionType, PatternType, ResourceType};
 
 use super::create_acls::MOST_AT_ONCE;
-use crate::config::BrokerConfig;
 use crate::controller::Controller;
 use crate::request::{Answer, ApiError, RequestContext};
 use crate::security::acls::Acls;
@@ -25,7 +24,6 @@ use crate::security::bindings;
 type Deleted = Result<Vec<DeleteAclsMatchingAcl>, ApiError>;
 
 pub(crate) async fn handle(
-    config: &BrokerConfig,
     controller: &Arc<Controller>,
     context: &RequestContext,
     request: &DeleteAclsRequest,
@@ -38,14 +36,9 @@ pub(crate) async fn handle(
     if is_unknown {
         return Answer::Invalid("a filter of access control entries has unknown elements");
     }
-    let refusal = match context.need_of_cluster(AclOperation::Alter) {
-        Ok(()) if config.authorizer.is_some() => None,
-        Ok(()) => Some(ApiError::new(ErrorCode::SecurityDisabled, "No Authorizer is configured.")),
-        Err(error) => Some(error),
-    };
-    let deleted = match refusal {
-        Some(error) => Err(error),
-        None => {
+    let deleted = match context.need_of_lists(AclOperation::Alter, "No Authorizer is configured.") {
+        Err(error) => Err(error),
+        Ok(()) => {
             let filters: Vec<AclBindingFilter> = request.filters.iter().map(bindings::filter_to_delete).collect();
             controller.update(move |image| plan(image.acls(), &filters)).await
         }

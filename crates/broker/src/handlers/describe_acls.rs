@@ -7,18 +7,15 @@
 
 use std::collections::BTreeMap;
 
-use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::describe_acls_response::DescribeAclsResource;
 use vltava_protocol::messages::{DescribeAclsRequest, DescribeAclsResponse};
 use vltava_security::acl::AclOperation;
 
-use crate::config::BrokerConfig;
 use crate::metadata::MetadataStore;
-use crate::request::{Answer, ApiError, RequestContext};
+use crate::request::{Answer, RequestContext};
 use crate::security::bindings;
 
 pub(crate) fn handle(
-    config: &BrokerConfig,
     metadata: &MetadataStore,
     context: &RequestContext,
     request: &DescribeAclsRequest,
@@ -28,12 +25,8 @@ pub(crate) fn handle(
     if elements.contains(&0) {
         return Answer::Invalid("a filter of access control entries has unknown elements");
     }
-    let refusal = match context.need_of_cluster(AclOperation::Describe) {
-        Ok(()) if config.authorizer.is_some() => None,
-        Ok(()) => Some(ApiError::new(ErrorCode::SecurityDisabled, "No Authorizer is configured on the broker")),
-        Err(error) => Some(error),
-    };
-    if let Some(error) = refusal {
+    let needed = context.need_of_lists(AclOperation::Describe, "No Authorizer is configured on the broker");
+    if let Err(error) = needed {
         return Answer::Response(DescribeAclsResponse {
             error_code: error.code.code(),
             error_message: error.text(),

@@ -108,6 +108,14 @@ impl RequestContext {
         }
     }
 
+    /// As [`Self::need_of_cluster`], for what is about the lists: without an authorizer there are none, in these words.
+    pub(crate) fn need_of_lists(&self, operation: AclOperation, without: &str) -> Result<(), ApiError> {
+        match self.is_judged() {
+            true => self.need_of_cluster(operation),
+            false => Err(ApiError::new(ErrorCode::SecurityDisabled, without)),
+        }
+    }
+
     /// What the sender may do with a resource, as the bit field of KIP-430.
     pub(crate) fn authorized_operations(&self, resource: Resource<'_>) -> i32 {
         let may = |operation: AclOperation| match &self.access.0 {

@@ -224,6 +224,8 @@ fn start(config: BrokerConfig) -> Result<Started, BrokerError> {
     let services = start::open(config, storage, endpoints)?;
     services.controller.start()?;
     drop(within);
+    #[cfg(feature = "oauth")]
+    runtime.block_on(services.tokens.begin());
     Ok(Started { runtime, services: Arc::new(services), listeners, failures })
 }
 
@@ -271,7 +273,9 @@ fn serve(started: Started, commands: oneshot::Receiver<Stop>) -> Result<(), Brok
         let (config, metadata) = (Arc::clone(&services.config), Arc::clone(&services.metadata));
         let cleaner = LogCleaner::new(config, metadata, Arc::clone(&services.partitions), stopping.clone());
         let cleaner = tokio::spawn(cleaner.run());
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&services.partitions), stopping));
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&services.partitions), stopping.clone()));
+        #[cfg(feature = "oauth")]
+        services.tokens.endpoints().for_each(|keys| drop(tokio::spawn(Arc::clone(keys).follow(stopping.clone()))));
         let (how, outcome) = tokio::select! {
             // A broker whose handle is gone stops as well.
             how = commands => (how.unwrap_or(Stop::Clean), Ok(())),

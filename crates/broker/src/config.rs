@@ -15,6 +15,8 @@ pub(crate) mod resolve;
 mod sasl;
 #[cfg(feature = "tls")]
 pub(crate) mod ssl;
+#[cfg(feature = "oauth")]
+pub(crate) mod tokens;
 mod topic_keys;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,8 @@ use crate::descriptors::Descriptors;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataStore;
 use crate::partitions::Partitions;
+#[cfg(feature = "oauth")]
+use crate::security::tokens::Tokens;
 
 /// The parts of a running broker.
 #[derive(Debug)]
@@ -29,4 +31,6 @@ pub(crate) struct Services {
     pub(crate) groups: Arc<GroupCoordinator>,
     pub(crate) transaction_shards: Arc<TransactionShards>,
     pub(crate) transactions: Arc<TransactionCoordinator>,
+    #[cfg(feature = "oauth")]
+    pub(crate) tokens: Tokens,
 }

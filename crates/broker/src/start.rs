@@ -45,6 +45,8 @@ fn load(
     endpoints: HashMap<String, (String, u16)>,
 ) -> Result<Services, BrokerError> {
     let now = clock::now();
+    #[cfg(feature = "oauth")]
+    let tokens = crate::security::tokens::Tokens::new(&config)?;
     let (metadata, removed_topics) = MetadataStore::load(storage.open_metadata(now)?)?;
     let metadata = Arc::new(metadata);
     let image = metadata.image();
@@ -102,6 +104,8 @@ fn load(
         groups,
         transaction_shards,
         transactions: Arc::new(transactions),
+        #[cfg(feature = "oauth")]
+        tokens,
     })
 }
 

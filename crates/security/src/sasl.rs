@@ -19,7 +19,9 @@ mod server;
 pub use client::SaslClient;
 pub use error::SaslError;
 pub use jaas::{JaasConfig, JaasError};
-pub use login::{ClientLogin, LoginError, OAuthOptions, PlainUsers, check_scram_of_broker};
+pub use login::{
+    BrokerOAuthOptions, ClientLogin, LoginError, OAuthOptions, PlainUsers, UnsecuredOptions, check_scram_of_broker,
+};
 pub use mechanism::{Mechanism, NotSupported};
 pub use plain::{PlainClient, PlainServer};
 pub use random::{nonce, salt};

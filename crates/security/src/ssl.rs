@@ -41,5 +41,6 @@ pub use self::{
     failure::HandshakeFailure,
     name::distinguished_name,
     principal_mapper::SslPrincipalMapper,
+    trust::{crypto_provider, trusted_certificates},
 };
 pub use keys::{BROKER, CLIENT, NO_TLS, is_default};

@@ -30,7 +30,7 @@ pub(crate) static BROKER: Tables = &[
 ];
 
 const AUTHORIZER: &str = "`authorizer.class.name` names no authorizer, everybody may do everything";
-const CLASSES: &str = "classes of the JVM cannot be loaded";
+pub(super) const CLASSES: &str = "classes of the JVM cannot be loaded";
 const INTERNAL: &str = "it is internal to Apache Kafka's own broker";
 pub(super) const NO_METRICS_PUSH: &str = "clients cannot push metrics to this broker yet";
 const METRICS: &str = "metrics are not there yet";
@@ -39,7 +39,7 @@ const ONE_CONTROLLER: &str = "this node is the only controller of its cluster, i
 const POOL: &str = "one pool of threads does all work, num.network.threads and num.io.threads give its size";
 const QUOTAS: &str = "there are no quotas yet";
 const KERBEROS: &str = "Kerberos is not supported";
-const NO_TOKENS: &str = "the broker has no OAUTHBEARER yet: it cannot check tokens";
+const NO_LOGIN: &str = "this broker is the only one of its cluster, and logs in nowhere";
 const OF_LISTENERS: &str = "users and logins stand under `listener.name.NAME.MECHANISM.sasl.jaas.config`";
 pub(super) const SHARE: &str = "share groups are not supported yet";
 pub(super) const STREAMS: &str = "the streams protocol of groups is not supported yet";

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use vltava_config::{ConfigError, Reader, split_list};
 use vltava_protocol::java;
+#[cfg(feature = "oauth")]
+use vltava_security::sasl::BrokerOAuthOptions;
 use vltava_security::sasl::{Mechanism, PlainUsers, check_scram_of_broker};
 
 use super::broker_key;
@@ -16,10 +18,24 @@ const MAX_REAUTH: &str = "connections.max.reauth.ms";
 const MAX_RECEIVE_SIZE: &str = "sasl.server.max.receive.size";
 const FAILURE_DELAY: &str = "connection.failed.authentication.delay.ms";
 
+const HANDLER: &str = "sasl.server.callback.handler.class";
+
 /// The keys of this page that a listener may have for itself.
 const OF_LISTENER: [&str; 3] = [MECHANISMS, MAX_REAUTH, MAX_RECEIVE_SIZE];
 /// Those that a mechanism of a listener may have for itself.
 const OF_MECHANISM: [&str; 2] = [JAAS, MAX_REAUTH];
+/// Those of tokens, which a listener and its OAUTHBEARER may have for themselves.
+const OF_TOKENS: [&str; 9] = [
+    "sasl.oauthbearer.clock.skew.seconds",
+    "sasl.oauthbearer.expected.audience",
+    "sasl.oauthbearer.expected.issuer",
+    "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+    "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+    "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
+    "sasl.oauthbearer.jwks.endpoint.url",
+    "sasl.oauthbearer.scope.claim.name",
+    "sasl.oauthbearer.sub.claim.name",
+];
 
 /// How the clients of one listener authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +49,9 @@ pub(crate) struct ListenerSasl {
     /// How long they wait to hear that they failed.
     pub(crate) failure_delay: Duration,
     max_reauth_ms: BTreeMap<Mechanism, i64>,
+    /// What the tokens of OAUTHBEARER are checked with, where it has that.
+    #[cfg(feature = "oauth")]
+    pub(crate) tokens: Option<super::tokens::TokenSettings>,
 }
 
 impl ListenerSasl {
@@ -56,9 +75,15 @@ impl<'a> OwnKey<'a> {
         if OF_LISTENER.contains(&rest) {
             return Some(Self { listener, mechanism: None });
         }
+        let tokens = Mechanism::OAuthBearer.name().to_ascii_lowercase();
+        if OF_TOKENS.contains(&rest) {
+            return Some(Self { listener, mechanism: Some("oauthbearer") });
+        }
         let (mechanism, key) = rest.split_once('.')?;
         let is_one = Mechanism::ALL.iter().any(|known| known.name().to_ascii_lowercase() == mechanism);
-        (is_one && OF_MECHANISM.contains(&key)).then_some(Self { listener, mechanism: Some(mechanism) })
+        let is_of_tokens = mechanism == tokens && (OF_TOKENS.contains(&key) || key == HANDLER);
+        (is_one && (OF_MECHANISM.contains(&key) || is_of_tokens))
+            .then_some(Self { listener, mechanism: Some(mechanism) })
     }
 }
 
@@ -80,6 +105,7 @@ impl<'a> SaslSettings<'a> {
         reader.int(FAILURE_DELAY)?;
         reader.int(MAX_RECEIVE_SIZE)?;
         reader.list(MECHANISMS);
+        OF_TOKENS.into_iter().for_each(|key| reader.used(key));
         Ok(settings)
     }
 
@@ -89,6 +115,14 @@ impl<'a> SaslSettings<'a> {
         let value = self.reader.list(MECHANISMS);
         if listeners.is_empty() && self.reader.is_given(MECHANISMS) && value != ["GSSAPI"] {
             return Err(ConfigError::new(MECHANISMS, value.join(","), "no listener asks for SASL"));
+        }
+        let has_tokens = listeners.values().any(|sasl| sasl.mechanisms.contains(&Mechanism::OAuthBearer));
+        for key in OF_TOKENS {
+            let default = broker_key(key).and_then(|row| row.default);
+            let own = self.reader.text(key).filter(|value| self.reader.is_given(key) && Some(*value) != default);
+            if let Some(value) = own.filter(|_| !has_tokens) {
+                return Err(ConfigError::new(key, value, "no listener has the mechanism OAUTHBEARER"));
+            }
         }
         for (name, _) in self.reader.settings().foreign() {
             let Some(own) = OwnKey::parse(name) else { continue };
@@ -114,8 +148,8 @@ impl<'a> SaslSettings<'a> {
         let mut mechanisms = Vec::new();
         for name in split_list(&value) {
             let mechanism = match name.parse::<Mechanism>() {
-                Ok(Mechanism::OAuthBearer) => {
-                    return refuse("the broker has no OAUTHBEARER yet: it cannot check tokens".to_owned());
+                Ok(Mechanism::OAuthBearer) if cfg!(not(feature = "oauth")) => {
+                    return refuse("OAUTHBEARER needs the feature `oauth` of vltava-broker".to_owned());
                 }
                 Ok(mechanism) => mechanism,
                 Err(error) => return refuse(format!("listener {listener} asks for SASL, {error}")),
@@ -144,7 +178,38 @@ impl<'a> SaslSettings<'a> {
         let max_receive_size =
             usize::try_from(max_receive_size).map_err(|_| ConfigError::new(key, value, "must be >= 0"))?;
         let failure_delay = self.reader.duration(FAILURE_DELAY)?;
-        Ok(ListenerSasl { mechanisms, users, max_receive_size, failure_delay, max_reauth_ms })
+        Ok(ListenerSasl {
+            #[cfg(feature = "oauth")]
+            tokens: mechanisms.contains(&Mechanism::OAuthBearer).then(|| self.tokens(listener)).transpose()?,
+            mechanisms,
+            users,
+            max_receive_size,
+            failure_delay,
+            max_reauth_ms,
+        })
+    }
+
+    /// What the tokens of a listener are checked with.
+    #[cfg(feature = "oauth")]
+    fn tokens(&self, listener: &str) -> Result<super::tokens::TokenSettings, ConfigError> {
+        let mechanism = Mechanism::OAuthBearer;
+        let given = |key: &'static str| match self.of_mechanism(listener, mechanism, key) {
+            (name, Some(value)) => (name, Some(value.to_owned())),
+            (_, None) => {
+                let (name, value) = self.value(listener, key);
+                (name, Some(value))
+            }
+        };
+        let (key, class) = self.of_mechanism(listener, mechanism, HANDLER);
+        let handler = class.map(|class| (key, class));
+        let (key, jaas) = self.of_mechanism(listener, mechanism, JAAS);
+        let options = match jaas {
+            Some(text) => {
+                BrokerOAuthOptions::parse(text).map_err(|error| ConfigError::new(key, "***", error.to_string()))?
+            }
+            None => BrokerOAuthOptions::default(),
+        };
+        super::tokens::read(&given, handler, options)
     }
 
     /// Checks the login modules of the mechanisms, and gives the users of PLAIN.
@@ -161,6 +226,8 @@ impl<'a> SaslSettings<'a> {
                     let reason = "required, for it has the users of PLAIN";
                     return Err(ConfigError::new(key, "\"\"", reason));
                 }
+                // Looked at with the rest of what it has.
+                (Mechanism::OAuthBearer, _) => {}
                 (_, Some(text)) => {
                     check_scram_of_broker(*mechanism, text).map_err(|error| refuse(error.to_string()))?;
                 }
@@ -190,7 +257,7 @@ impl<'a> SaslSettings<'a> {
 }
 
 /// A number by the definition of `key`; `name` is where it was given.
-fn parsed<T: std::str::FromStr>(name: &str, key: &str, value: &str) -> Result<T, ConfigError> {
+pub(super) fn parsed<T: std::str::FromStr>(name: &str, key: &str, value: &str) -> Result<T, ConfigError> {
     let checked = match broker_key(key) {
         Some(definition) => definition.parse(value).map_err(|error| ConfigError::new(name, value, error.reason))?,
         None => value.to_owned(),
@@ -265,10 +332,6 @@ mod tests {
                  Kerberos is not supported",
             ),
             (
-                vec![("sasl.enabled.mechanisms", "OAUTHBEARER")],
-                "invalid `sasl.enabled.mechanisms` OAUTHBEARER: the broker has no OAUTHBEARER yet: it cannot check tokens",
-            ),
-            (
                 vec![plain],
                 "invalid `listener.name.sasl_plaintext.plain.sasl.jaas.config` \"\": required, for it has the users of PLAIN",
             ),
@@ -303,6 +366,11 @@ mod tests {
             let error = config(&pairs).unwrap_err();
             assert_eq!(error, expected);
             assert!(!error.contains("secret"));
+        }
+        if cfg!(not(feature = "oauth")) {
+            let error = config(&[("sasl.enabled.mechanisms", "OAUTHBEARER")]).unwrap_err();
+            let reason = "OAUTHBEARER needs the feature `oauth` of vltava-broker";
+            assert_eq!(error, format!("invalid `sasl.enabled.mechanisms` OAUTHBEARER: {reason}"));
         }
         let handler = "listener.name.sasl_plaintext.plain.sasl.server.callback.handler.class";
         let error = config(&[plain, (jaas, PLAIN), (handler, "com.example.Own")]).unwrap_err();

@@ -131,9 +131,19 @@ impl<T: Transport> Connection<T> {
     /// Does with a frame what the authentication says; gives it back where it is a request like any other.
     async fn authenticate(&mut self, frame: Bytes) -> Result<Option<Bytes>, End> {
         let Some(authentication) = &mut self.authentication else { return Ok(Some(frame)) };
+        if authentication.passes(&frame, std::time::Instant::now)? {
+            return Ok(Some(frame));
+        }
         let now = Now { at: std::time::Instant::now(), wall_clock_ms: clock::wall_clock_ms() };
         let image = self.services.metadata.image();
-        let known = KnownUsers { listener: authentication.listener(), scram: image.scram() };
+        let known = KnownUsers {
+            listener: authentication.listener(),
+            scram: image.scram(),
+            #[cfg(feature = "oauth")]
+            tokens: self.services.tokens.of(&self.peer.listener).map(AsRef::as_ref),
+            #[cfg(feature = "oauth")]
+            wall_clock_ms: now.wall_clock_ms,
+        };
         let step = authentication.take(frame, &known, now, sasl::nonce)?;
         let limit = authentication.max_receive_size().unwrap_or(self.services.config.request_max_bytes);
         self.frames.limit(limit);

@@ -16,7 +16,7 @@ use vltava_protocol::messages::{
 use vltava_protocol::wire::{Message, Reader, Records};
 use vltava_protocol::{ApiKey, ErrorCode};
 use vltava_security::KafkaPrincipal;
-use vltava_security::sasl::oauthbearer::ValidToken;
+use vltava_security::sasl::oauthbearer::{TokenRefused, ValidToken};
 use vltava_security::sasl::scram::{Hash, ScramCredential};
 use vltava_security::sasl::{Credentials, Mechanism, SaslError, SaslServer};
 
@@ -24,6 +24,8 @@ use crate::apis;
 use crate::config::ListenerSasl;
 use crate::dispatch::{self, Refusal, Reply};
 use crate::metadata::scram::ScramImage;
+#[cfg(feature = "oauth")]
+use crate::security::tokens::ListenerTokens;
 
 /// Between two authentications of one connection.
 const MIN_REAUTHENTICATION_INTERVAL: Duration = Duration::from_secs(1);
@@ -106,6 +108,12 @@ struct Session {
 pub(crate) struct KnownUsers<'a> {
     pub(crate) listener: Arc<ListenerSasl>,
     pub(crate) scram: &'a ScramImage,
+    /// What the listener checks tokens with, where it takes any.
+    #[cfg(feature = "oauth")]
+    pub(crate) tokens: Option<&'a ListenerTokens>,
+    /// In ms of the epoch.
+    #[cfg(feature = "oauth")]
+    pub(crate) wall_clock_ms: i64,
 }
 
 impl Credentials for KnownUsers<'_> {
@@ -117,9 +125,18 @@ impl Credentials for KnownUsers<'_> {
         self.scram.get(hash, username).cloned()
     }
 
+    #[cfg(feature = "oauth")]
+    fn token(&self, token: &str) -> Result<ValidToken, TokenRefused> {
+        match self.tokens {
+            Some(tokens) => tokens.check(token, self.wall_clock_ms),
+            None => Err(TokenRefused::invalid("the listener takes no tokens")),
+        }
+    }
+
     /// No listener has OAUTHBEARER.
-    fn token(&self, _: &str) -> Result<ValidToken, String> {
-        Err("invalid_token".to_owned())
+    #[cfg(not(feature = "oauth"))]
+    fn token(&self, _: &str) -> Result<ValidToken, TokenRefused> {
+        Err(TokenRefused::invalid("the listener takes no tokens"))
     }
 }
 
@@ -175,6 +192,29 @@ impl Authentication {
         self.listener.failure_delay
     }
 
+    /// Whether a frame is a request like any other of who has been let in. The clock is looked at where the session ends.
+    ///
+    /// # Errors
+    /// Where it has ended, and the connection is to be closed at once.
+    pub(crate) fn passes(&self, frame: &Bytes, clock: impl FnOnce() -> Instant) -> Result<bool, Violation> {
+        if !self.is_complete() {
+            return Ok(false);
+        }
+        let ends_at = self.session.as_ref().and_then(|session| session.ends_at);
+        let Some(ends_at) = ends_at else { return Ok(true) };
+        let now = clock();
+        let is_handshake = dispatch::api_and_version(Reader::new(frame.clone()))
+            .is_ok_and(|(code, _)| code == ApiKey::SaslHandshake.code());
+        let is_too_soon = |begun| now.saturating_duration_since(begun) < MIN_REAUTHENTICATION_INTERVAL;
+        if is_handshake && !self.begun_again.is_some_and(is_too_soon) {
+            return Ok(false);
+        }
+        match now > ends_at {
+            true => Err(Violation::Expired),
+            false => Ok(true),
+        }
+    }
+
     /// Takes a frame. `nonce` draws one for an exchange that begins.
     ///
     /// # Errors
@@ -186,8 +226,16 @@ impl Authentication {
         now: Now,
         nonce: impl FnOnce() -> std::io::Result<String>,
     ) -> Result<Step, Violation> {
+        let passes = self.passes(&frame, || now.at);
         match std::mem::replace(&mut self.state, State::Failed) {
-            State::Complete => self.after(frame, now, nonce),
+            State::Complete if passes? => {
+                self.state = State::Complete;
+                Ok(Step::Pass(frame))
+            }
+            State::Complete => {
+                self.begun_again = Some(now.at);
+                self.begin(frame, false, nonce)
+            }
             State::VersionsOrHandshake => self.begin(frame, true, nonce),
             State::Handshake => self.begin(frame, false, nonce),
             State::Exchange { server, mechanism, is_framed: true } => {
@@ -199,32 +247,6 @@ impl Authentication {
             State::OtherMechanism { why } => Ok(Step::Refuse(None, why)),
             State::Failed => Err(Violation::Over),
         }
-    }
-
-    /// A request of who has been let in.
-    fn after(
-        &mut self,
-        frame: Bytes,
-        now: Now,
-        nonce: impl FnOnce() -> std::io::Result<String>,
-    ) -> Result<Step, Violation> {
-        let ends_at = self.session.as_ref().and_then(|session| session.ends_at);
-        let Some(ends_at) = ends_at else {
-            self.state = State::Complete;
-            return Ok(Step::Pass(frame));
-        };
-        let is_handshake = dispatch::api_and_version(Reader::new(frame.clone()))
-            .is_ok_and(|(code, _)| code == ApiKey::SaslHandshake.code());
-        let is_too_soon = |begun| now.at.saturating_duration_since(begun) < MIN_REAUTHENTICATION_INTERVAL;
-        if is_handshake && !self.begun_again.is_some_and(is_too_soon) {
-            self.begun_again = Some(now.at);
-            return self.begin(frame, false, nonce);
-        }
-        if now.at > ends_at {
-            return Err(Violation::Expired);
-        }
-        self.state = State::Complete;
-        Ok(Step::Pass(frame))
     }
 
     fn begin(

@@ -192,6 +192,98 @@ impl<'a> FromIterator<(&'a str, &'a str)> for PlainUsers {
     }
 }
 
+/// What a broker's `sasl.jaas.config` for OAUTHBEARER, by Kafka's `OAuthBearerLoginModule`, says about the tokens of its clients. What it says about logins of the
+/// broker's own is of no use to one without others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokerOAuthOptions {
+    /// `unsecuredValidator…`, where one of them or of `unsecuredLogin…` is given.
+    pub unsecured: Option<UnsecuredOptions>,
+    /// `ssl.truststore.…`: whom an endpoint of keys is trusted by.
+    pub truststore: BTreeMap<String, Secret>,
+}
+
+/// The options of Kafka's `OAuthBearerUnsecuredValidatorCallbackHandler`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsecuredOptions {
+    /// `unsecuredValidatorPrincipalClaimName`.
+    pub principal_claim_name: String,
+    /// `unsecuredValidatorScopeClaimName`.
+    pub scope_claim_name: String,
+    /// `unsecuredValidatorRequiredScope`: all of these.
+    pub required_scope: Vec<String>,
+    /// `unsecuredValidatorAllowableClockSkewMs`.
+    pub allowable_clock_skew_ms: u32,
+}
+
+impl Default for UnsecuredOptions {
+    fn default() -> Self {
+        Self {
+            principal_claim_name: "sub".to_owned(),
+            scope_claim_name: "scope".to_owned(),
+            required_scope: Vec::new(),
+            allowable_clock_skew_ms: 0,
+        }
+    }
+}
+
+impl BrokerOAuthOptions {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub fn parse(text: &str) -> Result<Self, LoginError> {
+        let config = parse(Mechanism::OAuthBearer, text)?;
+        let mut options = Self::default();
+        for (name, value) in config.options() {
+            match name {
+                "clientId" | "clientSecret" | "scope" => {}
+                "ssl.truststore.certificates"
+                | "ssl.truststore.location"
+                | "ssl.truststore.password"
+                | "ssl.truststore.type" => {
+                    options.truststore.insert(name.to_owned(), value.clone());
+                }
+                other if other.starts_with("extension_") => {}
+                other if other.starts_with("unsecuredLogin") => {
+                    options.unsecured.get_or_insert_default();
+                }
+                other => {
+                    let unsecured = options.unsecured.get_or_insert_default();
+                    unsecured.set(other, value.expose().trim())?;
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+impl UnsecuredOptions {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), LoginError> {
+        let refuse = || LoginError::Value(name.to_owned());
+        match name {
+            "unsecuredValidatorPrincipalClaimName" if value.is_empty() => {}
+            "unsecuredValidatorPrincipalClaimName" => self.principal_claim_name = value.to_owned(),
+            "unsecuredValidatorScopeClaimName" if value.is_empty() => {}
+            "unsecuredValidatorScopeClaimName" => self.scope_claim_name = value.to_owned(),
+            "unsecuredValidatorRequiredScope" => {
+                let is_scope = |byte: u8| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
+                let scope: Vec<String> = value.split(' ').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+                if !scope.iter().all(|one| one.bytes().all(is_scope)) {
+                    return Err(refuse());
+                }
+                self.required_scope = scope;
+            }
+            "unsecuredValidatorAllowableClockSkewMs" if value.is_empty() => {}
+            "unsecuredValidatorAllowableClockSkewMs" => {
+                let skew = value.parse::<i32>().ok().and_then(|ms| u32::try_from(ms).ok());
+                self.allowable_clock_skew_ms = skew.ok_or_else(refuse)?;
+            }
+            other => return Err(LoginError::Unknown(other.to_owned())),
+        }
+        Ok(())
+    }
+}
+
 /// Checks a broker's `sasl.jaas.config` for SCRAM, whose users are in the metadata: a name and password of its own are of no
 /// use to a broker without others.
 ///
@@ -303,6 +395,37 @@ mod tests {
             assert_eq!(error, expected);
             assert!(!error.contains("hidden"));
         }
+    }
+
+    #[test]
+    fn a_broker_says_what_tokens_it_takes_and_not_who_it_is() {
+        let read = |options: &str| BrokerOAuthOptions::parse(&format!("{OAUTH}{options};"));
+        assert_eq!(read(""), Ok(BrokerOAuthOptions::default()));
+        let login = read("clientId=\"a\" clientSecret=\"hidden\" ssl.truststore.location=\"/t.pem\" extension_a=\"b\"");
+        let login = login.unwrap();
+        assert_eq!(login.unsecured, None);
+        assert_eq!(login.truststore.keys().map(String::as_str).collect::<Vec<_>>(), ["ssl.truststore.location"]);
+        let unsecured = UnsecuredOptions::default;
+        assert_eq!(read("unsecuredLoginStringClaim_sub=\"admin\"").unwrap().unsecured, Some(unsecured()));
+        let own = read(
+            "unsecuredValidatorPrincipalClaimName=\"who\" unsecuredValidatorScopeClaimName=\"may\" \
+             unsecuredValidatorRequiredScope=\"read write\" unsecuredValidatorAllowableClockSkewMs=\"30\"",
+        );
+        let expected = UnsecuredOptions {
+            principal_claim_name: "who".to_owned(),
+            scope_claim_name: "may".to_owned(),
+            required_scope: vec!["read".to_owned(), "write".to_owned()],
+            allowable_clock_skew_ms: 30,
+        };
+        assert_eq!(own.unwrap().unsecured, Some(expected));
+        for (options, name) in [
+            ("unsecuredValidatorAllowableClockSkewMs=\"-1\"", "unsecuredValidatorAllowableClockSkewMs"),
+            ("unsecuredValidatorRequiredScope=\"a\\\\b\"", "unsecuredValidatorRequiredScope"),
+        ] {
+            assert_eq!(read(options), Err(LoginError::Value(name.to_owned())));
+        }
+        assert_eq!(read("ssl.cipher.suites=\"x\""), Err(LoginError::Unknown("ssl.cipher.suites".to_owned())));
+        assert!(BrokerOAuthOptions::parse(&format!("{PLAIN}clientId=\"a\";")).is_err());
     }
 
     #[test]

@@ -1,11 +1,33 @@
 //! OAUTHBEARER (RFC 7628, KIP-255): a token, and where it is not good one more round for the client to say that it has
 //! understood.
+//!
+//! With the feature `oauth` there is here, too, what a broker looks at a token with: [`JwtValidator`] and the provider's
+//! [`JsonWebKeySet`], [`JwksRefresh`], which says when that is read, and [`UnsecuredValidator`].
+
+#[cfg(feature = "oauth")]
+mod json;
+#[cfg(feature = "oauth")]
+mod jwk;
+#[cfg(feature = "oauth")]
+mod jwt;
+#[cfg(feature = "oauth")]
+mod refresh;
+#[cfg(feature = "oauth")]
+mod unsecured;
 
 use std::collections::BTreeMap;
 
 use super::error::SaslError;
 use super::server::Credentials;
 use crate::Secret;
+
+#[cfg(feature = "oauth")]
+pub use self::{
+    jwk::{JsonWebKeySet, NoKeySet},
+    jwt::{JwtError, JwtValidator},
+    refresh::{AfterFailure, JwksRefresh, RefreshSettings},
+    unsecured::UnsecuredValidator,
+};
 
 /// What separates the parts of the message, and alone is the client's answer to a failure.
 const SEPARATOR: char = '\u{1}';
@@ -17,6 +39,39 @@ pub struct ValidToken {
     pub principal: String,
     /// When it ends, in ms of the epoch.
     pub expires_at_ms: i64,
+}
+
+/// Why a broker does not let in who shows a token: what Kafka's `OAuthBearerValidatorCallback` takes, and the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRefused {
+    /// `invalid_token` or `insufficient_scope`.
+    pub status: &'static str,
+    /// The scope that is wanted, in Java's form of a list.
+    pub scope: Option<String>,
+    /// For the broker's log alone.
+    pub why: String,
+}
+
+impl TokenRefused {
+    /// The token is not good.
+    #[must_use]
+    pub fn invalid(why: impl Into<String>) -> Self {
+        Self { status: "invalid_token", scope: None, why: why.into() }
+    }
+
+    /// What the client is told (RFC 7628, section 3.2.2), in Kafka's form.
+    #[must_use]
+    pub fn json(&self) -> String {
+        // Nothing of it may end the text early.
+        let is_fine = |c: &char| !c.is_control() && !matches!(c, '"' | '\\');
+        match &self.scope {
+            Some(scope) => {
+                let scope: String = scope.chars().filter(is_fine).collect();
+                format!("{{\"status\":\"{}\", \"scope\":\"{scope}\"}}", self.status)
+            }
+            None => format!("{{\"status\":\"{}\"}}", self.status),
+        }
+    }
 }
 
 /// Whether these are names and values that may go with a token (KIP-342).
@@ -155,18 +210,18 @@ impl OAuthBearerServer {
             first.ok_or(SaslError::Invalid("invalid OAUTHBEARER client first message"))?;
         let valid = match credentials.token(token) {
             Ok(valid) => valid,
-            Err(status) => {
-                // Nothing of the reason may end the text early.
-                let status: String = status.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
-                let error = format!("{{\"status\":\"{status}\"}}");
+            Err(refused) => {
+                let error = refused.json();
                 self.state = ServerState::Refused { error: error.clone() };
                 return Ok(error.into_bytes());
             }
         };
-        if authorization_id.is_some_and(|id| id != valid.principal) {
-            let why = "Authentication failed: Client requested an authorization id that is different from the token's \
-                       principal name";
-            return Err(SaslError::Refused(why.to_owned()));
+        if let Some(id) = authorization_id.filter(|id| *id != valid.principal) {
+            return Err(SaslError::Refused(format!(
+                "Authentication failed: Client requested an authorization id ({id}) that is different from the token's \
+                 principal name ({})",
+                valid.principal
+            )));
         }
         self.state = ServerState::Complete(valid);
         Ok(Vec::new())

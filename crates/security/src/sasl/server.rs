@@ -2,7 +2,7 @@
 
 use super::error::SaslError;
 use super::mechanism::Mechanism;
-use super::oauthbearer::{OAuthBearerServer, ValidToken};
+use super::oauthbearer::{OAuthBearerServer, TokenRefused, ValidToken};
 use super::plain::PlainServer;
 use super::scram::{Hash, ScramCredential, ScramServer};
 
@@ -17,8 +17,8 @@ pub trait Credentials {
     /// Who a token says it is from, if it is good.
     ///
     /// # Errors
-    /// Why it is not, in words that the other end may read.
-    fn token(&self, token: &str) -> Result<ValidToken, String>;
+    /// [`TokenRefused`].
+    fn token(&self, token: &str) -> Result<ValidToken, TokenRefused>;
 }
 
 /// Who has been let in, what Kafka's `SaslServer`s negotiate.
@@ -105,8 +105,8 @@ pub(super) mod testing {
             self.scram.get(&(hash, username.to_owned())).cloned()
         }
 
-        fn token(&self, token: &str) -> Result<ValidToken, String> {
-            self.tokens.get(token).cloned().ok_or_else(|| "invalid_token".to_owned())
+        fn token(&self, token: &str) -> Result<ValidToken, TokenRefused> {
+            self.tokens.get(token).cloned().ok_or_else(|| TokenRefused::invalid("unknown"))
         }
     }
 }

@@ -9,6 +9,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 use vltava_config::{ConfigError, split_list};
 
+use super::principal_mapper::SslPrincipalMapper;
 use super::store::{self, KeySource, TrustSource};
 use crate::Secret;
 
@@ -16,6 +17,7 @@ const CIPHER_SUITES: &str = "ssl.cipher.suites";
 const CLIENT_AUTH: &str = "ssl.client.auth";
 const ENABLED_PROTOCOLS: &str = "ssl.enabled.protocols";
 const ENDPOINT_IDENTIFICATION: &str = "ssl.endpoint.identification.algorithm";
+const PRINCIPAL_RULES: &str = "ssl.principal.mapping.rules";
 const PROTOCOL: &str = "ssl.protocol";
 
 /// The settings of TLS for one end of connections (Kafka's `SslConfigs`), checked, with the files not read yet.
@@ -30,6 +32,7 @@ pub struct SslConfig {
     pub(super) client_auth: ClientAuth,
     pub(super) allows_dn_changes: bool,
     pub(super) allows_san_changes: bool,
+    pub(super) principals: SslPrincipalMapper,
 }
 
 /// Whether a server asks clients for a certificate: `ssl.client.auth`, Kafka's `SslClientAuth`.
@@ -68,6 +71,7 @@ impl SslConfig {
             },
             allows_dn_changes: flag("ssl.allow.dn.changes"),
             allows_san_changes: flag("ssl.allow.san.changes"),
+            principals: SslPrincipalMapper::parse(text(PRINCIPAL_RULES).unwrap_or("DEFAULT"))?,
         };
         let fits = |suite: &SupportedCipherSuite| config.versions.iter().any(|version| suite.version() == *version);
         if !config.suites.is_empty() && !config.suites.iter().any(fits) {
@@ -100,6 +104,12 @@ impl SslConfig {
     #[must_use]
     pub fn has_keys(&self) -> bool {
         self.keys.is_some()
+    }
+
+    /// Whom the certificates of clients name.
+    #[must_use]
+    pub fn principals(&self) -> &SslPrincipalMapper {
+        &self.principals
     }
 
     /// Whether a server asks clients for a certificate.
@@ -170,7 +180,9 @@ fn key_source<'a>(text: &dyn Fn(&'static str) -> Option<&'a str>) -> Result<Opti
     }
 }
 
-fn trust_source<'a>(text: &dyn Fn(&'static str) -> Option<&'a str>) -> Result<Option<TrustSource>, ConfigError> {
+pub(super) fn trust_source<'a>(
+    text: &dyn Fn(&'static str) -> Option<&'a str>,
+) -> Result<Option<TrustSource>, ConfigError> {
     let given = |key| text(key).filter(|value| !value.is_empty());
     let secret = |key| given(key).map(Secret::from);
     let hidden = |key, reason: &str| Err(ConfigError::new(key, "***", reason));

@@ -9,11 +9,35 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use vltava_config::ConfigError;
 
-use super::config::{ClientAuth, SslConfig};
+use super::config::{ClientAuth, SslConfig, trust_source};
 use super::error::{SslError, StoreProblem};
 use super::name;
+use super::principal_mapper::SslPrincipalMapper;
 use super::store::{TRUSTSTORE_LOCATION, TrustSource};
+
+/// The certificates that `ssl.truststore.*` names, or those that the operating system trusts, in DER: for a client that makes
+/// its handshakes itself, such as one of HTTP. `text` gives the value of each key that is set.
+///
+/// # Errors
+/// [`ConfigError`] for settings that contradict each other, and for files that cannot be used.
+pub fn trusted_certificates<'a>(text: &dyn Fn(&'static str) -> Option<&'a str>) -> Result<Vec<Vec<u8>>, ConfigError> {
+    if let Some(source) = trust_source(text)? {
+        return Ok(source.load()?);
+    }
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return Err(SslError::new(TRUSTSTORE_LOCATION, None, StoreProblem::NoSystemRoots).into());
+    }
+    Ok(found.into_iter().map(|certificate| certificate.to_vec()).collect())
+}
+
+/// The algorithms that TLS is made of here.
+#[must_use]
+pub fn crypto_provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
 
 /// The certificates that are trusted, and what follows from that: as the JVM does it, one that lies in a truststore itself
 /// is trusted as it is, and those that are signed by it only if it is an authority's.
@@ -122,6 +146,7 @@ pub(super) struct ClientTrust {
     by_roots: Option<Arc<dyn ClientCertVerifier>>,
     hints: Vec<DistinguishedName>,
     is_required: bool,
+    principals: SslPrincipalMapper,
 }
 
 impl ClientTrust {
@@ -143,7 +168,23 @@ impl ClientTrust {
             let subject = name::subject(certificate).map(DistinguishedName::in_sequence);
             hints.extend(subject.ok().filter(|subject| !hints.iter().any(|hint| hint.as_ref() == subject.as_ref())));
         }
-        Ok(Self { trust, by_roots, hints, is_required: config.client_auth == ClientAuth::Required })
+        let is_required = config.client_auth == ClientAuth::Required;
+        Ok(Self { trust, by_roots, hints, is_required, principals: config.principals.clone() })
+    }
+
+    fn check_signer(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if self.trust.has_itself(end_entity) {
+            return ParsedCertificate::try_from(end_entity).map(drop);
+        }
+        match &self.by_roots {
+            Some(roots) => roots.verify_client_cert(end_entity, intermediates, now).map(drop),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        }
     }
 }
 
@@ -162,13 +203,12 @@ impl ClientCertVerifier for ClientTrust {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if self.trust.has_itself(end_entity) {
-            ParsedCertificate::try_from(end_entity)?;
-            return Ok(ClientCertVerified::assertion());
-        }
-        match &self.by_roots {
-            Some(roots) => roots.verify_client_cert(end_entity, intermediates, now),
-            None => Err(CertificateError::UnknownIssuer.into()),
+        self.check_signer(end_entity, intermediates, now)?;
+        // Whom no rule names is not let in, and is told so in the handshake: Kafka closes the connection behind it without a
+        // word, and its clients try again and again.
+        match name::distinguished_name(end_entity) {
+            Some(name) if self.principals.name(&name).is_some() => Ok(ClientCertVerified::assertion()),
+            _ => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
     }
 

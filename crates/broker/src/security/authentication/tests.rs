@@ -44,7 +44,14 @@ impl Talk {
     }
 
     fn frame(&mut self, frame: Bytes) -> Result<Step, Violation> {
-        let known = KnownUsers { listener: self.authentication.listener(), scram: self.image.scram() };
+        let known = KnownUsers {
+            listener: self.authentication.listener(),
+            scram: self.image.scram(),
+            #[cfg(feature = "oauth")]
+            tokens: None,
+            #[cfg(feature = "oauth")]
+            wall_clock_ms: self.now.wall_clock_ms,
+        };
         self.authentication.take(frame, &known, self.now, || Ok("server-nonce".to_owned()))
     }
 
@@ -218,6 +225,22 @@ fn before_kip_152_the_messages_are_bare_frames() {
     talk.send(&handshake, 0).unwrap();
     let wrong = kind(talk.frame(Bytes::from_static(b"\0alice\0x")));
     assert_eq!(wrong, "silence: PLAIN: Authentication failed: Invalid username or password");
+}
+
+#[test]
+fn the_clock_is_looked_at_where_a_session_ends_only() {
+    let request = request_frame(&metadata(), 12);
+    let mut talk = Talk::new(&[]);
+    assert!(!talk.authentication.passes(&request, || unreachable!("nobody is in")).unwrap());
+    talk.log_in();
+    assert!(talk.authentication.passes(&request, || unreachable!("it has no end")).unwrap());
+    let mut talk = Talk::new(&[("connections.max.reauth.ms", "10000")]);
+    talk.log_in();
+    let in_ms = |ms| talk.now.at + Duration::from_millis(ms);
+    assert!(talk.authentication.passes(&request, || in_ms(10_000)).unwrap());
+    assert!(talk.authentication.passes(&request, || in_ms(10_001)).is_err());
+    let handshake = request_frame(&SaslHandshakeRequest { mechanism: "PLAIN".to_owned() }, 1);
+    assert!(!talk.authentication.passes(&handshake, || in_ms(10_001)).unwrap());
 }
 
 #[test]

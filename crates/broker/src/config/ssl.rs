@@ -8,14 +8,10 @@ use vltava_security::ssl::{self, SslConfig, SslPrincipalMapper};
 
 use super::keys::without_listener;
 
-const RULES: &str = "ssl.principal.mapping.rules";
-
 /// What TLS of one listener is made of.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ListenerSsl {
     pub(crate) config: SslConfig,
-    /// From the name in a client's certificate to that of a principal.
-    pub(crate) principals: SslPrincipalMapper,
 }
 
 impl ListenerSsl {
@@ -23,21 +19,32 @@ impl ListenerSsl {
     pub(crate) fn read<'a>(listener: &str, value: &dyn Fn(&str) -> Option<&'a str>) -> Result<Self, ConfigError> {
         let own_key = |key: &str| format!("{}{key}", prefix(listener));
         let of_listener = |key: &'static str| value(&own_key(key)).or_else(|| value(key));
-        let read = || {
-            let config = SslConfig::read(&of_listener)?;
-            if !config.has_keys() {
-                return Err(ConfigError::missing("ssl.keystore.location"));
-            }
-            let principals = SslPrincipalMapper::parse(of_listener(RULES).unwrap_or("DEFAULT"))?;
-            Ok(Self { config, principals })
+        let config = match SslConfig::read(&of_listener) {
+            Ok(config) if config.has_keys() => Ok(config),
+            Ok(_) => Err(ConfigError::missing("ssl.keystore.location")),
+            Err(error) => Err(error),
         };
-        read().map_err(|mut error| {
-            if value(&own_key(&error.key)).is_some() {
-                error.key = own_key(&error.key);
-            }
-            error
-        })
+        let config = config.map_err(|error| as_given(listener, value, error))?;
+        Ok(Self { config })
     }
+
+    /// From the name in a client's certificate to that of a principal.
+    pub(crate) fn principals(&self) -> &SslPrincipalMapper {
+        self.config.principals()
+    }
+}
+
+/// The error with the key as it was given: for all listeners, or for this one.
+pub(crate) fn as_given<'a>(
+    listener: &str,
+    value: &dyn Fn(&str) -> Option<&'a str>,
+    mut error: ConfigError,
+) -> ConfigError {
+    let own = format!("{}{}", prefix(listener), error.key);
+    if value(&own).is_some() {
+        error.key = own;
+    }
+    error
 }
 
 /// What the keys begin with that are a listener's own.

@@ -138,8 +138,8 @@ fn a_listener_has_tls_of_its_own_before_that_of_all() {
     let shown = (format!("{ext:?}"), format!("{ssl:?}"));
     assert!(shown.0.contains("/ext") && shown.1.contains("/all"), "{shown:?}");
     assert!(!format!("{config:?}").contains("tell-nobody"));
-    assert_eq!(ext.principals.name("CN=a,OU=b").as_deref(), Some("a"));
-    assert_eq!(ssl.principals.name("CN=a,OU=b").as_deref(), Some("CN=a,OU=b"));
+    assert_eq!(ext.principals().name("CN=a,OU=b").as_deref(), Some("a"));
+    assert_eq!(ssl.principals().name("CN=a,OU=b").as_deref(), Some("CN=a,OU=b"));
     let refused = |key, value| refusal(&[&base[..], &[(key, value)]].concat());
     for (key, value, part) in [
         ("listener.name.ext.ssl.client.auth", "perhaps", "`listener.name.ext.ssl.client.auth` perhaps: must be none"),

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::warn;
+#[cfg(feature = "tls")]
+use vltava_config::ConfigError;
 use vltava_config::{Kind, Update, find, nearest, split_list};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord};
 use vltava_security::acl::AclOperation;
 #[cfg(feature = "tls")]
-use vltava_security::ssl::ServerContext;
+use vltava_security::ssl::{ServerContext, SslError};
 
 use super::Controller;
 use super::loggers;
@@ -393,6 +395,7 @@ fn check_tls(
             continue;
         }
         let read = |sources: Sources<'_>| ListenerSsl::read(listener, &|key| sources.broker(key));
+        let sources = next;
         let next = read(next).map_err(|error| refuse(error.kafka_message()))?.config;
         // What cannot be read now says nothing of what comes after it.
         let running = read(present).ok().and_then(|present| ServerContext::new(present.config).ok());
@@ -400,7 +403,12 @@ fn check_tls(
             Some(running) => running.check(&next),
             None => ServerContext::new(next).map(drop),
         };
-        checked.map_err(|error| refuse(error.to_string()))?;
+        let named = |error: SslError| {
+            let file = error.file.as_ref().map_or_else(String::new, |file| format!(" {}", file.display()));
+            let key = ssl::as_given(listener, &|key| sources.broker(key), ConfigError::missing(error.key)).key;
+            refuse(format!("invalid `{key}`{file}: {}", error.problem))
+        };
+        checked.map_err(named)?;
     }
     let is_set = |key: &&&str| changes.iter().any(|(name, change)| name == **key && *change != ConfigChange::Delete);
     match changed.iter().find(is_set) {

@@ -20,7 +20,7 @@ use vltava_security::KafkaPrincipal;
 use vltava_security::ssl::{HandshakeFailure, ServerContext, SslPrincipalMapper, distinguished_name};
 
 use super::transport::Transport;
-use crate::config::ssl::ListenerSsl;
+use crate::config::ssl::{ListenerSsl, as_given};
 use crate::config::{BrokerConfig, ConfigError};
 use crate::request::Peer;
 use crate::seldom::Seldom;
@@ -65,7 +65,8 @@ impl ListenerTls {
     /// Reads the files that the settings name; none for a listener without TLS.
     pub(super) fn new(config: &BrokerConfig, name: &str) -> Result<Option<Self>, ConfigError> {
         let Some(settings) = config.ssl.get(name).cloned() else { return Ok(None) };
-        let context = ServerContext::new(settings.config.clone())?;
+        let context = ServerContext::new(settings.config.clone())
+            .map_err(|error| as_given(name, &|key| config.text(key), error.into()))?;
         let state = Mutex::new(State { as_of: None, settings });
         Ok(Some(Self { name: name.to_owned(), context, state, failures: Arc::default() }))
     }
@@ -93,7 +94,7 @@ impl ListenerTls {
         let idle = services.config.connections_max_idle;
         Handshake {
             config: self.context.current(),
-            principals: state.settings.principals.clone(),
+            principals: state.settings.principals().clone(),
             limit: idle.map_or(HANDSHAKE, |idle| idle.min(HANDSHAKE)),
             failures: Arc::clone(&self.failures),
         }

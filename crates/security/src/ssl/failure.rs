@@ -65,6 +65,9 @@ fn certificate(problem: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("is not for this host ({problem})")
         }
+        CertificateError::ApplicationVerificationFailure => {
+            "is trusted, and no rule of `ssl.principal.mapping.rules` fits its name".to_owned()
+        }
         other => format!("cannot be accepted ({other})"),
     };
     format!("its certificate {why}")

@@ -136,6 +136,20 @@ async fn who_is_refused_is_told_so_at_once_in_the_brokers_words_by_every_call() 
 }
 
 #[tokio::test]
+async fn who_does_not_say_who_it_is_hears_what_the_listener_may_want() {
+    let broker = broker(&[]);
+    let soon = [("bootstrap.servers", broker.bootstrap_servers()), ("default.api.timeout.ms", "1000")];
+    let admin = Admin::new(AdminConfig::from_properties(soon).unwrap()).unwrap();
+    let error = admin.describe_cluster().await.unwrap_err().to_string();
+    let hint = "closed by the broker without an answer: does its listener ask for SASL or TLS? `security.protocol` is PLAINTEXT";
+    assert!(error.contains(hint), "{error}");
+    let soon = [("bootstrap.servers", broker.bootstrap_servers()), ("max.block.ms", "1000")];
+    let producer = Producer::new(ProducerConfig::from_properties(soon).unwrap()).unwrap();
+    let error = producer.send(ProducerRecord::new("t").value("v")).await.map(drop).unwrap_err().to_string();
+    assert!(error.contains(hint), "{error}");
+}
+
+#[tokio::test]
 async fn unknown_users_and_wrong_passwords_of_scram_are_not_told_apart() {
     let broker = broker(&[]);
     let general =

@@ -21,6 +21,7 @@ use super::api_versions::ApiVersions;
 use super::frame_reader::Answers;
 use super::frames;
 use super::sasl::{Ask, Authenticator};
+use super::security::Unanswered;
 use super::task::spawn;
 use crate::caught::caught;
 use crate::error::ClientError;
@@ -37,6 +38,8 @@ pub struct ConnectionOptions {
     pub max_in_flight: usize,
     /// How long a request may wait for its answer, unless it says otherwise.
     pub request_timeout: Duration,
+    /// What it may mean that the other side closes without an answer.
+    pub(crate) unanswered: Option<Arc<Unanswered>>,
 }
 
 /// A connection that speaks Kafka's protocol: requests out in the order in which they are handed over, answers back.
@@ -68,6 +71,9 @@ struct State {
     closed: AtomicBool,
     failure: Mutex<Option<ClientError>>,
     last_used: Mutex<Instant>,
+    /// How many answers have come.
+    answers: AtomicUsize,
+    unanswered: Option<Arc<Unanswered>>,
     /// Where the other side wants to be told who is there, again and again.
     session: OnceLock<Session>,
 }
@@ -127,6 +133,8 @@ impl Connection {
             closed: AtomicBool::new(false),
             failure: Mutex::new(None),
             last_used: Mutex::new(Instant::now()),
+            answers: AtomicUsize::new(0),
+            unanswered: options.unanswered.clone(),
             session: OnceLock::new(),
         });
         let task = spawn(&Handle::current(), run(stream, queue, Arc::clone(&state), Arc::clone(&address)));
@@ -382,6 +390,16 @@ impl State {
         }
     }
 
+    /// What the end of the connection means where a request waits, and none was answered but that for the versions.
+    fn explained(&self, address: &str, source: io::Error) -> io::Error {
+        let is_end = matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+        let is_unanswered = self.answers.load(Ordering::Relaxed) <= 1 && !self.pending.lock().is_empty();
+        match &self.unanswered {
+            Some(hint) if is_end && is_unanswered => hint.explain(address, source.kind()),
+            _ => source,
+        }
+    }
+
     fn failure(&self, address: &Arc<str>) -> ClientError {
         self.failure.lock().clone().unwrap_or_else(|| {
             ClientError::connection(address, io::Error::new(io::ErrorKind::NotConnected, "connection was closed"))
@@ -401,7 +419,7 @@ where
             error = write_requests(write, queue, &state) => error,
         };
         match error {
-            Failure::Io(source) => ClientError::connection(&address, source),
+            Failure::Io(source) => ClientError::connection(&address, state.explained(&address, source)),
             Failure::Protocol(error) => error,
             Failure::NotKafka(reason) => ClientError::NotKafka { address, reason: reason.into() },
         }
@@ -553,6 +571,7 @@ async fn read_answers<R: AsyncRead + Unpin>(read: R, state: &State) -> Failure {
         match pending {
             Some(pending) if pending.correlation_id == correlation_id => {
                 state.in_flight.fetch_sub(1, Ordering::Relaxed);
+                state.answers.fetch_add(1, Ordering::Relaxed);
                 *state.last_used.lock() = Instant::now();
                 let _ = pending.reply.send(Ok(frame));
             }

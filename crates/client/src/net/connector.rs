@@ -31,6 +31,7 @@ pub(crate) async fn connect(
             client_id: Arc::from(config.client_id.as_str()),
             max_in_flight: config.max_in_flight,
             request_timeout: config.request_timeout,
+            unanswered: security.unanswered(),
         };
         let connection = security.start(stream, Arc::clone(&address), options).await?;
         let versions = negotiate(&connection).await?;

@@ -1,7 +1,10 @@
 //! How the bytes of connections are protected.
 
+use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::api_versions::ApiVersions;
@@ -14,6 +17,43 @@ use crate::error::ClientError;
 pub(crate) struct Security {
     #[cfg(feature = "tls")]
     tls: Option<vltava_security::ssl::ClientContext>,
+    unanswered: Option<Arc<Unanswered>>,
+}
+
+/// What it may mean that a broker closes connections without an answer: its listener asks for more than this client has. A
+/// broker does not say so.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    what: &'static str,
+    next_warning: Mutex<Option<Instant>>,
+}
+
+impl Unanswered {
+    fn new(config: &CommonConfig) -> Option<Arc<Self>> {
+        #[cfg(feature = "tls")]
+        let has_tls = config.ssl.is_some();
+        #[cfg(not(feature = "tls"))]
+        let has_tls = false;
+        let what = match (config.sasl.is_some(), has_tls) {
+            (true, _) => return None,
+            (false, true) => "does its listener ask for SASL? `security.protocol` is SSL",
+            (false, false) => "does its listener ask for SASL or TLS? `security.protocol` is PLAINTEXT",
+        };
+        Some(Arc::new(Self { what, next_warning: Mutex::new(None) }))
+    }
+
+    /// The error that says so. It is told in the log, too: once, and then seldom.
+    pub(super) fn explain(&self, address: &str, kind: io::ErrorKind) -> io::Error {
+        const SELDOM: Duration = Duration::from_secs(30);
+        let what = self.what;
+        let now = Instant::now();
+        let mut next = self.next_warning.lock();
+        if next.is_none_or(|at| at <= now) {
+            *next = Some(now + SELDOM);
+            tracing::warn!("{address} closes connections without an answer: {what}");
+        }
+        io::Error::new(kind, format!("closed by the broker without an answer: {what}"))
+    }
 }
 
 impl Security {
@@ -22,12 +62,16 @@ impl Security {
     pub(crate) fn new(config: &CommonConfig) -> Result<Self, ClientError> {
         let context = config.ssl.clone().map(vltava_security::ssl::ClientContext::new).transpose();
         let tls = context.map_err(|error| ClientError::Config(error.into()))?;
-        Ok(Self { tls })
+        Ok(Self { tls, unanswered: Unanswered::new(config) })
     }
 
     #[cfg(not(feature = "tls"))]
-    pub(crate) fn new(_: &CommonConfig) -> Result<Self, ClientError> {
-        Ok(Self {})
+    pub(crate) fn new(config: &CommonConfig) -> Result<Self, ClientError> {
+        Ok(Self { unanswered: Unanswered::new(config) })
+    }
+
+    pub(super) fn unanswered(&self) -> Option<Arc<Unanswered>> {
+        self.unanswered.clone()
     }
 
     /// Makes a connection of a socket, after a handshake of TLS where there is one.

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::dispatch::{self, Refusal, Reply};
 use crate::request::Peer;
 use crate::security::authentication::{Authentication, KnownUsers, Now, Step, Violation};
+use crate::security::authorizer::one_line;
 use crate::services::Services;
 
 /// How far a waiting connection is read ahead.
@@ -161,6 +162,7 @@ impl<T: Transport> Connection<T> {
             }
             Step::Refuse(reply, why) => (reply, why),
         };
+        let why = one_line(why);
         info!(connection = self.peer.connection_id, listener = %self.peer.listener, "failed authentication: {why}");
         let delay = authentication.failure_delay();
         tokio::select! {

@@ -93,6 +93,21 @@ impl Authorizer {
     }
 }
 
+/// Names are as somebody else has given them: none ends a line of the log and begins another.
+pub(crate) fn one_line(line: String) -> String {
+    if !line.contains(char::is_control) {
+        return line;
+    }
+    let mut escaped = String::with_capacity(line.len() + 16);
+    for c in line.chars() {
+        match c.is_control() {
+            true => escaped.extend(c.escape_default()),
+            false => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// Logs a decision: what is denied at INFO, what is allowed at DEBUG, and what was only looked at at TRACE.
 fn audit(who: Requester<'_>, action: Action<'_>, is_allowed: bool, rule: Rule<'_>) {
     let message = || {
@@ -103,7 +118,7 @@ fn audit(who: Requester<'_>, action: Action<'_>, is_allowed: bool, rule: Rule<'_
             (Rule::Default, true) => "DefaultAllow".to_owned(),
             (Rule::Default, false) => "DefaultDeny".to_owned(),
         };
-        format!(
+        let line = format!(
             "Principal = {} is {} operation = {} from host = {} on resource = {}:LITERAL:{name} for request = {} with \
              resourceRefCount = {} based on rule {rule}",
             who.principal,
@@ -113,7 +128,8 @@ fn audit(who: Requester<'_>, action: Action<'_>, is_allowed: bool, rule: Rule<'_
             resource_type.pascal_case(),
             action.api,
             action.references,
-        )
+        );
+        one_line(line)
     };
     let is_logged = match (action.logged, is_allowed) {
         (Logged::Always, _) => true,

@@ -115,6 +115,7 @@ fn decisions_are_logged_in_kafkas_words_and_levels() {
         authorize(&authorizer, "bob", "mine", Logged::IfAllowed);
         authorize(&authorizer, "root", "mine", Logged::IfAllowed);
         authorize(&authorizer, "root", "mine", Logged::Never);
+        authorize(&authorizer, "bo\tb", "mine\r\nINFO Principal = User:root\u{85}ž", Logged::Always);
     });
     let said = |user: &str, what: &str, rule: &str| {
         format!(
@@ -130,6 +131,8 @@ fn decisions_are_logged_in_kafkas_words_and_levels() {
         format!("TRACE {}", said("bob", "Denied", "DefaultDeny")),
         format!("DEBUG {}", said("root", "Allowed", "SuperUser")),
         format!("TRACE {}", said("root", "Allowed", "SuperUser")),
+        format!("INFO {}", said("bo\\tb", "Denied", "DefaultDeny"))
+            .replace(":mine", r":mine\r\nINFO Principal = User:root\u{85}ž"),
     ];
     assert_eq!(*kept.0.lock().unwrap(), expected);
 }

@@ -7,6 +7,7 @@
 
 mod authorizer;
 mod change;
+pub(crate) mod connections;
 pub(crate) mod group_keys;
 pub(crate) mod keys;
 mod listener;
@@ -65,6 +66,8 @@ pub struct BrokerConfig {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) advertised_listeners: Vec<Listener>,
     protocols: BTreeMap<String, SecurityProtocol>,
+    /// The one that brokers use among themselves.
+    pub(crate) inter_broker_listener: String,
     /// Of each listener with TLS.
     #[cfg(feature = "tls")]
     pub(crate) ssl: BTreeMap<String, ListenerSsl>,

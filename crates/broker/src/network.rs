@@ -1,6 +1,7 @@
 //! The server: listens, counts connections, and gives each a task of its own.
 
 mod connection;
+mod excess;
 mod limits;
 mod memory;
 mod rate;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
+pub(crate) use self::excess::Activity;
 use self::limits::{Limits, TooManyOfAddress};
 use self::memory::RequestBudget;
 #[cfg(feature = "tls")]
@@ -108,6 +110,8 @@ pub(crate) async fn run(services: Arc<Services>, listeners: Vec<Bound>, stop: wa
         stop,
     };
     let mut acceptors = JoinSet::new();
+    let (limits, stop) = (Arc::clone(&shared.limits), shared.stop.clone());
+    acceptors.spawn(async move { limits.keep(stop).await });
     for listener in listeners {
         acceptors.spawn(accept(shared.clone(), listener));
     }
@@ -157,7 +161,7 @@ async fn accept(mut shared: Shared, listener: Bound) {
 }
 
 /// What is known of a connection from its beginning.
-fn peer(listener: &Bound, address: SocketAddr) -> Peer {
+fn peer(listener: &Bound, address: SocketAddr, activity: Arc<Activity>) -> Peer {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     Peer {
         connection_id: format!("{}-{address}-{}", listener.address, NUMBER.fetch_add(1, Ordering::Relaxed)),
@@ -165,6 +169,7 @@ fn peer(listener: &Bound, address: SocketAddr) -> Peer {
         listener: Arc::clone(&listener.name),
         security_protocol: listener.security_protocol,
         principal: KafkaPrincipal::anonymous(),
+        activity,
     }
 }
 
@@ -177,11 +182,12 @@ async fn admit(
     address: SocketAddr,
 ) -> bool {
     let Shared { services, limits, budget, stop, .. } = shared;
-    let peer = peer(listener, address);
+    let activity = limits.activity();
+    let peer = peer(listener, address, Arc::clone(&activity));
     let address = address.ip();
     let place = tokio::select! {
         biased;
-        place = limits.place(&listener.name, address) => place,
+        place = limits.place(&listener.name, address, &activity) => place,
         _ = stop.wait_for(|stop| *stop) => return false,
     };
     let place = match place {
@@ -209,17 +215,29 @@ async fn admit(
         let (handshake, budget) = (tls.handshake(services), budget.clone());
         let (services, stop) = (Arc::clone(services), stop.clone());
         connections.spawn(async move {
-            if let Some((stream, peer)) = handshake.run(stream, peer, stop.clone()).await {
-                connection::serve(services, stream, peer, budget, stop).await;
-            }
+            let serving = async {
+                if let Some((stream, peer)) = handshake.run(stream, peer, stop.clone()).await {
+                    connection::serve(services, stream, peer, budget, stop).await;
+                }
+            };
+            unless_excess(&activity, serving).await;
             drop(held);
         });
         return true;
     }
     let serving = connection::serve(Arc::clone(services), stream, peer, budget.clone(), stop.clone());
     connections.spawn(async move {
-        serving.await;
+        unless_excess(&activity, serving).await;
         drop(held);
     });
     true
+}
+
+/// Serves a connection, until it is one too many.
+async fn unless_excess(activity: &Activity, serving: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = serving => {}
+        () = activity.excess() => debug!("a connection is closed for others"),
+    }
 }

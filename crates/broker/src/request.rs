@@ -7,6 +7,7 @@ use std::sync::Arc;
 use vltava_protocol::{ApiKey, ErrorCode};
 use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
+use crate::network::Activity;
 use crate::security::Access;
 
 /// The other end of a connection, and how it came here.
@@ -19,6 +20,8 @@ pub(crate) struct Peer {
     pub(crate) listener: Arc<str>,
     pub(crate) security_protocol: SecurityProtocol,
     pub(crate) principal: KafkaPrincipal,
+    /// When it was used last, among others.
+    pub(crate) activity: Arc<Activity>,
 }
 
 impl Peer {
@@ -111,6 +114,7 @@ mod tests {
             listener: "INTERNAL".into(),
             security_protocol: SecurityProtocol::Plaintext,
             principal: KafkaPrincipal::anonymous(),
+            activity: Arc::default(),
         };
         let context = RequestContext {
             api_key: ApiKey::Fetch,

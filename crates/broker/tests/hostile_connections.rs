@@ -273,6 +273,40 @@ fn connections_beyond_the_most_wait_for_a_place() {
 }
 
 #[test]
+fn the_listener_of_brokers_has_places_that_others_give_up() {
+    let config = embedded::Config::default()
+        .property("listeners", "PLAINTEXT://127.0.0.1:0,EXTRA://127.0.0.1:0")
+        .property("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,EXTRA:PLAINTEXT")
+        .property("max.connections", "2");
+    let broker = embedded::Broker::start(config).unwrap();
+    let (plain, extra) = broker.bootstrap_servers().split_once(',').unwrap();
+    let mut older = Client::connect_to(extra);
+    older.metadata(&[], false);
+    let mut newer = Client::connect_to(extra);
+    newer.metadata(&[], false);
+    older.metadata(&[], false);
+    // Which leaves `newer` as the one that was used longest ago.
+    let mut own = Client::connect_to(plain);
+    own.metadata(&[], false);
+    assert_eq!(newer.receive_frame(), None);
+    older.metadata(&[], false);
+    own.metadata(&[], false);
+    // There is no place for another that is not of a broker.
+    let mut waiting = Client::connect_to(extra);
+    waiting.send(12, &MetadataRequest { topics: None, ..Default::default() });
+    waiting.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert_eq!(waiting.stream.peek(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    // A limit that is lowered ends connections.
+    let limit =
+        AlterableConfig { name: "max.connections".to_owned(), value: Some("1".to_owned()), ..Default::default() };
+    let all = AlterConfigsResource { resource_type: 4, configs: vec![limit], ..Default::default() };
+    let altered = own.call(1, &IncrementalAlterConfigsRequest { resources: vec![all], ..Default::default() });
+    assert_eq!(altered.responses[0].error_code, 0, "{:?}", altered.responses[0].error_message);
+    assert_eq!(older.receive_frame(), None);
+    own.metadata(&[], false);
+}
+
+#[test]
 fn a_listener_has_a_rate_of_new_connections_that_may_change() {
     const RATE: &str = "listener.name.slow.max.connection.creation.rate";
     let config = embedded::Config::default()
@@ -323,7 +357,9 @@ fn a_request_that_comes_byte_by_byte_is_answered() {
 
 #[test]
 fn idle_connections_are_closed() {
-    let config = embedded::Config::default().property("connections.max.idle.ms", "100");
+    let config = embedded::Config::default()
+        .property("connections.max.idle.ms", "100")
+        .property("connection.failed.authentication.delay.ms", "0");
     let broker = embedded::Broker::start(config).unwrap();
     let mut client = Client::connect(&broker);
     let begun = Instant::now();

@@ -20,7 +20,9 @@ impl BrokerConfig {
     pub(super) fn read(reader: &Reader<'_>, settings: Settings) -> Result<Self, ConfigError> {
         let node_id = node_id(reader)?;
         check_cluster_of_one(reader, node_id)?;
-        let Listeners { all: listeners, advertised: advertised_listeners, protocols } = listeners(reader)?;
+        let Listeners { all: listeners, advertised: advertised_listeners, protocols, inter_broker } =
+            listeners(reader)?;
+        super::connections::check(reader)?;
         let sasl = sasl(reader, &protocols)?;
         // Read for each listener by itself.
         for row in vltava_security::ssl::BROKER.iter().filter(|row| row.support.acts()) {
@@ -58,6 +60,7 @@ impl BrokerConfig {
             sasl,
             added_users: Vec::new(),
             protocols,
+            inter_broker_listener: inter_broker,
             backlog: reader.is_given(BACKLOG).then_some(backlog),
             receive_buffer: usize::try_from(reader.int("socket.receive.buffer.bytes")?).ok(),
             send_buffer: usize::try_from(reader.int("socket.send.buffer.bytes")?).ok(),
@@ -157,6 +160,7 @@ struct Listeners {
     /// Those that clients are told of.
     advertised: Vec<Listener>,
     protocols: BTreeMap<String, SecurityProtocol>,
+    inter_broker: String,
 }
 
 fn listeners(reader: &Reader<'_>) -> Result<Listeners, ConfigError> {
@@ -192,13 +196,13 @@ fn listeners(reader: &Reader<'_>) -> Result<Listeners, ConfigError> {
             advertised
         }
     };
-    check_inter_broker(reader, &map, &advertised)?;
-    Ok(Listeners { all, advertised, protocols })
+    let inter_broker = inter_broker(reader, &map, &advertised)?;
+    Ok(Listeners { all, advertised, protocols, inter_broker })
 }
 
 /// The listener that brokers would use among themselves, by its name or by its protocol, has to be advertised: nobody
 /// connects to it here, and a file that Kafka refuses is refused.
-fn check_inter_broker(reader: &Reader<'_>, map: &Protocols<'_>, advertised: &[Listener]) -> Result<(), ConfigError> {
+fn inter_broker(reader: &Reader<'_>, map: &Protocols<'_>, advertised: &[Listener]) -> Result<String, ConfigError> {
     const NAME: &str = "inter.broker.listener.name";
     const PROTOCOL: &str = "security.inter.broker.protocol";
     let protocol = reader.required(PROTOCOL)?;
@@ -212,8 +216,8 @@ fn check_inter_broker(reader: &Reader<'_>, map: &Protocols<'_>, advertised: &[Li
         Some(name) => (NAME, name),
         None => (PROTOCOL, protocol),
     };
-    if advertised.iter().any(|listener| listener.name.eq_ignore_ascii_case(value)) {
-        return Ok(());
+    if let Some(listener) = advertised.iter().find(|listener| listener.name.eq_ignore_ascii_case(value)) {
+        return Ok(listener.name.clone());
     }
     let names: Vec<&str> = advertised.iter().map(|listener| listener.name.as_str()).collect();
     Err(ConfigError::new(

@@ -15,6 +15,7 @@ use vltava_security::ssl::{ServerContext, SslError};
 
 use super::Controller;
 use super::loggers;
+use crate::config::connections::check_per_ip;
 use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, validate_client_metrics, validate_group};
 use crate::config::keys::{AT_RUN_TIME, without_listener};
 use crate::config::resolve::{self, Settings, Sources};
@@ -368,6 +369,9 @@ fn validate_broker(
         true => Sources { dynamic_default: Some(next), ..present },
         false => Sources { dynamic_broker: Some(next), ..present },
     };
+    let text = |key: &str| sources.broker(key).unwrap_or("");
+    check_per_ip(text("max.connections.per.ip"), text("max.connections.per.ip.overrides"))
+        .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))?;
     #[cfg(feature = "tls")]
     check_tls(controller, present, sources, changes)?;
     let threads = |sources: Sources<'_>| sources.broker(CLEANER_THREADS).and_then(|text| text.parse::<usize>().ok());

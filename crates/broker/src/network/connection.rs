@@ -186,6 +186,7 @@ impl<T: Transport> Connection<T> {
                 };
             }
             if let Some(request) = self.frames.next_frame().map_err(End::Frame)? {
+                self.peer.activity.touch();
                 return Ok(memory::charged(request, self.charge.take()));
             }
             let more = tokio::select! {

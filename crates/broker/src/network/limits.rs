@@ -1,7 +1,8 @@
 //! `max.connections` and `max.connection.creation.rate`, for the broker and for one listener, `max.connections.per.ip` and
 //! its overrides.
 //!
-//! As in Kafka, what is connected beyond `max.connections` waits until another connection ends, what comes faster than the
+//! As in Kafka, the listener that brokers use among themselves, where there are others, knows of what holds for all nothing but its
+//! own limits, and what is too much ends elsewhere (`excess`). What is connected beyond `max.connections` waits until another connection ends, what comes faster than the
 //! rate until it has its time, and a client beyond its address's part is closed at once. The limits may change while the
 //! broker runs.
 
@@ -11,12 +12,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::excess::{Activity, Closable, Uses};
 use super::rate::Creations;
 use crate::config::BrokerConfig;
+use crate::config::connections::parse_override;
+use crate::config::resolve::Sources;
 use crate::metadata::MetadataStore;
 use crate::seldom::Seldom;
 
@@ -31,6 +35,10 @@ pub(crate) struct Limits {
     places: Arc<Places>,
     /// Tells that connections come too fast.
     throttled: Mutex<Seldom>,
+    /// The order in which connections were used.
+    uses: Arc<Uses>,
+    /// Tells that some were closed.
+    closed: Mutex<Seldom>,
     /// Tells that there are as many as there may be.
     full: Mutex<Seldom>,
     settings: tokio::sync::Mutex<Settings>,
@@ -62,7 +70,10 @@ struct Settings {
 struct Open {
     all: usize,
     by_listener: HashMap<Arc<str>, usize>,
+    /// Those of them that are to end.
+    closing: usize,
     by_address: HashMap<IpAddr, usize>,
+    closable: Closable,
     creations: Creations,
     creations_by_listener: HashMap<Arc<str>, Creations>,
 }
@@ -76,6 +87,8 @@ struct Allowed {
     /// In a second.
     rate: usize,
     rate_of_listener: usize,
+    /// Whether it is the listener that brokers use among themselves, beside others: what holds for all does not hold there.
+    is_protected: bool,
 }
 
 /// What became of a wish for a place.
@@ -95,6 +108,8 @@ pub(crate) struct Place {
     places: Arc<Places>,
     listener: Arc<str>,
     address: IpAddr,
+    /// Where it may be ended for others.
+    closable: Option<u64>,
 }
 
 /// An address has as many connections as it may have.
@@ -111,13 +126,20 @@ impl Limits {
             places: Arc::default(),
             throttled: Mutex::default(),
             full: Mutex::default(),
+            uses: Arc::default(),
+            closed: Mutex::default(),
             settings: tokio::sync::Mutex::default(),
         }
     }
 
     /// Waits until the broker and the listener may have one more connection, then takes the place, if the address may.
     /// Cancel-safe.
-    pub(crate) async fn place(&self, listener: &Arc<str>, address: IpAddr) -> Result<Place, TooManyOfAddress> {
+    pub(crate) async fn place(
+        &self,
+        listener: &Arc<str>,
+        address: IpAddr,
+        activity: &Arc<Activity>,
+    ) -> Result<Place, TooManyOfAddress> {
         let mut told = false;
         loop {
             let freed = self.places.freed.notified();
@@ -126,7 +148,13 @@ impl Limits {
             let allowed = self.allowed(listener, address).await;
             let now = Instant::now();
             match self.places.take(&allowed, listener, address, now) {
-                Taken::Place(place) => return Ok(place),
+                Taken::Place(mut place) => {
+                    if !allowed.is_protected {
+                        place.closable = Some(self.places.open.lock().closable.add(activity));
+                    }
+                    self.close_excess(allowed.all);
+                    return Ok(place);
+                }
                 Taken::Refused(refused) => return Err(refused),
                 Taken::TooEarly(wait) => {
                     if let Some(times) = self.throttled.lock().count(now.into_std()) {
@@ -146,11 +174,62 @@ impl Limits {
         }
     }
 
+    /// Of a new connection.
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        Activity::new(&self.uses)
+    }
+
+    /// Ends connections, now and then, where there are more than there may be: the limit may have been lowered.
+    pub(crate) async fn keep(&self, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            let all = self.settings().await.all;
+            self.close_excess(all);
+        }
+    }
+
+    fn close_excess(&self, all: usize) {
+        let closed = {
+            let mut open = self.places.open.lock();
+            let excess = open.all.saturating_sub(all).saturating_sub(open.closing);
+            let closed = open.closable.close(excess);
+            open.closing += closed;
+            closed
+        };
+        if closed > 0
+            && let Some(times) = self.closed.lock().count(Instant::now().into_std())
+        {
+            warn!(
+                limit = all,
+                times, "connections that were used longest ago are closed: `max.connections` is exceeded"
+            );
+        }
+    }
+
     async fn allowed(&self, listener: &Arc<str>, address: IpAddr) -> Allowed {
+        let mut settings = self.settings().await;
+        let image = self.metadata.image();
+        let sources = image.sources(&self.config);
+        let limit = |key: &str| limit(sources, key);
+        let (of_listener, rate_of_listener) =
+            *settings.of_listener.entry(Arc::clone(listener)).or_insert_with_key(|listener| {
+                let limit = |key: &str| limit(&format!("listener.name.{}.{key}", listener.to_lowercase()));
+                (limit("max.connections"), limit("max.connection.creation.rate"))
+            });
+        let of_address = settings.of_addresses.get(&address.to_canonical()).copied().unwrap_or(settings.of_address);
+        let is_protected = self.config.listeners.len() > 1 && **listener == *self.config.inter_broker_listener;
+        Allowed { all: settings.all, of_listener, of_address, rate: settings.rate, rate_of_listener, is_protected }
+    }
+
+    /// The settings as they are now.
+    async fn settings(&self) -> tokio::sync::MutexGuard<'_, Settings> {
         let mut settings = self.settings.lock().await;
         let (image, as_of) = self.metadata.image_and_offset();
         let sources = image.sources(&self.config);
-        let limit = |key: &str| sources.broker(key).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+        let limit = |key: &str| limit(sources, key);
         if settings.as_of != Some(as_of) {
             let overrides = sources.broker("max.connections.per.ip.overrides").unwrap_or_default();
             if settings.overrides != overrides {
@@ -161,16 +240,16 @@ impl Limits {
             settings.rate = limit("max.connection.creation.rate");
             settings.of_address = limit("max.connections.per.ip");
             settings.of_listener.clear();
+            self.uses.set_counted(settings.all < i32::MAX as usize);
             settings.as_of = Some(as_of);
         }
-        let (of_listener, rate_of_listener) =
-            *settings.of_listener.entry(Arc::clone(listener)).or_insert_with_key(|listener| {
-                let limit = |key: &str| limit(&format!("listener.name.{}.{key}", listener.to_lowercase()));
-                (limit("max.connections"), limit("max.connection.creation.rate"))
-            });
-        let of_address = settings.of_addresses.get(&address.to_canonical()).copied().unwrap_or(settings.of_address);
-        Allowed { all: settings.all, of_listener, of_address, rate: settings.rate, rate_of_listener }
+        settings
     }
+}
+
+/// No limit where none can be read.
+fn limit(sources: Sources<'_>, key: &str) -> usize {
+    sources.broker(key).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX)
 }
 
 impl Places {
@@ -178,16 +257,19 @@ impl Places {
         let mut open = self.open.lock();
         let open = &mut *open;
         let of_listener = open.by_listener.get(listener).copied().unwrap_or(0);
-        if open.all >= allowed.all || of_listener >= allowed.of_listener {
+        if (!allowed.is_protected && open.all >= allowed.all) || of_listener >= allowed.of_listener {
             return Taken::Full;
         }
         let creations = open.creations_by_listener.entry(Arc::clone(listener)).or_default();
-        let waits = [open.creations.wait(now, allowed.rate), creations.wait(now, allowed.rate_of_listener)];
+        let of_all = if allowed.is_protected { None } else { open.creations.wait(now, allowed.rate) };
+        let waits = [of_all, creations.wait(now, allowed.rate_of_listener)];
         if let Some(wait) = waits.into_iter().flatten().max() {
             return Taken::TooEarly(wait);
         }
         // One that is refused has come, too.
-        open.creations.count();
+        if !allowed.is_protected {
+            open.creations.count();
+        }
         creations.count();
         let of_address = open.by_address.get(&address).copied().unwrap_or(0);
         if of_address >= allowed.of_address {
@@ -196,7 +278,7 @@ impl Places {
         open.all += 1;
         *open.by_listener.entry(Arc::clone(listener)).or_default() += 1;
         *open.by_address.entry(address).or_default() += 1;
-        Taken::Place(Place { places: Arc::clone(self), listener: Arc::clone(listener), address })
+        Taken::Place(Place { places: Arc::clone(self), listener: Arc::clone(listener), address, closable: None })
     }
 }
 
@@ -204,6 +286,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.places.open.lock();
         open.all -= 1;
+        if let Some(number) = self.closable
+            && !open.closable.remove(number)
+        {
+            open.closing -= 1;
+        }
         if let Some(count) = open.by_listener.get_mut(&self.listener) {
             *count -= 1;
         }
@@ -220,10 +307,7 @@ impl Drop for Place {
 
 /// `host:count` pairs, where a host is an address or a name.
 fn parse_overrides(text: &str) -> impl Iterator<Item = (&str, usize)> {
-    text.split(',').filter_map(|pair| {
-        let (host, count) = pair.trim().rsplit_once(':')?;
-        Some((host.trim().trim_start_matches('[').trim_end_matches(']'), count.trim().parse().ok()?))
-    })
+    text.split(',').filter_map(parse_override)
 }
 
 async fn resolve(overrides: &str) -> HashMap<IpAddr, usize> {
@@ -242,7 +326,7 @@ mod tests {
     use super::*;
 
     fn allowed(all: usize, of_listener: usize, of_address: usize) -> Allowed {
-        Allowed { all, of_listener, of_address, rate: usize::MAX, rate_of_listener: usize::MAX }
+        Allowed { all, of_listener, of_address, rate: usize::MAX, rate_of_listener: usize::MAX, is_protected: false }
     }
 
     fn place(taken: Taken) -> Place {

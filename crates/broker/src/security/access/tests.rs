@@ -14,6 +14,7 @@ fn context(access: Access) -> RequestContext {
         listener: "PLAINTEXT".into(),
         security_protocol: SecurityProtocol::Plaintext,
         principal: KafkaPrincipal::anonymous(),
+        activity: Arc::default(),
     };
     RequestContext {
         api_key: ApiKey::Metadata,

@@ -12,8 +12,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData, SigningKey};
+use rcgen::{CertifiedKey, KeyPair, PKCS_ED25519, PublicKeyData, SigningKey, generate_simple_self_signed};
 use support::{Client, PATIENCE};
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use vltava_broker::embedded;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{
@@ -21,6 +24,7 @@ use vltava_protocol::messages::{
 };
 
 const URL: &str = "sasl.oauthbearer.jwks.endpoint.url";
+const BACKOFF_MAX: &str = "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms";
 const INVALID: &str = r#"{"status":"invalid_token"}"#;
 
 /// A key of the provider's.
@@ -67,8 +71,12 @@ enum Answer {
     Text(String),
     Status(&'static str),
     /// Takes the question, and is silent.
-    Silence(Vec<TcpStream>),
+    Silence(Vec<Box<dyn Connection>>),
 }
+
+trait Connection: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Connection for T {}
 
 /// A provider that is asked for its keys.
 struct Provider {
@@ -81,17 +89,45 @@ impl Provider {
         Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
     }
 
+    /// One that speaks TLS.
+    fn secured(certificate: &CertifiedKey<KeyPair>, answer: Answer) -> Self {
+        let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.cert.der().clone()], key);
+        let config = Arc::new(config.unwrap());
+        let secure = move |stream| -> Box<dyn Connection> {
+            Box::new(StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream))
+        };
+        Self::serve(TcpListener::bind("127.0.0.1:0").unwrap(), answer, secure)
+    }
+
     fn listen(listener: TcpListener, answer: Answer) -> Self {
+        Self::serve(listener, answer, |stream| Box::new(stream))
+    }
+
+    fn serve(
+        listener: TcpListener,
+        answer: Answer,
+        connection: impl Fn(TcpStream) -> Box<dyn Connection> + Send + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new((0, answer)));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { return };
+                let Ok(stream) = stream else { return };
+                let mut stream = connection(stream);
                 let mut request = Vec::new();
                 let mut byte = [0];
                 while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
                     request.push(byte[0]);
+                }
+                // Who does not trust it asks nothing.
+                if request.is_empty() {
+                    continue;
                 }
                 let mut state = shared.lock().unwrap();
                 state.0 += 1;
@@ -264,7 +300,7 @@ fn a_provider_that_is_away_lets_nobody_in_and_is_asked_again() {
     let broker = start(
         config(&format!("http://{address}/keys"))
             .property("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", "10")
-            .property("sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", "100"),
+            .property(BACKOFF_MAX, "100"),
     );
     assert!(!is_let_in(&broker, &key.token("alice", 60)));
     let provider = Provider::listen(TcpListener::bind(address).unwrap(), Answer::Status("503 Service Unavailable"));
@@ -307,6 +343,31 @@ fn keys_may_lie_in_a_file_that_changes() {
     assert!(!is_let_in(&broker, &old.token("alice", 60)));
     let missing = embedded::Broker::start(config("file:///no/such/keys.json")).unwrap_err().to_string();
     assert!(missing.contains(URL) && missing.contains("cannot be read"), "{missing}");
+}
+
+#[test]
+fn a_provider_is_trusted_by_the_options_of_the_login_module() {
+    let key = Key::new("one");
+    let certificate = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let provider = Provider::secured(&certificate, Answer::Text(set(&[&key])));
+    let url = provider.url().replace("http:", "https:");
+    let folder = tempfile::tempdir().unwrap();
+    let broker = |certificate: &CertifiedKey<KeyPair>| {
+        let file = folder.path().join("trusted.pem");
+        std::fs::write(&file, certificate.cert.pem()).unwrap();
+        let jaas = format!(
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+             ssl.truststore.type=\"PEM\" ssl.truststore.location=\"{}\";",
+            file.display()
+        );
+        let own = "listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config";
+        start(config(&url).property(own, jaas).property(BACKOFF_MAX, "0"))
+    };
+    assert!(is_let_in(&broker(&certificate), &key.token("alice", 60)));
+    let asked = provider.asked();
+    let other = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    assert!(!is_let_in(&broker(&other), &key.token("alice", 60)));
+    assert_eq!(provider.asked(), asked);
 }
 
 #[test]

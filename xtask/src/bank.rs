@@ -1,12 +1,12 @@
 //! `cargo xtask bank`: builds the clients of the bank (`interop/bank`), broker and driver, and runs it.
 
-use std::{ffi::OsString, path::PathBuf, process::Command};
+use std::{ffi::OsString, process::Command};
 
 use anyhow::Result;
 
 use crate::{
-    interop, programs,
-    shell::{self, output, root},
+    foreign, programs,
+    shell::{self, root},
 };
 
 #[derive(clap::Args)]
@@ -36,42 +36,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         programs::built("bank")
     };
     let mut bank = Command::new(program);
-    for (option, program) in [("--java-libs", java()?), ("--python", python()?), ("--franz-go", franz_go()?)] {
+    let clients = [
+        ("--java-libs", foreign::java_libs()?),
+        ("--python", foreign::python()?),
+        ("--franz-go", foreign::go("bank/franz-go")?),
+    ];
+    for (option, program) in clients {
         if let Some(program) = program {
             bank.arg(option).arg(program);
         }
     }
     shell::run("bank", bank.args(&args.options).current_dir(root()))
-}
-
-/// The folder of Apache Kafka's jars.
-fn java() -> Result<Option<PathBuf>> {
-    if let Some(missing) = ["java", "mvn"].into_iter().find(|program| !shell::exists(program)) {
-        shell::skip_or_fail("Apache Kafka's client", &format!("{missing} is missing"))?;
-        return Ok(None);
-    }
-    let libs = output(&mut Command::new(root().join("interop/peers/kafka/fetch")))?;
-    Ok(Some(libs.trim().into()))
-}
-
-/// A Python that has librdkafka.
-fn python() -> Result<Option<PathBuf>> {
-    if !shell::exists("python3") {
-        shell::skip_or_fail("librdkafka", "python3 is not installed")?;
-        return Ok(None);
-    }
-    interop::python().map(Some)
-}
-
-/// The program on franz-go, built.
-fn franz_go() -> Result<Option<PathBuf>> {
-    if !shell::exists("go") {
-        shell::skip_or_fail("franz-go", "go is not installed")?;
-        return Ok(None);
-    }
-    let program = programs::built("bank-franz-go");
-    let mut build = Command::new("go");
-    build.args(["build", "-o"]).arg(&program).arg(".").current_dir(root().join("interop/bank/franz-go"));
-    output(&mut build)?;
-    Ok(Some(program))
 }

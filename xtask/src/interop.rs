@@ -1,6 +1,6 @@
 //! `cargo xtask interop`: our broker, tools and clients beside Apache Kafka and other people's clients.
 //!
-//! Each check runs real programs against real brokers and compares what they print. Java and Maven are
+//! Each check runs real programs against real brokers and compares what they print. Java, Maven and openssl are
 //! needed; without them the suite says so and is skipped, and in CI that is a failure.
 #![allow(clippy::print_stderr, reason = "a chore tells on stderr what it does")]
 
@@ -15,12 +15,10 @@ mod applications;
 mod brokers;
 mod data_directories;
 mod dump_log;
-mod foreign_clients;
 mod foreign_tools;
-mod sasl;
+mod listeners;
 mod schema_registry;
 mod suites;
-mod tls;
 mod transactions;
 mod transcript;
 
@@ -48,21 +46,14 @@ type Check = (&'static str, fn(&brokers::Both) -> Result<()>);
 type AloneCheck = (&'static str, fn() -> Result<()>);
 
 fn checks() -> Vec<Check> {
-    [
-        foreign_tools::CHECKS,
-        foreign_clients::CHECKS,
-        transcript::CHECKS,
-        dump_log::CHECKS,
-        applications::CHECKS,
-        data_directories::CHECKS,
-    ]
-    .concat()
+    [foreign_tools::CHECKS, transcript::CHECKS, dump_log::CHECKS, applications::CHECKS, data_directories::CHECKS]
+        .concat()
 }
 
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let only = Regex::new(&args.only)?;
-    let alone: Vec<AloneCheck> = [schema_registry::CHECKS, transactions::CHECKS, sasl::CHECKS, tls::CHECKS]
+    let alone: Vec<AloneCheck> = [schema_registry::CHECKS, transactions::CHECKS, listeners::CHECKS]
         .concat()
         .into_iter()
         .filter(|(name, _)| only.is_match(name))
@@ -106,9 +97,8 @@ pub(crate) fn run_suites(args: &suites::Args) -> Result<()> {
     suites::run(args)
 }
 
-pub(crate) use foreign_clients::python_with_clients as python;
 pub(crate) use suites::Args as SuiteArgs;
 
 fn missing_peer() -> Option<&'static str> {
-    ["java", "mvn"].into_iter().find(|program| !shell::exists(program))
+    ["java", "mvn", "openssl"].into_iter().find(|program| !shell::exists(program))
 }

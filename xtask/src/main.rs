@@ -7,6 +7,7 @@ mod bank;
 mod ci;
 mod codegen;
 mod configuration;
+mod foreign;
 mod interop;
 mod oracle;
 mod programs;

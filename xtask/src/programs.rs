@@ -14,7 +14,16 @@ pub(crate) fn build() -> Result<()> {
     build.args(
         ["vltava", "rounds", "rounds-application", "bank", "bank-client"].iter().flat_map(|name| ["--bin", name]),
     );
-    build.args(["--example", "word_count", "--example", "calls_of_a_registry", "--example", "transactions"]);
+    build.args([
+        "--example",
+        "word_count",
+        "--example",
+        "calls_of_a_registry",
+        "--example",
+        "transactions",
+        "--example",
+        "exchange",
+    ]);
     shell::run("programs", &mut build)
 }
 

@@ -1,4 +1,4 @@
-module vltava/bank
+module vltava/interop
 
 go 1.26.0
 

@@ -5,7 +5,8 @@
 //!
 //! The producer: `acks=all`, idempotent, `linger.ms=5`, batches of 128 KiB, explicit partitions in runs of 100 records. With
 //! `--transaction-ms N` it sends in transactions, and commits one every N ms, as `kafka-producer-perf-test
-//! --transaction-duration-ms N` does; the consumer reads what is committed then.
+//! --transaction-duration-ms N` does; the consumer reads what is committed then. `--settings FILE` has more settings of a
+//! client, by Kafka's keys.
 
 #![allow(clippy::print_stdout, reason = "a program whose output is its result")]
 
@@ -18,6 +19,7 @@ use clap::{Parser, ValueEnum};
 use vltava_client::config::{AutoOffsetReset, IsolationLevel};
 use vltava_client::producer::{Delivery, Producer, ProducerRecord};
 use vltava_client::{ClientError, Consumer, ConsumerConfig, ProducerConfig, TopicPartition};
+use vltava_config::parse_properties;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -67,6 +69,8 @@ struct Options {
     /// How long a transaction is, in ms; none without.
     #[arg(long)]
     transaction_ms: Option<u64>,
+    #[arg(long)]
+    settings: Option<PathBuf>,
     /// Worker threads of the runtime; 0 runs everything on the main thread.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -101,6 +105,12 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Those of the file.
+fn settings(options: &Options) -> anyhow::Result<Vec<(String, String)>> {
+    let Some(file) = &options.settings else { return Ok(Vec::new()) };
+    Ok(parse_properties(&std::fs::read_to_string(file).with_context(|| file.display().to_string())?))
+}
+
 fn payloads(options: &Options) -> anyhow::Result<Vec<Vec<u8>>> {
     match &options.payload {
         Some(file) => {
@@ -113,7 +123,9 @@ fn payloads(options: &Options) -> anyhow::Result<Vec<Vec<u8>>> {
 
 async fn produce(options: &Options) -> anyhow::Result<(u64, Duration)> {
     let payloads = payloads(options)?;
-    let mut config = ProducerConfig::builder()
+    let mut config = settings(options)?
+        .into_iter()
+        .fold(ProducerConfig::builder(), |config, (key, value)| config.set(key, value))
         .bootstrap_servers(&options.bootstrap)
         .set("acks", &options.acks)
         .linger(Duration::from_millis(options.linger_ms))
@@ -209,7 +221,9 @@ async fn produce_in_transactions(
 }
 
 async fn consume(options: &Options) -> anyhow::Result<(u64, Duration)> {
-    let config = ConsumerConfig::builder()
+    let config = settings(options)?
+        .into_iter()
+        .fold(ConsumerConfig::builder(), |config, (key, value)| config.set(key, value))
         .bootstrap_servers(&options.bootstrap)
         .auto_offset_reset(AutoOffsetReset::Earliest)
         .max_poll_records(options.max_poll_records)

@@ -61,7 +61,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("vltava-tools", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
     ("vltava-examples", &["vltava"]),
     ("vltava-example-service", &["vltava"]),
-    ("vltava-bench", &["vltava", "vltava-client", "vltava-protocol"]),
+    ("vltava-bench", &["vltava", "vltava-client", "vltava-config", "vltava-protocol"]),
     ("vltava-rounds", &["vltava"]),
     ("xtask", &[]),
 ];

@@ -55,6 +55,15 @@ pub trait Message: Wire + Default + Clone + std::fmt::Debug + PartialEq {
     /// The first version with compact lengths and tagged fields, `i16::MAX` when there is none.
     const FLEXIBLE_SINCE: i16;
 
+    /// For how long a broker wants to hear nothing more, as an answer tells it (KIP-219), in milliseconds; 0 where the
+    /// message does not tell.
+    fn throttle_time_ms(&self) -> i32 {
+        0
+    }
+
+    /// Makes an answer tell a throttle time; without effect in a message that has no place for it.
+    fn set_throttle_time_ms(&mut self, _throttle_time_ms: i32) {}
+
     /// Reads a message of the given version. Bytes that follow it stay in the reader.
     ///
     /// # Errors

@@ -205,9 +205,17 @@ fn message_impls(out: &mut String, message: &Message) -> Result<()> {
     let _ = write!(
         out,
         "impl Message for {name} {{\nconst NAME: &'static str = \"{name}\";\n\
-         const MIN_VERSION: i16 = {};\nconst MAX_VERSION: i16 = {};\nconst FLEXIBLE_SINCE: i16 = {flexible};\n}}\n",
+         const MIN_VERSION: i16 = {};\nconst MAX_VERSION: i16 = {};\nconst FLEXIBLE_SINCE: i16 = {flexible};\n",
         valid.low, valid.high
     );
+    let mut fields = message.structs.iter().take(1).flat_map(|top| &top.fields);
+    if message.kind == "response" && fields.any(|field| field.ident == "throttle_time_ms") {
+        out.push_str(
+            "\nfn throttle_time_ms(&self) -> i32 {\nself.throttle_time_ms\n}\n\n\
+             fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {\nself.throttle_time_ms = throttle_time_ms;\n}\n",
+        );
+    }
+    out.push_str("}\n");
     match (message.kind.as_str(), message.api_key) {
         ("request", Some(_)) => {
             let api = name.strip_suffix("Request").context("a request's name")?;

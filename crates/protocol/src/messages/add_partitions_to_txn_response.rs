@@ -151,4 +151,12 @@ impl Message for AddPartitionsToTxnResponse {
     const MIN_VERSION: i16 = 0;
     const MAX_VERSION: i16 = 5;
     const FLEXIBLE_SINCE: i16 = 3;
+
+    fn throttle_time_ms(&self) -> i32 {
+        self.throttle_time_ms
+    }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

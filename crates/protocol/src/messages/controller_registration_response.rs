@@ -55,4 +55,12 @@ impl Message for ControllerRegistrationResponse {
     const MIN_VERSION: i16 = 0;
     const MAX_VERSION: i16 = 0;
     const FLEXIBLE_SINCE: i16 = 0;
+
+    fn throttle_time_ms(&self) -> i32 {
+        self.throttle_time_ms
+    }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

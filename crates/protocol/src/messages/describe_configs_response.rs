@@ -217,4 +217,12 @@ impl Message for DescribeConfigsResponse {
     const MIN_VERSION: i16 = 1;
     const MAX_VERSION: i16 = 4;
     const FLEXIBLE_SINCE: i16 = 4;
+
+    fn throttle_time_ms(&self) -> i32 {
+        self.throttle_time_ms
+    }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

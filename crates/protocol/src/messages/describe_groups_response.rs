@@ -172,4 +172,12 @@ impl Message for DescribeGroupsResponse {
     const MIN_VERSION: i16 = 0;
     const MAX_VERSION: i16 = 6;
     const FLEXIBLE_SINCE: i16 = 5;
+
+    fn throttle_time_ms(&self) -> i32 {
+        self.throttle_time_ms
+    }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

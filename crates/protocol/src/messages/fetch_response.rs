@@ -411,4 +411,12 @@ impl Message for FetchResponse {
     const MIN_VERSION: i16 = 4;
     const MAX_VERSION: i16 = 18;
     const FLEXIBLE_SINCE: i16 = 12;
+
+    fn throttle_time_ms(&self) -> i32 {
+        self.throttle_time_ms
+    }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

@@ -122,4 +122,12 @@ impl Message for OffsetForLeaderEpochResponse {
     const MIN_VERSION: i16 = 2;
     const MAX_VERSION: i16 = 4;
     const FLEXIBLE_SINCE: i16 = 4;
+
+    fn throttle_time_ms(&self) -> i32 {
+        self.throttle_time_ms
+    }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

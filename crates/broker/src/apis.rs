@@ -98,6 +98,10 @@ macro_rules! apis {
                     => list_partition_reassignments();
                 OffsetDelete 0..=0, needs [Delete Group, Read Topic]
                     => offset_delete(metadata, groups).await;
+                DescribeClientQuotas 0..=1, needs [DescribeConfigs Cluster]
+                    => describe_client_quotas(metadata);
+                AlterClientQuotas 0..=1, needs [AlterConfigs Cluster]
+                    => alter_client_quotas(controller).await;
                 DescribeUserScramCredentials 0..=0, needs [Describe Cluster]
                     => describe_user_scram_credentials(metadata);
                 AlterUserScramCredentials 0..=0, needs [Alter Cluster]
@@ -128,7 +132,6 @@ macro_rules! apis {
             lacking {
                 "delegation tokens": CreateDelegationToken, RenewDelegationToken, ExpireDelegationToken,
                     DescribeDelegationToken;
-                "quotas": DescribeClientQuotas, AlterClientQuotas;
                 "metrics of clients": GetTelemetrySubscriptions, PushTelemetry;
                 "changes of the quorum": UnregisterBroker, AddRaftVoter, RemoveRaftVoter;
                 "share groups": ShareGroupHeartbeat, ShareGroupDescribe, ShareFetch, ShareAcknowledge,

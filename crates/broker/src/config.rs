@@ -40,6 +40,7 @@ use vltava_security::sasl::scram::AddScram;
 use self::ssl::ListenerSsl;
 use crate::coordinator::group::GroupCoordinatorConfig;
 use crate::coordinator::transaction::TransactionCoordinatorConfig;
+use crate::quota::Windows;
 use crate::security::authorizer::Authorizer;
 
 /// The checked configuration of a broker.
@@ -81,6 +82,10 @@ pub struct BrokerConfig {
     /// `None` leaves it to the operating system.
     pub(crate) send_buffer: Option<usize>,
     pub(crate) queued_max_requests: usize,
+    /// In which the uses of clients are looked at.
+    pub(crate) quota_windows: Windows,
+    /// The same of what clients change of the metadata.
+    pub(crate) controller_quota_windows: Windows,
     /// The memory that requests may take together, in bytes; none of 0 and below limits it.
     pub(crate) queued_max_request_bytes: i64,
     /// Whether `group.coordinator.rebalance.protocols` names it.

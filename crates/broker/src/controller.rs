@@ -11,6 +11,7 @@ pub(crate) mod features;
 pub(crate) mod loggers;
 pub(crate) mod producer_ids;
 pub(crate) mod publisher;
+pub(crate) mod quotas;
 pub(crate) mod registration;
 pub(crate) mod scram;
 pub(crate) mod topics;

@@ -1,6 +1,7 @@
 //! From the bytes of a request to the bytes of its answer: header, version, and the handler that the list of APIs names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,6 +12,7 @@ use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Records, 
 
 use crate::apis::{self, apis};
 use crate::handlers::{self, api_versions};
+use crate::quota::Charges;
 use crate::request::{Answer, Peer, RequestContext};
 use crate::security::Access;
 use crate::services::Services;
@@ -43,6 +45,14 @@ pub(crate) struct Reply {
     pub(crate) parts: Vec<Records>,
 }
 
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) struct Handled {
+    pub(crate) reply: Option<Reply>,
+    /// For how long nothing more is read of the client after that (KIP-219).
+    pub(crate) throttle: Duration,
+}
+
 /// Handles one request. Nothing to send is an answer too: a producer with `acks=0` expects none. `place` is the request's
 /// among those that wait for the broker, given up when it is handled, or when it begins to wait for somebody else.
 pub(crate) async fn handle(
@@ -50,7 +60,8 @@ pub(crate) async fn handle(
     peer: &Arc<Peer>,
     request: Bytes,
     place: OwnedSemaphorePermit,
-) -> Result<Option<Reply>, Refusal> {
+) -> Result<Handled, Refusal> {
+    let charges = Charges::new(&services.quotas, request.len());
     let mut reader = Reader::new(request);
     let (code, version) = api_and_version(reader.clone()).map_err(Refusal::NoHeader)?;
     let api = ApiKey::from_code(code).ok_or(Refusal::Unknown { code })?;
@@ -63,16 +74,20 @@ pub(crate) async fn handle(
         client_id: header.client_id,
         peer: Arc::clone(peer),
         access: access(services),
+        charges,
     });
     if let Some(served) = apis::serves(api, version) {
         exchange.admit();
         let _place = (!served.waits_for_others).then_some(place);
-        return exchange.dispatch(services, reader).await;
+        let reply = exchange.0.charges.during(exchange.dispatch(services, reader)).await?;
+        exchange.0.settle_time();
+        return Ok(Handled { reply, throttle: exchange.0.charges.throttle() });
     }
     match apis::lacking(api) {
         Some(what) => Err(Refusal::Lacking { api, what }),
         None if api == ApiKey::ApiVersions => {
-            exchange.reply::<ApiVersionsRequest>(0, &api_versions::unsupported()).map(Some)
+            let reply = exchange.reply::<ApiVersionsRequest>(0, &api_versions::unsupported())?;
+            Ok(Handled { reply: Some(reply), throttle: Duration::ZERO })
         }
         None => Err(Refusal::NotServed { api, version }),
     }
@@ -136,7 +151,17 @@ impl Exchange {
         answer: impl Into<Answer<R::Response>>,
     ) -> Result<Option<Reply>, Refusal> {
         match answer.into() {
-            Answer::Response(response) => self.reply::<R>(self.0.version, &response).map(Some),
+            Answer::Response(mut response) => {
+                // As Kafka: brokers do not wait for each other, and who expects no answer is not told.
+                if R::API_KEY != ApiKey::WriteTxnMarkers {
+                    self.0.charge_time();
+                }
+                let throttle = self.0.charges.throttle();
+                if !throttle.is_zero() {
+                    response.set_throttle_time_ms(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
+                }
+                self.reply::<R>(self.0.version, &response).map(Some)
+            }
             Answer::Silent => Ok(None),
             Answer::Disconnect => Err(Refusal::Unacknowledged),
             Answer::Invalid(why) => Err(Refusal::Invalid { api: R::API_KEY, version: self.0.version, why }),

@@ -28,6 +28,7 @@ mod metadata;
 mod network;
 mod partition;
 mod partitions;
+mod quota;
 mod request;
 mod security;
 mod seldom;

@@ -6,6 +6,7 @@
 pub(crate) mod features;
 pub(crate) mod image;
 mod load;
+pub(crate) mod quotas;
 mod records;
 pub(crate) mod scram;
 mod store;

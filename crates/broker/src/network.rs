@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
 pub(crate) use self::excess::Activity;
-use self::limits::{Limits, TooManyOfAddress};
+use self::limits::{Limits, NoPlace};
 use self::memory::RequestBudget;
 #[cfg(feature = "tls")]
 use self::tls::ListenerTls;
@@ -173,6 +173,15 @@ fn peer(listener: &Bound, address: SocketAddr, activity: Arc<Activity>) -> Peer 
     }
 }
 
+/// Holds a connection for a while, and closes it.
+async fn close_later<D>(stream: TcpStream, descriptor: D, after: Duration, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        () = tokio::time::sleep(after) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    drop((stream, descriptor));
+}
+
 /// Serves a new connection when and if there may be one more; false when the broker stops.
 async fn admit(
     shared: &mut Shared,
@@ -192,8 +201,17 @@ async fn admit(
     };
     let place = match place {
         Ok(place) => place,
-        Err(TooManyOfAddress { limit }) => {
+        Err(NoPlace::TooManyOfAddress { limit }) => {
             info!(%address, limit, "rejected a connection: the address has as many as it may have");
+            return true;
+        }
+        Err(NoPlace::TooFastOfAddress { after }) => {
+            debug!(%address, "rejected a connection: the address has a quota");
+            // As Kafka, no longer than a window: its client is to come again no sooner.
+            let window = Duration::from_millis(services.config.quota_windows.size_ms.unsigned_abs());
+            if let Ok(descriptor) = services.descriptors.connect(services.partitions.count()) {
+                connections.spawn(close_later(stream, descriptor, after.min(window), stop.clone()));
+            }
             return true;
         }
     };

@@ -8,6 +8,7 @@ use vltava_protocol::{ApiKey, ErrorCode};
 use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
 use crate::network::Activity;
+use crate::quota::Charges;
 use crate::security::Access;
 
 /// The other end of a connection, and how it came here.
@@ -41,12 +42,14 @@ pub(crate) struct RequestContext {
     pub(crate) peer: Arc<Peer>,
     /// What its sender may do.
     pub(crate) access: Access,
+    /// What it costs its sender.
+    pub(crate) charges: Charges,
 }
 
 /// As it is logged.
 impl fmt::Display for RequestContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { api_key, version, correlation_id, client_id, peer, access: _ } = self;
+        let Self { api_key, version, correlation_id, client_id, peer, access: _, charges: _ } = self;
         let client_id = client_id.as_deref().unwrap_or_default();
         write!(
             f,
@@ -90,8 +93,11 @@ impl ApiError {
         Self { code, message: Some(message.into()) }
     }
 
-    /// The text to answer: the given one, or Kafka's for the code.
+    /// The text to answer: the given one, or Kafka's for the code; Kafka has none where a quota is exceeded.
     pub(crate) fn text(&self) -> Option<String> {
+        if self.code == ErrorCode::ThrottlingQuotaExceeded {
+            return self.message.clone();
+        }
         self.message.clone().or_else(|| Some(self.code.message().to_owned()))
     }
 }
@@ -123,6 +129,7 @@ mod tests {
             client_id: Some("a".to_owned()),
             peer: Arc::new(peer),
             access: Access::default(),
+            charges: Charges::default(),
         };
         assert_eq!(
             context.to_string(),

@@ -14,6 +14,7 @@ use crate::descriptors::Descriptors;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataStore;
 use crate::partitions::Partitions;
+use crate::quota::ClientQuotas;
 #[cfg(feature = "oauth")]
 use crate::security::tokens::Tokens;
 
@@ -27,6 +28,7 @@ pub(crate) struct Services {
     pub(crate) topic_creation: Arc<AutoTopicCreation>,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) descriptors: Arc<Descriptors>,
+    pub(crate) quotas: Arc<ClientQuotas>,
     pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) groups: Arc<GroupCoordinator>,
     pub(crate) transaction_shards: Arc<TransactionShards>,

@@ -22,6 +22,7 @@ use crate::metadata::MetadataStore;
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::partitions::{Partitions, Storage};
+use crate::quota::ClientQuotas;
 use crate::services::Services;
 
 /// Loads everything in the directories. Waits for the disk; to be called within the runtime. `endpoints` is what clients
@@ -66,7 +67,10 @@ fn load(
     }
     warn_of_stored_settings(&config, &image);
     let shards = Arc::clone(&transaction_shards);
-    let publisher = Publisher::new(Arc::clone(&config), Arc::clone(&partitions), Arc::clone(&groups), shards);
+    let quotas = Arc::new(ClientQuotas::new(config.quota_windows, config.controller_quota_windows));
+    quotas.follow(image.quotas());
+    let publisher =
+        Publisher::new(Arc::clone(&config), Arc::clone(&partitions), Arc::clone(&quotas), Arc::clone(&groups), shards);
     let controller = Arc::new(Controller::new(
         Arc::clone(&config),
         Arc::clone(&metadata),
@@ -101,6 +105,7 @@ fn load(
         controller,
         partitions,
         descriptors,
+        quotas,
         groups,
         transaction_shards,
         transactions: Arc::new(transactions),

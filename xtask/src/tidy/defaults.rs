@@ -10,8 +10,8 @@ use super::sources::Source;
 
 /// How many there are.
 const LOOKED_AT: &[(&str, usize)] = &[
-    ("broker", 92),
-    ("client", 71),
+    ("broker", 97),
+    ("client", 73),
     ("config", 8),
     ("log", 29),
     ("protocol", 31),

@@ -13,6 +13,7 @@ use super::sasl::{ListenerSasl, SaslSettings};
 use super::{BrokerConfig, Listener, TransactionTopicConfig, UpkeepConfig, VerificationConfig, listener, topic_keys};
 use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 use crate::coordinator::transaction::{TransactionCoordinatorConfig, TransactionVersion};
+use crate::quota::Windows;
 
 const BACKLOG: &str = "socket.listen.backlog.size";
 
@@ -66,6 +67,14 @@ impl BrokerConfig {
             send_buffer: usize::try_from(reader.int("socket.send.buffer.bytes")?).ok(),
             queued_max_requests: reader.size("queued.max.requests")?,
             queued_max_request_bytes: reader.integer("queued.max.request.bytes")?,
+            quota_windows: Windows {
+                samples: reader.int("quota.window.num")?.unsigned_abs(),
+                size_ms: i64::from(reader.int("quota.window.size.seconds")?) * 1000,
+            },
+            controller_quota_windows: Windows {
+                samples: reader.int("controller.quota.window.num")?.unsigned_abs(),
+                size_ms: i64::from(reader.int("controller.quota.window.size.seconds")?) * 1000,
+            },
             serves_consumer_protocol: reader
                 .list("group.coordinator.rebalance.protocols")
                 .iter()

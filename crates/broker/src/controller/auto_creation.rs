@@ -10,6 +10,7 @@ use super::Controller;
 use super::topics::{self, NewTopic};
 use crate::config::BrokerConfig;
 use crate::metadata::topic_name;
+use crate::quota::MutationQuota;
 
 /// Creates topics with the broker's defaults.
 #[derive(Debug)]
@@ -29,13 +30,13 @@ impl AutoTopicCreation {
         self.controller.config.auto_create_topics
     }
 
-    /// Creates those of `names` that can be created; tells what keeps the others from being.
-    pub(crate) async fn create(&self, names: &[&str]) -> BTreeMap<String, ErrorCode> {
+    /// Creates those of `names` that can be created, by a quota; tells what keeps the others from being.
+    pub(crate) async fn create(&self, names: &[&str], quota: &MutationQuota) -> BTreeMap<String, ErrorCode> {
         let mut failures = BTreeMap::new();
         for name in names {
             let config = &self.controller.config;
             let topic = if topic_name::is_internal(name) { internal(config, name) } else { by_default(name) };
-            if let Err(error) = topics::create(&self.controller, topic).await
+            if let Err(error) = topics::create(&self.controller, topic, quota.clone()).await
                 && error.code != ErrorCode::TopicAlreadyExists
             {
                 failures.insert((*name).to_owned(), error.code);
@@ -46,7 +47,7 @@ impl AutoTopicCreation {
 
     /// Creates topics while the caller goes on, where `auto.create.topics.enable` lets clients ask for that. One that is
     /// being created already is left to that.
-    pub(crate) fn begin(self: &Arc<Self>, names: Vec<String>) {
+    pub(crate) fn begin(self: &Arc<Self>, names: Vec<String>, quota: MutationQuota) {
         if !self.is_enabled() {
             return;
         }
@@ -60,7 +61,7 @@ impl AutoTopicCreation {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let names: Vec<&str> = begun.iter().map(String::as_str).collect();
-            for (name, code) in this.create(&names).await {
+            for (name, code) in this.create(&names, &quota).await {
                 tracing::warn!(topic = name, error = code.name(), "a topic could not be created");
             }
             let mut creating = this.creating.lock();

@@ -20,6 +20,7 @@ use crate::metadata::Committed;
 use crate::metadata::image::{MetadataImage, ResourceType, TopicImage};
 use crate::metadata::topic_name::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::partitions::Partitions;
+use crate::quota::ClientQuotas;
 use crate::request::ApiError;
 
 /// Acts on changes to the metadata.
@@ -27,6 +28,7 @@ use crate::request::ApiError;
 pub(crate) struct Publisher {
     config: Arc<BrokerConfig>,
     partitions: Arc<Partitions>,
+    quotas: Arc<ClientQuotas>,
     groups: Arc<GroupCoordinator>,
     transactions: Arc<TransactionShards>,
     /// Whether the partitions of the start are open; what is recorded before concerns those.
@@ -37,10 +39,11 @@ impl Publisher {
     pub(crate) fn new(
         config: Arc<BrokerConfig>,
         partitions: Arc<Partitions>,
+        quotas: Arc<ClientQuotas>,
         groups: Arc<GroupCoordinator>,
         transactions: Arc<TransactionShards>,
     ) -> Self {
-        Self { config, partitions, groups, transactions, is_loaded: AtomicBool::new(false) }
+        Self { config, partitions, quotas, groups, transactions, is_loaded: AtomicBool::new(false) }
     }
 
     /// Opens the partitions that there are at the start.
@@ -100,6 +103,9 @@ impl Publisher {
                 error!(%error, "a partition has no log");
                 outcome = Err(ApiError::new(ErrorCode::KafkaStorageError, error.to_string()));
             }
+        }
+        if !Arc::ptr_eq(before.quotas(), after.quotas()) {
+            self.quotas.follow(after.quotas());
         }
         let (was, is) = (before.topic(CONSUMER_OFFSETS), after.topic(CONSUMER_OFFSETS));
         if is_loaded && was.map(|topic| topic.id) != is.map(|topic| topic.id) {

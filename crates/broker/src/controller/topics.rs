@@ -12,6 +12,7 @@ use crate::config::resolve::{self, Settings};
 use crate::log_dirs::random_id;
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name;
+use crate::quota::MutationQuota;
 use crate::request::ApiError;
 
 /// The most partitions that one request may create (Kafka's limit on records of one operation).
@@ -40,7 +41,12 @@ pub(crate) struct PlannedTopic {
 }
 
 /// Checks a new topic against the cluster and gives the records that create it.
-pub(crate) fn plan(controller: &Controller, image: &MetadataImage, topic: &NewTopic) -> Result<PlannedTopic, ApiError> {
+pub(crate) fn plan(
+    controller: &Controller,
+    image: &MetadataImage,
+    topic: &NewTopic,
+    quota: &MutationQuota,
+) -> Result<PlannedTopic, ApiError> {
     let name = topic.name.as_str();
     if let Some(reason) = topic_name::invalid(name) {
         return Err(ApiError::new(ErrorCode::InvalidTopicException, reason));
@@ -57,6 +63,7 @@ pub(crate) fn plan(controller: &Controller, image: &MetadataImage, topic: &NewTo
     alter::warn_without_effect(ResourceType::Topic, name, &topic.configs);
     let num_partitions = partitions(&controller.config, topic)?;
     check_descriptors(controller, image, usize::try_from(num_partitions).unwrap_or(0))?;
+    quota.record(usize::try_from(num_partitions).unwrap_or(0))?;
 
     let id = random_id();
     let mut records =
@@ -198,7 +205,11 @@ pub(crate) fn partition_record(broker: i32, topic_id: Uuid, index: i32, director
 }
 
 /// Creates one topic.
-pub(super) async fn create(controller: &Arc<Controller>, topic: NewTopic) -> Result<(), ApiError> {
+pub(super) async fn create(
+    controller: &Arc<Controller>,
+    topic: NewTopic,
+    quota: MutationQuota,
+) -> Result<(), ApiError> {
     let owner = Arc::clone(controller);
-    controller.update(move |image| plan(&owner, image, &topic).map(|planned| (planned.records, ()))).await
+    controller.update(move |image| plan(&owner, image, &topic, &quota).map(|planned| (planned.records, ()))).await
 }

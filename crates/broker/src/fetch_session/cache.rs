@@ -120,6 +120,11 @@ impl FetchSessions {
         self.entries.get_mut(&id).is_none_or(|entry| entry.session.answer(key, answered))
     }
 
+    /// What [`Self::answer`] would say, without noting it.
+    pub(crate) fn would_answer(&self, id: i32, key: &FetchKey, answered: Answered) -> bool {
+        self.entries.get(&id).is_none_or(|entry| entry.session.would_answer(key, answered))
+    }
+
     fn make_room(&mut self, partitions: usize, now_ms: i64) -> bool {
         if self.entries.len() < self.slots {
             return true;

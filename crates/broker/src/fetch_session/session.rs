@@ -41,6 +41,17 @@ struct Cached {
     log_start_offset: i64,
 }
 
+impl Cached {
+    /// Whether an answer has anything that the client does not know.
+    fn is_told(&self, answered: Answered) -> bool {
+        answered.records_bytes > 0
+            || answered.failed
+            || answered.diverging
+            || self.high_watermark != answered.high_watermark
+            || self.log_start_offset != answered.log_start_offset
+    }
+}
+
 /// The partitions of a session in the order in which they are served.
 #[derive(Debug, Default)]
 pub(super) struct Session {
@@ -81,6 +92,12 @@ impl Session {
         self.by_turn.values().map(|cached| (cached.key.clone(), cached.target)).collect()
     }
 
+    /// What [`Self::answer`] would say, without noting it.
+    pub(super) fn would_answer(&self, key: &FetchKey, answered: Answered) -> bool {
+        let cached = self.turns.get(key).and_then(|turn| self.by_turn.get(turn));
+        cached.is_none_or(|cached| cached.is_told(answered))
+    }
+
     /// Notes what is answered of a partition; false if the client knows all of it already.
     ///
     /// A partition that gave records goes to the end, so that the size limit of an answer does not
@@ -88,11 +105,7 @@ impl Session {
     pub(super) fn answer(&mut self, key: &FetchKey, answered: Answered) -> bool {
         let Some(turn) = self.turns.get(key).copied() else { return true };
         let Some(cached) = self.by_turn.get_mut(&turn) else { return true };
-        let tell = answered.records_bytes > 0
-            || answered.failed
-            || answered.diverging
-            || cached.high_watermark != answered.high_watermark
-            || cached.log_start_offset != answered.log_start_offset;
+        let tell = cached.is_told(answered);
         // After an error goes away the partition is told again.
         cached.high_watermark = if answered.failed { -1 } else { answered.high_watermark };
         cached.log_start_offset = answered.log_start_offset;

@@ -3,7 +3,7 @@
 //! A topic only grows. With `validate_only` nothing changes. Records that are already there stay
 //! where they are, so keys may be split over two partitions from then on.
 //!
-//! Versions: 2 flexible · 3 throttling by quota (KIP-599), of which there is none here.
+//! Versions: 2 flexible · 3 what exceeds the quota is refused (KIP-599).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +19,12 @@ use crate::controller::Controller;
 use crate::controller::topics::{self, MAX_PARTITIONS_PER_BATCH};
 use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
+use crate::quota::MutationQuota;
 use crate::request::{ApiError, RequestContext};
 use crate::security::Resource;
+
+/// The first version whose clients know that a quota is exceeded.
+const STRICT_SINCE: i16 = 3;
 
 pub(crate) async fn handle(
     metadata: &MetadataStore,
@@ -32,13 +36,14 @@ pub(crate) async fn handle(
     for topic in &request.topics {
         *seen.entry(&topic.name).or_default() += 1;
     }
+    let quota = context.mutation_quota(STRICT_SINCE);
     let mut response = CreatePartitionsResponse::default();
     for topic in &request.topics {
         let grown = match seen.get(topic.name.as_str()) {
             Some(1) if !context.may(AclOperation::Alter, Resource::topic(&topic.name)) => {
                 Err(ErrorCode::TopicAuthorizationFailed.into())
             }
-            Some(1) => grow(metadata, controller, topic, request.validate_only).await,
+            Some(1) => grow(metadata, controller, topic, request.validate_only, &quota).await,
             Some(_) => {
                 seen.remove(topic.name.as_str());
                 Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
@@ -53,6 +58,7 @@ pub(crate) async fn handle(
         }
         response.results.push(result);
     }
+    context.charge_mutations(&quota);
     response
 }
 
@@ -61,18 +67,20 @@ async fn grow(
     controller: &Arc<Controller>,
     topic: &CreatePartitionsTopic,
     validate_only: bool,
+    quota: &MutationQuota,
 ) -> Result<(), ApiError> {
     if validate_only {
-        return plan(controller, &metadata.image(), topic).map(|_| ());
+        return plan(controller, &metadata.image(), topic, quota).map(|_| ());
     }
-    let (owner, topic) = (Arc::clone(controller), topic.clone());
-    controller.update(move |image| Ok((plan(&owner, image, &topic)?, ()))).await
+    let (owner, topic, quota) = (Arc::clone(controller), topic.clone(), quota.clone());
+    controller.update(move |image| Ok((plan(&owner, image, &topic, &quota)?, ()))).await
 }
 
 fn plan(
     controller: &Controller,
     image: &MetadataImage,
     wanted: &CreatePartitionsTopic,
+    quota: &MutationQuota,
 ) -> Result<Vec<MetadataRecord>, ApiError> {
     let node_id = controller.config().node_id;
     let topic = image.topic(&wanted.name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -101,6 +109,9 @@ fn plan(
             );
             return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
         }
+    }
+    quota.record(additional)?;
+    if let Some(assignments) = &wanted.assignments {
         for assignment in assignments {
             topics::check_replicas(node_id, &assignment.broker_ids)?;
         }

@@ -5,7 +5,7 @@
 //! logs open, when the answer goes out.
 //!
 //! Versions: 4 defaults for partitions and replicas (KIP-464) · 5 flexible, the answer has the
-//! settings of the topic (KIP-525) · 7 topic ids (KIP-516).
+//! settings of the topic (KIP-525) · 6 what exceeds the quota is refused (KIP-599) · 7 topic ids (KIP-516).
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -25,8 +25,12 @@ use crate::handlers::describe_configs;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name::CLUSTER_METADATA;
+use crate::quota::MutationQuota;
 use crate::request::{ApiError, RequestContext};
 use crate::security::Resource;
+
+/// The first version whose clients know that a quota is exceeded.
+const STRICT_SINCE: i16 = 6;
 
 pub(crate) async fn handle(
     metadata: &MetadataStore,
@@ -39,6 +43,7 @@ pub(crate) async fn handle(
     for topic in &request.topics {
         *seen.entry(&topic.name).or_default() += 1;
     }
+    let quota = context.mutation_quota(STRICT_SINCE);
     let too_many = partitions_asked_for(controller.config(), request) > MAX_PARTITIONS_PER_BATCH;
     // All are asked for before the first is waited for: they are written together.
     let mut asked = Vec::with_capacity(request.topics.len());
@@ -54,7 +59,7 @@ pub(crate) async fn handle(
             {
                 refuse(ApiError::new(ErrorCode::TopicAuthorizationFailed, "Authorization failed."))
             }
-            Some(1) => create(metadata, controller, topic, request.validate_only),
+            Some(1) => create(metadata, controller, topic, request.validate_only, &quota),
             Some(_) => {
                 // Told once, whatever number of times it is there.
                 seen.remove(topic.name.as_str());
@@ -78,6 +83,7 @@ pub(crate) async fn handle(
             },
         });
     }
+    context.charge_mutations(&quota);
     response
 }
 
@@ -113,6 +119,7 @@ fn create(
     controller: &Arc<Controller>,
     topic: &CreatableTopic,
     validate_only: bool,
+    quota: &MutationQuota,
 ) -> Creation {
     let wanted = match wanted(topic) {
         Ok(wanted) => wanted,
@@ -120,14 +127,14 @@ fn create(
     };
     if validate_only {
         let image = metadata.image();
-        let planned = topics::plan(controller, &image, &wanted);
+        let planned = topics::plan(controller, &image, &wanted, quota);
         return Box::pin(std::future::ready(
             planned.map(|planned| result(controller.config(), &image, &wanted, &planned)),
         ));
     }
-    let owner = Arc::clone(controller);
+    let (owner, quota) = (Arc::clone(controller), quota.clone());
     Box::pin(controller.update(move |image| {
-        let mut planned = topics::plan(&owner, image, &wanted)?;
+        let mut planned = topics::plan(&owner, image, &wanted, &quota)?;
         let result = result(owner.config(), image, &wanted, &planned);
         Ok((std::mem::take(&mut planned.records), result))
     }))

@@ -3,7 +3,7 @@
 //! Topics by name or, from version 6, by id. When the answer goes out a topic is gone from the
 //! metadata; its files follow after `file.delete.delay.ms`, as in Kafka.
 //!
-//! Versions: 4 flexible · 5 error texts · 6 topic ids (KIP-516).
+//! Versions: 4 flexible · 5 error texts, what exceeds the quota is refused (KIP-599) · 6 topic ids (KIP-516).
 
 use std::collections::HashMap;
 
@@ -16,6 +16,7 @@ use vltava_security::acl::AclOperation;
 use crate::controller::Controller;
 use crate::coordinator;
 use crate::coordinator::group::GroupCoordinator;
+use crate::quota::MutationQuota;
 use crate::request::{ApiError, RequestContext};
 use crate::security::Resource;
 
@@ -25,6 +26,9 @@ enum Named {
     ByName(String),
     ById(Uuid),
 }
+
+/// The first version whose clients know that a quota is exceeded.
+const STRICT_SINCE: i16 = 5;
 
 pub(crate) async fn handle(
     controller: &Controller,
@@ -61,21 +65,31 @@ pub(crate) async fn handle(
         }
     }
     let may_delete_all = context.may_quietly(AclOperation::Delete, Resource::CLUSTER);
+    let quota = context.mutation_quota(STRICT_SINCE);
     for named in order {
         let repeated = counts.get(&named).is_some_and(|count| *count > 1);
-        response.responses.push(delete(controller, groups, context, named, repeated, may_delete_all).await);
+        let deletion = Deletion { named, repeated, may_delete_all, quota: quota.clone() };
+        response.responses.push(delete(controller, groups, context, deletion).await);
     }
+    context.charge_mutations(&quota);
     response
+}
+
+/// A topic to delete, and what its request has to do with it.
+struct Deletion {
+    named: Named,
+    repeated: bool,
+    may_delete_all: bool,
+    quota: MutationQuota,
 }
 
 async fn delete(
     controller: &Controller,
     groups: &GroupCoordinator,
     context: &RequestContext,
-    named: Named,
-    repeated: bool,
-    may_delete_all: bool,
+    deletion: Deletion,
 ) -> DeletableTopicResult {
+    let Deletion { named, repeated, may_delete_all, quota } = deletion;
     let (name, id) = match &named {
         Named::ByName(name) => (Some(name.clone()), Uuid::default()),
         Named::ById(id) => (None, *id),
@@ -102,6 +116,7 @@ async fn delete(
             Named::ByName(name) => image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?,
             Named::ById(id) => image.topic_by_id(*id).ok_or(ErrorCode::UnknownTopicId)?,
         };
+        quota.record(topic.partitions.len())?;
         let removal = RemoveTopicRecord { topic_id: topic.id, ..RemoveTopicRecord::default() };
         Ok((vec![MetadataRecord::RemoveTopic(removal)], (topic.name.to_string(), topic.id)))
     });

@@ -22,7 +22,7 @@ use vltava_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
 };
 use vltava_protocol::messages::{FetchRequest, FetchResponse};
-use vltava_protocol::wire::Records;
+use vltava_protocol::wire::{Message, Records, Writer};
 use vltava_protocol::{ErrorCode, Uuid};
 use vltava_security::acl::AclOperation;
 
@@ -57,7 +57,13 @@ pub(crate) async fn handle(
         Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
     };
     let fetch = Fetch::new(config, partitions, context, request, targets);
+    let is_follower = fetch.is_follower;
     let reads = fetch.run(request).await;
+    // Where there is nothing to fetch Kafka looks at the quotas, too.
+    let size = || size(fetch_sessions, opened, context.version, &reads);
+    if !is_follower && context.charge_fetch(size) {
+        return empty(opened);
+    }
     answer(fetch_sessions, opened, uses_topic_ids, reads)
 }
 
@@ -125,6 +131,7 @@ fn refuse_unreadable(partitions: &Partitions, context: &RequestContext, is_follo
 }
 
 /// A partition and what was read of it.
+#[derive(Clone)]
 struct Read {
     key: FetchKey,
     target: FetchTarget,
@@ -165,7 +172,8 @@ impl Fetch {
                 partitions.by_name(&key.topic, key.partition)
             }
         };
-        let max_bytes = request.max_bytes.min(config.fetch_max_bytes).max(0);
+        let of_quota = if is_follower { i32::MAX } else { context.most_bytes_fetched() };
+        let max_bytes = request.max_bytes.min(config.fetch_max_bytes).min(of_quota).max(0);
         let mut wanted: Vec<Wanted> =
             targets.into_iter().map(|(key, target)| Wanted { partition: find(&key), key, target }).collect();
         if context.is_judged() {
@@ -315,19 +323,52 @@ impl Drop for Parked<'_> {
     }
 }
 
+/// What a client is told that has to wait: nothing was read, and its session is as it was before.
+fn empty(opened: Opened) -> FetchResponse {
+    let session_id = match opened {
+        Opened::Sessionless | Opened::Full => 0,
+        Opened::Incremental(id) => id,
+    };
+    FetchResponse { session_id, ..FetchResponse::default() }
+}
+
+/// How long the answer will be, as Kafka counts it.
+fn size(fetch_sessions: &Mutex<FetchSessions>, opened: Opened, version: i16, reads: &[Read]) -> usize {
+    let told: Vec<Read> = match opened {
+        Opened::Sessionless | Opened::Full => reads.to_vec(),
+        Opened::Incremental(id) => {
+            let sessions = fetch_sessions.lock();
+            reads.iter().filter(|read| sessions.would_answer(id, &read.key, told(read))).cloned().collect()
+        }
+    };
+    let response = FetchResponse { responses: by_topic(told), ..FetchResponse::default() };
+    let mut writer = Writer::with_files();
+    // What cannot be written is not sent either.
+    if response.encode(&mut writer, version).is_err() {
+        return 0;
+    }
+    LENGTH_BYTES + writer.into_parts().iter().map(Records::len).sum::<usize>()
+}
+
+/// Before an answer stands its length.
+const LENGTH_BYTES: usize = 4;
+
+fn told(read: &Read) -> Answered {
+    Answered {
+        records_bytes: read.data.records.as_ref().map_or(0, Records::len),
+        high_watermark: read.data.high_watermark,
+        log_start_offset: read.data.log_start_offset,
+        failed: read.data.error_code != 0,
+        diverging: read.is_diverging,
+    }
+}
+
 fn answer(
     fetch_sessions: &Mutex<FetchSessions>,
     opened: Opened,
     uses_topic_ids: bool,
     reads: Vec<Read>,
 ) -> FetchResponse {
-    let told = |read: &Read| Answered {
-        records_bytes: read.data.records.as_ref().map_or(0, Records::len),
-        high_watermark: read.data.high_watermark,
-        log_start_offset: read.data.log_start_offset,
-        failed: read.data.error_code != 0,
-        diverging: read.is_diverging,
-    };
     let mut sessions = fetch_sessions.lock();
     let (session_id, reads) = match opened {
         Opened::Sessionless => (0, reads),

@@ -19,6 +19,7 @@ use crate::coordinator::group::GroupCoordinator;
 use crate::coordinator::transaction::TransactionShards;
 use crate::metadata::MetadataStore;
 use crate::metadata::topic_name;
+use crate::quota::MutationQuota;
 use crate::request::{ApiError, RequestContext};
 use crate::security::Resource;
 
@@ -129,7 +130,7 @@ fn topic_of(context: &RequestContext, key_type: i8) -> Result<&'static str, ApiE
 /// Sees to it that the topic of a coordinator is there.
 async fn create(metadata: &MetadataStore, topic: &str, topic_creation: &AutoTopicCreation) -> Result<(), ApiError> {
     if metadata.image().topic(topic).is_none() {
-        let failures = topic_creation.create(&[topic]).await;
+        let failures = topic_creation.create(&[topic], &MutationQuota::default()).await;
         if let Some(error) = failures.get(topic) {
             tracing::error!(topic, ?error, "the topic of a coordinator cannot be created");
             return Err(ErrorCode::CoordinatorNotAvailable.into());

@@ -154,7 +154,8 @@ fn by_name(
         .map(|name| MetadataResponseTopic { is_internal: false, ..failed(name, ErrorCode::TopicAuthorizationFailed) });
     topics.refused.extend(hidden);
     if creates {
-        topic_creation.begin(missing);
+        // Kafka asks its controller in the client's name: what exceeds its quota is not created.
+        topic_creation.begin(missing, context.mutation_quota(i16::MIN));
     }
     topics
 }

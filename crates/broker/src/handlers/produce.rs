@@ -49,6 +49,18 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: &ProduceRequest,
 ) -> Answer<ProduceResponse> {
+    let answer = append_batches(config, partitions, coordinator, context, request).await;
+    context.charge_produce();
+    answer
+}
+
+async fn append_batches(
+    config: &BrokerConfig,
+    partitions: &Partitions,
+    coordinator: &TransactionCoordinator,
+    context: &RequestContext,
+    request: &ProduceRequest,
+) -> Answer<ProduceResponse> {
     let transactional_id = match (transactions::is_transactional(request), &request.transactional_id) {
         (false, _) => None,
         (true, Some(id)) if context.may(AclOperation::Write, Resource::transactional_id(id)) => Some(id),

@@ -591,7 +591,7 @@ pub const QUEUED_MAX_REQUEST_BYTES: &str = "queued.max.request.bytes";
 /// The most requests that are read and not handled, before the network is not read any more; those left out that wait for data or for members of a group.
 pub const QUEUED_MAX_REQUESTS: &str = "queued.max.requests";
 
-/// Samples kept of a client's use.
+/// Samples kept of a client's use; the last one is under way.
 pub const QUOTA_WINDOW_NUM: &str = "quota.window.num";
 
 /// Time of one sample of a client's use, in s.

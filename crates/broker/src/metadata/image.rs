@@ -8,6 +8,7 @@ use vltava_protocol::records::metadata::{
     ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
 };
 
+use super::quotas::QuotasImage;
 use super::scram::ScramImage;
 use crate::config::BrokerConfig;
 use crate::config::resolve::{Settings, Sources};
@@ -41,6 +42,7 @@ pub(crate) struct MetadataImage {
     configs: BTreeMap<(ResourceType, String), Arc<Settings>>,
     features: BTreeMap<String, i16>,
     scram: Arc<ScramImage>,
+    quotas: Arc<QuotasImage>,
     next_producer_id: i64,
     acls: Arc<Acls>,
     /// The log directories of the one broker that work, by its registration; empty where it has not told them.
@@ -135,6 +137,11 @@ impl MetadataImage {
         &self.scram
     }
 
+    /// The quotas of clients.
+    pub(crate) fn quotas(&self) -> &Arc<QuotasImage> {
+        &self.quotas
+    }
+
     /// The log directories of the broker that work, as it last told; empty where it never did.
     pub(crate) fn directories(&self) -> &[Uuid] {
         &self.directories
@@ -174,6 +181,10 @@ impl MetadataImage {
             MetadataRecord::UserScramCredential(user) => Arc::make_mut(&mut self.scram).set(user).map_err(ReplayError),
             MetadataRecord::RemoveUserScramCredential(user) => {
                 Arc::make_mut(&mut self.scram).remove(user).map_err(ReplayError)
+            }
+            MetadataRecord::ClientQuota(quota) => {
+                Arc::make_mut(&mut self.quotas).replay(quota);
+                Ok(())
             }
             MetadataRecord::ProducerIds(ids) => {
                 self.next_producer_id = ids.next_producer_id;

@@ -20,7 +20,7 @@ use super::memory::{self, Charge, RequestBudget};
 use super::reply;
 use super::transport::{Transport, within};
 use crate::clock;
-use crate::dispatch::{self, Refusal, Reply};
+use crate::dispatch::{self, Handled, Refusal, Reply};
 use crate::request::Peer;
 use crate::security::authentication::{Authentication, KnownUsers, Now, Step, Violation};
 use crate::security::authorizer::one_line;
@@ -123,9 +123,29 @@ impl<T: Transport> Connection<T> {
             },
         };
         let place = self.place().await?;
-        match self.answer(request, place).await? {
-            Some(reply) => self.send(reply).await,
-            None => Ok(()),
+        let Handled { reply, throttle } = self.answer(request, place).await?;
+        if let Some(reply) = reply {
+            self.send(reply).await?;
+        }
+        if throttle.is_zero() { Ok(()) } else { self.wait(throttle).await }
+    }
+
+    /// Handles no request for a while: the client has used more than its quota. What it sends meanwhile stays with it, but
+    /// for what tells whether it is still there.
+    async fn wait(&mut self, throttle: Duration) -> Result<(), End> {
+        let over = tokio::time::sleep(throttle);
+        tokio::pin!(over);
+        loop {
+            let may_read = self.frames.buffered() < READ_AHEAD_BYTES;
+            let more = tokio::select! {
+                biased;
+                () = &mut over => return Ok(()),
+                _ = self.stop.wait_for(|stop| *stop) => return Err(End::Stopping),
+                more = fill(&mut self.frames, &mut self.transport), if may_read => more?,
+            };
+            if !more {
+                return Err(End::Closed);
+            }
         }
     }
 
@@ -209,7 +229,7 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    async fn answer(&mut self, request: Bytes, place: OwnedSemaphorePermit) -> Result<Option<Reply>, End> {
+    async fn answer(&mut self, request: Bytes, place: OwnedSemaphorePermit) -> Result<Handled, End> {
         let handling = dispatch::handle(&self.services, &self.peer, request, place);
         tokio::pin!(handling);
         loop {

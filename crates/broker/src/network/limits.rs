@@ -1,9 +1,10 @@
 //! `max.connections` and `max.connection.creation.rate`, for the broker and for one listener, `max.connections.per.ip` and
-//! its overrides.
+//! its overrides, and the quotas of addresses on new connections (KIP-612).
 //!
 //! As in Kafka, the listener that brokers use among themselves, where there are others, knows of what holds for all nothing but its
 //! own limits, and what is too much ends elsewhere (`excess`). What is connected beyond `max.connections` waits until another connection ends, what comes faster than the
-//! rate until it has its time, and a client beyond its address's part is closed at once. The limits may change while the
+//! rate until it has its time, and a client beyond its address's part is closed at once; one that comes faster than its
+//! address may is closed, too, after some time, and counts nowhere. The limits may change while the
 //! broker runs.
 
 use std::collections::HashMap;
@@ -17,11 +18,14 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::excess::{Activity, Closable, Uses};
-use super::rate::Creations;
+use super::rate::{self, Creations};
 use crate::config::BrokerConfig;
 use crate::config::connections::parse_override;
 use crate::config::resolve::Sources;
+use crate::controller::quotas;
 use crate::metadata::MetadataStore;
+use crate::metadata::quotas::QuotasImage;
+use crate::quota::CONNECTION_CREATION_RATE;
 use crate::seldom::Seldom;
 
 /// How often an acceptor that waits looks whether the limits have changed.
@@ -64,6 +68,16 @@ struct Settings {
     /// `max.connections.per.ip.overrides`, and what it says with its names resolved.
     overrides: String,
     of_addresses: HashMap<IpAddr, usize>,
+    /// The quotas that were read, and what they say of addresses.
+    quotas: Arc<QuotasImage>,
+    rates: RatesOfAddresses,
+}
+
+/// The quotas of addresses: what those have that have none of their own, and the others.
+#[derive(Debug, Default)]
+struct RatesOfAddresses {
+    default: Option<usize>,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -76,10 +90,14 @@ struct Open {
     closable: Closable,
     creations: Creations,
     creations_by_listener: HashMap<Arc<str>, Creations>,
+    /// Of those that have a quota and have come lately.
+    creations_by_address: HashMap<IpAddr, Creations>,
+    /// When it is looked next for those that have not.
+    sweep: Option<Instant>,
 }
 
 /// What the settings allow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Allowed {
     all: usize,
     of_listener: usize,
@@ -89,6 +107,10 @@ struct Allowed {
     rate_of_listener: usize,
     /// Whether it is the listener that brokers use among themselves, beside others: what holds for all does not hold there.
     is_protected: bool,
+    /// A quota.
+    rate_of_address: Option<usize>,
+    /// For how many seconds these are means.
+    seconds: f64,
 }
 
 /// What became of a wish for a place.
@@ -99,7 +121,7 @@ enum Taken {
     Full,
     /// Its time comes after this.
     TooEarly(Duration),
-    Refused(TooManyOfAddress),
+    Refused(NoPlace),
 }
 
 /// A connection's place among those allowed, given back when dropped.
@@ -112,10 +134,13 @@ pub(crate) struct Place {
     closable: Option<u64>,
 }
 
-/// An address has as many connections as it may have.
+/// Why a connection is closed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooManyOfAddress {
-    pub(crate) limit: usize,
+pub(crate) enum NoPlace {
+    /// The address has as many connections as it may have.
+    TooManyOfAddress { limit: usize },
+    /// Connections of the address come faster than its quota lets them; it is closed after this time.
+    TooFastOfAddress { after: Duration },
 }
 
 impl Limits {
@@ -139,7 +164,7 @@ impl Limits {
         listener: &Arc<str>,
         address: IpAddr,
         activity: &Arc<Activity>,
-    ) -> Result<Place, TooManyOfAddress> {
+    ) -> Result<Place, NoPlace> {
         let mut told = false;
         loop {
             let freed = self.places.freed.notified();
@@ -221,7 +246,17 @@ impl Limits {
             });
         let of_address = settings.of_addresses.get(&address.to_canonical()).copied().unwrap_or(settings.of_address);
         let is_protected = self.config.listeners.len() > 1 && **listener == *self.config.inter_broker_listener;
-        Allowed { all: settings.all, of_listener, of_address, rate: settings.rate, rate_of_listener, is_protected }
+        let rates = &settings.rates;
+        Allowed {
+            all: settings.all,
+            of_listener,
+            of_address,
+            rate: settings.rate,
+            rate_of_listener,
+            is_protected,
+            rate_of_address: rates.by_address.get(&address.to_canonical()).copied().or(rates.default),
+            seconds: rate::seconds(self.config.quota_windows),
+        }
     }
 
     /// The settings as they are now.
@@ -241,9 +276,49 @@ impl Limits {
             settings.of_address = limit("max.connections.per.ip");
             settings.of_listener.clear();
             self.uses.set_counted(settings.all < i32::MAX as usize);
+            if !Arc::ptr_eq(&settings.quotas, image.quotas()) {
+                settings.rates = RatesOfAddresses::of(image.quotas()).await;
+                settings.quotas = Arc::clone(image.quotas());
+            }
             settings.as_of = Some(as_of);
         }
         settings
+    }
+}
+
+impl RatesOfAddresses {
+    async fn of(quotas: &QuotasImage) -> Self {
+        let mut rates = Self::default();
+        for (entity, values) in quotas.entities() {
+            let (Some(ip), Some(rate)) = (&entity.ip, values.get(CONNECTION_CREATION_RATE)) else { continue };
+            let rate = *rate as usize;
+            let Some(name) = ip else {
+                rates.default = Some(rate);
+                continue;
+            };
+            match quotas::address(name) {
+                Some(address) => drop(rates.by_address.insert(address, rate)),
+                // As Kafka, of a host's name the first of its addresses.
+                None => match tokio::net::lookup_host((name.as_str(), 0)).await.map(|mut found| found.next()) {
+                    Ok(found) => rates.by_address.extend(found.map(|found| (found.ip().to_canonical(), rate))),
+                    Err(error) => warn!(host = name, %error, "a quota is of a host that is not found any more"),
+                },
+            }
+        }
+        rates
+    }
+}
+
+impl Open {
+    /// How long it is until the address may have one more connection, by its quota.
+    fn wait_of_address(&mut self, allowed: &Allowed, address: IpAddr, now: Instant) -> Option<Duration> {
+        let rate = allowed.rate_of_address?;
+        let seconds = allowed.seconds;
+        if self.sweep.is_none_or(|at| now >= at) {
+            self.creations_by_address.retain(|_, creations| !creations.is_over(now, seconds));
+            self.sweep = Some(now + Duration::from_secs_f64(seconds));
+        }
+        self.creations_by_address.entry(address).or_default().wait(now, rate, seconds)
     }
 }
 
@@ -261,19 +336,28 @@ impl Places {
             return Taken::Full;
         }
         let creations = open.creations_by_listener.entry(Arc::clone(listener)).or_default();
-        let of_all = if allowed.is_protected { None } else { open.creations.wait(now, allowed.rate) };
-        let waits = [of_all, creations.wait(now, allowed.rate_of_listener)];
+        let seconds = allowed.seconds;
+        let of_all = if allowed.is_protected { None } else { open.creations.wait(now, allowed.rate, seconds) };
+        let waits = [of_all, creations.wait(now, allowed.rate_of_listener, seconds)];
         if let Some(wait) = waits.into_iter().flatten().max() {
             return Taken::TooEarly(wait);
         }
-        // One that is refused has come, too.
+        if let Some(after) = open.wait_of_address(allowed, address, now) {
+            return Taken::Refused(NoPlace::TooFastOfAddress { after });
+        }
+        // One that is refused from now on has come, too.
         if !allowed.is_protected {
             open.creations.count();
         }
-        creations.count();
+        open.creations_by_listener.entry(Arc::clone(listener)).or_default().count();
+        if let Some(creations) =
+            open.creations_by_address.get_mut(&address).filter(|_| allowed.rate_of_address.is_some())
+        {
+            creations.count();
+        }
         let of_address = open.by_address.get(&address).copied().unwrap_or(0);
         if of_address >= allowed.of_address {
-            return Taken::Refused(TooManyOfAddress { limit: allowed.of_address });
+            return Taken::Refused(NoPlace::TooManyOfAddress { limit: allowed.of_address });
         }
         open.all += 1;
         *open.by_listener.entry(Arc::clone(listener)).or_default() += 1;
@@ -326,7 +410,16 @@ mod tests {
     use super::*;
 
     fn allowed(all: usize, of_listener: usize, of_address: usize) -> Allowed {
-        Allowed { all, of_listener, of_address, rate: usize::MAX, rate_of_listener: usize::MAX, is_protected: false }
+        Allowed {
+            all,
+            of_listener,
+            of_address,
+            rate: usize::MAX,
+            rate_of_listener: usize::MAX,
+            is_protected: false,
+            rate_of_address: None,
+            seconds: 10.0,
+        }
     }
 
     fn place(taken: Taken) -> Place {
@@ -342,7 +435,10 @@ mod tests {
         let now = Instant::now();
         let allow = allowed(3, 2, 1);
         let first = place(places.take(&allow, &plain, one, now));
-        assert!(matches!(places.take(&allow, &plain, one, now), Taken::Refused(TooManyOfAddress { limit: 1 })));
+        assert!(matches!(
+            places.take(&allow, &plain, one, now),
+            Taken::Refused(NoPlace::TooManyOfAddress { limit: 1 })
+        ));
         let second = place(places.take(&allow, &plain, other, now));
         let allow = allowed(3, 2, 9);
         assert!(matches!(places.take(&allow, &plain, one, now), Taken::Full), "the listener is full");
@@ -372,6 +468,59 @@ mod tests {
         let faster = Allowed { rate_of_listener: 9, ..slow };
         assert!(matches!(places.take(&faster, &extra, address, now), Taken::TooEarly(wait) if wait == second / 2));
         place(places.take(&faster, &extra, address, now + second / 2));
+    }
+
+    #[test]
+    fn an_address_beyond_its_quota_counts_nowhere_and_others_come() {
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let listener: Arc<str> = "PLAINTEXT".into();
+        let places = Arc::new(Places::default());
+        let now = Instant::now();
+        let limited = Allowed { rate: 2, rate_of_address: Some(1), ..allowed(99, 99, 99) };
+        for _ in 0..10 {
+            place(places.take(&limited, &listener, one, now));
+        }
+        for _ in 0..50 {
+            let after = Duration::from_secs(1);
+            let refused = places.take(&limited, &listener, one, now);
+            assert!(matches!(refused, Taken::Refused(NoPlace::TooFastOfAddress { after: told }) if told == after));
+        }
+        for _ in 0..10 {
+            place(places.take(&limited, &listener, other, now));
+        }
+        assert!(matches!(places.take(&limited, &listener, other, now), Taken::TooEarly(_)), "the broker's own rate");
+        let unlimited = Allowed { rate: 99, rate_of_address: None, ..limited.clone() };
+        place(places.take(&unlimited, &listener, one, now));
+        place(places.take(&limited, &listener, one, now + Duration::from_secs(1)));
+        place(places.take(&Allowed { rate: 99, ..limited }, &listener, other, now + Duration::from_secs(12)));
+        assert_eq!(places.open.lock().creations_by_address.len(), 1, "who does not come any more is forgotten");
+    }
+
+    #[tokio::test]
+    async fn quotas_are_of_addresses_and_of_hosts() {
+        let mut image = crate::metadata::image::MetadataImage::default();
+        for (ip, value) in
+            [(None, 3.0), (Some("10.1.1.1"), 4.0), (Some("localhost"), 5.0), (Some("[2001:db8::1]"), 6.0)]
+        {
+            let part = vltava_protocol::records::metadata::client_quota_record::EntityData {
+                entity_type: "ip".to_owned(),
+                entity_name: ip.map(str::to_owned),
+                ..Default::default()
+            };
+            let record = vltava_protocol::records::metadata::ClientQuotaRecord {
+                entity: vec![part],
+                key: CONNECTION_CREATION_RATE.to_owned(),
+                value,
+                ..Default::default()
+            };
+            image.replay(&vltava_protocol::records::metadata::MetadataRecord::ClientQuota(record)).unwrap();
+        }
+        let rates = RatesOfAddresses::of(image.quotas()).await;
+        assert_eq!(rates.default, Some(3));
+        let of = |address: &str| rates.by_address.get(&address.parse().unwrap()).copied();
+        assert_eq!(of("10.1.1.1"), Some(4));
+        assert_eq!(of("127.0.0.1").or(of("::1")), Some(5));
+        assert_eq!(of("2001:db8::1"), Some(6));
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ mod groups;
 mod offsets_of_members;
 mod partitions;
 mod producers;
+mod quotas;
 mod rights;
 mod sasl;
 #[path = "../support/mod.rs"]
@@ -139,6 +140,16 @@ fn access_control_lists_without_an_authorizer() {
 #[test]
 fn access_control_lists_and_their_wrong_requests() {
     check_access("access_control_lists", rights::lists::lists);
+}
+
+#[test]
+fn quotas_of_clients_and_wrong_requests_for_them() {
+    check("quotas", quotas::life);
+}
+
+#[test]
+fn what_a_quota_does() {
+    check("throttling", quotas::throttling);
 }
 
 #[test]

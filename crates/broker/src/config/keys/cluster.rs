@@ -6,12 +6,12 @@ use vltava_config::Kind::{Boolean, Double, Int, List, Long, String};
 use vltava_config::Range::{Any, AtLeast, Fraction, NonEmpty};
 use vltava_config::Update::ClusterWide;
 
-use super::{INTERNAL, ONE_BROKER, ONE_CONTROLLER, QUOTAS, TIERED};
+use super::{INTERNAL, ONE_BROKER, ONE_CONTROLLER, STAYS, TIERED};
 
 #[rustfmt::skip]
 pub(super) static CLUSTER: &[Definition] = &[
-    Definition::new("alter.log.dirs.replication.quota.window.num", Int, Some("11"), AtLeast(1), "Samples kept of the traffic between log directories.").importance(Low).warned(QUOTAS),
-    Definition::new("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), "Time of one sample of the traffic between log directories, in s.").importance(Low).warned(QUOTAS),
+    Definition::new("alter.log.dirs.replication.quota.window.num", Int, Some("11"), AtLeast(1), "Samples kept of the traffic between log directories.").importance(Low).warned(STAYS),
+    Definition::new("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), "Time of one sample of the traffic between log directories, in s.").importance(Low).warned(STAYS),
     Definition::new("auto.leader.rebalance.enable", Boolean, Some("true"), Any, "Whether leadership goes back to preferred replicas in the background.").importance(High).warned(ONE_BROKER),
     Definition::new("broker.heartbeat.interval.ms", Int, Some("2000"), Any, "Time between a broker's heartbeats to the controller, in ms.").warned(ONE_CONTROLLER),
     Definition::new("broker.session.timeout.ms", Int, Some("9000"), Any, "A broker without heartbeats for this long is fenced, in ms.").warned(ONE_CONTROLLER),
@@ -29,8 +29,8 @@ pub(super) static CLUSTER: &[Definition] = &[
     Definition::new("controller.quorum.request.timeout.ms", Int, Some("2000"), AtLeast(0), "How long a request within the quorum may take, in ms.").warned(ONE_CONTROLLER),
     Definition::new("controller.quorum.retry.backoff.ms", Int, Some("20"), AtLeast(0), "The first pause between retries within the quorum, in ms.").importance(Low).warned(ONE_CONTROLLER),
     Definition::new("controller.quorum.voters", List, Some(""), Any, "id@host:port of the voters of a fixed quorum; at most one, this node.").importance(High),
-    Definition::new("controller.quota.window.num", Int, Some("11"), AtLeast(1), "Samples kept of changes of metadata.").importance(Low).warned(QUOTAS),
-    Definition::new("controller.quota.window.size.seconds", Int, Some("1"), AtLeast(1), "Time of one sample of changes of metadata, in s.").importance(Low).warned(QUOTAS),
+    Definition::new("controller.quota.window.num", Int, Some("11"), AtLeast(1), "Samples kept of changes of metadata.").importance(Low),
+    Definition::new("controller.quota.window.size.seconds", Int, Some("1"), AtLeast(1), "Time of one sample of changes of metadata, in s.").importance(Low),
     Definition::new("controller.socket.timeout.ms", Int, Some("30000"), Any, "How long a request to the controller may take, in ms.").warned(ONE_CONTROLLER),
     Definition::new("follower.fetch.last.tiered.offset.enable", Boolean, Some("false"), Any, "Whether a new follower begins with what is not tiered.").update(ClusterWide).warned(TIERED),
     Definition::new("initial.broker.registration.timeout.ms", Int, Some("60000"), Any, "How long a broker tries to register with the controllers at its start, in ms.").warned(ONE_CONTROLLER),
@@ -87,6 +87,6 @@ pub(super) static CLUSTER: &[Definition] = &[
     Definition::new("replica.selector.class", String, None, Any, "Class that finds the replica that a consumer reads from.").refused(ONE_BROKER),
     Definition::new("replica.socket.receive.buffer.bytes", Int, Some("65536"), Any, "The socket's receive buffer of a follower, in bytes.").importance(High).warned(ONE_BROKER),
     Definition::new("replica.socket.timeout.ms", Int, Some("30000"), Any, "How long a follower's request may take, in ms.").importance(High).warned(ONE_BROKER),
-    Definition::new("replication.quota.window.num", Int, Some("11"), AtLeast(1), "Samples kept of replication.").importance(Low).warned(QUOTAS),
-    Definition::new("replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), "Time of one sample of replication, in s.").importance(Low).warned(QUOTAS),
+    Definition::new("replication.quota.window.num", Int, Some("11"), AtLeast(1), "Samples kept of replication.").importance(Low).warned(ONE_BROKER),
+    Definition::new("replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), "Time of one sample of replication, in s.").importance(Low).warned(ONE_BROKER),
 ];

@@ -6,7 +6,7 @@ use vltava_config::Kind::{Boolean, Class, Int, List, Long, String};
 use vltava_config::Range::{Any, AtLeast, EachOf};
 use vltava_config::Update::{ClusterWide, PerBroker};
 
-use super::{CLASSES, INTERNAL, METRICS, ONE_BROKER, POOL, QUOTAS, WAITING};
+use super::{CLASSES, INTERNAL, METRICS, ONE_BROKER, POOL, WAITING};
 
 #[rustfmt::skip]
 pub(super) static SERVER: &[Definition] = &[
@@ -50,8 +50,8 @@ pub(super) static SERVER: &[Definition] = &[
     Definition::new("producer.purgatory.purge.interval.requests", Int, Some("1000"), Any, "Requests between two clean-ups of waiting produce requests.").warned(WAITING),
     Definition::new("queued.max.request.bytes", Long, Some("-1"), Any, "The most bytes of requests that wait; -1 for no limit."),
     Definition::new("queued.max.requests", Int, Some("500"), AtLeast(1), "The most requests that are read and not handled, before the network is not read any more; those left out that wait for data or for members of a group.").importance(High),
-    Definition::new("quota.window.num", Int, Some("11"), AtLeast(1), "Samples kept of a client's use.").importance(Low).warned(QUOTAS),
-    Definition::new("quota.window.size.seconds", Int, Some("1"), AtLeast(1), "Time of one sample of a client's use, in s.").importance(Low).warned(QUOTAS),
+    Definition::new("quota.window.num", Int, Some("11"), AtLeast(1), "Samples kept of a client's use; the last one is under way.").importance(Low),
+    Definition::new("quota.window.size.seconds", Int, Some("1"), AtLeast(1), "Time of one sample of a client's use, in s.").importance(Low),
     Definition::new("request.timeout.ms", Int, Some("30000"), Any, "How long a request to another node may take, in ms.").importance(High).warned(ONE_BROKER),
     Definition::new("server.max.startup.time.ms", Long, Some("9223372036854775807"), AtLeast(0), "How long a broker's start may take, in ms.").internal().warned(INTERNAL),
     Definition::new("socket.connection.setup.timeout.max.ms", Long, Some("30000"), Any, "The longest time that a connection to another node may take, in ms.").warned(ONE_BROKER),

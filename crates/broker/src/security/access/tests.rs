@@ -5,6 +5,7 @@ use vltava_security::acl::{AclBinding, AclPermissionType, PatternType};
 use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
 use super::*;
+use crate::quota::Charges;
 use crate::request::Peer;
 
 fn context(access: Access) -> RequestContext {
@@ -23,6 +24,7 @@ fn context(access: Access) -> RequestContext {
         client_id: None,
         peer: Arc::new(peer),
         access,
+        charges: Charges::default(),
     }
 }
 

@@ -34,21 +34,22 @@ use vltava_protocol::messages::txn_offset_commit_request::{
 };
 use vltava_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use vltava_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest,
-    AlterReplicaLogDirsRequest, AlterUserScramCredentialsRequest, ConsumerGroupDescribeRequest,
-    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
-    DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest,
-    FetchResponse, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterClientQuotasRequest, AlterConfigsRequest,
+    AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, AlterUserScramCredentialsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClientQuotasRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
+    DescribeUserScramCredentialsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest, FetchResponse,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
     ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
     OffsetDeleteRequest, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest, ProduceRequest,
     SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use vltava_protocol::messages::{
-    alter_configs_request, describe_producers_request, describe_quorum_request, describe_topic_partitions_request,
-    incremental_alter_configs_request, join_group_request, leave_group_request,
+    alter_client_quotas_request, alter_configs_request, describe_producers_request, describe_quorum_request,
+    describe_topic_partitions_request, incremental_alter_configs_request, join_group_request, leave_group_request,
 };
 use vltava_protocol::record::{Compression, ProducerState};
 
@@ -663,6 +664,28 @@ pub(super) fn offset_delete(a: &mut Asking<'_>, version: i16) -> String {
     };
     let request = OffsetDeleteRequest { group_id: "g".to_owned(), topics: vec![topic("u"), topic("missing")] };
     a.ask(version, &request, |answer| answer.topics.sort_by(|one, other| one.name.cmp(&other.name)))
+}
+
+pub(super) fn describe_quotas(a: &mut Asking<'_>, version: i16) -> String {
+    a.ask(version, &DescribeClientQuotasRequest { strict: true, ..Default::default() }, |_| {})
+}
+
+pub(super) fn alter_quotas(a: &mut Asking<'_>, version: i16) -> String {
+    let entry = |name: &str| alter_client_quotas_request::EntryData {
+        entity: vec![alter_client_quotas_request::EntityData {
+            entity_type: "user".to_owned(),
+            entity_name: Some(name.to_owned()),
+            ..Default::default()
+        }],
+        ops: vec![alter_client_quotas_request::OpData {
+            key: "producer_byte_rate".to_owned(),
+            remove: true,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let request = AlterClientQuotasRequest { entries: vec![entry("nobody"), entry("")], ..Default::default() };
+    a.ask(version, &request, |answer| answer.entries.sort_by_key(|entry| entry.error_code))
 }
 
 pub(super) fn describe_users(a: &mut Asking<'_>, version: i16) -> String {

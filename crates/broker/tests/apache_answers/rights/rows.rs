@@ -8,16 +8,16 @@ use vltava_security::acl::CLUSTER_NAME;
 use vltava_security::acl::ResourceType::{Cluster, Group, Topic, TransactionalId};
 
 use super::asks::{
-    add_offsets, add_partitions, alter_configs, alter_reassignments, alter_replica_log_dirs, alter_users,
+    add_offsets, add_partitions, alter_configs, alter_quotas, alter_reassignments, alter_replica_log_dirs, alter_users,
     consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics, delete_groups, delete_records,
     delete_topics, delete_topics_by_id, describe_all_topic_partitions, describe_cluster, describe_configs,
-    describe_groups, describe_log_dirs, describe_producers, describe_quorum, describe_topic_partitions,
-    describe_transactions, describe_users, elect_leaders, end_transaction, fetch, fetch_as_follower, find_group,
-    find_transaction, heartbeat, incremental_alter_configs, join_group, leader_epoch, leave_group,
-    list_config_resources, list_groups, list_offsets, list_reassignments, list_transactions, metadata_by_id,
-    metadata_by_name, metadata_of_all, metadata_of_cluster, metadata_to_create, offset_commit, offset_delete,
-    offset_fetch, offset_fetch_all, produce, produce_in_transaction, producer_id, sync_group, transactional_producer,
-    txn_offset_commit, update_features, write_markers,
+    describe_groups, describe_log_dirs, describe_producers, describe_quorum, describe_quotas,
+    describe_topic_partitions, describe_transactions, describe_users, elect_leaders, end_transaction, fetch,
+    fetch_as_follower, find_group, find_transaction, heartbeat, incremental_alter_configs, join_group, leader_epoch,
+    leave_group, list_config_resources, list_groups, list_offsets, list_reassignments, list_transactions,
+    metadata_by_id, metadata_by_name, metadata_of_all, metadata_of_cluster, metadata_to_create, offset_commit,
+    offset_delete, offset_fetch, offset_fetch_all, produce, produce_in_transaction, producer_id, sync_group,
+    transactional_producer, txn_offset_commit, update_features, write_markers,
 };
 use super::lists::{create_acls, delete_acls, describe_acls};
 use super::{Asking, Right, Row};
@@ -91,6 +91,8 @@ pub(super) const ROWS: &[Row] = &[
     row("alter reassignments", ApiKey::AlterPartitionReassignments, [0, 1], ALTER_CLUSTER, alter_reassignments),
     row("list reassignments", ApiKey::ListPartitionReassignments, [0, 0], DESCRIBE_CLUSTER, list_reassignments),
     row("delete offsets", ApiKey::OffsetDelete, [0, 0], &[(Delete, Group, "g"), (Read, Topic, "u")], offset_delete),
+    row("describe quotas", ApiKey::DescribeClientQuotas, [0, 1], &[(DescribeConfigs, Cluster, CLUSTER_NAME)], describe_quotas),
+    row("alter quotas", ApiKey::AlterClientQuotas, [0, 1], &[(AlterConfigs, Cluster, CLUSTER_NAME)], alter_quotas),
     row("describe users", ApiKey::DescribeUserScramCredentials, [0, 0], DESCRIBE_CLUSTER, describe_users),
     row("alter users", ApiKey::AlterUserScramCredentials, [0, 0], ALTER_CLUSTER, alter_users),
     row("describe the quorum", ApiKey::DescribeQuorum, [0, 2], DESCRIBE_CLUSTER, describe_quorum),

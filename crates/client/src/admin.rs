@@ -1,5 +1,5 @@
-//! The admin client: topics, partitions, configurations, offsets, groups, users, transactions and access control lists of a
-//! cluster.
+//! The admin client: topics, partitions, configurations, offsets, groups, users, quotas, transactions and access control
+//! lists of a cluster.
 //!
 //! A call speaks of many entities at once and answers for each of them; an entity's failure is not the call's. What may
 //! pass (a moved leader or coordinator, a lost connection) is tried again until `default.api.timeout.ms` is over.
@@ -10,6 +10,7 @@ mod configs;
 mod group_offsets;
 mod groups;
 mod offsets;
+mod quotas;
 mod retry;
 mod scram;
 mod topics;
@@ -19,8 +20,14 @@ pub use cluster::{ClusterDescription, LogDirDescription, ReplicaInfo};
 pub use configs::{AlterConfigOp, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, ResourceType};
 pub use groups::{GroupDescription, GroupListing, ListGroupsOptions, MemberDescription, MemberToRemove};
 pub use offsets::{ListOffsetsResult, OffsetSpec};
+pub use quotas::{
+    AlterClientQuotasOptions, ClientQuotaAlteration, ClientQuotaEntity, ClientQuotaFilter, QuotaEntityType,
+};
 pub use scram::{ScramCredentialInfo, ScramMechanism, UserScramCredentialAlteration};
-pub use topics::{CreatedTopic, NewPartitions, NewTopic, TopicDescription, TopicListing, TopicPartitionInfo};
+pub use topics::{
+    CreatePartitionsOptions, CreateTopicsOptions, CreatedTopic, DeleteTopicsOptions, NewPartitions, NewTopic,
+    TopicDescription, TopicListing, TopicPartitionInfo,
+};
 pub use transactions::{
     AbortTransactionSpec, FencedProducer, ListTransactionsOptions, ProducerState, TransactionDescription,
     TransactionListing, TransactionState,

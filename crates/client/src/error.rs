@@ -29,6 +29,14 @@ pub enum ClientError {
         /// The broker's own words, where the answer has them.
         message: Option<Arc<str>>,
     },
+    /// The client has changed more topics than its quota lets it (KIP-599): Kafka's `ThrottlingQuotaExceededException`.
+    #[error("{}", display_broker(ErrorCode::ThrottlingQuotaExceeded, message.as_deref()))]
+    ThrottlingQuotaExceeded {
+        /// How long it takes until it may change some again.
+        throttle_time: Duration,
+        /// The broker's own words, where the answer has them.
+        message: Option<Arc<str>>,
+    },
     /// A setting has a value that it may not have.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -367,6 +375,17 @@ impl ClientError {
         }
     }
 
+    /// As [`check`](Self::check), of an answer that tells how long to wait where a quota is exceeded.
+    pub(crate) fn check_quota(code: i16, message: Option<&str>, throttle_time_ms: i32) -> Result<(), Self> {
+        match ErrorCode::from(code) {
+            ErrorCode::ThrottlingQuotaExceeded => Err(Self::ThrottlingQuotaExceeded {
+                throttle_time: Duration::from_millis(throttle_time_ms.max(0).unsigned_abs().into()),
+                message: message.map(Arc::from),
+            }),
+            _ => Self::check(code, message),
+        }
+    }
+
     /// Topics that may not be seen, read or written: it names them, as Java's `TopicAuthorizationException`.
     pub(crate) fn unauthorized_topics(topics: &[&str]) -> Self {
         let message = format!("Not authorized to access topics: [{}]", topics.join(", "));
@@ -427,6 +446,7 @@ impl ClientError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Broker { code, .. } | Self::SaslAuthentication { code, .. } => Some(*code),
+            Self::ThrottlingQuotaExceeded { .. } => Some(ErrorCode::ThrottlingQuotaExceeded),
             Self::TransactionFailed { source } | Self::ProducerFailed { source, .. } => source.code(),
             _ => None,
         }
@@ -442,6 +462,7 @@ impl ClientError {
             | Self::NodeNotAvailable { .. }
             | Self::NoBrokerAvailable { .. }
             | Self::BufferExhausted { .. }
+            | Self::ThrottlingQuotaExceeded { .. }
             | Self::WouldBlock { .. } => true,
             _ => false,
         }

@@ -17,6 +17,7 @@ mod pool;
 mod sasl;
 mod security;
 mod task;
+mod throttle;
 mod troubles;
 mod within;
 

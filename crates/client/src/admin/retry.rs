@@ -1,7 +1,7 @@
 //! Trying again, entity by entity.
 
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vltava_protocol::ErrorCode;
 use vltava_protocol::wire::Request;
@@ -33,6 +33,14 @@ pub(super) fn may_pass(error: &ClientError) -> bool {
                 | ErrorCode::ThrottlingQuotaExceeded
         ),
         None => error.is_retriable(),
+    }
+}
+
+/// How long it takes until a quota lets go on, where one was exceeded.
+fn throttle_time(error: &ClientError) -> Option<Duration> {
+    match error {
+        ClientError::ThrottlingQuotaExceeded { throttle_time, .. } => Some(*throttle_time),
+        _ => None,
     }
 }
 
@@ -111,7 +119,23 @@ impl Admin {
     }
 
     /// Repeats `attempt` for the entities whose failure may pass; an attempt that fails as a whole fails for each.
-    pub(super) async fn retry_each<K, T, F, Fut>(&self, entities: Vec<K>, mut attempt: F) -> Results<K, T>
+    pub(super) async fn retry_each<K, T, F, Fut>(&self, entities: Vec<K>, attempt: F) -> Results<K, T>
+    where
+        K: Ord + Clone,
+        F: FnMut(Vec<K>) -> Fut,
+        Fut: Future<Output = Result<Answers<K, T>, ClientError>>,
+    {
+        self.retry_each_on_quota(entities, true, attempt).await
+    }
+
+    /// As [`retry_each`](Self::retry_each); without `on_quota` what exceeds a quota is not tried again. With it, it is when
+    /// its time is over, if that is before the call's.
+    pub(super) async fn retry_each_on_quota<K, T, F, Fut>(
+        &self,
+        entities: Vec<K>,
+        on_quota: bool,
+        mut attempt: F,
+    ) -> Results<K, T>
     where
         K: Ord + Clone,
         F: FnMut(Vec<K>) -> Fut,
@@ -128,12 +152,15 @@ impl Admin {
                 Ok(answers) => answers,
                 Err(error) => pending.iter().map(|entity| (entity.clone(), Err(error.clone()))).collect(),
             };
+            let throttle = answers.iter().filter_map(|(_, answer)| throttle_time(answer.as_ref().err()?)).max();
             let pause = self.cluster.config().retry_pause(tries);
+            let pause = throttle.map_or(pause, |throttle| pause.max(throttle));
+            let passes = |error: &ClientError| may_pass(error) && (on_quota || throttle_time(error).is_none());
             let give_up = tries >= self.retries || Instant::now() + pause >= deadline;
             let asked = std::mem::take(&mut pending);
             for (entity, result) in answers {
                 match &result {
-                    Err(error) if may_pass(error) && !give_up => pending.push(entity),
+                    Err(error) if passes(error) && !give_up => pending.push(entity),
                     _ => drop(results.insert(entity, result)),
                 }
             }

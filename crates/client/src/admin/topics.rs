@@ -100,6 +100,79 @@ impl NewTopic {
     }
 }
 
+/// How topics are created, Kafka's `CreateTopicsOptions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct CreateTopicsOptions {
+    validate_only: bool,
+    retry_on_quota_violation: bool,
+}
+
+impl Default for CreateTopicsOptions {
+    fn default() -> Self {
+        Self { validate_only: false, retry_on_quota_violation: true }
+    }
+}
+
+impl CreateTopicsOptions {
+    /// Whether topics are only checked. Default: no.
+    pub fn validate_only(self, validate_only: bool) -> Self {
+        Self { validate_only, ..self }
+    }
+
+    /// Whether what exceeds the client's quota (`controller_mutation_rate`) is tried again when the broker lets it, as long
+    /// as that is within `default.api.timeout.ms`. Default: yes. Otherwise it is [`ClientError::ThrottlingQuotaExceeded`].
+    pub fn retry_on_quota_violation(self, retry_on_quota_violation: bool) -> Self {
+        Self { retry_on_quota_violation, ..self }
+    }
+}
+
+/// How topics are deleted, Kafka's `DeleteTopicsOptions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct DeleteTopicsOptions {
+    retry_on_quota_violation: bool,
+}
+
+impl Default for DeleteTopicsOptions {
+    fn default() -> Self {
+        Self { retry_on_quota_violation: true }
+    }
+}
+
+impl DeleteTopicsOptions {
+    /// As [`CreateTopicsOptions::retry_on_quota_violation`].
+    pub fn retry_on_quota_violation(self, retry_on_quota_violation: bool) -> Self {
+        Self { retry_on_quota_violation }
+    }
+}
+
+/// How partitions are added, Kafka's `CreatePartitionsOptions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct CreatePartitionsOptions {
+    validate_only: bool,
+    retry_on_quota_violation: bool,
+}
+
+impl Default for CreatePartitionsOptions {
+    fn default() -> Self {
+        Self { validate_only: false, retry_on_quota_violation: true }
+    }
+}
+
+impl CreatePartitionsOptions {
+    /// Whether it is only checked whether they could be added. Default: no.
+    pub fn validate_only(self, validate_only: bool) -> Self {
+        Self { validate_only, ..self }
+    }
+
+    /// As [`CreateTopicsOptions::retry_on_quota_violation`].
+    pub fn retry_on_quota_violation(self, retry_on_quota_violation: bool) -> Self {
+        Self { retry_on_quota_violation, ..self }
+    }
+}
+
 /// What a created topic became.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -183,7 +256,7 @@ impl Admin {
     /// For each topic `TopicAlreadyExists`, `InvalidTopicException`, `InvalidPartitions`, `InvalidReplicationFactor`,
     /// `InvalidConfig`, … as the broker words it.
     pub async fn create_topics(&self, topics: impl IntoIterator<Item = NewTopic>) -> Results<String, CreatedTopic> {
-        self.create(topics, false).await
+        self.create_topics_with(topics, CreateTopicsOptions::default()).await
     }
 
     /// Checks topics as [`create_topics`](Self::create_topics) would, and creates none.
@@ -191,18 +264,24 @@ impl Admin {
     /// # Errors
     /// As [`create_topics`](Self::create_topics).
     pub async fn validate_topics(&self, topics: impl IntoIterator<Item = NewTopic>) -> Results<String, CreatedTopic> {
-        self.create(topics, true).await
+        self.create_topics_with(topics, CreateTopicsOptions::default().validate_only(true)).await
     }
 
-    async fn create(
+    /// As [`create_topics`](Self::create_topics), with options.
+    ///
+    /// # Errors
+    /// As [`create_topics`](Self::create_topics).
+    pub async fn create_topics_with(
         &self,
         topics: impl IntoIterator<Item = NewTopic>,
-        validate_only: bool,
+        options: CreateTopicsOptions,
     ) -> Results<String, CreatedTopic> {
+        let CreateTopicsOptions { validate_only, retry_on_quota_violation } = options;
         let topics: BTreeMap<String, CreatableTopic> =
             topics.into_iter().map(|topic| (topic.name.clone(), topic.to_wire())).collect();
         let topics = &topics;
-        self.retry_each(topics.keys().cloned().collect(), async |names: Vec<String>| {
+        let names = topics.keys().cloned().collect();
+        self.retry_each_on_quota(names, retry_on_quota_violation, async |names: Vec<String>| {
             let request = CreateTopicsRequest {
                 topics: names.iter().filter_map(|name| topics.get(name).cloned()).collect(),
                 timeout_ms: self.timeout_ms(),
@@ -210,8 +289,9 @@ impl Admin {
                 ..CreateTopicsRequest::default()
             };
             let response = self.cluster.send_controller(&request, SendOptions::default()).await?;
+            let throttle_ms = response.throttle_time_ms;
             let answer = |topic: vltava_protocol::messages::create_topics_response::CreatableTopicResult| {
-                let checked = ClientError::check(topic.error_code, topic.error_message.as_deref());
+                let checked = ClientError::check_quota(topic.error_code, topic.error_message.as_deref(), throttle_ms);
                 let created = CreatedTopic {
                     topic_id: topic.topic_id,
                     num_partitions: topic.num_partitions,
@@ -229,8 +309,20 @@ impl Admin {
     /// # Errors
     /// For each topic `UnknownTopicOrPartition`, `TopicDeletionDisabled`, ….
     pub async fn delete_topics(&self, names: impl IntoIterator<Item = impl Into<String>>) -> Results<String, ()> {
+        self.delete_topics_with(names, DeleteTopicsOptions::default()).await
+    }
+
+    /// As [`delete_topics`](Self::delete_topics), with options.
+    ///
+    /// # Errors
+    /// As [`delete_topics`](Self::delete_topics).
+    pub async fn delete_topics_with(
+        &self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+        options: DeleteTopicsOptions,
+    ) -> Results<String, ()> {
         let names = names.into_iter().map(Into::into).collect();
-        self.retry_each(names, async |names: Vec<String>| {
+        self.retry_each_on_quota(names, options.retry_on_quota_violation, async |names: Vec<String>| {
             let state = |name: &String| DeleteTopicState { name: Some(name.clone()), ..DeleteTopicState::default() };
             // Version 6 names topics in a structure of their own, for they may be given by id there.
             let connection = self.cluster.any_connection().await?;
@@ -242,8 +334,9 @@ impl Admin {
                 ..DeleteTopicsRequest::default()
             };
             let response = self.cluster.send_controller(&request, SendOptions::default()).await?;
+            let throttle_ms = response.throttle_time_ms;
             let answers = response.responses.into_iter().map(|topic| {
-                let checked = ClientError::check(topic.error_code, topic.error_message.as_deref());
+                let checked = ClientError::check_quota(topic.error_code, topic.error_message.as_deref(), throttle_ms);
                 (topic.name.unwrap_or_default(), checked)
             });
             Ok(answers.collect())
@@ -259,10 +352,24 @@ impl Admin {
         &self,
         topics: impl IntoIterator<Item = (impl Into<String>, NewPartitions)>,
     ) -> Results<String, ()> {
+        self.create_partitions_with(topics, CreatePartitionsOptions::default()).await
+    }
+
+    /// As [`create_partitions`](Self::create_partitions), with options.
+    ///
+    /// # Errors
+    /// As [`create_partitions`](Self::create_partitions).
+    pub async fn create_partitions_with(
+        &self,
+        topics: impl IntoIterator<Item = (impl Into<String>, NewPartitions)>,
+        options: CreatePartitionsOptions,
+    ) -> Results<String, ()> {
+        let CreatePartitionsOptions { validate_only, retry_on_quota_violation } = options;
         let topics: BTreeMap<String, NewPartitions> =
             topics.into_iter().map(|(name, partitions)| (name.into(), partitions)).collect();
         let topics = &topics;
-        self.retry_each(topics.keys().cloned().collect(), async |names: Vec<String>| {
+        let names = topics.keys().cloned().collect();
+        self.retry_each_on_quota(names, retry_on_quota_violation, async |names: Vec<String>| {
             let topic = |(name, wish): (&String, &NewPartitions)| CreatePartitionsTopic {
                 name: name.clone(),
                 count: wish.total,
@@ -275,11 +382,13 @@ impl Admin {
             let request = CreatePartitionsRequest {
                 topics: topics.iter().filter(|(name, _)| names.contains(name)).map(topic).collect(),
                 timeout_ms: self.timeout_ms(),
+                validate_only,
                 ..CreatePartitionsRequest::default()
             };
             let response = self.cluster.send_controller(&request, SendOptions::default()).await?;
+            let throttle_ms = response.throttle_time_ms;
             let answers = response.results.into_iter().map(|topic| {
-                let checked = ClientError::check(topic.error_code, topic.error_message.as_deref());
+                let checked = ClientError::check_quota(topic.error_code, topic.error_message.as_deref(), throttle_ms);
                 (topic.name, checked)
             });
             Ok(answers.collect())

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use vltava_protocol::ApiKey;
-use vltava_protocol::wire::Request;
+use vltava_protocol::wire::{Message, Request};
 
 use super::api_versions::ApiVersions;
 use super::frame_reader::Answers;
@@ -23,6 +23,7 @@ use super::frames;
 use super::sasl::{Ask, Authenticator};
 use super::security::Unanswered;
 use super::task::spawn;
+use super::throttle::Throttle;
 use crate::caught::caught;
 use crate::error::ClientError;
 
@@ -76,6 +77,8 @@ struct State {
     unanswered: Option<Arc<Unanswered>>,
     /// Where the other side wants to be told who is there, again and again.
     session: OnceLock<Session>,
+    /// When requests have to wait; from when the connection is made.
+    throttle: OnceLock<Throttle>,
 }
 
 /// A session that ends.
@@ -136,6 +139,7 @@ impl Connection {
             answers: AtomicUsize::new(0),
             unanswered: options.unanswered.clone(),
             session: OnceLock::new(),
+            throttle: OnceLock::new(),
         });
         let task = spawn(&Handle::current(), run(stream, queue, Arc::clone(&state), Arc::clone(&address)));
         Self {
@@ -158,6 +162,12 @@ impl Connection {
             shared.versions = versions;
         }
         self
+    }
+
+    /// From now on sends nothing while the broker wants to hear nothing, and takes in what its answers say of that.
+    pub(crate) fn obey(&self, throttle: Throttle) {
+        // It is set once for each connection.
+        let _ = self.shared.state.throttle.set(throttle);
     }
 
     /// Says who the client is, and keeps saying it before each end of the session. Only before the connection is shared.
@@ -354,16 +364,31 @@ impl<R: Request> PendingResponse<R> {
     /// Waits for the answer.
     async fn answer(self) -> Result<R::Response, ClientError> {
         let Self { connection, receiver, version, timeout, .. } = self;
-        let frame = match tokio::time::timeout(timeout, receiver).await {
-            Ok(Ok(answer)) => answer?,
-            Ok(Err(_)) => return Err(connection.shared.state.failure(&connection.shared.address)),
-            Err(_) => {
-                let error = ClientError::timeout(format!("{:?} to {}", R::API_KEY, connection.address()), timeout);
-                connection.close(error.clone());
-                return Err(error);
+        let state = &connection.shared.state;
+        let mut receiver = receiver;
+        let mut deadline = tokio::time::Instant::now() + timeout;
+        let frame = loop {
+            match tokio::time::timeout_at(deadline, &mut receiver).await {
+                Ok(Ok(answer)) => break answer?,
+                Ok(Err(_)) => return Err(state.failure(&connection.shared.address)),
+                Err(_) => {}
+            }
+            // While the broker wanted to hear nothing, the request was not sent, or its answer kept back.
+            let throttled = state.throttle.get().and_then(Throttle::until).map(|until| until + timeout);
+            match throttled.filter(|later| *later > deadline) {
+                Some(later) => deadline = later,
+                None => {
+                    let error = ClientError::timeout(format!("{:?} to {}", R::API_KEY, connection.address()), timeout);
+                    connection.close(error.clone());
+                    return Err(error);
+                }
             }
         };
-        frames::decode::<R>(frame, version).inspect_err(|error| connection.close(error.clone()))
+        let response = frames::decode::<R>(frame, version).inspect_err(|error| connection.close(error.clone()))?;
+        if let Some(throttle) = state.throttle.get() {
+            throttle.take_in(R::API_KEY, version, response.throttle_time_ms());
+        }
+        Ok(response)
     }
 }
 
@@ -444,6 +469,9 @@ where
     let mut chunks: VecDeque<Bytes> = VecDeque::new();
     let (mut written, mut conditions) = (Vec::new(), Vec::new());
     while let Some(first) = queue.recv().await {
+        if let Some(throttle) = state.throttle.get() {
+            throttle.over().await;
+        }
         if let Some(session) = state.session.get()
             && session.is_due(Instant::now())
             && let Err(error) = begin_again(session, &mut write, state).await

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
-use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use vltava_protocol::wire::Message;
+use vltava_protocol::{ApiKey, ErrorCode};
 
 use super::api_versions::ApiVersions;
 use super::connection::{Connection, ConnectionOptions};
 use super::sasl::Authenticator;
 use super::security::Security;
+use super::throttle::Throttle;
 use crate::config::CommonConfig;
 use crate::error::ClientError;
 
@@ -22,6 +23,7 @@ pub(crate) async fn connect(
     address: Arc<str>,
     config: &CommonConfig,
     security: &Security,
+    throttle: &Throttle,
     timeout: Duration,
 ) -> Result<Connection, ClientError> {
     let whole = async {
@@ -34,12 +36,14 @@ pub(crate) async fn connect(
             unanswered: security.unanswered(),
         };
         let connection = security.start(stream, Arc::clone(&address), options).await?;
-        let versions = negotiate(&connection).await?;
+        let versions = negotiate(&connection, throttle).await?;
         if let Some(sasl) = &config.sasl {
             let own = Authenticator::new(Arc::clone(sasl), Arc::clone(&address), &versions, timeout)?;
             connection.authenticate(own).await?;
         }
-        Ok(connection.with_versions(versions))
+        let connection = connection.with_versions(versions);
+        connection.obey(throttle.clone());
+        Ok(connection)
     };
     match tokio::time::timeout(timeout, whole).await {
         Ok(result) => result,
@@ -73,21 +77,23 @@ async fn connect_socket(address: SocketAddr, config: &CommonConfig) -> io::Resul
 
 /// Asks for the broker's versions, in the newest form first: a broker that does not know it answers in the oldest, with
 /// the versions it knows (KIP-511).
-async fn negotiate(connection: &Connection) -> Result<ApiVersions, ClientError> {
+async fn negotiate(connection: &Connection, throttle: &Throttle) -> Result<ApiVersions, ClientError> {
     let request = ApiVersionsRequest {
         client_software_name: "vltava".to_owned(),
         client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..ApiVersionsRequest::default()
     };
-    let response = ask(connection, &request, ApiVersionsRequest::MAX_VERSION).await?;
+    let mut version = ApiVersionsRequest::MAX_VERSION;
+    let response = ask(connection, &request, version).await?;
     let response = if ErrorCode::from(response.error_code) == ErrorCode::UnsupportedVersion {
         let offered = ApiVersions::from_response(&response);
-        let version = offered.pick::<ApiVersionsRequest>(None).unwrap_or(0);
+        version = offered.pick::<ApiVersionsRequest>(None).unwrap_or(0);
         ask(connection, &request, version).await?
     } else {
         response
     };
     ClientError::check(response.error_code, None)?;
+    throttle.take_in(ApiKey::ApiVersions, version, response.throttle_time_ms);
     Ok(ApiVersions::from_response(&response))
 }
 

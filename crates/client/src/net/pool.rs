@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::connector;
 use super::metadata::Node;
 use super::security::Security;
+use super::throttle::Throttle;
 use crate::config::CommonConfig;
 use crate::config::exponential;
 use crate::error::ClientError;
@@ -61,6 +62,8 @@ pub(crate) struct Pool {
     security: Security,
     slots: Mutex<HashMap<ConnectionKey, Arc<Slot>>>,
     last_failure: Mutex<Option<ClientError>>,
+    /// By node; those of coordinators apart.
+    throttles: Mutex<HashMap<(i32, bool), Throttle>>,
 }
 
 /// One place for a connection.
@@ -98,7 +101,13 @@ impl Current {
 impl Pool {
     pub(crate) fn new(config: Arc<CommonConfig>) -> Result<Self, ClientError> {
         let security = Security::new(&config)?;
-        Ok(Self { config, security, slots: Mutex::new(HashMap::new()), last_failure: Mutex::new(None) })
+        Ok(Self {
+            config,
+            security,
+            slots: Mutex::new(HashMap::new()),
+            last_failure: Mutex::new(None),
+            throttles: Mutex::new(HashMap::new()),
+        })
     }
 
     /// Why the last attempt to connect failed, if it did.
@@ -134,7 +143,9 @@ impl Pool {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        let result = connector::connect(Arc::clone(&address), &self.config, &self.security, timeout).await;
+        let throttle =
+            self.throttles.lock().entry((key.node, key.purpose == Purpose::Coordinator)).or_default().clone();
+        let result = connector::connect(Arc::clone(&address), &self.config, &self.security, &throttle, timeout).await;
         slot.settle(key, &result, &self.config);
         *self.last_failure.lock() = result.as_ref().err().cloned();
         result

@@ -19,6 +19,7 @@ use vltava_protocol::{ApiKey, ErrorCode, Uuid};
 use super::api_versions::ApiVersions;
 use super::connection::{Condition, Connection, ConnectionOptions};
 use super::metadata::{LeaderUpdate, MetadataSnapshot, Node};
+use super::throttle::Throttle;
 use crate::TopicPartition;
 use crate::error::ClientError;
 
@@ -35,7 +36,9 @@ fn versions() -> ApiVersions {
 fn connect(max_in_flight: usize, request_timeout: Duration) -> (Connection, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let options = ConnectionOptions { client_id: Arc::from("test"), max_in_flight, request_timeout, unanswered: None };
-    (Connection::start(ours, Arc::from("peer:1"), options, versions()), theirs)
+    let connection = Connection::start(ours, Arc::from("peer:1"), options, versions());
+    connection.obey(Throttle::default());
+    (connection, theirs)
 }
 
 /// Reads one request, gives its correlation id.
@@ -56,6 +59,38 @@ fn answer(correlation_id: i32, throttle_time_ms: i32) -> Vec<u8> {
 
 fn heartbeat() -> HeartbeatRequest {
     HeartbeatRequest { group_id: "g".to_owned(), ..HeartbeatRequest::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_while_the_broker_wants_to_hear_nothing() {
+    let (connection, mut peer) = connect(10, Duration::from_secs(1));
+    let first = connection.start_request(&heartbeat()).unwrap();
+    let id = read_request(&mut peer).await;
+    peer.write_all(&answer(id, 5000)).await.unwrap();
+    assert_eq!(first.await.unwrap().throttle_time_ms, 5000);
+    let begun = tokio::time::Instant::now();
+    let second = tokio::spawn(connection.start_request(&heartbeat()).unwrap().into_future());
+    let id = read_request(&mut peer).await;
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    // The time that an answer may take begins when the broker hears of it.
+    tokio::time::advance(Duration::from_millis(900)).await;
+    peer.write_all(&answer(id, 0)).await.unwrap();
+    second.await.unwrap().unwrap();
+    let overdue = connection.start_request(&heartbeat()).unwrap().await.unwrap_err();
+    assert!(matches!(overdue, ClientError::Timeout { .. }), "{overdue}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_the_broker_delays_by_itself_does_not_hold_up_others() {
+    let (connection, mut peer) = connect(10, Duration::from_secs(1));
+    let first = connection.start_version(&heartbeat(), 1).unwrap();
+    let id = read_request(&mut peer).await;
+    peer.write_all(&answer(id, 5000)).await.unwrap();
+    assert_eq!(first.await.unwrap().throttle_time_ms, 5000);
+    let begun = tokio::time::Instant::now();
+    let _second = connection.start_request(&heartbeat()).unwrap();
+    read_request(&mut peer).await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]

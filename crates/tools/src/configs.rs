@@ -1,9 +1,11 @@
-//! `kafka-configs`: describe and alter the settings of topics, brokers, their loggers and groups, and what users have of
-//! SCRAM.
+//! `kafka-configs`: describe and alter the settings of topics, brokers, their loggers and groups, the quotas of users,
+//! clients and addresses, and what users have of SCRAM.
 
 mod changes;
 mod command_line;
 mod entity;
+mod plan;
+mod quotas;
 mod users;
 
 #[cfg(test)]
@@ -20,6 +22,7 @@ use crate::options::Options;
 use crate::properties;
 use crate::tool::{Tool, block_on};
 use entity::{Entity, Kind};
+use plan::Plan;
 
 /// The tool.
 pub(crate) const TOOL: Tool = Tool {
@@ -32,15 +35,21 @@ pub(crate) const TOOL: Tool = Tool {
 };
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
-    let entity = command_line::check(options)?;
+    let asked = command_line::check(options)?;
+    let entity = asked.head();
     let config = AdminConfig::from_properties(properties::of_admin(options)?)?;
     block_on(async {
         let admin = Admin::new(config)?;
-        if entity.kind == Kind::User {
-            return match options.has("alter") {
-                true => users::alter(&admin, &entity, changes::changes(options)?, out).await,
-                false => users::describe(&admin, &entity, out).await,
-            };
+        if entity.kind.has_quotas() {
+            if !options.has("alter") {
+                quotas::describe(&admin, &asked, out).await?;
+                return users::describe(&admin, &asked, out).await;
+            }
+            match plan::plan(&asked, changes::changes(options)?)? {
+                Plan::Quotas(alterations) => quotas::alter(&admin, &asked, &alterations).await?,
+                Plan::Credentials(alterations) => users::alter(&admin, alterations).await?,
+            }
+            return completed(&entity, out);
         }
         match options.has("alter") {
             true => alter(&admin, &entity, options, out).await,
@@ -64,9 +73,15 @@ async fn alter(admin: &Admin, entity: &Entity, options: &Options, out: &mut dyn 
     for result in admin.incremental_alter_configs(resource).await.into_values() {
         result?;
     }
-    match name {
-        "" => Ok(writeln!(out, "Completed updating default config for {} in the cluster.", entity.kind.plural())?),
-        name => Ok(writeln!(out, "Completed updating config for {} {name}.", entity.kind.singular())?),
+    completed(entity, out)
+}
+
+fn completed(entity: &Entity, out: &mut dyn Write) -> Result<(), Failure> {
+    match entity.name.as_deref() {
+        None | Some("") => {
+            Ok(writeln!(out, "Completed updating default config for {} in the cluster.", entity.kind.plural())?)
+        }
+        Some(name) => Ok(writeln!(out, "Completed updating config for {} {name}.", entity.kind.singular())?),
     }
 }
 
@@ -118,7 +133,8 @@ async fn names(admin: &Admin, kind: Kind) -> Result<Vec<String>, Failure> {
             let groups = admin.list_groups(&ListGroupsOptions::default()).await?;
             groups.into_iter().map(|group| group.group_id).collect()
         }
-        Kind::User => admin.describe_user_scram_credentials([""; 0]).await?.into_keys().collect(),
+        // Whose quotas are described where they are.
+        Kind::User | Kind::Client | Kind::Ip => Vec::new(),
     })
 }
 
@@ -128,7 +144,7 @@ async fn settings(admin: &Admin, kind: Kind, name: &str, all: bool) -> Result<Ve
         (Kind::Topic, _) => Some(ConfigSource::DynamicTopicConfig),
         (Kind::Broker, "") => Some(ConfigSource::DynamicDefaultBrokerConfig),
         (Kind::Broker, _) => Some(ConfigSource::DynamicBrokerConfig),
-        (Kind::BrokerLogger | Kind::User, _) => None,
+        (Kind::BrokerLogger | Kind::User | Kind::Client | Kind::Ip, _) => None,
         (Kind::Group, _) => Some(ConfigSource::GroupConfig),
     };
     let mut entries = Vec::new();

@@ -145,6 +145,8 @@ impl OptionSpec {
 pub(crate) struct Options {
     specs: Vec<OptionSpec>,
     given: BTreeMap<&'static str, Vec<String>>,
+    /// The same in the order of the command line.
+    in_turn: Vec<(&'static str, Option<String>)>,
     /// Words that belong to no option; Kafka's tools pass over them.
     pub(crate) rest: Vec<String>,
     /// How many words the command line has.
@@ -213,6 +215,7 @@ impl Options {
             (Some(value), _) => spec.check(value).map_err(Failure::Usage)?,
             (None, _) => {}
         }
+        self.in_turn.push((name, value.clone()));
         let values = self.given.entry(name).or_default();
         values.extend(value);
         if values.len() > 1 && !spec.repeatable {
@@ -257,6 +260,12 @@ impl Options {
     /// All values given.
     pub(crate) fn values(&self, name: &str) -> &[String] {
         self.given.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The values of some options as they come one after the other; empty of those without one.
+    pub(crate) fn in_turn(&self, names: &[&str]) -> impl Iterator<Item = &str> {
+        let given = self.in_turn.iter().filter(|(name, _)| names.contains(name));
+        given.map(|(_, value)| value.as_deref().unwrap_or(""))
     }
 
     /// The value of an option; empty where it is not given.

@@ -133,3 +133,59 @@ async fn the_cluster_is_described() {
     let missing = tool(&broker, "kafka-log-dirs --bootstrap-server B --describe --broker-list 7").await;
     assert_eq!(missing, (String::new(), 1));
 }
+
+/// The same command lines and lines as of Apache Kafka 4.3.1's tool.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quotas_of_users_clients_and_addresses_are_set_and_told() {
+    let (broker, _) = world().await;
+    let configs = async |line: &str| tool(&broker, &format!("kafka-configs --bootstrap-server B {line}")).await;
+    for (line, expected) in [
+        (
+            "--alter --user alice --add-config producer_byte_rate=10000000,request_percentage=12.5",
+            "Completed updating config for user alice.\n",
+        ),
+        (
+            "--alter --entity-type users --entity-default --add-config producer_byte_rate=100",
+            "Completed updating default config for users in the cluster.\n",
+        ),
+        (
+            "--alter --entity-type users --entity-name alice --entity-type clients --entity-default --add-config \
+             consumer_byte_rate=7",
+            "Completed updating config for user alice.\n",
+        ),
+        (
+            "--alter --client app --user bob --add-config consumer_byte_rate=8",
+            "Completed updating config for client app.\n",
+        ),
+        (
+            "--alter --ip 127.0.0.9 --add-config connection_creation_rate=3",
+            "Completed updating config for ip 127.0.0.9.\n",
+        ),
+        (
+            "--alter --entity-type users --entity-name alice --add-config SCRAM-SHA-256=[password=x]",
+            "Completed updating config for user alice.\n",
+        ),
+        ("--alter --user alice --delete-config request_percentage", "Completed updating config for user alice.\n"),
+        (
+            "--describe --entity-type users",
+            "Quota configs for the default user-principal are producer_byte_rate=100.0\n\
+             Quota configs for user-principal 'alice' are producer_byte_rate=1.0E7\n\
+             SCRAM credential configs for user-principal 'alice' are SCRAM-SHA-256=iterations=4096\n",
+        ),
+        ("--describe --user-defaults", "Quota configs for the default user-principal are producer_byte_rate=100.0\n"),
+        (
+            "--describe --entity-type users --entity-type clients",
+            "Quota configs for user-principal 'bob', client-id 'app' are consumer_byte_rate=8.0\n\
+             Quota configs for user-principal 'alice', the default client-id are consumer_byte_rate=7.0\n",
+        ),
+        ("--describe --entity-type ips", "Quota configs for ip '127.0.0.9' are connection_creation_rate=3.0\n"),
+        ("--describe --entity-type clients", ""),
+    ] {
+        assert_eq!(configs(line).await, (expected.to_owned(), 0), "{line}");
+    }
+    for line in
+        ["--alter --client u --delete-config producer_byte_rate", "--alter --user u --add-config producer_byte_rate=0"]
+    {
+        assert_eq!(configs(line).await, (String::new(), 1), "{line}");
+    }
+}

@@ -120,6 +120,17 @@ fn configs_and_offsets(both: &Both) -> Result<()> {
     tool("kafka-configs", bootstrap, &[&["--alter", "--add-config", "retention.ms=12345"], &entity[..]].concat(), "")?;
     let described = tool("kafka-configs", bootstrap, &[&["--describe"], &entity[..]].concat(), "")?;
     ensure!(described.contains("retention.ms=12345"), "described {described}");
+    let quotas = "producer_byte_rate=1000000,request_percentage=12.5";
+    for who in [&["--user", "tools"][..], &["--user", "tools", "--client-defaults"], &["--client", "tools"]] {
+        tool("kafka-configs", bootstrap, &[&["--alter", "--add-config", quotas], who].concat(), "")?;
+        let described = tool("kafka-configs", bootstrap, &[&["--describe"], who].concat(), "")?;
+        let expected = ["'tools'", "request_percentage=12.5", "producer_byte_rate=1000000.0"];
+        ensure!(expected.iter().all(|part| described.contains(part)), "described {described}");
+        let keys = "producer_byte_rate,request_percentage";
+        tool("kafka-configs", bootstrap, &[&["--alter", "--delete-config", keys], who].concat(), "")?;
+    }
+    let described = tool("kafka-configs", bootstrap, &["--describe", "--entity-type", "users"], "")?;
+    ensure!(!described.contains("Quota configs for"), "described {described}");
     tool("kafka-console-producer", bootstrap, &["--topic", "tools-configs"], "a\nb\n")?;
     let offsets = tool("kafka-get-offsets", bootstrap, &["--topic", "tools-configs"], "")?;
     ensure!(offsets.trim() == "tools-configs:0:2", "offsets {offsets:?}");

@@ -9,22 +9,44 @@ pub(super) enum Kind {
     Broker,
     BrokerLogger,
     Group,
-    /// Who has credentials of SCRAM in the place of settings.
+    /// Who has quotas, and credentials of SCRAM, in the place of settings.
     User,
+    /// Who has quotas.
+    Client,
+    /// The same.
+    Ip,
+}
+
+/// What a command line speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// One kind, or users and clients.
+    pub(super) kinds: Vec<Kind>,
+    /// As many at the most; an empty name is the default.
+    pub(super) names: Vec<String>,
+}
+
+impl Asked {
+    /// The first entity.
+    pub(super) fn head(&self) -> Entity {
+        // The command line was refused without a kind.
+        let kind = self.kinds.first().copied().unwrap_or(Kind::Topic);
+        Entity { kind, name: self.names.first().cloned() }
+    }
 }
 
 /// One entity, or with `None` all of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entity {
     pub(super) kind: Kind,
-    /// Empty for the default of all brokers.
+    /// Empty for the default of all.
     pub(super) name: Option<String>,
 }
 
 impl Kind {
     /// The kind of `--entity-type`, if it is one that we act on.
     pub(super) fn of(entity_type: &str) -> Option<Self> {
-        [Self::Topic, Self::Broker, Self::BrokerLogger, Self::Group, Self::User]
+        [Self::Topic, Self::Broker, Self::BrokerLogger, Self::Group, Self::User, Self::Client, Self::Ip]
             .into_iter()
             .find(|kind| kind.plural() == entity_type)
     }
@@ -37,6 +59,8 @@ impl Kind {
             Self::BrokerLogger => "broker-loggers",
             Self::Group => "groups",
             Self::User => "users",
+            Self::Client => "clients",
+            Self::Ip => "ips",
         }
     }
 
@@ -45,14 +69,19 @@ impl Kind {
         self.plural().trim_end_matches('s')
     }
 
-    /// What the requests for settings call it; users have none.
+    /// Whether its entities have quotas in the place of settings.
+    pub(super) fn has_quotas(self) -> bool {
+        matches!(self, Self::User | Self::Client | Self::Ip)
+    }
+
+    /// What the requests for settings call it; who has quotas has none.
     pub(super) fn resource_type(self) -> Option<ResourceType> {
         match self {
             Self::Topic => Some(ResourceType::Topic),
             Self::Broker => Some(ResourceType::Broker),
             Self::BrokerLogger => Some(ResourceType::BrokerLogger),
             Self::Group => Some(ResourceType::Group),
-            Self::User => None,
+            Self::User | Self::Client | Self::Ip => None,
         }
     }
 }

@@ -4,7 +4,8 @@ use vltava_client::admin::AlterConfigOp;
 
 use super::changes::changes;
 use super::command_line::{OPTIONS, check};
-use super::entity::{Entity, Kind};
+use super::entity::{Asked, Entity, Kind};
+use super::plan::{Plan, plan};
 use crate::failure::Failure;
 use crate::options::Options;
 
@@ -14,6 +15,10 @@ fn options(line: &str) -> Options {
 }
 
 fn entity(line: &str) -> Result<Entity, String> {
+    Ok(asked(line)?.head())
+}
+
+fn asked(line: &str) -> Result<Asked, String> {
     check(&options(&format!("--bootstrap-server b {line}"))).map_err(|failure| failure.message().to_owned())
 }
 
@@ -48,14 +53,104 @@ fn what_does_not_go_together_is_refused_in_kafkas_words() {
             "--alter --topic t",
             "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter",
         ),
-        ("--describe --entity-type clients", "--entity-type clients is not supported yet"),
+        ("--describe --entity-type client-metrics", "--entity-type client-metrics is not supported yet"),
+        ("--describe --entity-type users --entity-type users", "Duplicate entity type(s) specified: users"),
         (
-            "--alter --entity-type users --entity-default --add-config SCRAM-SHA-256=[password=x]",
-            "The use of --entity-default or --user-defaults is not allowed with User SCRAM Credentials using \
-             --bootstrap-server.",
+            "--describe --entity-type users --entity-type ips",
+            "Only 'users' and 'clients' entity types may be specified together",
+        ),
+        (
+            "--describe --entity-type users --entity-name a --entity-name b",
+            "More entity names specified than entity types",
+        ),
+        (
+            "--alter --entity-type users --entity-type clients --entity-name a --add-config producer_byte_rate=1",
+            "An entity name must be specified for every entity type",
+        ),
+        (
+            "--alter --entity-type ips --add-config connection_creation_rate=1",
+            "An entity-name or default entity must be specified with --alter of users, clients, brokers or ips",
+        ),
+        (
+            "--describe --ip no.such.host.invalid",
+            "The entity name for ips must be a valid IP or resolvable host, but it is: no.such.host.invalid",
         ),
     ] {
         assert_eq!(entity(line).unwrap_err(), expected, "{line}");
+    }
+}
+
+#[test]
+fn users_and_clients_go_together_in_their_order() {
+    let both =
+        |kinds: [Kind; 2], names: [&str; 2]| Asked { kinds: kinds.to_vec(), names: names.map(str::to_owned).to_vec() };
+    let (user, client) = (Kind::User, Kind::Client);
+    for (line, expected) in [
+        ("--entity-type users --entity-name u --entity-type clients --entity-name c", both([user, client], ["u", "c"])),
+        ("--entity-type users --entity-type clients --entity-name u --entity-default", both([user, client], ["u", ""])),
+        ("--entity-type users --entity-default --entity-type clients --entity-name c", both([user, client], ["", "c"])),
+        ("--entity-type clients --entity-name c --entity-type users --entity-name u", both([client, user], ["c", "u"])),
+        ("--user u --client c", both([client, user], ["c", "u"])),
+        ("--user u --client-defaults", both([user, client], ["u", ""])),
+    ] {
+        assert_eq!(asked(&format!("--describe {line}")).unwrap(), expected, "{line}");
+    }
+    let any = asked("--describe --entity-type users --entity-type clients --entity-name u").unwrap();
+    assert_eq!((any.kinds.len(), any.names.len()), (2, 1));
+}
+
+#[test]
+fn quotas_and_credentials_are_told_apart() {
+    let plan = |line: &str| {
+        let line = format!("--bootstrap-server b --alter {line}");
+        let options = options(&line);
+        plan(&check(&options).unwrap(), changes(&options).unwrap()).map_err(|failure| failure.message().to_owned())
+    };
+    let quotas =
+        "--client c --add-config producer_byte_rate=1024,request_percentage=0.5 --delete-config consumer_byte_rate";
+    let expected = [
+        ("consumer_byte_rate".to_owned(), None),
+        ("producer_byte_rate".to_owned(), Some(1024.0)),
+        ("request_percentage".to_owned(), Some(0.5)),
+    ];
+    assert_eq!(plan(quotas).unwrap(), Plan::Quotas(BTreeMap::from(expected)));
+    assert!(matches!(plan("--user u --add-config SCRAM-SHA-256=[password=x]"), Ok(Plan::Credentials(_))));
+    for (line, expected) in [
+        (
+            "--user-defaults --add-config SCRAM-SHA-256=[password=x]",
+            "The use of --entity-default or --user-defaults is not allowed with User SCRAM Credentials using \
+             --bootstrap-server.",
+        ),
+        (
+            "--user u --add-config SCRAM-SHA-256=[password=x],producer_byte_rate=1",
+            "Cannot alter both quota and SCRAM credential configs simultaneously for 'users' using --bootstrap-server.",
+        ),
+        (
+            "--user u --add-config a=1",
+            "Only quota and SCRAM credential configs can be added for 'users' using --bootstrap-server. Unexpected \
+             config names: Set(a)",
+        ),
+        (
+            "--client c --add-config SCRAM-SHA-256=[password=x]",
+            "Only quota configs can be added for 'clients' using --bootstrap-server. Unexpected config names: \
+             Set(SCRAM-SHA-256)",
+        ),
+        (
+            "--user u --client c --delete-config SCRAM-SHA-256",
+            "Only quota configs can be deleted for 'clients' using --bootstrap-server. Unexpected config names: \
+             ArrayBuffer(SCRAM-SHA-256)",
+        ),
+        (
+            "--ip 10.0.0.1 --add-config producer_byte_rate=1",
+            "Only connection quota configs can be added for 'ips' using --bootstrap-server. Unexpected config names: \
+             producer_byte_rate",
+        ),
+        (
+            "--client c --add-config producer_byte_rate=much",
+            "Cannot parse quota configuration value for producer_byte_rate: much",
+        ),
+    ] {
+        assert_eq!(plan(line).unwrap_err(), expected, "{line}");
     }
 }
 

@@ -6,32 +6,26 @@ use std::io::Write;
 use vltava_client::Admin;
 use vltava_client::admin::{AlterConfigOp, ScramMechanism, UserScramCredentialAlteration};
 
-use super::entity::Entity;
+use super::entity::{Asked, Kind};
 use crate::failure::Failure;
 
 /// As often a password is hashed where nothing is said, and at least.
 const FEWEST_ITERATIONS: u32 = 4096;
 
 /// Alters what a user has.
-pub(super) async fn alter(
-    admin: &Admin,
-    entity: &Entity,
-    changes: BTreeMap<String, AlterConfigOp>,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    // The command line was refused without one.
-    let Some(user) = entity.name.as_deref() else { return Ok(()) };
-    let alterations = alterations(user, changes)?;
+pub(super) async fn alter(admin: &Admin, alterations: Vec<UserScramCredentialAlteration>) -> Result<(), Failure> {
     for result in admin.alter_user_scram_credentials(alterations).await.into_values() {
         result?;
     }
-    Ok(writeln!(out, "Completed updating config for user {user}.")?)
+    Ok(())
 }
 
-/// Tells what users have: one, or all of them.
-pub(super) async fn describe(admin: &Admin, entity: &Entity, out: &mut dyn Write) -> Result<(), Failure> {
-    let named = entity.name.as_deref().filter(|name| !name.is_empty());
-    for (user, credentials) in admin.describe_user_scram_credentials(named).await? {
+/// Tells what users have: one, or all of them; nothing where it is about clients, or the default of users.
+pub(super) async fn describe(admin: &Admin, asked: &Asked, out: &mut dyn Write) -> Result<(), Failure> {
+    if asked.kinds != [Kind::User] || asked.names.iter().any(String::is_empty) {
+        return Ok(());
+    }
+    for (user, credentials) in admin.describe_user_scram_credentials(&asked.names).await? {
         let credentials = match credentials {
             Ok(credentials) => credentials,
             // Kafka's tool says nothing of a user without any.
@@ -46,18 +40,14 @@ pub(super) async fn describe(admin: &Admin, entity: &Entity, out: &mut dyn Write
     Ok(())
 }
 
-fn alterations(
+/// What changes of settings that name mechanisms make of a user's credentials.
+pub(super) fn alterations(
     user: &str,
     changes: BTreeMap<String, AlterConfigOp>,
 ) -> Result<Vec<UserScramCredentialAlteration>, Failure> {
     let mut alterations = Vec::new();
     for (key, change) in changes {
-        let Some(mechanism) = mechanism(&key) else {
-            let text = format!(
-                "Only SCRAM credential configs can be altered for 'users' yet, not {key}: quotas are not there"
-            );
-            return Err(Failure::Message(text));
-        };
+        let Some(mechanism) = mechanism(&key) else { continue };
         alterations.push(match change {
             AlterConfigOp::Set(value) => {
                 let (iterations, password) = credential(&key, &value)?;
@@ -69,7 +59,8 @@ fn alterations(
     Ok(alterations)
 }
 
-fn mechanism(name: &str) -> Option<ScramMechanism> {
+/// The mechanism of this name.
+pub(super) fn mechanism(name: &str) -> Option<ScramMechanism> {
     [ScramMechanism::Sha256, ScramMechanism::Sha512].into_iter().find(|mechanism| mechanism.mechanism().name() == name)
 }
 
@@ -128,11 +119,6 @@ mod tests {
                 "SCRAM-SHA-256",
                 "iterations=4095,password=hidden",
                 "Iterations 4095 is less than the minimum 4096 required for SCRAM-SHA-256",
-            ),
-            (
-                "producer_byte_rate",
-                "1",
-                "Only SCRAM credential configs can be altered for 'users' yet, not producer_byte_rate: quotas are not there",
             ),
         ] {
             assert_eq!(altered(key, AlterConfigOp::Set(value.to_owned())).unwrap_err(), expected);

@@ -73,14 +73,22 @@ impl Exchange {
         {
             created?;
         }
+        let producing = self.with(&[("transactional.id", &self.topic)]);
+        let producer = Producer::new(ProducerConfig::from_properties(producing)?)?;
+        // A broker may have created a topic and not know it yet, and an application fails without its source.
+        producer.partitions_for(&self.topic).await?;
         let directory = tempfile::tempdir()?;
         let application = is_application.then(|| self.application(&out, directory.path())).transpose()?;
-        let sent = self.produce().await?;
-        self.consume(&out, sent).await?;
-        if let Some(application) = application {
-            application.close_async(PATIENCE).await?;
+        let exchanged = match self.produce(producer).await {
+            Ok(sent) => self.consume(&out, sent).await,
+            Err(error) => Err(error),
+        };
+        let Some(application) = application else { return exchanged };
+        if let Some(failure) = application.failure() {
+            return Err(format!("the application failed: {failure}").into());
         }
-        Ok(())
+        exchanged?;
+        Ok(application.close_async(PATIENCE).await?)
     }
 
     fn with(&self, more: &[(&str, &str)]) -> Settings {
@@ -103,9 +111,7 @@ impl Exchange {
     }
 
     /// How many records were sent.
-    async fn produce(&self) -> Outcome<usize> {
-        let producing = self.with(&[("transactional.id", &self.topic)]);
-        let producer = Producer::new(ProducerConfig::from_properties(producing)?)?;
+    async fn produce(&self, producer: Producer) -> Outcome<usize> {
         producer.init_transactions().await?;
         let mut ended = self.ended.clone();
         let mut sent = 0;

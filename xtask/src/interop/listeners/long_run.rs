@@ -77,5 +77,5 @@ pub(super) fn run(listeners: &Listeners, clients: &[Client], look: impl FnOnce()
         let told = output(&mut perf)?;
         ensure!(told.contains("600 records sent"), "kafka-producer-perf-test printed {told:?}");
     }
-    producing.into_iter().map(Producing::end).collect()
+    producing.into_iter().try_for_each(Producing::end)
 }

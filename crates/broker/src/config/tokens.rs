@@ -55,7 +55,7 @@ pub(crate) struct JwksSettings {
 pub(super) fn read(
     given: &dyn Fn(&'static str) -> (String, Option<String>),
     handler: Option<(String, &str)>,
-    options: BrokerOAuthOptions,
+    mut options: BrokerOAuthOptions,
 ) -> Result<TokenSettings, ConfigError> {
     let text = |key| given(key).1.filter(|value| !value.trim().is_empty()).map(|value| value.trim().to_owned());
     let url = text(URL);
@@ -65,7 +65,7 @@ pub(super) fn read(
         (Some((key, UNSECURED)), Some(_)) => {
             Err(ConfigError::new(key, UNSECURED, format!("takes tokens of everybody, and `{URL}` says who signs them")))
         }
-        (Some((_, UNSECURED)), None) => Ok(TokenSettings::Unsecured(options.unsecured.unwrap_or_default())),
+        (Some((_, UNSECURED)), None) => Ok(TokenSettings::Unsecured(options.unsecured.get_or_insert_default().clone())),
         (Some((key, class)), None) if SIGNED.contains(&class) => {
             Err(ConfigError::new(key, class, format!("needs `{URL}`")))
         }

@@ -50,16 +50,12 @@ impl JwtValidator {
     /// [`JwtError`].
     pub fn validate(&self, token: &str, keys: &JsonWebKeySet, now_ms: i64) -> Result<ValidToken, JwtError> {
         let claims = verified(token, keys)?;
-        self.check_times(&claims, now_ms)?;
+        let expires_at = self.check_times(&claims, now_ms)?;
         self.check_issuer_and_audience(&claims)?;
         for name in ["sub", "jti"] {
             text_claim(&claims, name)?;
         }
         self.check_scopes(&claims)?;
-        let expires_at = date(&claims, "exp")?.unwrap_or_default();
-        if expires_at < 0 || date(&claims, "iat")?.is_some_and(|at| at < 0) {
-            return invalid("a time before 1970");
-        }
         let name = &self.sub_claim_name;
         let principal = match text_claim(&claims, name)?.map(str::trim) {
             Some(principal) if !principal.is_empty() => principal.to_owned(),
@@ -72,7 +68,8 @@ impl JwtValidator {
         }
     }
 
-    fn check_times(&self, claims: &Object, now_ms: i64) -> Result<(), JwtError> {
+    /// When it ends, in s of the epoch.
+    fn check_times(&self, claims: &Object, now_ms: i64) -> Result<i64, JwtError> {
         let now = now_ms.div_euclid(1000);
         let Some(expires_at) = date(claims, "exp")? else { return invalid("the claim `exp` is missing") };
         let Some(issued_at) = date(claims, "iat")? else { return invalid("the claim `iat` is missing") };
@@ -87,7 +84,8 @@ impl JwtValidator {
             Some(begin) if now.saturating_add(self.clock_skew_seconds) < begin => {
                 invalid(format!("it is not valid before {begin}, and it is {now}"))
             }
-            _ => Ok(()),
+            _ if expires_at < 0 || issued_at < 0 => invalid("a time before 1970"),
+            _ => Ok(expires_at),
         }
     }
 
@@ -133,15 +131,12 @@ impl JwtValidator {
 
 /// The claims of a token that one of the keys has signed.
 fn verified(token: &str, keys: &JsonWebKeySet) -> Result<Object, JwtError> {
-    let mut sections = token.split('.');
-    let (Some(header), Some(payload), Some(signature), None) =
-        (sections.next(), sections.next(), sections.next(), sections.next())
-    else {
-        return invalid("it is not of three sections");
-    };
-    if [header, payload, signature].contains(&"") {
-        return invalid("it is not of three sections");
-    }
+    let sections = token.rsplit_once('.').and_then(|(signed, signature)| {
+        let (header, payload) = signed.split_once('.')?;
+        let is_whole = ![header, payload, signature].contains(&"") && !payload.contains('.');
+        is_whole.then_some((signed, header, payload, signature))
+    });
+    let Some((signed, header, payload, signature)) = sections else { return invalid("it is not of three sections") };
     let Some(head) = Object::of_token(header) else { return invalid("its header cannot be read") };
     // RFC 7515, section 4.1.11: what must be understood and is not.
     if head.get("crit").is_some() {
@@ -154,7 +149,6 @@ fn verified(token: &str, keys: &JsonWebKeySet) -> Result<Object, JwtError> {
         Some(_) => return invalid("the id of its key is no text"),
     };
     let Ok(signature) = BASE64_URL.decode(signature) else { return invalid("its signature cannot be read") };
-    let signed = token.get(..header.len() + 1 + payload.len()).unwrap_or_default();
     match keys.verify(algorithm, id, signed.as_bytes(), &signature) {
         Verdict::Good => {}
         Verdict::Bad => return invalid("its signature is not that of the key"),

@@ -31,7 +31,7 @@ const BETWEEN_REQUESTED: Duration = Duration::from_secs(5);
 /// The least pause between attempts that belong to nothing, as long as there are no keys.
 const WITHOUT_KEYS: Duration = Duration::from_secs(1);
 
-/// When the keys are read.
+/// When the keys are read: the schedule of Kafka's `RefreshingHttpsJwks`.
 #[derive(Debug)]
 pub struct JwksRefresh {
     settings: RefreshSettings,

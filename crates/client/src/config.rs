@@ -16,7 +16,7 @@ mod ssl;
 
 pub use admin::{AdminConfig, AdminConfigBuilder};
 pub use common::{CommonConfig, MetadataRecoveryStrategy};
-pub use consumer::{AutoOffsetReset, ConsumerConfig, ConsumerConfigBuilder, IsolationLevel};
+pub use consumer::{AutoOffsetReset, ConsumerConfig, ConsumerConfigBuilder, GroupProtocol, IsolationLevel};
 pub use producer::{Acks, ProducerConfig, ProducerConfigBuilder};
 pub use vltava_config::{ConfigWarning, Definition, Importance, Kind, Range, Support};
 pub use vltava_security::SecurityProtocol;

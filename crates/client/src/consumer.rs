@@ -41,10 +41,10 @@ pub use listener::{RebalanceCallbacks, RebalanceListener};
 pub use position::OffsetAndTimestamp;
 pub use records::{BatchRecords, ConsumerRecord, ConsumerRecords, PartitionRecords};
 pub use stream::PollStream;
-pub use subscription::TopicPattern;
+pub use subscription::{PatternSubscription, SubscriptionPattern, TopicPattern};
 pub use typed::{TypedConsumer, TypedRecord};
 
-use crate::config::{AutoOffsetReset, ConsumerConfig};
+use crate::config::{AutoOffsetReset, ConsumerConfig, GroupProtocol};
 use crate::net::TopicMetadata;
 use crate::{ClientError, OffsetAndMetadata, TopicPartition};
 use assignor::PartitionAssignor;
@@ -118,7 +118,7 @@ impl Consumer {
     /// [`ClientError::NoRuntime`] outside of a tokio runtime, [`ClientError::Config`].
     pub fn new(config: ConsumerConfig) -> Result<Self, ClientError> {
         let assignors = assignor::by_names(&config.partition_assignment_strategy)?;
-        Self::with_assignors(config, assignors)
+        Self::with(config, assignors)
     }
 
     /// Makes a consumer that offers its group these assignors, the preferred one first, instead of
@@ -126,11 +126,19 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`new`](Self::new), and [`ClientError::InvalidArgument`] if the assignors have no
-    /// rebalance protocol in common.
+    /// rebalance protocol in common, or with `group.protocol=consumer`, under which no member assigns.
     pub fn with_assignors(
         config: ConsumerConfig,
         assignors: Vec<Box<dyn PartitionAssignor>>,
     ) -> Result<Self, ClientError> {
+        if config.group_protocol == GroupProtocol::Consumer {
+            let reason = "assignors of a member mean nothing with group.protocol=CONSUMER: see `group.remote.assignor`";
+            return Err(ClientError::invalid(reason));
+        }
+        Self::with(config, assignors)
+    }
+
+    fn with(config: ConsumerConfig, assignors: Vec<Box<dyn PartitionAssignor>>) -> Result<Self, ClientError> {
         let inner = Arc::new(Inner::new(config, assignors, Instant::now())?);
         inner.cluster.spawn(Arc::clone(&inner).run());
         Ok(Self { handle: Arc::new(Handle(inner)) })
@@ -197,12 +205,18 @@ impl Consumer {
         replaced.map(drop)
     }
 
-    /// Subscribes to all topics that match a pattern, now and later; new ones are noticed when the
-    /// metadata is read again (`metadata.max.age.ms`).
+    /// Subscribes to all topics that match a pattern, now and later.
+    ///
+    /// A [`TopicPattern`] is looked at here: new topics are noticed when the metadata is read again
+    /// (`metadata.max.age.ms`), which is that of all topics. A [`SubscriptionPattern`] is looked at by the group's
+    /// coordinator; if that does not take it for a regular expression, `poll` fails with
+    /// `INVALID_REGULAR_EXPRESSION`.
     ///
     /// # Errors
-    /// [`ClientError::InvalidState`] without `group.id` or after [`assign`](Self::assign).
-    pub fn subscribe_pattern(&self, pattern: TopicPattern) -> Result<(), ClientError> {
+    /// [`ClientError::InvalidState`] without `group.id`, after [`assign`](Self::assign), and for a [`SubscriptionPattern`]
+    /// under the classic group protocol; [`ClientError::InvalidArgument`] for one that is empty.
+    pub fn subscribe_pattern(&self, pattern: impl Into<PatternSubscription>) -> Result<(), ClientError> {
+        let pattern = pattern.into();
         self.take_subscription(None, |core| core.subscribe_pattern(pattern))
     }
 
@@ -212,9 +226,10 @@ impl Consumer {
     /// As [`subscribe_pattern`](Self::subscribe_pattern).
     pub fn subscribe_pattern_with(
         &self,
-        pattern: TopicPattern,
+        pattern: impl Into<PatternSubscription>,
         listener: impl RebalanceListener + 'static,
     ) -> Result<(), ClientError> {
+        let pattern = pattern.into();
         self.take_subscription(Some(Box::new(listener)), |core| core.subscribe_pattern(pattern))
     }
 
@@ -275,7 +290,8 @@ impl Consumer {
         self.inner().read(Core::assignment)
     }
 
-    /// The topics subscribed to; for a pattern, those that match.
+    /// The topics subscribed to; for a pattern, those that match. None for a [`SubscriptionPattern`], as in Kafka: the
+    /// coordinator knows them.
     #[must_use]
     pub fn subscription(&self) -> BTreeSet<String> {
         self.inner().read(Core::subscription)
@@ -357,6 +373,9 @@ impl Consumer {
     /// has answered within `session.timeout.ms`, and `poll` was called within `max.poll.interval.ms`. If not, its
     /// partitions may belong to others by now; a later `poll` tells.
     ///
+    /// Under `group.protocol=consumer` the coordinator keeps its session time-out to itself: there the answer may be as old as
+    /// three of the heartbeat intervals that it asked for.
+    ///
     /// For what must not be done by a member that was away, such as writing what was computed from its partitions.
     #[must_use]
     pub fn is_in_session(&self) -> bool {
@@ -381,7 +400,8 @@ impl Consumer {
         metadata.ok_or_else(|| ClientError::state("the consumer has no group"))
     }
 
-    /// Has the group rebalance at the next `poll`; `reason` stands in the coordinator's log.
+    /// Has the group rebalance at the next `poll`; `reason` stands in the coordinator's log. Under `group.protocol=consumer`
+    /// the coordinator decides that alone, and this does nothing but log a warning.
     ///
     /// # Errors
     /// [`ClientError::InvalidState`] without a subscription.
@@ -418,7 +438,8 @@ impl Consumer {
     }
 
     /// Commits, gives up partitions, leaves the group and closes all connections, within `timeout`.
-    /// Other handles get [`ClientError::Closed`] from then on. A static member stays in its group.
+    /// Other handles get [`ClientError::Closed`] from then on. A static member stays in its group (under
+    /// `group.protocol=consumer` it says that it will be back), until its session is over.
     ///
     /// Not cancel-safe: a dropped future may have done a part of this; dropping the last handle
     /// does the rest without committing.

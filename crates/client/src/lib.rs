@@ -2,8 +2,7 @@
 //!
 //! The crate speaks Kafka's protocol to any broker, and knows nothing of ours. What it decides, it decides in state
 //! machines without sockets and clocks; `net` is where both are. Settings are Kafka's, by key or by typed builder, over
-//! one table of definitions. TLS is the feature `tls`. SASL and the `consumer` group protocol are not there yet and refused by
-//! name.
+//! one table of definitions. TLS is the feature `tls`. What of Kafka is not there yet is refused by name.
 
 pub mod admin;
 mod caught;

@@ -88,6 +88,41 @@ impl IsolationLevel {
     }
 }
 
+/// How the members of a group come to their partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupProtocol {
+    /// One of the members assigns partitions to all.
+    Classic,
+    /// The coordinator assigns, and members take over one step after the other while the others go on (KIP-848).
+    Consumer,
+}
+
+impl GroupProtocol {
+    /// Kafka's name, as its error messages write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "CLASSIC",
+            Self::Consumer => "CONSUMER",
+        }
+    }
+
+    /// The settings that mean nothing under this protocol, in Kafka's order. Giving one is an error.
+    const fn excluded(self) -> &'static [&'static str] {
+        match self {
+            Self::Classic => &["group.remote.assignor", "share.acknowledgement.mode", "share.acquire.mode"],
+            Self::Consumer => &[
+                "partition.assignment.strategy",
+                "heartbeat.interval.ms",
+                "session.timeout.ms",
+                "share.acknowledgement.mode",
+                "share.acquire.mode",
+            ],
+        }
+    }
+}
+
 /// The consumer's settings, checked.
 ///
 /// ```
@@ -116,6 +151,8 @@ pub struct ConsumerConfig {
     pub(crate) fetch_min_bytes: i32,
     pub(crate) group_id: Option<String>,
     pub(crate) group_instance_id: Option<String>,
+    pub(crate) group_protocol: GroupProtocol,
+    pub(crate) group_remote_assignor: Option<String>,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) isolation_level: IsolationLevel,
     pub(crate) max_decompressed_batch_bytes: usize,
@@ -149,6 +186,11 @@ impl ConsumerConfig {
             fetch_max_wait: settings.duration("fetch.max.wait.ms")?,
             fetch_min_bytes: settings.int("fetch.min.bytes")?,
             group_instance_id: settings.text("group.instance.id").map(str::to_owned),
+            group_protocol: match settings.required("group.protocol")? {
+                name if name.eq_ignore_ascii_case("consumer") => GroupProtocol::Consumer,
+                _ => GroupProtocol::Classic,
+            },
+            group_remote_assignor: settings.non_empty("group.remote.assignor").map(str::to_owned),
             heartbeat_interval: settings.duration("heartbeat.interval.ms")?,
             isolation_level: match settings.required("isolation.level")? {
                 "read_committed" => IsolationLevel::ReadCommitted,
@@ -174,6 +216,7 @@ impl ConsumerConfig {
         {
             return Err(ConfigError::new("enable.auto.commit", "true", "must be false without a `group.id`"));
         }
+        self.check_protocol(settings)?;
         if self.heartbeat_interval >= self.session_timeout {
             let value = self.heartbeat_interval.as_millis();
             let expected = format!("must be less than `session.timeout.ms` {}", self.session_timeout.as_millis());
@@ -186,6 +229,31 @@ impl ConsumerConfig {
             return Err(ConfigError::new("fetch.max.wait.ms", value, expected));
         }
         Ok(())
+    }
+
+    /// Refuses what the group protocol makes meaningless, in Kafka's words.
+    fn check_protocol(&self, settings: &Reader<'_>) -> Result<(), ConfigError> {
+        let protocol = self.group_protocol;
+        let is_set = |key: &&&'static str| {
+            settings.is_given(key) && settings.text(key).is_some_and(|value| !value.trim().is_empty())
+        };
+        let set: Vec<&'static str> = protocol.excluded().iter().filter(is_set).copied().collect();
+        if let Some(first) = set.first() {
+            let expected = format!("{} cannot be set when group.protocol={}", set.join(", "), protocol.name());
+            return Err(ConfigError::new(*first, settings.text(first).unwrap_or_default(), expected));
+        }
+        let is_blank = settings.text("group.id").is_some_and(|id| id.trim().is_empty());
+        if protocol == GroupProtocol::Consumer && is_blank {
+            let expected = "the configured group.id should not be an empty string or whitespace";
+            return Err(ConfigError::new("group.id", "", expected));
+        }
+        Ok(())
+    }
+
+    /// `group.protocol`.
+    #[must_use]
+    pub fn group_protocol(&self) -> GroupProtocol {
+        self.group_protocol
     }
 
     /// `group.id`, if there is one.
@@ -228,6 +296,9 @@ impl ConsumerConfigBuilder {
         group_id: string = "group.id";
         /// `group.instance.id`: a name of this member that outlives restarts (static membership, KIP-345).
         group_instance_id: string = "group.instance.id";
+        /// `group.remote.assignor`, default none: with [`GroupProtocol::Consumer`], the assignor that the coordinator uses
+        /// for the group.
+        group_remote_assignor: string = "group.remote.assignor";
         /// `client.rack`, default none: brokers may name a replica nearby to read from (KIP-392).
         client_rack: string = "client.rack";
         /// `partition.assignment.strategy`, default range and cooperative-sticky: assignors that the member offers its
@@ -265,6 +336,11 @@ impl ConsumerConfigBuilder {
         allow_auto_create_topics: bool = "allow.auto.create.topics";
         /// `default.api.timeout.ms`, default 60 s: how long a call without a time limit of its own may take.
         default_api_timeout: duration = "default.api.timeout.ms";
+    }
+
+    /// `group.protocol`, default [`GroupProtocol::Classic`].
+    pub fn group_protocol(self, protocol: GroupProtocol) -> Self {
+        self.set("group.protocol", protocol.name().to_lowercase())
     }
 
     /// `auto.offset.reset`, default [`AutoOffsetReset::Latest`].

@@ -14,7 +14,6 @@ pub(crate) const ROUND_ROBIN_CLASS: &str = "org.apache.kafka.clients.producer.Ro
 const DEFAULT_ASSIGNORS: &str =
     "org.apache.kafka.clients.consumer.RangeAssignor,org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
 
-const CONSUMER_PROTOCOL: &str = "only the classic group protocol is supported yet";
 const DESERIALIZERS: &str = "deserializers are chosen by type, see the module `serdes`";
 const NO_METRICS: &str = "metrics are not there yet";
 const SERIALIZERS: &str = "serializers are chosen by type, see the module `serdes`";
@@ -84,8 +83,8 @@ pub(super) const CONSUMER: &[Definition] = &[
     Definition::new("fetch.min.bytes", Int, Some("1"), AtLeast(0), "How many bytes the broker waits for before it answers a fetch.").importance(High),
     Definition::new("group.id", String, None, Any, "The group that this consumer belongs to.").importance(High),
     Definition::new("group.instance.id", String, None, NonEmpty, "A name of this member that outlives restarts (static membership)."),
-    Definition::new("group.protocol", String, Some("classic"), OneOfAnyCase(&["consumer", "classic"]), "The protocol of group membership.").importance(High).refused(CONSUMER_PROTOCOL),
-    Definition::new("group.remote.assignor", String, None, Any, "The assignor on the broker's side.").refused(CONSUMER_PROTOCOL),
+    Definition::new("group.protocol", String, Some("classic"), OneOfAnyCase(&["consumer", "classic"]), "How the group divides partitions: classic, where the members assign among themselves, or consumer, where the coordinator does (KIP-848).").importance(High),
+    Definition::new("group.remote.assignor", String, None, Any, "The assignor that the coordinator uses for the group with group.protocol=consumer, by its name; without one it chooses."),
     Definition::new("heartbeat.interval.ms", Int, Some("3000"), AtLeast(1), "Time between heartbeats to the group's coordinator, in ms.").importance(High),
     Definition::new("interceptor.classes", List, Some(""), Any, "Classes that see every record.").importance(Low).refused("interceptors are not supported, wrap the consumer"),
     Definition::new("internal.throw.on.fetch.stable.offset.unsupported", Boolean, Some("false"), Any, "Internal to the JVM's library.").importance(Low).warned("it is internal to the JVM's library"),

@@ -254,3 +254,43 @@ fn builder_and_properties_agree() {
     let read = producer(&[("linger.ms", "7"), ("batch.size", "1000")]).unwrap();
     assert_eq!((built.linger, built.batch_size), (read.linger, read.batch_size));
 }
+
+#[test]
+fn the_group_protocol_refuses_what_it_makes_meaningless_in_kafkas_words() {
+    assert_eq!(consumer(&[]).unwrap().group_protocol(), GroupProtocol::Classic);
+    for name in ["consumer", "CONSUMER", "Consumer"] {
+        let config = consumer(&[("group.protocol", name), ("group.remote.assignor", "range")]).unwrap();
+        assert_eq!((config.group_protocol(), config.warnings().len()), (GroupProtocol::Consumer, 0));
+    }
+    type Given<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Given<'_>, &str); 5] = [
+        (&[("group.remote.assignor", "range")], "group.remote.assignor cannot be set when group.protocol=CLASSIC"),
+        (
+            &[("group.protocol", "consumer"), ("session.timeout.ms", "45000")],
+            "session.timeout.ms cannot be set when group.protocol=CONSUMER",
+        ),
+        (
+            &[
+                ("group.protocol", "consumer"),
+                ("session.timeout.ms", "45000"),
+                ("heartbeat.interval.ms", "3000"),
+                ("partition.assignment.strategy", "range"),
+            ],
+            "partition.assignment.strategy, heartbeat.interval.ms, session.timeout.ms cannot be set when \
+             group.protocol=CONSUMER",
+        ),
+        (
+            &[("group.protocol", "consumer"), ("group.id", "")],
+            "the configured group.id should not be an empty string or whitespace",
+        ),
+        (&[("group.protocol", "streams")], "must be one of consumer, classic"),
+    ];
+    for (given, expected) in cases {
+        let error = consumer(given).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+    let blank = consumer(&[("group.protocol", "consumer"), ("partition.assignment.strategy", "")]);
+    assert!(blank.is_ok(), "as Kafka has it, an empty value is none");
+    let typed = ConsumerConfig::builder().bootstrap_servers("h:9092").group_protocol(GroupProtocol::Consumer);
+    assert_eq!(typed.build().unwrap().group_protocol(), GroupProtocol::Consumer);
+}

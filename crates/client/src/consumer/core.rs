@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{
     FetchResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetCommitResponse,
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
 };
+use vltava_protocol::{ErrorCode, Uuid};
 
 use super::assignor::RebalanceProtocol;
 use super::coordinator::Coordinator;
@@ -61,6 +61,13 @@ pub(crate) trait World {
     fn timed_out(&self, what: &str, limit: Duration) -> ClientError;
 }
 
+/// A member of a group whose coordinator assigns, as look-ups of committed offsets name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberEpoch {
+    pub(crate) member_id: String,
+    pub(crate) epoch: i32,
+}
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Effect {
@@ -78,10 +85,12 @@ pub(crate) enum Effect {
     FindCoordinator,
     /// Then [`Event::Group`].
     Group { token: u64, node: i32, request: GroupRequest },
+    /// Then [`Event::TopicNames`].
+    NameTopics { node: i32, ids: BTreeSet<Uuid> },
     /// Then [`Event::Commit`].
     Commit { token: u64, node: i32, request: OffsetCommitRequest },
     /// Then [`Event::Committed`].
-    FetchCommitted { node: i32, partitions: BTreeSet<TopicPartition> },
+    FetchCommitted { node: i32, partitions: BTreeSet<TopicPartition>, member: Option<MemberEpoch> },
     /// Then [`Event::Offsets`].
     ListOffsets { node: i32, request: ListOffsetsRequest, asked: BTreeMap<TopicPartition, Reset> },
     /// Then [`Event::EpochEnds`].
@@ -97,6 +106,7 @@ pub(crate) enum Effect {
 pub(crate) enum Event {
     Coordinator(Result<i32, ClientError>),
     Group(u64, Result<GroupResponse, ClientError>),
+    TopicNames(Result<BTreeMap<Uuid, String>, ClientError>),
     Commit(u64, Result<OffsetCommitResponse, ClientError>),
     Committed(BTreeSet<TopicPartition>, Result<Committed, ClientError>),
     Offsets(BTreeMap<TopicPartition, Reset>, Result<ListOffsetsResponse, ClientError>),
@@ -117,6 +127,8 @@ pub(crate) struct Core {
     group_metadata: Option<ConsumerGroupMetadata>,
     rebalance: Rebalance,
     commits: Commits,
+    /// Counts what the group has assigned to the consumer and taken away.
+    assignment: u64,
     lookups: Lookups,
     next_auto_commit: Instant,
     metadata: Arc<MetadataSnapshot>,
@@ -135,14 +147,22 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// `protocol` is how the assignors give up partitions.
-    pub(crate) fn new(config: Arc<ConsumerConfig>, protocol: RebalanceProtocol, now: Instant) -> Self {
+    /// `protocol` is how the assignors give up partitions, `member_id` what a coordinator that assigns knows the member by.
+    pub(crate) fn new(
+        config: Arc<ConsumerConfig>,
+        protocol: RebalanceProtocol,
+        member_id: String,
+        now: Instant,
+    ) -> Self {
         let (retry_backoff, retry_backoff_max) = (config.common.retry_backoff, config.common.retry_backoff_max);
-        let instance = &config.group_instance_id;
         let membership = config.group_id.as_ref().map(|group_id| {
             let settings = MembershipConfig {
                 group_id: group_id.clone(),
-                group_instance_id: instance.clone(),
+                group_instance_id: config.group_instance_id.clone(),
+                group_protocol: config.group_protocol,
+                member_id,
+                remote_assignor: config.group_remote_assignor.clone(),
+                rack_id: Some(config.client_rack.clone()).filter(|rack| !rack.is_empty()),
                 protocol,
                 session_timeout: config.session_timeout,
                 rebalance_timeout: config.max_poll_interval,
@@ -152,15 +172,15 @@ impl Core {
             };
             membership::new(settings, now)
         });
-        let outside = config.group_id.as_ref().map(|id| ConsumerGroupMetadata::new(id, -1, "", instance.clone()));
-        Self {
+        let mut core = Self {
             subscription: SubscriptionState::new(config.auto_offset_reset),
             fetcher: Fetcher::new((&*config).into()),
             coordinator: Coordinator::new(retry_backoff, retry_backoff_max),
             membership,
-            group_metadata: outside,
+            group_metadata: None,
             rebalance: Rebalance::default(),
             commits: Commits::default(),
+            assignment: 0,
             lookups: Lookups::default(),
             next_auto_commit: now + config.auto_commit_interval,
             metadata: Arc::default(),
@@ -172,7 +192,15 @@ impl Core {
             is_closing: false,
             effects: Vec::new(),
             config,
-        }
+        };
+        core.group_metadata = core.outside_of_group();
+        core
+    }
+
+    /// The place of a consumer that is in no generation of its group.
+    fn outside_of_group(&self) -> Option<ConsumerGroupMetadata> {
+        let instance = self.config.group_instance_id.clone();
+        Some(ConsumerGroupMetadata::new(self.config.group_id.as_ref()?, -1, "", instance))
     }
 
     /// What is to be done now. Call it after every other call, when the metadata has changed, and at the
@@ -226,7 +254,9 @@ impl Core {
                 if let Some(membership) = &mut self.membership {
                     membership.on_response(now, token, answer, &mut self.coordinator);
                 }
+                self.follow_coordinator();
             }
+            Event::TopicNames(found) => self.on_topic_names(found),
             Event::Commit(token, answer) => self.on_commit(token, answer, now),
             Event::Committed(asked, answer) => self.on_committed(&asked, answer, now),
             Event::Offsets(asked, answer) => self.on_offsets(&asked, answer, now),
@@ -263,6 +293,38 @@ impl Core {
         }
     }
 
+    /// Takes over what a coordinator that assigns has told of the member's place in its group.
+    fn follow_coordinator(&mut self) {
+        let Some(membership) = self.membership.as_ref().filter(|membership| membership.follows_coordinator()) else {
+            return;
+        };
+        let generation = membership.generation();
+        if !generation.is_reset() {
+            let group_id = membership.config().group_id.as_str();
+            let (epoch, id) = (generation.id, generation.member_id.as_str());
+            let instance = self.config.group_instance_id.clone();
+            self.group_metadata = Some(ConsumerGroupMetadata::new(group_id, epoch, id, instance));
+        }
+    }
+
+    /// The member as look-ups of committed offsets name it, while it is in a group whose coordinator assigns.
+    pub(crate) fn member_epoch(&self) -> Option<MemberEpoch> {
+        let membership = self.membership.as_ref().filter(|membership| membership.follows_coordinator())?;
+        let generation = Some(membership.generation()).filter(|generation| !generation.is_reset())?;
+        Some(MemberEpoch { member_id: generation.member_id.clone(), epoch: generation.id })
+    }
+
+    fn on_topic_names(&mut self, found: Result<BTreeMap<Uuid, String>, ClientError>) {
+        match found {
+            Ok(found) => {
+                if let Some(membership) = &mut self.membership {
+                    membership.on_topic_names(found);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "look-up of topics' names failed"),
+        }
+    }
+
     /// Takes over metadata that is newer than what is known.
     fn take_metadata(&mut self, world: &impl World) {
         let version = world.metadata_version();
@@ -281,7 +343,9 @@ impl Core {
         let metadata = &self.metadata;
         self.subscription.on_leaders(|tp| leader_of(metadata, tp));
         if let Some(membership) = &mut self.membership {
-            membership.on_metadata(&topic_counts(&self.subscription, metadata));
+            membership.on_metadata(&topic_counts(&self.subscription, metadata), metadata);
+            // Offsets of the one mean nothing in the other, and what is committed by name is committed for the other.
+            self.subscription.on_deleted_topics(&membership.deleted_topics());
         }
         self.fetch_wanted = true;
         self.wake();

@@ -34,13 +34,13 @@ impl ConsumerGroupMetadata {
         &self.group_id
     }
 
-    /// The generation of the group, -1 if the consumer has not joined.
+    /// The generation of the group, under `group.protocol=consumer` the member epoch; -1 if the consumer has not joined.
     #[must_use]
     pub fn generation_id(&self) -> i32 {
         self.generation_id
     }
 
-    /// The id that the coordinator gave the member, empty if the consumer has not joined.
+    /// The member's id in the group, empty if the consumer has not joined.
     #[must_use]
     pub fn member_id(&self) -> &str {
         &self.member_id

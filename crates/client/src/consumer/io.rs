@@ -1,17 +1,24 @@
 //! The consumer's edge: its core behind a lock, one loop that lets time pass, and one place that does what the core says.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+use vltava_protocol::messages::metadata_request::MetadataRequestTopic;
+use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, MetadataRequest};
+use vltava_protocol::wire::Message as _;
+use vltava_protocol::{ApiKey, ErrorCode, Uuid};
 
 use super::assignor::{PartitionAssignor, RebalanceProtocol};
 use super::callbacks::common_protocol;
 use super::core::{Core, Effect, Event, LAST_VERSION_WITH_NAMES, World};
 use super::listener::RebalanceListener;
+use super::membership::consumer::FIRST_VERSION_WITH_PATTERNS;
 use super::membership::{GroupRequest, GroupResponse};
 use crate::ClientError;
 use crate::caught::caught;
@@ -84,7 +91,7 @@ impl Inner {
         let config = Arc::new(config);
         let cluster = Cluster::new(&config.common)?;
         cluster.set_allow_auto_topic_creation(config.allow_auto_create_topics);
-        let core = Core::new(Arc::clone(&config), protocol, now);
+        let core = Core::new(Arc::clone(&config), protocol, new_member_id(), now);
         Ok(Self {
             config,
             shared: Mutex::new(Shared { core, sleeps_until: None }),
@@ -217,8 +224,11 @@ impl Inner {
                 let key = ConnectionKey::coordinator(node);
                 Event::Commit(token, inner.cluster.send_with(key, &request, options).await)
             }),
-            Effect::FetchCommitted { node, partitions } => self.ask(async move |inner| {
-                let answer = inner.ask_committed(node, &partitions).await;
+            Effect::NameTopics { node, ids } => {
+                self.ask(async move |inner| Event::TopicNames(inner.name_topics(node, ids).await));
+            }
+            Effect::FetchCommitted { node, partitions, member } => self.ask(async move |inner| {
+                let answer = inner.ask_committed(node, &partitions, member).await;
                 Event::Committed(partitions, answer)
             }),
             Effect::ListOffsets { node, request, asked } => {
@@ -278,6 +288,46 @@ impl Inner {
                 GroupResponse::Heartbeat(self.cluster.send_with(key, &beat, options).await?)
             }
             GroupRequest::Leave(leave) => GroupResponse::Leave(self.cluster.send_with(key, &leave, options).await?),
+            GroupRequest::ConsumerHeartbeat(beat) => {
+                let connection = self.cluster.connection(key).await?;
+                let version = connection.versions().pick::<ConsumerGroupHeartbeatRequest>(None)?;
+                if beat.subscribed_topic_regex.as_ref().is_some_and(|regex| !regex.is_empty())
+                    && version < FIRST_VERSION_WITH_PATTERNS
+                {
+                    return Err(ClientError::UnsupportedVersion {
+                        api: ApiKey::ConsumerGroupHeartbeat,
+                        client_min: FIRST_VERSION_WITH_PATTERNS,
+                        client_max: ConsumerGroupHeartbeatRequest::MAX_VERSION,
+                        broker: Some((ConsumerGroupHeartbeatRequest::MIN_VERSION, version)),
+                    });
+                }
+                GroupResponse::ConsumerHeartbeat(self.cluster.send_with(key, &beat, options).await?)
+            }
         })
+    }
+
+    /// Asks a broker for the names of topics; those that it does not know are left out.
+    async fn name_topics(&self, node: i32, ids: BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, String>, ClientError> {
+        let by_id = |topic_id| MetadataRequestTopic { topic_id, name: None, ..Default::default() };
+        let request = MetadataRequest {
+            topics: Some(ids.into_iter().map(by_id).collect()),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let response = self.cluster.send(node, &request).await?;
+        let known = response.topics.into_iter().filter(|topic| topic.error_code == ErrorCode::None.code());
+        Ok(known.filter_map(|topic| Some((topic.topic_id, topic.name?))).collect())
+    }
+}
+
+/// An id that no other member has, as Kafka's clients draw one for each consumer (KIP-1082).
+fn new_member_id() -> String {
+    // Each has keys of its own, which the operating system draws.
+    let draw = || u128::from(RandomState::new().build_hasher().finish());
+    loop {
+        let bits = (draw() << 64) | draw();
+        if let Some(id) = Uuid::random_from(bits.to_be_bytes()) {
+            return id.to_string();
+        }
     }
 }

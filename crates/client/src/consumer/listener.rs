@@ -16,7 +16,7 @@ pub trait RebalanceListener: Send {
     /// Partitions are about to be given up. Their positions are still good: commit here.
     ///
     /// Under the eager protocol these are all partitions, before every rebalance; under the
-    /// cooperative one those that move away.
+    /// cooperative one, and with `group.protocol=consumer`, those that move away.
     fn on_partitions_revoked<'a>(
         &'a mut self,
         consumer: &'a Consumer,
@@ -26,7 +26,8 @@ pub trait RebalanceListener: Send {
         Box::pin(ready(Ok(())))
     }
 
-    /// Partitions have come, after every rebalance; under the cooperative protocol only new ones.
+    /// Partitions have come, after every rebalance; under the cooperative protocol, and with
+    /// `group.protocol=consumer`, only new ones.
     fn on_partitions_assigned<'a>(
         &'a mut self,
         consumer: &'a Consumer,

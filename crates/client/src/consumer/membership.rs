@@ -8,22 +8,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::join_group_response::JoinGroupResponseMember;
 use vltava_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    SyncGroupRequest, SyncGroupResponse,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
 };
+use vltava_protocol::{ErrorCode, Uuid};
 
 use super::assignor::{Assignment, RebalanceProtocol};
 use super::coordinator::Coordinator;
 use super::subscription::SubscriptionState;
+use crate::config::GroupProtocol;
+use crate::net::MetadataSnapshot;
 use crate::{ClientError, TopicPartition};
 
 pub(crate) mod classic;
+pub(crate) mod consumer;
 mod heartbeat;
 
 #[cfg(test)]
@@ -34,6 +38,13 @@ mod tests;
 pub(crate) struct MembershipConfig {
     pub(crate) group_id: String,
     pub(crate) group_instance_id: Option<String>,
+    pub(crate) group_protocol: GroupProtocol,
+    /// The id by which a member is known to a coordinator that assigns: of one process, and of it alone.
+    pub(crate) member_id: String,
+    /// `group.remote.assignor`.
+    pub(crate) remote_assignor: Option<String>,
+    /// `client.rack`.
+    pub(crate) rack_id: Option<String>,
     /// How members that assign among themselves give up partitions.
     pub(crate) protocol: RebalanceProtocol,
     pub(crate) session_timeout: Duration,
@@ -71,6 +82,7 @@ pub(crate) enum GroupRequest {
     Sync(SyncGroupRequest),
     Heartbeat(HeartbeatRequest),
     Leave(LeaveGroupRequest),
+    ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),
 }
 
 /// The answer to a [`GroupRequest`].
@@ -80,6 +92,7 @@ pub(crate) enum GroupResponse {
     Sync(SyncGroupResponse),
     Heartbeat(HeartbeatResponse),
     Leave(LeaveGroupResponse),
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
 }
 
 /// What only the application's `poll` may do.
@@ -107,6 +120,8 @@ pub(crate) struct Release {
     pub(crate) lost: bool,
     /// The listener is called even if there is nothing to give up.
     pub(crate) always_tell: bool,
+    /// Partitions of topics that do not exist any more, though others may have their names: nothing is committed for them.
+    pub(crate) deleted: BTreeSet<TopicPartition>,
 }
 
 /// What a member tells the others before they assign.
@@ -134,6 +149,8 @@ pub(crate) enum CommitVerdict {
     Rebalancing,
     /// The partitions belong to somebody else by now.
     Failed,
+    /// The member has gone on to another epoch meanwhile, in which the commit may be made again.
+    Stale,
 }
 
 /// A member of a group, under one of the protocols.
@@ -189,10 +206,13 @@ pub(crate) trait Membership: fmt::Debug + Send {
     fn on_coordinator(&mut self, now: Instant);
 
     /// There is other metadata; `topics` are the partition counts of what the group reads.
-    fn on_metadata(&mut self, topics: &BTreeMap<String, usize>);
+    fn on_metadata(&mut self, topics: &BTreeMap<String, usize>, metadata: &Arc<MetadataSnapshot>);
 
     /// What [`Step::Release`] asked for is done.
     fn released(&mut self);
+
+    /// What [`Step::Acquire`] asked for is done, and the listener knows.
+    fn acquired(&mut self) {}
 
     /// This member's metadata in every protocol it can speak, the preferred one first.
     fn described(&mut self, protocols: Vec<(String, Bytes)>);
@@ -208,9 +228,37 @@ pub(crate) trait Membership: fmt::Debug + Send {
 
     /// Leaves the group, unless the member is static, and forgets the generation.
     fn leave(&mut self, reason: &str, coordinator: &Coordinator);
+
+    /// Whether the coordinator assigns: its answers tell the [`generation`](Self::generation), and the topics that the
+    /// member reads.
+    fn follows_coordinator(&self) -> bool {
+        false
+    }
+
+    /// Ids of assigned topics whose names are to be looked up now; then [`on_topic_names`](Self::on_topic_names), or
+    /// metadata that has them.
+    fn unresolved(&mut self, _now: Instant) -> BTreeSet<Uuid> {
+        BTreeSet::new()
+    }
+
+    /// The names of topics, as far as they were found.
+    fn on_topic_names(&mut self, _found: BTreeMap<Uuid, String>) {}
+
+    /// Topics of which the member has partitions, and that were deleted and made anew since it has them.
+    fn deleted_topics(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    /// The topics that the coordinator assigned, if they are others than when this was asked last.
+    fn take_assigned_topics(&mut self) -> Option<BTreeSet<String>> {
+        None
+    }
 }
 
 /// The membership under the protocol that the settings name.
 pub(crate) fn new(config: MembershipConfig, now: Instant) -> Box<dyn Membership> {
-    Box::new(classic::ClassicMembership::new(config, now))
+    match config.group_protocol {
+        GroupProtocol::Classic => Box::new(classic::ClassicMembership::new(config, now)),
+        GroupProtocol::Consumer => Box::new(consumer::ConsumerMembership::new(config, now)),
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use vltava_protocol::ErrorCode;
 
 use super::core::{CommitJob, Completion, Core, Offsets, Waiter};
 use super::position::OffsetAndTimestamp;
@@ -166,7 +167,9 @@ impl Consumer {
                 Err(error) => error,
             };
             let pause = inner.config.common.retry_pause(attempt);
-            if !error.is_retriable() {
+            // The group has gone on to another epoch meanwhile.
+            let is_stale = error.code() == Some(ErrorCode::StaleMemberEpoch);
+            if !error.is_retriable() && !(is_stale && inner.read(Core::member_epoch).is_some()) {
                 return Err(error);
             }
             if Instant::now() + pause >= deadline {

@@ -14,7 +14,7 @@ mod pattern;
 mod tests;
 
 pub(crate) use partition_state::{FetchEpoch, FetchState, PartitionState};
-pub use pattern::TopicPattern;
+pub use pattern::{PatternSubscription, SubscriptionPattern, TopicPattern};
 
 /// How partitions come to the consumer.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +23,8 @@ enum Mode {
     None,
     Topics,
     Pattern(TopicPattern),
+    /// The coordinator knows which topics match.
+    CoordinatorPattern(SubscriptionPattern),
     Manual,
 }
 
@@ -61,6 +63,8 @@ pub(crate) struct SubscriptionState {
     topics: BTreeSet<String>,
     /// Topics of all members, while this one is the group's leader.
     group_topics: BTreeSet<String>,
+    /// Topics that the coordinator assigned, whether or not they are subscribed to by name.
+    assigned_topics: BTreeSet<String>,
     partitions: BTreeMap<TopicPartition, PartitionState>,
     reset_policy: AutoOffsetReset,
     counter: u64,
@@ -74,6 +78,7 @@ impl SubscriptionState {
             mode: Mode::None,
             topics: BTreeSet::new(),
             group_topics: BTreeSet::new(),
+            assigned_topics: BTreeSet::new(),
             partitions: BTreeMap::new(),
             reset_policy,
             counter: 0,
@@ -100,6 +105,24 @@ impl SubscriptionState {
         }
         self.topics_changed = true;
         Ok(())
+    }
+
+    /// Subscribes to all topics that match in the coordinator's eyes.
+    pub(crate) fn subscribe_coordinator_pattern(&mut self, pattern: SubscriptionPattern) -> Result<(), ClientError> {
+        match self.mode {
+            Mode::None | Mode::CoordinatorPattern(_) => self.mode = Mode::CoordinatorPattern(pattern),
+            _ => return Err(exclusive()),
+        }
+        self.topics_changed = true;
+        Ok(())
+    }
+
+    /// The pattern that the coordinator looks at.
+    pub(crate) fn coordinator_pattern(&self) -> Option<&SubscriptionPattern> {
+        match &self.mode {
+            Mode::CoordinatorPattern(pattern) => Some(pattern),
+            _ => None,
+        }
     }
 
     /// Takes over the topics that exist; whether those that match the pattern changed.
@@ -157,12 +180,13 @@ impl SubscriptionState {
         self.topics_changed = true;
         self.topics.clear();
         self.group_topics.clear();
+        self.assigned_topics.clear();
         self.partitions.clear();
     }
 
     /// Whether partitions are assigned by the group.
     pub(crate) fn is_subscribed(&self) -> bool {
-        matches!(self.mode, Mode::Topics | Mode::Pattern(_))
+        matches!(self.mode, Mode::Topics | Mode::Pattern(_) | Mode::CoordinatorPattern(_))
     }
 
     pub(crate) fn has_pattern(&self) -> bool {
@@ -185,6 +209,12 @@ impl SubscriptionState {
         self.group_topics = topics;
     }
 
+    /// Sets the topics that the coordinator assigned.
+    pub(crate) fn set_assigned_topics(&mut self, topics: BTreeSet<String>) {
+        self.topics_changed |= self.assigned_topics != topics;
+        self.assigned_topics = topics;
+    }
+
     /// The topics subscribed to, or those of partitions assigned by hand.
     pub(crate) fn topics(&self) -> &BTreeSet<String> {
         &self.topics
@@ -197,7 +227,7 @@ impl SubscriptionState {
 
     /// Topics whose metadata the consumer needs.
     pub(crate) fn metadata_topics(&self) -> BTreeSet<String> {
-        self.topics.union(&self.group_topics).cloned().collect()
+        [&self.topics, &self.group_topics, &self.assigned_topics].into_iter().flatten().cloned().collect()
     }
 
     /// Whether each partition belongs to the current subscription.
@@ -405,10 +435,18 @@ impl SubscriptionState {
         }
     }
 
+    /// Reads nothing of these topics, which were deleted, and others have their names; as long as the metadata says so.
+    pub(crate) fn on_deleted_topics(&mut self, topics: &BTreeSet<String>) {
+        for (tp, state) in &mut self.partitions {
+            state.is_deleted = topics.contains(tp.topic());
+        }
+    }
+
     /// Positions of all partitions that have a good one, to commit.
     pub(crate) fn all_consumed(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
         self.partitions
             .iter()
+            .filter(|(_, state)| !state.is_deleted)
             .filter_map(|(tp, state)| {
                 let position = state.valid_position()?;
                 let offset = OffsetAndMetadata {

@@ -4,6 +4,7 @@
 
 mod closing;
 mod commits;
+mod consumer_protocol;
 mod deserialisation;
 mod groups;
 mod positions;

@@ -59,10 +59,10 @@ pub const GROUP_ID: &str = "group.id";
 /// A name of this member that outlives restarts (static membership).
 pub const GROUP_INSTANCE_ID: &str = "group.instance.id";
 
-/// The protocol of group membership.
+/// How the group divides partitions: classic, where the members assign among themselves, or consumer, where the coordinator does (KIP-848).
 pub const GROUP_PROTOCOL: &str = "group.protocol";
 
-/// The assignor on the broker's side.
+/// The assignor that the coordinator uses for the group with group.protocol=consumer, by its name; without one it chooses.
 pub const GROUP_REMOTE_ASSIGNOR: &str = "group.remote.assignor";
 
 /// Time between heartbeats to the group's coordinator, in ms.

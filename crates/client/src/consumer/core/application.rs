@@ -6,13 +6,13 @@ use std::time::Instant;
 use super::commits::{CommitJob, Completion, Offsets, Waiter};
 use super::rebalance::{Call, Task};
 use super::{Core, Effect, leader_of};
-use crate::config::{AutoOffsetReset, IsolationLevel};
+use crate::config::{AutoOffsetReset, GroupProtocol, IsolationLevel};
 use crate::consumer::fetcher::FetchCall;
 use crate::consumer::group_metadata::ConsumerGroupMetadata;
 use crate::consumer::membership::GroupRequest;
 use crate::consumer::position::FetchPosition;
 use crate::consumer::records::ConsumerRecords;
-use crate::consumer::subscription::TopicPattern;
+use crate::consumer::subscription::PatternSubscription;
 use crate::{ClientError, OffsetAndMetadata, TopicPartition};
 
 /// What `poll` does next.
@@ -106,8 +106,21 @@ impl Core {
         self.subscription.subscribe_topics(topics).map(drop)
     }
 
-    pub(crate) fn subscribe_pattern(&mut self, pattern: TopicPattern) -> Result<(), ClientError> {
-        self.subscription.subscribe_pattern(pattern)?;
+    pub(crate) fn subscribe_pattern(&mut self, pattern: PatternSubscription) -> Result<(), ClientError> {
+        match pattern {
+            PatternSubscription::Topics(pattern) => self.subscription.subscribe_pattern(pattern)?,
+            PatternSubscription::Coordinator(_) if self.config.group_protocol == GroupProtocol::Classic => {
+                // In Kafka's words.
+                return Err(ClientError::state(
+                    "Subscribe to RE2/J pattern is not supported when using the CLASSIC protocol defined in config \
+                     group.protocol",
+                ));
+            }
+            PatternSubscription::Coordinator(pattern) if pattern.pattern().is_empty() => {
+                return Err(ClientError::invalid("Topic pattern to subscribe to cannot be empty"));
+            }
+            PatternSubscription::Coordinator(pattern) => self.subscription.subscribe_coordinator_pattern(pattern)?,
+        }
         // What is known was read for other topics.
         self.metadata_version = None;
         Ok(())
@@ -275,6 +288,9 @@ impl Core {
             membership.leave(reason, &self.coordinator);
         }
         self.rebalance.clear();
+        if self.membership.as_ref().is_some_and(|membership| membership.follows_coordinator()) {
+            self.group_metadata = self.outside_of_group();
+        }
         self.subscription.unsubscribe();
         self.fetcher.retain_assigned(&self.subscription);
     }

@@ -58,11 +58,14 @@ pub(crate) struct CommitJob {
     deadline: Instant,
     /// The generation in which it was asked for.
     asked_in: i32,
+    /// Which of the assignments there was then: an epoch of a member may have several.
+    assignment: u64,
 }
 
 impl CommitJob {
     pub(crate) fn new(offsets: Offsets, waiter: Waiter, retry: bool, limit: Duration, now: Instant) -> Self {
-        Self { offsets: Arc::new(offsets), waiter, retry, limit, deadline: now + limit, asked_in: Generation::NONE.id }
+        let (asked_in, assignment) = (Generation::NONE.id, 0);
+        Self { offsets: Arc::new(offsets), waiter, retry, limit, deadline: now + limit, asked_in, assignment }
     }
 }
 
@@ -168,7 +171,7 @@ impl Commits {
 impl Core {
     pub(super) fn push_commit(&mut self, job: CommitJob) {
         let asked_in = self.membership.as_ref().map_or(Generation::NONE.id, |membership| membership.generation().id);
-        self.commits.jobs.push_back(CommitJob { asked_in, ..job });
+        self.commits.jobs.push_back(CommitJob { asked_in, assignment: self.assignment, ..job });
     }
 
     /// Sends the commit whose turn it is, and gives up those that have no more time.
@@ -202,7 +205,7 @@ impl Core {
     }
 
     /// The request, with the generation of the group for a subscriber, without one for partitions assigned by hand. What
-    /// was asked for in an earlier generation is not committed for partitions that have gone: others read them.
+    /// was asked for before another assignment is not committed for partitions that have gone: others read them.
     fn commit_request(&self, job: &CommitJob) -> Result<(Generation, OffsetCommitRequest), ClientError> {
         let membership = self.membership.as_ref().ok_or(ClientError::Closed)?;
         let generation = if self.subscription.is_subscribed() {
@@ -210,7 +213,8 @@ impl Core {
         } else {
             Generation::NONE
         };
-        let is_late = self.subscription.is_subscribed() && generation.id != job.asked_in;
+        let is_other = generation.id != job.asked_in || self.assignment != job.assignment;
+        let is_late = self.subscription.is_subscribed() && is_other;
         let is_wanted = |tp: &TopicPartition| !is_late || self.subscription.is_assigned(tp);
         let topics = commit_topics(job.offsets.iter().filter(|(tp, _)| is_wanted(tp)))?;
         if topics.is_empty() && !job.offsets.is_empty() {
@@ -252,12 +256,15 @@ impl Core {
         let pause = self.config.common.retry_pause(self.commits.failures);
         // A topic that is not there is mostly one that was deleted, and a rebalance waits for this.
         let may_pass = error.is_retriable() && error.code() != Some(ErrorCode::UnknownTopicOrPartition);
+        // The member has gone on to another epoch meanwhile, in which the partitions are still its own until they are given up.
+        let is_stale = error.code() == Some(ErrorCode::StaleMemberEpoch);
+        let may_pass = may_pass || (is_stale && matches!(job.waiter, Waiter::Prepare));
         if job.retry && may_pass && now + pause < job.deadline {
             tracing::debug!(%error, "commit of offsets failed, trying again");
             self.commits.failures += 1;
             self.commits.attempt = Attempt::Paused(now + pause);
         } else {
-            self.commits.settle(Err(error));
+            self.commits.settle(Err(if is_stale { stale() } else { error }));
         }
     }
 
@@ -277,6 +284,7 @@ impl Core {
                     ErrorCode::FencedInstanceId
                     | ErrorCode::RebalanceInProgress
                     | ErrorCode::UnknownMemberId
+                    | ErrorCode::StaleMemberEpoch
                     | ErrorCode::IllegalGeneration => {
                         let membership = self.membership.as_mut().ok_or(ClientError::Closed)?;
                         return Err(refused(membership.on_commit_error(code, sent), code));
@@ -336,6 +344,7 @@ fn not_in_group(verdict: CommitVerdict) -> ClientError {
 fn refused(verdict: CommitVerdict, code: ErrorCode) -> ClientError {
     match verdict {
         CommitVerdict::Fatal => ClientError::broker(code),
+        CommitVerdict::Stale => ClientError::broker(ErrorCode::StaleMemberEpoch),
         CommitVerdict::Rebalancing => {
             let message = "offsets cannot be committed since the consumer is undergoing a rebalance: poll to complete it, \
                            then commit again";
@@ -345,4 +354,10 @@ fn refused(verdict: CommitVerdict, code: ErrorCode) -> ClientError {
             reason: format!("the group has rebalanced and assigned the partitions to another member ({code})").into(),
         },
     }
+}
+
+/// In the epoch in which it was made, the commit is not taken any more.
+fn stale() -> ClientError {
+    let reason = format!("OffsetCommit failed with stale member epoch. {}", ErrorCode::StaleMemberEpoch.message());
+    ClientError::CommitFailed { reason: reason.into() }
 }

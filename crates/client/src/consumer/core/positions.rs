@@ -73,7 +73,7 @@ impl Core {
             self.reset_without_offset(&partitions, now);
         } else if let Some(node) = self.coordinator.want() {
             self.lookups.is_under_way = true;
-            self.effects.push(Effect::FetchCommitted { node, partitions });
+            self.effects.push(Effect::FetchCommitted { node, partitions, member: self.member_epoch() });
         }
     }
 
@@ -92,7 +92,13 @@ impl Core {
                     self.coordinator.lost(&error.to_string());
                 }
                 self.lookups.retry_at = Some(now + self.config.common.retry_backoff);
-                return self.note_failure(error);
+                // Asked again in the epoch that is current then; a heartbeat tells whether the member is out of the group.
+                let is_of_epoch =
+                    matches!(error.code(), Some(ErrorCode::StaleMemberEpoch | ErrorCode::UnknownMemberId));
+                if !is_of_epoch {
+                    self.note_failure(error);
+                }
+                return;
             }
         };
         for (tp, offset) in committed {

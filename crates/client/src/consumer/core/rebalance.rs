@@ -97,8 +97,27 @@ impl Core {
                 }
             }
         }
+        self.look_up_topics(now);
         if wakes {
             self.wake();
+        }
+    }
+
+    /// Keeps the metadata of what the coordinator assigned, and asks for what has no name yet.
+    fn look_up_topics(&mut self, now: Instant) {
+        let Some(membership) = &mut self.membership else { return };
+        if let Some(topics) = membership.take_assigned_topics() {
+            self.subscription.set_assigned_topics(topics);
+        }
+        let ids = membership.unresolved(now);
+        if ids.is_empty() {
+            return;
+        }
+        // What is subscribed to by name is in the metadata as soon as that is new enough.
+        if self.subscription.coordinator_pattern().is_none() {
+            self.effects.push(Effect::RefreshMetadata);
+        } else if let Some(node) = self.coordinator.node() {
+            self.effects.push(Effect::NameTopics { node, ids });
         }
     }
 
@@ -140,12 +159,18 @@ impl Core {
                 self.own(partitions);
                 self.set_pending_callback(&added, true);
             }
-            Stage::Enable(added) => self.set_pending_callback(&added, false),
+            Stage::Enable(added) => {
+                self.set_pending_callback(&added, false);
+                if let Some(membership) = &mut self.membership {
+                    membership.acquired();
+                }
+            }
         }
         None
     }
 
     fn own(&mut self, partitions: BTreeSet<TopicPartition>) {
+        self.assignment += 1;
         self.subscription.assign_from_group(partitions);
         self.fetcher.retain_assigned(&self.subscription);
     }
@@ -160,9 +185,9 @@ impl Core {
     }
 
     fn release(&mut self, release: Release, now: Instant) {
-        let Release { keep, lost, always_tell } = release;
+        let Release { keep, lost, always_tell, deleted } = release;
         let gone: Vec<TopicPartition> = self.subscription.assigned().difference(&keep).cloned().collect();
-        if !lost && self.config.enable_auto_commit && !self.commit_before_release(&gone, now) {
+        if !lost && self.config.enable_auto_commit && !self.commit_before_release(&gone, &deleted, now) {
             return;
         }
         self.rebalance.commit_deadline = None;
@@ -173,7 +198,12 @@ impl Core {
     }
 
     /// Commits the positions; whether that is done, or has taken too long.
-    fn commit_before_release(&mut self, gone: &[TopicPartition], now: Instant) -> bool {
+    fn commit_before_release(
+        &mut self,
+        gone: &[TopicPartition],
+        deleted: &BTreeSet<TopicPartition>,
+        now: Instant,
+    ) -> bool {
         if let Some(deadline) = self.rebalance.commit_deadline {
             return self.commits.is_prepared || now >= deadline;
         }
@@ -182,7 +212,8 @@ impl Core {
                 partition.pending_revocation = true;
             }
         }
-        let offsets = self.subscription.all_consumed();
+        let mut offsets = self.subscription.all_consumed();
+        offsets.retain(|tp, _| !deleted.contains(tp));
         if offsets.is_empty() {
             return true;
         }

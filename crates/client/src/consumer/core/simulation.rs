@@ -6,7 +6,8 @@
 //! - an application gets the records of a partition from where it may begin, without a gap and none twice;
 //! - nothing is committed that no application got (the model looks at each commit that it takes);
 //! - a commit names the generation in which its partitions are assigned to the member;
-//! - a partition has one owner in a generation;
+//! - a partition has one owner in a generation; where the coordinator assigns, no member has what is not its own in the
+//!   coordinator's eyes;
 //! - a core that was polled at its deadline has another one than that;
 //!
 //! and when the world heals, the group comes to rest with everything read and committed. A core is polled only when
@@ -25,19 +26,24 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use super::*;
 use crate::consumer::assignor::{CooperativeStickyAssignor, RangeAssignor};
+use crate::consumer::subscription::SubscriptionPattern;
 
 mod application;
 mod cluster;
+mod consumer_group;
 mod group;
 mod network;
 
 use application::{Doing, Simulated};
 use cluster::Cluster;
+use consumer_group::ConsumerGroup;
+use group::{ClassicGroup, Group};
 use network::{Message, copy, no_answer, not_coordinator, unanswered};
 
 const TOPIC: &str = "t";
 const TOPIC_ID: Uuid = Uuid::from_bytes([7; 16]);
 const NODES: i32 = 3;
+const PARTITIONS: i32 = 5;
 const SESSION: Duration = Duration::from_secs(6);
 const TICK: Duration = Duration::from_millis(20);
 /// How long a healed world may need.
@@ -49,6 +55,11 @@ fn tp(partition: i32) -> TopicPartition {
 
 /// A consumer, and how often it was started.
 type Sender = (usize, u32);
+
+/// The id by which a coordinator that assigns knows a consumer.
+fn member_id((at, starts): Sender) -> String {
+    format!("m{at}-{starts}")
+}
 
 struct SimulatedWorld {
     metadata: Arc<MetadataSnapshot>,
@@ -73,11 +84,30 @@ impl World for SimulatedWorld {
     }
 }
 
+/// The group's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Eager,
+    Cooperative,
+    /// The coordinator assigns.
+    Consumer,
+    /// The coordinator assigns, and looks at a pattern of topics.
+    ConsumerByPattern,
+}
+
+impl Kind {
+    fn coordinator_assigns(self) -> bool {
+        matches!(self, Self::Consumer | Self::ConsumerByPattern)
+    }
+}
+
 struct Simulation {
     random: fastrand::Rng,
     now: Instant,
     config: Arc<ConsumerConfig>,
-    is_cooperative: bool,
+    kind: Kind,
+    /// When the last request to the group's coordinator of each consumer arrives: it is a connection.
+    arrivals: BTreeMap<Sender, Instant>,
     network: Vec<(Instant, Message)>,
     cluster: Cluster,
     consumers: Vec<Simulated>,
@@ -93,29 +123,38 @@ impl Simulation {
         fastrand::seed(seed);
         let mut random = fastrand::Rng::with_seed(seed);
         let now = Instant::now();
-        let is_cooperative = random.bool();
+        let kinds = [Kind::Eager, Kind::Cooperative, Kind::Consumer, Kind::ConsumerByPattern];
+        let kind = kinds[random.usize(0..kinds.len())];
         let auto_commit = if random.bool() { "true" } else { "false" };
-        let properties = [
+        let mut properties = vec![
             ("bootstrap.servers", "h:9092"),
             ("group.id", "g"),
             ("auto.offset.reset", "earliest"),
             ("enable.auto.commit", auto_commit),
             ("auto.commit.interval.ms", "500"),
-            ("session.timeout.ms", "6000"),
-            ("heartbeat.interval.ms", "500"),
             ("max.poll.interval.ms", "20000"),
             ("max.poll.records", "7"),
             ("request.timeout.ms", "3000"),
         ];
+        let group = match kind {
+            Kind::Eager => Group::Classic(ClassicGroup::new("range")),
+            Kind::Cooperative => Group::Classic(ClassicGroup::new("cooperative-sticky")),
+            _ => Group::Consumer(ConsumerGroup::new(PARTITIONS)),
+        };
+        if kind.coordinator_assigns() {
+            properties.push(("group.protocol", "consumer"));
+        } else {
+            properties.extend([("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]);
+        }
         let config = Arc::new(ConsumerConfig::from_properties(properties).unwrap());
-        let assignor = if is_cooperative { "cooperative-sticky" } else { "range" };
         let mut simulation = Self {
             loss: random.u32(0..150),
-            cluster: Cluster::new(&mut random, assignor, now),
+            cluster: Cluster::new(&mut random, group, now),
             random,
             now,
             config,
-            is_cooperative,
+            kind,
+            arrivals: BTreeMap::new(),
             network: Vec::new(),
             consumers: Vec::new(),
             is_rough: true,
@@ -128,15 +167,19 @@ impl Simulation {
     }
 
     fn start(&mut self, at: usize, starts: u32) -> Simulated {
-        let protocol = if self.is_cooperative { RebalanceProtocol::Cooperative } else { RebalanceProtocol::Eager };
-        let mut core = Core::new(Arc::clone(&self.config), protocol, self.now);
-        core.subscribe([TOPIC.to_owned()].into()).unwrap();
+        let is_cooperative = self.kind == Kind::Cooperative;
+        let protocol = if is_cooperative { RebalanceProtocol::Cooperative } else { RebalanceProtocol::Eager };
+        let mut core = Core::new(Arc::clone(&self.config), protocol, member_id((at, starts)), self.now);
+        match self.kind {
+            Kind::ConsumerByPattern => core.subscribe_pattern(SubscriptionPattern::new(TOPIC).into()).unwrap(),
+            _ => core.subscribe([TOPIC.to_owned()].into()).unwrap(),
+        }
         let world = SimulatedWorld { metadata: Arc::default(), version: 0 };
         let effects = core.poll(self.now, &world);
         let mut started = Simulated {
             core,
             world,
-            assignor: if self.is_cooperative {
+            assignor: if is_cooperative {
                 Box::new(CooperativeStickyAssignor::default())
             } else {
                 Box::new(RangeAssignor)
@@ -165,7 +208,14 @@ impl Simulation {
     }
 
     fn send(&mut self, after: Duration, message: Message) {
-        let at = self.now + after + self.delay();
+        let mut at = self.now + after + self.delay();
+        if self.kind.coordinator_assigns()
+            && let Message::Request { from, effect: Effect::Group { .. } | Effect::Commit { .. } } = &message
+        {
+            let last = self.arrivals.entry(*from).or_insert(at);
+            at = at.max(*last);
+            *last = at;
+        }
         self.network.push((at, message));
     }
 
@@ -263,6 +313,7 @@ impl Simulation {
                 let error = ClientError::broker(ErrorCode::NotCoordinator);
                 Event::Committed(partitions, if is_coordinator { Ok(committed) } else { Err(error) })
             }
+            Effect::NameTopics { .. } => Event::TopicNames(Ok([(TOPIC_ID, TOPIC.to_owned())].into())),
             Effect::ListOffsets { node, request, asked } => {
                 Event::Offsets(asked, Ok(self.cluster.list_offsets(node, &request)))
             }
@@ -281,7 +332,7 @@ impl Simulation {
     /// What a member commits in a generation is its own there.
     fn check_generation(&self, from: Sender, request: &OffsetCommitRequest) {
         let consumer = &self.consumers[from.0];
-        if consumer.starts != from.1 {
+        if consumer.starts != from.1 || self.kind.coordinator_assigns() {
             return;
         }
         let generation = request.generation_id_or_member_epoch;
@@ -451,6 +502,15 @@ impl Simulation {
 
     /// Nobody shares a partition with another member of the same generation.
     fn check(&self) {
+        if let Group::Consumer(group) = &self.cluster.group {
+            for (at, consumer) in self.consumers.iter().enumerate() {
+                let id = member_id((at, consumer.starts));
+                let Some(held) = group.held_by(&id) else { continue };
+                let has: BTreeSet<i32> = consumer.core.assignment().iter().map(TopicPartition::partition).collect();
+                assert!(has.is_subset(&held), "{id} has {has:?}, and the coordinator knows of {held:?}: {self:?}");
+            }
+            return;
+        }
         let mut owners = BTreeMap::new();
         for (at, consumer) in self.consumers.iter().enumerate() {
             let generation = consumer.core.group_metadata().map_or(-1, |group| group.generation_id());

@@ -12,7 +12,8 @@ use vltava_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
 use super::Inner;
 use crate::consumer::core::{
-    Committed, FoundOffset, LAST_VERSION_WITH_NAMES, by_leader, is_of_coordinator, offsets_request, read_offsets,
+    Committed, Core, FoundOffset, LAST_VERSION_WITH_NAMES, MemberEpoch, by_leader, is_of_coordinator, offsets_request,
+    read_offsets,
 };
 use crate::consumer::subscription::LATEST_TIMESTAMP;
 use crate::net::{ConnectionKey, CoordinatorType};
@@ -32,7 +33,8 @@ impl Inner {
     ) -> Result<Committed, ClientError> {
         let group_id = self.group_id()?;
         let node = self.cluster.coordinator(CoordinatorType::Group, group_id).await?;
-        let result = self.ask_committed(node.id, partitions).await;
+        let member = self.read(Core::member_epoch);
+        let result = self.ask_committed(node.id, partitions, member).await;
         if let Err(error) = &result
             && is_of_coordinator(error)
         {
@@ -41,11 +43,12 @@ impl Inner {
         result
     }
 
-    /// Asks the coordinator for committed offsets, once.
+    /// Asks the coordinator for committed offsets, once, as the member that the group knows, if it is one.
     pub(super) async fn ask_committed(
         &self,
         node: i32,
         partitions: &BTreeSet<TopicPartition>,
+        member: Option<MemberEpoch>,
     ) -> Result<Committed, ClientError> {
         let group_id = self.group_id()?;
         let connection = self.cluster.connection(ConnectionKey::coordinator(node)).await?;
@@ -61,11 +64,16 @@ impl Inner {
                 partition_indexes,
                 ..Default::default()
             });
-            request.groups = vec![OffsetFetchRequestGroup {
+            let mut group = OffsetFetchRequestGroup {
                 group_id: group_id.to_owned(),
                 topics: Some(topics.collect()),
                 ..Default::default()
-            }];
+            };
+            if let Some(MemberEpoch { member_id, epoch }) = member {
+                group.member_id = Some(member_id);
+                group.member_epoch = epoch;
+            }
+            request.groups = vec![group];
         } else {
             group_id.clone_into(&mut request.group_id);
             let topics = by_topic.into_iter().map(|(name, partition_indexes)| OffsetFetchRequestTopic {

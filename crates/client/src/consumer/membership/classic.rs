@@ -11,6 +11,7 @@
 //! to get it (KIP-429).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use super::{
 use crate::consumer::assignor::{RebalanceProtocol, decode_assignment};
 use crate::consumer::coordinator::Coordinator;
 use crate::consumer::subscription::SubscriptionState;
+use crate::net::MetadataSnapshot;
 use crate::{ClientError, TopicPartition};
 
 mod responses;
@@ -64,7 +66,7 @@ impl Kind {
     fn of(request: &GroupRequest) -> Self {
         match request {
             GroupRequest::Join(_) | GroupRequest::Sync(_) => Self::Rebalance,
-            GroupRequest::Heartbeat(_) => Self::Heartbeat,
+            GroupRequest::Heartbeat(_) | GroupRequest::ConsumerHeartbeat(_) => Self::Heartbeat,
             GroupRequest::Leave(_) => Self::Leave,
         }
     }
@@ -165,7 +167,7 @@ impl ClassicMembership {
             keep = subscription.assigned();
             keep.retain(|tp| subscription.topics().contains(tp.topic()));
         }
-        Release { keep, lost, always_tell: !lost && !self.is_cooperative() }
+        Release { keep, lost, always_tell: !lost && !self.is_cooperative(), deleted: BTreeSet::new() }
     }
 
     fn describe(&mut self, subscription: &SubscriptionState) -> Describe {
@@ -408,7 +410,7 @@ impl Membership for ClassicMembership {
         self.heartbeat.in_flight = false;
     }
 
-    fn on_metadata(&mut self, topics: &BTreeMap<String, usize>) {
+    fn on_metadata(&mut self, topics: &BTreeMap<String, usize>, _metadata: &Arc<MetadataSnapshot>) {
         if self.assigned_topics.as_ref().is_some_and(|assigned| assigned != topics) {
             self.request_rejoin_if_necessary("cached metadata has changed");
         }

@@ -9,6 +9,10 @@ fn config() -> MembershipConfig {
     MembershipConfig {
         group_id: "g".into(),
         group_instance_id: None,
+        group_protocol: GroupProtocol::Classic,
+        member_id: String::new(),
+        remote_assignor: None,
+        rack_id: None,
         protocol: RebalanceProtocol::Eager,
         session_timeout: Duration::from_secs(45),
         rebalance_timeout: Duration::from_secs(300),
@@ -539,12 +543,12 @@ fn a_subscription_or_topics_that_change_ask_for_a_rebalance() {
     let (token, _) = bench.sync();
     bench.answer(token, synced(ErrorCode::None));
     assert!(matches!(bench.step(), Step::Acquire(_)));
-    bench.member.on_metadata(&topics(1));
+    bench.member.on_metadata(&topics(1), &Arc::default());
     assert!(bench.is_at_rest());
-    bench.member.on_metadata(&topics(2));
+    bench.member.on_metadata(&topics(2), &Arc::default());
     assert!(!bench.prepare(), "the leader has more partitions to assign");
     bench.become_stable(2);
-    bench.member.on_metadata(&topics(3));
+    bench.member.on_metadata(&topics(3), &Arc::default());
     assert!(bench.is_at_rest(), "another one leads");
     bench.subscription.subscribe_topics(["t".to_owned(), "u".to_owned()].into()).unwrap();
     assert!(!bench.prepare());

@@ -52,6 +52,8 @@ pub(crate) struct PartitionState {
     pub(crate) paused: bool,
     /// Being revoked: nothing is fetched or returned any more.
     pub(crate) pending_revocation: bool,
+    /// Of a topic that was deleted, though another may have its name: the position means nothing any more.
+    pub(crate) is_deleted: bool,
     /// Assigned, but the rebalance listener has not finished yet.
     pub(crate) pending_callback: bool,
     pub(crate) high_watermark: Option<i64>,
@@ -74,6 +76,7 @@ impl PartitionState {
             order,
             paused: false,
             pending_revocation: false,
+            is_deleted: false,
             pending_callback: false,
             high_watermark: None,
             last_stable_offset: None,
@@ -101,11 +104,12 @@ impl PartitionState {
     }
 
     pub(crate) fn is_fetchable(&self) -> bool {
-        !self.paused && !self.pending_revocation && !self.pending_callback && self.state == FetchState::Fetching
+        let is_held_back = self.paused || self.pending_revocation || self.is_deleted || self.pending_callback;
+        !is_held_back && self.state == FetchState::Fetching
     }
 
     pub(crate) fn should_initialize(&self) -> bool {
-        self.state == FetchState::Initializing && !self.pending_revocation
+        self.state == FetchState::Initializing && !self.pending_revocation && !self.is_deleted
     }
 
     /// Whether a look-up is due: in `state`, and no retry is being waited for.

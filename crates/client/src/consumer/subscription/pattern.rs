@@ -1,4 +1,4 @@
-//! Subscription by regular expression.
+//! Subscription by regular expression, looked at here or by the coordinator.
 
 use std::fmt;
 
@@ -40,5 +40,54 @@ impl TopicPattern {
 impl fmt::Debug for TopicPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TopicPattern").field(&self.text).finish()
+    }
+}
+
+/// A regular expression over topic names, in the syntax of RE2/J, at which the group's coordinator looks. Kafka's
+/// `SubscriptionPattern`; under `group.protocol=consumer` only (KIP-848).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SubscriptionPattern {
+    pattern: String,
+}
+
+impl SubscriptionPattern {
+    /// Takes a pattern as it is: whether it is a regular expression is for the coordinator to say.
+    pub fn new(pattern: impl Into<String>) -> Self {
+        Self { pattern: pattern.into() }
+    }
+
+    /// The pattern as it was given.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+}
+
+impl fmt::Display for SubscriptionPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pattern)
+    }
+}
+
+/// What [`Consumer::subscribe_pattern`](crate::Consumer::subscribe_pattern) takes: a [`TopicPattern`] or a
+/// [`SubscriptionPattern`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum PatternSubscription {
+    /// The consumer looks for topics that match, in the metadata of all.
+    Topics(TopicPattern),
+    /// The coordinator looks for them.
+    Coordinator(SubscriptionPattern),
+}
+
+impl From<TopicPattern> for PatternSubscription {
+    fn from(pattern: TopicPattern) -> Self {
+        Self::Topics(pattern)
+    }
+}
+
+impl From<SubscriptionPattern> for PatternSubscription {
+    fn from(pattern: SubscriptionPattern) -> Self {
+        Self::Coordinator(pattern)
     }
 }

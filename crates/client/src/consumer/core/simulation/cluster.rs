@@ -21,7 +21,7 @@ use vltava_protocol::messages::{
 use vltava_protocol::record::{Compression, RecordBatchBuilder};
 
 use super::group::Group;
-use super::{NODES, TOPIC, TOPIC_ID, tp};
+use super::{NODES, PARTITIONS, TOPIC, TOPIC_ID, tp};
 use crate::consumer::core::Committed;
 use crate::{OffsetAndMetadata, TopicPartition};
 
@@ -84,7 +84,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(random: &mut fastrand::Rng, assignor: &'static str, now: Instant) -> Self {
+    pub(super) fn new(random: &mut fastrand::Rng, group: Group, now: Instant) -> Self {
         let partition = |_| Partition {
             leader: random.i32(0..NODES),
             epoch: 0,
@@ -94,8 +94,8 @@ impl Cluster {
             delivered: BTreeSet::new(),
             committed: None,
         };
-        let partitions = (0..5).map(partition).collect();
-        Self { partitions, group: Group::new(assignor), down: [now; NODES as usize], coordinator: 0 }
+        let partitions = (0..PARTITIONS).map(partition).collect();
+        Self { partitions, group, down: [now; NODES as usize], coordinator: 0 }
     }
 
     pub(super) fn is_down(&self, node: i32, now: Instant) -> bool {
@@ -271,9 +271,11 @@ impl Cluster {
     /// Takes a commit if the member is in its generation. What is committed was delivered, up to there.
     pub(super) fn commit(&mut self, now: Instant, request: &OffsetCommitRequest) -> OffsetCommitResponse {
         let (member, generation) = (&request.member_id, request.generation_id_or_member_epoch);
-        let code = self.group.check_commit(now, member, generation);
+        let all = || request.topics.iter().flat_map(|topic| &topic.partitions);
+        let asked: BTreeSet<i32> = all().map(|one| one.partition_index).collect();
+        let code = self.group.check_commit(now, member, generation, &asked);
         let mut partitions = Vec::new();
-        for one in request.topics.iter().flat_map(|topic| &topic.partitions) {
+        for one in all() {
             if code == ErrorCode::None {
                 let known = &mut self.partitions[one.partition_index as usize];
                 let (offset, missing) = (one.committed_offset, known.missing);

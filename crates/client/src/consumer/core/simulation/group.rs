@@ -1,6 +1,6 @@
 //! A small model of Kafka's group coordinator: it collects joins, gives generations, forgets members without heartbeats.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::join_group_response::JoinGroupResponseMember;
 use vltava_protocol::messages::{HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, SyncGroupResponse};
 
+use super::consumer_group::ConsumerGroup;
 use super::{SESSION, Sender};
 use crate::consumer::membership::{GroupRequest, GroupResponse};
 
@@ -22,7 +23,7 @@ enum Phase {
 }
 
 /// A waiting request: who sent it, with which token.
-type Caller = (Sender, u64);
+pub(super) type Caller = (Sender, u64);
 
 #[derive(Debug)]
 struct Seat {
@@ -35,8 +36,68 @@ struct Seat {
     is_pending: bool,
 }
 
+/// The group, under the protocol that its members speak.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) enum Group {
+    Classic(ClassicGroup),
+    Consumer(ConsumerGroup),
+}
+
+impl Group {
+    pub(super) fn take_answers(&mut self) -> Vec<(Caller, GroupResponse)> {
+        match self {
+            Self::Classic(group) => group.take_answers(),
+            Self::Consumer(group) => group.take_answers(),
+        }
+    }
+
+    /// The generation in which `members` members have their assignments, if the group is at rest.
+    pub(super) fn generation_at_rest(&self, members: usize) -> Option<i32> {
+        match self {
+            Self::Classic(group) => group.generation_at_rest(members),
+            Self::Consumer(group) => group.epoch_at_rest(members),
+        }
+    }
+
+    /// Another node takes over.
+    pub(super) fn moves(&mut self) {
+        match self {
+            Self::Classic(group) => group.moves(),
+            Self::Consumer(_) => {}
+        }
+    }
+
+    pub(super) fn handle(&mut self, now: Instant, caller: Caller, request: GroupRequest) {
+        match self {
+            Self::Classic(group) => group.handle(now, caller, request),
+            Self::Consumer(group) => group.handle(now, caller, request),
+        }
+    }
+
+    /// Whether a member may commit for these partitions in its generation.
+    pub(super) fn check_commit(
+        &mut self,
+        now: Instant,
+        member: &str,
+        generation: i32,
+        partitions: &BTreeSet<i32>,
+    ) -> ErrorCode {
+        match self {
+            Self::Classic(group) => group.check_commit(now, member, generation),
+            Self::Consumer(group) => group.check_commit(member, generation, partitions),
+        }
+    }
+
+    pub(super) fn advance(&mut self, now: Instant) {
+        match self {
+            Self::Classic(group) => group.advance(now),
+            Self::Consumer(group) => group.advance(now),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ClassicGroup {
     /// The assignor that all offer.
     assignor: &'static str,
     phase: Phase,
@@ -47,7 +108,7 @@ pub(super) struct Group {
     outbox: Vec<(Caller, GroupResponse)>,
 }
 
-impl Group {
+impl ClassicGroup {
     pub(super) fn new(assignor: &'static str) -> Self {
         Self {
             assignor,
@@ -143,6 +204,7 @@ impl Group {
                 }
                 Some(GroupResponse::Leave(LeaveGroupResponse::default()))
             }
+            GroupRequest::ConsumerHeartbeat(_) => panic!("a member of the other protocol"),
         };
         self.outbox.extend(answer.map(|answer| (caller, answer)));
         self.advance(now);

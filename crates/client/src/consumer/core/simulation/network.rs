@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use vltava_protocol::ErrorCode;
-use vltava_protocol::messages::{HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, SyncGroupResponse};
+use vltava_protocol::messages::{
+    ConsumerGroupHeartbeatResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, SyncGroupResponse,
+};
 
 use super::Sender;
 use crate::ClientError;
@@ -18,9 +20,11 @@ pub(super) enum Message {
     Metadata { to: Sender, snapshot: Box<MetadataSnapshot> },
 }
 
-/// The same request once more, of those that a broker may get twice.
+/// The same request once more, of those that a broker may get twice. A heartbeat to a coordinator that assigns is made
+/// anew where it has failed: on its connection none comes after one that was answered.
 pub(super) fn copy(effect: &Effect) -> Option<Effect> {
     match effect {
+        Effect::Group { request: GroupRequest::ConsumerHeartbeat(_), .. } => None,
         Effect::Group { token, node, request } => {
             Some(Effect::Group { token: *token, node: *node, request: request.clone() })
         }
@@ -41,6 +45,7 @@ pub(super) fn unanswered(effect: Effect) -> Event {
         Effect::FindCoordinator => Event::Coordinator(Err(lost())),
         Effect::Group { token, .. } => Event::Group(token, Err(lost())),
         Effect::Commit { token, .. } => Event::Commit(token, Err(lost())),
+        Effect::NameTopics { .. } => Event::TopicNames(Err(lost())),
         Effect::FetchCommitted { partitions, .. } => Event::Committed(partitions, Err(lost())),
         Effect::ListOffsets { asked, .. } => Event::Offsets(asked, Err(lost())),
         Effect::EpochEnds { asked, .. } => Event::EpochEnds(asked, Err(lost())),
@@ -55,6 +60,7 @@ pub(super) fn no_answer(event: Event) -> Event {
         Event::Coordinator(_) => Event::Coordinator(Err(lost())),
         Event::Group(token, _) => Event::Group(token, Err(lost())),
         Event::Commit(token, _) => Event::Commit(token, Err(lost())),
+        Event::TopicNames(_) => Event::TopicNames(Err(lost())),
         Event::Committed(asked, _) => Event::Committed(asked, Err(lost())),
         Event::Offsets(asked, _) => Event::Offsets(asked, Err(lost())),
         Event::EpochEnds(asked, _) => Event::EpochEnds(asked, Err(lost())),
@@ -70,5 +76,8 @@ pub(super) fn not_coordinator(request: &GroupRequest) -> GroupResponse {
         GroupRequest::Sync(_) => GroupResponse::Sync(SyncGroupResponse { error_code, ..Default::default() }),
         GroupRequest::Heartbeat(_) => GroupResponse::Heartbeat(HeartbeatResponse { error_code, ..Default::default() }),
         GroupRequest::Leave(_) => GroupResponse::Leave(LeaveGroupResponse { error_code, ..Default::default() }),
+        GroupRequest::ConsumerHeartbeat(_) => {
+            GroupResponse::ConsumerHeartbeat(ConsumerGroupHeartbeatResponse { error_code, ..Default::default() })
+        }
     }
 }

@@ -34,7 +34,12 @@ impl ClassicMembership {
                 }
             }
             // Something that was given up.
-            Ok(GroupResponse::Join(_) | GroupResponse::Sync(_) | GroupResponse::Heartbeat(_)) => {}
+            Ok(
+                GroupResponse::Join(_)
+                | GroupResponse::Sync(_)
+                | GroupResponse::Heartbeat(_)
+                | GroupResponse::ConsumerHeartbeat(_),
+            ) => {}
             Err(error) => match kind {
                 Kind::Rebalance if awaited => {
                     coordinator.lost(&error.to_string());

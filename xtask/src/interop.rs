@@ -16,6 +16,7 @@ mod brokers;
 mod data_directories;
 mod dump_log;
 mod foreign_tools;
+mod group_protocols;
 mod listeners;
 mod schema_registry;
 mod suites;
@@ -46,8 +47,15 @@ type Check = (&'static str, fn(&brokers::Both) -> Result<()>);
 type AloneCheck = (&'static str, fn() -> Result<()>);
 
 fn checks() -> Vec<Check> {
-    [foreign_tools::CHECKS, transcript::CHECKS, dump_log::CHECKS, applications::CHECKS, data_directories::CHECKS]
-        .concat()
+    [
+        foreign_tools::CHECKS,
+        transcript::CHECKS,
+        dump_log::CHECKS,
+        applications::CHECKS,
+        data_directories::CHECKS,
+        group_protocols::CHECKS,
+    ]
+    .concat()
 }
 
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.

@@ -10,8 +10,7 @@ use super::sources::Source;
 
 /// How many there are.
 const LOOKED_AT: &[(&str, usize)] = &[
-    ("broker", 97),
-    ("client", 73),
+    ("crates/client", 79),
     ("config", 8),
     ("log", 29),
     ("protocol", 31),

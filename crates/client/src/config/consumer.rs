@@ -88,7 +88,7 @@ impl IsolationLevel {
     }
 }
 
-/// How the members of a group come to their partitions.
+/// How the members of a group come to their partitions: the values of Kafka's `group.protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GroupProtocol {

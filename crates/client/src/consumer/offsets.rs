@@ -169,7 +169,8 @@ impl Consumer {
             let pause = inner.config.common.retry_pause(attempt);
             // The group has gone on to another epoch meanwhile.
             let is_stale = error.code() == Some(ErrorCode::StaleMemberEpoch);
-            if !error.is_retriable() && !(is_stale && inner.read(Core::member_epoch).is_some()) {
+            let may_pass = error.is_retriable() || (is_stale && inner.read(Core::member_epoch).is_some());
+            if !may_pass {
                 return Err(error);
             }
             if Instant::now() + pause >= deadline {

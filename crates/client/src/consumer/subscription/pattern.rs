@@ -70,7 +70,7 @@ impl fmt::Display for SubscriptionPattern {
 }
 
 /// What [`Consumer::subscribe_pattern`](crate::Consumer::subscribe_pattern) takes: a [`TopicPattern`] or a
-/// [`SubscriptionPattern`].
+/// [`SubscriptionPattern`], for which Kafka has overloads of `subscribe`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum PatternSubscription {

@@ -51,8 +51,8 @@ impl ConsumerMembership {
     }
 
     fn succeeded(&mut self, response: ConsumerGroupHeartbeatResponse) {
-        let interval = u64::try_from(response.heartbeat_interval_ms).unwrap_or_default();
-        self.timer.succeeded(Duration::from_millis(interval));
+        let interval = response.heartbeat_interval_ms.max(0).unsigned_abs();
+        self.timer.succeeded(Duration::from_millis(u64::from(interval)));
         self.is_unconfirmed = false;
         if !self.beats() || response.member_epoch < 0 {
             return;

@@ -100,8 +100,8 @@ pub trait KeyValueBytesStore: Send + Sync {
         self.put(key, value)
     }
 
-    /// Nothing more will be [restored](Self::restore), and what was is committed: from now on it is to survive a crash. Default:
-    /// nothing to do.
+    /// All of the changelog was [restored](Self::restore) and committed: from now on it is to survive a crash, and so is what
+    /// follows, with its commits, where the store goes on following the changelog. Default: nothing to do.
     ///
     /// # Errors
     /// If the engine cannot write.

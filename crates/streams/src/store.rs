@@ -196,6 +196,11 @@ pub(crate) trait AnyStore: Any + Send {
     /// Forgets what was put since the last [`commit`](AnyStore::commit). False if that cannot be done, or the engine may have
     /// something of it that it cannot tell.
     fn forget(&mut self) -> Result<bool>;
+    /// Everything is committed, and its task ends, but another one of this process goes on with the store: what only the task
+    /// that ends needs is dropped, such as the record cache. False for a store that has to be closed and opened again.
+    fn recycle(&mut self) -> Result<bool> {
+        Ok(false)
+    }
     /// Whether reads from now on are as of the last commit, where the engine can tell.
     fn read_committed(&mut self, _only: bool) {}
     /// Takes a record of the changelog.
@@ -238,24 +243,41 @@ pub(crate) trait AnyStore: Any + Send {
     }
 }
 
-/// The stores in memory of a task that was [abandoned](crate::task::Task::abandon), as of its last commit: for the task that
-/// takes its place in this process, which need not restore them from the beginning, as Kafka does.
+/// The stores of a task for the task that takes its place in this process: those in memory of one that was
+/// [abandoned](crate::task::Task::abandon), as of its last commit, or those of one that was
+/// [recycled](crate::task::Task::recycle). They need not be restored from the beginning.
 #[derive(Default)]
-pub struct KeptStores(BTreeMap<String, Box<dyn AnyStore>>);
+pub struct KeptStores {
+    stores: BTreeMap<String, Box<dyn AnyStore>>,
+    /// The changelog offset that each covers, where the engine does not keep it itself.
+    offsets: BTreeMap<String, i64>,
+}
 
 impl KeptStores {
     pub(crate) fn put(&mut self, store: Box<dyn AnyStore>) {
-        self.0.insert(store.name().to_owned(), store);
+        self.stores.insert(store.name().to_owned(), store);
+    }
+
+    /// A store that covers this offset of its changelog.
+    pub(crate) fn put_at(&mut self, store: Box<dyn AnyStore>, offset: Option<i64>) {
+        if let Some(offset) = offset {
+            self.offsets.insert(store.name().to_owned(), offset);
+        }
+        self.put(store);
     }
 
     pub(crate) fn take(&mut self, name: &str) -> Option<Box<dyn AnyStore>> {
-        self.0.remove(name)
+        self.stores.remove(name)
+    }
+
+    pub(crate) fn take_offsets(&mut self) -> BTreeMap<String, i64> {
+        std::mem::take(&mut self.offsets)
     }
 }
 
 impl std::fmt::Debug for KeptStores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.stores.keys()).finish()
     }
 }
 

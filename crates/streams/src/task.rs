@@ -76,6 +76,8 @@ pub(crate) struct TaskParts {
     pub(crate) store_order: Vec<usize>,
     /// Marks of stores that have to be closed.
     pub(crate) open_marks: Vec<OpenMark>,
+    /// The changelog offsets that kept stores cover whose engines do not keep them.
+    pub(crate) kept_offsets: BTreeMap<String, i64>,
     pub(crate) scope: TaskScope,
 }
 
@@ -104,6 +106,8 @@ pub struct Task {
     /// Stores in the order in which they were registered: the order of flushes.
     store_order: Vec<usize>,
     open_marks: Vec<OpenMark>,
+    /// The changelog offsets that kept stores cover whose engines do not keep them.
+    kept_offsets: BTreeMap<String, i64>,
     /// How much memory what is not committed may take before a commit is wanted, in bytes.
     uncommitted_limit: u64,
     consumed: BTreeMap<usize, i64>,
@@ -122,7 +126,7 @@ impl std::fmt::Debug for Task {
 
 impl Task {
     pub(crate) fn of(parts: TaskParts) -> Self {
-        let TaskParts { ctx, sources, store_order, open_marks, scope } = parts;
+        let TaskParts { ctx, sources, store_order, open_marks, kept_offsets, scope } = parts;
         let uncommitted_limit = ctx.rt.config.fields().uncommitted_max_bytes;
         let mut task = Task {
             max_idle_ms: ctx.rt.config.fields().max_task_idle_ms,
@@ -134,6 +138,7 @@ impl Task {
             by_topic: BTreeMap::new(),
             store_order,
             open_marks,
+            kept_offsets,
             uncommitted_limit,
             consumed: BTreeMap::new(),
             first_lag: match scope {
@@ -423,7 +428,11 @@ impl Task {
     /// If an engine cannot read.
     pub fn store_offsets(&self) -> Result<BTreeMap<String, Option<i64>>> {
         let stores = self.store_order.iter().filter_map(|id| self.ctx.stores.get(*id)?.as_ref());
-        stores.map(|store| Ok((store.name().to_owned(), store.committed_offset()?))).collect()
+        let offset = |store: &dyn AnyStore| -> Result<_> {
+            let kept = || self.kept_offsets.get(store.name()).copied();
+            Ok((store.name().to_owned(), store.committed_offset()?.or_else(kept)))
+        };
+        stores.map(|store| offset(&**store)).collect()
     }
 
     /// Gives a store a record of its changelog; before [`initialize`](Self::initialize).
@@ -450,6 +459,7 @@ impl Task {
     /// # Errors
     /// If its engine cannot write, or cannot be emptied.
     pub fn clear_store(&mut self, store: &str) -> Result<()> {
+        self.kept_offsets.remove(store);
         self.own_stores_mut().filter(|place| place.name() == store).try_for_each(|place| place.clear())
     }
 
@@ -571,6 +581,43 @@ impl Task {
             }
         }
         closed.map(|()| kept)
+    }
+
+    /// Makes the stores durable, each with the changelog offset it covers, closes processors, and gives the stores to the task
+    /// that takes the place of this one. Kafka's word for a task that becomes a standby, or the other way round.
+    ///
+    /// # Errors
+    /// If a processor fails, or a store cannot be written.
+    pub fn recycle(&mut self, offset: impl Fn(&str) -> Option<i64>) -> Result<KeptStores> {
+        let mut kept = KeptStores::default();
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(kept);
+        }
+        self.close_processors()?;
+        self.commit_stores(&offset)?;
+        for id in &self.store_order {
+            let Some(mut store) = self.ctx.stores.get_mut(*id).and_then(Option::take) else { continue };
+            if store.recycle()? {
+                let offset = offset(store.name());
+                kept.put_at(store, offset);
+            } else {
+                store.close()?;
+            }
+        }
+        // Stores of the application's own are marked, and those were closed.
+        for mark in self.open_marks.drain(..) {
+            mark.remove().map_err(|error| Error::streams(format!("unmarking a store that is closed: {error}")))?;
+        }
+        Ok(kept)
+    }
+
+    /// The stores have all that their changelogs had at a time, and go on following them: what they take from now on is to
+    /// survive a crash with the commits that follow.
+    ///
+    /// # Errors
+    /// If an engine cannot write.
+    pub fn caught_up(&mut self) -> Result<()> {
+        self.own_stores_mut().try_for_each(|store| store.end_restoration())
     }
 
     fn close_processors(&mut self) -> Result<()> {

@@ -75,6 +75,8 @@ pub struct LsmKeyValueStore {
     /// Whether reads leave that out.
     committed_only: bool,
     restoration: Restoration,
+    /// Whether a restoration has ended: what is restored from then on is put.
+    is_restored: bool,
     /// The offset of the last commit, if there was one since the store was opened.
     offset: Option<i64>,
     engine: LsmEngine,
@@ -127,6 +129,7 @@ impl LsmEngine {
             uncommitted: Overlay::default(),
             committed_only: false,
             restoration: Restoration::None,
+            is_restored: false,
             offset: None,
             engine: self.clone(),
         })
@@ -286,12 +289,16 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        if self.is_restored {
+            return self.put(key, value);
+        }
         self.committed.put([&[DATA], key], value);
         self.restoration = Restoration::Open;
         Ok(())
     }
 
     fn end_restoration(&mut self) -> Result<()> {
+        self.is_restored = true;
         // Also what was restored last and is on its way: the journal goes on behind it.
         self.write_sealed("ending the restoration")?;
         if self.restoration == Restoration::Covered {
@@ -387,7 +394,7 @@ impl KeyValueBytesStore for LsmKeyValueStore {
     fn clear(&mut self) -> Result<()> {
         self.uncommitted.clear();
         self.committed.clear();
-        self.restoration = Restoration::None;
+        (self.restoration, self.is_restored) = (Restoration::None, false);
         self.offset = None;
         // What the background has begun would bring tables back, and so would what it has not begun yet.
         let background = self.background.clone();

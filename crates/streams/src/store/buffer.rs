@@ -267,6 +267,11 @@ impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
         Ok(true)
     }
 
+    fn recycle(&mut self) -> Result<bool> {
+        (self.dirty, self.is_dirty, self.buckets) = (Vec::new(), HashSet::new(), 0);
+        Ok(true)
+    }
+
     fn uncommitted_bytes(&self) -> u64 {
         self.transaction.as_ref().map_or(0, |transaction| transaction.bytes)
     }

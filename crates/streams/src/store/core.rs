@@ -405,6 +405,11 @@ macro_rules! any_store {
                 $(self.$field = self.$field.take().map(|_| Default::default());)?
                 self.core.engine.forget()
             }
+            fn recycle(&mut self) -> Result<bool> {
+                self.core.forget_cache();
+                $(self.$field = self.$field.take().map(|_| Default::default());)?
+                Ok(true)
+            }
             fn read_committed(&mut self, only: bool) {
                 self.core.read_committed(only);
                 self.core.engine.read_committed(only);

@@ -222,6 +222,10 @@ impl<K: Flow, V: Flow> AnyStore for JoinBuffer<K, V> {
         Ok(forgotten)
     }
 
+    fn recycle(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
         // A deletion tells of a record that was there too.
         self.seen(key)?;

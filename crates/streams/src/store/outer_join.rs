@@ -265,6 +265,11 @@ impl<K: Flow, A: Flow, B: Flow> AnyStore for OuterJoinStore<K, A, B> {
         self.engine.forget()
     }
 
+    fn recycle(&mut self) -> Result<bool> {
+        self.time = TimeTracker::new(self.time.emit_interval);
+        Ok(true)
+    }
+
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
         self.engine.restore(key, value)
     }

@@ -99,6 +99,10 @@ impl AnyStore for SubscriptionStore {
         Ok(None)
     }
 
+    fn recycle(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.restore_with_headers(key, value, timestamp, &Headers::new())
     }

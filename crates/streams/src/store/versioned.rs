@@ -224,6 +224,9 @@ impl<K: Flow, V: Flow> AnyStore for VersionedKeyValueStore<K, V> {
     fn forget(&mut self) -> Result<bool> {
         self.rows.write()?.forget()
     }
+    fn recycle(&mut self) -> Result<bool> {
+        Ok(true)
+    }
     fn read_committed(&mut self, only: bool) {
         if let Ok(mut rows) = self.rows.write() {
             rows.read_committed(only);

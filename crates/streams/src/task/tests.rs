@@ -1,6 +1,7 @@
 mod begun_anew;
 mod exactly_once;
 mod own_stores;
+mod standbys;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -144,7 +144,7 @@ impl Task {
         Self::new_over(topology, options, KeptStores::default())
     }
 
-    /// The same over the stores in memory of a task of this id that was [abandoned](Self::abandon).
+    /// The same over stores of a task of this id that was [abandoned](Self::abandon) or [recycled](Self::recycle).
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -163,6 +163,8 @@ impl Task {
         nodes.sort_unstable();
         let node_names = topology.nodes.iter().map(|node| node.name.clone()).collect();
         let mut ctx = TaskCtx::new(Runtime::new(id, &config, collector, node_names, now));
+        let mut kept = kept;
+        let kept_offsets = kept.take_offsets();
         let (store_order, open_marks) = make_stores(topology, &nodes, &mut ctx, state_dir, kept)?;
         if let Some(globals) = &globals {
             open_global_stores(topology, &mut ctx, Sharing::Reader(globals), None)?;
@@ -170,7 +172,7 @@ impl Task {
         let Instantiated { sources } = instantiate(topology, &config, &nodes, &mut ctx)?;
         let sources = sources.into_iter().rev();
         let sources = sources.filter_map(|(node, source)| topology.connected(node, source, &config)).collect();
-        Ok(Task::of(TaskParts { ctx, sources, store_order, open_marks, scope }))
+        Ok(Task::of(TaskParts { ctx, sources, store_order, open_marks, kept_offsets, scope }))
     }
 }
 

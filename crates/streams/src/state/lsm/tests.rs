@@ -186,3 +186,32 @@ fn prefixes_end_where_they_should() {
     assert_eq!(under_ff, 3);
     assert_eq!(store.prefix(b"", Order::Forward).unwrap().count(), 5);
 }
+
+#[test]
+fn what_is_restored_behind_the_end_of_a_restoration_is_there_after_a_crash_with_its_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = engine().open("counts", folder.path()).unwrap();
+    for (value, offset) in [(b"1", 1), (b"2", 2)] {
+        store.restore(b"a", Some(value)).unwrap();
+        store.commit(Some(offset)).unwrap();
+        store.end_restoration().unwrap();
+    }
+    // Of this one there is no commit.
+    store.restore(b"a", Some(b"3")).unwrap();
+    assert_eq!(store.get(b"a").unwrap().as_deref(), Some(&b"3"[..]));
+    drop(store);
+    let store = engine().open("counts", folder.path()).unwrap();
+    let value = store.get(b"a").unwrap();
+    assert_eq!((value.as_deref(), store.committed_offset().unwrap()), (Some(&b"2"[..]), Some(2)));
+    drop(store);
+
+    // It follows, without a commit that says that the restoration is over.
+    let mut store = engine().open("counts", folder.path()).unwrap();
+    store.end_restoration().unwrap();
+    store.restore(b"a", Some(b"4")).unwrap();
+    store.commit(Some(4)).unwrap();
+    drop(store);
+    let store = engine().open("counts", folder.path()).unwrap();
+    let value = store.get(b"a").unwrap();
+    assert_eq!((value.as_deref(), store.committed_offset().unwrap()), (Some(&b"4"[..]), Some(4)));
+}

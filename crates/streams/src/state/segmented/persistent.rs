@@ -41,6 +41,8 @@ pub struct PersistentSegmentedStore {
     segments: BTreeMap<i64, Box<dyn KeyValueBytesStore>>,
     /// The changelog offset of the last commit.
     committed: Option<i64>,
+    /// Whether a restoration has ended.
+    is_restored: bool,
     /// For a segment the offset of the last commit before it was made: so much it covers whatever it has lost, for until
     /// then it had nothing.
     made_at: BTreeMap<i64, i64>,
@@ -78,6 +80,7 @@ impl PersistentSegmentedStore {
             held_from: i64::MAX,
             segments: BTreeMap::new(),
             committed: None,
+            is_restored: false,
             made_at: BTreeMap::new(),
             context: context.clone(),
         };
@@ -146,6 +149,9 @@ impl PersistentSegmentedStore {
     fn segment(&mut self, id: i64) -> Result<&mut Box<dyn KeyValueBytesStore>> {
         if !self.segments.contains_key(&id) {
             self.open_segment(id)?;
+            if let Some(segment) = self.segments.get_mut(&id).filter(|_| self.is_restored) {
+                segment.end_restoration()?;
+            }
             if let Some(committed) = self.committed {
                 self.made_at.insert(id, committed);
             }
@@ -239,6 +245,7 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
     }
 
     fn end_restoration(&mut self) -> Result<()> {
+        self.is_restored = true;
         self.segments.values_mut().try_for_each(|segment| segment.end_restoration())
     }
 
@@ -330,7 +337,7 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
     fn clear(&mut self) -> Result<()> {
         self.stream_time.reset();
         self.committed_time.reset();
-        self.committed = None;
+        (self.committed, self.is_restored) = (None, false);
         self.made_at.clear();
         while let Some((id, engine)) = self.segments.pop_first() {
             self.drop_segment(id, engine)?;

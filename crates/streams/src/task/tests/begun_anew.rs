@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What a task has sent: topic, key, value, timestamp.
-type Sent = Arc<parking_lot::Mutex<Vec<(String, Vec<u8>, Option<Vec<u8>>, i64)>>>;
+pub(super) type Sent = Arc<parking_lot::Mutex<Vec<(String, Vec<u8>, Option<Vec<u8>>, i64)>>>;
 
 struct Recording(Sent);
 
@@ -27,7 +27,7 @@ impl RecordCollector for Recording {
 
 /// An outer join, what was seen in each window, and the version of a table that was valid at a time; each keeps 32 s. With
 /// buffers: what was seen in each window when it was closed, too.
-fn topology(buffers: bool) -> crate::Topology {
+pub(super) fn topology(buffers: bool) -> crate::Topology {
     let second = Duration::from_secs(1);
     let builder = StreamsBuilder::new();
     let windows = JoinWindows::of_time_difference_and_grace(second, 30 * second);
@@ -63,7 +63,7 @@ fn topology(buffers: bool) -> crate::Topology {
 }
 
 /// Topic, key, value and second; the first ones were committed.
-const INPUT: [(&str, &str, &str, i64); 11] = [
+pub(super) const INPUT: [(&str, &str, &str, i64); 11] = [
     ("prices", "a", "p1", 1),
     ("left", "a", "l1", 2),
     ("right", "b", "r1", 2),
@@ -77,18 +77,23 @@ const INPUT: [(&str, &str, &str, i64); 11] = [
     ("right", "x", "r4", 70),
     ("right", "y", "r5", 140),
 ];
-const COMMITTED: usize = 4;
+pub(super) const COMMITTED: usize = 4;
 
-struct Application {
+pub(super) struct Application {
     topology: crate::Topology,
     in_memory: bool,
     exactly_once: bool,
     engine: LsmEngine,
-    sent: Sent,
+    pub(super) sent: Sent,
 }
 
 impl Application {
-    fn task(&self, folder: &Path, kept: KeptStores) -> Task {
+    pub(super) fn new(topology: crate::Topology, in_memory: bool, exactly_once: bool) -> Self {
+        let engine = LsmEngine::new(LsmOptions::default()).unwrap();
+        Application { topology, in_memory, exactly_once, engine, sent: Sent::default() }
+    }
+
+    pub(super) fn task(&self, folder: &Path, kept: KeptStores) -> Task {
         let store_type = if self.in_memory { "in_memory" } else { "rocksdb" };
         let config = StreamsConfig::builder("test")
             .set("dsl.store.suppliers.class", store_type)
@@ -100,7 +105,7 @@ impl Application {
         Task::new_over(&self.topology, TaskOptions { state_dir, ..options }, kept).unwrap()
     }
 
-    fn process(&self, task: &mut Task, records: std::ops::Range<usize>) {
+    pub(super) fn process(&self, task: &mut Task, records: std::ops::Range<usize>) {
         for (offset, (topic, key, value, second)) in INPUT.iter().enumerate().take(records.end).skip(records.start) {
             let queue = task.queue(topic).unwrap();
             let (key, value) = (key.as_bytes(), value.as_bytes());
@@ -111,7 +116,7 @@ impl Application {
         task.flush().unwrap();
     }
 
-    fn changelog(&self, store: &str) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64)> {
+    pub(super) fn changelog(&self, store: &str) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64)> {
         let topic = format!("test-{store}-changelog");
         let sent = self.sent.lock();
         let records = sent.iter().filter(|(to, ..)| *to == topic);
@@ -119,18 +124,18 @@ impl Application {
     }
 
     /// Commits, and gives the times that the commit keeps.
-    fn commit(&self, task: &mut Task) -> Vec<(String, i64)> {
+    pub(super) fn commit(&self, task: &mut Task) -> Vec<(String, i64)> {
         task.commit_stores(|store| Some(self.changelog(store).len() as i64)).unwrap();
         task.consumed_offsets().map(|(topic, consumed)| (topic.to_owned(), consumed.partition_time)).collect()
     }
 
     /// Begins as of a commit that has kept these times.
-    fn begin(&self, folder: &Path, times: Vec<(String, i64)>) -> Task {
+    pub(super) fn begin(&self, folder: &Path, times: Vec<(String, i64)>) -> Task {
         self.begin_over(folder, KeptStores::default(), times).0
     }
 
     /// The same, and how many records were restored of each store.
-    fn begin_over(
+    pub(super) fn begin_over(
         &self,
         folder: &Path,
         kept: KeptStores,
@@ -155,12 +160,12 @@ impl Application {
     }
 
     /// What a record of a changelog of a buffer has.
-    fn headers(&self, store: &str) -> Headers {
+    pub(super) fn headers(&self, store: &str) -> Headers {
         let version = crate::Header { key: "v".to_owned(), value: Some(bytes::Bytes::from_static(&[3])) };
         if store.contains("SUPPRESS") { [version].into_iter().collect() } else { Headers::new() }
     }
 
-    fn results(&self) -> BTreeSet<String> {
+    pub(super) fn results(&self) -> BTreeSet<String> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let sent = self.sent.lock();
         let results = sent.iter().filter(|(topic, ..)| !topic.ends_with("-changelog"));
@@ -170,7 +175,7 @@ impl Application {
     }
 
     /// How many results there are: each is to be there once.
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.sent.lock().iter().filter(|(topic, ..)| !topic.ends_with("-changelog")).count()
     }
 }

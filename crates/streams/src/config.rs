@@ -91,6 +91,7 @@ pub(crate) struct Fields {
     pub(crate) metrics_window_ms: i64,
     /// Whether metrics of level DEBUG are recorded.
     pub(crate) debug_metrics: bool,
+    pub(crate) num_standby_replicas: usize,
     pub(crate) num_stream_threads: usize,
     pub(crate) poll: Duration,
     pub(crate) guarantee: Guarantee,

@@ -46,7 +46,10 @@ pub use error::{Error, Left, NotClosed, Result, SerdeError, SerdeOrigin, ThreadL
 pub use metrics::MetricName;
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
 pub use record::{AggregationWithHeaders, Change, Header, Headers, Record, ValueAndTimestamp, ValueTimestampHeaders};
-pub use runtime::{KafkaStreams, State, StateRestoreListener, StreamThreadExceptionResponse};
+pub use runtime::{
+    KafkaStreams, LoadedBatch, StandbyUpdateListener, State, StateRestoreListener, StreamThreadExceptionResponse,
+    SuspendReason, SuspendedUpdate,
+};
 pub use serdes::{Json, Serde, SerdeRef};
 pub use store::{
     GlobalStoreRef, KeyValueStore, OwnStore, SessionStore, SessionStoreWithHeaders, StateStore, StoreBuilder, StoreRef,

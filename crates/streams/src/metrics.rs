@@ -185,6 +185,45 @@ impl Counters {
     }
 }
 
+/// What a standby counts: Kafka's `update` metrics, of level DEBUG.
+pub(crate) struct StandbyCounters {
+    thread: String,
+    task: String,
+    sampling: Sampling,
+    debug: bool,
+    updated: Meter,
+}
+
+impl StandbyCounters {
+    pub(crate) fn new(config: &StreamsConfig, thread: &str, task: &str) -> Self {
+        StandbyCounters {
+            thread: thread.to_owned(),
+            task: task.to_owned(),
+            sampling: Sampling::of(config),
+            debug: config.fields().debug_metrics,
+            updated: Meter::default(),
+        }
+    }
+
+    /// Its stores have taken records.
+    pub(crate) fn updated(&mut self, records: u64, now: i64) {
+        self.updated.record(records, now, self.sampling);
+    }
+
+    /// All of them, each with its value at `now`.
+    pub(crate) fn all(&self, now: i64) -> BTreeMap<MetricName, f64> {
+        if !self.debug {
+            return BTreeMap::new();
+        }
+        let name = |name| {
+            let tags = BTreeMap::from([("thread-id", self.thread.clone()), ("task-id", self.task.clone())]);
+            MetricName { name, group: "stream-task-metrics", tags }
+        };
+        let rate = self.updated.rate(now, self.sampling);
+        [(name("update-rate"), rate), (name("update-total"), self.updated.total as f64)].into()
+    }
+}
+
 /// What a stream thread counts.
 pub(crate) struct ThreadCounters {
     thread: String,

@@ -6,13 +6,17 @@
 //! that a [`StateQueryRequest`] names and answers for each of them, with the [`Position`] it was at (KIP-796).
 //!
 //! A query is answered between two records of the thread that owns the store: it sees all that the records before it
-//! have done, and nothing in part. Under exactly-once it sees what is committed, unless it is for
+//! have done, and nothing in part. Stores of standbys (`num.standby.replicas`) answer a view with
+//! [`enable_stale_stores`](StoreQueryParameters::enable_stale_stores), and a request without
+//! [`require_active`](StateQueryRequest::require_active): they have what is in their changelogs, a moment later, and their
+//! position is what was committed when they were known to have all that had led to it. Under exactly-once it sees what is committed, unless it is for
 //! [`IsolationLevel::ReadUncommitted`]; at least once it always sees all. It waits for its turn, so it must not be asked on a tokio worker that others need,
 //! and is refused on a stream thread itself. Ranges come as a whole, as lists.
 
 mod composite;
 mod hosts;
 mod key_value;
+mod lag;
 mod metadata;
 mod position;
 mod queried;
@@ -28,6 +32,7 @@ pub use composite::{ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyWindowS
 pub(crate) use composite::{Scope, StoreSource, Visit};
 pub use hosts::{HostInfo, KeyQueryMetadata, StreamsMetadata};
 pub use key_value::{KeyQuery, RangeQuery, TimestampedKeyQuery, TimestampedRangeQuery};
+pub use lag::LagInfo;
 pub use metadata::{TaskMetadata, ThreadMetadata, ThreadState};
 pub use position::{Position, PositionBound};
 pub use queried::QueriedStore;

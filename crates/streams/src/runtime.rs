@@ -29,6 +29,8 @@ mod replacing;
 mod resets;
 mod restore;
 mod setup;
+mod standby_listener;
+mod standby_placement;
 mod state;
 mod task_manager;
 mod thread;
@@ -38,4 +40,5 @@ mod wait;
 
 pub use kafka_streams::{KafkaStreams, StreamThreadExceptionResponse};
 pub use restore::StateRestoreListener;
+pub use standby_listener::{LoadedBatch, StandbyUpdateListener, SuspendReason, SuspendedUpdate};
 pub use state::State;

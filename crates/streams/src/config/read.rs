@@ -57,6 +57,7 @@ impl Fields {
             metrics_samples: reader.integer("metrics.num.samples")?,
             metrics_window_ms: reader.integer("metrics.sample.window.ms")?,
             debug_metrics: !is(reader, "metrics.recording.level", "INFO"),
+            num_standby_replicas: reader.size("num.standby.replicas")?,
             num_stream_threads: reader.size("num.stream.threads")?,
             poll: reader.duration("poll.ms")?,
             guarantee,

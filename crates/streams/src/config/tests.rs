@@ -37,12 +37,12 @@ fn a_key_without_effect_warns_or_is_refused_with_the_reason() {
     assert_eq!(
         warnings(&[("max.warmup.replicas", "3"), ("rocksdb.config.setter", "com.example.Setter")]),
         [
-            "`max.warmup.replicas` has no effect: standby tasks are not supported yet",
+            "`max.warmup.replicas` has no effect: tasks are not warmed up before they move",
             "`rocksdb.config.setter` has no effect: stores on disk are no RocksDB",
         ]
     );
     let cases = [
-        (("num.standby.replicas", "1"), "standby tasks are not supported yet"),
+        (("num.standby.replicas", "-1"), "must be >= 0"),
         (("group.protocol", "streams"), "the streams protocol is not supported yet"),
         (("task.assignor.class", "com.example.Assignor"), "classes of the JVM cannot be loaded"),
         (("default.timestamp.extractor", "com.example.Mine"), "must be one of FailOnInvalidTimestamp"),
@@ -54,7 +54,7 @@ fn a_key_without_effect_warns_or_is_refused_with_the_reason() {
         let error = config(&[(key, value)]).unwrap_err();
         assert!(error.starts_with(&format!("invalid configuration: invalid `{key}` {value}: {expected}")), "{error}");
     }
-    assert_eq!(warnings(&[("num.standby.replicas", "0"), ("group.protocol", "classic")]), [""; 0]);
+    assert_eq!(warnings(&[("num.standby.replicas", "1"), ("group.protocol", "classic")]), [""; 0]);
 }
 
 /// A key without a field would be one without effect: the compiler tells of fields that nobody uses.

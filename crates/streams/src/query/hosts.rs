@@ -61,6 +61,10 @@ pub struct StreamsMetadata {
     pub state_store_names: BTreeSet<String>,
     /// The partitions of source topics that it reads.
     pub topic_partitions: BTreeSet<TopicPartition>,
+    /// The stores of which it has standbys.
+    pub standby_state_store_names: BTreeSet<String>,
+    /// The partitions of source topics that lead to those.
+    pub standby_topic_partitions: BTreeSet<TopicPartition>,
 }
 
 /// Where a key of a store is.
@@ -69,6 +73,8 @@ pub struct StreamsMetadata {
 pub struct KeyQueryMetadata {
     /// The instance that has it; `None` where it does not tell its `application.server`, or nobody has it.
     pub active_host: Option<HostInfo>,
+    /// The instances that have a standby of it, and tell where they are.
+    pub standby_hosts: BTreeSet<HostInfo>,
     /// The partition; -1 of a global store.
     pub partition: i32,
 }

@@ -37,11 +37,16 @@ pub struct ThreadMetadata {
     name: String,
     state: ThreadState,
     active_tasks: Vec<TaskMetadata>,
+    standby_tasks: Vec<TaskMetadata>,
 }
 
 impl ThreadMetadata {
     pub(crate) fn new(name: String, state: ThreadState, active_tasks: Vec<TaskMetadata>) -> Self {
-        ThreadMetadata { name, state, active_tasks }
+        ThreadMetadata { name, state, active_tasks, standby_tasks: Vec::new() }
+    }
+
+    pub(crate) fn with_standbys(self, standby_tasks: Vec<TaskMetadata>) -> Self {
+        ThreadMetadata { standby_tasks, ..self }
     }
 
     /// The thread's name: what the ids of its clients begin with.
@@ -56,10 +61,16 @@ impl ThreadMetadata {
         self.state
     }
 
-    /// Its tasks. There are no standby tasks.
+    /// Its active tasks.
     #[must_use]
     pub fn active_tasks(&self) -> &[TaskMetadata] {
         &self.active_tasks
+    }
+
+    /// The tasks of which it has a standby. They have committed nothing.
+    #[must_use]
+    pub fn standby_tasks(&self) -> &[TaskMetadata] {
+        &self.standby_tasks
     }
 
     /// The client id of its consumer.

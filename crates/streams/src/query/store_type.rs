@@ -111,7 +111,7 @@ impl<T: QueryableStoreType> StoreQueryParameters<T> {
         self
     }
 
-    /// Also partitions that are being restored or waiting for a rebalance: what they give may be old.
+    /// Also partitions that are being restored or waiting for a rebalance, and those of standbys: what they give may be old.
     #[must_use]
     pub fn enable_stale_stores(mut self) -> Self {
         self.stale_stores = true;

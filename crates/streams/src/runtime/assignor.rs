@@ -1,6 +1,6 @@
 //! Who runs which task: the assignor by which an application's threads divide the partitions of their group.
 //!
-//! A task goes where it was, else where its stores are on disk, and every thread gets as many as any other, give or take
+//! A task goes where it was, else where its standby is, else where its stores are on disk, and every thread gets as many as any other, give or take
 //! one. The name is not the JVM's `stream`: the two do not share a group, and the coordinator says so at once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
+use uuid::Uuid;
 use vltava_client::{
     Admin, ClientError, TopicPartition,
     consumer::ConsumerGroupMetadata,
@@ -17,19 +18,24 @@ use vltava_client::{
 };
 
 use super::{
-    cluster::{Cluster, Refusal, SharedCluster, put_text, take_text},
+    cluster::{Cluster, Refusal, SharedCluster, put_tasks, put_text, take_tasks, take_text},
     setup::Setup,
+    standby_placement::place_standbys,
 };
 use crate::{error::Error, query::HostInfo, task::TaskId};
 
 /// The form of the user data below.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What a thread says of itself when it joins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Preferences {
+    /// The process it is of.
+    pub(super) process: Uuid,
     /// The tasks it ran until now.
     pub(super) running: BTreeSet<TaskId>,
+    /// Those of which it has the standbys.
+    pub(super) standbys: BTreeSet<TaskId>,
     /// The tasks whose stores are on its disk.
     pub(super) on_disk: BTreeSet<TaskId>,
     /// Its `application.server`.
@@ -40,12 +46,9 @@ impl Preferences {
     fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_u8(VERSION);
-        for tasks in [&self.running, &self.on_disk] {
-            bytes.put_u32(tasks.len() as u32);
-            for task in tasks {
-                bytes.put_u32(task.subtopology);
-                bytes.put_i32(task.partition);
-            }
+        bytes.put_u128(self.process.as_u128());
+        for tasks in [&self.running, &self.standbys, &self.on_disk] {
+            put_tasks(&mut bytes, tasks);
         }
         if let Some(host) = &self.host {
             put_text(&mut bytes, &host.to_string());
@@ -59,12 +62,9 @@ impl Preferences {
         if bytes.try_get_u8().ok() != Some(VERSION) {
             return preferences;
         }
-        for tasks in [&mut preferences.running, &mut preferences.on_disk] {
-            let count = bytes.try_get_u32().unwrap_or(0);
-            for _ in 0..count {
-                let (Ok(subtopology), Ok(partition)) = (bytes.try_get_u32(), bytes.try_get_i32()) else { break };
-                tasks.insert(TaskId { subtopology, partition });
-            }
+        preferences.process = Uuid::from_u128(bytes.try_get_u128().unwrap_or_default());
+        for tasks in [&mut preferences.running, &mut preferences.standbys, &mut preferences.on_disk] {
+            *tasks = take_tasks(&mut bytes).unwrap_or_default();
         }
         preferences.host = take_text(&mut bytes).and_then(|host| host.parse().ok());
         preferences
@@ -85,7 +85,12 @@ pub(super) fn assign_tasks(
     // So many members have one task more than the others.
     let mut extra = tasks.len() % members.len();
     let mut left = tasks.clone();
-    for wish in [|p: &Preferences| p.running.clone(), |p: &Preferences| p.on_disk.clone()] {
+    let wishes = [
+        |p: &Preferences| p.running.clone(),
+        |p: &Preferences| p.standbys.clone(),
+        |p: &Preferences| p.on_disk.clone(),
+    ];
+    for wish in wishes {
         for (member, preferences) in members {
             let Some(own) = assigned.get_mut(member) else { continue };
             for task in wish(preferences) {
@@ -112,14 +117,24 @@ pub(super) fn assign_tasks(
 /// Why the leader has assigned nothing, for the thread to end with.
 pub(super) type SharedRefusal = Arc<Mutex<Option<Refusal>>>;
 
+/// The standbys of a thread as of the last assignment.
+pub(super) type SharedStandbys = Arc<Mutex<BTreeSet<TaskId>>>;
+
+/// What an assignment tells beside partitions.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) cluster: SharedCluster,
+    pub(super) refusal: SharedRefusal,
+    pub(super) standbys: SharedStandbys,
+}
+
 /// The assignor of one thread.
 pub(super) struct StreamsAssignor {
     setup: Arc<Setup>,
     /// Makes the internal topics that topics which came since need.
     admin: Admin,
     preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
-    cluster: SharedCluster,
-    refusal: SharedRefusal,
+    told: Told,
 }
 
 impl StreamsAssignor {
@@ -127,10 +142,9 @@ impl StreamsAssignor {
         setup: Arc<Setup>,
         admin: Admin,
         preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
-        cluster: SharedCluster,
-        refusal: SharedRefusal,
+        told: Told,
     ) -> Self {
-        StreamsAssignor { setup, admin, preferences, cluster, refusal }
+        StreamsAssignor { setup, admin, preferences, told }
     }
 
     /// The source topics that exist, with their partitions.
@@ -189,6 +203,13 @@ impl StreamsAssignor {
         let preferences = |data: &Option<Bytes>| Preferences::decode(data.as_deref().unwrap_or_default());
         let members: BTreeMap<_, _> = group.iter().map(|(id, s)| (id.to_owned(), preferences(&s.user_data))).collect();
         let dealt = assign_tasks(&tasks.keys().copied().collect(), &members);
+        let stateful = self.setup.stateful(&tasks);
+        let standbys = place_standbys(self.setup.standby_replicas(), &stateful, &dealt, &members);
+        let (wanted, placed) =
+            (self.setup.standby_replicas() * stateful.len(), standbys.values().map(BTreeSet::len).sum());
+        if wanted > placed {
+            tracing::warn!(wanted, placed, "there are fewer processes than `num.standby.replicas` asks for");
+        }
         let partitions = |own: &BTreeSet<TaskId>| -> Vec<TopicPartition> {
             own.iter().filter_map(|task| tasks.get(task)).flatten().cloned().collect()
         };
@@ -197,18 +218,26 @@ impl StreamsAssignor {
             let count = cluster.partitions.entry(partition.topic().to_owned()).or_default();
             *count = (*count).max(partition.partition() + 1);
         }
-        for (member, own) in &dealt {
-            if let Some(host) = members.get(member).and_then(|preferences| preferences.host.clone()) {
-                cluster.hosts.entry(host).or_default().extend(partitions(own));
+        let host_of = |member: &String| members.get(member).and_then(|preferences| preferences.host.clone());
+        for (dealt, hosts) in [(&dealt, &mut cluster.hosts), (&standbys, &mut cluster.standby_hosts)] {
+            for (member, own) in dealt {
+                if let Some(host) = host_of(member) {
+                    hosts.entry(host).or_default().extend(partitions(own));
+                }
             }
         }
-        // Nothing is told where nobody has said where he is.
-        let told = (!cluster.hosts.is_empty()).then(|| cluster.encode());
-        let assignment = |own: BTreeSet<TaskId>| match &told {
-            Some(told) => Assignment::with_user_data(partitions(&own), told.clone()),
-            None => Assignment::new(partitions(&own)),
+        let assignment = |member: &String, own: &BTreeSet<TaskId>| {
+            let standbys = standbys.get(member).filter(|standbys| !standbys.is_empty());
+            // Nothing is told where nobody has said where he is, and there are no standbys.
+            match cluster.hosts.is_empty() && standbys.is_none() {
+                true => Assignment::new(partitions(own)),
+                false => {
+                    let told = cluster.encode(standbys.unwrap_or(&BTreeSet::new()));
+                    Assignment::with_user_data(partitions(own), told)
+                }
+            }
         };
-        let members = dealt.into_iter().map(|(member, own)| (member, assignment(own))).collect();
+        let members = dealt.iter().map(|(member, own)| (member.clone(), assignment(member, own))).collect();
         GroupAssignment { members }
     }
 }
@@ -243,9 +272,11 @@ impl PartitionAssignor for StreamsAssignor {
     }
 
     fn on_assignment(&mut self, assignment: &Assignment, _metadata: &ConsumerGroupMetadata) -> Result<(), ClientError> {
-        *self.refusal.lock() = assignment.user_data.as_deref().and_then(Refusal::decode);
+        *self.told.refusal.lock() = assignment.user_data.as_deref().and_then(Refusal::decode);
         let told = assignment.user_data.as_deref().and_then(Cluster::decode);
-        *self.cluster.lock() = told.unwrap_or_default();
+        let (cluster, standbys) = told.unwrap_or_default();
+        *self.told.cluster.lock() = cluster;
+        *self.told.standbys.lock() = standbys;
         Ok(())
     }
 }
@@ -259,7 +290,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Preferences, assign_tasks};
+    use super::{Preferences, Uuid, assign_tasks};
     use crate::{query::HostInfo, task::TaskId};
 
     fn task(subtopology: u32, partition: i32) -> TaskId {
@@ -296,7 +327,7 @@ mod tests {
             let members: BTreeMap<_, _> = wishes
                 .into_iter()
                 .enumerate()
-                .map(|(i, (running, on_disk))| (format!("m{i}"), Preferences { running, on_disk, host: None }))
+                .map(|(i, (running, on_disk))| (format!("m{i}"), Preferences { running, on_disk, ..Default::default() }))
                 .collect();
             let dealt = assign_tasks(&all, &members);
             let given: Vec<_> = dealt.values().flatten().copied().collect();
@@ -307,9 +338,13 @@ mod tests {
         }
 
         #[test]
-        fn preferences_survive_the_wire(running in tasks(), on_disk in tasks(), noise in any::<Vec<u8>>()) {
-            let host = Some(HostInfo::new("localhost", 8080));
-            let preferences = Preferences { running, on_disk, host };
+        fn preferences_survive_the_wire(
+            process in any::<u128>(),
+            (running, standbys, on_disk) in (tasks(), tasks(), tasks()),
+            noise in any::<Vec<u8>>(),
+        ) {
+            let (process, host) = (Uuid::from_u128(process), Some(HostInfo::new("localhost", 8080)));
+            let preferences = Preferences { process, running, standbys, on_disk, host };
             prop_assert_eq!(Preferences::decode(&preferences.encode()), preferences);
             Preferences::decode(&noise);
         }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::{
     kafka_streams::{Shared, StreamThreadExceptionResponse},
     restore::StateRestoreListener,
+    standby_listener::StandbyUpdateListener,
     state::State,
     wait::Within,
 };
@@ -24,6 +25,7 @@ pub(super) struct Callbacks {
     pub(super) state: Mutex<Option<StateListener>>,
     pub(super) uncaught: Mutex<Option<UncaughtHandler>>,
     pub(super) restore: Mutex<Option<Arc<dyn StateRestoreListener>>>,
+    pub(super) standby: Mutex<Option<Arc<dyn StandbyUpdateListener>>>,
     changes: Mutex<Changes>,
 }
 
@@ -78,6 +80,15 @@ impl Shared {
     pub(super) fn tell_restore(&self, tell: impl FnOnce(&dyn StateRestoreListener)) -> Result<()> {
         let listener = self.callbacks.restore.lock().clone();
         listener.map_or(Ok(()), |listener| self.call("the state restore listener", || tell(&*listener)))
+    }
+
+    /// Calls the standby update listener, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Callback`] if it panics.
+    pub(super) fn tell_standby(&self, tell: impl FnOnce(&dyn StandbyUpdateListener)) -> Result<()> {
+        let listener = self.callbacks.standby.lock().clone();
+        listener.map_or(Ok(()), |listener| self.call("the standby update listener", || tell(&*listener)))
     }
 
     /// What the application's handler wants done about a thread's failure. A handler that panics wants the application to

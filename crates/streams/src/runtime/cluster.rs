@@ -15,11 +15,12 @@ use crate::{
     error::{Error, Result, SerdeOrigin},
     query::{HostInfo, KeyQueryMetadata, StreamsMetadata},
     serdes::Serde,
+    task::TaskId,
     topology::{NodeKind, Topology},
 };
 
 /// The form of the bytes below.
-const VERSION: u8 = 1;
+const VERSION: u8 = 3;
 
 /// The form of what tells why nothing is assigned.
 const REFUSAL: u8 = 2;
@@ -76,7 +77,9 @@ impl Refusal {
 /// The partitions of the instances that have told where they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cluster {
-    pub(super) hosts: BTreeMap<HostInfo, BTreeSet<TopicPartition>>,
+    pub(super) hosts: Hosts,
+    /// The partitions of the tasks of which they have standbys.
+    pub(super) standby_hosts: Hosts,
     /// The number of partitions of every source topic.
     pub(super) partitions: BTreeMap<String, i32>,
 }
@@ -95,60 +98,102 @@ pub(super) fn take_text(bytes: &mut &[u8]) -> Option<String> {
     String::from_utf8(text.to_vec()).ok()
 }
 
+pub(super) fn put_tasks(bytes: &mut BytesMut, tasks: &BTreeSet<TaskId>) {
+    bytes.put_u32(tasks.len() as u32);
+    for task in tasks {
+        bytes.put_u32(task.subtopology);
+        bytes.put_i32(task.partition);
+    }
+}
+
+pub(super) fn take_tasks(bytes: &mut &[u8]) -> Option<BTreeSet<TaskId>> {
+    let mut tasks = BTreeSet::new();
+    for _ in 0..bytes.try_get_u32().ok()? {
+        tasks.insert(TaskId { subtopology: bytes.try_get_u32().ok()?, partition: bytes.try_get_i32().ok()? });
+    }
+    Some(tasks)
+}
+
+type Hosts = BTreeMap<HostInfo, BTreeSet<TopicPartition>>;
+
+fn put_hosts(bytes: &mut BytesMut, hosts: &Hosts) {
+    bytes.put_u32(hosts.len() as u32);
+    for (host, partitions) in hosts {
+        put_text(bytes, &host.to_string());
+        bytes.put_u32(partitions.len() as u32);
+        for partition in partitions {
+            put_text(bytes, partition.topic());
+            bytes.put_i32(partition.partition());
+        }
+    }
+}
+
+fn take_hosts(bytes: &mut &[u8]) -> Option<Hosts> {
+    let mut hosts = Hosts::new();
+    for _ in 0..bytes.try_get_u32().ok()? {
+        let host = take_text(bytes)?.parse().ok()?;
+        let mut partitions = BTreeSet::new();
+        for _ in 0..bytes.try_get_u32().ok()? {
+            let topic = take_text(bytes)?;
+            partitions.insert(TopicPartition::new(topic, bytes.try_get_i32().ok()?));
+        }
+        hosts.insert(host, partitions);
+    }
+    Some(hosts)
+}
+
 impl Cluster {
-    pub(super) fn encode(&self) -> Bytes {
+    /// With the standbys of the member that is told.
+    pub(super) fn encode(&self, standbys: &BTreeSet<TaskId>) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_u8(VERSION);
+        put_tasks(&mut bytes, standbys);
         bytes.put_u32(self.partitions.len() as u32);
         for (topic, partitions) in &self.partitions {
             put_text(&mut bytes, topic);
             bytes.put_i32(*partitions);
         }
-        bytes.put_u32(self.hosts.len() as u32);
-        for (host, partitions) in &self.hosts {
-            put_text(&mut bytes, &host.to_string());
-            bytes.put_u32(partitions.len() as u32);
-            for partition in partitions {
-                put_text(&mut bytes, partition.topic());
-                bytes.put_i32(partition.partition());
-            }
-        }
+        put_hosts(&mut bytes, &self.hosts);
+        put_hosts(&mut bytes, &self.standby_hosts);
         bytes.freeze()
     }
 
-    /// `None` for what is not of this form.
-    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
+    /// With the standbys of the member that is told. `None` for what is not of this form.
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<(Self, BTreeSet<TaskId>)> {
         let mut cluster = Self::default();
         if bytes.try_get_u8().ok()? != VERSION {
             return None;
         }
+        let standbys = take_tasks(&mut bytes)?;
         for _ in 0..bytes.try_get_u32().ok()? {
             let topic = take_text(&mut bytes)?;
             cluster.partitions.insert(topic, bytes.try_get_i32().ok()?);
         }
-        for _ in 0..bytes.try_get_u32().ok()? {
-            let host = take_text(&mut bytes)?.parse().ok()?;
-            let mut partitions = BTreeSet::new();
-            for _ in 0..bytes.try_get_u32().ok()? {
-                let topic = take_text(&mut bytes)?;
-                partitions.insert(TopicPartition::new(topic, bytes.try_get_i32().ok()?));
-            }
-            cluster.hosts.insert(host, partitions);
-        }
-        Some(cluster)
+        cluster.hosts = take_hosts(&mut bytes)?;
+        cluster.standby_hosts = take_hosts(&mut bytes)?;
+        Some((cluster, standbys))
     }
 
     fn metadata(&self, sources: &BTreeMap<String, BTreeSet<String>>) -> Vec<StreamsMetadata> {
-        let of_host = |(host, partitions): (&HostInfo, &BTreeSet<TopicPartition>)| {
+        let stores = |partitions: &BTreeSet<TopicPartition>| -> BTreeSet<String> {
             let has = |topics: &BTreeSet<String>| partitions.iter().any(|p| topics.contains(p.topic()));
-            let stores = sources.iter().filter(|(_, topics)| has(topics)).map(|(store, _)| store.clone());
+            sources.iter().filter(|(_, topics)| has(topics)).map(|(store, _)| store.clone()).collect()
+        };
+        // Who has nothing active may have standbys.
+        let hosts: BTreeSet<&HostInfo> = self.hosts.keys().chain(self.standby_hosts.keys()).collect();
+        let of_host = |host: &HostInfo| {
+            let partitions = |hosts: &Hosts| hosts.get(host).cloned().unwrap_or_default();
+            let (topic_partitions, standby_topic_partitions) =
+                (partitions(&self.hosts), partitions(&self.standby_hosts));
             StreamsMetadata {
                 host_info: host.clone(),
-                state_store_names: stores.collect(),
-                topic_partitions: partitions.clone(),
+                state_store_names: stores(&topic_partitions),
+                topic_partitions,
+                standby_state_store_names: stores(&standby_topic_partitions),
+                standby_topic_partitions,
             }
         };
-        self.hosts.iter().map(of_host).collect()
+        hosts.into_iter().map(of_host).collect()
     }
 }
 
@@ -201,7 +246,7 @@ impl KafkaStreams {
     }
 
     /// [`metadata_for_all_streams_clients`](Self::metadata_for_all_streams_clients) of the instances that have
-    /// partitions of a store.
+    /// partitions of a store, or standbys of them.
     ///
     /// # Errors
     /// As there.
@@ -209,7 +254,10 @@ impl KafkaStreams {
         let mut metadata = self.metadata_for_all_streams_clients()?;
         // Every instance has all of a global store.
         let is_global = self.shared.global_store(store).is_some();
-        metadata.retain(|instance| is_global || instance.state_store_names.contains(store));
+        let has = |instance: &StreamsMetadata| {
+            instance.state_store_names.contains(store) || instance.standby_state_store_names.contains(store)
+        };
+        metadata.retain(|instance| is_global || has(instance));
         Ok(metadata)
     }
 
@@ -228,7 +276,11 @@ impl KafkaStreams {
         self.shared.must_run()?;
         self.shared.known_store(store)?;
         if self.shared.global_store(store).is_some() {
-            return Ok(Some(KeyQueryMetadata { active_host: self.shared.host.clone(), partition: -1 }));
+            return Ok(Some(KeyQueryMetadata {
+                active_host: self.shared.host.clone(),
+                standby_hosts: BTreeSet::new(),
+                partition: -1,
+            }));
         }
         let sources = self.store_sources().remove(store).unwrap_or_default();
         let cluster = self.shared.cluster.lock();
@@ -245,17 +297,23 @@ impl KafkaStreams {
         let has = |partitions: &BTreeSet<TopicPartition>| {
             partitions.iter().any(|known| known.partition() == partition && sources.contains(known.topic()))
         };
-        let active_host = cluster.hosts.iter().find(|(_, partitions)| has(partitions)).map(|(host, _)| host.clone());
-        Ok(Some(KeyQueryMetadata { active_host, partition }))
+        let hosts_of = |hosts: &Hosts| -> Vec<HostInfo> {
+            hosts.iter().filter(|(_, partitions)| has(partitions)).map(|(host, _)| host.clone()).collect()
+        };
+        let active_host = hosts_of(&cluster.hosts).into_iter().next();
+        let standby_hosts = hosts_of(&cluster.standby_hosts).into_iter().collect();
+        Ok(Some(KeyQueryMetadata { active_host, standby_hosts, partition }))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use vltava_client::TopicPartition;
 
     use super::{Cluster, Refusal, sources_of_stores};
-    use crate::{Materialized, StreamsBuilder, query::HostInfo};
+    use crate::{Materialized, StreamsBuilder, query::HostInfo, task::TaskId};
 
     #[test]
     fn what_a_leader_tells_is_read_as_it_was_meant() {
@@ -263,8 +321,10 @@ mod tests {
         cluster.partitions.insert("in".to_owned(), 3);
         let partitions = (0..3).map(|partition| TopicPartition::new("in", partition)).collect();
         cluster.hosts.insert(HostInfo::new("localhost", 8080), partitions);
-        let bytes = cluster.encode();
-        assert_eq!(Cluster::decode(&bytes), Some(cluster));
+        cluster.standby_hosts.insert(HostInfo::new("localhost", 8081), [TopicPartition::new("in", 1)].into());
+        let standbys = BTreeSet::from([TaskId { subtopology: 0, partition: 1 }]);
+        let bytes = cluster.encode(&standbys);
+        assert_eq!(Cluster::decode(&bytes), Some((cluster, standbys)));
         assert!((0..bytes.len()).all(|end| Cluster::decode(&bytes[..end]).is_none()));
         assert!("localhost".parse::<HostInfo>().is_err());
     }
@@ -278,7 +338,7 @@ mod tests {
             assert_eq!(Cluster::decode(&bytes), None);
             assert_eq!(Refusal::decode(&bytes), Some(refusal));
         }
-        assert_eq!(Refusal::decode(&Cluster::default().encode()), None);
+        assert_eq!(Refusal::decode(&Cluster::default().encode(&BTreeSet::new())), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::{
     global::{self, Globals},
     restore::StateRestoreListener,
     setup::{self, Setup},
+    standby_listener::StandbyUpdateListener,
     state::State,
     task_manager::TaskManager,
     wait::{Within, block_on, wait_while_open},
@@ -434,6 +435,12 @@ impl KafkaStreams {
     /// Told when stores are restored. A panic of it is a failure of the thread that called it.
     pub fn set_global_state_restore_listener(&self, listener: impl StateRestoreListener + 'static) {
         *self.shared.callbacks.restore.lock() = Some(Arc::new(listener));
+    }
+
+    /// Told how standbys follow their changelogs (`num.standby.replicas`). A panic of it is a failure of the thread that called
+    /// it.
+    pub fn set_standby_update_listener(&self, listener: impl StandbyUpdateListener + 'static) {
+        *self.shared.callbacks.standby.lock() = Some(Arc::new(listener));
     }
 
     /// Asked what to do when a thread has failed; without it, or if it panics, the application closes in state `ERROR`.

@@ -4,6 +4,7 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     ops::ControlFlow,
     sync::{Arc, Weak},
     time::Instant,
@@ -14,14 +15,17 @@ use parking_lot::Mutex;
 use super::{
     global::Globals,
     kafka_streams::{KafkaStreams, Shared},
+    restore,
     state::State,
-    task_manager::TaskManager,
+    task_manager::{StorePosition, TaskManager},
+    wait::block_on,
 };
 use crate::{
     error::{Error, Result},
     query::{
-        FailureReason, IsolationLevel, QueriedStore, Query, QueryFailure, QueryResult, QueryableStoreType, Scope,
-        StateQueryRequest, StateQueryResult, StoreQueryParameters, StoreSource, ThreadMetadata, ThreadState, Visit,
+        FailureReason, IsolationLevel, LagInfo, QueriedStore, Query, QueryFailure, QueryResult, QueryableStoreType,
+        Scope, StateQueryRequest, StateQueryResult, StoreQueryParameters, StoreSource, ThreadMetadata, ThreadState,
+        Visit,
     },
 };
 
@@ -135,12 +139,14 @@ impl StoreSource for LocalStores {
             if !stale_stores && manager.state() != ThreadState::Running {
                 return Err(not_running(store_name, manager.state(), false));
             }
-            for mut task in manager.queried_tasks() {
+            for mut task in manager.queried_tasks(*stale_stores) {
                 if partition.is_some_and(|partition| partition != task.id().partition) {
                     continue;
                 }
+                let is_active = task.is_active();
                 let Some(mut store) = task.store(id) else { continue };
-                if committed_only {
+                // A standby has nothing else.
+                if committed_only && is_active {
                     store.read_committed();
                 }
                 found = true;
@@ -187,8 +193,8 @@ impl KafkaStreams {
         Ok(parameters.view(Arc::new(LocalStores(Arc::downgrade(&self.shared)))))
     }
 
-    /// Runs a query on the partitions of a store that are on this instance, those that are being restored included
-    /// unless the request says otherwise (KIP-796). Each answers for itself; that it cannot is no error of this method.
+    /// Runs a query on the partitions of a store that are on this instance, those that are being restored and those of standbys
+    /// included unless the request says otherwise (KIP-796). Each answers for itself; that it cannot is no error of this method.
     ///
     /// ```no_run
     /// use vltava_streams::query::{KeyQuery, StateQueryRequest};
@@ -238,6 +244,35 @@ impl KafkaStreams {
         Ok(results)
     }
 
+    /// How far the stores on this instance are in their changelogs, by store and partition (KIP-535): those of running tasks
+    /// have all, those that are being restored and those of standbys may lack some. To compare instances by; a store without
+    /// changelog is not among them, nor is a global store.
+    ///
+    /// # Errors
+    /// [`Error::StreamsNotStarted`], [`Error::StreamsStopped`]; [`Error::Client`] if the ends of changelogs cannot be looked up;
+    /// [`Error::Unsupported`] on a stream thread.
+    pub fn all_local_store_partition_lags(&self) -> Result<BTreeMap<String, BTreeMap<i32, LagInfo>>> {
+        refuse_on_stream_thread()?;
+        self.shared.must_run()?;
+        let _context = self.shared.runtime().enter();
+        let mut positions = Vec::new();
+        for thread in self.shared.query_threads() {
+            if let Thread::Alive(manager) = thread {
+                positions.extend(manager.lock().store_positions()?);
+            }
+        }
+        let changelogs: Vec<_> = positions.iter().map(|position| position.changelog.clone()).collect();
+        let ends = block_on(restore::high_watermarks(self.shared.admin(), &changelogs));
+        let ends = ends.map_err(|error| Error::client("looking up the ends of changelogs", error))?;
+        let mut lags: BTreeMap<String, BTreeMap<i32, LagInfo>> = BTreeMap::new();
+        for StorePosition { store, changelog, position } in positions {
+            let end = restore::bound(&ends, &changelog)
+                .map_err(|error| Error::client("looking up the ends of changelogs", error))?;
+            lags.entry(store).or_default().insert(changelog.partition(), LagInfo::new(position.unwrap_or(end), end));
+        }
+        Ok(lags)
+    }
+
     /// The stream threads that have not ended, with their tasks.
     ///
     /// # Errors
@@ -251,8 +286,11 @@ impl KafkaStreams {
             Thread::Starting => Some(ThreadMetadata::new(name(index), ThreadState::Starting, Vec::new())),
             Thread::Alive(manager) => {
                 let mut manager = manager.lock();
-                let tasks = manager.queried_tasks().map(|task| task.metadata()).collect();
-                Some(ThreadMetadata::new(name(index), manager.state(), tasks))
+                let (active, standbys): (Vec<_>, Vec<_>) =
+                    manager.queried_tasks(true).partition(|task| task.is_active());
+                let [active, standbys] =
+                    [active, standbys].map(|tasks| tasks.iter().map(|task| task.metadata()).collect());
+                Some(ThreadMetadata::new(name(index), manager.state(), active).with_standbys(standbys))
             }
         });
         Ok(metadata.collect())
@@ -288,20 +326,21 @@ fn ask<Q: Query>(
     results: &mut StateQueryResult<Q::Result>,
 ) -> ControlFlow<()> {
     let state = manager.state();
-    for mut task in manager.queried_tasks() {
-        let task_id = task.id();
+    for mut task in manager.queried_tasks(true) {
+        let (task_id, is_active) = (task.id(), task.is_active());
         if !request.asks(task_id.partition) {
             continue;
         }
         let started = Instant::now();
         let position = task.position(request.query().reads_cache() && !committed_only);
         let Some(mut store) = task.store(id) else { continue };
-        if committed_only {
+        if committed_only && is_active {
             store.read_committed();
         }
-        let mut result = if request.is_require_active() && state != ThreadState::Running {
+        let mut result = if request.is_require_active() && !(is_active && state == ThreadState::Running) {
+            let was = if is_active { "active" } else { "not active" };
             let message =
-                format!("Query requires a running active task, but partition was in state {state} and was active.");
+                format!("Query requires a running active task, but partition was in state {state} and was {was}.");
             QueryResult::new(Err(QueryFailure::new(FailureReason::NotActive, message)), None)
         } else {
             request.run(&mut store, position)

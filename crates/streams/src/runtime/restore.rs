@@ -1,22 +1,25 @@
-//! Bringing stores up to date from their changelogs.
+//! Bringing stores up to date from their changelogs, and those of standbys keeping up with them.
+
+mod following;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
+pub(super) use following::{Batch, Followed};
+use following::{Following, WithTask, take_records};
 use vltava_client::{Admin, ClientError, Consumer, TopicPartition, admin::OffsetSpec, config::IsolationLevel};
 use vltava_protocol::{Uuid, invariant};
 
 use super::{
     changelog_ids,
     clients::client_failed,
-    records::headers,
     wait::{wait, wait_while_open},
 };
 use crate::{
     error::{Error, Result},
-    task::{Task, TaskId},
+    task::TaskId,
 };
 
 /// How often it is said how far a restoration is.
@@ -29,6 +32,14 @@ pub trait StateRestoreListener: Send + Sync {
     /// Restoration of a store begins: its changelog will be read from `start` up to `end`.
     fn on_restore_start(&self, changelog: &TopicPartition, store: &str, start: i64, end: i64) {
         let _ = (changelog, store, start, end);
+    }
+    /// A store has taken records of its changelog, `restored` of them, the last at `batch_end_offset`.
+    fn on_batch_restored(&self, changelog: &TopicPartition, store: &str, batch_end_offset: i64, restored: u64) {
+        let _ = (changelog, store, batch_end_offset, restored);
+    }
+    /// The restoration of a store is given up, with this many records: its task goes to another thread, or begins anew.
+    fn on_restore_suspended(&self, changelog: &TopicPartition, store: &str, total_restored: u64) {
+        let _ = (changelog, store, total_restored);
     }
     /// A store is restored, with this many records.
     fn on_restore_end(&self, changelog: &TopicPartition, store: &str, total_restored: u64) {
@@ -44,6 +55,18 @@ pub(super) fn bound(offsets: &BTreeMap<TopicPartition, i64>, partition: &TopicPa
     let offset = offsets.get(partition).copied();
     invariant!(offset.is_some(), "an offset of {partition} was looked up");
     offset.ok_or_else(|| ClientError::UnexpectedAnswer { what: format!("no offset of {partition}").into() })
+}
+
+/// Where changelogs end, transactions that are not decided included: they are read to there, so those are waited for.
+/// What is committed for a task's input is committed for its changelogs, but these may get to know later; before they
+/// do, their last stable offset is less than what its stores cover, or have to.
+pub(super) async fn high_watermarks(
+    admin: &Admin,
+    of: &[TopicPartition],
+) -> Result<BTreeMap<TopicPartition, i64>, ClientError> {
+    let ends = of.iter().map(|changelog| (changelog.clone(), OffsetSpec::Latest));
+    let ends = admin.list_offsets(ends, IsolationLevel::ReadUncommitted).await;
+    ends.into_iter().map(|(changelog, end)| Ok((changelog, end?.offset))).collect()
 }
 
 /// One changelog that is being read.
@@ -139,6 +162,7 @@ pub(super) struct Restorer {
     consumer: Consumer,
     admin: Admin,
     changelogs: BTreeMap<TopicPartition, Restoring>,
+    following: BTreeMap<TopicPartition, Following>,
 }
 
 /// What a look at the changelogs has brought.
@@ -148,11 +172,21 @@ pub(super) struct RestoreStep {
     pub(super) moved: BTreeSet<TaskId>,
     /// Tasks for which none have come for a while.
     pub(super) stalled: Vec<(TaskId, ClientError)>,
+    /// What stores have taken that are being restored.
+    pub(super) batches: Vec<Batch>,
     /// What is complete now.
     pub(super) restored: Vec<Restored>,
+    /// Standbys for which records came.
+    pub(super) followed: BTreeSet<TaskId>,
+    /// What their stores have taken.
+    pub(super) loaded: Vec<Batch>,
+    /// Standbys for which none come.
+    pub(super) not_followed: Vec<(TaskId, ClientError)>,
+    /// Standbys whose changelogs have lost what was to be read next.
+    pub(super) outrun: BTreeSet<TaskId>,
 }
 
-/// A store that has just been restored.
+/// A store that has just been restored, or of which that was given up.
 #[derive(Debug)]
 pub(super) struct Restored {
     pub(super) task: TaskId,
@@ -169,7 +203,7 @@ fn failed(error: ClientError) -> Box<Error> {
 impl Restorer {
     /// A restorer that reads by this consumer: one of committed records only where changelogs are written in transactions.
     pub(super) fn new(consumer: Consumer, admin: Admin) -> Self {
-        Restorer { consumer, admin, changelogs: BTreeMap::new() }
+        Restorer { consumer, admin, changelogs: BTreeMap::new(), following: BTreeMap::new() }
     }
 
     /// Whether changelogs of a task are being read.
@@ -185,7 +219,7 @@ impl Restorer {
     pub(super) async fn plans(&self, stores: Vec<StoreChangelog>) -> Result<Vec<(StoreChangelog, Plan)>, ClientError> {
         let changelogs: Vec<_> = stores.iter().map(|store| store.changelog.clone()).collect();
         let beginnings = self.consumer.beginning_offsets(&changelogs).await?;
-        let ends = self.high_watermarks(&changelogs).await?;
+        let ends = high_watermarks(&self.admin, &changelogs).await?;
         let topics = changelogs.iter().map(|changelog| changelog.topic().to_owned());
         let ids = changelog_ids::of_topics(&self.admin, topics).await?;
         let planned = stores.into_iter().map(|mut store| {
@@ -198,15 +232,6 @@ impl Restorer {
         planned.collect()
     }
 
-    /// Where changelogs end, transactions that are not decided included: they are read to there, so those are waited for.
-    /// What is committed for a task's input is committed for its changelogs, but these may get to know later; before they
-    /// do, their last stable offset is less than what its stores cover, or have to.
-    async fn high_watermarks(&self, of: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, i64>, ClientError> {
-        let ends = of.iter().map(|changelog| (changelog.clone(), OffsetSpec::Latest));
-        let ends = self.admin.list_offsets(ends, IsolationLevel::ReadUncommitted).await;
-        ends.into_iter().map(|(changelog, end)| Ok((changelog, end?.offset))).collect()
-    }
-
     /// Starts to read a changelog from `start` up to `end`.
     pub(super) fn add(&mut self, task: TaskId, store: StoreChangelog, start: i64, end: i64) -> Result<()> {
         let now = Instant::now();
@@ -216,31 +241,58 @@ impl Restorer {
         self.consumer.seek(&store.changelog, start).map_err(failed)
     }
 
-    /// Stops reading the changelogs of a task.
-    pub(super) fn remove(&mut self, task: TaskId) -> Result<()> {
-        let before = self.changelogs.len();
-        self.changelogs.retain(|_, restoring| restoring.task != task);
-        if self.changelogs.len() < before { self.assign() } else { Ok(()) }
+    /// Stops reading the changelogs of a task. Gives those that were not complete.
+    pub(super) fn remove(&mut self, task: TaskId) -> Result<Vec<Restored>> {
+        let of_task = self.changelogs.iter().filter(|(_, restoring)| restoring.task == task);
+        let of_task: Vec<TopicPartition> = of_task.map(|(changelog, _)| changelog.clone()).collect();
+        if of_task.is_empty() {
+            return Ok(Vec::new());
+        }
+        let removed = self.take(of_task);
+        self.assign()?;
+        Ok(removed)
+    }
+
+    fn take(&mut self, changelogs: Vec<TopicPartition>) -> Vec<Restored> {
+        let taken = changelogs.into_iter().filter_map(|changelog| {
+            let Restoring { task, store, end, restored, .. } = self.changelogs.remove(&changelog)?;
+            Some(Restored { task, store, changelog, offset: end, total: restored })
+        });
+        taken.collect()
     }
 
     fn assign(&self) -> Result<()> {
-        self.consumer.assign(self.changelogs.keys().cloned()).map_err(failed)
+        let changelogs = self.changelogs.keys().chain(self.following.keys());
+        self.consumer.assign(changelogs.cloned()).map_err(failed)
     }
 
-    /// Reads once, waiting at most `timeout`, and gives the records to the tasks.
+    /// Reads once, waiting at most `timeout`, and gives the records to the tasks: to standbys if nothing is to be restored.
     pub(super) fn step(
         &mut self,
         timeout: Duration,
         now: Instant,
-        mut with_task: impl FnMut(TaskId, &mut dyn FnMut(&mut Task) -> Result<()>) -> Result<()>,
+        with_task: &mut WithTask<'_>,
     ) -> Result<RestoreStep> {
         let mut step = RestoreStep::default();
+        self.pause_followers()?;
         let records = match wait_while_open(self.consumer.poll(timeout)) {
             Ok(records) => records,
             Err(
                 ClientError::OffsetOutOfRange { partition, offset }
                 | ClientError::LogTruncated { partition, offset, .. },
-            ) => return self.begin_again(&partition, offset, &mut with_task).map(|()| step),
+            ) => {
+                if let Some(following) = self.following.get(&partition) {
+                    let (task, changelog) = (following.task, &partition);
+                    tracing::warn!(%task, %changelog, offset, "the changelog does not have this offset of a standby");
+                    step.outrun.insert(task);
+                    return Ok(step);
+                }
+                return self.begin_again(&partition, offset, with_task).map(|()| step);
+            }
+            Err(error) if error.is_retriable() && self.changelogs.is_empty() => {
+                step.not_followed = self.not_followed(&error);
+                return Ok(step);
+            }
             Err(error) if error.is_retriable() => {
                 let tasks: BTreeSet<TaskId> = self.changelogs.values().map(|restoring| restoring.task).collect();
                 step.stalled = tasks.into_iter().map(|task| (task, error.clone())).collect();
@@ -249,20 +301,25 @@ impl Restorer {
             Err(error) => return Err(failed(error)),
         };
         for part in records.partitions() {
-            let Some(restoring) = self.changelogs.get_mut(part.topic_partition()) else { continue };
+            let changelog = part.topic_partition();
+            let Some(restoring) = self.changelogs.get_mut(changelog) else {
+                self.take_followed(part, &mut step, with_task)?;
+                continue;
+            };
             step.moved.insert(restoring.task);
             restoring.moved = now;
+            let (mut taken, mut last) = (0, None);
             with_task(restoring.task, &mut |task| {
-                for record in part.iter().take_while(|record| record.offset() < restoring.end) {
-                    // A record without key is none of a store's.
-                    let Some(key) = record.key() else { continue };
-                    let headers = headers(&record);
-                    task.restore(&restoring.store, key, record.value(), record.timestamp(), &headers)?;
-                    restoring.restored += 1;
-                }
+                (taken, last) = take_records(task, &restoring.store, part, restoring.end)?;
                 task.restored(&restoring.store, part.next_offset().offset.min(restoring.end))
             })?;
-            restoring.tell_progress(part.topic_partition(), part.next_offset().offset, now);
+            restoring.restored += taken;
+            restoring.tell_progress(changelog, part.next_offset().offset, now);
+            if let Some(end_offset) = last {
+                let (task, store) = (restoring.task, restoring.store.clone());
+                let (changelog, lag) = (changelog.clone(), None);
+                step.batches.push(Batch { task, store, changelog, end_offset, records: taken, lag });
+            }
         }
         step.restored = self.take_complete()?;
         for (changelog, restoring) in &mut self.changelogs {
@@ -277,12 +334,7 @@ impl Restorer {
 
     /// The changelog has lost what was to be read next. What it has deleted meanwhile is not known, so the store is emptied
     /// and restored from where the changelog begins now.
-    fn begin_again(
-        &mut self,
-        changelog: &TopicPartition,
-        offset: i64,
-        with_task: &mut impl FnMut(TaskId, &mut dyn FnMut(&mut Task) -> Result<()>) -> Result<()>,
-    ) -> Result<()> {
+    fn begin_again(&mut self, changelog: &TopicPartition, offset: i64, with_task: &mut WithTask<'_>) -> Result<()> {
         let Some(restoring) = self.changelogs.get_mut(changelog) else { return Ok(()) };
         let (task, store) = (restoring.task, &restoring.store);
         tracing::warn!(%task, store, %changelog, offset, "restored anew: the changelog does not have this offset any more");
@@ -300,14 +352,10 @@ impl Restorer {
             // The end may lie behind records that are no more: compacted away, or a transaction's marker.
             let position = wait_while_open(self.consumer.position(changelog)).map_err(failed)?;
             if position >= restoring.end {
-                complete.push((changelog.clone(), position));
+                complete.push(changelog.clone());
             }
         }
-        let taken = complete.into_iter().filter_map(|(changelog, _)| {
-            let Restoring { task, store, end, restored, .. } = self.changelogs.remove(&changelog)?;
-            Some(Restored { task, store, changelog, offset: end, total: restored })
-        });
-        let taken: Vec<_> = taken.collect();
+        let taken = self.take(complete);
         if !taken.is_empty() {
             self.assign()?;
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use vltava_client::{
-    Admin, ClientError,
+    Admin, ClientError, TopicPartition,
     admin::{NewTopic, TopicDescription},
 };
 use vltava_protocol::ErrorCode;
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
+    task::TaskId,
     topology::{Matched, TopicsInfo, Topology},
 };
 
@@ -65,6 +66,25 @@ impl Setup {
     /// Whether it can become another one, as topics come and go.
     pub(super) fn has_patterns(&self) -> bool {
         self.topology.has_patterns()
+    }
+
+    /// `num.standby.replicas`.
+    pub(super) fn standby_replicas(&self) -> usize {
+        self.config.fields().num_standby_replicas
+    }
+
+    /// Those of the tasks that have stores with changelogs.
+    pub(super) fn stateful<T>(&self, tasks: &BTreeMap<TaskId, T>) -> BTreeSet<TaskId> {
+        let has_changelogs = |task: &TaskId| {
+            self.subtopologies.get(&task.subtopology).is_some_and(|info| !info.changelog_topics.is_empty())
+        };
+        tasks.keys().copied().filter(has_changelogs).collect()
+    }
+
+    /// The partitions that a task reads.
+    pub(super) fn inputs_of(&self, task: TaskId) -> Vec<TopicPartition> {
+        let topics = self.subtopologies.get(&task.subtopology).into_iter().flat_map(|info| &info.source_topics);
+        topics.map(|topic| TopicPartition::new(topic.as_str(), task.partition)).collect()
     }
 
     /// The sub-topology that reads a topic, also one that has come since.

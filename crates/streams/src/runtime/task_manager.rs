@@ -11,6 +11,7 @@ mod machine;
 mod processing;
 mod queried;
 mod rebalances;
+mod standbys;
 mod steps;
 mod trouble;
 
@@ -25,13 +26,15 @@ use vltava_client::{
     consumer::{ConsumerGroupMetadata, PartitionRecords},
 };
 
+pub(super) use self::queried::StorePosition;
 use self::{
     anew::Anew,
     machine::{Event, Machine},
     processing::Stride,
+    standbys::{Asked, StandbyTask},
 };
 use super::{
-    assignor::{Preferences, SharedPreferences},
+    assignor::{Preferences, SharedPreferences, SharedStandbys},
     clients::client_failed,
     failures::Failures,
     kafka_streams::Shared,
@@ -48,7 +51,7 @@ use crate::{
     task::{Task, TaskId},
 };
 
-struct ActiveTask {
+pub(super) struct ActiveTask {
     task: Task,
     /// Its input partitions with the number of their queue.
     inputs: HashMap<TopicPartition, usize>,
@@ -79,6 +82,10 @@ pub(super) struct TaskManager {
     member: Option<ConsumerGroupMetadata>,
     /// Those that the machine knows of.
     tasks: BTreeMap<TaskId, ActiveTask>,
+    /// The standbys that are made.
+    standbys: BTreeMap<TaskId, StandbyTask>,
+    /// How far the active tasks of standbys are, and their changelogs: an answer that is to come.
+    asked: Option<Asked>,
     /// The stores in memory of tasks that were abandoned, for as long as they may be made anew here.
     kept: BTreeMap<TaskId, KeptStores>,
     /// How many records are processed between two looks at the clock.
@@ -96,6 +103,8 @@ pub(super) struct TaskManager {
     begun: BTreeMap<TopicPartition, i64>,
     /// What the assignor is told when the thread joins again.
     preferences: SharedPreferences,
+    /// What an assignment has told it of standbys.
+    assigned_standbys: SharedStandbys,
     /// A failure inside of a rebalance callback, for the thread to end with.
     failure: Option<Box<Error>>,
     counters: ThreadCounters,
@@ -123,6 +132,8 @@ impl TaskManager {
             machine,
             member: None,
             tasks: BTreeMap::new(),
+            standbys: BTreeMap::new(),
+            asked: None,
             kept: BTreeMap::new(),
             stride: Stride::default(),
             next: None,
@@ -132,27 +143,38 @@ impl TaskManager {
             rejoin: false,
             begun: BTreeMap::new(),
             preferences: SharedPreferences::default(),
+            assigned_standbys: SharedStandbys::default(),
             failure: None,
             counters,
         }
     }
 
-    /// Tells the assignor there what the thread has.
-    pub(super) fn telling(mut self, preferences: SharedPreferences) -> Self {
-        self.preferences = preferences;
+    /// Tells the assignor there what the thread has, and is told there what standbys it is to have.
+    pub(super) fn telling(mut self, preferences: SharedPreferences, standbys: SharedStandbys) -> Self {
+        (self.preferences, self.assigned_standbys) = (preferences, standbys);
         self.tell_preferences();
         self
     }
 
     fn tell_preferences(&self) {
         let on_disk = self.shared.directory.tasks_on_disk().into_iter().collect();
-        *self.preferences.lock() =
-            Preferences { running: self.tasks.keys().copied().collect(), on_disk, host: self.shared.host.clone() };
+        *self.preferences.lock() = Preferences {
+            process: self.shared.process_id,
+            running: self.tasks.keys().copied().collect(),
+            standbys: self.standbys.keys().copied().collect(),
+            on_disk,
+            host: self.shared.host.clone(),
+        };
     }
 
     /// Whether assigned tasks wait for another thread to let their directories go.
     pub(super) fn has_pending(&self) -> bool {
         self.machine.has_pending(Instant::now())
+    }
+
+    /// Whether standbys are to be made.
+    pub(super) fn has_pending_standbys(&self) -> bool {
+        self.machine.has_pending_standbys(Instant::now())
     }
 
     /// Time has passed.
@@ -245,7 +267,8 @@ impl TaskManager {
     /// What this thread and its tasks have counted.
     pub(super) fn metrics(&self, now: i64) -> BTreeMap<MetricName, f64> {
         let of_tasks = self.tasks.values().flat_map(|active| active.counters.all(now));
-        self.counters.all(now).into_iter().chain(of_tasks).collect()
+        let of_standbys = self.standbys.values().flat_map(|standby| standby.counters.all(now));
+        self.counters.all(now).into_iter().chain(of_tasks).chain(of_standbys).collect()
     }
 
     /// Runs wall-clock punctuations that are due.

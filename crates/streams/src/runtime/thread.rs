@@ -14,7 +14,7 @@ use vltava_client::{
 };
 
 use super::{
-    assignor::{SharedRefusal, StreamsAssignor},
+    assignor::{SharedRefusal, SharedStandbys, StreamsAssignor, Told},
     clients::client_failed,
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
@@ -68,6 +68,8 @@ pub(super) struct StreamThread {
     poll_time: Duration,
     /// Whether nothing could be processed in the last turn.
     waiting: bool,
+    /// Whether standbys have read something in the last turn, so that there may be more.
+    follows: bool,
     /// How long the last turn worked on the tasks whose stores are complete.
     worked: Duration,
 }
@@ -144,8 +146,9 @@ impl StreamThread {
         let told = preferences.clone();
         let refusal = SharedRefusal::default();
         let preferred = Arc::new(move || told.lock().clone());
-        let (cluster, admin) = (shared.cluster.clone(), shared.admin().clone());
-        let assignor = StreamsAssignor::new(setup.clone(), admin, preferred, cluster, refusal.clone());
+        let standbys = SharedStandbys::default();
+        let told = Told { cluster: shared.cluster.clone(), refusal: refusal.clone(), standbys: standbys.clone() };
+        let assignor = StreamsAssignor::new(setup.clone(), shared.admin().clone(), preferred, told);
         let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
         // In a transaction a zombie may write what it likes.
         if !config.is_exactly_once() {
@@ -153,13 +156,14 @@ impl StreamThread {
         }
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
-        let manager = Arc::new(Mutex::new(manager.telling(preferences)));
+        let manager = Arc::new(Mutex::new(manager.telling(preferences, standbys)));
         shared.set_manager(index, &manager);
         let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned()).collect();
         let thread = StreamThread {
             poll_time: config.fields().poll,
             commit_interval: config.fields().commit_interval,
             waiting: false,
+            follows: false,
             worked: Duration::ZERO,
             topics,
             refusal,
@@ -259,6 +263,7 @@ impl StreamThread {
         }
         manager.make_pending()?;
         self.restore(&mut manager)?;
+        self.follow(&mut manager)?;
         if manager.state() == ThreadState::Running {
             self.other_group = None;
         }
@@ -297,6 +302,24 @@ impl StreamThread {
             let has_read = manager.restore(RESTORE_POLL)?;
             MutexGuard::bump(manager);
             if !has_read || Instant::now() >= until || self.shared.is_closing() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Standbys follow their changelogs, once nothing is to be restored: at most for as long as the last turn worked, and once in
+    /// every turn.
+    fn follow(&mut self, manager: &mut MutexGuard<'_, TaskManager>) -> Result<()> {
+        self.follows = false;
+        if manager.is_restoring() || !manager.is_following() {
+            return Ok(());
+        }
+        let until = Instant::now() + self.worked.min(self.max_turn / 2);
+        while manager.restore(Duration::ZERO)? {
+            self.follows = true;
+            MutexGuard::bump(manager);
+            if Instant::now() >= until || self.shared.is_closing() {
                 break;
             }
         }
@@ -387,7 +410,7 @@ impl StreamThread {
 
     fn poll_timeout(&self) -> Duration {
         let manager = self.manager.lock();
-        if manager.is_restoring() {
+        if manager.is_restoring() || self.follows {
             return Duration::ZERO;
         }
         if manager.is_held() {
@@ -396,7 +419,7 @@ impl StreamThread {
         if manager.has_records() {
             return if self.waiting { IDLE_POLL.min(self.poll_time) } else { Duration::ZERO };
         }
-        if manager.has_pending() {
+        if manager.has_pending() || manager.has_pending_standbys() || manager.is_catching_up() {
             return PENDING_POLL;
         }
         let until_commit = self.commit_at(true).saturating_duration_since(Instant::now());

@@ -142,6 +142,14 @@ pub(super) fn wait_while_open<T, E: CutShort>(future: impl Future<Output = Resul
     until_closing(future).unwrap_or_else(|| Err(E::cut_short(Cut::Request)))
 }
 
+/// The result of a future that has it at once.
+pub(super) fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
+    }
+}
+
 /// How often a wait looks whether its condition holds.
 const LOOK: Duration = Duration::from_millis(50);
 

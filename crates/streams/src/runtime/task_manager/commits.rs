@@ -13,7 +13,7 @@ use crate::{
         verdict::{self, Verdict},
         wait::{as_long_as, wait},
     },
-    task::TaskId,
+    task::{Task, TaskId},
 };
 
 impl TaskManager {
@@ -155,23 +155,33 @@ impl TaskManager {
     }
 }
 
+/// Brings back the times that were committed with offsets, by the queues of their partitions. If all are known, the time of the
+/// stores goes no further.
+pub(super) fn take_times(task: &mut Task, committed: Vec<(usize, &OffsetAndMetadata)>) {
+    let mut times_known = true;
+    for (queue, offset) in committed {
+        match offset_metadata::decode(&offset.metadata) {
+            Some(times) => {
+                task.set_partition_time(queue, times.partition);
+                task.restore_processor_times(times.processors);
+            }
+            None => times_known = false,
+        }
+    }
+    if times_known {
+        task.limit_store_times();
+    }
+}
+
 impl ActiveTask {
     pub(super) fn take_committed(&mut self, committed: &BTreeMap<TopicPartition, Option<OffsetAndMetadata>>) {
-        let mut times_known = true;
+        let mut known = Vec::new();
         for (partition, offset) in committed {
             let (Some(queue), Some(offset)) = (self.inputs.get(partition), offset) else { continue };
-            match offset_metadata::decode(&offset.metadata) {
-                Some(times) => {
-                    self.task.set_partition_time(*queue, times.partition);
-                    self.task.restore_processor_times(times.processors);
-                }
-                None => times_known = false,
-            }
+            known.push((*queue, offset));
             self.committed.insert(partition.clone(), offset.offset);
         }
-        if times_known {
-            self.task.limit_store_times();
-        }
+        take_times(&mut self.task, known);
     }
 
     /// Where each input goes on: behind the last record that was processed, or, if none waits, behind all that was read.

@@ -13,11 +13,12 @@ use super::{ActiveTask, TaskManager, anew::Anew, client_failed, machine::Event};
 use crate::{
     error::{Error, Result},
     metrics::Counters,
+    processing::RecordCollector,
     runtime::{
         changelog_ids,
         collector::ProducerCollector,
         kafka_streams::now_ms,
-        restore::{Plan, Restored, StoreChangelog},
+        restore::{Batch, Plan, Restored, StoreChangelog},
         verdict::{self, Verdict},
         wait::wait_while_open,
     },
@@ -30,11 +31,22 @@ const LOOK_UP: Duration = Duration::from_secs(10);
 
 /// Waits for an answer, and not for longer than the other tasks can.
 fn look_up<T>(what: &str, asked: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    look_up_within(LOOK_UP, what, asked)
+}
+
+pub(super) fn look_up_within<T>(
+    after: Duration,
+    what: &str,
+    asked: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
     wait_while_open(async {
-        let timed_out = || ClientError::Timeout { what: what.into(), after: LOOK_UP };
-        tokio::time::timeout(LOOK_UP, asked).await.unwrap_or_else(|_elapsed| Err(timed_out()))
+        let timed_out = || ClientError::Timeout { what: what.into(), after };
+        tokio::time::timeout(after, asked).await.unwrap_or_else(|_elapsed| Err(timed_out()))
     })
 }
+
+/// Stores with what is to be done for them; or what was being done, and why that came to nothing.
+type Planned = Result<Vec<(StoreChangelog, Plan)>, (String, ClientError)>;
 
 impl TaskManager {
     /// Makes the assigned tasks whose directories are free. That may take its time, which a transaction has not.
@@ -51,17 +63,7 @@ impl TaskManager {
         let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Ok(Event::Busy) };
         let changelogs = self.shared.topology.written_changelogs(id, &self.shared.config);
         let collector = ProducerCollector::new(self.producer.clone(), id, self.failures.clone(), changelogs);
-        let options = TaskOptions {
-            id,
-            config: self.shared.config.clone(),
-            collector: Box::new(collector),
-            state_dir: Some(TaskDirectory { path: directory.clone(), engine: self.shared.engine.clone() }),
-            globals: self.shared.globals.as_ref().map(|globals| globals.stores().clone()),
-            scope: TaskScope::Subtopology,
-            now: now_ms(),
-        };
-        let kept = std::mem::take(self.kept.entry(id).or_default());
-        let task = Task::new_over(&self.shared.topology, options, kept)?;
+        let task = self.new_task(id, &directory, Box::new(collector))?;
         let mut active = ActiveTask {
             task,
             inputs: HashMap::new(),
@@ -94,29 +96,66 @@ impl TaskManager {
                 self.consumer.seek(partition, *offset).map_err(|error| client_failed("seeking", &error))?;
             }
         }
-        let stores = self.changelogs_of(&active, &directory, &committed)?;
+        let is_input = |changelog: &TopicPartition| active.inputs.contains_key(changelog);
+        let stores = self.changelogs_of(&active.task, is_input, &directory, &committed)?;
+        let plans = match self.plans(&mut active.task, &directory, stores, LOOK_UP)? {
+            Ok(plans) => plans,
+            Err((what, error)) => return self.not_made(id, active, &what, error),
+        };
+        self.tasks.insert(id, active);
+        self.share_cache();
+        self.begin_restoration(id, plans)?;
+        Ok(Event::Made { task: id, complete: !self.restorer.is_reading_for(id) })
+    }
+
+    /// Makes nodes and stores, over stores that were kept if there are any.
+    pub(super) fn new_task(
+        &mut self,
+        id: TaskId,
+        directory: &Path,
+        collector: Box<dyn RecordCollector>,
+    ) -> Result<Task> {
+        let options = TaskOptions {
+            id,
+            config: self.shared.config.clone(),
+            collector,
+            state_dir: Some(TaskDirectory { path: directory.to_owned(), engine: self.shared.engine.clone() }),
+            globals: self.shared.globals.as_ref().map(|globals| globals.stores().clone()),
+            scope: TaskScope::Subtopology,
+            now: now_ms(),
+        };
+        let kept = std::mem::take(self.kept.entry(id).or_default());
+        Task::new_over(&self.shared.topology, options, kept)
+    }
+
+    /// What is to be done for the stores of a task; those that are of no use are empty then. Or why that is not known, which may
+    /// pass, and what was being done.
+    pub(super) fn plans(
+        &self,
+        task: &mut Task,
+        directory: &Path,
+        stores: Vec<StoreChangelog>,
+        patience: Duration,
+    ) -> Result<Planned> {
         let names = stores.iter().map(|store| store.changelog.to_string()).collect::<Vec<_>>().join(", ");
         let what = format!("looking up the offsets of changelogs {names}");
-        let mut plans = match look_up(&what, self.restorer.plans(stores)) {
+        let mut plans = match look_up_within(patience, &what, self.restorer.plans(stores)) {
             Ok(plans) => plans,
-            Err(error) => return self.not_made(id, active, &what, error),
+            Err(error) => return Ok(Err((what, error))),
         };
         for (place, plan) in &mut plans {
             let Plan::Anew(beginning, limit) = *plan else { continue };
             let StoreChangelog { store, changelog, covered, .. } = &*place;
             tracing::warn!(
-                task = %id, store, %changelog, ?covered, beginning, limit,
+                task = %task.id(), store, %changelog, ?covered, beginning, limit,
                 "restored anew: the changelog does not have the offset that the store covers, or is another topic of this name"
             );
-            active.task.clear_store(store)?;
+            task.clear_store(store)?;
             *plan = Plan::Anew(beginning, limit).emptied();
         }
         let topics = plans.iter().filter_map(|(store, _)| Some((store.store.clone(), store.topic_id?))).collect();
-        changelog_ids::write(&directory, &topics)?;
-        self.tasks.insert(id, active);
-        self.share_cache();
-        self.begin_restoration(id, plans)?;
-        Ok(Event::Made { task: id, complete: !self.restorer.is_reading_for(id) })
+        changelog_ids::write(directory, &topics)?;
+        Ok(Ok(plans))
     }
 
     /// Lets a task go that cannot be made, for a reason that may pass.
@@ -131,22 +170,19 @@ impl TaskManager {
     }
 
     /// The stores of a task that come back from a topic.
-    fn changelogs_of(
+    pub(super) fn changelogs_of(
         &self,
-        active: &ActiveTask,
+        task: &Task,
+        is_input: impl Fn(&TopicPartition) -> bool,
         directory: &Path,
         committed: &BTreeMap<TopicPartition, Option<OffsetAndMetadata>>,
     ) -> Result<Vec<StoreChangelog>> {
-        let topology = &self.shared.topology;
         let mut changelogs = Vec::new();
-        let (id, ids) = (active.task.id(), changelog_ids::read(directory)?);
-        for (store, covered) in active.task.store_offsets()? {
-            let factory = topology.stores.values().find(|factory| factory.name == store);
-            let topic = factory.and_then(|f| topology.changelog_topic(f, self.shared.config.application_id()));
-            let Some(topic) = topic else { continue };
-            let changelog = TopicPartition::new(topic, id.partition);
+        let (id, ids) = (task.id(), changelog_ids::read(directory)?);
+        for (store, covered) in task.store_offsets()? {
+            let Some(changelog) = self.changelog_of(&store, id) else { continue };
             // A source topic that serves as changelog is the store's only up to what was processed.
-            let limit = active.inputs.contains_key(&changelog).then(|| {
+            let limit = is_input(&changelog).then(|| {
                 let offset = committed.get(&changelog).and_then(Option::as_ref);
                 offset.map_or(0, |offset| offset.offset)
             });
@@ -154,6 +190,14 @@ impl TaskManager {
             changelogs.push(StoreChangelog { store, changelog, covered, limit, topic_id });
         }
         Ok(changelogs)
+    }
+
+    /// The changelog of a store of a task, if it has one.
+    pub(super) fn changelog_of(&self, store: &str, task: TaskId) -> Option<TopicPartition> {
+        let topology = &self.shared.topology;
+        let factory = topology.stores.values().find(|factory| factory.name == store)?;
+        let topic = topology.changelog_topic(factory, self.shared.config.application_id())?;
+        Some(TopicPartition::new(topic, task.partition))
     }
 
     fn begin_restoration(&mut self, id: TaskId, plans: Vec<(StoreChangelog, Plan)>) -> Result<()> {
@@ -179,14 +223,25 @@ impl TaskManager {
     }
 
     /// Reads changelogs once, and says whether there was something to read; tasks whose stores are complete begin to work.
+    /// Where nothing is to be restored standbys follow theirs.
     pub(in crate::runtime) fn restore(&mut self, timeout: Duration) -> Result<bool> {
-        let (tasks, mut anew) = (&mut self.tasks, Anew::default());
-        let step = self.restorer.step(timeout, Instant::now(), |id, restore| match tasks.get_mut(&id) {
-            Some(active) => anew.note(id, restore(&mut active.task)).map(drop),
-            None => Ok(()),
+        let (tasks, standbys) = (&mut self.tasks, &mut self.standbys);
+        let (mut anew, mut standbys_anew) = (Anew::default(), Anew::default());
+        let mut step = self.restorer.step(timeout, Instant::now(), &mut |id, restore| {
+            if let Some(active) = tasks.get_mut(&id) {
+                anew.note(id, restore(&mut active.task)).map(drop)
+            } else if let Some(standby) = standbys.get_mut(&id) {
+                standbys_anew.note(id, restore(&mut standby.task)).map(drop)
+            } else {
+                Ok(())
+            }
         })?;
         self.on(Event::BeginAnew(anew))?;
-        let has_read = !step.moved.is_empty();
+        let has_read = !step.moved.is_empty() || !step.followed.is_empty();
+        self.take_followed(&mut step, standbys_anew.ids().collect())?;
+        for Batch { store, changelog, end_offset, records, .. } in step.batches {
+            self.shared.tell_restore(|listener| listener.on_batch_restored(&changelog, &store, end_offset, records))?;
+        }
         for id in step.moved {
             self.on(Event::Restoring(id))?;
         }
@@ -227,7 +282,15 @@ impl TaskManager {
         active.task.clear_buffered();
         active.read.clear();
         active.full.clear();
-        self.restorer.remove(id)
+        self.stop_restoring(id)
+    }
+
+    /// Gives up what is being restored of a task.
+    pub(super) fn stop_restoring(&mut self, id: TaskId) -> Result<()> {
+        for Restored { store, changelog, total, .. } in self.restorer.remove(id)? {
+            self.shared.tell_restore(|listener| listener.on_restore_suspended(&changelog, &store, total))?;
+        }
+        Ok(())
     }
 
     pub(super) fn pause(&self, partitions: &[TopicPartition]) -> Result<()> {
@@ -237,7 +300,7 @@ impl TaskManager {
     /// Closes a committed task; its stores cover what was committed.
     pub(super) fn close_task(&mut self, id: TaskId) -> Result<()> {
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
-        self.restorer.remove(id)?;
+        self.stop_restoring(id)?;
         let closed = active.task.close();
         drop(active);
         self.shared.directory.unlock(id, self.thread);
@@ -248,13 +311,16 @@ impl TaskManager {
     /// Shares the thread's part of `statestore.cache.max.bytes` among the caches of its tasks, and that of
     /// `statestore.uncommitted.max.bytes` among the tasks. As in Kafka the thread of the global stores has a part of the
     /// caches too.
-    fn share_cache(&mut self) {
+    pub(super) fn share_cache(&mut self) {
         let config = &self.shared.config;
         let threads = config.fields().num_stream_threads + usize::from(self.shared.globals.is_some());
         let bytes = config.fields().cache_max_bytes / threads.max(1) as u64;
         let caches: usize = self.tasks.values().map(|active| active.task.caches()).sum();
         let uncommitted = config.fields().uncommitted_max_bytes / config.fields().num_stream_threads.max(1) as u64;
-        let uncommitted = uncommitted / self.tasks.len().max(1) as u64;
+        let uncommitted = uncommitted / (self.tasks.len() + self.standbys.len()).max(1) as u64;
+        for standby in self.standbys.values_mut() {
+            standby.task.set_uncommitted_limit(uncommitted);
+        }
         for active in self.tasks.values_mut() {
             active.task.set_uncommitted_limit(uncommitted);
             let share = bytes / caches.max(1) as u64 * active.task.caches() as u64;
@@ -266,7 +332,7 @@ impl TaskManager {
     pub(super) fn abandon(&mut self, id: TaskId, rewind: bool) -> Result<()> {
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
         self.given_up += 1;
-        self.restorer.remove(id)?;
+        self.stop_restoring(id)?;
         let closed = active.task.abandon().map(|kept| drop(self.kept.insert(id, kept)));
         let from: Vec<_> = active
             .inputs
@@ -313,6 +379,10 @@ impl TaskManager {
             if let Err(error) = self.perform(step) {
                 tracing::warn!("closing: {error}");
             }
+        }
+        // A task that was about to take the place of a standby, or the other way round.
+        for (task, _) in std::mem::take(&mut self.kept) {
+            self.shared.directory.unlock(task, self.thread);
         }
         self.restorer.close();
     }

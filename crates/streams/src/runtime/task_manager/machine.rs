@@ -23,6 +23,13 @@
 //! What it had given to be sent when it was stopped waits as well, and is [discarded](Step::Discard) before the thread can
 //! have another assignment, in whose session it would go.
 //!
+//! # Standby tasks
+//!
+//! A standby follows its changelogs beside all that, and has no part in the group: what is revoked or lost does not stop it,
+//! and it is checkpointed with every commit that is wanted, whatever comes of that one. It is one of the machine's tasks or a
+//! standby, never both: when an assignment makes one of the other it is [recycled](Step::Recycle), and the task that takes
+//! its place is made at once, over the same stores. Whatever ails a standby, it is made anew and tells so, and ends nothing.
+//!
 //! # Exactly once
 //!
 //! The steps and their order are the same; what they do is one transaction of the thread's producer, which begins with
@@ -72,7 +79,7 @@ pub(super) enum Event {
     Tick { in_session: bool },
     /// These are the thread's tasks from now on, and no others. `follows`: the group has made no assignment between this
     /// one and the last that the thread had, so that nobody else has worked on tasks that stay.
-    Assigned { tasks: BTreeMap<TaskId, Vec<TopicPartition>>, follows: bool },
+    Assigned { tasks: BTreeMap<TaskId, Vec<TopicPartition>>, standbys: BTreeSet<TaskId>, follows: bool },
     /// All partitions are about to be given up.
     Revoked { in_session: bool },
     /// The partitions are others' already.
@@ -81,8 +88,16 @@ pub(super) enum Event {
     Migrated,
     /// Another thread has the task's directory.
     Busy,
-    /// The task could not be made, for a reason that may pass.
+    /// The task, or the standby, could not be made, for a reason that may pass.
     NotMade(TaskId, ClientError),
+    /// The standby is there.
+    StandbyMade(TaskId),
+    /// Records of changelogs have come for the standby's stores.
+    Following(TaskId),
+    /// They do not come, for a reason that may pass.
+    NotFollowing(TaskId, ClientError),
+    /// The stores of these standbys are of no use as they are.
+    StandbysAnew(BTreeSet<TaskId>),
     /// The task is there; its stores are, too, if they are `complete`.
     Made { task: TaskId, complete: bool },
     /// Records of changelogs have come for the task's stores.
@@ -91,7 +106,7 @@ pub(super) enum Event {
     NotRestoring(TaskId, ClientError),
     /// The task's stores have all of their changelogs.
     Restored(TaskId),
-    /// It is time for pending tasks to be made.
+    /// It is time for pending tasks to be made, and for a pending standby.
     MakePending,
     /// It is time to commit.
     Commit { in_session: bool },
@@ -143,6 +158,16 @@ pub(super) enum Step {
     /// Close the task and leave its stores as of the last commit. If it stays assigned, its partitions are read from there
     /// again.
     Abandon { task: TaskId, rewind: bool },
+    /// Make the standby over its directory. Answered by `StandbyMade`, `NotMade` or `Busy`.
+    MakeStandby(TaskId),
+    /// Have the stores of these standbys keep what they cover.
+    CheckpointStandbys(Vec<TaskId>),
+    /// Close the standby; its stores cover what it has read.
+    CloseStandby(TaskId),
+    /// Close the standby and leave its stores as of its last checkpoint.
+    AbandonStandby(TaskId),
+    /// The task becomes a standby, or the standby a task: close it, and keep its stores for the one that is made next.
+    Recycle(TaskId),
     /// Leave the group and join again, unless that is under way.
     Rejoin,
     /// The task has made no progress for `task.timeout.ms`: end the thread, with the task's last error.
@@ -182,6 +207,12 @@ pub(super) struct Machine {
     in_session: bool,
     commit: Option<Commit>,
     troubles: Troubles,
+    /// Whether each standby is made.
+    standbys: BTreeMap<TaskId, bool>,
+    /// The standby that it was tried to make last.
+    last_tried: Option<TaskId>,
+    /// A standby may be in trouble for as long as it likes.
+    standby_troubles: Troubles,
     /// Since when the thread has nothing to do, or may not, and when that was told last.
     silent: Option<(Instant, Option<Instant>)>,
     steps: VecDeque<Step>,
@@ -197,7 +228,10 @@ impl Machine {
             assigned: false,
             in_session: false,
             commit: None,
-            troubles: Troubles::new(task_timeout),
+            troubles: Troubles::new(Some(task_timeout)),
+            standbys: BTreeMap::new(),
+            last_tried: None,
+            standby_troubles: Troubles::new(None),
             silent: None,
             steps: VecDeque::new(),
         }
@@ -206,6 +240,16 @@ impl Machine {
     /// Whether assigned tasks are not made yet, and may be tried.
     pub(super) fn has_pending(&self, now: Instant) -> bool {
         self.pending.keys().any(|task| self.troubles.may_try(*task, now))
+    }
+
+    /// Whether standbys are not made yet, and may be tried.
+    pub(super) fn has_pending_standbys(&self, now: Instant) -> bool {
+        self.pending_standbys(now).next().is_some()
+    }
+
+    fn pending_standbys(&self, now: Instant) -> impl Iterator<Item = TaskId> {
+        let pending = self.standbys.iter().filter(|(_, is_made)| !**is_made).map(|(task, _)| *task);
+        pending.filter(move |task| self.standby_troubles.may_try(*task, now))
     }
 
     /// Whether a commit was not made, and is to be tried again.
@@ -257,7 +301,7 @@ impl Machine {
     pub(super) fn on(&mut self, event: Event, now: Instant) {
         match event {
             Event::Tick { in_session } => self.tick(in_session, now),
-            Event::Assigned { tasks, follows } => self.assign(tasks, follows, now),
+            Event::Assigned { tasks, standbys, follows } => self.assign(tasks, standbys, follows, now),
             Event::Revoked { in_session } => {
                 self.assigned = false;
                 self.in_session = in_session;
@@ -275,7 +319,30 @@ impl Machine {
                 self.steps.push_back(Step::Rejoin);
             }
             Event::Busy => {}
+            Event::NotMade(task, error) if self.standbys.contains_key(&task) => {
+                self.standby_troubles.begin(task, Cause::Making, error, now);
+            }
             Event::NotMade(task, error) => self.trouble(task, Cause::Making, error, now),
+            Event::StandbyMade(task) => {
+                if let Some(is_made) = self.standbys.get_mut(&task) {
+                    *is_made = true;
+                    self.standby_troubles.end(task, Cause::Making);
+                }
+            }
+            Event::Following(task) => self.standby_troubles.end(task, Cause::Following),
+            Event::NotFollowing(task, error) => {
+                if self.standbys.contains_key(&task) {
+                    self.standby_troubles.begin(task, Cause::Following, error, now);
+                }
+            }
+            Event::StandbysAnew(tasks) => {
+                for task in tasks {
+                    if let Some(is_made @ true) = self.standbys.get_mut(&task) {
+                        *is_made = false;
+                        self.steps.push_back(Step::AbandonStandby(task));
+                    }
+                }
+            }
             Event::Made { task, complete } => {
                 let Some(partitions) = self.pending.remove(&task) else { return };
                 self.troubles.end(task, Cause::Making);
@@ -290,9 +357,13 @@ impl Machine {
                 self.troubles.end(task, Cause::Making);
                 self.start(task);
             }
-            Event::MakePending => self.make_pending(now),
+            Event::MakePending => {
+                self.make_pending(now);
+                self.make_standby(now);
+            }
             Event::Commit { in_session } => {
                 self.in_session = in_session;
+                self.checkpoint_standbys();
                 self.begin_commit(Then::GoOn, now);
             }
             Event::Flushed(anew) => {
@@ -317,6 +388,7 @@ impl Machine {
             Event::BeginAnew(tasks) => self.begin_anew(tasks, now),
             Event::Close { in_session } => {
                 self.in_session = in_session;
+                self.end_standbys(Step::CloseStandby);
                 self.begin_commit(Then::Close, now);
             }
             Event::GiveUp => {
@@ -325,6 +397,7 @@ impl Machine {
                     self.steps.push_back(Step::Discard);
                 }
                 self.lose();
+                self.end_standbys(Step::AbandonStandby);
             }
         }
     }
@@ -358,13 +431,26 @@ impl Machine {
         }
     }
 
-    fn assign(&mut self, assigned: BTreeMap<TaskId, Vec<TopicPartition>>, follows: bool, now: Instant) {
+    fn assign(
+        &mut self,
+        assigned: BTreeMap<TaskId, Vec<TopicPartition>>,
+        mut standbys: BTreeSet<TaskId>,
+        follows: bool,
+        now: Instant,
+    ) {
         self.assigned = true;
         self.in_session = true;
         self.silent = None;
+        standbys.retain(|task| !assigned.contains_key(task));
+        self.end_standbys_but(&assigned, &standbys);
         let gone: Vec<TaskId> = self.tasks.keys().filter(|id| !assigned.contains_key(id)).copied().collect();
         for task in gone {
-            self.close(task);
+            if standbys.contains(&task) {
+                self.tasks.remove(&task);
+                self.steps.extend([Step::Recycle(task), Step::MakeStandby(task)]);
+            } else {
+                self.close(task);
+            }
         }
         self.pending.clear();
         self.troubles.retain(|task| assigned.contains_key(&task));
@@ -382,9 +468,50 @@ impl Machine {
                 Some(_) => self.close(task),
                 None => {}
             }
+            // The task that is made next takes its stores, and nothing comes between them.
+            if self.standbys.remove(&task) == Some(true) {
+                self.steps.push_back(Step::Recycle(task));
+            }
             self.pending.insert(task, partitions);
         }
+        for task in standbys {
+            self.standbys.entry(task).or_insert(false);
+        }
         self.make_pending(now);
+    }
+
+    /// Closes the standbys that go to others.
+    fn end_standbys_but(&mut self, assigned: &BTreeMap<TaskId, Vec<TopicPartition>>, standbys: &BTreeSet<TaskId>) {
+        let gone = |task: &TaskId| !assigned.contains_key(task) && !standbys.contains(task);
+        let gone: Vec<TaskId> = self.standbys.keys().copied().filter(gone).collect();
+        for task in gone {
+            if self.standbys.remove(&task) == Some(true) {
+                self.steps.push_back(Step::CloseStandby(task));
+            }
+        }
+        self.standby_troubles.retain(|task| standbys.contains(&task));
+    }
+
+    /// One at a time, so that tasks at work wait for no more than that, and another one each time.
+    fn make_standby(&mut self, now: Instant) {
+        let pending: Vec<TaskId> = self.pending_standbys(now).collect();
+        let next = pending.iter().find(|task| Some(**task) > self.last_tried).or(pending.first()).copied();
+        if let Some(task) = next {
+            self.last_tried = Some(task);
+            self.steps.push_back(Step::MakeStandby(task));
+        }
+    }
+
+    fn checkpoint_standbys(&mut self) {
+        let made: Vec<TaskId> = self.standbys.iter().filter(|(_, made)| **made).map(|(task, _)| *task).collect();
+        if !made.is_empty() {
+            self.steps.push_back(Step::CheckpointStandbys(made));
+        }
+    }
+
+    fn end_standbys(&mut self, step: fn(TaskId) -> Step) {
+        let made = std::mem::take(&mut self.standbys).into_iter().filter(|(_, made)| *made);
+        self.steps.extend(made.map(|(task, _)| step(task)));
     }
 
     fn make_pending(&mut self, now: Instant) {

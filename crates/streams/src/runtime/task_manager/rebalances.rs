@@ -47,6 +47,7 @@ impl TaskManager {
         }
         let done = self.on(Event::Lost);
         self.fail(done);
+        self.tell_preferences();
     }
 
     /// The thread's partitions from now on, all of them.
@@ -61,16 +62,19 @@ impl TaskManager {
                 None => tracing::warn!(%partition, "assigned, but no sub-topology reads it"),
             }
         }
-        tracing::info!(thread = self.thread + 1, tasks = %names(tasks.keys()), "tasks assigned");
-        self.kept.retain(|task, _| tasks.contains_key(task));
+        let standbys = self.assigned_standbys.lock().clone();
+        let (tasks_named, standbys_named) = (names(tasks.keys()), names(standbys.iter()));
+        tracing::info!(thread = self.thread + 1, tasks = %tasks_named, standbys = %standbys_named, "tasks assigned");
+        self.kept.retain(|task, _| tasks.contains_key(task) || standbys.contains(task));
         // It has joined: that is what joining again would be for.
         self.rejoin = false;
         let generation_of = |member: &Option<ConsumerGroupMetadata>| member.as_ref().map_or(-1, |m| m.generation_id());
         let member = self.consumer.group_metadata().ok();
         let follows = generation_of(&member) == generation_of(&self.member) + 1;
         self.member = member;
-        let done = self.on(Event::Assigned { tasks, follows });
+        let done = self.on(Event::Assigned { tasks, standbys, follows });
         self.fail(done);
+        self.tell_preferences();
     }
 
     fn fail(&mut self, result: Result<()>) {

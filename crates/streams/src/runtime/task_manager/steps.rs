@@ -42,6 +42,11 @@ impl TaskManager {
             Step::Discard => self.discard(),
             Step::Close(task) => self.close_task(task)?,
             Step::Abandon { task, rewind } => self.abandon(task, rewind)?,
+            Step::MakeStandby(task) => return self.make_standby(task).map(Some),
+            Step::CheckpointStandbys(tasks) => return self.checkpoint_standbys(&tasks),
+            Step::CloseStandby(task) => self.close_standby(task, true)?,
+            Step::AbandonStandby(task) => self.close_standby(task, false)?,
+            Step::Recycle(task) => self.recycle(task)?,
             // Not here: the consumer would call the listener, which needs the lock that is held now.
             Step::Rejoin => self.rejoin = true,
             Step::Fail { task, after } => {

@@ -24,6 +24,8 @@ pub(super) enum Cause {
     Sending,
     /// Its offsets cannot be committed.
     Committing,
+    /// A standby's changelogs cannot be read.
+    Following,
 }
 
 #[derive(Debug)]
@@ -40,12 +42,13 @@ struct Trouble {
 /// The tasks of a thread that make no progress.
 #[derive(Debug)]
 pub(super) struct Troubles {
-    timeout: Duration,
+    /// `None` where it may take any time.
+    timeout: Option<Duration>,
     tasks: BTreeMap<TaskId, Trouble>,
 }
 
 impl Troubles {
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
         Troubles { timeout, tasks: BTreeMap::new() }
     }
 
@@ -57,8 +60,13 @@ impl Troubles {
         });
         let waited = now.duration_since(trouble.since);
         if now.duration_since(trouble.told) >= REPEAT {
-            let (waited_s, timeout_ms) = (waited.as_secs(), self.timeout.as_millis());
-            tracing::warn!(%task, waited_s, "has made no progress, `task.timeout.ms` is {timeout_ms}: {error}");
+            let waited_s = waited.as_secs();
+            match self.timeout.map(|timeout| timeout.as_millis()) {
+                Some(timeout_ms) => {
+                    tracing::warn!(%task, waited_s, "has made no progress, `task.timeout.ms` is {timeout_ms}: {error}");
+                }
+                None => tracing::warn!(%task, waited_s, "the standby has made no progress: {error}"),
+            }
             trouble.told = now;
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << trouble.attempts.min(16)).min(LONGEST_PAUSE);
@@ -68,7 +76,7 @@ impl Troubles {
         }
         trouble.attempts += 1;
         trouble.retry_at = now + pause;
-        (waited > self.timeout).then_some(waited)
+        self.timeout.is_some_and(|timeout| waited > timeout).then_some(waited)
     }
 
     /// It works again.

@@ -7,6 +7,10 @@
 //! that was not flushed and acknowledged, no store keeps more than was committed, no record is committed unprocessed, and
 //! a task that goes on neither skips nor repeats. In the end every task has run again and everything is committed.
 //!
+//! Beside them there are up to two standbys of each task. Checked: a process has a task or a standby of it, never both, and its
+//! stores are open once; stores that go from one to the other are never left in between; a standby has nothing that is not in
+//! its changelog, and in the end all of it.
+//!
 //! Exactly once (`transactions.rs`) zombies may write, and what they write is aborted; processes are killed between any
 //! two steps. Checked: what is committed of the results has each record's once and none's without its offset; no store
 //! keeps what is not committed, and none begins to work ahead of its records or behind them.
@@ -15,7 +19,9 @@
 //! hundred thousand rebalances (`MACHINE_SEEDS`, of which `MACHINE_REBALANCES` are wanted), `cargo xtask soak` others
 //! (from `MACHINE_FIRST` on).
 
+mod broken;
 mod model;
+mod standbys;
 mod transactions;
 
 use std::{
@@ -23,8 +29,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use broken::Broken;
 use model::{Given, Group, Instance, Local, Log, Thread};
 use transactions::Coordinator;
+use uuid::Uuid;
 use vltava_client::{ClientError, TopicPartition};
 
 use super::{Anew, Event, Machine, Reason, Step};
@@ -67,61 +75,6 @@ fn timed_out() -> ClientError {
     ClientError::Timeout { what: "something".into(), after: Duration::from_secs(1) }
 }
 
-/// A rule that a simulation breaks, to show that it would be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Broken {
-    Nothing,
-    /// The producer sends in a session only.
-    Session,
-    /// What is left in the producer is discarded when the tasks are not the thread's any more.
-    Discard,
-    /// Suspended tasks go on only if nobody else may have had them.
-    Resume,
-    /// Exactly once: the group compares the generation in which offsets are put into a transaction.
-    Generation,
-    /// What is discarded is aborted.
-    Abort,
-    /// Nobody begins anew alone.
-    Alone,
-    /// Stores keep nothing as long as it is not known whether the transaction is committed.
-    KeptEarly,
-    /// What is not known to be committed may be committed: where to go on is asked for, and not remembered.
-    UnknownIsAborted,
-    /// What is not known to be committed may be aborted.
-    UnknownIsCommitted,
-    /// Offsets are part of the transaction.
-    OffsetsApart,
-    /// Caches are flushed before the offsets are committed.
-    Flush,
-    /// A producer ends what the one before it has left open.
-    Init,
-    /// Offsets are read when no transaction has others pending.
-    Unstable,
-    /// The changelog is read behind all that may be committed, and not up to what is by now.
-    StableEnd,
-    /// Where the changelog ends is looked up behind the offsets.
-    ChangelogFirst,
-}
-
-impl Broken {
-    /// Rules of transactions.
-    const TRANSACTIONS: [Broken; 13] = [
-        Broken::Resume,
-        Broken::Generation,
-        Broken::Abort,
-        Broken::Alone,
-        Broken::KeptEarly,
-        Broken::UnknownIsAborted,
-        Broken::UnknownIsCommitted,
-        Broken::OffsetsApart,
-        Broken::Flush,
-        Broken::Init,
-        Broken::Unstable,
-        Broken::StableEnd,
-        Broken::ChangelogFirst,
-    ];
-}
-
 struct World {
     guarantee: Guarantee,
     coordinator: Coordinator,
@@ -133,6 +86,8 @@ struct World {
     now: u64,
     faults: bool,
     next_member: u64,
+    /// How many tasks have taken the place of a standby.
+    promoted: u64,
     tasks: BTreeSet<TaskId>,
     logs: BTreeMap<TaskId, Log>,
     group: Group,
@@ -158,8 +113,9 @@ impl World {
             next_member: 0,
             logs: tasks.iter().map(|task| (*task, Log::default())).collect(),
             tasks,
-            group: Group::default(),
-            instances: (0..INSTANCES).map(|_| Instance::new(1, machines)).collect(),
+            promoted: 0,
+            group: Group { replicas: (seed % 3) as usize, ..Group::default() },
+            instances: (0..INSTANCES).map(|at| Instance::new(Uuid::from_u128(at as u128), 1, machines)).collect(),
         }
     }
 
@@ -190,6 +146,7 @@ impl World {
             }
             self.check();
         }
+        assert!(self.thread(at).recycled.is_empty(), "stores are left between a task and its standby");
     }
 
     fn is_exactly_once(&self) -> bool {
@@ -216,6 +173,13 @@ impl World {
             for (number, thread) in instance.threads.iter().enumerate() {
                 for task in thread.tasks.keys() {
                     assert_eq!(instance.open.get(task), Some(&number), "{task} is open in two threads");
+                }
+                for (task, state) in &thread.standbys {
+                    assert_eq!(instance.open.get(task), Some(&number), "{task} is open in two threads");
+                    assert!(!thread.tasks.contains_key(task), "{task} is active and a standby");
+                    // What a thread has committed itself it knows before others see it.
+                    let has = self.logs[task].changelog.max(self.logs[task].decided);
+                    assert!(*state <= has, "the standby of {task} has what is not in its changelog");
                 }
                 let is_member = thread.member.is_some_and(|member| self.group.members.contains_key(&member));
                 for task in thread.machine.working().filter(|_| is_member && thread.in_session(self.now)) {
@@ -281,6 +245,11 @@ impl World {
                 }
             }
             Step::Abandon { task, .. } => drop(self.let_go(at, task)),
+            Step::MakeStandby(task) => return Some(self.make_standby(at, task)),
+            Step::CheckpointStandbys(standbys) => self.checkpoint_standbys(at, standbys),
+            Step::CloseStandby(task) => self.close_standby(at, task, true),
+            Step::AbandonStandby(task) => self.close_standby(at, task, false),
+            Step::Recycle(task) => self.recycle(at, task),
             Step::Rejoin => self.thread(at).rejoin = true,
             Step::Fail { task, .. } => {
                 assert!(self.thread(at).machine.error_of(task).is_some());
@@ -299,12 +268,13 @@ impl World {
     fn make(&mut self, at: (usize, usize), task: TaskId) -> Event {
         assert!(!self.thread(at).tasks.contains_key(&task), "{task} is made twice");
         assert!(self.thread(at).machine.is_assigned(), "{task} is made that is not assigned");
-        if self.instances[at.0].open.contains_key(&task) {
+        if self.is_busy(at, task) {
             return Event::Busy;
         }
         if self.fault(12) {
-            return Event::NotMade(task, timed_out());
+            return self.not_made(at, task);
         }
+        self.promoted += u64::from(self.thread(at).recycled.remove(&task).is_some());
         let Log { committed, changelog, .. } = self.logs[&task];
         let kept = self.instances[at.0].kept.get(&task).copied().unwrap_or(0);
         assert!(kept <= changelog, "the store of {task} has what its changelog has not");
@@ -520,7 +490,7 @@ impl World {
         if self.group.rebalance.is_some() {
             return;
         }
-        let assigned: BTreeSet<TaskId> = member.assignment.clone();
+        let (assigned, standbys) = (member.assignment.clone(), member.standbys.clone());
         let (now, generation) = (self.now, self.group.generation);
         let thread = self.thread(at);
         (thread.joined, thread.rejoin, thread.generation, thread.confirmed) = (false, false, generation, now);
@@ -535,7 +505,7 @@ impl World {
         }
         let tasks = assigned.into_iter().map(|task| (task, vec![partition_of(task)])).collect();
         let follows = follows || self.broken == Broken::Resume;
-        self.on(at, Event::Assigned { tasks, follows });
+        self.on(at, Event::Assigned { tasks, standbys, follows });
     }
 
     /// One turn of a thread.
@@ -546,6 +516,7 @@ impl World {
         self.poll(at);
         self.on(at, Event::MakePending);
         self.restore(at);
+        self.follow(at);
         let in_session = self.in_session(at);
         self.on(at, Event::Tick { in_session });
         self.process(at);
@@ -641,7 +612,7 @@ impl World {
             self.on(at, Event::Close { in_session });
         }
         self.on(at, Event::GiveUp);
-        assert!(self.thread(at).tasks.is_empty(), "tasks are left behind");
+        assert!(self.thread(at).tasks.is_empty() && self.thread(at).standbys.is_empty(), "tasks are left behind");
         let now = self.now;
         if let Some(member) = self.thread(at).member.take() {
             self.group.remove(member, now);
@@ -717,7 +688,7 @@ impl World {
             self.group.look(self.now, &tasks);
             self.look_at_transactions();
             let all_running = self.instances.iter().flat_map(|i| &i.threads).all(|t| t.machine.all_running());
-            if all_running && self.logs.values().all(|log| log.committed == log.end) {
+            if all_running && self.logs.values().all(|log| log.committed == log.end) && self.all_follow() {
                 return;
             }
         }
@@ -726,14 +697,15 @@ impl World {
     }
 }
 
-fn run(seed: u64, guarantee: Guarantee, broken: Broken) -> u64 {
+/// How many rebalances there were, and how many standbys that took over.
+fn run(seed: u64, guarantee: Guarantee, broken: Broken) -> (u64, u64) {
     let mut world = World::new(seed, guarantee, broken);
     for _ in 0..2500 {
         world.act();
         world.check();
     }
     world.settle();
-    world.group.rebalances
+    (world.group.rebalances, world.promoted)
 }
 
 #[test]
@@ -755,18 +727,21 @@ fn run_many(guarantee: Guarantee) {
     let first = number("MACHINE_FIRST").unwrap_or(0);
     let seeds = first..first + number("MACHINE_SEEDS").unwrap_or(300);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let sum = |(a, b): (u64, u64), (c, d): (u64, u64)| (a + c, b + d);
     let share =
-        |thread| seeds.clone().skip(thread).step_by(threads).map(|seed| run_or_tell(seed, guarantee)).sum::<u64>();
-    let rebalances: u64 = std::thread::scope(|scope| {
+        |thread| seeds.clone().skip(thread).step_by(threads).map(|seed| run_or_tell(seed, guarantee)).fold((0, 0), sum);
+    let (rebalances, promoted) = std::thread::scope(|scope| {
         let share = &share;
         let shares: Vec<_> = (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
-        shares.into_iter().map(|share| share.join().unwrap_or_else(|why| std::panic::resume_unwind(why))).sum()
+        let done = shares.into_iter().map(|share| share.join().unwrap_or_else(|why| std::panic::resume_unwind(why)));
+        done.fold((0, 0), sum)
     });
+    assert!(promoted >= rebalances / 10, "only {promoted} standbys have taken over in {rebalances} rebalances");
     let wanted = number("MACHINE_REBALANCES").unwrap_or(seeds.end - first);
     assert!(rebalances >= wanted, "only {rebalances} rebalances");
 }
 
-fn run_or_tell(seed: u64, guarantee: Guarantee) -> u64 {
+fn run_or_tell(seed: u64, guarantee: Guarantee) -> (u64, u64) {
     std::panic::catch_unwind(|| run(seed, guarantee, Broken::Nothing)).unwrap_or_else(|why| {
         let why = crate::guard::panicked(&*why);
         panic!(

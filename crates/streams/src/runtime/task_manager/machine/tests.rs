@@ -21,7 +21,12 @@ fn assignment(partitions: &[i32]) -> BTreeMap<TaskId, Vec<TopicPartition>> {
 }
 
 fn assigned(partitions: &[i32]) -> Event {
-    Event::Assigned { tasks: assignment(partitions), follows: true }
+    with_standbys(partitions, &[])
+}
+
+fn with_standbys(partitions: &[i32], standbys: &[i32]) -> Event {
+    let standbys = standbys.iter().map(|partition| task(*partition)).collect();
+    Event::Assigned { tasks: assignment(partitions), standbys, follows: true }
 }
 
 fn make(partition: i32) -> Step {
@@ -184,7 +189,11 @@ fn a_task_with_more_partitions_than_before_is_made_again() {
     bench.on(Event::Delivered(Anew::default()));
     bench.committed(&[]);
     let wider = vec![TopicPartition::new("in", 0), TopicPartition::new("other", 0)];
-    let steps = bench.on(Event::Assigned { tasks: [(task(0), wider.clone())].into(), follows: true });
+    let steps = bench.on(Event::Assigned {
+        tasks: [(task(0), wider.clone())].into(),
+        standbys: BTreeSet::new(),
+        follows: true,
+    });
     assert_eq!(steps, [Step::Close(task(0)), Step::Make(task(0), wider)]);
 }
 
@@ -196,7 +205,7 @@ fn a_suspended_task_is_made_again_where_others_may_have_worked_on_it() {
     bench.on(Event::Flushed(Anew::default()));
     bench.on(Event::Delivered(Anew::default()));
     bench.committed(&[]);
-    let steps = bench.on(Event::Assigned { tasks: assignment(&[0]), follows: false });
+    let steps = bench.on(Event::Assigned { tasks: assignment(&[0]), standbys: BTreeSet::new(), follows: false });
     assert_eq!(steps, [Step::Close(task(0)), make(0)]);
 }
 
@@ -390,3 +399,4 @@ fn a_task_that_begins_anew_while_its_partitions_are_taken_away_is_gone() {
 }
 
 mod exactly_once;
+mod standbys;

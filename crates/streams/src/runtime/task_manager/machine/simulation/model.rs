@@ -6,9 +6,14 @@ use std::{
 };
 
 use super::{MAX_POLL, Machine, SESSION, TASK_TIMEOUT, THREADS, transactions::Opened};
+use uuid::Uuid;
+
 use crate::{
     config::Guarantee,
-    runtime::assignor::{Preferences, assign_tasks},
+    runtime::{
+        assignor::{Preferences, assign_tasks},
+        standby_placement::place_standbys,
+    },
     task::TaskId,
 };
 
@@ -19,6 +24,7 @@ pub(super) struct Member {
     pub(super) joined: bool,
     pub(super) preferences: Preferences,
     pub(super) assignment: BTreeSet<TaskId>,
+    pub(super) standbys: BTreeSet<TaskId>,
 }
 
 #[derive(Default)]
@@ -28,6 +34,8 @@ pub(super) struct Group {
     pub(super) rebalance: Option<u64>,
     pub(super) members: BTreeMap<u64, Member>,
     pub(super) rebalances: u64,
+    /// `num.standby.replicas`.
+    pub(super) replicas: usize,
 }
 
 impl Group {
@@ -59,8 +67,10 @@ impl Group {
         let preferences =
             self.members.iter().map(|(id, member)| (id.to_string(), member.preferences.clone())).collect();
         let dealt = assign_tasks(tasks, &preferences);
+        let standbys = place_standbys(self.replicas, tasks, &dealt, &preferences);
         for (id, member) in &mut self.members {
             member.assignment = dealt.get(&id.to_string()).cloned().unwrap_or_default();
+            member.standbys = standbys.get(&id.to_string()).cloned().unwrap_or_default();
         }
     }
 }
@@ -109,6 +119,10 @@ pub(super) struct Given {
 pub(super) struct Thread {
     pub(super) machine: Machine,
     pub(super) tasks: BTreeMap<TaskId, Local>,
+    /// As of which record the stores of standbys are.
+    pub(super) standbys: BTreeMap<TaskId, i64>,
+    /// The same of stores that are between a task and its standby.
+    pub(super) recycled: BTreeMap<TaskId, i64>,
     /// What the producer has not sent.
     pub(super) given: VecDeque<Given>,
     pub(super) member: Option<u64>,
@@ -139,6 +153,8 @@ impl Thread {
         Thread {
             machine: Machine::new(guarantee, Duration::from_millis(TASK_TIMEOUT)),
             tasks: BTreeMap::new(),
+            standbys: BTreeMap::new(),
+            recycled: BTreeMap::new(),
             given: VecDeque::new(),
             member: None,
             generation: 0,
@@ -165,6 +181,7 @@ impl Thread {
 }
 
 pub(super) struct Instance {
+    pub(super) process: Uuid,
     /// What its machines keep to.
     pub(super) guarantee: Guarantee,
     pub(super) threads: Vec<Thread>,
@@ -175,20 +192,22 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(now: u64, guarantee: Guarantee) -> Self {
+    pub(super) fn new(process: Uuid, now: u64, guarantee: Guarantee) -> Self {
         let threads = (0..THREADS).map(|_| Thread::new(now, guarantee)).collect();
-        Instance { guarantee, threads, open: BTreeMap::new(), kept: BTreeMap::new() }
+        Instance { process, guarantee, threads, open: BTreeMap::new(), kept: BTreeMap::new() }
     }
 
     /// The process is killed, and started again: what its stores have kept stays.
     pub(super) fn kill(&mut self, now: u64) {
         let kept = std::mem::take(&mut self.kept);
-        *self = Instance { kept, ..Instance::new(now, self.guarantee) };
+        *self = Instance { kept, ..Instance::new(self.process, now, self.guarantee) };
     }
 
     pub(super) fn preferences(&self, thread: usize) -> Preferences {
         Preferences {
+            process: self.process,
             running: self.threads[thread].tasks.keys().copied().collect(),
+            standbys: self.threads[thread].standbys.keys().copied().collect(),
             on_disk: self.kept.keys().copied().collect(),
             host: None,
         }

@@ -286,19 +286,20 @@ impl World {
     fn make_exactly_once(&mut self, at: (usize, usize), task: TaskId) -> Event {
         assert!(!self.thread(at).tasks.contains_key(&task), "{task} is made twice");
         assert!(self.thread(at).machine.is_assigned(), "{task} is made that is not assigned");
-        if self.instances[at.0].open.contains_key(&task) {
+        if self.is_busy(at, task) {
             return Event::Busy;
         }
         if self.producer(at).is_none() {
-            return Event::NotMade(task, timed_out());
+            return self.not_made(at, task);
         }
         let early = self.logs[&task].changelog;
         if self.broken == Broken::ChangelogFirst {
             self.maybe_stop(at.0, 3);
         }
         if self.fault(12) || (self.coordinator.is_unstable(task) && self.broken != Broken::Unstable) {
-            return Event::NotMade(task, timed_out());
+            return self.not_made(at, task);
         }
+        self.promoted += u64::from(self.thread(at).recycled.remove(&task).is_some());
         let mut committed = self.logs[&task].committed;
         if self.broken == Broken::UnknownIsAborted
             && let Some(believed) = self.thread(at).believed.remove(&task)

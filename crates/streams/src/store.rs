@@ -245,7 +245,8 @@ pub(crate) trait AnyStore: Any + Send {
 
 /// The stores of a task for the task that takes its place in this process: those in memory of one that was
 /// [abandoned](crate::task::Task::abandon), as of its last commit, or those of one that was
-/// [recycled](crate::task::Task::recycle). They need not be restored from the beginning.
+/// [recycled](crate::task::Task::recycle). They need not be restored from the beginning, as
+/// Kafka does it with those of the first kind.
 #[derive(Default)]
 pub struct KeptStores {
     stores: BTreeMap<String, Box<dyn AnyStore>>,

@@ -1,6 +1,6 @@
 //! How far a store is behind its changelog (KIP-535).
 
-/// How far a store is in its changelog.
+/// How far a store is in its changelog; Kafka's `LagInfo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LagInfo {
     current_offset_position: i64,

@@ -62,9 +62,11 @@ impl Preferences {
         if bytes.try_get_u8().ok() != Some(VERSION) {
             return preferences;
         }
-        preferences.process = Uuid::from_u128(bytes.try_get_u128().unwrap_or_default());
+        let Ok(process) = bytes.try_get_u128() else { return preferences };
+        preferences.process = Uuid::from_u128(process);
         for tasks in [&mut preferences.running, &mut preferences.standbys, &mut preferences.on_disk] {
-            *tasks = take_tasks(&mut bytes).unwrap_or_default();
+            let Some(told) = take_tasks(&mut bytes) else { break };
+            *tasks = told;
         }
         preferences.host = take_text(&mut bytes).and_then(|host| host.parse().ok());
         preferences

@@ -20,7 +20,7 @@ pub trait StandbyUpdateListener: Send + Sync {
     }
 }
 
-/// Records that a standby's store has taken.
+/// Records that a standby's store has taken: what Kafka's `onBatchLoaded` is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadedBatch {
@@ -34,7 +34,7 @@ pub struct LoadedBatch {
     pub current_end_offset: i64,
 }
 
-/// How far a standby's store came.
+/// How far a standby's store came: what Kafka's `onUpdateSuspended` is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SuspendedUpdate {
@@ -46,7 +46,7 @@ pub struct SuspendedUpdate {
     pub reason: SuspendReason,
 }
 
-/// Why a standby does not follow its changelogs any more.
+/// Why a standby does not follow its changelogs any more; Kafka's `SuspendReason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SuspendReason {

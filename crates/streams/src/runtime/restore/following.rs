@@ -23,6 +23,16 @@ pub(super) struct Following {
     is_paused: bool,
 }
 
+impl Following {
+    /// Where it is read up to.
+    fn end(&self) -> i64 {
+        match self.limit {
+            Some(limit) => limit,
+            None => i64::MAX,
+        }
+    }
+}
+
 /// How far a standby's store is in its changelog.
 #[derive(Clone, Debug)]
 pub(in crate::runtime) struct Followed {
@@ -88,7 +98,7 @@ impl Restorer {
         let followed = of_task.map(|(changelog, following)| {
             // It may have gone on over what is no record: a transaction's marker, or a gap.
             if let Some(Ok(position)) = at_once(consumer.position(changelog)) {
-                following.next = following.next.max(position.min(following.limit.unwrap_or(i64::MAX)));
+                following.next = following.next.max(position.min(following.end()));
             }
             Followed {
                 store: following.store.clone(),
@@ -142,7 +152,7 @@ impl Restorer {
     ) -> Result<()> {
         let changelog = part.topic_partition();
         let Some(following) = self.following.get_mut(changelog) else { return Ok(()) };
-        let (limit, next) = (following.limit.unwrap_or(i64::MAX), part.next_offset().offset);
+        let (limit, next) = (following.end(), part.next_offset().offset);
         let (mut taken, mut last) = (0, None);
         with_task(following.task, &mut |task| {
             (taken, last) = take_records(task, &following.store, part, limit)?;

@@ -25,7 +25,12 @@ impl TaskManager {
             for (store, covered) in active.task.store_offsets()? {
                 let Some(changelog) = self.changelog_of(&store, id) else { continue };
                 let complete = active.covered.get(&store).map(|(_, offset)| *offset);
-                let position = if is_at_work { None } else { Some(complete.or(covered).unwrap_or(0)) };
+                // As in Kafka, what has nothing counts from 0, wherever the changelog begins.
+                let position = match (is_at_work, complete.or(covered)) {
+                    (true, _) => None,
+                    (false, Some(offset)) => Some(offset),
+                    (false, None) => Some(0),
+                };
                 positions.push(StorePosition { store, changelog, position });
             }
         }

@@ -227,7 +227,7 @@ impl TaskManager {
                 task_id: task,
                 batch_end_offset: end_offset,
                 batch_size: records,
-                current_end_offset: end_offset + lag.unwrap_or(0),
+                current_end_offset: lag.map_or(end_offset, |lag| end_offset + lag),
             };
             self.shared.tell_standby(|listener| listener.on_batch_loaded(&changelog, &store, &batch))?;
         }

@@ -4,8 +4,10 @@
 //! bucket by insertion. (Java turns buckets of more than eight entries into trees; that needs crafted keys, and is not
 //! imitated.)
 
+mod priority_queue;
 mod tree_set;
 
+pub use priority_queue::PriorityQueue;
 pub use tree_set::TreeSet;
 
 /// `String.hashCode()`.

@@ -151,6 +151,9 @@ pub enum Error {
         /// Their names.
         topics: Vec<String>,
     },
+    /// An instance of the application has asked all of them to close:
+    /// [`StreamThreadExceptionResponse::ShutdownApplication`](crate::StreamThreadExceptionResponse::ShutdownApplication).
+    ShutdownRequested,
     /// A store cannot do what was asked of it.
     Store {
         /// The store.
@@ -356,6 +359,7 @@ impl fmt::Display for Error {
                 after.as_millis()
             ),
             Error::MissingSourceTopic { topics } => write!(f, "missing source topics: {}", topics.join(", ")),
+            Error::ShutdownRequested => f.write_str("an instance of the application has asked all of them to close"),
             Error::Store { store, message } => write!(f, "store {store}: {message}"),
             Error::CorruptedStore { store, path, message } => {
                 write!(f, "the files of store {store} in {} are damaged: {message}", path.display())

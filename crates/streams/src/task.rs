@@ -435,6 +435,13 @@ impl Task {
         stores.map(|store| offset(&**store)).collect()
     }
 
+    /// Whether a store outlives the process.
+    #[must_use]
+    pub fn is_on_disk(&self, store: &str) -> bool {
+        let mut stores = self.store_order.iter().filter_map(|id| self.ctx.stores.get(*id)?.as_ref());
+        stores.any(|known| known.name() == store && known.persistent())
+    }
+
     /// Gives a store a record of its changelog; before [`initialize`](Self::initialize).
     ///
     /// # Errors

@@ -491,3 +491,30 @@ async fn a_thread_that_fails_at_once_is_replaced_after_growing_pauses() {
     streams.close_async(PATIENCE).await.unwrap();
     assert_eq!(streams.state(), State::NotRunning);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_instance_asks_all_of_them_to_close() {
+    let cluster = Cluster::start(["in", "out"].map(|topic| NewTopic::new(topic).partitions(2))).await;
+    let instance = |name: &str| {
+        let builder = StreamsBuilder::new();
+        builder.stream::<String, String>("in").map_values(|_| -> String { panic!("for all") }).to("out");
+        let folder = cluster.folder.path().join(name);
+        let config = cluster.config().set("state.dir", folder.to_str().unwrap()).build().unwrap();
+        let streams = KafkaStreams::new(builder.build().unwrap(), config).unwrap();
+        streams.set_uncaught_exception_handler(|_| StreamThreadExceptionResponse::ShutdownApplication);
+        streams.start().unwrap();
+        streams
+    };
+    let instances = [instance("one"), instance("other")];
+    for streams in &instances {
+        assert!(streams.wait_for_state_async(|state| state == State::Running, PATIENCE).await);
+    }
+    cluster.send(&[b"a"]).await;
+    let mut why = Vec::new();
+    for streams in instances {
+        why.push(failure(streams).await);
+    }
+    why.sort();
+    assert_eq!(why[0], "an instance of the application has asked all of them to close");
+    assert!(why[1].ends_with("panicked: for all"), "{why:?}");
+}

@@ -17,7 +17,6 @@ pub const STATESTORE_CACHE_MAX_BYTES: &str = "statestore.cache.max.bytes";
 pub const TOPOLOGY_OPTIMIZATION: &str = "topology.optimization";
 
 const CLASSES: &str = "classes of the JVM cannot be loaded";
-const NO_WARM_UPS: &str = "tasks are not warmed up before they move";
 const NO_TAGS: &str = "standby tasks are placed without regard to tags";
 const NO_RACKS: &str = "tasks are assigned without regard to racks";
 const TYPED: &str = "serdes of windows and lists are chosen by type";
@@ -49,7 +48,7 @@ pub(super) static STREAMS: Tables = &[KEYS];
 
 #[rustfmt::skip]
 static KEYS: &[Definition] = &[
-    Definition::new("acceptable.recovery.lag", Long, Some("10000"), AtLeast(0), "How far behind an instance may be to count as caught up, in records.").warned(NO_WARM_UPS),
+    Definition::new("acceptable.recovery.lag", Long, Some("10000"), AtLeast(0), "How far behind an instance may be to count as caught up, in records."),
     Definition::new("allow.os.group.write.access", Boolean, Some("false"), Any, "Whether the group of the operating system may write state directories.").importance(Low).warned("directories have the permissions that the process gives new files"),
     Definition::new(APPLICATION_ID, String, None, NonEmpty, "The name of the application: prefix of its internal topics and of its state, and its group.").importance(High),
     Definition::new("application.server", String, Some(""), Any, "host:port under which this instance tells others that it can be asked for its stores.").importance(Low),
@@ -78,14 +77,14 @@ static KEYS: &[Definition] = &[
     Definition::new("group.protocol", String, Some("classic"), OneOfAnyCase(&["classic", "streams"]), "The protocol of the application's group.").refused("the streams protocol is not supported yet"),
     Definition::new("log.summary.interval.ms", Long, Some("120000"), Any, "Time between summaries in the log, in ms.").importance(Low).warned("no summaries are logged"),
     Definition::new("max.task.idle.ms", Long, Some("0"), AtLeast(-1), "How long a task waits for records of all its inputs before it processes those it has, in ms; -1 for not at all."),
-    Definition::new("max.warmup.replicas", Int, Some("2"), AtLeast(1), "Tasks that warm up on other instances at a time.").warned(NO_WARM_UPS),
+    Definition::new("max.warmup.replicas", Int, Some("2"), AtLeast(1), "Tasks that warm up on other instances at a time."),
     Definition::new("metrics.num.samples", Int, Some("2"), AtLeast(1), "Samples kept per metric.").importance(Low),
     Definition::new("metrics.recording.level", String, Some("INFO"), OneOfAnyCase(&["INFO", "DEBUG", "TRACE"]), "How detailed metrics are.").importance(Low),
     Definition::new("metrics.sample.window.ms", Long, Some("30000"), AtLeast(1), "Time of a metric's sample, in ms.").importance(Low),
     Definition::new("num.standby.replicas", Int, Some("0"), AtLeast(0), "Copies of each task's stores on other instances.").importance(High),
     Definition::new("num.stream.threads", Int, Some("1"), AtLeast(1), "Threads that process records."),
     Definition::new("poll.ms", Long, Some("100"), AtLeast(0), "How long a thread waits for records, in ms.").importance(Low),
-    Definition::new("probing.rebalance.interval.ms", Long, Some("600000"), AtLeast(60_000), "Time between rebalances that look whether a task has warmed up, in ms.").importance(Low).warned(NO_WARM_UPS),
+    Definition::new("probing.rebalance.interval.ms", Long, Some("600000"), AtLeast(60_000), "Time between rebalances that look whether a task has warmed up, in ms.").importance(Low),
     Definition::new("processing.exception.handler", Class, Some("org.apache.kafka.streams.errors.LogAndFailProcessingExceptionHandler"), Any, "What happens to records on which application code fails: LogAndFail or LogAndContinue; others are given to the builder."),
     Definition::new("processing.exception.handler.global.enabled", Boolean, Some("false"), Any, "Whether that handler is asked by processors of global stores too.").importance(High),
     Definition::new("processing.guarantee", String, Some("at_least_once"), OneOf(&["at_least_once", "exactly_once_v2"]), "What holds for results after a failure: at_least_once, or exactly_once_v2, where outputs, state and offsets are one transaction."),

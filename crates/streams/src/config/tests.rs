@@ -35,9 +35,9 @@ fn keys_of_the_clients_and_of_internal_topics_are_passed_on() {
 #[test]
 fn a_key_without_effect_warns_or_is_refused_with_the_reason() {
     assert_eq!(
-        warnings(&[("max.warmup.replicas", "3"), ("rocksdb.config.setter", "com.example.Setter")]),
+        warnings(&[("log.summary.interval.ms", "3"), ("rocksdb.config.setter", "com.example.Setter")]),
         [
-            "`max.warmup.replicas` has no effect: tasks are not warmed up before they move",
+            "`log.summary.interval.ms` has no effect: no summaries are logged",
             "`rocksdb.config.setter` has no effect: stores on disk are no RocksDB",
         ]
     );

@@ -1,120 +1,63 @@
-//! Who runs which task: the assignor by which an application's threads divide the partitions of their group.
+//! Who runs which task: Kafka Streams' own assignor, by which the members of an application's group divide its tasks.
 //!
-//! A task goes where it was, else where its standby is, else where its stores are on disk, and every thread gets as many as any other, give or take
-//! one. The name is not the JVM's `stream`: the two do not share a group, and the coordinator says so at once.
+//! Its name, what members say of themselves and what the leader answers are the JVM's: instances of both kinds may be members
+//! of one group, and either may lead it. A thread is a member; an instance is known by its process id.
+//!
+//! [`group`] decides, from what all have said; the codecs are in [`messages`]. Ours give all partitions up before they join
+//! (the JVM calls that eager), so what they are assigned is free.
+
+mod client_state;
+#[cfg(test)]
+mod golden;
+mod group;
+mod high_availability;
+mod messages;
+mod movements;
+mod prior;
+mod process_id;
+mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
-use uuid::Uuid;
 use vltava_client::{
     Admin, ClientError, TopicPartition,
+    admin::OffsetSpec,
+    config::IsolationLevel,
     consumer::ConsumerGroupMetadata,
     consumer::assignor::{
         Assignment, AssignorMetadata, BoxFuture, GroupAssignment, GroupSubscription, PartitionAssignor,
     },
 };
 
+pub(super) use self::{client_state::LATEST_OFFSET, high_availability::AssignmentConfig, process_id::ProcessId};
+use self::{
+    group::{Member, Tasks},
+    messages::{AssignmentInfo, EARLIEST_PROBEABLE, LATEST, SubscriptionInfo},
+};
 use super::{
-    cluster::{Cluster, Refusal, SharedCluster, put_tasks, put_text, take_tasks, take_text},
+    cluster::{Cluster, SharedCluster},
+    kafka_streams::now_ms,
+    refusal::Refusal,
     setup::Setup,
-    standby_placement::place_standbys,
 };
 use crate::{error::Error, query::HostInfo, task::TaskId};
 
-/// The form of the user data below.
-const VERSION: u8 = 3;
-
 /// What a thread says of itself when it joins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Preferences {
-    /// The process it is of.
-    pub(super) process: Uuid,
-    /// The tasks it ran until now.
-    pub(super) running: BTreeSet<TaskId>,
-    /// Those of which it has the standbys.
-    pub(super) standbys: BTreeSet<TaskId>,
-    /// The tasks whose stores are on its disk.
-    pub(super) on_disk: BTreeSet<TaskId>,
-    /// Its `application.server`.
-    pub(super) host: Option<HostInfo>,
+pub(super) struct Standing {
+    /// How far the stores are of each task of which there are any: the offsets of their changelogs together,
+    /// [`LATEST_OFFSET`] for one that is at work.
+    pub(super) offset_sums: BTreeMap<TaskId, i64>,
 }
 
-impl Preferences {
-    fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::new();
-        bytes.put_u8(VERSION);
-        bytes.put_u128(self.process.as_u128());
-        for tasks in [&self.running, &self.standbys, &self.on_disk] {
-            put_tasks(&mut bytes, tasks);
-        }
-        if let Some(host) = &self.host {
-            put_text(&mut bytes, &host.to_string());
-        }
-        bytes.freeze()
-    }
-
-    /// What cannot be read has no preferences; the tasks are then dealt out as if it were new.
-    fn decode(mut bytes: &[u8]) -> Self {
-        let mut preferences = Self::default();
-        if bytes.try_get_u8().ok() != Some(VERSION) {
-            return preferences;
-        }
-        let Ok(process) = bytes.try_get_u128() else { return preferences };
-        preferences.process = Uuid::from_u128(process);
-        for tasks in [&mut preferences.running, &mut preferences.standbys, &mut preferences.on_disk] {
-            let Some(told) = take_tasks(&mut bytes) else { break };
-            *tasks = told;
-        }
-        preferences.host = take_text(&mut bytes).and_then(|host| host.parse().ok());
-        preferences
-    }
-}
-
-/// Divides tasks among members: pure, and the same for the same input.
-pub(super) fn assign_tasks(
-    tasks: &BTreeSet<TaskId>,
-    members: &BTreeMap<String, Preferences>,
-) -> BTreeMap<String, BTreeSet<TaskId>> {
-    let mut assigned: BTreeMap<String, BTreeSet<TaskId>> =
-        members.keys().map(|member| (member.clone(), BTreeSet::new())).collect();
-    if members.is_empty() {
-        return assigned;
-    }
-    let least = tasks.len() / members.len();
-    // So many members have one task more than the others.
-    let mut extra = tasks.len() % members.len();
-    let mut left = tasks.clone();
-    let wishes = [
-        |p: &Preferences| p.running.clone(),
-        |p: &Preferences| p.standbys.clone(),
-        |p: &Preferences| p.on_disk.clone(),
-    ];
-    for wish in wishes {
-        for (member, preferences) in members {
-            let Some(own) = assigned.get_mut(member) else { continue };
-            for task in wish(preferences) {
-                let more = own.len() == least && extra > 0;
-                if (own.len() < least || more) && left.remove(&task) {
-                    own.insert(task);
-                    extra -= usize::from(more);
-                }
-            }
-        }
-    }
-    for task in left {
-        let least_loaded = assigned.iter_mut().min_by_key(|(_, own)| {
-            let same = own.iter().filter(|other| other.subtopology == task.subtopology).count();
-            (own.len(), same)
-        });
-        if let Some((_, own)) = least_loaded {
-            own.insert(task);
-        }
-    }
-    assigned
-}
+/// What a thread's assignor and its task manager both know.
+pub(super) type SharedStanding = Arc<Mutex<Standing>>;
 
 /// Why the leader has assigned nothing, for the thread to end with.
 pub(super) type SharedRefusal = Arc<Mutex<Option<Refusal>>>;
@@ -123,30 +66,74 @@ pub(super) type SharedRefusal = Arc<Mutex<Option<Refusal>>>;
 pub(super) type SharedStandbys = Arc<Mutex<BTreeSet<TaskId>>>;
 
 /// What an assignment tells beside partitions.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Told {
     pub(super) cluster: SharedCluster,
     pub(super) refusal: SharedRefusal,
     pub(super) standbys: SharedStandbys,
+    pub(super) next_rebalance: NextRebalance,
+}
+
+/// When a thread is to ask for a rebalance, in ms since the epoch.
+#[derive(Clone)]
+pub(super) struct NextRebalance(Arc<AtomicI64>);
+
+impl Default for NextRebalance {
+    fn default() -> Self {
+        NextRebalance(Arc::new(AtomicI64::new(i64::MAX)))
+    }
+}
+
+impl NextRebalance {
+    fn set(&self, at_ms: i64) {
+        self.0.store(at_ms, Ordering::Relaxed);
+    }
+
+    /// Whether the time has come, once.
+    pub(super) fn take_due(&self, now_ms: i64) -> bool {
+        let is_due = now_ms >= self.0.load(Ordering::Relaxed);
+        if is_due {
+            self.set(i64::MAX);
+        }
+        is_due
+    }
+}
+
+/// The instance that a thread is of.
+#[derive(Clone, Debug)]
+pub(super) struct Instance {
+    pub(super) process: ProcessId,
+    /// Its `application.server`.
+    pub(super) host: Option<HostInfo>,
+    pub(super) config: AssignmentConfig,
+    /// The group, which is the application.
+    pub(super) application: String,
+    /// Whether all instances are to close.
+    pub(super) ends_application: Arc<AtomicBool>,
 }
 
 /// The assignor of one thread.
 pub(super) struct StreamsAssignor {
     setup: Arc<Setup>,
-    /// Makes the internal topics that topics which came since need.
+    /// Makes the internal topics that topics which came since need, and asks where changelogs end.
     admin: Admin,
-    preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
+    instance: Instance,
+    standing: SharedStanding,
     told: Told,
+    /// The version in which it speaks, which is an older one as long as somebody in the group knows no newer.
+    version: i32,
+    joins: i8,
 }
 
 impl StreamsAssignor {
     pub(super) fn new(
         setup: Arc<Setup>,
         admin: Admin,
-        preferences: Arc<dyn Fn() -> Preferences + Send + Sync>,
+        instance: Instance,
+        standing: SharedStanding,
         told: Told,
     ) -> Self {
-        StreamsAssignor { setup, admin, preferences, told }
+        StreamsAssignor { setup, admin, instance, standing, told, version: LATEST, joins: 0 }
     }
 
     /// The source topics that exist, with their partitions.
@@ -157,15 +144,15 @@ impl StreamsAssignor {
     }
 
     /// The partitions of every task, as the topics are now.
-    fn tasks(&self, metadata: &AssignorMetadata) -> BTreeMap<TaskId, Vec<TopicPartition>> {
-        let mut tasks: BTreeMap<TaskId, Vec<TopicPartition>> = BTreeMap::new();
+    fn tasks(&self, metadata: &AssignorMetadata) -> BTreeMap<TaskId, BTreeSet<TopicPartition>> {
+        let mut tasks: BTreeMap<TaskId, BTreeSet<TopicPartition>> = BTreeMap::new();
         for (number, info) in &self.setup.subtopologies {
             for topic in &info.source_topics {
                 let name: Arc<str> = topic.as_str().into();
                 let count = metadata.partitions_for_topic(topic).map_or(0, <[_]>::len);
                 for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
                     let task = TaskId { subtopology: *number, partition };
-                    tasks.entry(task).or_default().push(TopicPartition::new(name.clone(), partition));
+                    tasks.entry(task).or_default().insert(TopicPartition::new(name.clone(), partition));
                 }
             }
         }
@@ -193,70 +180,146 @@ impl StreamsAssignor {
                     // The group tries again.
                     Error::Client { source, .. } if source.is_retriable() => Err(source),
                     Error::MissingSourceTopic { topics } => Ok(Some(Refusal::MissingSourceTopics(topics))),
-                    error => Ok(Some(Refusal::Topics(error.to_string()))),
+                    error => Ok(Some(Refusal::Assignment(error.to_string()))),
                 };
             }
         }
         Ok(None)
     }
 
-    fn divide(&self, metadata: &AssignorMetadata, group: &GroupSubscription) -> GroupAssignment {
-        let tasks = self.tasks(metadata);
-        let preferences = |data: &Option<Bytes>| Preferences::decode(data.as_deref().unwrap_or_default());
-        let members: BTreeMap<_, _> = group.iter().map(|(id, s)| (id.to_owned(), preferences(&s.user_data))).collect();
-        let dealt = assign_tasks(&tasks.keys().copied().collect(), &members);
-        let stateful = self.setup.stateful(&tasks);
-        let standbys = place_standbys(self.setup.standby_replicas(), &stateful, &dealt, &members);
-        let (wanted, placed) =
-            (self.setup.standby_replicas() * stateful.len(), standbys.values().map(BTreeSet::len).sum());
-        if wanted > placed {
-            tracing::warn!(wanted, placed, "there are fewer processes than `num.standby.replicas` asks for");
+    /// Where the changelogs of these tasks end, all of a task's together.
+    async fn ends(&self, tasks: &BTreeSet<TaskId>) -> Result<BTreeMap<TaskId, i64>, ClientError> {
+        let (mut written, mut read) = (BTreeMap::new(), BTreeMap::new());
+        for task in tasks {
+            let Some(info) = self.setup.subtopologies.get(&task.subtopology) else { continue };
+            for topic in info.changelog_topics.keys() {
+                let partition = TopicPartition::new(topic.as_str(), task.partition);
+                // A source topic is a changelog only up to what was read of it.
+                let side = if info.source_topics.contains(topic) { &mut read } else { &mut written };
+                side.insert(partition, *task);
+            }
         }
-        let partitions = |own: &BTreeSet<TaskId>| -> Vec<TopicPartition> {
-            own.iter().filter_map(|task| tasks.get(task)).flatten().cloned().collect()
+        let mut ends: BTreeMap<TaskId, i64> = tasks.iter().map(|task| (*task, 0)).collect();
+        let mut add = |task: &TaskId, offset: i64| {
+            if let Some(end) = ends.get_mut(task) {
+                *end = end.saturating_add(offset);
+            }
         };
-        let mut cluster = Cluster::default();
-        for partition in tasks.values().flatten() {
-            let count = cluster.partitions.entry(partition.topic().to_owned()).or_default();
-            *count = (*count).max(partition.partition() + 1);
-        }
-        let host_of = |member: &String| members.get(member).and_then(|preferences| preferences.host.clone());
-        for (dealt, hosts) in [(&dealt, &mut cluster.hosts), (&standbys, &mut cluster.standby_hosts)] {
-            for (member, own) in dealt {
-                if let Some(host) = host_of(member) {
-                    hosts.entry(host).or_default().extend(partitions(own));
+        if !written.is_empty() {
+            let latest = written.keys().map(|partition| (partition.clone(), OffsetSpec::Latest));
+            for (partition, end) in self.admin.list_offsets(latest, IsolationLevel::ReadUncommitted).await {
+                if let Some(task) = written.get(&partition) {
+                    add(task, end?.offset);
                 }
             }
         }
-        let assignment = |member: &String, own: &BTreeSet<TaskId>| {
-            let standbys = standbys.get(member).filter(|standbys| !standbys.is_empty());
-            // Nothing is told where nobody has said where he is, and there are no standbys.
-            match cluster.hosts.is_empty() && standbys.is_none() {
-                true => Assignment::new(partitions(own)),
-                false => {
-                    let told = cluster.encode(standbys.unwrap_or(&BTreeSet::new()));
-                    Assignment::with_user_data(partitions(own), told)
-                }
+        if !read.is_empty() {
+            let partitions: Vec<_> = read.keys().cloned().collect();
+            let application = &self.instance.application;
+            let committed = self.admin.list_consumer_group_offsets(application, Some(&partitions)).await?;
+            for (partition, task) in &read {
+                let offset = committed.get(partition).and_then(Option::as_ref);
+                add(task, offset.map_or(0, |offset| offset.offset));
             }
-        };
-        let members = dealt.iter().map(|(member, own)| (member.clone(), assignment(member, own))).collect();
-        GroupAssignment { members }
+        }
+        Ok(ends)
     }
+
+    async fn divide(&self, metadata: &AssignorMetadata, members: &[Member]) -> GroupAssignment {
+        let partitions = self.tasks(metadata);
+        let stateful = self.setup.stateful(&partitions);
+        let ends = match self.ends(&stateful).await {
+            Ok(ends) => Some(ends),
+            Err(error) => {
+                tracing::warn!("where changelogs end is not known, so tasks stay where they were for now: {error}");
+                None
+            }
+        };
+        let tasks = Tasks { partitions, stateful, ends };
+        let Instance { process, config, .. } = &self.instance;
+        let assigned = group::assign(members, &tasks, *config, *process, now_ms());
+        let counts = Cluster::counts(tasks.partitions.values().flatten());
+        let members = assigned.into_iter().map(|(member, mut assignment)| {
+            // Without hosts nobody asks.
+            if !assignment.info.hosts.is_empty() {
+                assignment.info.more = counts.clone();
+            }
+            (member, Assignment::with_user_data(assignment.partitions, assignment.info.encode()))
+        });
+        GroupAssignment { members: members.collect() }
+    }
+
+    /// Takes in what the leader has said: when to ask for a rebalance, if it has assigned something.
+    fn take(&mut self, info: &AssignmentInfo) -> Result<i64, Refusal> {
+        if let Some(refusal) = Refusal::told(info.error, &info.more) {
+            return Err(refusal);
+        }
+        if info.version > self.version || info.commonly_supported > LATEST {
+            return Err(Refusal::Assignment(format!(
+                "the leader of the group speaks version {} and knows {} of all, which is more than the {} that was said",
+                info.version, info.commonly_supported, self.version
+            )));
+        }
+        let spoken = self.version;
+        if info.version >= EARLIEST_PROBEABLE && (info.commonly_supported > spoken || info.version < spoken) {
+            tracing::info!("the members of the group speak version {} from now on", info.commonly_supported);
+            self.version = info.commonly_supported;
+            return Ok(0);
+        }
+        // A static member may have been given what it had, by a leader that knew another address.
+        let is_known = |host: &HostInfo| info.hosts.is_empty() || info.hosts.contains_key(host);
+        if self.instance.host.as_ref().is_some_and(|host| !is_known(host)) {
+            return Ok(0);
+        }
+        Ok(info.next_rebalance_ms)
+    }
+}
+
+/// What the members have said.
+fn members(group: &GroupSubscription) -> Result<Vec<Member>, Refusal> {
+    let member = |(id, subscription): (&str, &vltava_client::consumer::assignor::Subscription)| {
+        let data = subscription.user_data.as_deref().unwrap_or_default();
+        let info = SubscriptionInfo::decode(data).map_err(|why| {
+            Refusal::Assignment(format!("what the member {id} of the group says of itself cannot be read: {why}"))
+        })?;
+        match info.error {
+            error if error == Refusal::Shutdown.code() => Err(Refusal::Shutdown),
+            _ => Ok(Member { id: id.to_owned(), owned: subscription.owned_partitions.clone(), info }),
+        }
+    };
+    group.iter().map(member).collect()
 }
 
 /// Tells all members why nothing is assigned.
 fn refused(refusal: &Refusal, group: &GroupSubscription) -> GroupAssignment {
-    let told = Assignment::with_user_data(Vec::new(), refusal.encode());
+    let mut info = AssignmentInfo::new(LATEST, LATEST);
+    info.error = refusal.code();
+    info.more = refusal.more();
+    let told = Assignment::with_user_data(Vec::new(), info.encode());
     GroupAssignment { members: group.iter().map(|(id, _)| (id.to_owned(), told.clone())).collect() }
 }
 
 impl PartitionAssignor for StreamsAssignor {
     fn name(&self) -> &str {
-        "vltava-streams"
+        "stream"
     }
 
     fn subscription_user_data(&mut self, _topics: &BTreeSet<String>) -> Option<Bytes> {
-        Some((self.preferences)().encode())
+        self.joins = self.joins.wrapping_add(1);
+        let info = SubscriptionInfo {
+            version: self.version,
+            latest_supported: LATEST,
+            process: self.instance.process.0,
+            endpoint: self.instance.host.as_ref().map(HostInfo::to_string),
+            offset_sums: self.standing.lock().offset_sums.clone(),
+            unique: self.joins,
+            error: match self.instance.ends_application.load(Ordering::Relaxed) {
+                true => Refusal::Shutdown.code(),
+                false => 0,
+            },
+            tags: Vec::new(),
+        };
+        Some(info.encode())
     }
 
     fn assign<'a>(
@@ -265,90 +328,70 @@ impl PartitionAssignor for StreamsAssignor {
         group: &'a GroupSubscription,
     ) -> BoxFuture<'a, Result<GroupAssignment, ClientError>> {
         Box::pin(async move {
+            let members = match members(group) {
+                Ok(members) => members,
+                Err(refusal) => return Ok(refused(&refusal, group)),
+            };
             let refusal = self.renew(metadata, group).await?;
             match refusal.or_else(|| self.setup.refusal(&self.sources(metadata))) {
                 Some(refusal) => Ok(refused(&refusal, group)),
-                None => Ok(self.divide(metadata, group)),
+                None => Ok(self.divide(metadata, &members).await),
             }
         })
     }
 
     fn on_assignment(&mut self, assignment: &Assignment, _metadata: &ConsumerGroupMetadata) -> Result<(), ClientError> {
-        *self.told.refusal.lock() = assignment.user_data.as_deref().and_then(Refusal::decode);
-        let told = assignment.user_data.as_deref().and_then(Cluster::decode);
-        let (cluster, standbys) = told.unwrap_or_default();
-        *self.told.cluster.lock() = cluster;
-        *self.told.standbys.lock() = standbys;
+        // A coordinator gives nothing at all to a member that the leader did not know.
+        let empty = || AssignmentInfo::new(self.version, self.version);
+        let info = match assignment.user_data.as_deref().map(AssignmentInfo::decode) {
+            None => Ok(empty()),
+            Some(read) => {
+                read.map_err(|why| Refusal::Assignment(format!("what the group's leader says cannot be read: {why}")))
+            }
+        };
+        let taken = info.and_then(|info| Ok((self.take(&info)?, info)));
+        let (next, info, refusal) = match taken {
+            Ok((next, info)) => (next, info, None),
+            Err(refusal) => (i64::MAX, AssignmentInfo::new(self.version, self.version), Some(refusal)),
+        };
+        self.told.next_rebalance.set(next);
+        *self.told.refusal.lock() = refusal;
+        *self.told.standbys.lock() = info.standby.keys().copied().collect();
+        *self.told.cluster.lock() = Cluster::told(info.hosts, info.standby_hosts, &info.more);
         Ok(())
     }
 }
 
-/// What a thread's assignor and its task manager both know.
-pub(super) type SharedPreferences = Arc<Mutex<Preferences>>;
-
+/// What the leader of a simulated group gives its members, by instance: active tasks and standbys.
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use proptest::prelude::*;
-
-    use super::{Preferences, Uuid, assign_tasks};
-    use crate::{query::HostInfo, task::TaskId};
-
-    fn task(subtopology: u32, partition: i32) -> TaskId {
-        TaskId { subtopology, partition }
-    }
-
-    #[test]
-    fn a_task_stays_where_it_was_while_the_load_is_even() {
-        let tasks: BTreeSet<_> = (0..4).map(|p| task(0, p)).collect();
-        let running = |tasks: &[TaskId]| Preferences { running: tasks.iter().copied().collect(), ..Default::default() };
-        let before = [
-            ("a".to_owned(), running(&[task(0, 0), task(0, 3)])),
-            ("b".to_owned(), running(&[task(0, 1), task(0, 2)])),
-        ];
-        let dealt = assign_tasks(&tasks, &before.clone().into_iter().collect());
-        assert!(before.iter().all(|(member, preferences)| dealt[member] == preferences.running));
-        // A third member takes from those that have too many, and the rest stays.
-        let joined = before.into_iter().chain([("c".to_owned(), Preferences::default())]).collect();
-        let dealt = assign_tasks(&tasks, &joined);
-        assert_eq!(dealt.values().map(BTreeSet::len).collect::<Vec<_>>(), [2, 1, 1]);
-        assert!(dealt["b"].is_subset(&joined["b"].running));
-    }
-
-    fn tasks() -> impl Strategy<Value = BTreeSet<TaskId>> {
-        prop::collection::btree_set((0u32..3, 0i32..6).prop_map(|(s, p)| task(s, p)), 0..18)
-    }
-
-    proptest! {
-        #[test]
-        fn every_task_has_one_owner_and_loads_differ_by_one(
-            all in tasks(),
-            wishes in prop::collection::vec((tasks(), tasks()), 1..5),
-        ) {
-            let members: BTreeMap<_, _> = wishes
-                .into_iter()
-                .enumerate()
-                .map(|(i, (running, on_disk))| (format!("m{i}"), Preferences { running, on_disk, ..Default::default() }))
-                .collect();
-            let dealt = assign_tasks(&all, &members);
-            let given: Vec<_> = dealt.values().flatten().copied().collect();
-            prop_assert_eq!(given.len(), all.len());
-            prop_assert_eq!(given.into_iter().collect::<BTreeSet<_>>(), all);
-            let loads: Vec<_> = dealt.values().map(BTreeSet::len).collect();
-            prop_assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1);
-        }
-
-        #[test]
-        fn preferences_survive_the_wire(
-            process in any::<u128>(),
-            (running, standbys, on_disk) in (tasks(), tasks(), tasks()),
-            noise in any::<Vec<u8>>(),
-        ) {
-            let (process, host) = (Uuid::from_u128(process), Some(HostInfo::new("localhost", 8080)));
-            let preferences = Preferences { process, running, standbys, on_disk, host };
-            prop_assert_eq!(Preferences::decode(&preferences.encode()), preferences);
-            Preferences::decode(&noise);
-        }
-    }
+pub(super) fn dealt(
+    members: impl Iterator<Item = (String, uuid::Uuid, Standing)>,
+    ends: BTreeMap<TaskId, i64>,
+    config: AssignmentConfig,
+) -> BTreeMap<String, (BTreeSet<TaskId>, BTreeSet<TaskId>)> {
+    let member = |(id, process, standing): (String, uuid::Uuid, Standing)| {
+        let info = SubscriptionInfo {
+            version: LATEST,
+            latest_supported: LATEST,
+            process,
+            endpoint: None,
+            offset_sums: standing.offset_sums,
+            unique: 0,
+            error: 0,
+            tags: Vec::new(),
+        };
+        Member { id, owned: Vec::new(), info }
+    };
+    let members: Vec<Member> = members.map(member).collect();
+    let partition = |task: &TaskId| TopicPartition::new(format!("t{}", task.subtopology), task.partition);
+    let tasks = Tasks {
+        partitions: ends.keys().map(|task| (*task, [partition(task)].into())).collect(),
+        stateful: ends.keys().copied().collect(),
+        ends: Some(ends),
+    };
+    let assigned = group::assign(&members, &tasks, config, ProcessId(uuid::Uuid::nil()), 0);
+    let told = assigned.into_iter().map(|(member, group::MemberAssignment { info, .. })| {
+        (member, (info.active.into_iter().collect(), info.standby.into_keys().collect()))
+    });
+    told.collect()
 }

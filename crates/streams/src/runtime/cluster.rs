@@ -15,64 +15,8 @@ use crate::{
     error::{Error, Result, SerdeOrigin},
     query::{HostInfo, KeyQueryMetadata, StreamsMetadata},
     serdes::Serde,
-    task::TaskId,
     topology::{NodeKind, Topology},
 };
-
-/// The form of the bytes below.
-const VERSION: u8 = 3;
-
-/// The form of what tells why nothing is assigned.
-const REFUSAL: u8 = 2;
-
-/// Why the leader of the group assigns nothing: told to all members, each of which ends with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// Kafka's `INCOMPLETE_SOURCE_TOPIC_METADATA`.
-    MissingSourceTopics(Vec<String>),
-    /// Topics do not fit together any more: partitions were added.
-    Topics(String),
-}
-
-impl Refusal {
-    pub(super) fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::new();
-        bytes.put_u8(REFUSAL);
-        let (kind, texts) = match self {
-            Refusal::MissingSourceTopics(topics) => (0, topics.as_slice()),
-            Refusal::Topics(why) => (1, std::slice::from_ref(why)),
-        };
-        bytes.put_u8(kind);
-        bytes.put_u32(texts.len() as u32);
-        texts.iter().for_each(|text| put_text(&mut bytes, text));
-        bytes.freeze()
-    }
-
-    /// `None` for what is not of this form.
-    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        if bytes.try_get_u8().ok()? != REFUSAL {
-            return None;
-        }
-        let kind = bytes.try_get_u8().ok()?;
-        let mut texts = Vec::new();
-        for _ in 0..bytes.try_get_u32().ok()? {
-            texts.push(take_text(&mut bytes)?);
-        }
-        match kind {
-            0 => Some(Refusal::MissingSourceTopics(texts)),
-            1 => texts.pop().map(Refusal::Topics),
-            _ => None,
-        }
-    }
-
-    /// The error with which a thread ends.
-    pub(super) fn into_error(self) -> Box<Error> {
-        match self {
-            Refusal::MissingSourceTopics(topics) => Box::new(Error::MissingSourceTopic { topics }),
-            Refusal::Topics(why) => Error::streams(why),
-        }
-    }
-}
 
 /// The partitions of the instances that have told where they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,80 +42,46 @@ pub(super) fn take_text(bytes: &mut &[u8]) -> Option<String> {
     String::from_utf8(text.to_vec()).ok()
 }
 
-pub(super) fn put_tasks(bytes: &mut BytesMut, tasks: &BTreeSet<TaskId>) {
-    bytes.put_u32(tasks.len() as u32);
-    for task in tasks {
-        bytes.put_u32(task.subtopology);
-        bytes.put_i32(task.partition);
-    }
-}
-
-pub(super) fn take_tasks(bytes: &mut &[u8]) -> Option<BTreeSet<TaskId>> {
-    let mut tasks = BTreeSet::new();
-    for _ in 0..bytes.try_get_u32().ok()? {
-        tasks.insert(TaskId { subtopology: bytes.try_get_u32().ok()?, partition: bytes.try_get_i32().ok()? });
-    }
-    Some(tasks)
-}
-
 type Hosts = BTreeMap<HostInfo, BTreeSet<TopicPartition>>;
 
-fn put_hosts(bytes: &mut BytesMut, hosts: &Hosts) {
-    bytes.put_u32(hosts.len() as u32);
-    for (host, partitions) in hosts {
-        put_text(bytes, &host.to_string());
-        bytes.put_u32(partitions.len() as u32);
-        for partition in partitions {
-            put_text(bytes, partition.topic());
-            bytes.put_i32(partition.partition());
-        }
+fn counts<'a>(partitions: impl Iterator<Item = &'a TopicPartition>) -> BTreeMap<String, i32> {
+    let mut counts = BTreeMap::new();
+    for partition in partitions {
+        let count = counts.entry(partition.topic().to_owned()).or_insert(0);
+        *count = (*count).max(partition.partition() + 1);
     }
+    counts
 }
 
-fn take_hosts(bytes: &mut &[u8]) -> Option<Hosts> {
-    let mut hosts = Hosts::new();
+fn take_counts(mut bytes: &[u8]) -> Option<BTreeMap<String, i32>> {
+    let mut counts = BTreeMap::new();
     for _ in 0..bytes.try_get_u32().ok()? {
-        let host = take_text(bytes)?.parse().ok()?;
-        let mut partitions = BTreeSet::new();
-        for _ in 0..bytes.try_get_u32().ok()? {
-            let topic = take_text(bytes)?;
-            partitions.insert(TopicPartition::new(topic, bytes.try_get_i32().ok()?));
-        }
-        hosts.insert(host, partitions);
+        counts.insert(take_text(&mut bytes)?, bytes.try_get_i32().ok()?);
     }
-    Some(hosts)
+    Some(counts)
 }
 
 impl Cluster {
-    /// With the standbys of the member that is told.
-    pub(super) fn encode(&self, standbys: &BTreeSet<TaskId>) -> Bytes {
-        let mut bytes = BytesMut::new();
-        bytes.put_u8(VERSION);
-        put_tasks(&mut bytes, standbys);
-        bytes.put_u32(self.partitions.len() as u32);
-        for (topic, partitions) in &self.partitions {
-            put_text(&mut bytes, topic);
-            bytes.put_i32(*partitions);
-        }
-        put_hosts(&mut bytes, &self.hosts);
-        put_hosts(&mut bytes, &self.standby_hosts);
-        bytes.freeze()
+    /// From the partitions of every host. The numbers of partitions are `more`, what one of ours has [told](Self::counts); a
+    /// leader of the JVM leaves them to be seen from the partitions that hosts have.
+    pub(super) fn told(hosts: Hosts, standby_hosts: Hosts, more: &[u8]) -> Self {
+        let partitions = match take_counts(more) {
+            Some(counts) if !counts.is_empty() => counts,
+            _ => counts(hosts.values().chain(standby_hosts.values()).flatten()),
+        };
+        Cluster { hosts, standby_hosts, partitions }
     }
 
-    /// With the standbys of the member that is told. `None` for what is not of this form.
-    pub(super) fn decode(mut bytes: &[u8]) -> Option<(Self, BTreeSet<TaskId>)> {
-        let mut cluster = Self::default();
-        if bytes.try_get_u8().ok()? != VERSION {
-            return None;
+    /// The number of partitions of every topic.
+    pub(super) fn counts<'a>(partitions: impl Iterator<Item = &'a TopicPartition>) -> Bytes {
+        let counts = counts(partitions);
+        let mut bytes = BytesMut::new();
+        bytes.put_u32(counts.len() as u32);
+        for (topic, count) in &counts {
+            put_text(&mut bytes, topic);
+            bytes.put_i32(*count);
         }
-        let standbys = take_tasks(&mut bytes)?;
-        for _ in 0..bytes.try_get_u32().ok()? {
-            let topic = take_text(&mut bytes)?;
-            cluster.partitions.insert(topic, bytes.try_get_i32().ok()?);
-        }
-        cluster.hosts = take_hosts(&mut bytes)?;
-        cluster.standby_hosts = take_hosts(&mut bytes)?;
-        Some((cluster, standbys))
+        bytes.freeze()
     }
 
     fn metadata(&self, sources: &BTreeMap<String, BTreeSet<String>>) -> Vec<StreamsMetadata> {
@@ -308,37 +218,27 @@ impl KafkaStreams {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
 
     use vltava_client::TopicPartition;
 
-    use super::{Cluster, Refusal, sources_of_stores};
-    use crate::{Materialized, StreamsBuilder, query::HostInfo, task::TaskId};
+    use super::{Cluster, sources_of_stores};
+    use crate::{Materialized, StreamsBuilder, query::HostInfo};
 
     #[test]
-    fn what_a_leader_tells_is_read_as_it_was_meant() {
-        let mut cluster = Cluster::default();
-        cluster.partitions.insert("in".to_owned(), 3);
-        let partitions = (0..3).map(|partition| TopicPartition::new("in", partition)).collect();
-        cluster.hosts.insert(HostInfo::new("localhost", 8080), partitions);
-        cluster.standby_hosts.insert(HostInfo::new("localhost", 8081), [TopicPartition::new("in", 1)].into());
-        let standbys = BTreeSet::from([TaskId { subtopology: 0, partition: 1 }]);
-        let bytes = cluster.encode(&standbys);
-        assert_eq!(Cluster::decode(&bytes), Some((cluster, standbys)));
-        assert!((0..bytes.len()).all(|end| Cluster::decode(&bytes[..end]).is_none()));
+    fn numbers_of_partitions_are_told_or_seen() {
+        let all: Vec<_> = (0..3).map(|partition| TopicPartition::new("in", partition)).collect();
+        let hosts = BTreeMap::from([(HostInfo::new("localhost", 8080), [all[1].clone()].into())]);
+        // Who has the last one has not said where he is.
+        let told = Cluster::counts(all.iter());
+        let cluster = Cluster::told(hosts.clone(), BTreeMap::new(), &told);
+        assert_eq!((&cluster.hosts, cluster.partitions["in"]), (&hosts, 3));
+        assert_eq!(Cluster::told(hosts.clone(), BTreeMap::new(), &[]).partitions["in"], 2);
+        assert!(
+            (0..told.len())
+                .all(|end| Cluster::told(hosts.clone(), BTreeMap::new(), &told[..end]).partitions["in"] == 2)
+        );
         assert!("localhost".parse::<HostInfo>().is_err());
-    }
-
-    #[test]
-    fn why_nothing_is_assigned_is_read_as_it_was_meant() {
-        let topics = vec!["a".to_owned(), "b".to_owned()];
-        for refusal in [Refusal::MissingSourceTopics(topics), Refusal::Topics("too many partitions".to_owned())] {
-            let bytes = refusal.encode();
-            assert!((0..bytes.len()).all(|end| Refusal::decode(&bytes[..end]).is_none()));
-            assert_eq!(Cluster::decode(&bytes), None);
-            assert_eq!(Refusal::decode(&bytes), Some(refusal));
-        }
-        assert_eq!(Refusal::decode(&Cluster::default().encode(&BTreeSet::new())), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod process_id;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 use vltava_config::ConfigError;
 
+use super::offset_sum;
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
@@ -128,6 +129,19 @@ impl StateDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// How far the stores are of the tasks that no thread has.
+    pub(super) fn unused_offset_sums(&self) -> BTreeMap<TaskId, i64> {
+        let tasks = self.tasks_on_disk();
+        let owners = self.owners.lock();
+        let unused = tasks.into_iter().filter(|task| !owners.contains_key(task));
+        unused.filter_map(|task| Some((task, offset_sum::read(&self.path_of(task))?))).collect()
+    }
+
+    /// The directory of a task.
+    pub(super) fn path_of(&self, task: TaskId) -> PathBuf {
+        self.path.join(task.to_string())
     }
 
     /// The tasks that have a directory here, whoever ran them last: they are cheapest to go on with.

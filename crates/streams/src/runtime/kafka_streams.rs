@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Weak, atomic::AtomicUsize},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -46,6 +49,9 @@ pub enum StreamThreadExceptionResponse {
     ReplaceThread,
     /// The application closes, in state `ERROR`. The default.
     ShutdownClient,
+    /// All instances of the application close, in state `ERROR`: a thread takes the failed one's place to tell the group, whose
+    /// leader tells the others, of the JVM too. Those fail with [`Error::ShutdownRequested`]. Kafka's `SHUTDOWN_APPLICATION`.
+    ShutdownApplication,
 }
 
 /// What the threads of an application share.
@@ -63,6 +69,8 @@ pub(super) struct Shared {
     /// The instance's `application.server`.
     pub(super) host: Option<HostInfo>,
     pub(super) cluster: SharedCluster,
+    /// Whether all instances of the application are to close.
+    pub(super) ends_application: Arc<AtomicBool>,
     /// The global stores, if the topology has any.
     pub(super) globals: Option<Globals>,
     admin: Admin,
@@ -267,10 +275,23 @@ impl Shared {
 
     /// Closes the application for a failure, whatever its handler says.
     pub(super) fn fail_for_good(&self, error: Box<Error>) {
-        if self.response_to(&error) == StreamThreadExceptionResponse::ReplaceThread {
-            tracing::warn!("the thread cannot be replaced: the application closes");
+        match self.response_to(&error) {
+            StreamThreadExceptionResponse::ShutdownClient => {}
+            StreamThreadExceptionResponse::ReplaceThread => {
+                tracing::warn!("the thread cannot be replaced: the application closes");
+            }
+            StreamThreadExceptionResponse::ShutdownApplication => {
+                tracing::warn!("only stream threads can tell the other instances to close: this one closes");
+            }
         }
         self.fail(error);
+    }
+
+    /// Has the threads tell the group that all instances are to close, for this failure.
+    pub(super) fn end_application(&self, error: Box<Error>) {
+        tracing::warn!("all instances of the application are asked to close, for this one has failed: {error}");
+        self.failure.lock().get_or_insert_with(|| Arc::from(error));
+        self.ends_application.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn fail(&self, error: Box<Error>) {
@@ -411,6 +432,7 @@ impl KafkaStreams {
             closing: Arc::default(),
             host,
             cluster: SharedCluster::default(),
+            ends_application: Arc::default(),
             admin,
             runtime,
             state: watch::Sender::new(State::Created),

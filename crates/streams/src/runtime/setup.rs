@@ -13,8 +13,8 @@ use vltava_client::{
 use vltava_protocol::ErrorCode;
 
 use super::{
-    cluster::Refusal,
     internal_topics::{RequiredTopic, TopicsPlan, merged},
+    refusal::Refusal,
 };
 use crate::{
     config::StreamsConfig,
@@ -68,17 +68,14 @@ impl Setup {
         self.topology.has_patterns()
     }
 
-    /// `num.standby.replicas`.
-    pub(super) fn standby_replicas(&self) -> usize {
-        self.config.fields().num_standby_replicas
-    }
-
     /// Those of the tasks that have stores with changelogs.
     pub(super) fn stateful<T>(&self, tasks: &BTreeMap<TaskId, T>) -> BTreeSet<TaskId> {
-        let has_changelogs = |task: &TaskId| {
-            self.subtopologies.get(&task.subtopology).is_some_and(|info| !info.changelog_topics.is_empty())
-        };
-        tasks.keys().copied().filter(has_changelogs).collect()
+        tasks.keys().copied().filter(|task| self.has_changelogs(*task)).collect()
+    }
+
+    /// Whether a task has stores with changelogs.
+    pub(super) fn has_changelogs(&self, task: TaskId) -> bool {
+        self.subtopologies.get(&task.subtopology).is_some_and(|info| !info.changelog_topics.is_empty())
     }
 
     /// The partitions that a task reads.
@@ -159,7 +156,7 @@ impl Setup {
         }
         let mut existing = self.internal.clone();
         existing.extend(sources.clone());
-        self.plan(&existing).required().err().map(|error| Refusal::Topics(error.to_string()))
+        self.plan(&existing).required().err().map(|error| Refusal::Assignment(error.to_string()))
     }
 
     fn plan<'a>(&'a self, existing: &'a BTreeMap<String, i32>) -> TopicsPlan<'a> {
@@ -303,7 +300,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::Setup;
-    use crate::{StreamsBuilder, StreamsConfig, runtime::cluster::Refusal};
+    use crate::{StreamsBuilder, StreamsConfig, runtime::refusal::Refusal};
 
     const CHANGELOG: &str = "app-KSTREAM-AGGREGATE-STATE-STORE-0000000001-changelog";
 
@@ -331,7 +328,7 @@ mod tests {
 
     #[test]
     fn partitions_that_were_added_are_told_with_topic_counts_and_remedy() {
-        let Some(Refusal::Topics(why)) = refusal(&[("lines", 3)]) else { panic!("dealt out") };
+        let Some(Refusal::Assignment(why)) = refusal(&[("lines", 3)]) else { panic!("dealt out") };
         for part in
             [CHANGELOG, "exists with 2 partitions", "3 are needed", "lines has 3", "kafka-streams-application-reset"]
         {

@@ -8,6 +8,7 @@ mod commits;
 mod failed;
 mod lifecycle;
 mod machine;
+mod offset_sums;
 mod processing;
 mod queried;
 mod rebalances;
@@ -30,11 +31,12 @@ pub(super) use self::queried::StorePosition;
 use self::{
     anew::Anew,
     machine::{Event, Machine},
+    offset_sums::OffsetSums,
     processing::Stride,
     standbys::{Asked, StandbyTask},
 };
 use super::{
-    assignor::{Preferences, SharedPreferences, SharedStandbys},
+    assignor::{LATEST_OFFSET, SharedStandbys, SharedStanding, Standing},
     clients::client_failed,
     failures::Failures,
     kafka_streams::Shared,
@@ -51,12 +53,14 @@ use crate::{
     task::{Task, TaskId},
 };
 
+/// The changelog of every store that has one, and the offset that the store covers.
+type Covered = BTreeMap<String, (TopicPartition, i64)>;
+
 pub(super) struct ActiveTask {
     task: Task,
     /// Its input partitions with the number of their queue.
     inputs: HashMap<TopicPartition, usize>,
-    /// The changelog of every store that has one, and the offset the store covers.
-    covered: BTreeMap<String, (TopicPartition, i64)>,
+    covered: Covered,
     /// Partitions that are paused because their queue is full.
     full: BTreeSet<TopicPartition>,
     /// What was committed last, of every input.
@@ -102,7 +106,8 @@ pub(super) struct TaskManager {
     /// Where partitions of which nothing was committed were to be read on at the last revocation.
     begun: BTreeMap<TopicPartition, i64>,
     /// What the assignor is told when the thread joins again.
-    preferences: SharedPreferences,
+    standing: SharedStanding,
+    offset_sums: OffsetSums,
     /// What an assignment has told it of standbys.
     assigned_standbys: SharedStandbys,
     /// A failure inside of a rebalance callback, for the thread to end with.
@@ -142,7 +147,8 @@ impl TaskManager {
             uncommitted: None,
             rejoin: false,
             begun: BTreeMap::new(),
-            preferences: SharedPreferences::default(),
+            standing: SharedStanding::default(),
+            offset_sums: OffsetSums::default(),
             assigned_standbys: SharedStandbys::default(),
             failure: None,
             counters,
@@ -150,21 +156,23 @@ impl TaskManager {
     }
 
     /// Tells the assignor there what the thread has, and is told there what standbys it is to have.
-    pub(super) fn telling(mut self, preferences: SharedPreferences, standbys: SharedStandbys) -> Self {
-        (self.preferences, self.assigned_standbys) = (preferences, standbys);
-        self.tell_preferences();
+    pub(super) fn telling(mut self, standing: SharedStanding, standbys: SharedStandbys) -> Self {
+        (self.standing, self.assigned_standbys) = (standing, standbys);
+        self.tell_standing();
         self
     }
 
-    fn tell_preferences(&self) {
-        let on_disk = self.shared.directory.tasks_on_disk().into_iter().collect();
-        *self.preferences.lock() = Preferences {
-            process: self.shared.process_id,
-            running: self.tasks.keys().copied().collect(),
-            standbys: self.standbys.keys().copied().collect(),
-            on_disk,
-            host: self.shared.host.clone(),
-        };
+    /// What is on disk and no thread has, what it follows, and what it works on: of the latter it is as far as anybody.
+    fn tell_standing(&self) {
+        let mut offset_sums = self.shared.directory.unused_offset_sums();
+        let sum = |covered: &Covered| covered.values().map(|(_, offset)| *offset).sum::<i64>();
+        offset_sums.extend(self.standbys.iter().map(|(id, standby)| (*id, sum(&standby.covered))));
+        let stateful = self.tasks.iter().filter(|(id, _)| self.setup.has_changelogs(**id));
+        offset_sums.extend(stateful.map(|(id, active)| match self.machine.is_complete(*id) {
+            true => (*id, LATEST_OFFSET),
+            false => (*id, sum(&active.covered)),
+        }));
+        *self.standing.lock() = Standing { offset_sums };
     }
 
     /// Whether assigned tasks wait for another thread to let their directories go.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use vltava_client::{
 };
 
 use super::{
-    assignor::{SharedRefusal, SharedStandbys, StreamsAssignor, Told},
+    assignor::{AssignmentConfig, Instance, ProcessId, SharedStanding, StreamsAssignor, Told},
     clients::client_failed,
     global::Globals,
     kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
@@ -26,7 +26,11 @@ use super::{
     verdict::{self, Verdict},
     wait::{self, Cut, Within, block_on, wait, wait_while_open},
 };
-use crate::{error::Result, guard::panicked, query::ThreadState};
+use crate::{
+    error::{Error, Result},
+    guard::panicked,
+    query::ThreadState,
+};
 
 /// How long a thread waits for changelog records before it looks after its other tasks.
 const RESTORE_POLL: Duration = Duration::from_millis(20);
@@ -51,8 +55,11 @@ pub(super) struct StreamThread {
     producer: Arc<ThreadProducer>,
     manager: Arc<Mutex<TaskManager>>,
     topics: Vec<String>,
-    refusal: SharedRefusal,
+    /// What the last assignment has said.
+    assigned: Told,
     resets: Resets,
+    /// Whether it has asked for the rebalance in which all instances are told to close.
+    ends_application: bool,
     /// When it committed last, or tried to, and whether that has to be done again soon.
     committed: Instant,
     owes_commit: bool,
@@ -142,13 +149,17 @@ impl StreamThread {
         let restore = clients.restore_consumer(format!("{client_id}-restore-consumer"));
         let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?, shared.admin().clone());
         let main = clients.main_consumer(format!("{client_id}-consumer"), index);
-        let preferences = super::assignor::SharedPreferences::default();
-        let told = preferences.clone();
-        let refusal = SharedRefusal::default();
-        let preferred = Arc::new(move || told.lock().clone());
-        let standbys = SharedStandbys::default();
-        let told = Told { cluster: shared.cluster.clone(), refusal: refusal.clone(), standbys: standbys.clone() };
-        let assignor = StreamsAssignor::new(setup.clone(), shared.admin().clone(), preferred, told);
+        let standing = SharedStanding::default();
+        let assigned = Told { cluster: shared.cluster.clone(), ..Told::default() };
+        let instance = Instance {
+            process: ProcessId(shared.process_id),
+            host: shared.host.clone(),
+            config: AssignmentConfig::of(config.fields()),
+            application: config.application_id().to_owned(),
+            ends_application: shared.ends_application.clone(),
+        };
+        let (admin, told) = (shared.admin().clone(), assigned.clone());
+        let assignor = StreamsAssignor::new(setup.clone(), admin, instance, standing.clone(), told);
         let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
         // In a transaction a zombie may write what it likes.
         if !config.is_exactly_once() {
@@ -156,7 +167,7 @@ impl StreamThread {
         }
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
-        let manager = Arc::new(Mutex::new(manager.telling(preferences, standbys)));
+        let manager = Arc::new(Mutex::new(manager.telling(standing, assigned.standbys.clone())));
         shared.set_manager(index, &manager);
         let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned()).collect();
         let thread = StreamThread {
@@ -166,7 +177,8 @@ impl StreamThread {
             follows: false,
             worked: Duration::ZERO,
             topics,
-            refusal,
+            assigned,
+            ends_application: false,
             resets: Resets::new(shared.topology.clone(), clients.reset),
             committed: Instant::now(),
             owes_commit: false,
@@ -236,9 +248,21 @@ impl StreamThread {
         done
     }
 
+    fn ask_for_rebalance(&self, reason: &str) -> Result<()> {
+        let asked = self.consumer.enforce_rebalance(reason);
+        asked.map_err(|error| client_failed("asking for a rebalance", &error))
+    }
+
     /// One turn: polls, and works on what there is until it is time to poll again.
     fn run_once(&mut self) -> Result<()> {
         self.clean_up();
+        if self.assigned.next_rebalance.take_due(now_ms()) {
+            self.ask_for_rebalance("a rebalance that the leader of the group has asked for")?;
+        }
+        if self.shared.ends_application.load(Ordering::Relaxed) && !std::mem::replace(&mut self.ends_application, true)
+        {
+            self.ask_for_rebalance("the application is asked to end")?;
+        }
         let timeout = self.poll_timeout();
         let polled = wait_while_open(self.consumer.poll(timeout));
         let poll_by = Instant::now() + self.max_turn;
@@ -249,7 +273,7 @@ impl StreamThread {
                 Default::default()
             }
         };
-        let refusal = self.refusal.lock().take();
+        let refusal = self.assigned.refusal.lock().take();
         if let Some(refusal) = refusal {
             self.shared.forget_setup();
             return Err(refusal.into_error());
@@ -454,9 +478,13 @@ fn work(shared: &Arc<Shared>, index: usize) {
             Some(Cut::Deadline) => return shared.closing.not_committed(shared.thread_name(index), error),
             None => tracing::error!(thread = index + 1, "stream thread failed: {error}"),
         }
-        let replace = shared.response_to(&error) == StreamThreadExceptionResponse::ReplaceThread;
-        if !replace || shared.is_closing() {
-            return shared.fail(error);
+        let ends = shared.ends_application.load(Ordering::Relaxed) || matches!(*error, Error::ShutdownRequested);
+        let response = if ends { StreamThreadExceptionResponse::ShutdownClient } else { shared.response_to(&error) };
+        match response {
+            _ if shared.is_closing() => return shared.fail(error),
+            StreamThreadExceptionResponse::ShutdownClient => return shared.fail(error),
+            StreamThreadExceptionResponse::ShutdownApplication => shared.end_application(error),
+            StreamThreadExceptionResponse::ReplaceThread => {}
         }
         shared.set_thread_running(index, false);
         let pause = pauses.after(started.elapsed());

@@ -147,6 +147,7 @@ impl TaskManager {
         for id in tasks {
             if let Some(active) = self.tasks.get_mut(id) {
                 anew.note(*id, active.committed_now(&self.offered))?;
+                self.offset_sums.committed(&self.shared.directory, &active.task, &active.covered);
             }
         }
         self.shared.committed(&self.setup, &self.offered);

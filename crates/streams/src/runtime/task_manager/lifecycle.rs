@@ -301,6 +301,7 @@ impl TaskManager {
     pub(super) fn close_task(&mut self, id: TaskId) -> Result<()> {
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
         self.stop_restoring(id)?;
+        self.offset_sums.closing(&self.shared.directory, &active.task, &active.covered);
         let closed = active.task.close();
         drop(active);
         self.shared.directory.unlock(id, self.thread);
@@ -333,6 +334,7 @@ impl TaskManager {
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
         self.given_up += 1;
         self.stop_restoring(id)?;
+        self.offset_sums.closing(&self.shared.directory, &active.task, &active.covered);
         let closed = active.task.abandon().map(|kept| drop(self.kept.insert(id, kept)));
         let from: Vec<_> = active
             .inputs

@@ -257,6 +257,12 @@ impl Machine {
         self.is_held() || self.troubles.any_commits()
     }
 
+    /// Whether the task's stores have all of their changelogs.
+    pub(super) fn is_complete(&self, task: TaskId) -> bool {
+        let phase = self.tasks.get(&task).map(|task| task.phase);
+        matches!(phase, Some(Phase::Running | Phase::Suspended { restored: true }))
+    }
+
     /// Whether there was an assignment since the last revocation.
     pub(super) fn is_assigned(&self) -> bool {
         self.assigned

@@ -34,7 +34,7 @@ impl TaskManager {
         self.shared.set_thread_running(self.thread, false);
         let done = self.on(Event::Revoked { in_session: self.consumer.is_in_session() });
         self.fail(done);
-        self.tell_preferences();
+        self.tell_standing();
     }
 
     /// The partitions are others' already: nothing of the tasks can be committed.
@@ -47,7 +47,7 @@ impl TaskManager {
         }
         let done = self.on(Event::Lost);
         self.fail(done);
-        self.tell_preferences();
+        self.tell_standing();
     }
 
     /// The thread's partitions from now on, all of them.
@@ -74,7 +74,7 @@ impl TaskManager {
         self.member = member;
         let done = self.on(Event::Assigned { tasks, standbys, follows });
         self.fail(done);
-        self.tell_preferences();
+        self.tell_standing();
     }
 
     fn fail(&mut self, result: Result<()>) {

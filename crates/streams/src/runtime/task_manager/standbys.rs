@@ -8,7 +8,9 @@ use std::{
 use tokio::sync::oneshot;
 use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 
-use super::{TaskManager, anew::Anew, client_failed, commits::take_times, lifecycle::look_up_within, machine::Event};
+use super::{
+    Covered, TaskManager, anew::Anew, client_failed, commits::take_times, lifecycle::look_up_within, machine::Event,
+};
 use crate::{
     error::{Error, Result},
     metrics::StandbyCounters,
@@ -33,8 +35,7 @@ pub(in crate::runtime) struct StandbyTask {
     pub(super) task: Task,
     /// What the active task reads.
     inputs: Vec<TopicPartition>,
-    /// The changelog of every store that has one, and the offset the store covers.
-    pub(super) covered: BTreeMap<String, (TopicPartition, i64)>,
+    pub(super) covered: Covered,
     /// What was committed at a time, and where the changelogs ended behind that: a store that is there has what led to it.
     awaited: Option<Moment>,
     /// As of what was committed the stores are, or later.
@@ -195,7 +196,7 @@ impl TaskManager {
         unless_damaged(id, standby.look_at_moment())?;
         self.standbys.insert(id, standby);
         self.share_cache();
-        self.tell_preferences();
+        self.tell_standing();
         Ok(Event::StandbyMade(id))
     }
 
@@ -264,6 +265,7 @@ impl TaskManager {
             let Some(standby) = self.standbys.get_mut(id) else { continue };
             standby.covers(followed);
             anew.note(*id, standby.commit().and_then(|()| standby.look_at_moment()))?;
+            self.offset_sums.committed(&self.shared.directory, &standby.task, &standby.covered);
         }
         self.ask();
         let anew: BTreeSet<TaskId> = anew.ids().collect();
@@ -343,7 +345,10 @@ impl TaskManager {
     pub(super) fn close_standby(&mut self, id: TaskId, keeps: bool) -> Result<()> {
         let Some((mut standby, followed)) = self.stop_standby(id)? else { return Ok(()) };
         let closed = match keeps {
-            true => standby.commit().and_then(|()| standby.task.close()),
+            true => {
+                self.offset_sums.closing(&self.shared.directory, &standby.task, &standby.covered);
+                standby.commit().and_then(|()| standby.task.close())
+            }
             false => standby.task.abandon().map(|kept| drop(self.kept.insert(id, kept))),
         };
         drop(standby);

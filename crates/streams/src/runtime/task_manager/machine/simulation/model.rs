@@ -10,11 +10,16 @@ use uuid::Uuid;
 
 use crate::{
     config::Guarantee,
-    runtime::{
-        assignor::{Preferences, assign_tasks},
-        standby_placement::place_standbys,
-    },
+    runtime::assignor::{AssignmentConfig, LATEST_OFFSET, Standing, dealt},
     task::TaskId,
+};
+
+/// How far an instance may be behind, small enough that some are.
+const ASSIGNMENT: AssignmentConfig = AssignmentConfig {
+    acceptable_recovery_lag: 20,
+    max_warmup_replicas: 2,
+    num_standby_replicas: 0,
+    probing_rebalance_interval_ms: 60_000,
 };
 
 #[derive(Default)]
@@ -22,7 +27,9 @@ pub(super) struct Member {
     pub(super) heard: u64,
     /// Whether it has joined the rebalance that goes on.
     pub(super) joined: bool,
-    pub(super) preferences: Preferences,
+    /// The instance it is of.
+    pub(super) process: Uuid,
+    pub(super) standing: Standing,
     pub(super) assignment: BTreeSet<TaskId>,
     pub(super) standbys: BTreeSet<TaskId>,
 }
@@ -53,7 +60,7 @@ impl Group {
     }
 
     /// Lets time pass: sessions end, a rebalance completes.
-    pub(super) fn look(&mut self, now: u64, tasks: &BTreeSet<TaskId>) {
+    pub(super) fn look(&mut self, now: u64, ends: impl FnOnce() -> BTreeMap<TaskId, i64>) {
         let gone: Vec<u64> = self.members.iter().filter(|(_, m)| now >= m.heard + SESSION).map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|member| self.remove(member, now));
         let Some(deadline) = self.rebalance else { return };
@@ -64,13 +71,11 @@ impl Group {
         self.rebalance = None;
         self.generation += 1;
         self.rebalances += 1;
-        let preferences =
-            self.members.iter().map(|(id, member)| (id.to_string(), member.preferences.clone())).collect();
-        let dealt = assign_tasks(tasks, &preferences);
-        let standbys = place_standbys(self.replicas, tasks, &dealt, &preferences);
+        let of = |(id, member): (&u64, &Member)| (id.to_string(), member.process, member.standing.clone());
+        let config = AssignmentConfig { num_standby_replicas: self.replicas, ..ASSIGNMENT };
+        let dealt = dealt(self.members.iter().map(of), ends(), config);
         for (id, member) in &mut self.members {
-            member.assignment = dealt.get(&id.to_string()).cloned().unwrap_or_default();
-            member.standbys = standbys.get(&id.to_string()).cloned().unwrap_or_default();
+            (member.assignment, member.standbys) = dealt.get(&id.to_string()).cloned().unwrap_or_default();
         }
     }
 }
@@ -203,13 +208,15 @@ impl Instance {
         *self = Instance { kept, ..Instance::new(self.process, now, self.guarantee) };
     }
 
-    pub(super) fn preferences(&self, thread: usize) -> Preferences {
-        Preferences {
-            process: self.process,
-            running: self.threads[thread].tasks.keys().copied().collect(),
-            standbys: self.threads[thread].standbys.keys().copied().collect(),
-            on_disk: self.kept.keys().copied().collect(),
-            host: None,
-        }
+    pub(super) fn standing(&self, thread: usize) -> Standing {
+        let unused = self.kept.iter().filter(|(task, _)| !self.open.contains_key(task));
+        let mut offset_sums: BTreeMap<TaskId, i64> = unused.map(|(task, sum)| (*task, *sum)).collect();
+        let thread = &self.threads[thread];
+        offset_sums.extend(thread.standbys.iter().map(|(task, state)| (*task, *state)));
+        offset_sums.extend(thread.tasks.iter().map(|(task, local)| match thread.machine.is_complete(*task) {
+            true => (*task, LATEST_OFFSET),
+            false => (*task, local.state),
+        }));
+        Standing { offset_sums }
     }
 }

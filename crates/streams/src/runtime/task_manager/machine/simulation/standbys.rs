@@ -98,6 +98,7 @@ impl World {
         let count = standbys.clone().count();
         standbys.all(|(task, state)| *state == self.logs[task].changelog)
             && count == placed
-            && count == self.tasks.len() * self.group.replicas
+            // Beside those that are asked for there are those that warm up.
+            && count >= self.tasks.len() * self.group.replicas
     }
 }

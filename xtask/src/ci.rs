@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    bank, codegen, interop, oracle, rounds,
+    bank, codegen, interop, mixed, oracle, rounds,
     shell::{self, cargo},
     tidy,
 };
@@ -43,6 +43,8 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     rounds::run(&rounds::Args::short_exactly_once())?;
     if shell::exists("java") && shell::exists("mvn") {
         rounds::run(&rounds::Args::short_exactly_once_on_apache())?;
+        mixed::run(&mixed::Args::short(&["--exactly-once"]))?;
+        mixed::run(&mixed::Args::short(&["--apache"]))?;
     } else {
         shell::skip_or_fail("rounds on Apache Kafka", "java or mvn is missing")?;
     }

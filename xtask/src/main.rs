@@ -9,6 +9,7 @@ mod codegen;
 mod configuration;
 mod foreign;
 mod interop;
+mod mixed;
 mod oracle;
 mod programs;
 mod rounds;
@@ -37,6 +38,8 @@ enum Command {
     EngineBench(oracle::BenchArgs),
     /// Our broker, tools and applications beside Apache Kafka and other people's clients.
     Interop(interop::Args),
+    /// Instances of the JVM's Kafka Streams and of ours in one group, killed in turn.
+    Mixed(mixed::Args),
     /// Random cases computed by the JVM, and our answers to them.
     Oracle(oracle::Args),
     /// Kills, stops, wipes and full disks over one application, in rounds.
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         Command::EngineBench(args) => oracle::bench(&args),
         Command::Oracle(args) => oracle::check(&args),
         Command::Interop(args) => interop::run(&args),
+        Command::Mixed(args) => mixed::run(&args),
         Command::Rounds(args) => rounds::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Suites(args) => interop::run_suites(&args),

@@ -13,6 +13,9 @@ use flate2::read::GzDecoder;
 
 use crate::shell::{self, cargo, root};
 
+/// How many random groups.
+const ASSIGNMENTS: &str = "2000";
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The seed of the random cases.
@@ -75,6 +78,29 @@ pub(crate) fn check(args: &Args) -> Result<()> {
     let said = shell::output(&mut test)?;
     let Some(verdict) = said.lines().find(|line| line.starts_with("oracle: ")) else { bail!("no verdict:\n{said}") };
     eprintln!("   {verdict} (seed {seed}, {count} of every feature)");
+    check_assignments(&seed, &folder.0.join("assignments"))
+}
+
+/// Has the JVM's assignors deal out the tasks of random groups, and compares with ours.
+fn check_assignments(seed: &str, file: &Path) -> Result<()> {
+    shell::output(jvm().args(["assignments", seed, ASSIGNMENTS]).arg(file))?;
+    let mut test = cargo();
+    test.args([
+        "test",
+        "--quiet",
+        "--workspace",
+        "--all-features",
+        "--lib",
+        "--",
+        "assignments_are_the_jvms",
+        "--nocapture",
+    ])
+    .env("ASSIGNMENT_CASES", file);
+    let said = shell::output(&mut test)?;
+    let Some(verdict) = said.lines().find(|line| line.starts_with("assignments: ")) else {
+        bail!("no verdict:\n{said}")
+    };
+    eprintln!("   {verdict} (seed {seed})");
     Ok(())
 }
 

@@ -12,7 +12,9 @@ pub(crate) fn build() -> Result<()> {
     let mut build = cargo();
     build.args(["build", "--quiet", "--workspace", "--all-features"]);
     build.args(
-        ["vltava", "rounds", "rounds-application", "bank", "bank-client"].iter().flat_map(|name| ["--bin", name]),
+        ["vltava", "rounds", "rounds-application", "bank", "bank-client", "mixed", "streams-bench"]
+            .iter()
+            .flat_map(|name| ["--bin", name]),
     );
     build.args([
         "--example",

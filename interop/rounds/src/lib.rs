@@ -9,9 +9,10 @@
 //! [`check`] (what came out), [`plan`] (what happens in a round), [`process`], [`broker`], [`disk`] and [`clock`] (what it
 //! happens to), [`feed`], [`outputs`] and [`progress`] (the client's side), [`hanging`] (an operator), [`stage`] (all that runs), [`round`] (all of it, in order).
 //!
-//! Beside it stands the [`bank`]: transactional producers of several makes under kills.
+//! Beside it stand the [`bank`], transactional producers of several makes under kills, and [`mixed`], instances of two makes
+//! in one group.
 //!
-//! Nothing in here is for applications: `cargo xtask rounds` and `cargo xtask bank` build and run it.
+//! Nothing in here is for applications: `cargo xtask rounds`, `cargo xtask bank` and `cargo xtask mixed` build and run it.
 
 pub mod bank;
 pub mod broker;
@@ -24,6 +25,7 @@ pub mod hanging;
 pub mod ids;
 pub mod instance;
 pub mod journal;
+pub mod mixed;
 pub mod model;
 pub mod names;
 pub mod outputs;

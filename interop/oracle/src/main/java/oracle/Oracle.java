@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
+import org.apache.kafka.streams.processor.internals.Assignments;
 
 /**
  * The command line.
@@ -20,6 +21,7 @@ import java.util.stream.Stream;
  * run verify FILE...         run every case again and compare with its `expected`
  * run handmade YAML OUT      expand a hand-made YAML source and fill it in
  * run random FEATURE SEED COUNT OUT   generate random cases and fill them in
+ * run assignments SEED COUNT OUT      what the assignors make of random groups, and their messages in all versions
  * run bench ROUNDS FILE...            the engine's speed over the cases of these files
  * run suite SOURCES OUT SEED COUNT    all YAML files of a directory and COUNT random cases of every feature
  * </pre>
@@ -30,12 +32,13 @@ public final class Oracle {
     private Oracle() {
     }
 
-    public static void main(final String[] args) throws IOException {
+    public static void main(final String[] args) throws Exception {
         switch (args.length == 0 ? "" : args[0]) {
             case "fill" -> write(fill(read(Path.of(args[1]))), Path.of(args[2]));
             case "handmade" -> write(fill(Handmade.expand(Path.of(args[1]))), Path.of(args[2]));
             case "random" -> write(random(args[1], Long.parseLong(args[2]), Integer.parseInt(args[3])), Path.of(args[4]));
             case "suite" -> suite(Path.of(args[1]), Path.of(args[2]), Long.parseLong(args[3]), Integer.parseInt(args[4]));
+            case "assignments" -> Files.write(Path.of(args[3]), Assignments.lines(Long.parseLong(args[1]), Integer.parseInt(args[2])));
             case "bench" -> Bench.run(Integer.parseInt(args[1]), Stream.of(args).skip(2).map(Path::of).toList());
             case "verify" -> {
                 int bad = 0;
@@ -45,7 +48,7 @@ public final class Oracle {
                 System.exit(bad == 0 ? 0 : 1);
             }
             default -> {
-                System.err.println("usage: run fill IN OUT | verify FILE... | handmade YAML OUT | random FEATURE SEED COUNT OUT | suite SOURCES OUT SEED COUNT");
+                System.err.println("usage: run fill IN OUT | verify FILE... | handmade YAML OUT | random FEATURE SEED COUNT OUT | assignments SEED COUNT OUT | suite SOURCES OUT SEED COUNT");
                 System.exit(2);
             }
         }

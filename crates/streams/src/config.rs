@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 pub use keys::{APPLICATION_ID, STATESTORE_CACHE_MAX_BYTES, TOPOLOGY_OPTIMIZATION};
 use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition};
+use vltava_metrics::RecordingLevel;
 use vltava_serde::SerdeConfig;
 
 use crate::{
@@ -92,8 +93,7 @@ pub(crate) struct Fields {
     pub(crate) max_task_idle_ms: i64,
     pub(crate) metrics_samples: i64,
     pub(crate) metrics_window_ms: i64,
-    /// Whether metrics of level DEBUG are recorded.
-    pub(crate) debug_metrics: bool,
+    pub(crate) metrics_level: RecordingLevel,
     pub(crate) num_standby_replicas: usize,
     pub(crate) num_stream_threads: usize,
     pub(crate) poll: Duration,

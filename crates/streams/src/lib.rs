@@ -43,7 +43,7 @@ pub use dsl::{
     UnlimitedWindows,
 };
 pub use error::{Error, Left, NotClosed, Result, SerdeError, SerdeOrigin, ThreadLeft};
-pub use metrics::MetricName;
+pub use metrics::GROUPS as METRIC_GROUPS;
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
 pub use record::{AggregationWithHeaders, Change, Header, Headers, Record, ValueAndTimestamp, ValueTimestampHeaders};
 pub use runtime::{
@@ -61,4 +61,5 @@ pub use test_driver::{
     SentRecord, TestInputTopic, TestKeyValueStore, TestOutputTopic, TestRecord, TestWindowStore, TopologyTestDriver,
 };
 pub use topology::{AutoOffsetReset, StoreInput, Topology, TopologyDescription};
+pub use vltava_metrics::{MetricName, MetricValue, Snapshot};
 pub use windowed::{Window, Windowed, WindowedKey};

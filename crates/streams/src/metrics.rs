@@ -1,93 +1,143 @@
 //! What is counted, under the names of Kafka Streams' metrics.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
+
+use vltava_metrics::definition::{GaugeDefinition, Group, SensorDefinition, rate, total};
+use vltava_metrics::{MetricConfig, MetricName, RecordingLevel, Snapshot, Stats, Tags};
 
 use crate::{config::StreamsConfig, record::Headers, task::Task};
 
-/// The name of a metric, as Kafka's `MetricName`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct MetricName {
-    /// Such as `dropped-records-total`.
-    pub name: &'static str,
-    /// Such as `stream-task-metrics`.
-    pub group: &'static str,
-    /// `client-id`, or `thread-id` and, of a task, `task-id`; where it applies `processor-node-id` and `topic`.
-    pub tags: BTreeMap<&'static str, String>,
+/// What stands before the groups of Streams' metrics.
+pub(crate) const DOMAIN: &str = "kafka.streams";
+
+/// All metrics of Streams beside those of its clients.
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "stream-metrics",
+        tags: &["client-id"],
+        sensors: &[],
+        gauges: &[&ALIVE_STREAM_THREADS, &CLIENT_STATE],
+    },
+    Group { name: THREAD, tags: &["thread-id"], sensors: &[&THREAD_PROCESS, &THREAD_COMMIT], gauges: &[] },
+    Group { name: TASK, tags: &["thread-id", "task-id"], sensors: &[&DROPPED, &TASK_PROCESS, &UPDATE], gauges: &[] },
+    Group { name: NODE, tags: &["thread-id", "task-id", "processor-node-id"], sensors: &[&NODE_PROCESS], gauges: &[] },
+    Group {
+        name: TOPIC,
+        tags: &["thread-id", "task-id", "processor-node-id", "topic"],
+        sensors: &[],
+        gauges: &[&RECORDS_CONSUMED, &BYTES_CONSUMED, &RECORDS_PRODUCED, &BYTES_PRODUCED],
+    },
+];
+
+const THREAD: &str = "stream-thread-metrics";
+const TASK: &str = "stream-task-metrics";
+const NODE: &str = "stream-processor-node-metrics";
+const TOPIC: &str = "stream-topic-metrics";
+
+pub(crate) static ALIVE_STREAM_THREADS: GaugeDefinition = GaugeDefinition::new(
+    "alive-stream-threads",
+    "threads",
+    "The current number of alive stream threads that are running or participating in rebalance",
+);
+pub(crate) static CLIENT_STATE: GaugeDefinition =
+    GaugeDefinition::new("client-state", "state", "The state of the Kafka Streams client as a number");
+static THREAD_PROCESS: SensorDefinition = SensorDefinition::new(
+    "records",
+    &[
+        rate("process-rate", "The average number of processed records per second"),
+        total("process-total", "The total number of processed records"),
+    ],
+);
+static THREAD_COMMIT: SensorDefinition = SensorDefinition::new(
+    "commits",
+    &[
+        rate("commit-rate", "The average number of calls to commit per second"),
+        total("commit-total", "The total number of calls to commit"),
+    ],
+);
+static DROPPED: SensorDefinition = SensorDefinition::new(
+    "records",
+    &[
+        rate("dropped-records-rate", "The average number of dropped records per second"),
+        total("dropped-records-total", "The total number of dropped records"),
+    ],
+);
+static TASK_PROCESS: SensorDefinition = THREAD_PROCESS_OF.level(RecordingLevel::Debug);
+static NODE_PROCESS: SensorDefinition = THREAD_PROCESS_OF.level(RecordingLevel::Debug);
+const THREAD_PROCESS_OF: SensorDefinition = SensorDefinition::new(
+    "records",
+    &[
+        rate("process-rate", "The average number of calls to process per second"),
+        total("process-total", "The total number of calls to process"),
+    ],
+);
+static UPDATE: SensorDefinition = SensorDefinition::new(
+    "records",
+    &[
+        rate("update-rate", "The average number of records by which standby stores were updated per second"),
+        total("update-total", "The total number of records by which standby stores were updated"),
+    ],
+)
+.level(RecordingLevel::Debug);
+static RECORDS_CONSUMED: GaugeDefinition =
+    GaugeDefinition::new("records-consumed-total", "records", "The total number of records consumed from this topic");
+static BYTES_CONSUMED: GaugeDefinition =
+    GaugeDefinition::new("bytes-consumed-total", "bytes", "The total number of bytes consumed from this topic");
+static RECORDS_PRODUCED: GaugeDefinition =
+    GaugeDefinition::new("records-produced-total", "records", "The total number of records produced to this topic");
+static BYTES_PRODUCED: GaugeDefinition =
+    GaugeDefinition::new("bytes-produced-total", "bytes", "The total number of bytes produced to this topic");
+
+/// Over what is recorded.
+fn metric_config(config: &StreamsConfig) -> MetricConfig {
+    let fields = config.fields();
+    let samples = usize::try_from(fields.metrics_samples).unwrap_or(1);
+    MetricConfig::new(samples, fields.metrics_window_ms, fields.metrics_level)
 }
 
-impl fmt::Display for MetricName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.group, self.name)?;
-        self.tags.iter().try_for_each(|(tag, value)| write!(f, ",{tag}={value}"))
-    }
+/// A metric's name in this domain.
+pub(crate) fn name(group: &'static str, gauge: &GaugeDefinition, tags: Tags) -> MetricName {
+    MetricName::new(DOMAIN, group, gauge.name, gauge.description, tags)
 }
 
-/// How often something happened: in all, and in each of the last spans of time, as Kafka's `Rate` keeps it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Meter {
+/// A sensor of one task or thread.
+struct Meter {
+    stats: Stats,
+    /// What was recorded in all.
     total: u64,
-    /// The oldest first.
-    samples: Vec<Sample>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    /// In ms.
-    begin: i64,
-    last: i64,
-    count: u64,
-}
-
-/// `metrics.num.samples` and `metrics.sample.window.ms`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sampling {
-    samples: i64,
-    window_ms: i64,
-}
-
-impl Sampling {
-    fn of(config: &StreamsConfig) -> Self {
-        let fields = config.fields();
-        Sampling { samples: fields.metrics_samples.max(1), window_ms: fields.metrics_window_ms.max(1) }
-    }
 }
 
 impl Meter {
-    pub(crate) fn record(&mut self, count: u64, now: i64, sampling: Sampling) {
-        self.total += count;
-        match self.samples.last_mut() {
-            Some(sample) if now - sample.begin < sampling.window_ms => {
-                sample.count += count;
-                sample.last = now;
-            }
-            _ => self.samples.push(Sample { begin: now, last: now, count }),
-        }
-        // One more is kept, which may reach into the time that counts.
-        let kept = usize::try_from(sampling.samples).unwrap_or(1) + 1;
-        self.samples.drain(..self.samples.len().saturating_sub(kept));
+    fn new(definition: &'static SensorDefinition) -> Self {
+        Meter { stats: Stats::new(definition), total: 0 }
     }
 
-    /// Per second. Spans that have not begun count as whole ones, so that a first record is no burst.
-    fn rate(&self, now: i64, Sampling { samples, window_ms }: Sampling) -> f64 {
-        let mut live = self.samples.iter().filter(|sample| now - sample.last < samples * window_ms).peekable();
-        let mut elapsed = now - live.peek().map_or(now, |oldest| oldest.begin);
-        let (whole, least) = (elapsed / window_ms, samples - 1);
-        if whole < least {
-            elapsed += (least - whole) * window_ms;
+    fn record(&mut self, config: &MetricConfig, count: u64, now: i64) {
+        self.total += count;
+        self.stats.record(config, count as f64, now);
+    }
+
+    /// Takes over a count that somebody else keeps. Says how much was added.
+    fn catch_up(&mut self, config: &MetricConfig, total: u64, now: i64) -> u64 {
+        let more = total.saturating_sub(self.total);
+        if more > 0 {
+            self.record(config, more, now);
         }
-        let count: u64 = live.map(|sample| sample.count).sum();
-        count as f64 * 1000.0 / elapsed.max(1) as f64
+        more
+    }
+
+    fn tell(&mut self, config: &MetricConfig, now: i64, group: &'static str, tags: &Tags, into: &mut Snapshot) {
+        self.stats.measure(config, now, |statistic, value| {
+            let name = MetricName::new(DOMAIN, group, statistic.name, statistic.description, tags.clone());
+            into.insert(name, value.into());
+        });
     }
 }
 
 /// What a task counts.
 pub(crate) struct Counters {
-    thread: String,
-    task: String,
-    sampling: Sampling,
-    /// Whether `metrics.recording.level` lets Kafka's metrics of level DEBUG be recorded.
-    debug: bool,
+    tags: Tags,
+    config: MetricConfig,
     dropped: Meter,
     processed_by_all: Meter,
     /// By source node.
@@ -100,42 +150,40 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn new(config: &StreamsConfig, thread: &str, task: &str) -> Self {
         Counters {
-            thread: thread.to_owned(),
-            task: task.to_owned(),
-            sampling: Sampling::of(config),
-            debug: config.fields().debug_metrics,
-            dropped: Meter::default(),
-            processed_by_all: Meter::default(),
+            tags: Tags::new([("thread-id", thread), ("task-id", task)]),
+            config: metric_config(config),
+            dropped: Meter::new(&DROPPED),
+            processed_by_all: Meter::new(&TASK_PROCESS),
             processed: BTreeMap::new(),
             consumed: BTreeMap::new(),
             produced: BTreeMap::new(),
         }
     }
 
+    fn is_recorded(&self, definition: &SensorDefinition) -> bool {
+        definition.level.is_recorded_at(self.config.level())
+    }
+
     /// Takes what the task has counted itself.
     pub(crate) fn update(&mut self, task: &Task, now: i64) {
         self.dropped(task.dropped_records(), now);
-        if self.debug {
+        if self.is_recorded(&NODE_PROCESS) {
             task.processed().for_each(|(source, total)| self.processed(source, total, now));
         }
     }
 
     pub(crate) fn dropped(&mut self, total: u64, now: i64) {
-        let more = total.saturating_sub(self.dropped.total);
-        if more > 0 {
-            self.dropped.record(more, now, self.sampling);
-        }
+        self.dropped.catch_up(&self.config, total, now);
     }
 
     pub(crate) fn processed(&mut self, source: &str, total: u64, now: i64) {
         if !self.processed.contains_key(source) {
-            self.processed.insert(source.to_owned(), Meter::default());
+            self.processed.insert(source.to_owned(), Meter::new(&NODE_PROCESS));
         }
         let Some(known) = self.processed.get_mut(source) else { return };
-        let more = total.saturating_sub(known.total);
+        let more = known.catch_up(&self.config, total, now);
         if more > 0 {
-            known.record(more, now, self.sampling);
-            self.processed_by_all.record(more, now, self.sampling);
+            self.processed_by_all.record(&self.config, more, now);
         }
     }
 
@@ -150,92 +198,74 @@ impl Counters {
     }
 
     /// All of them, each with its value at `now`.
-    pub(crate) fn all(&self, now: i64) -> BTreeMap<MetricName, f64> {
-        let mut metrics = BTreeMap::new();
-        let tags = || BTreeMap::from([("thread-id", self.thread.clone()), ("task-id", self.task.clone())]);
-        let mut add = |name, group, tags, value| metrics.insert(MetricName { name, group, tags }, value);
-        let mut meter = |rate, total, group, tags: BTreeMap<_, _>, meter: &Meter| {
-            add(rate, group, tags.clone(), meter.rate(now, self.sampling));
-            add(total, group, tags, meter.total as f64);
-        };
-        let task = "stream-task-metrics";
-        meter("dropped-records-rate", "dropped-records-total", task, tags(), &self.dropped);
-        if self.debug {
-            meter("process-rate", "process-total", task, tags(), &self.processed_by_all);
-            for (node, processed) in &self.processed {
-                let mut tags = tags();
-                tags.insert("processor-node-id", node.clone());
-                meter("process-rate", "process-total", "stream-processor-node-metrics", tags, processed);
+    pub(crate) fn all(&mut self, now: i64) -> Snapshot {
+        let mut all = Snapshot::new();
+        self.dropped.tell(&self.config, now, TASK, &self.tags, &mut all);
+        if self.is_recorded(&TASK_PROCESS) {
+            self.processed_by_all.tell(&self.config, now, TASK, &self.tags, &mut all);
+            for (node, processed) in &mut self.processed {
+                let tags = self.tags.with("processor-node-id", node.as_str());
+                processed.tell(&self.config, now, NODE, &tags, &mut all);
             }
         }
         let directions = [
-            ("records-consumed-total", "bytes-consumed-total", &self.consumed),
-            ("records-produced-total", "bytes-produced-total", &self.produced),
+            (&RECORDS_CONSUMED, &BYTES_CONSUMED, &self.consumed),
+            (&RECORDS_PRODUCED, &BYTES_PRODUCED, &self.produced),
         ];
         for (records, bytes, counted) in directions {
             for ((node, topic), (count, sum)) in counted {
-                let mut tags = tags();
-                tags.insert("processor-node-id", node.clone());
-                tags.insert("topic", topic.clone());
-                add(records, "stream-topic-metrics", tags.clone(), *count as f64);
-                add(bytes, "stream-topic-metrics", tags, *sum as f64);
+                let tags = self.tags.with("processor-node-id", node.as_str()).with("topic", topic.as_str());
+                all.insert(name(TOPIC, records, tags.clone()), (*count as f64).into());
+                all.insert(name(TOPIC, bytes, tags), (*sum as f64).into());
             }
         }
-        metrics
+        all
     }
 }
 
 /// What a standby counts: Kafka's `update` metrics, of level DEBUG.
 pub(crate) struct StandbyCounters {
-    thread: String,
-    task: String,
-    sampling: Sampling,
-    debug: bool,
+    tags: Tags,
+    config: MetricConfig,
     updated: Meter,
 }
 
 impl StandbyCounters {
     pub(crate) fn new(config: &StreamsConfig, thread: &str, task: &str) -> Self {
         StandbyCounters {
-            thread: thread.to_owned(),
-            task: task.to_owned(),
-            sampling: Sampling::of(config),
-            debug: config.fields().debug_metrics,
-            updated: Meter::default(),
+            tags: Tags::new([("thread-id", thread), ("task-id", task)]),
+            config: metric_config(config),
+            updated: Meter::new(&UPDATE),
         }
     }
 
     /// Its stores have taken records.
     pub(crate) fn updated(&mut self, records: u64, now: i64) {
-        self.updated.record(records, now, self.sampling);
+        self.updated.record(&self.config, records, now);
     }
 
     /// All of them, each with its value at `now`.
-    pub(crate) fn all(&self, now: i64) -> BTreeMap<MetricName, f64> {
-        if !self.debug {
-            return BTreeMap::new();
+    pub(crate) fn all(&mut self, now: i64) -> Snapshot {
+        let mut all = Snapshot::new();
+        if UPDATE.level.is_recorded_at(self.config.level()) {
+            self.updated.tell(&self.config, now, TASK, &self.tags, &mut all);
         }
-        let name = |name| {
-            let tags = BTreeMap::from([("thread-id", self.thread.clone()), ("task-id", self.task.clone())]);
-            MetricName { name, group: "stream-task-metrics", tags }
-        };
-        let rate = self.updated.rate(now, self.sampling);
-        [(name("update-rate"), rate), (name("update-total"), self.updated.total as f64)].into()
+        all
     }
 }
 
 /// What a stream thread counts.
 pub(crate) struct ThreadCounters {
     thread: String,
-    sampling: Sampling,
+    config: MetricConfig,
     processed: Meter,
     committed: Meter,
 }
 
 impl ThreadCounters {
     pub(crate) fn new(config: &StreamsConfig, thread: &str) -> Self {
-        let sampling = Sampling::of(config);
-        ThreadCounters { thread: thread.to_owned(), sampling, processed: Meter::default(), committed: Meter::default() }
+        let (processed, committed) = (Meter::new(&THREAD_PROCESS), Meter::new(&THREAD_COMMIT));
+        ThreadCounters { thread: thread.to_owned(), config: metric_config(config), processed, committed }
     }
 
     pub(crate) fn thread(&self) -> &str {
@@ -244,25 +274,20 @@ impl ThreadCounters {
 
     pub(crate) fn processed(&mut self, records: usize, now: i64) {
         if records > 0 {
-            self.processed.record(records as u64, now, self.sampling);
+            self.processed.record(&self.config, records as u64, now);
         }
     }
 
     pub(crate) fn committed(&mut self, now: i64) {
-        self.committed.record(1, now, self.sampling);
+        self.committed.record(&self.config, 1, now);
     }
 
-    pub(crate) fn all(&self, now: i64) -> BTreeMap<MetricName, f64> {
-        let meters =
-            [("process-rate", "process-total", &self.processed), ("commit-rate", "commit-total", &self.committed)];
-        let values = meters
-            .into_iter()
-            .flat_map(|(rate, total, meter)| [(rate, meter.rate(now, self.sampling)), (total, meter.total as f64)]);
-        let name = |name| {
-            let tags = BTreeMap::from([("thread-id", self.thread.clone())]);
-            MetricName { name, group: "stream-thread-metrics", tags }
-        };
-        values.map(|(metric, value)| (name(metric), value)).collect()
+    pub(crate) fn all(&mut self, now: i64) -> Snapshot {
+        let mut all = Snapshot::new();
+        let tags = Tags::new([("thread-id", self.thread.as_str())]);
+        self.processed.tell(&self.config, now, THREAD, &tags, &mut all);
+        self.committed.tell(&self.config, now, THREAD, &tags, &mut all);
+        all
     }
 }
 
@@ -274,22 +299,4 @@ pub(crate) fn record_size(key: Option<&[u8]>, value: Option<&[u8]>, topic: &str,
     let bytes =
         fixed + topic.len() + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.sum::<usize>();
     bytes as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Meter, Sampling};
-
-    #[test]
-    fn rates_are_over_the_last_windows() {
-        let sampling = Sampling { samples: 2, window_ms: 30_000 };
-        let mut meter = Meter::default();
-        meter.record(3, 0, sampling);
-        assert_eq!(meter.rate(0, sampling), 0.1, "three in a window of 30 s");
-        meter.record(3, 30_000, sampling);
-        assert_eq!(meter.rate(45_000, sampling), 6.0 / 45.0);
-        assert_eq!(meter.rate(60_000, sampling), 3.0 / 30.0, "the first window is over");
-        assert_eq!(meter.rate(200_000, sampling), 0.0);
-        assert_eq!(meter.total, 6);
-    }
 }

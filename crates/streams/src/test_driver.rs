@@ -19,12 +19,13 @@ use std::{
 use bytes::Bytes;
 pub use stores::{TestKeyValueStore, TestWindowStore};
 pub use topics::{TestInputTopic, TestOutputTopic, TestRecord};
+use vltava_metrics::Snapshot;
 
 use crate::{
     config::StreamsConfig,
     data::{DefaultSerde, Nullable},
     error::{Error, Result},
-    metrics::{Counters, MetricName},
+    metrics::Counters,
     processing::RecordCollector,
     record::{Headers, ProducerRecord},
     serdes::SerdeRef,
@@ -411,15 +412,16 @@ impl TopologyTestDriver {
     /// driver.input_topic::<Option<String>, String>("in").pipe(None, "no key".to_owned())?;
     /// let metrics = driver.metrics()?;
     /// let dropped = metrics.iter().find(|(name, _)| name.name == "dropped-records-total");
-    /// assert_eq!(dropped.map(|(_, value)| *value), Some(1.0));
+    /// assert_eq!(dropped.map(|(_, value)| value.as_f64()), Some(1.0));
     /// # Ok::<(), Box<vltava_streams::Error>>(())
     /// ```
     ///
     /// # Errors
     /// If it is asked for from within [`store`](Self::store).
-    pub fn metrics(&self) -> Result<BTreeMap<MetricName, f64>> {
-        let Ok(driver) = self.0.try_borrow() else { return misuse("the test driver is at work") };
-        Ok(driver.counters.all(driver.now))
+    pub fn metrics(&self) -> Result<Snapshot> {
+        let Ok(mut driver) = self.0.try_borrow_mut() else { return misuse("the test driver is at work") };
+        let now = driver.now;
+        Ok(driver.counters.all(now))
     }
 
     /// Flushes what is cached and closes processors and stores. What was sent can still be read; everything else that

@@ -47,7 +47,8 @@ impl Metadata {
 }
 
 /// What each crate may depend on among ours; ARCHITECTURE.md draws it. Tests may look upwards.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
+    ("vltava-metrics", &[]),
     ("vltava-config", &[]),
     ("vltava-protocol", &[]),
     ("vltava-serde", &["vltava-config"]),
@@ -55,7 +56,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("vltava-log", &["vltava-config", "vltava-protocol"]),
     ("vltava-client", &["vltava-config", "vltava-protocol", "vltava-serde", "vltava-security"]),
     ("vltava-broker", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-security"]),
-    ("vltava-streams", &["vltava-config", "vltava-protocol", "vltava-serde", "vltava-client"]),
+    ("vltava-streams", &["vltava-config", "vltava-protocol", "vltava-serde", "vltava-client", "vltava-metrics"]),
     ("vltava-schema", &["vltava-config", "vltava-serde"]),
     ("vltava", &["vltava-serde", "vltava-client", "vltava-broker", "vltava-streams", "vltava-schema"]),
     ("vltava-tools", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),

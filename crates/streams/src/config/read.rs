@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use vltava_config::{ConfigError, Reader, class_name};
+use vltava_metrics::RecordingLevel;
 use vltava_serde::SerdeConfig;
 
 use super::TOPOLOGY_OPTIMIZATION;
@@ -59,7 +60,7 @@ impl Fields {
             max_task_idle_ms: reader.integer("max.task.idle.ms")?,
             metrics_samples: reader.integer("metrics.num.samples")?,
             metrics_window_ms: reader.integer("metrics.sample.window.ms")?,
-            debug_metrics: !is(reader, "metrics.recording.level", "INFO"),
+            metrics_level: metrics_level(reader)?,
             num_standby_replicas: reader.size("num.standby.replicas")?,
             num_stream_threads: reader.size("num.stream.threads")?,
             poll: reader.duration("poll.ms")?,
@@ -100,6 +101,12 @@ fn owned(value: Option<&str>) -> Option<String> {
 
 fn is(reader: &Reader<'_>, key: &'static str, value: &str) -> bool {
     reader.text(key).is_some_and(|given| given.eq_ignore_ascii_case(value))
+}
+
+fn metrics_level(reader: &Reader<'_>) -> Result<RecordingLevel, ConfigError> {
+    const LEVEL: &str = "metrics.recording.level";
+    let level = reader.required(LEVEL)?;
+    level.parse().map_err(|_| ConfigError::new(LEVEL, level, "must be INFO, DEBUG or TRACE"))
 }
 
 /// The newer of two names of a setting, unless only the older one was given.

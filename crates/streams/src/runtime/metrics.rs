@@ -1,12 +1,15 @@
 //! What a running application has counted.
 
-use std::collections::BTreeMap;
+use vltava_metrics::{Snapshot, Tags};
 
 use super::{
     kafka_streams::{KafkaStreams, Shared, now_ms},
     queries::refuse_on_stream_thread,
 };
-use crate::{error::Result, metrics::MetricName};
+use crate::{
+    error::Result,
+    metrics::{ALIVE_STREAM_THREADS, CLIENT_STATE, name},
+};
 
 impl Shared {
     /// The name of a thread, as Kafka's metrics and clients have it.
@@ -39,17 +42,16 @@ impl KafkaStreams {
     ///
     /// # Errors
     /// [`Error::Unsupported`](crate::Error::Unsupported) on a stream thread.
-    pub fn metrics(&self) -> Result<BTreeMap<MetricName, f64>> {
+    pub fn metrics(&self) -> Result<Snapshot> {
         refuse_on_stream_thread()?;
         let now = now_ms();
         let (alive, managers) = self.shared.threads_and_managers();
-        let of_client = |name| {
-            let tags = BTreeMap::from([("client-id", self.shared.client_id.clone())]);
-            MetricName { name, group: "stream-metrics", tags }
-        };
-        let mut metrics = BTreeMap::from([
-            (of_client("alive-stream-threads"), alive.iter().filter(|alive| **alive).count() as f64),
-            (of_client("client-state"), f64::from(self.state() as u8)),
+        let of_client =
+            |gauge| name("stream-metrics", gauge, Tags::new([("client-id", self.shared.client_id.as_str())]));
+        let alive = alive.iter().filter(|alive| **alive).count() as f64;
+        let mut metrics = Snapshot::from([
+            (of_client(&ALIVE_STREAM_THREADS), alive.into()),
+            (of_client(&CLIENT_STATE), f64::from(self.state() as u8).into()),
         ]);
         for manager in managers.iter().filter_map(std::sync::Weak::upgrade) {
             metrics.append(&mut manager.lock().metrics(now));

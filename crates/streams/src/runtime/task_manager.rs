@@ -26,6 +26,7 @@ use vltava_client::{
     ClientError, Consumer, OffsetAndMetadata, TopicPartition,
     consumer::{ConsumerGroupMetadata, PartitionRecords},
 };
+use vltava_metrics::Snapshot;
 
 pub(super) use self::queried::StorePosition;
 use self::{
@@ -47,7 +48,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    metrics::{Counters, MetricName, ThreadCounters},
+    metrics::{Counters, ThreadCounters},
     query::ThreadState,
     store::KeptStores,
     task::{Task, TaskId},
@@ -273,9 +274,9 @@ impl TaskManager {
     }
 
     /// What this thread and its tasks have counted.
-    pub(super) fn metrics(&self, now: i64) -> BTreeMap<MetricName, f64> {
-        let of_tasks = self.tasks.values().flat_map(|active| active.counters.all(now));
-        let of_standbys = self.standbys.values().flat_map(|standby| standby.counters.all(now));
+    pub(super) fn metrics(&mut self, now: i64) -> Snapshot {
+        let of_tasks = self.tasks.values_mut().flat_map(|active| active.counters.all(now));
+        let of_standbys = self.standbys.values_mut().flat_map(|standby| standby.counters.all(now));
         self.counters.all(now).into_iter().chain(of_tasks).chain(of_standbys).collect()
     }
 

@@ -113,9 +113,9 @@ fn metrics_have_kafkas_names() {
         .unwrap()
         .into_iter()
         .map(|(name, value)| {
-            let node = name.tags.get("processor-node-id").map_or("", String::as_str);
-            assert_eq!(name.tags["task-id"], "0_0");
-            (format!("{} {} {node}", name.group, name.name), value)
+            let node = name.tags.get("processor-node-id").unwrap_or_default();
+            assert_eq!(name.tags.get("task-id"), Some("0_0"));
+            (format!("{} {} {node}", name.group, name.name), value.as_f64())
         })
         .collect();
     let value = |name: &str| *metrics.get(name).unwrap_or_else(|| panic!("no {name} in {metrics:?}"));

@@ -1,0 +1,30 @@
+//! Metrics under Kafka's names: what is recorded, over which windows, and how it is read.
+//!
+//! Without a clock: who records says when that is, in milliseconds of any clock that only goes forward, and so does who
+//! reads. Nothing is computed before it is read. What a client or a part of an application records stands in tables of
+//! [definitions](definition); a [`Sensor`] is made of a row, a [`Registry`] knows the sensors that are alive, and a series
+//! ends with the last handle of what it describes.
+//!
+//! - `name`, `value`: what is read.
+//! - `config`, `definition`: how it is recorded.
+//! - `stats`: the statistics, equal to those of Kafka's `org.apache.kafka.common.metrics.stats`.
+//! - `registry`, `sensor`, `gauge`: what is alive.
+//! - `prometheus`: how a snapshot is told to a monitoring system.
+
+mod config;
+pub mod definition;
+mod gauge;
+mod name;
+pub mod prometheus;
+mod registry;
+mod sensor;
+mod stats;
+mod value;
+
+pub use config::{MetricConfig, RecordingLevel};
+pub use gauge::Gauge;
+pub use name::{MetricName, Tags};
+pub use registry::Registry;
+pub use sensor::Sensor;
+pub use stats::Stats;
+pub use value::{MetricValue, Snapshot};

@@ -9,6 +9,7 @@ mod codegen;
 mod configuration;
 mod foreign;
 mod interop;
+mod metrics;
 mod mixed;
 mod oracle;
 mod programs;
@@ -38,6 +39,8 @@ enum Command {
     EngineBench(oracle::BenchArgs),
     /// Our broker, tools and applications beside Apache Kafka and other people's clients.
     Interop(interop::Args),
+    /// The reference of all metrics, from the definitions.
+    Metrics,
     /// Instances of the JVM's Kafka Streams and of ours in one group, killed in turn.
     Mixed(mixed::Args),
     /// Random cases computed by the JVM, and our answers to them.
@@ -59,6 +62,7 @@ fn main() -> Result<()> {
         Command::Codegen(args) => codegen::run(&args),
         Command::Configuration => configuration::run(),
         Command::EngineBench(args) => oracle::bench(&args),
+        Command::Metrics => metrics::run(),
         Command::Oracle(args) => oracle::check(&args),
         Command::Interop(args) => interop::run(&args),
         Command::Mixed(args) => mixed::run(&args),

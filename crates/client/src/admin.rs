@@ -35,6 +35,8 @@ pub use transactions::{
 
 use std::collections::BTreeMap;
 
+use vltava_metrics::Snapshot;
+
 use crate::config::AdminConfig;
 use crate::error::ClientError;
 use crate::net::Cluster;
@@ -79,6 +81,12 @@ impl Admin {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// What this client has counted, under Kafka's names: `admin-client-metrics`, by broker `admin-client-node-metrics`.
+    #[must_use]
+    pub fn metrics(&self) -> Snapshot {
+        self.cluster.metrics()
     }
 
     /// Closes all connections of this client and its clones.

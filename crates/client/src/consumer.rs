@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use vltava_metrics::{Gauge, Snapshot};
 
 pub mod assignor;
 mod callbacks;
@@ -45,6 +46,7 @@ pub use subscription::{PatternSubscription, SubscriptionPattern, TopicPattern};
 pub use typed::{TypedConsumer, TypedRecord};
 
 use crate::config::{AutoOffsetReset, ConsumerConfig, GroupProtocol};
+use crate::metrics::consumer_definitions as define;
 use crate::net::TopicMetadata;
 use crate::{ClientError, OffsetAndMetadata, TopicPartition};
 use assignor::PartitionAssignor;
@@ -93,11 +95,14 @@ pub struct Consumer {
 }
 
 /// Ends the consumer when the last handle is gone.
-struct Handle(Arc<Inner>);
+struct Handle {
+    inner: Arc<Inner>,
+    _gauges: [Gauge; 4],
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        close::abandon(&self.0);
+        close::abandon(&self.inner);
     }
 }
 
@@ -141,11 +146,20 @@ impl Consumer {
     fn with(config: ConsumerConfig, assignors: Vec<Box<dyn PartitionAssignor>>) -> Result<Self, ClientError> {
         let inner = Arc::new(Inner::new(config, assignors, Instant::now())?);
         inner.cluster.spawn(Arc::clone(&inner).run());
-        Ok(Self { handle: Arc::new(Handle(inner)) })
+        let _gauges = gauges(&inner);
+        Ok(Self { handle: Arc::new(Handle { inner, _gauges }) })
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
-        &self.handle.0
+        &self.handle.inner
+    }
+
+    /// What this consumer has counted, under Kafka's names: `consumer-metrics`, `consumer-coordinator-metrics`, by broker
+    /// `consumer-node-metrics`, and `consumer-fetch-manager-metrics` also by topic and, as long as it is assigned, by partition.
+    /// Averages, largest values and rates are over `metrics.num.samples` windows of `metrics.sample.window.ms`.
+    #[must_use]
+    pub fn metrics(&self) -> Snapshot {
+        self.inner().cluster.metrics()
     }
 
     /// The settings.
@@ -466,6 +480,27 @@ impl Consumer {
         drop(listener);
         result
     }
+}
+
+/// What is looked up in the consumer when its metrics are read.
+fn gauges(inner: &Arc<Inner>) -> [Gauge; 4] {
+    let gauge = |group, definition, look: fn(&Inner) -> f64| {
+        // The consumer does not live on for its metrics.
+        let weak = Arc::downgrade(inner);
+        inner.cluster.recorder().gauge(group, definition, move || weak.upgrade().map_or(f64::NAN, |inner| look(&inner)))
+    };
+    [
+        gauge(define::CONSUMER, &define::LAST_POLL, |inner| inner.metrics.seconds_ago(Instant::now()).poll),
+        gauge(define::COORDINATOR, &define::LAST_HEARTBEAT, |inner| {
+            inner.metrics.seconds_ago(Instant::now()).heartbeat
+        }),
+        gauge(define::COORDINATOR, &define::LAST_REBALANCE, |inner| {
+            inner.metrics.seconds_ago(Instant::now()).rebalance
+        }),
+        gauge(define::COORDINATOR, &define::ASSIGNED_PARTITIONS, |inner| {
+            inner.read(|core| core.assignment().len()) as f64
+        }),
+    ]
 }
 
 /// A commit that was started by [`Consumer::commit_async`]; wait for it or drop it.

@@ -32,8 +32,11 @@ pub use transaction::Transaction;
 pub use typed::TypedProducer;
 pub use vltava_protocol::record::{HeaderView, partition_for_key};
 
+use vltava_metrics::{Gauge, Snapshot};
+
 use crate::config::ProducerConfig;
 use crate::error::ClientError;
+use crate::metrics::{ProducerMetrics, Timed, producer_definitions as define};
 use crate::net::{Cluster, PartitionMetadata};
 use accumulator::{Accumulator, AccumulatorSettings, Appended, PartitionQueue, TopicQueues};
 use io::Wake;
@@ -88,6 +91,7 @@ struct Inner {
     accumulator: Arc<Accumulator>,
     wake: Arc<Wake>,
     partitioner: Choice,
+    _gauges: [Gauge; 5],
 }
 
 /// The default partitioner is called directly, it is on the path of every record.
@@ -158,6 +162,7 @@ impl Producer {
             codec: config.codec,
             adaptive_partitioning: config.adaptive_partitioning,
         });
+        let accumulator = accumulator.with_metrics(ProducerMetrics::new(cluster.recorder().clone()));
         let accumulator = Arc::new(match &config.transactional_id {
             Some(transactional_id) => accumulator.with_transactions(TransactionSettings {
                 transactional_id: Arc::clone(transactional_id),
@@ -169,7 +174,21 @@ impl Producer {
         let sender = Sender::new(SenderSettings::from(&config), Arc::clone(&accumulator));
         let wake = Arc::new(Wake::default());
         cluster.spawn(io::run(config.clone(), cluster.clone(), Arc::clone(&accumulator), sender, Arc::clone(&wake)));
-        Ok(Self { inner: Arc::new(Inner { config, cluster, accumulator, wake, partitioner }) })
+        let _gauges = gauges(&cluster, &accumulator);
+        Ok(Self { inner: Arc::new(Inner { config, cluster, accumulator, wake, partitioner, _gauges }) })
+    }
+
+    /// What this producer has counted, under Kafka's names: `producer-metrics`, by broker `producer-node-metrics`, and by
+    /// topic, as long as its metadata is kept (`metadata.max.idle.ms`), `producer-topic-metrics`. Averages, largest values and
+    /// rates are over `metrics.num.samples` windows of `metrics.sample.window.ms`.
+    #[must_use]
+    pub fn metrics(&self) -> Snapshot {
+        self.inner.cluster.metrics()
+    }
+
+    /// Where the producer counts for itself.
+    fn counts(&self) -> &ProducerMetrics {
+        &self.inner.accumulator.metrics
     }
 
     /// Puts a record into the batch of its partition, waiting up to `max.block.ms` for the topic's metadata and for room
@@ -299,6 +318,9 @@ impl Producer {
     #[cold]
     fn refuse(&self, error: ClientError) -> ClientError {
         let is_for_good = !matches!(error, ClientError::WouldBlock { .. } | ClientError::InvalidState { .. });
+        if is_for_good {
+            self.counts().refused(Instant::now());
+        }
         if is_for_good && self.inner.accumulator.transact(|manager| manager.record_refused(&error)).is_some() {
             self.inner.wake.wake();
         }
@@ -324,16 +346,26 @@ impl Producer {
                     let room = self.inner.accumulator.memory.wait(size, || self.inner.wake.wake());
                     let what = || ClientError::timeout("waiting for `buffer.memory`", limit);
                     let mut ended = self.inner.wake.ended.subscribe();
-                    tokio::select! {
-                        room = tokio::time::timeout_at(deadline.into(), room) => room.map_err(|_| what())?,
+                    let begun = Instant::now();
+                    let in_time = tokio::select! {
+                        room = tokio::time::timeout_at(deadline.into(), room) => room.is_ok(),
                         // Nobody makes room any more: the next attempt says why.
-                        _ = ended.wait_for(|ended| *ended) => {}
+                        _ = ended.wait_for(|ended| *ended) => true,
+                    };
+                    let now = Instant::now();
+                    self.counts().timed(Timed::Memory, begun, now);
+                    if !in_time {
+                        self.counts().exhausted(now);
+                        return Err(what());
                     }
                     observe
                 }
                 Placed::NeedsTopic { observe } => {
                     self.inner.accumulator.check_open()?;
-                    metadata.wait(self.adopt_topic(record.topic)).await?;
+                    let begun = Instant::now();
+                    let adopted = metadata.wait(self.adopt_topic(record.topic)).await;
+                    self.counts().timed(Timed::Metadata, begun, Instant::now());
+                    adopted?;
                     observe
                 }
                 Placed::NoSuchPartition { partition, count, .. } if has_refreshed => {
@@ -452,11 +484,14 @@ impl Producer {
     pub async fn flush(&self) -> Result<(), ClientError> {
         let accumulator = &self.inner.accumulator;
         let mut ended = self.inner.wake.ended.subscribe();
-        tokio::select! {
+        let begun = Instant::now();
+        let flushed = tokio::select! {
             biased;
             over = accumulator.flush(|| self.inner.wake.wake()) => over,
             _ = ended.wait_for(|ended| *ended) => Err(ClientError::Closed),
-        }
+        };
+        self.counts().timed(Timed::Flush, begun, Instant::now());
+        flushed
     }
 
     /// From now on the topic's records are *held back*: one goes to its broker only when every record of a topic that is not
@@ -594,6 +629,30 @@ impl From<&ProducerConfig> for SenderSettings {
             availability_timeout: config.partitioner_availability_timeout,
         }
     }
+}
+
+/// What is looked up in the producer when its metrics are read.
+fn gauges(cluster: &Cluster, accumulator: &Arc<Accumulator>) -> [Gauge; 5] {
+    let of_memory = |definition, look: fn(&Accumulator) -> usize| {
+        let accumulator = Arc::clone(accumulator);
+        cluster.recorder().gauge(define::PRODUCER, definition, move || look(&accumulator) as f64)
+    };
+    let of_cluster = |definition, look: fn(&Cluster) -> f64| {
+        // Held by the producer, and not by its cluster.
+        let looked_at = cluster.clone();
+        cluster.recorder().gauge(define::PRODUCER, definition, move || look(&looked_at))
+    };
+    [
+        of_memory(&define::BUFFER_TOTAL, |accumulator| accumulator.settings().buffer_memory),
+        of_memory(&define::BUFFER_AVAILABLE, |accumulator| {
+            accumulator.settings().buffer_memory.saturating_sub(accumulator.memory.used())
+        }),
+        of_memory(&define::WAITING, |accumulator| accumulator.memory.waiters()),
+        of_cluster(&define::REQUESTS_IN_FLIGHT, |cluster| cluster.in_flight() as f64),
+        of_cluster(&define::METADATA_AGE, |cluster| {
+            cluster.metadata_age(Instant::now()).map_or(0.0, |age| age.as_secs_f64())
+        }),
+    ]
 }
 
 #[inline]

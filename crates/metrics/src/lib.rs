@@ -9,11 +9,13 @@
 //! - `config`, `definition`: how it is recorded.
 //! - `stats`: the statistics, equal to those of Kafka's `org.apache.kafka.common.metrics.stats`.
 //! - `registry`, `sensor`, `gauge`: what is alive.
-//! - `prometheus`: how a snapshot is told to a monitoring system.
+//! - `prometheus`: how a snapshot is told to a monitoring system; `http`, with the feature of that name, serves it.
 
 mod config;
 pub mod definition;
 mod gauge;
+#[cfg(feature = "http")]
+pub mod http;
 mod name;
 pub mod prometheus;
 mod registry;

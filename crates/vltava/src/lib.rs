@@ -2,6 +2,7 @@
 //!
 //! - [`streams`]: the DSL, the Processor API, state stores, the test driver and the runtime.
 //! - [`client`]: producer, consumer and admin, for any Kafka broker.
+//! - [`metrics`]: what a snapshot of metrics is, its text for Prometheus, and with the feature `metrics-http` a server for it.
 //! - [`serdes`]: keys and values as bytes, for both.
 //! - `embedded`: a broker in this process, for a laptop and for tests. The feature `broker`, on by default: with
 //!   `default-features = false` no broker is built.
@@ -31,6 +32,7 @@
 #[cfg(feature = "broker")]
 pub use vltava_broker::embedded;
 pub use vltava_client as client;
+pub use vltava_metrics as metrics;
 #[cfg(feature = "schema")]
 pub use vltava_schema as schema;
 pub use vltava_serde as serdes;
@@ -43,6 +45,8 @@ mod guides {
     mod readme {}
     #[doc = include_str!("../../../docs/from-java.md")]
     mod from_java {}
+    #[doc = include_str!("../../../docs/metrics.md")]
+    mod metrics {}
     #[doc = include_str!("../../../docs/types.md")]
     mod types {}
 }

@@ -1,12 +1,15 @@
 //! What a running application has counted.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use vltava::{
     client::{Admin, AdminConfig, Producer, ProducerConfig, admin::NewTopic, producer::ProducerRecord},
     embedded,
-    streams::{KafkaStreams, Snapshot, State, StreamsBuilder, StreamsConfig},
+    streams::{KafkaStreams, METRIC_GROUPS, Snapshot, State, StreamsBuilder, StreamsConfig},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -15,6 +18,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn sum(metrics: &Snapshot, group: &str, name: &str) -> f64 {
     let wanted = metrics.iter().filter(|(metric, _)| (metric.group, metric.name) == (group, name));
     wanted.map(|(_, value)| value.as_f64()).sum()
+}
+
+/// What is there is in the reference of metrics, with its tags.
+fn check_against_definitions(metrics: &Snapshot) {
+    let groups = || METRIC_GROUPS.iter().chain(vltava::client::METRIC_GROUPS.iter().copied().flatten());
+    for name in metrics.keys() {
+        let tags: BTreeSet<&str> = name.tags.iter().map(|(tag, _)| tag).collect();
+        let mut of_group = groups()
+            .filter(|group| group.name == name.group && tags == group.tags.iter().copied().collect::<BTreeSet<_>>());
+        let is_defined = of_group.any(|group| {
+            let mut statistics = group.sensors.iter().flat_map(|sensor| sensor.statistics);
+            let is_gauge = group.gauges.iter().any(|gauge| gauge.name == name.name);
+            is_gauge || statistics.any(|statistic| statistic.name == name.name)
+        });
+        assert!(is_defined, "{name} is in no table");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,6 +87,13 @@ async fn records_and_what_was_dropped_are_counted() {
     let of_node = metrics.keys().filter(|metric| metric.tags.get("processor-node-id") == Some(node));
     assert!(of_node.clone().any(|metric| metric.group == "stream-processor-node-metrics"), "{metrics:?}");
     assert!(metrics.keys().any(|metric| metric.tags.get("thread-id") == Some("here-StreamThread-2")));
+    // Of the clients of two threads and the application's admin client.
+    assert!(sum(&metrics, "consumer-fetch-manager-metrics", "records-consumed-total") >= 5.0);
+    assert!(sum(&metrics, "consumer-coordinator-metrics", "assigned-partitions") >= 2.0);
+    assert!(sum(&metrics, "admin-client-metrics", "request-total") > 0.0);
+    check_against_definitions(&metrics);
+    let text = vltava::metrics::prometheus::text(&metrics);
+    assert!(text.contains("\nkafka_streams_stream_metrics_client_state{client_id=\"here\"} 2\n"), "{text}");
     streams.close(PATIENCE).unwrap();
     assert_eq!(sum(&streams.metrics().unwrap(), "stream-metrics", "alive-stream-threads"), 0.0);
 }

@@ -6,6 +6,7 @@ use super::common::CommonConfig;
 use super::definitions::{ADMIN, COMMON};
 use super::security::SECURITY;
 use super::{client_config, setters};
+use crate::metrics::ClientKind;
 
 pub(super) const TABLES: Tables = &[COMMON, SECURITY, vltava_security::ssl::CLIENT, ADMIN];
 
@@ -19,7 +20,7 @@ pub struct AdminConfig {
 
 impl AdminConfig {
     pub(super) fn read(settings: &Reader<'_>) -> Result<Self, ConfigError> {
-        let mut common = CommonConfig::read(settings, "adminclient")?;
+        let mut common = CommonConfig::read(settings, ClientKind::Admin)?;
         common.api_timeout = settings.duration("default.api.timeout.ms")?;
         let retries = u32::try_from(settings.size("retries")?).unwrap_or(u32::MAX);
         Ok(Self { common, retries, warnings: settings.warnings() })

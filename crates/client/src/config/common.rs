@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use vltava_config::{ConfigError, Reader};
+use vltava_metrics::MetricConfig;
 use vltava_security::SecurityProtocol;
 #[cfg(feature = "tls")]
 use vltava_security::ssl::SslConfig;
 
 use super::sasl::{Login, SaslConfig};
 use super::ssl;
+use crate::metrics::ClientKind;
 use crate::sasl::TokenProvider;
 
 /// What a client does when none of the brokers it knows can be reached (KIP-899, KIP-1102).
@@ -63,6 +65,9 @@ pub struct CommonConfig {
     pub api_timeout: Duration,
     /// How many requests may wait for their answers on one connection.
     pub max_in_flight: usize,
+    pub(crate) kind: ClientKind,
+    /// `metrics.num.samples`, `metrics.sample.window.ms`, `metrics.recording.level`.
+    pub metrics: MetricConfig,
     /// `security.protocol`.
     pub security_protocol: SecurityProtocol,
     /// `ssl.*`, where the protocol has TLS.
@@ -73,12 +78,12 @@ pub struct CommonConfig {
 }
 
 impl CommonConfig {
-    /// Reads the shared keys; `kind` names the client where `client.id` has to be drawn.
-    pub(super) fn read(settings: &Reader<'_>, kind: &str) -> Result<Self, ConfigError> {
+    /// Reads the shared keys; `kind` also names the client where `client.id` has to be drawn.
+    pub(super) fn read(settings: &Reader<'_>, kind: ClientKind) -> Result<Self, ConfigError> {
         static DRAWN: AtomicU32 = AtomicU32::new(1);
         let client_id = match settings.text("client.id") {
             Some(id) if !id.is_empty() => id.to_owned(),
-            _ => format!("{kind}-{}", DRAWN.fetch_add(1, Ordering::Relaxed)),
+            _ => format!("{}-{}", kind.name(), DRAWN.fetch_add(1, Ordering::Relaxed)),
         };
         let security_protocol = ssl::protocol(settings)?;
         ssl::check(settings, security_protocol)?;
@@ -105,6 +110,8 @@ impl CommonConfig {
             receive_buffer: u32::try_from(settings.integer("receive.buffer.bytes")?).ok(),
             api_timeout: Duration::from_secs(60),
             max_in_flight: 100,
+            kind,
+            metrics: metrics(settings)?,
             security_protocol,
             #[cfg(feature = "tls")]
             ssl: ssl::read(settings, security_protocol)?,
@@ -131,6 +138,14 @@ impl CommonConfig {
 pub(crate) fn exponential(base: Duration, max: Duration, attempt: u32) -> Duration {
     let grown = base.saturating_mul(2u32.saturating_pow(attempt.min(31))).min(max.max(base));
     grown.mul_f64(0.8 + 0.4 * fastrand::f64())
+}
+
+fn metrics(settings: &Reader<'_>) -> Result<MetricConfig, ConfigError> {
+    const LEVEL: &str = "metrics.recording.level";
+    let level = settings.required(LEVEL)?;
+    let level = level.parse().map_err(|_| ConfigError::new(LEVEL, level, "must be INFO, DEBUG or TRACE"))?;
+    let window = settings.integer("metrics.sample.window.ms")?;
+    Ok(MetricConfig::new(settings.size("metrics.num.samples")?, window, level))
 }
 
 fn bootstrap_servers(settings: &Reader<'_>) -> Result<Vec<String>, ConfigError> {

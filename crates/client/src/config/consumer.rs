@@ -8,6 +8,7 @@ use super::common::CommonConfig;
 use super::definitions::{COMMON, CONSUMER};
 use super::security::SECURITY;
 use super::{client_config, setters};
+use crate::metrics::ClientKind;
 
 pub(super) const TABLES: Tables = &[COMMON, SECURITY, vltava_security::ssl::CLIENT, CONSUMER];
 
@@ -167,7 +168,7 @@ pub struct ConsumerConfig {
 
 impl ConsumerConfig {
     pub(super) fn read(settings: &Reader<'_>) -> Result<Self, ConfigError> {
-        let mut common = CommonConfig::read(settings, "consumer")?;
+        let mut common = CommonConfig::read(settings, ClientKind::Consumer)?;
         common.api_timeout = settings.duration("default.api.timeout.ms")?;
         let reset = settings.required("auto.offset.reset")?;
         let group_id = settings.text("group.id").filter(|id| !id.is_empty()).map(str::to_owned);

@@ -15,7 +15,7 @@ const DEFAULT_ASSIGNORS: &str =
     "org.apache.kafka.clients.consumer.RangeAssignor,org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
 
 const DESERIALIZERS: &str = "deserializers are chosen by type, see the module `serdes`";
-const NO_METRICS: &str = "metrics are not there yet";
+const NO_REPORTERS: &str = "reporters are classes of the JVM, read `metrics()` or serve them over HTTP";
 const SERIALIZERS: &str = "serializers are chosen by type, see the module `serdes`";
 const SHARE: &str = "share consumers are not supported yet";
 const TWO_PHASE_COMMIT: &str = "two-phase commits (KIP-939) are not supported yet";
@@ -37,10 +37,10 @@ pub(super) const COMMON: &[Definition] = &[
     Definition::new("metadata.max.age.ms", Long, Some("300000"), AtLeast(0), "Metadata older than this is read again even without an error, in ms.").importance(Low),
     Definition::new("metadata.recovery.rebootstrap.trigger.ms", Long, Some("300000"), AtLeast(0), "Without metadata from any known broker for this long, the client starts again from bootstrap.servers, in ms.").importance(Low),
     Definition::new("metadata.recovery.strategy", String, Some("rebootstrap"), OneOfAnyCase(&["rebootstrap", "none"]), "What to do when none of the known brokers can be reached.").importance(Low),
-    Definition::new("metric.reporters", List, Some(""), Any, "Classes that report metrics.").importance(Low).warned(NO_METRICS),
-    Definition::new("metrics.num.samples", Int, Some("2"), AtLeast(1), "Samples kept per metric.").importance(Low).warned(NO_METRICS),
-    Definition::new("metrics.recording.level", String, Some("INFO"), OneOf(&["INFO", "DEBUG", "TRACE"]), "How detailed metrics are.").importance(Low).warned(NO_METRICS),
-    Definition::new("metrics.sample.window.ms", Long, Some("30000"), AtLeast(0), "Time of a metric's sample, in ms.").importance(Low).warned(NO_METRICS),
+    Definition::new("metric.reporters", List, Some(""), Any, "Classes that report metrics.").importance(Low).warned(NO_REPORTERS),
+    Definition::new("metrics.num.samples", Int, Some("2"), AtLeast(1), "Samples kept per metric.").importance(Low),
+    Definition::new("metrics.recording.level", String, Some("INFO"), OneOf(&["INFO", "DEBUG", "TRACE"]), "How detailed metrics are.").importance(Low),
+    Definition::new("metrics.sample.window.ms", Long, Some("30000"), AtLeast(0), "Time of a metric's sample, in ms.").importance(Low),
     Definition::new("reconnect.backoff.max.ms", Long, Some("1000"), AtLeast(0), "The longest pause between attempts to connect to a broker, in ms.").importance(Low),
     Definition::new("reconnect.backoff.ms", Long, Some("50"), AtLeast(0), "The pause after a connection could not be made, doubled per failure, with a jitter of 20 %, in ms.").importance(Low),
     Definition::new("request.timeout.ms", Int, Some("30000"), AtLeast(0), "How long one request may stay without an answer, in ms."),

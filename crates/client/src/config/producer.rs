@@ -10,6 +10,7 @@ use super::common::CommonConfig;
 use super::definitions::{COMMON, PRODUCER, ROUND_ROBIN_CLASS};
 use super::security::SECURITY;
 use super::{client_config, setters};
+use crate::metrics::ClientKind;
 
 pub(super) const TABLES: Tables = &[COMMON, SECURITY, vltava_security::ssl::CLIENT, PRODUCER];
 
@@ -76,7 +77,7 @@ pub struct ProducerConfig {
 
 impl ProducerConfig {
     pub(super) fn read(settings: &Reader<'_>) -> Result<Self, ConfigError> {
-        let mut common = CommonConfig::read(settings, "producer")?;
+        let mut common = CommonConfig::read(settings, ClientKind::Producer)?;
         common.api_timeout = settings.duration("max.block.ms")?;
         let availability = settings.duration("partitioner.availability.timeout.ms")?;
         let mut config = Self {

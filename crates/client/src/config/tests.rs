@@ -90,9 +90,9 @@ fn an_unknown_key_is_a_warning_with_the_nearest_known_one() {
 
 #[test]
 fn a_known_key_without_effect_is_a_warning_unless_it_says_what_happens_anyway() {
-    let config = producer(&[("metrics.num.samples", "2"), ("enable.metrics.push", "false")]).unwrap();
+    let config = producer(&[("metrics.num.samples", "3"), ("enable.metrics.push", "false")]).unwrap();
     assert!(config.warnings().is_empty());
-    let config = producer(&[("metrics.num.samples", "3"), ("enable.metrics.push", "true")]).unwrap();
+    let config = producer(&[("metric.reporters", "a.Reporter"), ("enable.metrics.push", "true")]).unwrap();
     assert_eq!(config.warnings().len(), 2);
 }
 

@@ -1,6 +1,7 @@
 //! The application's code in a rebalance: listener and assignors, called within `poll`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use vltava_protocol::messages::join_group_response::JoinGroupResponseMember;
 
@@ -15,6 +16,7 @@ use super::group_metadata::ConsumerGroupMetadata;
 use super::io::Inner;
 use super::listener::RebalanceListener;
 use super::membership::Describe;
+use crate::metrics::ListenerCall;
 use crate::net::MetadataSnapshot;
 use crate::{ClientError, TopicPartition};
 
@@ -43,11 +45,14 @@ impl Consumer {
         let Some(listener) = taken else { return Ok(()) };
         let mut lent = Lent { inner: self.inner(), listener: Some(listener) };
         let Some(listener) = lent.listener.as_mut() else { return Ok(()) };
-        match call {
-            Call::Revoked => listener.on_partitions_revoked(self, partitions).await,
-            Call::Lost => listener.on_partitions_lost(self, partitions).await,
-            Call::Assigned => listener.on_partitions_assigned(self, partitions).await,
-        }
+        let begun = Instant::now();
+        let (called, result) = match call {
+            Call::Revoked => (ListenerCall::Revoked, listener.on_partitions_revoked(self, partitions).await),
+            Call::Lost => (ListenerCall::Lost, listener.on_partitions_lost(self, partitions).await),
+            Call::Assigned => (ListenerCall::Assigned, listener.on_partitions_assigned(self, partitions).await),
+        };
+        self.inner().metrics.listener_called(called, begun.elapsed(), Instant::now());
+        result
     }
 
     async fn notify_assignor(

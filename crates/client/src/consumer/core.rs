@@ -27,6 +27,7 @@ use super::membership::{self, GroupRequest, GroupResponse, Membership, Membershi
 use super::position::{FetchPosition, LeaderAndEpoch};
 use super::subscription::SubscriptionState;
 use crate::config::ConsumerConfig;
+use crate::metrics::FetchMetrics;
 use crate::net::MetadataSnapshot;
 use crate::{ClientError, TopicPartition};
 
@@ -201,6 +202,11 @@ impl Core {
     fn outside_of_group(&self) -> Option<ConsumerGroupMetadata> {
         let instance = self.config.group_instance_id.clone();
         Some(ConsumerGroupMetadata::new(self.config.group_id.as_ref()?, -1, "", instance))
+    }
+
+    /// Records from now on what is fetched.
+    pub(crate) fn set_metrics(&mut self, metrics: FetchMetrics) {
+        self.fetcher.set_metrics(metrics);
     }
 
     /// What is to be done now. Call it after every other call, when the metadata has changed, and at the

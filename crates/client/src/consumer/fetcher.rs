@@ -6,7 +6,7 @@
 //! from runs ahead of the position; a seek makes what is buffered or in flight worthless, which the
 //! partition's `fetch_epoch` tells.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,14 @@ use super::position::FetchPosition;
 use super::records::{ConsumerRecords, PartitionRecords};
 use super::subscription::{FetchEpoch, PartitionState, SubscriptionState};
 use crate::config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
+use crate::metrics::{FetchMetrics, Standing};
 use crate::net::{LeaderUpdate, MetadataSnapshot, Node};
 use crate::{ClientError, TopicPartition};
 
 mod completed;
 mod session;
 mod size;
+mod tally;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ mod tests;
 use completed::{CompletedFetch, ReadOptions};
 use session::{FetchSession, FetchTarget, LAST_VERSION_WITH_NAMES};
 use size::FetchSize;
+use tally::{AnswerId, Tally};
 
 /// The settings of fetching.
 #[derive(Debug, Clone)]
@@ -146,6 +149,8 @@ pub(crate) struct Fetcher {
     decompressor: Decompressor,
     /// Whether room was made in the buffer since this was asked last.
     made_room: bool,
+    tally: Tally,
+    metrics: FetchMetrics,
 }
 
 impl Fetcher {
@@ -162,6 +167,29 @@ impl Fetcher {
             buffered: HashMap::new(),
             errors: VecDeque::new(),
             made_room: false,
+            tally: Tally::default(),
+            metrics: FetchMetrics::default(),
+        }
+    }
+
+    /// Records from now on.
+    pub(crate) fn set_metrics(&mut self, metrics: FetchMetrics) {
+        self.metrics = metrics;
+    }
+
+    /// Records what was read since the last time.
+    pub(crate) fn record(&mut self, now: Instant, subscription: &SubscriptionState) {
+        let (answers, partitions) = self.tally.take();
+        for answer in answers {
+            self.metrics.read(answer.all, &answer.topics, now);
+        }
+        for tp in partitions {
+            let standing = Standing {
+                lag: subscription.lag(&tp, self.config.isolation),
+                lead: subscription.lead(&tp),
+                preferred_replica: subscription.get(&tp).and_then(|state| state.preferred_replica(now)),
+            };
+            self.metrics.stands(&tp, standing, now);
         }
     }
 
@@ -327,6 +355,7 @@ impl Fetcher {
         let named: Vec<Option<TopicPartition>> = parts.iter().map(|(tp, _)| tp.clone()).collect();
         let code = ErrorCode::from(response.error_code);
         let throttled = response.throttle_time_ms > 0;
+        self.metrics.throttled(response.throttle_time_ms, now);
         if !session.on_response(code, response.session_id, throttled, &named) {
             if code != ErrorCode::None && code != ErrorCode::FetchSessionIdNotFound {
                 self.node_retry.insert(node, now + self.config.retry_backoff);
@@ -342,19 +371,21 @@ impl Fetcher {
         if !parts.is_empty() {
             self.size.on_answer(now);
         }
+        let answer = self.tally.begin(named.iter().flatten());
         for (tp, data) in parts {
             if let Some(tp) = tp
                 && let Some(&asked) = asked.get(&tp)
             {
-                let part = Part { tp, asked, data };
+                let part = Part { tp, answer, asked, data };
                 self.on_partition(now, part, subscription, &mut news);
             }
         }
+        self.tally.arrived(answer);
         news
     }
 
     fn on_partition(&mut self, now: Instant, part: Part, subscription: &mut SubscriptionState, news: &mut FetchNews) {
-        let Part { tp, asked, data } = &part;
+        let Part { tp, asked, data, .. } = &part;
         let Asked { fetch_epoch, offset } = *asked;
         let Some(state) = subscription.get_mut(tp) else { return };
         let Some(position) = state.valid_position().filter(|_| state.fetch_epoch == fetch_epoch) else { return };
@@ -379,7 +410,7 @@ impl Fetcher {
         if data.preferred_read_replica >= 0 {
             state.set_preferred_replica(data.preferred_read_replica, now + self.config.metadata_max_age);
         }
-        let Part { tp, asked, data } = part;
+        let Part { tp, answer, asked, data } = part;
         let records = data.records.and_then(Records::into_memory).filter(|records| !records.is_empty());
         let Some(records) = records else { return };
         let size = records.len();
@@ -391,7 +422,8 @@ impl Fetcher {
                 let (next_offset, bytes) = (last + 1, bytes + size);
                 let buffered = Buffered { fetch_epoch, next_offset, bytes, fetches, hold: false };
                 self.buffered.insert(tp.clone(), buffered);
-                self.queue.push_back(CompletedFetch::new(tp, asked, records, data.aborted_transactions));
+                self.tally.expect(answer);
+                self.queue.push_back(CompletedFetch::new(tp, answer, asked, records, data.aborted_transactions));
             }
             Ok(_) => self.fail_unreadable(tp, asked, "the broker sent data without a complete batch"),
             Err(error) => self.fail_unreadable(tp, asked, error.to_string()),
@@ -405,7 +437,7 @@ impl Fetcher {
         subscription: &mut SubscriptionState,
         news: &mut FetchNews,
     ) {
-        let Part { tp, asked, data } = part;
+        let Part { tp, asked, data, .. } = part;
         let Asked { fetch_epoch, offset } = asked;
         let code = ErrorCode::from(data.error_code);
         subscription.move_to_end(&tp);
@@ -475,7 +507,7 @@ impl Fetcher {
         {
             let tp = fetch.partition.clone();
             let Some(state) = subscription.get(&tp).filter(|state| state.fetch_epoch == fetch.fetch_epoch) else {
-                self.discard(&tp, fetch.fetch_epoch);
+                self.discard(&fetch);
                 continue;
             };
             if state.paused {
@@ -485,7 +517,7 @@ impl Fetcher {
             let position = state.valid_position().filter(|p| p.offset == fetch.next_offset());
             let Some(position) = position.filter(|_| subscription.is_fetchable(&tp)) else {
                 // Not wanted any more, though nobody has sought: fetch anew.
-                self.discard(&tp, fetch.fetch_epoch);
+                self.discard(&fetch);
                 if let Some(state) = subscription.get_mut(&tp) {
                     state.fetch_epoch.advance();
                 }
@@ -504,8 +536,12 @@ impl Fetcher {
                     leader: position.leader,
                 });
             }
+            self.tally.read(&tp);
             if moved || !records.is_empty() {
                 out.push(records);
+            }
+            if matches!(result, Ok(true)) {
+                self.tally.over(fetch.answer, tp.topic_arc(), fetch.amount);
             }
             match result {
                 Ok(true) if fetch.any_read() => subscription.move_to_end(&tp),
@@ -533,8 +569,10 @@ impl Fetcher {
     }
 
     /// Forgets an answer that is not read to its end.
-    fn discard(&mut self, tp: &TopicPartition, epoch: FetchEpoch) {
+    fn discard(&mut self, fetch: &CompletedFetch) {
         self.made_room = true;
+        let (tp, epoch) = (&fetch.partition, fetch.fetch_epoch);
+        self.tally.over(fetch.answer, tp.topic_arc(), fetch.amount);
         if self.buffered.get(tp).is_some_and(|buffered| buffered.fetch_epoch == epoch) {
             self.buffered.remove(tp);
         }
@@ -576,7 +614,15 @@ impl Fetcher {
         let current = |tp: &TopicPartition, epoch: FetchEpoch| {
             subscription.get(tp).is_some_and(|state| state.fetch_epoch == epoch)
         };
-        self.queue.retain(|fetch| current(&fetch.partition, fetch.fetch_epoch));
+        self.queue.retain(|fetch| {
+            let is_kept = current(&fetch.partition, fetch.fetch_epoch);
+            if !is_kept {
+                self.tally.over(fetch.answer, fetch.partition.topic_arc(), fetch.amount);
+            }
+            is_kept
+        });
+        let topics: BTreeSet<String> = subscription.assigned().iter().map(|tp| tp.topic().to_owned()).collect();
+        self.metrics.retain(|tp| subscription.is_assigned(tp), |topic| topics.contains(topic));
         self.buffered.retain(|tp, buffered| current(tp, buffered.fetch_epoch));
         self.errors.retain(|failed| current(&failed.partition, failed.fetch_epoch));
         self.partition_retry.retain(|tp, _| subscription.is_assigned(tp));
@@ -598,6 +644,7 @@ impl Fetcher {
 /// The answer for one partition.
 struct Part {
     tp: TopicPartition,
+    answer: AnswerId,
     asked: Asked,
     data: PartitionData,
 }

@@ -23,6 +23,7 @@ use super::membership::{GroupRequest, GroupResponse};
 use crate::ClientError;
 use crate::caught::caught;
 use crate::config::ConsumerConfig;
+use crate::metrics::{ConsumerMetrics, FetchMetrics, GroupAnswer};
 use crate::net::{Cluster, ConnectionKey, CoordinatorType, MetadataSnapshot, SendOptions, sleep_until};
 
 mod lookups;
@@ -34,6 +35,7 @@ const JOIN_LAPSE: Duration = Duration::from_secs(5);
 pub(crate) struct Inner {
     pub(crate) config: Arc<ConsumerConfig>,
     pub(crate) cluster: Cluster,
+    pub(crate) metrics: ConsumerMetrics,
     shared: Mutex<Shared>,
     world: ClusterWorld,
     /// Something happened that `poll` waits for.
@@ -91,9 +93,12 @@ impl Inner {
         let config = Arc::new(config);
         let cluster = Cluster::new(&config.common)?;
         cluster.set_allow_auto_topic_creation(config.allow_auto_create_topics);
-        let core = Core::new(Arc::clone(&config), protocol, new_member_id(), now);
+        let mut core = Core::new(Arc::clone(&config), protocol, new_member_id(), now);
+        core.set_metrics(FetchMetrics::new(cluster.recorder().clone()));
+        let metrics = ConsumerMetrics::new(cluster.recorder().clone());
         Ok(Self {
             config,
+            metrics,
             shared: Mutex::new(Shared { core, sleeps_until: None }),
             world: ClusterWorld { version: cluster.subscribe(), cluster: cluster.clone() },
             cluster,
@@ -222,7 +227,12 @@ impl Inner {
             Effect::Commit { token, node, request } => self.ask(async move |inner| {
                 let options = SendOptions { max_version: Some(LAST_VERSION_WITH_NAMES), ..SendOptions::default() };
                 let key = ConnectionKey::coordinator(node);
-                Event::Commit(token, inner.cluster.send_with(key, &request, options).await)
+                let sent = Instant::now();
+                let answer = inner.cluster.send_with(key, &request, options).await;
+                if answer.is_ok() {
+                    inner.metrics.commit_answered(sent.elapsed(), Instant::now());
+                }
+                Event::Commit(token, answer)
             }),
             Effect::NameTopics { node, ids } => {
                 self.ask(async move |inner| Event::TopicNames(inner.name_topics(node, ids).await));
@@ -244,7 +254,12 @@ impl Inner {
             Effect::Fetch(call) => self.ask(async move |inner| {
                 let options = SendOptions { max_version: call.max_version, ..SendOptions::default() };
                 let key = ConnectionKey::fetch(call.node);
-                Event::Fetched(call.node, inner.cluster.send_with(key, &call.request, options).await)
+                let sent = Instant::now();
+                let answer = inner.cluster.send_with(key, &call.request, options).await;
+                if answer.is_ok() {
+                    inner.metrics.fetch_answered(sent.elapsed(), Instant::now());
+                }
+                Event::Fetched(call.node, answer)
             }),
         }
     }
@@ -276,16 +291,31 @@ impl Inner {
     pub(super) async fn ask_coordinator(&self, node: i32, request: GroupRequest) -> Result<GroupResponse, ClientError> {
         let key = ConnectionKey::coordinator(node);
         let options = SendOptions::default();
+        let sent = Instant::now();
+        let told = |answer, code: i16| {
+            let is_fine = ErrorCode::from(code) == ErrorCode::None;
+            self.metrics.group_answered(answer, is_fine, sent.elapsed(), Instant::now());
+        };
         Ok(match request {
             GroupRequest::Join(join) => {
                 let wait = self.config.max_poll_interval.saturating_add(JOIN_LAPSE);
                 let timeout = Some(wait.max(self.config.common.request_timeout));
                 let options = SendOptions { timeout, ..options };
-                GroupResponse::Join(self.cluster.send_with(key, &join, options).await?)
+                self.metrics.join_sent(sent);
+                let joined = self.cluster.send_with(key, &join, options).await?;
+                told(GroupAnswer::Join, joined.error_code);
+                GroupResponse::Join(joined)
             }
-            GroupRequest::Sync(sync) => GroupResponse::Sync(self.cluster.send_with(key, &sync, options).await?),
+            GroupRequest::Sync(sync) => {
+                let synced = self.cluster.send_with(key, &sync, options).await?;
+                told(GroupAnswer::Sync, synced.error_code);
+                GroupResponse::Sync(synced)
+            }
             GroupRequest::Heartbeat(beat) => {
-                GroupResponse::Heartbeat(self.cluster.send_with(key, &beat, options).await?)
+                self.metrics.heartbeat_sent(sent);
+                let answer = self.cluster.send_with(key, &beat, options).await?;
+                told(GroupAnswer::Heartbeat, answer.error_code);
+                GroupResponse::Heartbeat(answer)
             }
             GroupRequest::Leave(leave) => GroupResponse::Leave(self.cluster.send_with(key, &leave, options).await?),
             GroupRequest::ConsumerHeartbeat(beat) => {

@@ -64,11 +64,15 @@ impl Consumer {
     /// # Errors
     /// As [`commit_sync`](Self::commit_sync).
     pub async fn commit_sync_within(&self, offsets: Offsets, timeout: Duration) -> Result<(), ClientError> {
-        if offsets.is_empty() {
+        let begun = Instant::now();
+        let result = if offsets.is_empty() {
             self.inner().group_id()?;
-            return self.wait_for_commits(Instant::now() + timeout).await;
-        }
-        self.start_commit(offsets, true, timeout)?.wait().await
+            self.wait_for_commits(begun + timeout).await
+        } else {
+            self.start_commit(offsets, true, timeout)?.wait().await
+        };
+        self.inner().metrics.commit_sync(begun, Instant::now());
+        result
     }
 
     /// Starts to commit the positions of all assigned partitions. Commits are made one after the
@@ -156,13 +160,25 @@ impl Consumer {
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
+        let begun = Instant::now();
+        let result = self.committed_of(&partitions, begun).await;
+        inner.metrics.committed(begun, Instant::now());
+        result
+    }
+
+    async fn committed_of(
+        &self,
+        partitions: &BTreeSet<TopicPartition>,
+        begun: Instant,
+    ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndMetadata>>, ClientError> {
+        let inner = self.inner();
         let timeout = inner.config.common.api_timeout;
-        let deadline = Instant::now() + timeout;
+        let deadline = begun + timeout;
         let mut attempt = 0;
         loop {
             let what = || "look-up of committed offsets".to_owned();
             let within = inner.cluster.within(deadline, timeout, what);
-            let error = match within.wait(inner.try_committed(&partitions)).await {
+            let error = match within.wait(inner.try_committed(partitions)).await {
                 Ok(committed) => return Ok(committed),
                 Err(error) => error,
             };

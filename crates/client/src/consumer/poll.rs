@@ -32,6 +32,14 @@ impl Consumer {
         inner.check_open()?;
         let _guard = Guard::enter(&inner.polling)?;
         let started = Instant::now();
+        let since_last = inner.metrics.poll_begun(started);
+        let result = self.poll_from(started, timeout).await;
+        inner.metrics.poll_ended(started, since_last, Instant::now());
+        result
+    }
+
+    async fn poll_from(&self, started: Instant, timeout: Duration) -> Result<ConsumerRecords, ClientError> {
+        let inner = self.inner();
         // A timeout that reaches beyond time is one that does not end.
         let deadline = started.checked_add(timeout);
         let mut now = started;

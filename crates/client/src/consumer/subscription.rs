@@ -465,6 +465,12 @@ impl SubscriptionState {
         Some(state_end(state, isolation)? - state.position()?.offset)
     }
 
+    /// Records between the beginning of the partition and the position, if both are known.
+    pub(crate) fn lead(&self, tp: &TopicPartition) -> Option<i64> {
+        let state = self.partitions.get(tp)?;
+        Some(state.position()?.offset - state.log_start_offset?)
+    }
+
     /// The end of what may be read, as the last answer had it.
     pub(crate) fn end_offset(&self, tp: &TopicPartition, isolation: IsolationLevel) -> Option<i64> {
         state_end(self.partitions.get(tp)?, isolation)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
+use vltava_metrics::Snapshot;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::metadata_request::MetadataRequestTopic;
 use vltava_protocol::messages::{MetadataRequest, MetadataResponse};
@@ -21,6 +22,7 @@ use super::task::spawn;
 use crate::caught::caught;
 use crate::config::{CommonConfig, MetadataRecoveryStrategy};
 use crate::error::{ClientError, ConfigError};
+use crate::metrics::{ClientMetrics, Recorder};
 
 /// How often idle connections and unused topics are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -48,6 +50,7 @@ pub struct Cluster {
 #[derive(Debug)]
 pub(crate) struct Inner {
     config: Arc<CommonConfig>,
+    pub(crate) metrics: ClientMetrics,
     runtime: Handle,
     pool: Pool,
     metadata: MetadataCache,
@@ -90,8 +93,10 @@ impl Cluster {
             sasl.check()?;
         }
         let config = Arc::new(config.clone());
+        let metrics = ClientMetrics::new(&config, Instant::now());
         let inner = Arc::new(Inner {
-            pool: Pool::new(Arc::clone(&config))?,
+            pool: Pool::new(Arc::clone(&config), Arc::clone(&metrics.network))?,
+            metrics,
             metadata: MetadataCache::new(),
             coordinators: Coordinators::default(),
             bootstrap: Mutex::new(Bootstrap { nodes: bootstrap_nodes(&config), is_resolved: false, fatal: None }),
@@ -112,6 +117,27 @@ impl Cluster {
             }
         });
         Ok(Self { inner })
+    }
+
+    /// What the client has counted, under the names of Kafka's clients.
+    #[must_use]
+    pub fn metrics(&self) -> Snapshot {
+        self.recorder().snapshot(Instant::now())
+    }
+
+    /// Where the client records.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.inner.metrics.recorder
+    }
+
+    /// How many requests have no answer yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.inner.pool.in_flight()
+    }
+
+    /// How old the metadata is, if there is some.
+    pub(crate) fn metadata_age(&self, now: Instant) -> Option<Duration> {
+        self.inner.metadata.age(now)
     }
 
     /// The settings.
@@ -574,6 +600,8 @@ async fn keep_fresh(cluster: Weak<Inner>, wanted: Arc<Notify>) {
     while let Some(inner) = cluster.upgrade() {
         let now = Instant::now();
         inner.pool.close_idle(now);
+        let brokers = inner.metadata.snapshot();
+        inner.metrics.network.forget_nodes(|id| id < 0 || brokers.brokers.contains_key(&id));
         if let Some(since) = inner.max_idle.lock().and_then(|idle| now.checked_sub(idle)) {
             inner.metadata.forget_unused(since);
         }

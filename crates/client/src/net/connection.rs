@@ -26,6 +26,7 @@ use super::task::spawn;
 use super::throttle::Throttle;
 use crate::caught::caught;
 use crate::error::ClientError;
+use crate::metrics::Meter;
 
 /// How many slices one vectored write takes; the usual limit of operating systems is 1024.
 const WRITE_SLICES: usize = 64;
@@ -41,6 +42,8 @@ pub struct ConnectionOptions {
     pub request_timeout: Duration,
     /// What it may mean that the other side closes without an answer.
     pub(crate) unanswered: Option<Arc<Unanswered>>,
+    /// Counts what goes over it.
+    pub(crate) meter: Option<Arc<Meter>>,
 }
 
 /// A connection that speaks Kafka's protocol: requests out in the order in which they are handed over, answers back.
@@ -75,6 +78,7 @@ struct State {
     /// How many answers have come.
     answers: AtomicUsize,
     unanswered: Option<Arc<Unanswered>>,
+    meter: Option<Arc<Meter>>,
     /// Where the other side wants to be told who is there, again and again.
     session: OnceLock<Session>,
     /// When requests have to wait; from when the connection is made.
@@ -111,6 +115,8 @@ struct Outgoing {
 struct Pending {
     api: ApiKey,
     correlation_id: i32,
+    /// When it was handed over.
+    since: Instant,
     reply: oneshot::Sender<Result<Bytes, ClientError>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -138,6 +144,7 @@ impl Connection {
             last_used: Mutex::new(Instant::now()),
             answers: AtomicUsize::new(0),
             unanswered: options.unanswered.clone(),
+            meter: options.meter.clone(),
             session: OnceLock::new(),
             throttle: OnceLock::new(),
         });
@@ -306,7 +313,7 @@ impl Connection {
         let correlation_id = self.next_correlation();
         let chunks = frames::encode(request, version, correlation_id, &self.shared.options.client_id)?;
         let (reply, receiver) = oneshot::channel();
-        let pending = Pending { api: R::API_KEY, correlation_id, reply, _permit: permit };
+        let pending = Pending { api: R::API_KEY, correlation_id, since: Instant::now(), reply, _permit: permit };
         self.hand_over(Outgoing { chunks, condition, pending: Some(pending), written: None })?;
         Ok(PendingResponse {
             connection: self.clone(),
@@ -322,7 +329,11 @@ impl Connection {
         if !self.is_open() {
             return Err(state.failure(&self.shared.address));
         }
-        *state.last_used.lock() = Instant::now();
+        let now = outgoing.pending.as_ref().map_or_else(Instant::now, |pending| pending.since);
+        *state.last_used.lock() = now;
+        if let Some(meter) = &state.meter {
+            meter.request(outgoing.chunks.iter().map(Bytes::len).sum(), now);
+        }
         if outgoing.pending.is_some() {
             state.in_flight.fetch_add(1, Ordering::Relaxed);
         }
@@ -408,6 +419,9 @@ impl State {
         self.closed.store(true, Ordering::Release);
         let pending = std::mem::take(&mut *self.pending.lock());
         self.in_flight.store(0, Ordering::Relaxed);
+        if let Some(meter) = &self.meter {
+            meter.over(Instant::now());
+        }
         for one in pending {
             let reason = self.failure.lock().clone().unwrap_or(ClientError::Closed);
             // The caller may have gone; then nobody wants to know.
@@ -491,7 +505,7 @@ where
             next = if chunks.len() < WRITE_SLICES { queue.try_recv().ok() } else { None };
         }
         // As long as any of them is not written whole, all of them must hold: they rarely differ.
-        if let Err(error) = write_all(&mut write, &mut chunks, &conditions).await {
+        if let Err(error) = write_all(&mut write, &mut chunks, &conditions, state.meter.as_deref()).await {
             return Failure::Io(error);
         }
         conditions.clear();
@@ -507,9 +521,13 @@ async fn begin_again<W>(session: &Session, write: &mut W, state: &State) -> Resu
 where
     W: AsyncWrite + Unpin + Send,
 {
-    let limit = session.authenticator.timeout;
+    let (limit, begun) = (session.authenticator.timeout, Instant::now());
     let mut ask = Again { write, state, client_id: &session.client_id, correlation_id: FIRST_OF_SASL };
-    match tokio::time::timeout(limit, session.authenticator.authenticate(&mut ask)).await {
+    let ended = tokio::time::timeout(limit, session.authenticator.authenticate(&mut ask)).await;
+    if let Some(meter) = &state.meter {
+        meter.reauthenticated(matches!(ended, Ok(Ok(_))), begun.elapsed(), Instant::now());
+    }
+    match ended {
         Ok(due) => *session.due.lock() = due?,
         Err(_) => return Err(ClientError::timeout("authenticating again", limit)),
     }
@@ -531,11 +549,15 @@ impl<W: AsyncWrite + Unpin + Send> Ask for Again<'_, W> {
     async fn ask<R: Request + Sync>(&mut self, request: &R, version: i16) -> Result<R::Response, ClientError> {
         let correlation_id = self.correlation_id;
         self.correlation_id = correlation_id.checked_add(1).unwrap_or(FIRST_OF_SASL);
-        let mut chunks = frames::encode(request, version, correlation_id, self.client_id)?.into();
+        let mut chunks: VecDeque<Bytes> = frames::encode(request, version, correlation_id, self.client_id)?.into();
+        let since = Instant::now();
+        if let Some(meter) = &self.state.meter {
+            meter.request(chunks.iter().map(Bytes::len).sum(), since);
+        }
         let (reply, receiver) = oneshot::channel();
         self.state.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.state.pending.lock().push_back(Pending { api: R::API_KEY, correlation_id, reply, _permit: None });
-        write_all(self.write, &mut chunks, &[])
+        self.state.pending.lock().push_back(Pending { api: R::API_KEY, correlation_id, since, reply, _permit: None });
+        write_all(self.write, &mut chunks, &[], self.state.meter.as_deref())
             .await
             .map_err(|error| ClientError::connection(&"authenticating again".into(), error))?;
         // What reads answers ends the task, and this with it, when it fails.
@@ -556,6 +578,7 @@ async fn write_all<W: AsyncWrite + Unpin>(
     write: &mut W,
     chunks: &mut VecDeque<Bytes>,
     conditions: &[Condition],
+    meter: Option<&Meter>,
 ) -> io::Result<()> {
     while !chunks.is_empty() {
         let mut slices = [io::IoSlice::new(&[]); WRITE_SLICES];
@@ -572,6 +595,9 @@ async fn write_all<W: AsyncWrite + Unpin>(
         .await?;
         if sent == 0 && chunks.iter().any(|chunk| !chunk.is_empty()) {
             return Err(io::ErrorKind::WriteZero.into());
+        }
+        if let Some(meter) = meter {
+            meter.sent(sent, Instant::now());
         }
         while let Some(front) = chunks.front_mut() {
             if front.len() > sent {
@@ -600,7 +626,11 @@ async fn read_answers<R: AsyncRead + Unpin>(read: R, state: &State) -> Failure {
             Some(pending) if pending.correlation_id == correlation_id => {
                 state.in_flight.fetch_sub(1, Ordering::Relaxed);
                 state.answers.fetch_add(1, Ordering::Relaxed);
-                *state.last_used.lock() = Instant::now();
+                let now = Instant::now();
+                *state.last_used.lock() = now;
+                if let Some(meter) = &state.meter {
+                    meter.response(pending.api, frame.len() + size_of::<i32>(), pending.since, now);
+                }
                 let _ = pending.reply.send(Ok(frame));
             }
             Some(pending) => {

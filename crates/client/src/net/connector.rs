@@ -3,52 +3,78 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpSocket, TcpStream};
 use vltava_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use vltava_protocol::wire::Message;
 use vltava_protocol::{ApiKey, ErrorCode};
+use vltava_security::SecurityProtocol;
 
 use super::api_versions::ApiVersions;
 use super::connection::{Connection, ConnectionOptions};
+use super::pool::ConnectionKey;
 use super::sasl::Authenticator;
 use super::security::Security;
 use super::throttle::Throttle;
 use crate::config::CommonConfig;
 use crate::error::ClientError;
+use crate::metrics::NetworkMetrics;
 
 /// Connects to `host:port`, trying every address of the name, and asks what the broker speaks; all in `timeout`.
 pub(crate) async fn connect(
+    key: ConnectionKey,
     address: Arc<str>,
     config: &CommonConfig,
     security: &Security,
     throttle: &Throttle,
+    metrics: &Arc<NetworkMetrics>,
     timeout: Duration,
 ) -> Result<Connection, ClientError> {
     let whole = async {
         let stream =
             connect_stream(&address, config).await.map_err(|error| ClientError::connection(&address, error))?;
+        let meter = metrics.connected(key, Instant::now());
         let options = ConnectionOptions {
             client_id: Arc::from(config.client_id.as_str()),
             max_in_flight: config.max_in_flight,
             request_timeout: config.request_timeout,
             unanswered: security.unanswered(),
+            meter: Some(Arc::clone(&meter)),
         };
-        let connection = security.start(stream, Arc::clone(&address), options).await?;
-        let versions = negotiate(&connection, throttle).await?;
-        if let Some(sasl) = &config.sasl {
-            let own = Authenticator::new(Arc::clone(sasl), Arc::clone(&address), &versions, timeout)?;
-            connection.authenticate(own).await?;
+        let begun = begin(stream, &address, config, security, throttle, options, timeout).await;
+        match &begun {
+            Ok(_) if config.security_protocol != SecurityProtocol::Plaintext => meter.authenticated(Instant::now()),
+            Ok(_) => {}
+            Err(error) => meter.failed(error, Instant::now()),
         }
-        let connection = connection.with_versions(versions);
-        connection.obey(throttle.clone());
-        Ok(connection)
+        begun
     };
     match tokio::time::timeout(timeout, whole).await {
         Ok(result) => result,
         Err(_) => Err(ClientError::timeout(format!("connecting to {address}"), timeout)),
     }
+}
+
+/// The two sides get to know each other.
+async fn begin(
+    stream: TcpStream,
+    address: &Arc<str>,
+    config: &CommonConfig,
+    security: &Security,
+    throttle: &Throttle,
+    options: ConnectionOptions,
+    timeout: Duration,
+) -> Result<Connection, ClientError> {
+    let connection = security.start(stream, Arc::clone(address), options).await?;
+    let versions = negotiate(&connection, throttle).await?;
+    if let Some(sasl) = &config.sasl {
+        let own = Authenticator::new(Arc::clone(sasl), Arc::clone(address), &versions, timeout)?;
+        connection.authenticate(own).await?;
+    }
+    let connection = connection.with_versions(versions);
+    connection.obey(throttle.clone());
+    Ok(connection)
 }
 
 async fn connect_stream(address: &str, config: &CommonConfig) -> io::Result<TcpStream> {

@@ -14,6 +14,7 @@ use super::throttle::Throttle;
 use crate::config::CommonConfig;
 use crate::config::exponential;
 use crate::error::ClientError;
+use crate::metrics::NetworkMetrics;
 
 /// What a connection is for: a request that the broker answers late must not hold up others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +61,7 @@ impl ConnectionKey {
 pub(crate) struct Pool {
     config: Arc<CommonConfig>,
     security: Security,
+    metrics: Arc<NetworkMetrics>,
     slots: Mutex<HashMap<ConnectionKey, Arc<Slot>>>,
     last_failure: Mutex<Option<ClientError>>,
     /// By node; those of coordinators apart.
@@ -99,11 +101,12 @@ impl Current {
 }
 
 impl Pool {
-    pub(crate) fn new(config: Arc<CommonConfig>) -> Result<Self, ClientError> {
+    pub(crate) fn new(config: Arc<CommonConfig>, metrics: Arc<NetworkMetrics>) -> Result<Self, ClientError> {
         let security = Security::new(&config)?;
         Ok(Self {
             config,
             security,
+            metrics,
             slots: Mutex::new(HashMap::new()),
             last_failure: Mutex::new(None),
             throttles: Mutex::new(HashMap::new()),
@@ -145,7 +148,8 @@ impl Pool {
         }
         let throttle =
             self.throttles.lock().entry((key.node, key.purpose == Purpose::Coordinator)).or_default().clone();
-        let result = connector::connect(Arc::clone(&address), &self.config, &self.security, &throttle, timeout).await;
+        let (address, metrics) = (Arc::clone(&address), &self.metrics);
+        let result = connector::connect(key, address, &self.config, &self.security, &throttle, metrics, timeout).await;
         slot.settle(key, &result, &self.config);
         *self.last_failure.lock() = result.as_ref().err().cloned();
         result
@@ -181,6 +185,12 @@ impl Pool {
                 current.connection = None;
             }
         }
+    }
+
+    /// How many requests have no answer yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        let slots: Vec<Arc<Slot>> = self.slots.lock().values().cloned().collect();
+        slots.iter().filter_map(|slot| slot.current.lock().connection.as_ref().map(Connection::in_flight)).sum()
     }
 
     /// Closes everything.

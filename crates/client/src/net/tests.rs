@@ -35,7 +35,13 @@ fn versions() -> ApiVersions {
 
 fn connect(max_in_flight: usize, request_timeout: Duration) -> (Connection, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let options = ConnectionOptions { client_id: Arc::from("test"), max_in_flight, request_timeout, unanswered: None };
+    let options = ConnectionOptions {
+        client_id: Arc::from("test"),
+        max_in_flight,
+        request_timeout,
+        unanswered: None,
+        meter: None,
+    };
     let connection = Connection::start(ours, Arc::from("peer:1"), options, versions());
     connection.obey(Throttle::default());
     (connection, theirs)

@@ -24,6 +24,7 @@ use super::sticky::StickyPartition;
 use super::tags::FailedRecord;
 use super::transaction::manager::{TransactionManager, TransactionSettings};
 use crate::error::ClientError;
+use crate::metrics::ProducerMetrics;
 use crate::net::TopicMetadata;
 
 /// What the accumulator needs of the configuration.
@@ -45,6 +46,7 @@ const NO_TRANSACTION: u8 = 2;
 pub(crate) struct Accumulator {
     settings: AccumulatorSettings,
     pub(crate) memory: BufferPool,
+    pub(crate) metrics: ProducerMetrics,
     topics: RwLock<HashMap<Arc<str>, Arc<TopicQueues>, RandomState>>,
     /// Partitions that got a record since the sender looked.
     activated: Mutex<Vec<Arc<PartitionQueue>>>,
@@ -115,6 +117,7 @@ impl Accumulator {
     pub(crate) fn new(settings: AccumulatorSettings) -> Self {
         Self {
             memory: BufferPool::new(settings.buffer_memory, settings.batch_size),
+            metrics: ProducerMetrics::default(),
             settings,
             lanes: Lanes::new(settings.max_request_size),
             topics: RwLock::default(),
@@ -131,6 +134,11 @@ impl Accumulator {
             failed: Mutex::default(),
             has_failed: AtomicBool::new(false),
         }
+    }
+
+    /// The same with sensors.
+    pub(crate) fn with_metrics(self, metrics: ProducerMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// The same for a producer with transactions: records are taken while one is open.
@@ -343,11 +351,13 @@ impl Accumulator {
             && let room = batch.reserved
             && let Some(builder) = batch.builder()
             && fits(builder, room, record, timestamp)
-            && let size = builder.estimated_size() + record.size_upper_bound()
+            && let upper_bound = record.size_upper_bound()
+            && let size = builder.estimated_size() + upper_bound
             && batch.is_charged(size, lane)
             && let Some(builder) = batch.builder()
         {
             let index = write(builder, record, timestamp)?;
+            batch.largest = batch.largest.max(upper_bound);
             if target.is_held() {
                 batch.completion.set_held_epoch(self.pending.epoch_of_held());
             }
@@ -409,6 +419,7 @@ impl Accumulator {
         let mut batch = Batch::new(builder, completion, now, reserved);
         // Under the queue's lock: who ends an era empties the queues behind that.
         batch.era = self.permit.era();
+        batch.largest = record.size_upper_bound();
         queue.enter_generation(&mut batch);
         let tag = observe.observe(&mut batch, index, timestamp);
         queue.batches.push_back(batch);

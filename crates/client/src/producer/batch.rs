@@ -28,6 +28,8 @@ pub(crate) struct Batch {
     pub(crate) retry_at: Option<Instant>,
     /// Bytes of `buffer.memory` that it holds.
     pub(crate) reserved: usize,
+    /// The size of its largest record, at most.
+    pub(crate) largest: usize,
     /// Its place among the batches of its partition, given when it is first sent.
     pub(crate) order: u64,
     /// The producer's era in which its first record came: see [`Permit`](super::permit::Permit).
@@ -63,6 +65,7 @@ impl Batch {
             attempts: 0,
             retry_at: None,
             reserved,
+            largest: 0,
             order: 0,
             era: 0,
             generation: 0,
@@ -188,6 +191,7 @@ impl Batch {
             part.attempts = self.attempts;
             part.is_part = true;
             part.era = self.era;
+            part.largest = self.largest;
             part.generation = self.generation;
             parts.push(part);
         }

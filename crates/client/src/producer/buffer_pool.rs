@@ -50,6 +50,11 @@ impl BufferPool {
         }
     }
 
+    /// How many wait for memory.
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Whether somebody waits for memory: then batches are sent before their time.
     pub(crate) fn has_waiters(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0

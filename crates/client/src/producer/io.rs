@@ -182,6 +182,7 @@ impl Shell {
     /// Topics may have got more partitions, and partitions other leaders.
     fn adopt_partitions(&self) {
         let snapshot = self.cluster.metadata();
+        self.accumulator.metrics.forget_topics(|topic| snapshot.topic(topic).is_some());
         for name in self.accumulator.topic_names() {
             if let Some(topic) = snapshot.topic(&name) {
                 self.accumulator.adopt(topic);
@@ -268,8 +269,13 @@ impl Shell {
         match connection.start_request_while(&message, cap, condition) {
             Ok(pending) => {
                 let (cluster, snapshot) = (self.cluster.clone(), Arc::clone(snapshot));
+                let accumulator = Arc::clone(&self.accumulator);
                 self.cluster.spawn(async move {
-                    let answer = async { Ok(outcomes(&cluster, &snapshot, &names, &pending.await?)) };
+                    let answer = async {
+                        let response = pending.await?;
+                        accumulator.metrics.throttled(response.throttle_time_ms, Instant::now());
+                        Ok(outcomes(&cluster, &snapshot, &names, &response))
+                    };
                     let result = caught(answer).await.and_then(|done| done);
                     let _ = events.send(Event::Answered(request, result));
                 });

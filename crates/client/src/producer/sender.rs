@@ -156,6 +156,8 @@ pub(crate) struct Sender {
     /// Said once that what is held back takes all memory.
     has_warned: bool,
     deadline: Option<Instant>,
+    /// When it was called last.
+    called: Option<Instant>,
 }
 
 /// Where getting a producer id stands.
@@ -190,6 +192,7 @@ impl Sender {
             era: 0,
             has_warned: false,
             deadline: None,
+            called: None,
         }
     }
 
@@ -198,6 +201,7 @@ impl Sender {
     pub(crate) fn poll(&mut self, now: Instant, leaders: &impl Leaders) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.deadline = None;
+        self.called = Some(now);
         self.take_activated();
         self.follow_transaction();
         if let Some(error) = self.fatal.clone() {

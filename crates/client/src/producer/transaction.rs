@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::{Delivery, Producer, ProducerRecord, RecordMetadata};
 use crate::consumer::{ConsumerGroupMetadata, Offsets};
 use crate::error::ClientError;
+use crate::metrics::Timed;
 use manager::{Outcome, TransactionManager};
 
 /// A transaction that is open (KIP-98): [`commit`](Self::commit) it, or it is aborted.
@@ -177,8 +178,11 @@ impl Producer {
     /// `max.block.ms`; [`ClientError::Broker`] with `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` or
     /// `CLUSTER_AUTHORIZATION_FAILED`, after which it may be called again; [`ClientError::ProducerFailed`].
     pub async fn init_transactions(&self) -> Result<(), ClientError> {
+        let begun = Instant::now();
         let end = self.transact(TransactionManager::init)??;
-        self.wait_for_end("init_transactions", end).await
+        let result = self.wait_for_end("init_transactions", end).await;
+        self.counts().timed(Timed::InitTransactions, begun, Instant::now());
+        result
     }
 
     /// Begins a transaction. Asks nobody: this waits only while a transaction that was dropped is still being aborted, or a
@@ -192,11 +196,13 @@ impl Producer {
     /// [`ClientError::TransactionFailed`] if the one before has failed and was not aborted; [`ClientError::ProducerFailed`].
     pub async fn begin_transaction(&self) -> Result<Transaction, ClientError> {
         let limit = self.inner.config.max_block;
-        let deadline = Instant::now() + limit;
+        let begun = Instant::now();
+        let deadline = begun + limit;
         let mut at_rest = self.transact(|manager| manager.at_rest())?;
         loop {
             at_rest.mark_unchanged();
             if let Some(number) = self.transact(TransactionManager::begin)?? {
+                self.counts().timed(Timed::BeginTransaction, begun, Instant::now());
                 return Ok(Transaction { producer: self.clone(), number, is_over: false });
             }
             let next = self.until_ended(at_rest.changed());
@@ -229,8 +235,11 @@ impl Producer {
         if offsets.is_empty() {
             return self.transact(|_| ());
         }
+        let begun = Instant::now();
         let end = self.transact(|manager| manager.send_offsets(offsets.into_iter().collect(), group.clone()))??;
-        self.wait_for_end("send_offsets_to_transaction", end).await
+        let result = self.wait_for_end("send_offsets_to_transaction", end).await;
+        self.counts().timed(Timed::SendOffsets, begun, Instant::now());
+        result
     }
 
     /// Sends what is buffered, with an implied [`barrier`](Self::barrier), and commits the transaction that is open: when this
@@ -244,9 +253,12 @@ impl Producer {
     /// [`ClientError::ProducerFailed`]. [`ClientError::Timeout`] after `max.block.ms`. [`ClientError::InvalidState`] without
     /// an open transaction.
     pub async fn commit_transaction(&self) -> Result<(), ClientError> {
+        let begun = Instant::now();
         let end = self.transact(TransactionManager::commit)??;
         self.inner.accumulator.barrier();
-        self.wait_for_end("commit_transaction", end).await
+        let result = self.wait_for_end("commit_transaction", end).await;
+        self.counts().timed(Timed::CommitTransaction, begun, Instant::now());
+        result
     }
 
     /// Ends the transaction that is open, or has failed, as if it had not been. Records that were not sent fail with
@@ -259,8 +271,11 @@ impl Producer {
     /// [`ClientError::ProducerFailed`]. [`ClientError::Timeout`] after `max.block.ms`. [`ClientError::InvalidState`] without
     /// an open transaction.
     pub async fn abort_transaction(&self) -> Result<(), ClientError> {
+        let begun = Instant::now();
         let end = self.transact(TransactionManager::abort)??;
-        self.wait_for_end("abort_transaction", end).await
+        let result = self.wait_for_end("abort_transaction", end).await;
+        self.counts().timed(Timed::AbortTransaction, begun, Instant::now());
+        result
     }
 
     fn abandon_transaction(&self, number: u64) {

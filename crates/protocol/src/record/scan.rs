@@ -25,6 +25,11 @@ impl RecordScanner {
         &self.records
     }
 
+    /// How many of [the bytes](Self::bytes) have been read.
+    pub fn bytes_read(&self) -> usize {
+        self.position
+    }
+
     /// Whether all records have been read.
     pub fn is_finished(&self) -> bool {
         self.cursor.remaining() == 0 && self.position >= self.records.len()

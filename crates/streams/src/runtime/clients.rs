@@ -28,9 +28,8 @@ const CONTROLLED: &[&str] =
 /// What exactly once insists on; any other value that the application gives is refused.
 const EXACTLY_ONCE: &[(&str, &str)] = &[("enable.idempotence", "true"), ("isolation.level", "read_committed")];
 
-/// Settings of Streams' own that clients have under the same name: there they stand for something else, or act already.
-const OF_STREAMS: &[&str] =
-    &["client.id", "group.protocol", "metrics.num.samples", "metrics.recording.level", "metrics.sample.window.ms"];
+/// Settings of Streams' own that clients have under the same name: there they stand for something else.
+const OF_STREAMS: &[&str] = &["client.id", "group.protocol"];
 
 /// The settings of one client, and the keys that the application gave them by.
 #[derive(Default)]
@@ -310,9 +309,10 @@ mod tests {
             warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
                 "unknown setting `producer.lingr.ms`: did you mean `linger.ms`?",
-                "`metric.reporters` has no effect: metrics are not there yet",
+                "`metric.reporters` has no effect: reporters are classes of the JVM, read `metrics()` or serve them over HTTP",
                 "unknown setting `consumer.lingr.ms`",
-                "`admin.metric.reporters` has no effect: metrics are not there yet",
+                "`admin.metric.reporters` has no effect: reporters are classes of the JVM, read `metrics()` or serve them over \
+                 HTTP",
             ]
         );
     }

@@ -27,7 +27,8 @@ impl KafkaStreams {
     /// What is counted, under Kafka's names: `alive-stream-threads` and `client-state` of the application; rates and totals
     /// of records processed and of commits, by thread; rate and total of dropped records, by task; and by task and source
     /// node those of records processed, with `metrics.recording.level` DEBUG. Rates are per second, over
-    /// `metrics.num.samples` spans of `metrics.sample.window.ms`. What belongs to a task goes with it.
+    /// `metrics.num.samples` spans of `metrics.sample.window.ms`. What belongs to a task goes with it. The metrics of the
+    /// application's clients are there too, told apart by `client-id`.
     ///
     /// Waits for each thread until the end of its turn, which may be a commit.
     ///
@@ -53,6 +54,7 @@ impl KafkaStreams {
             (of_client(&ALIVE_STREAM_THREADS), alive.into()),
             (of_client(&CLIENT_STATE), f64::from(self.state() as u8).into()),
         ]);
+        metrics.extend(self.shared.admin().metrics());
         for manager in managers.iter().filter_map(std::sync::Weak::upgrade) {
             metrics.append(&mut manager.lock().metrics(now));
         }

@@ -10,6 +10,7 @@ use std::{
 pub(super) use following::{Batch, Followed};
 use following::{Following, WithTask, take_records};
 use vltava_client::{Admin, ClientError, Consumer, TopicPartition, admin::OffsetSpec, config::IsolationLevel};
+use vltava_metrics::Snapshot;
 use vltava_protocol::{Uuid, invariant};
 
 use super::{
@@ -201,6 +202,11 @@ fn failed(error: ClientError) -> Box<Error> {
 }
 
 impl Restorer {
+    /// What the consumer has counted.
+    pub(super) fn metrics(&self) -> Snapshot {
+        self.consumer.metrics()
+    }
+
     /// A restorer that reads by this consumer: one of committed records only where changelogs are written in transactions.
     pub(super) fn new(consumer: Consumer, admin: Admin) -> Self {
         Restorer { consumer, admin, changelogs: BTreeMap::new(), following: BTreeMap::new() }

@@ -273,11 +273,16 @@ impl TaskManager {
         }
     }
 
-    /// What this thread and its tasks have counted.
+    /// What this thread, its tasks and its clients have counted.
     pub(super) fn metrics(&mut self, now: i64) -> Snapshot {
         let of_tasks = self.tasks.values_mut().flat_map(|active| active.counters.all(now));
         let of_standbys = self.standbys.values_mut().flat_map(|standby| standby.counters.all(now));
-        self.counters.all(now).into_iter().chain(of_tasks).chain(of_standbys).collect()
+        let counted = self.counters.all(now).into_iter().chain(of_tasks).chain(of_standbys);
+        let mut metrics: Snapshot = counted.collect();
+        metrics.extend(self.consumer.metrics());
+        metrics.extend(self.producer.metrics());
+        metrics.extend(self.restorer.metrics());
+        metrics
     }
 
     /// Runs wall-clock punctuations that are due.

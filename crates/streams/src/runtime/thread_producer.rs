@@ -18,6 +18,7 @@ use vltava_client::{
     ClientError, Producer, ProducerConfig,
     consumer::{ConsumerGroupMetadata, Offsets},
 };
+use vltava_metrics::Snapshot;
 
 use super::wait::{block_on, wait};
 use crate::config::Guarantee;
@@ -78,6 +79,11 @@ impl ThreadProducer {
     /// The producer as it is now.
     pub(super) fn get(&self) -> Producer {
         self.current.lock().clone()
+    }
+
+    /// What the producer has counted.
+    pub(super) fn metrics(&self) -> Snapshot {
+        self.get().metrics()
     }
 
     /// The number of the transaction that is open, which changes with the producer, and is never [`None`] at least once.

@@ -62,6 +62,7 @@ impl Core {
         }
         self.maybe_auto_commit(now);
         let collected = self.fetcher.collect(&mut self.subscription);
+        self.fetcher.record(now, &self.subscription);
         self.fetch_wanted |= self.fetcher.take_made_room();
         match collected {
             Ok(records) if !records.partitions().is_empty() => Next::Records(records),

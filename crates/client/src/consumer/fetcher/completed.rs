@@ -8,9 +8,11 @@ use vltava_protocol::record::control::ControlRecordType;
 use vltava_protocol::record::{Decompressor, RecordBatch, RecordBatches, RecordError, RecordScanner};
 
 use super::Asked;
+use super::tally::AnswerId;
 use crate::config::IsolationLevel;
 use crate::consumer::records::PartitionRecords;
 use crate::consumer::subscription::FetchEpoch;
+use crate::metrics::Amount;
 use crate::{ClientError, TopicPartition};
 
 /// What an answer brought for one partition.
@@ -33,6 +35,10 @@ pub(crate) struct CompletedFetch {
     aborted_producers: HashSet<i64>,
     failure: Option<ClientError>,
     any_read: bool,
+    /// Which answer brought it.
+    pub(crate) answer: AnswerId,
+    /// How much was read, decompressed.
+    pub(crate) amount: Amount,
 }
 
 /// A batch that is being read.
@@ -52,6 +58,7 @@ pub(crate) struct ReadOptions {
 impl CompletedFetch {
     pub(crate) fn new(
         partition: TopicPartition,
+        answer: AnswerId,
         asked: Asked,
         records: Bytes,
         aborted: Option<Vec<AbortedTransaction>>,
@@ -71,6 +78,8 @@ impl CompletedFetch {
             aborted_producers: HashSet::new(),
             failure: None,
             any_read: false,
+            answer,
+            amount: Amount::default(),
         }
     }
 
@@ -151,12 +160,13 @@ impl CompletedFetch {
         };
         // Records before the position were returned by an earlier fetch of the same batch.
         let spans = out.spans_mut();
-        let before = spans.len();
+        let (before, begun) = (spans.len(), current.records.bytes_read());
         let mut outcome =
             current.records.scan(self.next_offset, limit.saturating_sub(before), spans).map(|()| Progress::Batch);
         if let Some(last) = spans.get(before..).and_then(<[_]>::last) {
             self.next_offset = last.offset() + 1;
         }
+        self.amount += Amount { bytes: current.records.bytes_read() - begun, records: spans.len() - before };
         self.any_read = true;
         out.end_batch(current.records.bytes(), current.batch.timestamp_type(), self.last_epoch);
         if outcome.is_ok() {

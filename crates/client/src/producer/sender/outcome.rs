@@ -52,12 +52,16 @@ impl Leaders for MetadataSnapshot {
 impl Sender {
     /// The answer to [`Effect::Produce`](super::Effect::Produce): one outcome per part in their order, or why there is none.
     pub(crate) fn answered(&mut self, now: Instant, request: u64, result: Result<Vec<PartitionOutcome>, ClientError>) {
+        self.called = Some(now);
         let Some(request) = self.requests.remove(&request) else { return };
         if let Some(node) = self.nodes.get_mut(&request.node) {
             node.in_flight = node.in_flight.saturating_sub(1);
             if matches!(result, Err(ClientError::Connection { .. } | ClientError::Timeout { .. })) {
                 node.link = Link::Down;
             }
+        }
+        if result.is_ok() {
+            self.accumulator.metrics.answered(now.saturating_duration_since(request.sent_at), now);
         }
         if result.is_ok() && self.is_transactional() {
             self.pause_after_end.answered(request.is_first, now.saturating_duration_since(request.sent_at));
@@ -179,6 +183,9 @@ impl Sender {
     }
 
     fn retry(&mut self, now: Instant, id: u64, batch: Batch, at_once: bool) {
+        if let Some(tracker) = self.trackers.get(&id) {
+            self.accumulator.metrics.retried(&tracker.queue.topic, batch.count(), now);
+        }
         let attempt = batch.attempts.saturating_sub(1);
         let pause = exponential(self.settings.retry_backoff, self.settings.retry_backoff_max, attempt);
         self.retry_after(if at_once { now } else { now + pause }, id, batch);
@@ -196,6 +203,7 @@ impl Sender {
     /// The broker finds the batch too large: sends its records in smaller ones.
     fn split(&mut self, now: Instant, id: u64, batch: Batch, outcome: &PartitionOutcome) {
         let Some(tracker) = self.trackers.get_mut(&id) else { return };
+        self.accumulator.metrics.split(now);
         tracker.set_apart();
         let order = batch.order;
         let completion = Arc::clone(&batch.completion);
@@ -231,6 +239,9 @@ impl Sender {
         let mut error = error;
         if let Some(tracker) = self.trackers.get_mut(&id) {
             error = error.of_topic(&tracker.queue.topic);
+            if let Some(now) = self.called {
+                self.accumulator.metrics.failed(&tracker.queue.topic, batch.count(), now);
+            }
             if self.settings.idempotent && !is_unresolved && !is_transactional {
                 tracker.refused(batch.order);
             } else {

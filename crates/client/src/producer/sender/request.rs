@@ -11,6 +11,7 @@ use std::time::Instant;
 use vltava_protocol::record::ProducerState;
 
 use super::{Effect, MAX_WINDOW, Part, Request, Sender};
+use crate::metrics::SentBatch;
 use crate::producer::accumulator::Head;
 use crate::producer::batch::Batch;
 
@@ -221,6 +222,7 @@ impl Sender {
         if batches.is_empty() {
             return Taken::Some(None);
         }
+        self.record_sent(now, &batches);
         let is_first = self.note_sent();
         let request = self.next_request;
         self.next_request += 1;
@@ -228,6 +230,25 @@ impl Sender {
         self.nodes.entry(node).or_default().in_flight += 1;
         let version = self.transaction.as_ref().map(|view| view.version);
         Taken::Some(Some(Effect::Produce { request, node, parts, version }))
+    }
+
+    fn record_sent(&self, now: Instant, batches: &[(u64, Option<Batch>)]) {
+        let mut records = 0;
+        for (id, batch) in batches {
+            let (Some(batch), Some(tracker)) = (batch, self.trackers.get(id)) else { continue };
+            records += batch.count();
+            let (uncompressed, bytes) = batch.sizes();
+            let sent = SentBatch {
+                topic: &tracker.queue.topic,
+                records: batch.count(),
+                bytes,
+                uncompressed,
+                largest: batch.largest,
+                queued: now.saturating_duration_since(batch.created),
+            };
+            self.accumulator.metrics.sent(sent, now);
+        }
+        self.accumulator.metrics.requested(records, now);
     }
 
     fn next_size(&self, id: u64) -> usize {

@@ -115,11 +115,26 @@ pub(crate) static SYNC: SensorDefinition = SensorDefinition::new(
 pub(crate) static REBALANCE: SensorDefinition = SensorDefinition::new(
     "ms",
     &[
-        avg("rebalance-latency-avg", "The average time in ms taken for a group to complete a rebalance"),
-        max("rebalance-latency-max", "The max time in ms taken for a group to complete a rebalance"),
-        total("rebalance-latency-total", "The total number of milliseconds spent in rebalances"),
-        count("rebalance-total", "The total number of rebalance events"),
-        rate_of_events_per_hour("rebalance-rate-per-hour", "The number of rebalance events per hour"),
+        avg(
+            "rebalance-latency-avg",
+            "The average time taken for a group to complete a successful rebalance, which may be composed of several failed re-trials until it succeeded",
+        ),
+        max(
+            "rebalance-latency-max",
+            "The max time taken for a group to complete a successful rebalance, which may be composed of several failed re-trials until it succeeded",
+        ),
+        total(
+            "rebalance-latency-total",
+            "The total number of milliseconds this consumer has spent in successful rebalances since creation",
+        ),
+        count(
+            "rebalance-total",
+            "The total number of successful rebalance events, each event is composed of several failed re-trials until it succeeded",
+        ),
+        rate_of_events_per_hour(
+            "rebalance-rate-per-hour",
+            "The number of successful rebalance events per hour, each event is composed of several failed re-trials until it succeeded",
+        ),
     ],
 );
 /// A rebalance came to nothing.
@@ -176,8 +191,11 @@ pub(crate) static LAST_HEARTBEAT: GaugeDefinition = GaugeDefinition::new(
     "The number of seconds since the last coordinator heartbeat was sent",
 );
 /// When the last rebalance ended.
-pub(crate) static LAST_REBALANCE: GaugeDefinition =
-    GaugeDefinition::new("last-rebalance-seconds-ago", "s", "The number of seconds since the last rebalance event");
+pub(crate) static LAST_REBALANCE: GaugeDefinition = GaugeDefinition::new(
+    "last-rebalance-seconds-ago",
+    "s",
+    "The number of seconds since the last successful rebalance event",
+);
 /// A fetch was answered after this time.
 pub(crate) static FETCH: SensorDefinition = SensorDefinition::new(
     "ms",

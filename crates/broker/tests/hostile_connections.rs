@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use support::{Client, batch_of, code, encode, start};
@@ -102,8 +103,12 @@ fn absurd_lengths_end_the_connection() {
     is_up(&broker);
 }
 
+/// Held by tests that measure the process's memory, or take much of it.
+static MEMORY: Mutex<()> = Mutex::new(());
+
 #[test]
 fn silent_connections_cost_no_more_than_what_they_sent() {
+    let _alone = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let broker = start();
     is_up(&broker);
     let before = resident_bytes();
@@ -124,6 +129,7 @@ fn silent_connections_cost_no_more_than_what_they_sent() {
 fn half_sent_requests_cost_no_more_than_what_they_sent() {
     const CONNECTIONS: usize = 20;
     const SENT: usize = 20 << 20;
+    let _alone = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let broker = start();
     is_up(&broker);
     let before = resident_bytes();
@@ -170,6 +176,7 @@ fn requests_wait_for_the_memory_that_is_allowed() {
 
 #[test]
 fn a_bomb_is_refused_and_the_next_record_taken() {
+    let _alone = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let config = embedded::Config::default().property("max.decompressed.batch.bytes", "20000000");
     let broker = embedded::Broker::start(config).unwrap();
     let mut client = Client::connect(&broker);
@@ -369,6 +376,7 @@ fn idle_connections_are_closed() {
 
 #[test]
 fn a_client_that_reads_nothing_is_not_read_for_ever() {
+    let _alone = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let config = embedded::Config::default().property("connections.max.idle.ms", "300");
     let broker = embedded::Broker::start(config).unwrap();
     let mut client = Client::connect(&broker);

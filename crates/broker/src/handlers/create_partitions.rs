@@ -101,14 +101,12 @@ fn plan(
         let text = "Excessively large number of partitions per request.";
         return Err(ApiError::new(ErrorCode::PolicyViolation, text));
     }
-    if let Some(assignments) = &wanted.assignments {
-        if assignments.len() != additional {
-            let text = format!(
-                "Attempted to add {additional} additional partition(s), but only {} assignment(s) were specified.",
-                assignments.len()
-            );
-            return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
-        }
+    if let Some(assignments) = wanted.assignments.as_ref().filter(|assignments| assignments.len() != additional) {
+        let text = format!(
+            "Attempted to add {additional} additional partition(s), but only {} assignment(s) were specified.",
+            assignments.len()
+        );
+        return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
     }
     quota.record(additional)?;
     if let Some(assignments) = &wanted.assignments {

@@ -1,6 +1,6 @@
 //! `java.util.PriorityQueue`: which of equal elements comes first, and the order of its iteration, follow from the heap.
 
-/// A binary heap whose least element comes first, as Java's keeps it.
+/// A binary heap whose least element comes first, as Java's keeps it: Kafka's assignors of tasks (KIP-441) decide by its order.
 #[derive(Clone, Debug, Default)]
 pub struct PriorityQueue<T> {
     heap: Vec<T>,

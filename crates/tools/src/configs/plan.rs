@@ -45,7 +45,7 @@ pub(super) fn plan(asked: &Asked, changes: BTreeMap<String, AlterConfigOp>) -> R
     let is_scram = |key: &str| users::mechanism(key).is_some();
     let is_quota = |key: &str| OF_CLIENTS.contains(&key);
     let is_of_users = asked.kinds == [Kind::User];
-    let is_unknown = |key: &str| !is_quota(key) && !(is_of_users && is_scram(key));
+    let is_unknown = |key: &str| !(is_quota(key) || is_of_users && is_scram(key));
     let (kinds, of) = if is_of_users { ("quota and SCRAM credential", "users") } else { ("quota", "clients") };
     // The names stand in the form of Scala's collections.
     for (verb, collection, adds) in [("added", "Set", true), ("deleted", "ArrayBuffer", false)] {

@@ -2,6 +2,8 @@
 //!
 //! `golden.jsonl.gz` was written by `interop/oracle/run assignments 1 400 FILE`; `ASSIGNMENT_CASES` names a file with others.
 
+#![allow(clippy::print_stdout, reason = "a chore reads what was compared")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read,

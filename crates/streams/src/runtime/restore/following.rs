@@ -26,10 +26,7 @@ pub(super) struct Following {
 impl Following {
     /// Where it is read up to.
     fn end(&self) -> i64 {
-        match self.limit {
-            Some(limit) => limit,
-            None => i64::MAX,
-        }
+        self.limit.unwrap_or(i64::MAX)
     }
 }
 

@@ -18,6 +18,7 @@ mod dump_log;
 mod foreign_tools;
 mod group_protocols;
 mod listeners;
+mod oauthbearer;
 mod schema_registry;
 mod suites;
 mod transactions;
@@ -61,11 +62,8 @@ fn checks() -> Vec<Check> {
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let only = Regex::new(&args.only)?;
-    let alone: Vec<AloneCheck> = [schema_registry::CHECKS, transactions::CHECKS, listeners::CHECKS]
-        .concat()
-        .into_iter()
-        .filter(|(name, _)| only.is_match(name))
-        .collect();
+    let alone = [schema_registry::CHECKS, transactions::CHECKS, listeners::CHECKS, oauthbearer::CHECKS];
+    let alone: Vec<AloneCheck> = alone.concat().into_iter().filter(|(name, _)| only.is_match(name)).collect();
     let chosen: Vec<Check> = checks().into_iter().filter(|(name, _)| only.is_match(name)).collect();
     let names = alone.iter().map(|(name, _)| *name).chain(chosen.iter().map(|(name, _)| *name));
     if args.list {

@@ -129,13 +129,22 @@ impl Apache {
         Self::start_at(free_port_for_kafka()?, settings)
     }
 
+    /// With properties of the JVM as well.
+    pub(crate) fn start_with_java(settings: &[&str], properties: &str) -> Result<Self> {
+        Self::launch(free_port_for_kafka()?, settings, &["--java-opts", properties])
+    }
+
     /// The same at a given port, where nothing listens, nor ten above it.
     pub(crate) fn start_at(port: u16, settings: &[&str]) -> Result<Self> {
+        Self::launch(port, settings, &[])
+    }
+
+    fn launch(port: u16, settings: &[&str], more: &[&str]) -> Result<Self> {
         let port = port.to_string();
         let folder = std::env::temp_dir().join(format!("vltava-interop-kafka-{}-{port}", std::process::id()));
         let mut start = Command::new(script("kafka/broker"));
         start.args(["start", "--fresh", "--port", &port, "--dir"]).arg(&folder);
-        start.args(settings.iter().flat_map(|setting| ["--set", setting]));
+        start.args(more).args(settings.iter().flat_map(|setting| ["--set", setting]));
         let bootstrap = output(&mut start)?.trim().to_owned();
         Ok(Apache { bootstrap, port, folder })
     }

@@ -1,7 +1,7 @@
 //! A single-node Kafka broker: a library, embeddable in a process.
 //!
 //! It speaks Kafka's protocol to any client, keeps partitions in Kafka's files and the cluster's
-//! metadata in Kafka's records. It does not replicate, authenticate or encrypt yet, and it does not
+//! metadata in Kafka's records. It does not replicate yet, and it does not
 //! print, exit, read the environment or install a logger: that is what the `vltava` binary does.
 //!
 //! In reading order: [`BrokerConfig`] (`config`), [`Broker`] (`broker`) and [`embedded`]; `network`

@@ -44,7 +44,6 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     if shell::exists("java") && shell::exists("mvn") {
         rounds::run(&rounds::Args::short_exactly_once_on_apache())?;
         mixed::run(&mixed::Args::short(&["--exactly-once"]))?;
-        mixed::run(&mixed::Args::short(&["--apache"]))?;
     } else {
         shell::skip_or_fail("rounds on Apache Kafka", "java or mvn is missing")?;
     }

@@ -314,6 +314,31 @@ fn the_listener_of_brokers_has_places_that_others_give_up() {
 }
 
 #[test]
+fn nobody_can_be_locked_out_by_a_limit_of_connections() {
+    let broker = start();
+    let mut client = Client::connect(&broker);
+    let keys = [
+        "max.connections",
+        "max.connection.creation.rate",
+        "max.connections.per.ip",
+        "listener.name.plaintext.max.connections",
+    ];
+    for (key, node) in keys.iter().flat_map(|key| [(key, ""), (key, "1")]) {
+        let limit = AlterableConfig { name: (*key).to_owned(), value: Some("0".to_owned()), ..Default::default() };
+        let resource = AlterConfigsResource {
+            resource_type: 4,
+            resource_name: node.to_owned(),
+            configs: vec![limit],
+            ..Default::default()
+        };
+        let altered =
+            client.call(1, &IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() });
+        assert_eq!(altered.responses[0].error_code, ErrorCode::InvalidRequest.code(), "{key} of {node:?}");
+    }
+    is_up(&broker);
+}
+
+#[test]
 fn a_listener_has_a_rate_of_new_connections_that_may_change() {
     const RATE: &str = "listener.name.slow.max.connection.creation.rate";
     let config = embedded::Config::default()

@@ -345,6 +345,11 @@ fn validate_broker(
         if let Some(row) = broker_key(without_listener(key).unwrap_or(key)) {
             row.parse(value).map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))?;
         }
+        // Nobody could connect any more, not even to take it back. In a file Kafka lets it stand.
+        let limit = without_listener(key).unwrap_or(key);
+        if matches!(limit, "max.connections" | "max.connection.creation.rate") && value.trim() == "0" {
+            return refuse(format!("Invalid {limit} {value}"));
+        }
     }
     if name.is_empty() {
         // Limits of connections are the settings of a listener that all brokers may share.

@@ -121,7 +121,7 @@ impl KeyEndpoint {
     /// A token names a key that is not among them.
     pub(crate) fn is_missing(&self, id: &str) {
         if self.refresh.lock().is_missing(id, Instant::now()) {
-            debug!(url = self.settings.url, "the keys for tokens are read again: a token names another");
+            debug!(url = shown(&self.settings.url), "the keys for tokens are read again: a token names another");
             self.sooner.notify_one();
         }
     }
@@ -153,7 +153,7 @@ impl KeyEndpoint {
         let this = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || this.fetch()).await;
         let now = Instant::now();
-        let url = &self.settings.url;
+        let url = shown(&self.settings.url);
         match asked.map_err(|error| error.to_string()).and_then(|keys| keys) {
             Ok(keys) => {
                 debug!(url, keys = keys.len(), "keys for tokens");
@@ -194,4 +194,25 @@ fn tls(settings: &JwksSettings) -> Result<TlsConfig, ConfigError> {
         .root_certs(RootCerts::from(roots))
         .unversioned_rustls_crypto_provider(ssl::crypto_provider())
         .build())
+}
+
+/// What a log may show of a URL: its query may be a secret, and so may what stands before its host.
+fn shown(url: &str) -> String {
+    let url = url.split_once('?').map_or(url, |(before, _)| before);
+    match url.split_once("://").map(|(scheme, rest)| (scheme, rest.split_once('@'))) {
+        Some((scheme, Some((_, rest)))) => format!("{scheme}://{rest}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn a_log_shows_no_secrets_of_a_url() {
+        assert_eq!(shown("https://idp:8443/keys?secret=x"), "https://idp:8443/keys");
+        assert_eq!(shown("https://who:secret@idp/keys"), "https://idp/keys");
+        assert_eq!(shown("https://idp/keys"), "https://idp/keys");
+    }
 }

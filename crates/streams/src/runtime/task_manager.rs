@@ -163,7 +163,8 @@ impl TaskManager {
         self
     }
 
-    /// What is on disk and no thread has, what it follows, and what it works on: of the latter it is as far as anybody.
+    /// What is on disk and no thread has, what it follows, and what it works on: of the latter it is as far as anybody. Told
+    /// before each join, and not in between: it reads the disk.
     fn tell_standing(&self) {
         let mut offset_sums = self.shared.directory.unused_offset_sums();
         let sum = |covered: &Covered| covered.values().map(|(_, offset)| *offset).sum::<i64>();

@@ -74,7 +74,6 @@ impl TaskManager {
         self.member = member;
         let done = self.on(Event::Assigned { tasks, standbys, follows });
         self.fail(done);
-        self.tell_standing();
     }
 
     fn fail(&mut self, result: Result<()>) {

@@ -196,7 +196,6 @@ impl TaskManager {
         unless_damaged(id, standby.look_at_moment())?;
         self.standbys.insert(id, standby);
         self.share_cache();
-        self.tell_standing();
         Ok(Event::StandbyMade(id))
     }
 

@@ -11,6 +11,7 @@ use regex_lite::Regex;
 
 use crate::shell;
 
+mod apache_tools;
 mod applications;
 mod brokers;
 mod data_directories;

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     Check,
-    brokers::{Both, program, script},
+    apache_tools::ApacheTools,
+    brokers::{Both, program},
 };
-use crate::shell::output_with_input;
 
 pub(super) const CHECKS: &[Check] =
     &[("dump-log: ours and apache's say the same of the files of both brokers", compare)];
@@ -20,8 +20,9 @@ pub(super) const CHECKS: &[Check] =
 const TOPIC: &str = "dumped";
 
 fn compare(both: &Both) -> Result<()> {
+    let mut apache = ApacheTools::start()?;
     for (name, bootstrap) in both.each() {
-        fill(bootstrap).with_context(|| format!("filling {name}"))?;
+        fill(&mut apache, bootstrap).with_context(|| format!("filling {name}"))?;
     }
     let folder = std::env::temp_dir().join(format!("vltava-dump-log-{}", std::process::id()));
     for (name, data) in [("vltava", both.ours.data.clone()), ("apache kafka", both.apache.data())] {
@@ -38,7 +39,7 @@ fn compare(both: &Both) -> Result<()> {
                 }
             }
             for options in options(&copy) {
-                same(&copy, &options).with_context(|| format!("{} of {name}", copy.display()))?;
+                same(&mut apache, &copy, &options).with_context(|| format!("{} of {name}", copy.display()))?;
                 dumped += 1;
             }
         }
@@ -49,11 +50,12 @@ fn compare(both: &Both) -> Result<()> {
 }
 
 /// Records with keys, in all compressions, and a group with committed offsets.
-fn fill(bootstrap: &str) -> Result<()> {
-    let tool = |name: &str, arguments: &[&str], input: &str| {
-        let mut command = Command::new(script("kafka/tool"));
-        command.args([name, "--bootstrap-server", bootstrap]).args(arguments);
-        output_with_input(&mut command, input)
+fn fill(apache: &mut ApacheTools, bootstrap: &str) -> Result<()> {
+    let mut tool = |name: &str, arguments: &[&str], input: &str| {
+        let arguments = [&["--bootstrap-server", bootstrap], arguments].concat();
+        let ended = apache.run(name, &arguments, input.as_bytes())?;
+        ensure!(ended.status == 0, "{name} {}: exit {}", arguments.join(" "), ended.status);
+        Ok(())
     };
     tool("kafka-topics", &["--create", "--topic", TOPIC, "--config", "index.interval.bytes=0"], "")?;
     let keyed = ["--reader-property", "parse.key=true", "--reader-property", "parse.headers=true"];
@@ -63,7 +65,7 @@ fn fill(bootstrap: &str) -> Result<()> {
     }
     let read =
         ["--topic", TOPIC, "--group", "dumping", "--from-beginning", "--max-messages", "10", "--timeout-ms", "20000"];
-    tool("kafka-console-consumer", &read, "").map(|_| ())
+    tool("kafka-console-consumer", &read, "")
 }
 
 /// The segments of the topic and of Kafka's own topics that hold something, with their indexes.
@@ -110,13 +112,13 @@ fn options(file: &Path) -> Vec<Vec<&'static str>> {
 
 /// Standard output of both tools, with the same file and options, and whether they take the file: an index that is written
 /// to may end in zeros, which is sane to neither.
-fn same(file: &Path, options: &[&str]) -> Result<()> {
-    let run = |mut command: Command| -> Result<(bool, String)> {
-        let out = command.arg("kafka-dump-log").args(options).arg("--files").arg(file).stdin(Stdio::null()).output()?;
-        Ok((out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned()))
-    };
-    let ((taken, ours), (taken_there, theirs)) =
-        (run(Command::new(program()))?, run(Command::new(script("kafka/tool")))?);
+fn same(apache: &mut ApacheTools, file: &Path, options: &[&str]) -> Result<()> {
+    let path = file.display().to_string();
+    let arguments = [options, &["--files", &path]].concat();
+    let out = Command::new(program()).arg("kafka-dump-log").args(&arguments).stdin(Stdio::null()).output()?;
+    let (taken, ours) = (out.status.success(), String::from_utf8_lossy(&out.stdout));
+    let ended = apache.run("kafka-dump-log", &arguments, b"")?;
+    let (taken_there, theirs) = (ended.status == 0, ended.stdout);
     ensure!(taken == taken_there, "with {options:?}: ours takes it: {taken}, apache's: {taken_there}");
     let differing = ours.lines().zip(theirs.lines()).find(|(ours, theirs)| ours != theirs);
     if let Some((ours, theirs)) = differing {

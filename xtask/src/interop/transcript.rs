@@ -7,6 +7,7 @@ use regex_lite::Regex;
 
 use super::{
     Check,
+    apache_tools::ApacheTools,
     brokers::{Both, program, script},
 };
 use crate::shell::{root, write_input};
@@ -16,6 +17,9 @@ pub(super) const CHECKS: &[Check] = &[("transcript of the command-line tools", c
 /// What names end in, another one in each run. All have the same `hashCode()` in Java, so that Kafka's tools list names in
 /// the same order.
 const SUFFIXES: [&str; 4] = ["AaAa", "AaBB", "BBAa", "BBBB"];
+
+/// Tools of Apache that end their whole process.
+const ALONE: [&str; 3] = ["kafka-cluster", "kafka-verifiable-consumer", "kafka-verifiable-producer"];
 
 /// One command of a session. `@` in an argument or the input stands for a suffix of the run.
 struct Step {
@@ -69,9 +73,13 @@ fn compare(both: &Both) -> Result<()> {
                 let steps = &steps;
                 scope.spawn(move || {
                     let tools = [("apache's tools", false), ("our tools", true)].into_iter().zip(suffixes);
+                    let mut apache = ApacheTools::start()?;
                     tools
                         .map(|((tools, ours), suffix)| {
-                            let out = steps.iter().map(|step| transcribe(step, ours, bootstrap, suffix));
+                            let out = steps.iter().map(|step| match ours && !step.always_apache {
+                                true => transcribe(step, None, bootstrap, suffix),
+                                false => transcribe(step, Some(&mut apache), bootstrap, suffix),
+                            });
                             Ok((format!("{tools} on {broker}"), out.collect::<Result<Vec<_>>>()?))
                         })
                         .collect::<Result<Vec<_>>>()
@@ -99,30 +107,41 @@ fn compare(both: &Both) -> Result<()> {
     }
 }
 
-/// Stdout, the lines of stderr that are not a log's, and the exit status of one step, with what must differ made equal.
-fn transcribe(step: &Step, ours: bool, bootstrap: &str, suffix: &str) -> Result<String> {
-    let mut command =
-        if ours && !step.always_apache { Command::new(program()) } else { Command::new(script("kafka/tool")) };
+/// Stdout and the exit status of one step, with what must differ made equal; by our tools where there are no others.
+fn transcribe(step: &Step, apache: Option<&mut ApacheTools>, bootstrap: &str, suffix: &str) -> Result<String> {
     let file = std::env::temp_dir().join(format!("vltava-transcript-{suffix}-{}", std::process::id()));
     std::fs::write(&file, step.file.replace('@', suffix))?;
     let path = file.display().to_string();
-    let arguments = step.arguments.iter().map(|argument| match argument.as_str() {
-        "FILE" => path.clone(),
-        argument => argument.replace('@', suffix),
-    });
-    command.arg(step.tool);
-    match step.tool {
-        // What it is to do comes first there.
-        "kafka-cluster" => command.args(arguments).args(["--bootstrap-server", bootstrap]),
-        _ => command.args(["--bootstrap-server", bootstrap]).args(arguments),
+    let mut arguments: Vec<String> = step
+        .arguments
+        .iter()
+        .map(|argument| match argument.as_str() {
+            "FILE" => path.clone(),
+            argument => argument.replace('@', suffix),
+        })
+        .collect();
+    // What it is to do comes first there.
+    let at = if step.tool == "kafka-cluster" { arguments.len() } else { 0 };
+    arguments.splice(at..at, ["--bootstrap-server".to_owned(), bootstrap.to_owned()]);
+    let input = step.input.replace('@', suffix);
+    let (status, stdout) = match apache {
+        Some(apache) if !ALONE.contains(&step.tool) => {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let ended = apache.run(step.tool, &arguments, input.as_bytes())?;
+            (ended.status, ended.stdout)
+        }
+        apache => {
+            let mut command = Command::new(if apache.is_some() { script("kafka/tool") } else { program() });
+            command.arg(step.tool).args(&arguments);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().with_context(|| format!("starting {}", step.tool))?;
+            write_input(&mut child, &input)?;
+            let out = child.wait_with_output()?;
+            (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stdout).into_owned())
+        }
     };
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("starting {}", step.tool))?;
-    write_input(&mut child, &step.input.replace('@', suffix))?;
-    let out = child.wait_with_output()?;
     std::fs::remove_file(&file)?;
-    let stdout = normalise(&String::from_utf8_lossy(&out.stdout), suffix)?;
-    Ok(format!("{stdout}[exit {}]", out.status.code().unwrap_or(-1)))
+    Ok(format!("{}[exit {status}]", normalise(&stdout, suffix)?))
 }
 
 fn normalise(text: &str, suffix: &str) -> Result<String> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    bank, codegen, interop, mixed, oracle, rounds,
+    bank, codegen, interop, mixed, oracle, programs, rounds,
     shell::{self, cargo},
     tidy,
 };
@@ -18,6 +18,19 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     shell::run("format", cargo().args(["fmt", "--all", "--", "--check"]))?;
     tidy::run()?;
     codegen::run(&codegen::Args::check())?;
+    programs::build()?;
+    // What compiles, and beside it what waits for processes to die and sessions to end.
+    std::thread::scope(|scope| {
+        let running = scope.spawn(whole_systems);
+        let compiled = compiled();
+        let ran = running.join().unwrap_or_else(|why| std::panic::resume_unwind(why));
+        compiled.and(ran)
+    })?;
+    interop::run(&interop::Args::everything())
+}
+
+/// Lints, documentation, packages, and tests of what is compiled in another way or runs longer than in `cargo test`.
+fn compiled() -> Result<()> {
     // The formats of schemas are features that nothing else in the workspace asks for.
     let everything = ["--workspace", "--all-features", "--quiet"];
     let mut lints = cargo();
@@ -31,14 +44,17 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     let mut docs = cargo();
     shell::run("docs", docs.arg("doc").args(everything).arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
     // Nothing else is built without TLS: what such a program says of its settings.
-    for package in ["vltava-client", "vltava-broker"] {
-        let mut without = cargo();
-        without.args(["test", "--quiet", "-p", package, "--no-default-features", "--lib", "config::"]);
-        shell::run("without TLS", &mut without)?;
-    }
+    let mut without = cargo();
+    without.args(["test", "--quiet", "-p", "vltava-client", "-p", "vltava-broker", "--no-default-features", "--lib"]);
+    shell::run("without TLS", without.arg("config::"))?;
     // As they would be published: complete, and with nothing from outside.
     let packages = ["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"];
     shell::run("packages", cargo().args(packages).args(UNPUBLISHED.iter().flat_map(|name| ["--exclude", name])))?;
+    oracle::check(&oracle::Args::some())
+}
+
+/// Brokers and applications that are disturbed.
+fn whole_systems() -> Result<()> {
     rounds::run(&rounds::Args::short())?;
     rounds::run(&rounds::Args::short_exactly_once())?;
     if shell::exists("java") && shell::exists("mvn") {
@@ -47,7 +63,5 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     } else {
         shell::skip_or_fail("rounds on Apache Kafka", "java or mvn is missing")?;
     }
-    bank::run(&bank::Args::short())?;
-    oracle::check(&oracle::Args::some())?;
-    interop::run(&interop::Args::everything())
+    bank::run(&bank::Args::short())
 }

@@ -1,14 +1,20 @@
 //! The programs that the checks start.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Mutex};
 
 use anyhow::Result;
 
 use crate::shell::{self, cargo, root};
 
 /// Builds them with the assertions of a debug build, upon what the tests have built: an example is among them, and so cargo
-/// unifies the features of the whole workspace as it does for tests, and builds nothing twice.
+/// unifies the features of the whole workspace as it does for tests, and builds nothing twice. Once in a process: another
+/// cargo that is at work would have to be waited for.
 pub(crate) fn build() -> Result<()> {
+    static BUILT: Mutex<bool> = Mutex::new(false);
+    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if *built {
+        return Ok(());
+    }
     let mut build = cargo();
     build.args(["build", "--quiet", "--workspace", "--all-features"]);
     build.args(
@@ -26,7 +32,9 @@ pub(crate) fn build() -> Result<()> {
         "--example",
         "exchange",
     ]);
-    shell::run("programs", &mut build)
+    shell::run("programs", &mut build)?;
+    *built = true;
+    Ok(())
 }
 
 /// One that [`build`] has built: its path below that of the debug build.

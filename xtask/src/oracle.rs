@@ -78,12 +78,15 @@ pub(crate) fn check(args: &Args) -> Result<()> {
     let said = shell::output(&mut test)?;
     let Some(verdict) = said.lines().find(|line| line.starts_with("oracle: ")) else { bail!("no verdict:\n{said}") };
     eprintln!("   {verdict} (seed {seed}, {count} of every feature)");
-    check_assignments(&seed, &folder.0.join("assignments"))
+    check_assignments(&seed, &folder.0)
 }
 
-/// Has the JVM's assignors deal out the tasks of random groups, and compares with ours.
-fn check_assignments(seed: &str, file: &Path) -> Result<()> {
-    shell::output(jvm().args(["assignments", seed, ASSIGNMENTS]).arg(file))?;
+/// Has the JVM's assignors, that of members and that of the group coordinator, deal out the tasks of random groups, and
+/// compares with ours.
+fn check_assignments(seed: &str, folder: &Path) -> Result<()> {
+    let (by_members, by_group) = (folder.join("assignments"), folder.join("group-assignments"));
+    shell::output(jvm().args(["assignments", seed, ASSIGNMENTS]).arg(&by_members))?;
+    shell::output(jvm().args(["group-assignments", seed, ASSIGNMENTS]).arg(&by_group))?;
     let mut test = cargo();
     test.args([
         "test",
@@ -95,12 +98,13 @@ fn check_assignments(seed: &str, file: &Path) -> Result<()> {
         "assignments_are_the_jvms",
         "--nocapture",
     ])
-    .env("ASSIGNMENT_CASES", file);
+    .env("ASSIGNMENT_CASES", by_members)
+    .env("GROUP_ASSIGNMENT_CASES", by_group);
     let said = shell::output(&mut test)?;
-    let Some(verdict) = said.lines().find(|line| line.starts_with("assignments: ")) else {
-        bail!("no verdict:\n{said}")
-    };
-    eprintln!("   {verdict} (seed {seed})");
+    for of in ["assignments: ", "group assignments: "] {
+        let Some(verdict) = said.lines().find(|line| line.starts_with(of)) else { bail!("no verdict of {of}\n{said}") };
+        eprintln!("   {verdict} (seed {seed})");
+    }
     Ok(())
 }
 

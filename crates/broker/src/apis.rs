@@ -126,6 +126,10 @@ macro_rules! apis {
                     => list_config_resources(config, metadata);
                 DescribeTopicPartitions 0..=0, needs [Describe Topic]
                     => describe_topic_partitions(config, metadata);
+                StreamsGroupHeartbeat 0..=0, needs [Read Group, Describe Topic, Create Cluster, Create Topic]
+                    => streams_group_heartbeat(config, metadata, topic_creation, groups).await;
+                StreamsGroupDescribe 0..=0, needs [Describe Group, Describe Topic]
+                    => streams_group_describe(config, metadata, groups).await;
             }
             // Not told of, and whoever sends one all the same has the connection closed, as Kafka does with what it does
             // not serve: a client that asks first does without, or says what it lacks.
@@ -138,7 +142,6 @@ macro_rules! apis {
                     InitializeShareGroupState, ReadShareGroupState, WriteShareGroupState, DeleteShareGroupState,
                     ReadShareGroupStateSummary, DescribeShareGroupOffsets, AlterShareGroupOffsets,
                     DeleteShareGroupOffsets;
-                "streams groups": StreamsGroupHeartbeat, StreamsGroupDescribe;
             }
         }
     };

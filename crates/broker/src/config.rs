@@ -9,6 +9,7 @@ mod authorizer;
 mod change;
 pub(crate) mod connections;
 pub(crate) mod group_keys;
+mod groups;
 pub(crate) mod keys;
 mod listener;
 mod read;
@@ -90,6 +91,8 @@ pub struct BrokerConfig {
     pub(crate) queued_max_request_bytes: i64,
     /// Whether `group.coordinator.rebalance.protocols` names it.
     pub(crate) serves_consumer_protocol: bool,
+    /// Whether `group.coordinator.rebalance.protocols` names it.
+    pub(crate) serves_streams_protocol: bool,
     pub(crate) request_max_bytes: usize,
     pub(crate) max_decompressed_batch_bytes: usize,
     pub(crate) connections_max_idle: Option<Duration>,

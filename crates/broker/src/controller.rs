@@ -12,6 +12,7 @@ pub(crate) mod loggers;
 pub(crate) mod producer_ids;
 pub(crate) mod publisher;
 pub(crate) mod quotas;
+mod recent_errors;
 pub(crate) mod registration;
 pub(crate) mod scram;
 pub(crate) mod topics;

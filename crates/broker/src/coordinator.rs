@@ -29,6 +29,7 @@ use crate::coordinator::group::{Caller, GroupCoordinator};
 use crate::coordinator::log::TopicLog;
 use crate::coordinator::transaction::{TransactionCoordinator, TransactionShards};
 use crate::metadata::MetadataStore;
+use crate::metadata::features::STREAMS_VERSION;
 use crate::metadata::image::TopicImage;
 use crate::metadata::topic_name::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::partitions::Partitions;
@@ -76,6 +77,12 @@ pub(crate) fn forget_offsets_of(groups: &GroupCoordinator, topics: &[(String, Uu
 /// cluster's `group.version` is high enough.
 pub(crate) fn serves_consumer_groups(config: &BrokerConfig, metadata: &MetadataStore) -> bool {
     config.serves_consumer_protocol && metadata.image().feature_level("group.version") >= 1
+}
+
+/// Whether streams groups are served: `group.coordinator.rebalance.protocols` names them, and the cluster's
+/// `streams.version` is high enough.
+pub(crate) fn serves_streams_groups(config: &BrokerConfig, metadata: &MetadataStore) -> bool {
+    config.serves_streams_protocol && metadata.image().feature_level(STREAMS_VERSION) >= 1
 }
 
 /// The partition of the groups' topic that a group belongs to, whether the topic is there or is still to be created.

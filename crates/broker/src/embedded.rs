@@ -26,9 +26,9 @@ pub struct Broker {
 /// What an embedded broker is to be like; by default it listens on 127.0.0.1 at a free port and
 /// keeps its data in a temporary directory.
 ///
-/// Three defaults are not Kafka's. Groups form without waiting for more members
-/// (`group.initial.rebalance.delay.ms` and `group.consumer.assignment.interval.ms` are 0), and
-/// nothing is deleted because of its age (`log.retention.ms` is -1, not seven days): records of
+/// Some defaults are not Kafka's. Groups form without waiting for more members
+/// (`group.initial.rebalance.delay.ms`, `group.streams.initial.rebalance.delay.ms` and both kinds'
+/// `assignment.interval.ms` are 0), and nothing is deleted because of its age (`log.retention.ms` is -1, not seven days): records of
 /// tests and examples often bear timestamps of long ago. A topic's own `retention.ms` and the
 /// broker's keys, where they are given, act as in Kafka.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +72,8 @@ impl Config {
             ("log.dirs".to_owned(), dir.display().to_string()),
             ("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
             ("group.consumer.assignment.interval.ms".to_owned(), "0".to_owned()),
+            ("group.streams.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
+            ("group.streams.assignment.interval.ms".to_owned(), "0".to_owned()),
         ];
         let retention = ["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
         if !self.properties.iter().any(|(key, _)| retention.contains(&key.as_str())) {

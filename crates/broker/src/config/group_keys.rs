@@ -3,7 +3,7 @@
 use vltava_config::{Definition, Kind, Range, Tables, Update, find};
 use vltava_protocol::ErrorCode;
 
-use super::keys::{NO_METRICS_PUSH, SHARE, STREAMS};
+use super::keys::{NO_METRICS_PUSH, SHARE};
 use super::resolve::{Settings, Sources};
 use crate::request::ApiError;
 
@@ -32,11 +32,11 @@ static GROUP: &[Definition] = &[
     int("share.record.lock.duration.ms", "30000", 1000, "How long a share consumer holds a record, in ms.").warned(SHARE),
     of_share("share.renew.acknowledge.enable", Kind::Boolean, "true", Range::Any, "Whether share consumers may hold a record longer."),
     int("share.session.timeout.ms", "45000", 1, "A member of a share group that is not heard of for this long is removed, in ms.").warned(SHARE),
-    int("streams.assignment.interval.ms", "1000", 0, "The least time between two target assignments of a streams group, in ms.").warned(STREAMS),
-    int("streams.heartbeat.interval.ms", "5000", 1, "Time between heartbeats of members of a streams group, in ms.").warned(STREAMS),
-    int("streams.initial.rebalance.delay.ms", "3000", 0, "How long an empty streams group waits for more members, in ms.").warned(STREAMS),
-    int("streams.num.standby.replicas", "0", 0, "Standby replicas of each task of a streams group.").warned(STREAMS),
-    int("streams.session.timeout.ms", "45000", 1, "A member of a streams group that is not heard of for this long is removed, in ms.").warned(STREAMS),
+    int("streams.assignment.interval.ms", "1000", 0, "The least time between two target assignments of a streams group, in ms."),
+    int("streams.heartbeat.interval.ms", "5000", 1, "Time between heartbeats of members of a streams group, in ms."),
+    int("streams.initial.rebalance.delay.ms", "3000", 0, "How long an empty streams group waits for more members, in ms."),
+    int("streams.num.standby.replicas", "0", 0, "Standby replicas of each task of a streams group."),
+    int("streams.session.timeout.ms", "45000", 1, "A member of a streams group that is not heard of for this long is removed, in ms."),
 ];
 
 /// The settings of a subscription to clients' metrics.

@@ -41,7 +41,6 @@ const KERBEROS: &str = "Kerberos is not supported";
 const NO_LOGIN: &str = "this broker is the only one of its cluster, and logs in nowhere";
 const OF_LISTENERS: &str = "users and logins stand under `listener.name.NAME.MECHANISM.sasl.jaas.config`";
 pub(super) const SHARE: &str = "share groups are not supported yet";
-pub(super) const STREAMS: &str = "the streams protocol of groups is not supported yet";
 const STAYS: &str = "replicas do not move between log directories yet";
 const TIERED: &str = "tiered storage is not supported";
 const TOKENS: &str = "delegation tokens are not supported yet";

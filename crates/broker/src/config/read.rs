@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vltava_config::{ConfigError, Reader, Settings, split_list};
-use vltava_protocol::record::Compression;
 use vltava_security::SecurityProtocol;
 
 use super::listener::Protocols;
 use super::sasl::{ListenerSasl, SaslSettings};
 use super::{BrokerConfig, Listener, TransactionTopicConfig, UpkeepConfig, VerificationConfig, listener, topic_keys};
-use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
 use crate::coordinator::transaction::{TransactionCoordinatorConfig, TransactionVersion};
 use crate::quota::Windows;
 
@@ -39,15 +37,10 @@ impl BrokerConfig {
                 reader.used(synonym);
             }
         }
-        // Read where a group's own settings are checked.
-        for setting in ["assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms"] {
-            for bound in ["min", "max"] {
-                let key = super::broker_key(&format!("group.consumer.{bound}.{setting}"));
-                key.into_iter().for_each(|key| reader.used(key.key));
-            }
-        }
         super::keys::AT_RUN_TIME.into_iter().for_each(|key| reader.used(key));
         let backlog = reader.int(BACKLOG)?;
+        let protocols_of_groups = reader.list("group.coordinator.rebalance.protocols");
+        let serves = |protocol: &str| protocols_of_groups.iter().any(|name| name.eq_ignore_ascii_case(protocol));
         Ok(Self {
             cluster_id: None,
             node_id,
@@ -75,10 +68,8 @@ impl BrokerConfig {
                 samples: reader.int("controller.quota.window.num")?.unsigned_abs(),
                 size_ms: i64::from(reader.int("controller.quota.window.size.seconds")?) * 1000,
             },
-            serves_consumer_protocol: reader
-                .list("group.coordinator.rebalance.protocols")
-                .iter()
-                .any(|name| name.eq_ignore_ascii_case("consumer")),
+            serves_consumer_protocol: serves("consumer"),
+            serves_streams_protocol: serves("streams"),
             request_max_bytes: reader.size("socket.request.max.bytes")?,
             max_decompressed_batch_bytes: reader.size("max.decompressed.batch.bytes")?,
             connections_max_idle: reader.duration_or_none("connections.max.idle.ms")?,
@@ -92,7 +83,7 @@ impl BrokerConfig {
             max_request_partition_size_limit: reader.int("max.request.partition.size.limit")?,
             offsets_topic_num_partitions: reader.int("offsets.topic.num.partitions")?,
             offsets_topic_segment_bytes: reader.int("offsets.topic.segment.bytes")?,
-            groups: groups(reader)?,
+            groups: super::groups::read(reader)?,
             transaction_topic: TransactionTopicConfig {
                 num_partitions: reader.int("transaction.state.log.num.partitions")?,
                 segment_bytes: reader.int("transaction.state.log.segment.bytes")?,
@@ -250,29 +241,6 @@ fn sasl(
     Ok(sasl.into_iter().map(|(name, sasl)| (name, Arc::new(sasl))).collect())
 }
 
-fn groups(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, ConfigError> {
-    Ok(GroupCoordinatorConfig {
-        min_session_timeout_ms: reader.int("group.min.session.timeout.ms")?,
-        max_session_timeout_ms: reader.int("group.max.session.timeout.ms")?,
-        initial_rebalance_delay_ms: reader.int("group.initial.rebalance.delay.ms")?,
-        max_size: reader.size("group.max.size")?,
-        offset_metadata_max_bytes: reader.size("offset.metadata.max.bytes")?,
-        offsets_retention_ms: reader.integer("offsets.retention.minutes")?.saturating_mul(60_000),
-        offsets_retention_check_interval_ms: reader.integer("offsets.retention.check.interval.ms")?,
-        offsets_topic_compression: compression(reader.int("offsets.topic.compression.codec")?)?,
-        offsets_commit_timeout_ms: reader.integer("offsets.commit.timeout.ms")?,
-        offsets_load_buffer_bytes: reader.size("offsets.load.buffer.size")?,
-        consumer: ConsumerGroupConfig {
-            session_timeout_ms: reader.int("group.consumer.session.timeout.ms")?,
-            heartbeat_interval_ms: reader.int("group.consumer.heartbeat.interval.ms")?,
-            max_size: reader.size("group.consumer.max.size")?,
-            assignment_interval_ms: reader.int("group.consumer.assignment.interval.ms")?,
-        },
-        max_batch_bytes: reader.size("message.max.bytes")?,
-        own: OwnSettings::default(),
-    })
-}
-
 fn transactions(reader: &Reader<'_>) -> Result<TransactionCoordinatorConfig, ConfigError> {
     Ok(TransactionCoordinatorConfig {
         max_timeout_ms: reader.int("transaction.max.timeout.ms")?,
@@ -283,17 +251,5 @@ fn transactions(reader: &Reader<'_>) -> Result<TransactionCoordinatorConfig, Con
         load_buffer_bytes: reader.size("transaction.state.log.load.buffer.size")?,
         max_batch_bytes: reader.size("message.max.bytes")?,
         version: TransactionVersion::default(),
-    })
-}
-
-/// A codec by Kafka's number.
-fn compression(codec: i32) -> Result<Compression, ConfigError> {
-    Ok(match codec {
-        0 => Compression::None,
-        1 => Compression::Gzip,
-        2 => Compression::Snappy,
-        3 => Compression::Lz4,
-        4 => Compression::Zstd,
-        _ => return Err(ConfigError::new("offsets.topic.compression.codec", codec, "must be 0 to 4")),
     })
 }

@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 use vltava_protocol::ErrorCode;
 
 use super::Controller;
+use super::recent_errors::RecentErrors;
 use super::topics::{self, NewTopic};
+use crate::clock;
 use crate::config::BrokerConfig;
 use crate::metadata::topic_name;
 use crate::quota::MutationQuota;
@@ -18,11 +20,13 @@ pub(crate) struct AutoTopicCreation {
     controller: Arc<Controller>,
     /// Topics that are being created.
     creating: Mutex<BTreeSet<String>>,
+    /// Why internal topics of streams groups are not there.
+    errors: Mutex<RecentErrors>,
 }
 
 impl AutoTopicCreation {
     pub(crate) fn new(controller: Arc<Controller>) -> Self {
-        Self { controller, creating: Mutex::default() }
+        Self { controller, creating: Mutex::default(), errors: Mutex::default() }
     }
 
     /// Whether `auto.create.topics.enable` lets clients ask for topics.
@@ -69,6 +73,45 @@ impl AutoTopicCreation {
                 creating.remove(name);
             }
         });
+    }
+}
+
+impl AutoTopicCreation {
+    /// Creates the internal topics of a streams group while the caller goes on. One that is being created already is left
+    /// to that, and one whose creation failed waits until that is forgotten, after `keep_ms`.
+    pub(crate) fn begin_internal(self: &Arc<Self>, topics: Vec<NewTopic>, quota: MutationQuota, keep_ms: i64) {
+        let now_ms = clock::wall_clock_ms();
+        let begun: Vec<NewTopic> = {
+            let errors = self.errors.lock();
+            let mut creating = self.creating.lock();
+            let is_due = |topic: &NewTopic| errors.get(&topic.name, now_ms).is_none();
+            topics.into_iter().filter(|topic| is_due(topic) && creating.insert(topic.name.clone())).collect()
+        };
+        if begun.is_empty() {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            for topic in begun {
+                let name = topic.name.clone();
+                match topics::create(&this.controller, topic, quota.clone()).await {
+                    Err(error) if error.code != ErrorCode::TopicAlreadyExists => {
+                        let text = error.text().unwrap_or_else(|| error.code.message().to_owned());
+                        tracing::warn!(topic = name, error = text, "an internal topic could not be created");
+                        this.errors.lock().put(&name, text, clock::wall_clock_ms(), keep_ms);
+                    }
+                    _ => {}
+                }
+                this.creating.lock().remove(&name);
+            }
+        });
+    }
+
+    /// Why topics could not be created lately, by name in their order.
+    pub(crate) fn recent_errors<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<(&'a str, String)> {
+        let now_ms = clock::wall_clock_ms();
+        let errors = self.errors.lock();
+        names.filter_map(|name| Some((name, errors.get(name, now_ms)?.to_owned()))).collect()
     }
 }
 

@@ -6,8 +6,9 @@
 //! loads the shards from the log, appends their records, lets answers go, and wakes them at their deadlines.
 //!
 //! Served are the classic protocol (`classic`) and the consumer protocol of KIP-848 (`consumer`); a group changes from
-//! one to the other when it has no members. Streams groups (KIP-1071) and share groups (KIP-932) are not served;
-//! their records, left by another broker, are passed over when a partition is loaded.
+//! one to the other when it has no members. Streams groups of KIP-1071 (`streams`) come from empty classic groups and
+//! become such. Share groups (KIP-932) are not served; their records, left by another broker, are passed over when a
+//! partition is loaded.
 
 mod classic;
 mod classic_records;
@@ -22,18 +23,21 @@ mod offset_fetch;
 mod offsets;
 mod rebalance;
 mod records;
+mod records_of_members;
 mod service;
 mod shard;
+mod streams;
 mod sync;
 mod timer_key;
 mod transactional_commit;
 
-pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings};
+pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings, StreamsGroupConfig};
 pub(crate) use consumer::TopicMetadata;
 pub(crate) use service::GroupCoordinator;
 pub(crate) use shard::Caller;
 #[cfg(test)]
 pub(crate) use shard::GroupCoordinatorShard;
+pub(crate) use streams::{InternalTopic, StatusCode, StreamsHeartbeat};
 
 #[cfg(test)]
 mod tests;

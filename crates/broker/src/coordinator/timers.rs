@@ -72,7 +72,6 @@ impl<K: Clone + Hash + Ord> Timers<K> {
     }
 
     /// Returns whether a timer is armed.
-    #[cfg(test)]
     pub(crate) fn is_armed(&self, key: &K) -> bool {
         self.armed.contains_key(key)
     }

@@ -5,8 +5,8 @@
 //! client tries again (KIP-511). From version 3 the client names its software, which has to look
 //! like a name.
 //!
-//! Kafka 4.3 names more, which the list of APIs has as lacking, with the features `share.version`,
-//! `streams.version` and `kraft.version`. None of them is served, so none is named.
+//! Kafka 4.3 names more, which the list of APIs has as lacking, with the features `share.version` and `kraft.version`.
+//! None of them is served, so none is named.
 //!
 //! Versions: 1 throttle time · 3 flexible, software name, features (KIP-511, KIP-584) · 4 features
 //! whose lowest version is 0.

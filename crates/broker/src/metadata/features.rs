@@ -20,6 +20,9 @@ pub(crate) const METADATA_VERSION: &str = "metadata.version";
 /// The feature of replicas that may lead though they are not in sync (KIP-966).
 pub(crate) const ELIGIBLE_LEADER_REPLICAS_VERSION: &str = "eligible.leader.replicas.version";
 
+/// The feature of streams groups (KIP-1071).
+pub(crate) const STREAMS_VERSION: &str = "streams.version";
+
 /// Kafka 4.3's `metadata.version` is 30, its lowest 7. The records that this broker writes are
 /// those of level 30; features that stand for APIs it does not serve are not here.
 pub(crate) static SUPPORTED_FEATURES: &[Feature] = &[
@@ -27,4 +30,5 @@ pub(crate) static SUPPORTED_FEATURES: &[Feature] = &[
     Feature { name: "group.version", min_version: 0, max_version: 1, initial_level: 1 },
     Feature { name: TRANSACTION_VERSION, min_version: 0, max_version: 2, initial_level: 2 },
     Feature { name: ELIGIBLE_LEADER_REPLICAS_VERSION, min_version: 0, max_version: 1, initial_level: 1 },
+    Feature { name: STREAMS_VERSION, min_version: 0, max_version: 1, initial_level: 1 },
 ];

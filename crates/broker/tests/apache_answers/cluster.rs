@@ -10,10 +10,10 @@ use crate::groups::coordinator;
 use crate::transcript::Session;
 
 /// What Kafka serves and this broker does not: delegation tokens, metrics of clients, changes of the
-/// quorum, share groups, streams groups.
-const NOT_SERVED: [i16; 22] = [38, 39, 40, 41, 64, 76, 77, 78, 79, 80, 81, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93];
+/// quorum, share groups.
+const NOT_SERVED: [i16; 20] = [38, 39, 40, 41, 64, 76, 77, 78, 79, 80, 81, 83, 84, 85, 86, 87, 90, 91, 92, 93];
 /// Features that stand for what is not served.
-const FEATURES_NOT_SERVED: [&str; 3] = ["kraft.version", "share.version", "streams.version"];
+const FEATURES_NOT_SERVED: [&str; 2] = ["kraft.version", "share.version"];
 
 /// Whether this broker serves an API that Kafka serves.
 pub(crate) fn serves(api: i16) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! `recorded/` holds what Apache Kafka answered, with names in place of ids and addresses. To have it answer again, and
 //! to record a new case, start one by `interop/peers/kafka/broker start --port P --fresh --set
-//! group.consumer.assignment.interval.ms=0 --set transaction.abort.timed.out.transaction.cleanup.interval.ms=100`, and run these tests with `APACHE_KAFKA=127.0.0.1:P` and
+//! group.consumer.assignment.interval.ms=0 --set group.streams.assignment.interval.ms=0 --set transaction.abort.timed.out.transaction.cleanup.interval.ms=100`, and run these tests with `APACHE_KAFKA=127.0.0.1:P` and
 //! `--test-threads 1`. The cases of `rights.rs` are recorded from one that has besides `--set
 //! authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer --set allow.everyone.if.no.acl.found=true
 //! --set auto.create.topics.enable=true`, by `APACHE_KAFKA_WITH_ACLS`. For `sasl.rs` it is another one, `--set
@@ -24,6 +24,7 @@ mod producers;
 mod quotas;
 mod rights;
 mod sasl;
+mod streams_groups;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
@@ -60,6 +61,21 @@ fn wrong_requests_of_consumer_groups() {
 #[test]
 fn members_that_give_partitions_up() {
     check("consumer_group_rebalance", consumer_groups::rebalance);
+}
+
+#[test]
+fn streams_groups_from_join_to_leave() {
+    check("streams_groups", streams_groups::life);
+}
+
+#[test]
+fn streams_groups_and_their_topics() {
+    check("streams_group_topics", streams_groups::topics);
+}
+
+#[test]
+fn wrong_requests_of_streams_groups() {
+    check("streams_group_errors", streams_groups::errors);
 }
 
 #[test]

@@ -13,13 +13,15 @@ use vltava_protocol::wire::Request;
 use crate::support::{Client, encode};
 
 /// Settings with which the recorded broker differs from Kafka's defaults.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("node.id", "1"),
     ("auto.create.topics.enable", "false"),
     ("offsets.topic.num.partitions", "8"),
     ("group.min.session.timeout.ms", "1000"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.consumer.assignment.interval.ms", "0"),
+    ("group.streams.initial.rebalance.delay.ms", "0"),
+    ("group.streams.assignment.interval.ms", "0"),
     ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "100"),
     ("transaction.state.log.num.partitions", "8"),
 ];

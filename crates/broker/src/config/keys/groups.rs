@@ -6,7 +6,7 @@ use vltava_config::Kind::{Int, List, Long, Short, String};
 use vltava_config::Range::{Any, AtLeast, Between, EachOf, OneOfAnyCase};
 use vltava_config::Update::ClusterWide;
 
-use super::{INTERNAL, ONE_BROKER, POOL, SHARE, STREAMS};
+use super::{INTERNAL, ONE_BROKER, POOL, SHARE};
 
 #[rustfmt::skip]
 pub(super) static GROUPS: &[Definition] = &[
@@ -55,19 +55,19 @@ pub(super) static GROUPS: &[Definition] = &[
     Definition::new("group.share.persister.class.name", String, Some("org.apache.kafka.server.share.persister.DefaultStatePersister"), Any, "Class that keeps the state of share groups.").internal().warned(INTERNAL),
     Definition::new("group.share.record.lock.duration.ms", Int, Some("30000"), Between(1000, 3_600_000), "How long a share consumer holds a record, in ms.").warned(SHARE),
     Definition::new("group.share.session.timeout.ms", Int, Some("45000"), AtLeast(1), "A member of a share group that is not heard of for this long is removed, in ms.").warned(SHARE),
-    Definition::new("group.streams.assignment.interval.ms", Int, Some("1000"), AtLeast(0), "The least time between two target assignments of a streams group, in ms.").update(ClusterWide).warned(STREAMS),
-    Definition::new("group.streams.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1), "Time between heartbeats of members of streams groups, in ms.").warned(STREAMS),
-    Definition::new("group.streams.initial.rebalance.delay.ms", Int, Some("3000"), AtLeast(0), "How long an empty streams group waits for more members, in ms.").warned(STREAMS),
-    Definition::new("group.streams.max.assignment.interval.ms", Int, Some("15000"), AtLeast(0), "Upper bound of a group's own streams.assignment.interval.ms, in ms.").warned(STREAMS),
-    Definition::new("group.streams.max.heartbeat.interval.ms", Int, Some("15000"), AtLeast(1), "Upper bound of a group's own streams.heartbeat.interval.ms, in ms.").warned(STREAMS),
-    Definition::new("group.streams.max.session.timeout.ms", Int, Some("60000"), AtLeast(1), "Upper bound of a group's own streams.session.timeout.ms, in ms.").warned(STREAMS),
-    Definition::new("group.streams.max.size", Int, Some("2147483647"), AtLeast(1), "The most members of a streams group.").warned(STREAMS),
-    Definition::new("group.streams.max.standby.replicas", Int, Some("2"), AtLeast(0), "Upper bound of a group's own streams.num.standby.replicas.").warned(STREAMS),
-    Definition::new("group.streams.min.assignment.interval.ms", Int, Some("0"), AtLeast(0), "Lower bound of a group's own streams.assignment.interval.ms, in ms.").warned(STREAMS),
-    Definition::new("group.streams.min.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1), "Lower bound of a group's own streams.heartbeat.interval.ms, in ms.").warned(STREAMS),
-    Definition::new("group.streams.min.session.timeout.ms", Int, Some("45000"), AtLeast(1), "Lower bound of a group's own streams.session.timeout.ms, in ms.").warned(STREAMS),
-    Definition::new("group.streams.num.standby.replicas", Int, Some("0"), AtLeast(0), "Standby replicas of each task of a streams group.").warned(STREAMS),
-    Definition::new("group.streams.session.timeout.ms", Int, Some("45000"), AtLeast(1), "A member of a streams group that is not heard of for this long is removed, in ms.").warned(STREAMS),
+    Definition::new("group.streams.assignment.interval.ms", Int, Some("1000"), AtLeast(0), "The least time between two target assignments of a streams group, in ms.").update(ClusterWide),
+    Definition::new("group.streams.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1), "Time between heartbeats of members of streams groups, in ms."),
+    Definition::new("group.streams.initial.rebalance.delay.ms", Int, Some("3000"), AtLeast(0), "How long an empty streams group waits for more members, in ms."),
+    Definition::new("group.streams.max.assignment.interval.ms", Int, Some("15000"), AtLeast(0), "Upper bound of a group's own streams.assignment.interval.ms, in ms."),
+    Definition::new("group.streams.max.heartbeat.interval.ms", Int, Some("15000"), AtLeast(1), "Upper bound of a group's own streams.heartbeat.interval.ms, in ms."),
+    Definition::new("group.streams.max.session.timeout.ms", Int, Some("60000"), AtLeast(1), "Upper bound of a group's own streams.session.timeout.ms, in ms."),
+    Definition::new("group.streams.max.size", Int, Some("2147483647"), AtLeast(1), "The most members of a streams group."),
+    Definition::new("group.streams.max.standby.replicas", Int, Some("2"), AtLeast(0), "Upper bound of a group's own streams.num.standby.replicas."),
+    Definition::new("group.streams.min.assignment.interval.ms", Int, Some("0"), AtLeast(0), "Lower bound of a group's own streams.assignment.interval.ms, in ms."),
+    Definition::new("group.streams.min.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1), "Lower bound of a group's own streams.heartbeat.interval.ms, in ms."),
+    Definition::new("group.streams.min.session.timeout.ms", Int, Some("45000"), AtLeast(1), "Lower bound of a group's own streams.session.timeout.ms, in ms."),
+    Definition::new("group.streams.num.standby.replicas", Int, Some("0"), AtLeast(0), "Standby replicas of each task of a streams group."),
+    Definition::new("group.streams.session.timeout.ms", Int, Some("45000"), AtLeast(1), "A member of a streams group that is not heard of for this long is removed, in ms."),
     Definition::new("offset.metadata.max.bytes", Int, Some("4096"), Any, "The longest text that is stored with an offset, in bytes.").importance(High),
     Definition::new("offsets.commit.timeout.ms", Int, Some("5000"), AtLeast(1), "How long a commit waits for its replicas, in ms.").importance(High),
     Definition::new("offsets.load.buffer.size", Int, Some("5242880"), AtLeast(1), "Memory for reading a partition of offsets, in bytes.").importance(High),

@@ -34,6 +34,8 @@ pub(crate) struct GroupCoordinatorConfig {
     pub(crate) offsets_load_buffer_bytes: usize,
     /// The settings of consumer groups (KIP-848).
     pub(crate) consumer: ConsumerGroupConfig,
+    /// The settings of streams groups (KIP-1071).
+    pub(crate) streams: StreamsGroupConfig,
     /// `max.message.bytes` of the offsets topic: the most one atomic write may take. Default 1048588.
     pub(crate) max_batch_bytes: usize,
     /// What groups have for themselves.
@@ -50,7 +52,7 @@ impl Default for GroupCoordinatorConfig {
 impl GroupCoordinatorConfig {
     /// The settings of one consumer group: its own, else the broker's.
     pub(super) fn consumer_of(&self, group: &str) -> ConsumerGroupConfig {
-        let own = self.own.0.read().get(group).copied().unwrap_or_default();
+        let own = self.own.0.read().get(group).map(|own| own.consumer).unwrap_or_default();
         let broker = &self.consumer;
         ConsumerGroupConfig {
             session_timeout_ms: own.session_timeout_ms.unwrap_or(broker.session_timeout_ms),
@@ -61,16 +63,49 @@ impl GroupCoordinatorConfig {
     }
 }
 
+impl GroupCoordinatorConfig {
+    /// The settings of one streams group: its own, else the broker's.
+    pub(super) fn streams_of(&self, group: &str) -> StreamsGroupConfig {
+        let own = self.own.0.read().get(group).map(|own| own.streams).unwrap_or_default();
+        let broker = &self.streams;
+        StreamsGroupConfig {
+            session_timeout_ms: own.session_timeout_ms.unwrap_or(broker.session_timeout_ms),
+            heartbeat_interval_ms: own.heartbeat_interval_ms.unwrap_or(broker.heartbeat_interval_ms),
+            max_size: broker.max_size,
+            assignment_interval_ms: own.assignment_interval_ms.unwrap_or(broker.assignment_interval_ms),
+            initial_rebalance_delay_ms: own.initial_rebalance_delay_ms.unwrap_or(broker.initial_rebalance_delay_ms),
+            num_standby_replicas: own.num_standby_replicas.unwrap_or(broker.num_standby_replicas),
+        }
+    }
+}
+
 /// What groups have for themselves, by group; shared by all partitions and whoever hears of changes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnSettings(Arc<RwLock<HashMap<String, Own>>>);
 
-/// What a consumer group has for itself.
+/// What a group has for itself, whichever kind it is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Own {
+    consumer: OwnConsumer,
+    streams: OwnStreams,
+}
+
+/// What a consumer group has for itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct OwnConsumer {
     session_timeout_ms: Option<i32>,
     heartbeat_interval_ms: Option<i32>,
     assignment_interval_ms: Option<i32>,
+}
+
+/// What a streams group has for itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct OwnStreams {
+    session_timeout_ms: Option<i32>,
+    heartbeat_interval_ms: Option<i32>,
+    assignment_interval_ms: Option<i32>,
+    initial_rebalance_delay_ms: Option<i32>,
+    num_standby_replicas: Option<i32>,
 }
 
 impl OwnSettings {
@@ -84,11 +119,19 @@ impl OwnSettings {
                 .inspect_err(|_| tracing::error!(group, key, value, "a group's setting is not understood"))
                 .ok()
         };
-        let own = Own {
+        let consumer = OwnConsumer {
             session_timeout_ms: int("consumer.session.timeout.ms"),
             heartbeat_interval_ms: int("consumer.heartbeat.interval.ms"),
             assignment_interval_ms: int("consumer.assignment.interval.ms"),
         };
+        let streams = OwnStreams {
+            session_timeout_ms: int("streams.session.timeout.ms"),
+            heartbeat_interval_ms: int("streams.heartbeat.interval.ms"),
+            assignment_interval_ms: int("streams.assignment.interval.ms"),
+            initial_rebalance_delay_ms: int("streams.initial.rebalance.delay.ms"),
+            num_standby_replicas: int("streams.num.standby.replicas"),
+        };
+        let own = Own { consumer, streams };
         let mut all = self.0.write();
         match settings {
             Some(_) => all.insert(group.to_owned(), own),
@@ -108,6 +151,23 @@ pub(crate) struct ConsumerGroupConfig {
     pub(crate) max_size: usize,
     /// `group.consumer.assignment.interval.ms`: the least time between two target assignments. Default 1000.
     pub(crate) assignment_interval_ms: i32,
+}
+
+/// The settings of streams groups.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamsGroupConfig {
+    /// `group.streams.session.timeout.ms`: how long a member may be silent. Default 45000.
+    pub(crate) session_timeout_ms: i32,
+    /// `group.streams.heartbeat.interval.ms`: how often members shall be heard of. Default 5000.
+    pub(crate) heartbeat_interval_ms: i32,
+    /// `group.streams.max.size`: the most members a group may have. Default 2147483647.
+    pub(crate) max_size: usize,
+    /// `group.streams.assignment.interval.ms`: the least time between two target assignments. Default 1000.
+    pub(crate) assignment_interval_ms: i32,
+    /// `group.streams.initial.rebalance.delay.ms`: how long an empty group waits for more members. Default 3000.
+    pub(crate) initial_rebalance_delay_ms: i32,
+    /// `group.streams.num.standby.replicas`: standbys of each task with a store. Default 0.
+    pub(crate) num_standby_replicas: i32,
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub(crate) use fold::Change;
 pub(super) use leave::tombstones;
 pub(super) use member::{ConsumerMember, LEAVE_EPOCH, MemberState, Owned, Partitions, STATIC_LEAVE_EPOCH};
 pub(crate) use topics::TopicMetadata;
+pub(super) use topics::metadata_hash;
 
 /// The epoch of a group before its first member.
 const INITIAL_EPOCH: i32 = 1;

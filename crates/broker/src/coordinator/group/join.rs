@@ -10,7 +10,6 @@ use vltava_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use super::classic::{ClassicGroup, ClassicGroupState};
 use super::classic_records;
 use super::config::NEW_MEMBER_JOIN_TIMEOUT_MS;
-use super::consumer::tombstones;
 use super::kind::Group;
 use super::member::ClassicMember;
 use super::shard::{Caller, Core, GroupCoordinatorShard};
@@ -44,11 +43,11 @@ impl GroupCoordinatorShard {
         let mut names = HashSet::new();
         request.protocols.retain(|protocol| names.insert(protocol.name.clone()));
 
-        if let Some(group) = self.consumer_group(&request.group_id) {
-            if !group.members.is_empty() {
+        if let Some(group @ (Group::Consumer(_) | Group::Streams(_))) = self.groups.get(request.group_id.as_str()) {
+            if !group.is_empty() {
                 return self.core.refuse_join(token, "", ErrorCode::InconsistentGroupProtocol);
             }
-            for record in tombstones(group) {
+            for record in group.tombstones() {
                 self.emit_and_replay(record);
             }
         }

@@ -4,12 +4,17 @@ use super::classic::{CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicGroupState};
 use super::consumer::{self, ConsumerGroup, ConsumerGroupState};
 use super::offsets::CommittedOffset;
 use super::records::CoordinatorRecord;
+use super::streams::{self, StreamsGroup, StreamsGroupState};
 
-/// A group of either protocol.
+/// The type of protocol of streams groups in answers.
+const STREAMS_PROTOCOL_TYPE: &str = "streams";
+
+/// A group of any protocol.
 #[derive(Debug)]
 pub(super) enum Group {
     Classic(Box<ClassicGroup>),
     Consumer(Box<ConsumerGroup>),
+    Streams(Box<StreamsGroup>),
 }
 
 impl Group {
@@ -17,6 +22,7 @@ impl Group {
         match self {
             Self::Classic(group) => &group.id,
             Self::Consumer(group) => &group.id,
+            Self::Streams(group) => &group.id,
         }
     }
 
@@ -25,6 +31,7 @@ impl Group {
         match self {
             Self::Classic(_) => "classic",
             Self::Consumer(_) => "consumer",
+            Self::Streams(_) => "streams",
         }
     }
 
@@ -32,6 +39,7 @@ impl Group {
         match self {
             Self::Classic(group) => group.state.name(),
             Self::Consumer(group) => group.state().name(),
+            Self::Streams(group) => group.state().name(),
         }
     }
 
@@ -39,6 +47,7 @@ impl Group {
         match self {
             Self::Classic(group) => group.protocol_type.as_deref().unwrap_or_default(),
             Self::Consumer(_) => CONSUMER_PROTOCOL_TYPE,
+            Self::Streams(_) => STREAMS_PROTOCOL_TYPE,
         }
     }
 
@@ -47,6 +56,7 @@ impl Group {
         match self {
             Self::Classic(group) => group.state == ClassicGroupState::Empty,
             Self::Consumer(group) => group.state() == ConsumerGroupState::Empty,
+            Self::Streams(group) => group.state() == StreamsGroupState::Empty,
         }
     }
 
@@ -54,7 +64,7 @@ impl Group {
     pub(super) fn is_vacant(&self) -> bool {
         match self {
             Self::Classic(group) => group.is_vacant(),
-            Self::Consumer(_) => self.is_empty(),
+            Self::Consumer(_) | Self::Streams(_) => self.is_empty(),
         }
     }
 
@@ -62,7 +72,7 @@ impl Group {
     pub(super) fn may_delete_offsets(&self) -> bool {
         match self {
             Self::Classic(group) => self.is_empty() || group.uses_consumer_protocol(),
-            Self::Consumer(_) => true,
+            Self::Consumer(_) | Self::Streams(_) => true,
         }
     }
 
@@ -70,6 +80,7 @@ impl Group {
         match self {
             Self::Classic(group) => group.is_subscribed_to(topic),
             Self::Consumer(group) => group.is_subscribed_to(topic),
+            Self::Streams(group) => group.is_subscribed_to(topic),
         }
     }
 
@@ -78,7 +89,7 @@ impl Group {
     pub(super) fn is_expired(&self, offset: &CommittedOffset, timestamp_ms: i64, retention_ms: i64) -> bool {
         let committed = offset.commit_timestamp_ms;
         let since = match self {
-            Self::Consumer(_) => committed,
+            Self::Consumer(_) | Self::Streams(_) => committed,
             Self::Classic(group) => match (&group.protocol_type, group.state) {
                 (None, _) => committed,
                 (Some(_), ClassicGroupState::Empty) => group.state_timestamp_ms.unwrap_or(committed),
@@ -101,6 +112,7 @@ impl Group {
         match self {
             Self::Classic(group) => vec![CoordinatorRecord::group_tombstone(&group.id)],
             Self::Consumer(group) => consumer::tombstones(group),
+            Self::Streams(group) => streams::tombstones(group),
         }
     }
 }

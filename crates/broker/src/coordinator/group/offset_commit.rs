@@ -108,6 +108,14 @@ impl GroupCoordinatorShard {
             let epoch = request.generation_id_or_member_epoch;
             return group.validate_commit(context.api_version, &request.member_id, epoch, partitions);
         }
+        if let Some(group) = self.streams_group(&request.group_id) {
+            let partitions = request
+                .topics
+                .iter()
+                .flat_map(|topic| topic.partitions.iter().map(|partition| (&*topic.name, partition.partition_index)));
+            let epoch = request.generation_id_or_member_epoch;
+            return group.validate_commit(context.api_version, &request.member_id, epoch, partitions);
+        }
         match self.group_at(now, &request.group_id) {
             // Whoever assigns partitions by hand may store offsets under a group that has no members.
             None if request.generation_id_or_member_epoch < 0 => Ok(()),

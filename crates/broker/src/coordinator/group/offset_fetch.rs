@@ -4,6 +4,7 @@ use vltava_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
 use vltava_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartitions, OffsetFetchResponseTopics};
 use vltava_protocol::{ErrorCode, Uuid};
 
+use super::kind::Group;
 use super::offsets::CommittedOffset;
 use super::shard::GroupCoordinatorShard;
 
@@ -26,16 +27,17 @@ impl GroupCoordinatorShard {
         }
     }
 
-    /// Checks that offsets of a consumer group are asked for by a member that knows its epoch, or by nobody in
+    /// Checks that offsets of a consumer or streams group are asked for by a member that knows its epoch, or by nobody in
     /// particular (KIP-848).
     ///
     /// # Errors
     ///
     /// `UNKNOWN_MEMBER_ID` or `STALE_MEMBER_EPOCH`.
     pub(crate) fn validate_fetch(&self, group_id: &str, member_id: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
-        match self.consumer_group(group_id) {
-            Some(group) => group.validate_fetch(member_id, epoch),
-            None => Ok(()),
+        match self.groups.get(group_id) {
+            Some(Group::Consumer(group)) => group.validate_fetch(member_id, epoch),
+            Some(Group::Streams(group)) => group.validate_fetch(member_id, epoch),
+            Some(Group::Classic(_)) | None => Ok(()),
         }
     }
 

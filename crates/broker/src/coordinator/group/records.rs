@@ -3,15 +3,14 @@
 use bytes::Bytes;
 use vltava_protocol::records::CoordinatorKey;
 use vltava_protocol::records::group::{
-    ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupMemberMetadataKey, ConsumerGroupMetadataKey,
-    ConsumerGroupRegularExpressionKey, ConsumerGroupTargetAssignmentMemberKey,
-    ConsumerGroupTargetAssignmentMetadataKey, GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey,
-    OffsetCommitKey, OffsetCommitValue,
+    GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey, OffsetCommitKey, OffsetCommitValue,
 };
 use vltava_protocol::wire::{DecodeError, Message, Reader};
 
-use super::consumer::Change;
+use super::consumer;
 use super::offsets::CommittedOffset;
+use super::records_of_members;
+use super::streams;
 use crate::coordinator::record::{RecordBytes, RecordError, decode_value, encode};
 
 /// The versions in which Kafka 4.3 writes these values.
@@ -28,7 +27,9 @@ pub(crate) enum CoordinatorRecord {
     /// A classic group; none if it was removed.
     GroupMetadata { key: GroupMetadataKey, value: Option<GroupMetadataValue> },
     /// Something about a consumer group (KIP-848).
-    Consumer { group: String, change: Change },
+    Consumer { group: String, change: consumer::Change },
+    /// Something about a streams group (KIP-1071).
+    Streams { group: String, change: streams::Change },
 }
 
 impl CoordinatorRecord {
@@ -75,7 +76,7 @@ impl CoordinatorRecord {
                 let key = GroupMetadataKey::decode(&mut reader, 0)?;
                 Self::GroupMetadata { key, value: decode_value(value)? }
             }
-            other => return decode_consumer(other, &mut reader, value),
+            other => return records_of_members::decode(other, &mut reader, value),
         };
         Ok(Some(record))
     }
@@ -94,67 +95,8 @@ impl CoordinatorRecord {
                 encode(key, value.as_ref(), version)
             }
             Self::GroupMetadata { key, value } => encode(key, value.as_ref(), GROUP_METADATA_VALUE_VERSION),
-            Self::Consumer { group, change } => encode_consumer(group.clone(), change),
-        }
-    }
-}
-
-/// Reads a record of a consumer group, after its type.
-fn decode_consumer(
-    record_type: i16,
-    reader: &mut Reader,
-    value: Option<Bytes>,
-) -> Result<Option<CoordinatorRecord>, DecodeError> {
-    let (group, change) = match record_type {
-        ConsumerGroupMetadataKey::RECORD_TYPE => {
-            let key = ConsumerGroupMetadataKey::decode(reader, 0)?;
-            (key.group_id, Change::Group(decode_value(value)?))
-        }
-        ConsumerGroupMemberMetadataKey::RECORD_TYPE => {
-            let key = ConsumerGroupMemberMetadataKey::decode(reader, 0)?;
-            (key.group_id, Change::Member(key.member_id, decode_value(value)?))
-        }
-        ConsumerGroupTargetAssignmentMetadataKey::RECORD_TYPE => {
-            let key = ConsumerGroupTargetAssignmentMetadataKey::decode(reader, 0)?;
-            (key.group_id, Change::Target(decode_value(value)?))
-        }
-        ConsumerGroupTargetAssignmentMemberKey::RECORD_TYPE => {
-            let key = ConsumerGroupTargetAssignmentMemberKey::decode(reader, 0)?;
-            (key.group_id, Change::TargetOf(key.member_id, decode_value(value)?))
-        }
-        ConsumerGroupCurrentMemberAssignmentKey::RECORD_TYPE => {
-            let key = ConsumerGroupCurrentMemberAssignmentKey::decode(reader, 0)?;
-            (key.group_id, Change::Current(key.member_id, decode_value(value)?))
-        }
-        ConsumerGroupRegularExpressionKey::RECORD_TYPE => {
-            let key = ConsumerGroupRegularExpressionKey::decode(reader, 0)?;
-            (key.group_id, Change::Regex(key.regular_expression, decode_value(value)?))
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(CoordinatorRecord::Consumer { group, change }))
-}
-
-/// Writes a record of a consumer group; all of them have one version.
-fn encode_consumer(group_id: String, change: &Change) -> Result<RecordBytes, RecordError> {
-    match change {
-        Change::Group(value) => encode(&ConsumerGroupMetadataKey { group_id }, value.as_ref(), 0),
-        Change::Member(member, value) => {
-            let key = ConsumerGroupMemberMetadataKey { group_id, member_id: member.clone() };
-            encode(&key, value.as_ref(), 0)
-        }
-        Change::Target(value) => encode(&ConsumerGroupTargetAssignmentMetadataKey { group_id }, value.as_ref(), 0),
-        Change::TargetOf(member, value) => {
-            let key = ConsumerGroupTargetAssignmentMemberKey { group_id, member_id: member.clone() };
-            encode(&key, value.as_ref(), 0)
-        }
-        Change::Current(member, value) => {
-            let key = ConsumerGroupCurrentMemberAssignmentKey { group_id, member_id: member.clone() };
-            encode(&key, value.as_ref(), 0)
-        }
-        Change::Regex(regex, value) => {
-            let key = ConsumerGroupRegularExpressionKey { group_id, regular_expression: regex.clone() };
-            encode(&key, value.as_ref(), 0)
+            Self::Consumer { group, change } => records_of_members::encode_consumer(group.clone(), change),
+            Self::Streams { group, change } => records_of_members::encode_streams(group.clone(), change),
         }
     }
 }

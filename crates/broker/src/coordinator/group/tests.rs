@@ -7,3 +7,4 @@ mod joining;
 mod offsets;
 mod simulation;
 mod static_members;
+pub(super) mod topics;

@@ -11,8 +11,10 @@ pub(crate) enum TimerKey {
     Join { group: Arc<str> },
     /// The time by which every member has to ask for its assignment.
     Sync { group: Arc<str> },
-    /// The time by which a member of a consumer group has to give up partitions.
+    /// The time by which a member of a consumer or streams group has to give up what it has.
     Rebalance { group: Arc<str>, member: Arc<str> },
+    /// The first assignment of a streams group that was empty.
+    FirstAssignment { group: Arc<str> },
     /// The next look for offsets past their retention.
     OffsetExpiration,
 }

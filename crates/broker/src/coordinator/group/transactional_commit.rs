@@ -12,6 +12,7 @@ use super::kind::Group;
 use super::offsets::CommittedOffset;
 use super::records::CoordinatorRecord;
 use super::shard::GroupCoordinatorShard;
+use super::streams::StreamsGroup;
 use crate::coordinator::record::RecordBytes;
 use crate::coordinator::shard::Now;
 
@@ -87,6 +88,7 @@ impl GroupCoordinatorShard {
             None => Err(ErrorCode::IllegalGeneration),
             Some(Group::Classic(group)) => group.validate_transactional(request),
             Some(Group::Consumer(group)) => group.validate_transactional(request, topics),
+            Some(Group::Streams(group)) => group.validate_transactional(request),
         }
     }
 }
@@ -113,10 +115,7 @@ impl ConsumerGroup {
         request: &TxnOffsetCommitRequest,
         topics: &dyn TopicMetadata,
     ) -> Result<(), ErrorCode> {
-        let is_nobody = request.generation_id == NO_GENERATION
-            && request.member_id.is_empty()
-            && request.group_instance_id.is_none();
-        if is_nobody {
+        if is_nobody(request) {
             return Ok(());
         }
         let partitions = request.topics.iter().flat_map(|topic| {
@@ -124,9 +123,32 @@ impl ConsumerGroup {
             topic.partitions.iter().map(move |partition| (id, partition.partition_index))
         });
         let checked = self.validate_epoch(&request.member_id, request.generation_id, partitions);
-        checked.map_err(|error| match error {
-            ErrorCode::StaleMemberEpoch => ErrorCode::IllegalGeneration,
-            error => error,
-        })
+        checked.map_err(as_generation)
+    }
+}
+
+impl StreamsGroup {
+    /// As of a consumer group.
+    fn validate_transactional(&self, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
+        if is_nobody(request) {
+            return Ok(());
+        }
+        let partitions = request.topics.iter().flat_map(|topic| {
+            topic.partitions.iter().map(|partition| (topic.name.as_str(), partition.partition_index))
+        });
+        self.validate_epoch(&request.member_id, request.generation_id, partitions).map_err(as_generation)
+    }
+}
+
+/// Whether a request comes from nobody in particular.
+fn is_nobody(request: &TxnOffsetCommitRequest) -> bool {
+    request.generation_id == NO_GENERATION && request.member_id.is_empty() && request.group_instance_id.is_none()
+}
+
+/// How clients know the error of an epoch.
+fn as_generation(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::StaleMemberEpoch => ErrorCode::IllegalGeneration,
+        error => error,
     }
 }

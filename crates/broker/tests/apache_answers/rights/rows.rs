@@ -16,7 +16,8 @@ use super::asks::{
     fetch_as_follower, find_group, find_transaction, heartbeat, incremental_alter_configs, join_group, leader_epoch,
     leave_group, list_config_resources, list_groups, list_offsets, list_reassignments, list_transactions,
     metadata_by_id, metadata_by_name, metadata_of_all, metadata_of_cluster, metadata_to_create, offset_commit,
-    offset_delete, offset_fetch, offset_fetch_all, produce, produce_in_transaction, producer_id, sync_group,
+    offset_delete, offset_fetch, offset_fetch_all, produce, produce_in_transaction, producer_id,
+    streams_group_describe, streams_group_heartbeat, streams_group_that_wants_topics, sync_group,
     transactional_producer, txn_offset_commit, update_features, write_markers,
 };
 use super::lists::{create_acls, delete_acls, describe_acls};
@@ -103,6 +104,10 @@ pub(super) const ROWS: &[Row] = &[
     row("list transactions", ApiKey::ListTransactions, [0, 2], &[(Describe, TransactionalId, "x")], list_transactions),
     row("heartbeat of a consumer group", ApiKey::ConsumerGroupHeartbeat, [0, 1], &[(Read, Group, "g"), (Describe, Topic, "t")], consumer_group_heartbeat),
     row("describe consumer groups", ApiKey::ConsumerGroupDescribe, [0, 1], &[(Describe, Group, "c"), (Read, Topic, "t")], consumer_group_describe),
+    row("heartbeat of a streams group", ApiKey::StreamsGroupHeartbeat, [0, 0], &[(Read, Group, "s"), (Describe, Topic, "t")], streams_group_heartbeat),
+    row("heartbeat that wants topics", ApiKey::StreamsGroupHeartbeat, [0, 0], &[(Read, Group, "wants"), (Describe, Topic, "t"), (Describe, Topic, "wanted"), (Create, Topic, "wanted")], streams_group_that_wants_topics),
+    row("heartbeat that wants topics, for the cluster", ApiKey::StreamsGroupHeartbeat, [0, 0], &[(Read, Group, "wants"), (Describe, Topic, "t"), (Describe, Topic, "wanted"), (Create, Cluster, CLUSTER_NAME)], streams_group_that_wants_topics),
+    row("describe streams groups", ApiKey::StreamsGroupDescribe, [0, 0], &[(Describe, Group, "s"), (Read, Topic, "t")], streams_group_describe),
     row("list what has settings", ApiKey::ListConfigResources, [0, 1], &[(DescribeConfigs, Cluster, CLUSTER_NAME)], list_config_resources),
     row("describe partitions", ApiKey::DescribeTopicPartitions, [0, 0], &[(Describe, Topic, "t"), (AlterConfigs, Topic, "t")], describe_topic_partitions),
     row("describe all partitions", ApiKey::DescribeTopicPartitions, [0, 0], &[(Write, Topic, "u")], describe_all_topic_partitions),

@@ -22,14 +22,14 @@ impl GroupCoordinatorShard {
     pub(in crate::coordinator::group) fn consumer_group(&self, id: &str) -> Option<&ConsumerGroup> {
         match self.groups.get(id)? {
             Group::Consumer(group) => Some(group),
-            Group::Classic(_) => None,
+            Group::Classic(_) | Group::Streams(_) => None,
         }
     }
 
     pub(super) fn consumer_group_mut(&mut self, id: &str) -> Option<&mut ConsumerGroup> {
         match self.groups.get_mut(id)? {
             Group::Consumer(group) => Some(group),
-            Group::Classic(_) => None,
+            Group::Classic(_) | Group::Streams(_) => None,
         }
     }
 

@@ -11,49 +11,9 @@ use vltava_protocol::Uuid;
 use vltava_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
-use super::TopicMetadata;
 use crate::coordinator::group::shard::Refused;
 use crate::coordinator::group::tests::harness::{GROUP, Harness, caller, topic_id};
-
-/// Topics by name, with their numbers of partitions.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TopicTable {
-    version: i64,
-    topics: BTreeMap<String, i32>,
-}
-
-impl TopicTable {
-    fn new(topics: &[(&str, i32)]) -> Self {
-        let topics = topics.iter().map(|(name, partitions)| ((*name).to_owned(), *partitions)).collect();
-        Self { version: 1, topics }
-    }
-
-    fn set(&mut self, name: &str, partitions: Option<i32>) {
-        self.version += 1;
-        match partitions {
-            Some(partitions) => self.topics.insert(name.into(), partitions),
-            None => self.topics.remove(name),
-        };
-    }
-}
-
-impl TopicMetadata for TopicTable {
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn topic(&self, name: &str) -> Option<(Uuid, i32)> {
-        self.topics.get(name).map(|partitions| (topic_id(name), *partitions))
-    }
-
-    fn name(&self, id: Uuid) -> Option<String> {
-        self.topics.keys().find(|name| topic_id(name) == id).cloned()
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.topics.keys().cloned().collect()
-    }
-}
+use crate::coordinator::group::tests::topics::TopicTable;
 
 /// A member as its process sees it.
 #[derive(Clone, Debug)]

@@ -22,7 +22,7 @@ pub(crate) trait TopicMetadata {
 ///
 /// It is kept in the log and compared with that of later metadata. Kafka's is another function (KIP-1101), so a group
 /// that moves between the two has one rebalance.
-pub(super) fn metadata_hash(names: &BTreeSet<&str>, topics: &dyn TopicMetadata) -> i64 {
+pub(in super::super) fn metadata_hash(names: &BTreeSet<&str>, topics: &dyn TopicMetadata) -> i64 {
     // FNV-1a, 64 bits.
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     let mut add = |bytes: &[u8]| {

@@ -39,6 +39,7 @@ public final class Oracle {
             case "random" -> write(random(args[1], Long.parseLong(args[2]), Integer.parseInt(args[3])), Path.of(args[4]));
             case "suite" -> suite(Path.of(args[1]), Path.of(args[2]), Long.parseLong(args[3]), Integer.parseInt(args[4]));
             case "assignments" -> Files.write(Path.of(args[3]), Assignments.lines(Long.parseLong(args[1]), Integer.parseInt(args[2])));
+            case "group-assignments" -> Files.write(Path.of(args[3]), GroupAssignments.lines(Long.parseLong(args[1]), Integer.parseInt(args[2])));
             case "bench" -> Bench.run(Integer.parseInt(args[1]), Stream.of(args).skip(2).map(Path::of).toList());
             case "verify" -> {
                 int bad = 0;
@@ -48,7 +49,7 @@ public final class Oracle {
                 System.exit(bad == 0 ? 0 : 1);
             }
             default -> {
-                System.err.println("usage: run fill IN OUT | verify FILE... | handmade YAML OUT | random FEATURE SEED COUNT OUT | assignments SEED COUNT OUT | suite SOURCES OUT SEED COUNT");
+                System.err.println("usage: run fill IN OUT | verify FILE... | handmade YAML OUT | random FEATURE SEED COUNT OUT | assignments SEED COUNT OUT | group-assignments SEED COUNT OUT | suite SOURCES OUT SEED COUNT");
                 System.exit(2);
             }
         }

@@ -1,0 +1,118 @@
+//! When and how the target assignment of a streams group is computed anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vltava_protocol::messages::streams_group_heartbeat_response::Status;
+use vltava_protocol::records::group::StreamsGroupTargetAssignmentMetadataValue;
+
+use super::StreamsGroup;
+use super::assign::{GroupSpec, MemberSpec, SubtopologySpec, sticky};
+use super::fold::{Change, target_value};
+use super::status::StatusCode;
+use super::tasks::Tasks;
+use crate::coordinator::group::shard::GroupCoordinatorShard;
+use crate::coordinator::group::timer_key::TimerKey;
+
+/// The setting that an assignment depends on, as it is recorded.
+const STANDBY_REPLICAS: &str = "num.standby.replicas";
+
+/// Why there is no new target assignment though one is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delay {
+    /// A group that was empty waits for more members.
+    Initial,
+    /// The last one is too recent.
+    Interval,
+}
+
+impl Delay {
+    /// What members are told.
+    pub(super) fn status(self) -> Status {
+        StatusCode::AssignmentDelayed.with(match self {
+            Self::Initial => "Assignment delayed due to the configured initial rebalance delay.",
+            Self::Interval => "Assignment delayed due to the configured assignment interval.",
+        })
+    }
+}
+
+impl GroupCoordinatorShard {
+    /// What an assignment of a group is asked for with.
+    pub(super) fn assignment_configs(&self, group_id: &str) -> BTreeMap<String, String> {
+        let replicas = self.core.config.streams_of(group_id).num_standby_replicas;
+        BTreeMap::from([(STANDBY_REPLICAS.to_owned(), replicas.to_string())])
+    }
+
+    /// Lets a group that was empty wait for more members before its first assignment.
+    pub(super) fn delay_first_assignment(&mut self, group_id: &Arc<str>) {
+        let delay_ms = self.core.config.streams_of(group_id).initial_rebalance_delay_ms;
+        let timer = TimerKey::FirstAssignment { group: group_id.clone() };
+        if delay_ms > 0 && !self.core.timers.is_armed(&timer) {
+            let deadline = self.core.after(delay_ms);
+            self.core.timers.schedule(timer, deadline);
+        }
+    }
+
+    /// The wait of a group that was empty is over.
+    pub(in crate::coordinator::group) fn expire_first_assignment(&mut self, group_id: &Arc<str>) {
+        // Where the topics were not looked at, after a restart, the next heartbeat does it.
+        let is_due = |group: &StreamsGroup| !group.members.is_empty() && group.configured.is_some();
+        if self.streams_group(group_id).is_some_and(is_due) {
+            self.update_streams_target(group_id);
+        }
+    }
+
+    /// Computes another target assignment if the group is in another epoch, unless it has to wait.
+    pub(super) fn update_streams_target(&mut self, group_id: &Arc<str>) -> Option<Delay> {
+        if self.core.timers.is_armed(&TimerKey::FirstAssignment { group: group_id.clone() }) {
+            return Some(Delay::Initial);
+        }
+        let timestamp_ms = self.core.now.timestamp_ms;
+        let interval_ms = i64::from(self.core.config.streams_of(group_id).assignment_interval_ms);
+        let group = self.streams_group(group_id)?;
+        let last = group.assignment_timestamp_ms;
+        if group.assignment_epoch >= group.epoch {
+            return None;
+        }
+        if last != 0 && timestamp_ms < last.saturating_add(interval_ms) {
+            return Some(Delay::Interval);
+        }
+        let epoch = group.epoch;
+        let target = group.next_target();
+        tracing::info!(group = %group_id, epoch, "computed a target assignment of tasks");
+        let changed: Vec<_> = target.into_iter().filter(|(id, target)| group.target.get(id) != Some(target)).collect();
+        for (id, target) in changed {
+            self.emit_streams(group_id, Change::TargetOf(id.to_string(), Some(target_value(&target))));
+        }
+        let value = StreamsGroupTargetAssignmentMetadataValue {
+            assignment_epoch: epoch,
+            assignment_timestamp: timestamp_ms,
+            ..StreamsGroupTargetAssignmentMetadataValue::default()
+        };
+        self.emit_streams(group_id, Change::Target(Some(value)));
+        None
+    }
+}
+
+impl StreamsGroup {
+    /// The target for every member: nothing as long as topics are missing.
+    fn next_target(&self) -> BTreeMap<Arc<str>, Tasks> {
+        let configured = self.configured.as_ref().filter(|configured| configured.is_ready());
+        let Some(subtopologies) = configured.and_then(|configured| configured.subtopologies.as_ref()) else {
+            return self.members.keys().map(|id| (id.clone(), Tasks::default())).collect();
+        };
+        let subtopologies = subtopologies.iter().map(|(id, subtopology)| {
+            let is_stateful = !subtopology.state_changelog_topics.is_empty();
+            (id.as_str(), SubtopologySpec { tasks: subtopology.tasks, is_stateful })
+        });
+        let members = self.members.iter().map(|(id, member)| {
+            (id.clone(), MemberSpec { process_id: &member.process_id, target: self.target.get(id) })
+        });
+        let replicas = self.assignment_configs.get(STANDBY_REPLICAS).and_then(|replicas| replicas.parse().ok());
+        sticky(&GroupSpec {
+            members: members.collect(),
+            subtopologies: subtopologies.collect(),
+            standby_replicas: replicas.unwrap_or(0),
+        })
+    }
+}

@@ -21,6 +21,7 @@ use vltava_metrics::{Gauge, Snapshot};
 pub mod assignor;
 mod callbacks;
 mod close;
+mod close_options;
 mod coordinator;
 mod core;
 mod fetcher;
@@ -36,6 +37,7 @@ mod stream;
 mod subscription;
 mod typed;
 
+pub use close_options::{CloseOptions, GroupMembershipOperation};
 pub use core::Offsets;
 pub use group_metadata::ConsumerGroupMetadata;
 pub use listener::{RebalanceCallbacks, RebalanceListener};
@@ -462,7 +464,15 @@ impl Consumer {
     /// The first of: a failed commit, a failed listener; [`ClientError::InvalidState`] while `poll`
     /// runs. The consumer is closed in any case but the last.
     pub async fn close(&self, timeout: Duration) -> Result<(), ClientError> {
-        self.close_within(timeout).await
+        self.close_with(CloseOptions::timeout(timeout)).await
+    }
+
+    /// As [`close`](Self::close), with what becomes of the membership (KIP-1092).
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub async fn close_with(&self, options: CloseOptions) -> Result<(), ClientError> {
+        self.close_within(options.timeout, options.operation).await
     }
 
     /// Ends subscription and assignment; a member leaves its group, after the listener was told.
@@ -475,7 +485,9 @@ impl Consumer {
         let _guard = self.exclude_poll()?;
         self.inner().check_open()?;
         let result = self.give_up_partitions().await;
-        self.inner().turn(|core, _| core.unsubscribe("the consumer unsubscribed from all topics"));
+        self.inner().turn(|core, _| {
+            core.unsubscribe("the consumer unsubscribed from all topics", GroupMembershipOperation::Default)
+        });
         let listener = self.inner().listener.lock().take();
         drop(listener);
         result

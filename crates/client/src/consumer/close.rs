@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Consumer;
 use super::core::{Core, Goodbye};
 use super::io::Inner;
+use super::{Consumer, GroupMembershipOperation};
 use crate::ClientError;
 use crate::net::{ConnectionKey, SendOptions};
 
@@ -14,7 +14,11 @@ use crate::net::{ConnectionKey, SendOptions};
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Consumer {
-    pub(super) async fn close_within(&self, timeout: Duration) -> Result<(), ClientError> {
+    pub(super) async fn close_within(
+        &self,
+        timeout: Duration,
+        operation: GroupMembershipOperation,
+    ) -> Result<(), ClientError> {
         let _guard = self.exclude_poll()?;
         let inner = self.inner();
         if inner.closed.load(Ordering::Acquire) {
@@ -40,7 +44,7 @@ impl Consumer {
             .await
             .unwrap_or_else(|_| Err(ClientError::timeout("rebalance listener", timeout)));
         result = result.and(listener);
-        say_goodbye(inner, left()).await;
+        say_goodbye(inner, operation, left()).await;
         result
     }
 
@@ -60,13 +64,13 @@ pub(super) fn abandon(inner: &Arc<Inner>) {
     if !inner.closed.load(Ordering::Acquire) {
         let inner = Arc::clone(inner);
         let cluster = inner.cluster.clone();
-        cluster.spawn(async move { say_goodbye(&inner, LAST_WORDS).await });
+        cluster.spawn(async move { say_goodbye(&inner, GroupMembershipOperation::Default, LAST_WORDS).await });
     }
 }
 
-/// Leaves the group, closes the fetch sessions and then all connections.
-async fn say_goodbye(inner: &Arc<Inner>, timeout: Duration) {
-    let Goodbye { coordinator, leaving, sessions } = inner.turn(|core, _| core.close());
+/// Leaves the group, if it is to, closes the fetch sessions and then all connections.
+async fn say_goodbye(inner: &Arc<Inner>, operation: GroupMembershipOperation, timeout: Duration) {
+    let Goodbye { coordinator, leaving, sessions } = inner.turn(|core, _| core.close(operation));
     let goodbye = async {
         for (request, node) in leaving.into_iter().zip(coordinator.into_iter().cycle()) {
             if let Err(error) = inner.ask_coordinator(node, request).await {

@@ -20,6 +20,7 @@ use vltava_protocol::messages::{
 use vltava_protocol::{ErrorCode, Uuid};
 
 use super::assignor::{Assignment, RebalanceProtocol};
+use super::close_options::GroupMembershipOperation;
 use super::coordinator::Coordinator;
 use super::subscription::SubscriptionState;
 use crate::config::GroupProtocol;
@@ -226,8 +227,8 @@ pub(crate) trait Membership: fmt::Debug + Send {
     /// Asks for a rebalance at the next `poll`.
     fn request_rejoin(&mut self, reason: &str);
 
-    /// Leaves the group, unless the member is static, and forgets the generation.
-    fn leave(&mut self, reason: &str, coordinator: &Coordinator);
+    /// Leaves the group, if the operation says so, and forgets the generation.
+    fn leave(&mut self, reason: &str, operation: GroupMembershipOperation, coordinator: &Coordinator);
 
     /// Whether the coordinator assigns: its answers tell the [`generation`](Self::generation), and the topics that the
     /// member reads.

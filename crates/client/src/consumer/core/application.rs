@@ -7,6 +7,7 @@ use super::commits::{CommitJob, Completion, Offsets, Waiter};
 use super::rebalance::{Call, Task};
 use super::{Core, Effect, leader_of};
 use crate::config::{AutoOffsetReset, GroupProtocol, IsolationLevel};
+use crate::consumer::close_options::GroupMembershipOperation;
 use crate::consumer::fetcher::FetchCall;
 use crate::consumer::group_metadata::ConsumerGroupMetadata;
 use crate::consumer::membership::GroupRequest;
@@ -282,11 +283,11 @@ impl Core {
         self.subscription.assign_from_group(BTreeSet::new());
     }
 
-    pub(crate) fn unsubscribe(&mut self, reason: &str) {
+    pub(crate) fn unsubscribe(&mut self, reason: &str, operation: GroupMembershipOperation) {
         if self.subscription.is_subscribed()
             && let Some(membership) = &mut self.membership
         {
-            membership.leave(reason, &self.coordinator);
+            membership.leave(reason, operation, &self.coordinator);
         }
         self.rebalance.clear();
         if self.membership.as_ref().is_some_and(|membership| membership.follows_coordinator()) {
@@ -297,9 +298,9 @@ impl Core {
     }
 
     /// Ends everything; what the brokers should hear of it.
-    pub(crate) fn close(&mut self) -> Goodbye {
+    pub(crate) fn close(&mut self, operation: GroupMembershipOperation) -> Goodbye {
         let coordinator = self.coordinator.node();
-        self.unsubscribe("the consumer is being closed");
+        self.unsubscribe("the consumer is being closed", operation);
         self.commits.close(&ClientError::Closed);
         self.is_closing = true;
         self.wake();

@@ -28,6 +28,7 @@ use super::{
     Step,
 };
 use crate::consumer::assignor::{RebalanceProtocol, decode_assignment};
+use crate::consumer::close_options::GroupMembershipOperation;
 use crate::consumer::coordinator::Coordinator;
 use crate::consumer::subscription::SubscriptionState;
 use crate::net::MetadataSnapshot;
@@ -370,7 +371,7 @@ impl Membership for ClassicMembership {
                 "time between calls of poll was longer than `max.poll.interval.ms`, leaving the group: process \
                  faster, raise `max.poll.interval.ms` or lower `max.poll.records`",
             );
-            self.leave("consumer poll timeout has expired.", coordinator);
+            self.leave("consumer poll timeout has expired.", GroupMembershipOperation::Default, coordinator);
         } else if self.heartbeat.is_due(now) {
             self.heartbeat.sent(now);
             let request = HeartbeatRequest {
@@ -463,9 +464,10 @@ impl Membership for ClassicMembership {
         self.rejoin_needed = true;
     }
 
-    fn leave(&mut self, reason: &str, coordinator: &Coordinator) {
+    fn leave(&mut self, reason: &str, operation: GroupMembershipOperation, coordinator: &Coordinator) {
         let member = !self.generation.member_id.is_empty() && self.state != MemberState::Unjoined;
-        if self.config.group_instance_id.is_none() && member && coordinator.node().is_some() {
+        let leaves = operation.leaves(self.config.group_instance_id.is_some());
+        if leaves && member && coordinator.node().is_some() {
             tracing::info!(group = %self.config.group_id, member = %self.generation.member_id, reason, "leaving group");
             let request = LeaveGroupRequest {
                 group_id: self.config.group_id.clone(),

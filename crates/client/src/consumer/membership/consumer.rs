@@ -27,6 +27,7 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use super::{CommitVerdict, Generation, GroupRequest, GroupResponse, Membership, MembershipConfig, Release, Step};
 use crate::ClientError;
+use crate::consumer::close_options::GroupMembershipOperation;
 use crate::consumer::coordinator::Coordinator;
 use crate::consumer::subscription::SubscriptionState;
 use crate::net::MetadataSnapshot;
@@ -198,8 +199,14 @@ impl ConsumerMembership {
     }
 
     /// Says that the member goes. The answer is not waited for.
-    fn say_goodbye(&mut self) {
-        let epoch = if self.config.group_instance_id.is_some() { LEAVE_STATIC_EPOCH } else { LEAVE_EPOCH };
+    fn say_goodbye(&mut self, operation: GroupMembershipOperation) {
+        let is_static = self.config.group_instance_id.is_some();
+        let epoch = match operation.leaves(is_static) {
+            true => LEAVE_EPOCH,
+            false if is_static => LEAVE_STATIC_EPOCH,
+            // Of a dynamic member that remains the coordinator hears nothing any more.
+            false => return self.fall_silent(),
+        };
         let request = ConsumerGroupHeartbeatRequest {
             group_id: self.config.group_id.clone(),
             member_id: self.config.member_id.clone(),
@@ -208,6 +215,10 @@ impl ConsumerMembership {
             ..Default::default()
         };
         self.send(request);
+        self.fall_silent();
+    }
+
+    fn fall_silent(&mut self) {
         self.awaited = None;
         self.timer.reset();
         self.sent.reset();
@@ -300,7 +311,7 @@ impl Membership for ConsumerMembership {
                 "time between calls of poll was longer than `max.poll.interval.ms`, leaving the group: process \
                  faster, raise `max.poll.interval.ms` or lower `max.poll.records`",
             );
-            self.say_goodbye();
+            self.say_goodbye(GroupMembershipOperation::Default);
             self.lose(MemberState::Stale);
         } else if self.timer.is_due(now, self.is_urgent()) {
             self.beat(now);
@@ -362,10 +373,10 @@ impl Membership for ConsumerMembership {
         );
     }
 
-    fn leave(&mut self, reason: &str, coordinator: &Coordinator) {
+    fn leave(&mut self, reason: &str, operation: GroupMembershipOperation, coordinator: &Coordinator) {
         if self.beats() && coordinator.node().is_some() {
-            tracing::info!(group = %self.config.group_id, member = %self.config.member_id, reason, "leaving group");
-            self.say_goodbye();
+            tracing::info!(group = %self.config.group_id, member = %self.config.member_id, reason, ?operation, "leaving group");
+            self.say_goodbye(operation);
         }
         self.awaited = None;
         self.forget_assignment();

@@ -452,14 +452,29 @@ fn a_member_that_is_not_polled_leaves() {
 }
 
 #[test]
-fn a_static_member_goes_without_saying() {
-    let mut bench = Bench::stable(MembershipConfig { group_instance_id: Some("i".into()), ..config() });
-    bench.member.leave("closing", &bench.coordinator);
-    assert!(bench.member.next_request().is_none());
-    let mut dynamic = Bench::stable(config());
-    dynamic.member.leave("closing", &dynamic.coordinator);
-    let (token, _) = dynamic.request();
-    dynamic.answer(token, GroupResponse::Leave(LeaveGroupResponse::default()));
+fn who_goes_says_so_unless_it_is_to_remain_or_is_static() {
+    use GroupMembershipOperation::{Default as OwnWay, LeaveGroup, RemainInGroup};
+    let cases = [
+        (None, OwnWay, true),
+        (None, LeaveGroup, true),
+        (None, RemainInGroup, false),
+        (Some("i"), OwnWay, false),
+        (Some("i"), LeaveGroup, true),
+        (Some("i"), RemainInGroup, false),
+    ];
+    for (instance, operation, says_so) in cases {
+        let group_instance_id = instance.map(str::to_owned);
+        let mut bench = Bench::stable(MembershipConfig { group_instance_id, ..config() });
+        bench.member.leave("closing", operation, &bench.coordinator);
+        if says_so {
+            let (token, request) = bench.request();
+            // As Kafka's client: by its id alone.
+            let GroupRequest::Leave(leave) = request else { panic!("{request:?} is no leave") };
+            assert_eq!((leave.members[0].member_id.as_str(), &leave.members[0].group_instance_id), ("m1", &None));
+            bench.answer(token, GroupResponse::Leave(LeaveGroupResponse::default()));
+        }
+        assert!(bench.member.next_request().is_none(), "{instance:?} {operation:?}");
+    }
 }
 
 #[test]

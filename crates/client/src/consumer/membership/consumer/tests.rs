@@ -614,14 +614,23 @@ fn who_does_not_poll_leaves_and_joins_with_the_next_poll() {
 
 #[test]
 fn who_leaves_says_so_and_may_come_back() {
-    for (instance, epoch) in [(None, -1), (Some("static".to_owned()), -2)] {
+    use GroupMembershipOperation::{Default as OwnWay, LeaveGroup, RemainInGroup};
+    let cases = [
+        (None, OwnWay, Some(-1)),
+        (None, LeaveGroup, Some(-1)),
+        (None, RemainInGroup, None),
+        (Some("static"), OwnWay, Some(-2)),
+        (Some("static"), LeaveGroup, Some(-1)),
+        (Some("static"), RemainInGroup, Some(-2)),
+    ];
+    for (instance, operation, epoch) in cases {
         let mut config = config();
-        config.group_instance_id = instance;
+        config.group_instance_id = instance.map(str::to_owned);
         let mut bench = Bench::stable(config);
         bench.pass(INTERVAL);
         let (late, _) = bench.beat().unwrap();
-        bench.member.leave("it is closed", &bench.coordinator);
-        assert_eq!(bench.beat().unwrap().1.member_epoch, epoch);
+        bench.member.leave("it is closed", operation, &bench.coordinator);
+        assert_eq!(bench.beat().map(|(_, beat)| beat.member_epoch), epoch, "{instance:?} {operation:?}");
         bench.answer(late, 7, Some(&[(1, &[0])]));
         assert_eq!((bench.member.state(), bench.beat()), (MemberState::Unsubscribed, None));
         assert!(matches!(bench.step(), Step::Wait));
@@ -638,7 +647,7 @@ fn who_is_in_no_group_has_nobody_to_tell() {
     bench.pass(INTERVAL);
     let (token, _) = bench.beat().unwrap();
     bench.refuse(token, ErrorCode::UnknownMemberId);
-    bench.member.leave("it is closed", &bench.coordinator);
+    bench.member.leave("it is closed", GroupMembershipOperation::LeaveGroup, &bench.coordinator);
     assert_eq!(bench.beat(), None);
 }
 

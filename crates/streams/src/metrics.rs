@@ -16,7 +16,7 @@ pub const GROUPS: &[Group] = &[
         name: "stream-metrics",
         tags: &["client-id"],
         sensors: &[],
-        gauges: &[&ALIVE_STREAM_THREADS, &CLIENT_STATE],
+        gauges: &[&ALIVE_STREAM_THREADS, &CLIENT_STATE, &FAILED_STREAM_THREADS],
     },
     Group { name: THREAD, tags: &["thread-id"], sensors: &[&THREAD_PROCESS, &THREAD_COMMIT], gauges: &[] },
     Group { name: TASK, tags: &["thread-id", "task-id"], sensors: &[&DROPPED, &TASK_PROCESS, &UPDATE], gauges: &[] },
@@ -41,6 +41,11 @@ pub(crate) static ALIVE_STREAM_THREADS: GaugeDefinition = GaugeDefinition::new(
 );
 pub(crate) static CLIENT_STATE: GaugeDefinition =
     GaugeDefinition::new("client-state", "state", "The state of the Kafka Streams client as a number");
+pub(crate) static FAILED_STREAM_THREADS: GaugeDefinition = GaugeDefinition::new(
+    "failed-stream-threads",
+    "threads",
+    "The number of failed stream threads since the start of the Kafka Streams client",
+);
 static THREAD_PROCESS: SensorDefinition = SensorDefinition::new(
     "records",
     &[

@@ -36,6 +36,7 @@ mod state;
 mod task_manager;
 mod thread;
 mod thread_producer;
+mod threads;
 mod verdict;
 mod wait;
 

@@ -18,6 +18,8 @@ pub enum ThreadState {
     PartitionsAssigned,
     /// All its tasks are at work.
     Running,
+    /// It is about to end: it commits, and closes its tasks.
+    PendingShutdown,
 }
 
 impl fmt::Display for ThreadState {
@@ -27,6 +29,7 @@ impl fmt::Display for ThreadState {
             ThreadState::PartitionsRevoked => "PARTITIONS_REVOKED",
             ThreadState::PartitionsAssigned => "PARTITIONS_ASSIGNED",
             ThreadState::Running => "RUNNING",
+            ThreadState::PendingShutdown => "PENDING_SHUTDOWN",
         })
     }
 }

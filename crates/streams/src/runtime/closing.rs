@@ -118,6 +118,11 @@ impl Closing {
         self.uncommitted.lock().insert(thread, Arc::from(why));
     }
 
+    /// Why a thread that was removed has ended without its last commit, told once.
+    pub(super) fn take_uncommitted(&self, thread: &str) -> Option<Arc<Error>> {
+        self.uncommitted.lock().remove(thread)
+    }
+
     fn uncommitted(&self) -> Vec<ThreadLeft> {
         let uncommitted = self.uncommitted.lock();
         let left = uncommitted.iter().map(|(thread, why)| (thread.clone(), Left::Uncommitted(why.clone())));
@@ -138,6 +143,7 @@ impl Shared {
         if before == Some(State::Created) {
             self.finish();
         }
+        self.finish_if_empty();
         self.tell_states();
     }
 

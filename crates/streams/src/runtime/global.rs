@@ -123,7 +123,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
         });
     }
     globals.phase.send_replace(Phase::Ended);
-    shared.wait_for_stream_threads();
+    shared.threads.wait_until_empty();
     *globals.reader.lock() = None;
     if let Some(thread) = thread {
         thread.close(clean);

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -25,11 +25,12 @@ use super::{
     cluster::SharedCluster,
     directory::StateDirectory,
     global::{self, Globals},
+    replacing,
     restore::StateRestoreListener,
     setup::{self, Setup},
     standby_listener::StandbyUpdateListener,
     state::State,
-    task_manager::TaskManager,
+    threads::Threads,
     wait::{Within, block_on, wait_while_open},
 };
 use crate::{
@@ -80,12 +81,9 @@ pub(super) struct Shared {
     setup: Mutex<Option<Arc<Setup>>>,
     /// Held by the thread that prepares it, which waits for the runtime: nothing on the runtime may wait for this.
     preparing: Mutex<()>,
-    /// Per thread: `None` once it has ended, else whether all its tasks are at work.
-    threads: watch::Sender<Vec<Option<bool>>>,
+    pub(super) threads: Threads,
     /// The threads of the operating system that have not returned, that of the global stores among them.
     pub(super) threads_at_work: watch::Sender<usize>,
-    /// Per thread its tasks, for queries; nothing while it is being made.
-    managers: Mutex<Vec<Weak<Mutex<TaskManager>>>>,
     failure: Mutex<Option<Arc<Error>>>,
     /// Who waits for commits.
     pub(super) commits_wanted: AtomicUsize,
@@ -182,27 +180,12 @@ impl Shared {
 
     /// The names of the threads that have not ended.
     pub(super) fn threads_that_work(&self) -> Vec<String> {
-        let threads = self.threads.borrow();
-        let alive = threads.iter().enumerate().filter(|(_, thread)| thread.is_some());
-        let mut names: Vec<_> = alive.map(|(index, _)| self.thread_name(index)).collect();
+        let mut names: Vec<_> = self.threads.alive().into_iter().map(|index| self.thread_name(index)).collect();
         // The global thread is the last to end.
         if self.globals.is_some() && names.is_empty() {
             names.push(self.global_thread_name());
         }
         names
-    }
-
-    /// Where queries find the tasks of a thread.
-    pub(super) fn set_manager(&self, thread: usize, manager: &Arc<Mutex<TaskManager>>) {
-        if let Some(place) = self.managers.lock().get_mut(thread) {
-            *place = Arc::downgrade(manager);
-        }
-    }
-
-    /// Whether each thread is alive, and its tasks.
-    pub(super) fn threads_and_managers(&self) -> (Vec<bool>, Vec<Weak<Mutex<TaskManager>>>) {
-        let alive = self.threads.borrow().iter().map(Option::is_some).collect();
-        (alive, self.managers.lock().clone())
     }
 
     fn set_state(&self, next: State) {
@@ -222,22 +205,6 @@ impl Shared {
             before.is_some()
         });
         before
-    }
-
-    /// The application is RUNNING while all its threads are.
-    pub(super) fn set_thread_running(&self, thread: usize, running: bool) {
-        self.threads.send_if_modified(|threads| {
-            match threads.get_mut(thread) {
-                Some(Some(known)) if *known != running => *known = running,
-                _ => return false,
-            }
-            let all = threads.iter().all(|thread| thread.unwrap_or(true));
-            let state = if all { State::Running } else { State::Rebalancing };
-            // Here, while no other thread can change: the application's state belongs to the threads'.
-            self.change_state(state);
-            true
-        });
-        self.tell_states();
     }
 
     /// After a commit: what was read of repartition topics is deleted now and then, nobody needs it any more.
@@ -268,7 +235,7 @@ impl Shared {
 
     /// The stream threads have begun to work, if there are any.
     pub(super) fn global_stores_are_filled(&self) {
-        if self.threads.borrow().is_empty() {
+        if self.threads.is_empty() {
             self.set_state(State::Running);
         }
     }
@@ -299,6 +266,7 @@ impl Shared {
         // The state first: whoever is the last to end leads on from it.
         self.change_state(State::PendingError);
         self.closing.request_in_background();
+        self.finish_if_empty();
         self.tell_states();
     }
 
@@ -316,26 +284,6 @@ impl Shared {
         });
         // A panic here can only be the log's again, after the state is set.
         failed.ok();
-    }
-
-    /// Waits on this thread until all stream threads have ended.
-    pub(super) fn wait_for_stream_threads(&self) {
-        let mut threads = self.threads.subscribe();
-        let _ = block_on(threads.wait_for(|threads| threads.iter().all(Option::is_none)));
-    }
-
-    /// A stream thread has ended. Where there are global stores, their thread is the last to end.
-    pub(super) fn stream_thread_ended(&self, thread: usize) {
-        let mut last = false;
-        self.threads.send_modify(|threads| {
-            if let Some(thread) = threads.get_mut(thread) {
-                *thread = None;
-            }
-            last = threads.iter().all(Option::is_none);
-        });
-        if last && self.globals.is_none() {
-            self.finish();
-        }
     }
 
     /// All threads have ended, or none was started.
@@ -438,9 +386,8 @@ impl KafkaStreams {
             state: watch::Sender::new(State::Created),
             setup: Mutex::default(),
             preparing: Mutex::default(),
-            threads: watch::Sender::default(),
+            threads: Threads::default(),
             threads_at_work: watch::Sender::default(),
-            managers: Mutex::default(),
             failure: Mutex::default(),
             commits_wanted: AtomicUsize::new(0),
             last_purge: Mutex::new(Instant::now()),
@@ -493,8 +440,7 @@ impl KafkaStreams {
             false if shared.globals.is_some() => 0,
             false => 1,
         };
-        *shared.managers.lock() = (0..count).map(|_| Weak::new()).collect();
-        shared.threads.send_replace(vec![Some(false); count]);
+        shared.threads.begin(count);
         if shared.change_state(State::Rebalancing).is_none() {
             return Err(wrong_state());
         }
@@ -511,16 +457,18 @@ impl KafkaStreams {
         spawned.map(drop).map_err(Error::io(format!("making the thread {name}")))
     }
 
+    /// Starts a thread whose place is taken.
+    pub(super) fn start_thread(&self, index: usize) -> Result<()> {
+        self.spawn(format!("StreamThread-{}", index + 1), move |shared| replacing::run(shared, index))
+    }
+
     fn start_threads(&self, count: usize) -> Result<()> {
         let mut started = Ok(());
         if self.shared.globals.is_some() {
             started = self.spawn("GlobalStreamThread".to_owned(), global::run);
         }
         for index in 0..count {
-            started = started.and_then(|()| {
-                let name = format!("StreamThread-{}", index + 1);
-                self.spawn(name, move |shared| super::thread::run(shared, index))
-            });
+            started = started.and_then(|()| self.start_thread(index));
             if started.is_err() {
                 self.shared.stream_thread_ended(index);
             }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    metrics::{ALIVE_STREAM_THREADS, CLIENT_STATE, name},
+    metrics::{ALIVE_STREAM_THREADS, CLIENT_STATE, FAILED_STREAM_THREADS, name},
 };
 
 impl Shared {
@@ -24,7 +24,7 @@ impl Shared {
 }
 
 impl KafkaStreams {
-    /// What is counted, under Kafka's names: `alive-stream-threads` and `client-state` of the application; rates and totals
+    /// What is counted, under Kafka's names: `alive-stream-threads`, `failed-stream-threads` and `client-state` of the application; rates and totals
     /// of records processed and of commits, by thread; rate and total of dropped records, by task; and by task and source
     /// node those of records processed, with `metrics.recording.level` DEBUG. Rates are per second, over
     /// `metrics.num.samples` spans of `metrics.sample.window.ms`. What belongs to a task goes with it. The metrics of the
@@ -46,16 +46,15 @@ impl KafkaStreams {
     pub fn metrics(&self) -> Result<Snapshot> {
         refuse_on_stream_thread()?;
         let now = now_ms();
-        let (alive, managers) = self.shared.threads_and_managers();
         let of_client =
             |gauge| name("stream-metrics", gauge, Tags::new([("client-id", self.shared.client_id.as_str())]));
-        let alive = alive.iter().filter(|alive| **alive).count() as f64;
         let mut metrics = Snapshot::from([
-            (of_client(&ALIVE_STREAM_THREADS), alive.into()),
+            (of_client(&ALIVE_STREAM_THREADS), (self.shared.threads.live() as f64).into()),
             (of_client(&CLIENT_STATE), f64::from(self.state() as u8).into()),
+            (of_client(&FAILED_STREAM_THREADS), (self.shared.threads.failed() as f64).into()),
         ]);
         metrics.extend(self.shared.admin().metrics());
-        for manager in managers.iter().filter_map(std::sync::Weak::upgrade) {
+        for manager in self.shared.threads.found().into_iter().filter_map(|thread| thread.manager) {
             metrics.append(&mut manager.lock().metrics(now));
         }
         Ok(metrics)

@@ -10,14 +10,13 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::Mutex;
-
 use super::{
     global::Globals,
     kafka_streams::{KafkaStreams, Shared},
     restore,
     state::State,
     task_manager::{StorePosition, TaskManager},
+    threads::Found,
     wait::block_on,
 };
 use crate::{
@@ -47,13 +46,6 @@ pub(super) fn refuse_on_stream_thread() -> Result<()> {
     Ok(())
 }
 
-/// A stream thread, as queries find it.
-enum Thread {
-    Dead,
-    Starting,
-    Alive(Arc<Mutex<TaskManager>>),
-}
-
 impl Shared {
     pub(super) fn known_store(&self, name: &str) -> Result<usize> {
         let id = self.topology.stores.iter().find(|(_, store)| store.name == name).map(|(id, _)| *id);
@@ -68,16 +60,6 @@ impl Shared {
     pub(super) fn global_store(&self, name: &str) -> Option<usize> {
         let mut stores = self.topology.global_stores.iter().map(|global| &global.factory);
         stores.find(|store| store.name == name).map(|store| store.id)
-    }
-
-    fn query_threads(&self) -> Vec<Thread> {
-        let (ended, managers) = self.threads_and_managers();
-        let thread = |(alive, manager): (bool, Weak<Mutex<TaskManager>>)| match manager.upgrade() {
-            _ if !alive => Thread::Dead,
-            None => Thread::Starting,
-            Some(manager) => Thread::Alive(manager),
-        };
-        ended.into_iter().zip(managers).map(thread).collect()
     }
 
     /// Whether a query sees what is committed only. At least once there is no such state.
@@ -128,12 +110,11 @@ impl StoreSource for LocalStores {
         }
         let id = shared.known_store(store_name)?;
         let mut found = false;
-        for thread in shared.query_threads() {
-            let manager = match thread {
-                Thread::Dead => continue,
-                Thread::Starting if *stale_stores => continue,
-                Thread::Starting => return Err(not_running(store_name, ThreadState::Starting, false)),
-                Thread::Alive(manager) => manager,
+        for thread in shared.threads.found() {
+            let manager = match thread.manager {
+                None if *stale_stores => continue,
+                None => return Err(not_running(store_name, ThreadState::Starting, false)),
+                Some(manager) => manager,
             };
             let mut manager = manager.lock();
             if !stale_stores && manager.state() != ThreadState::Running {
@@ -226,8 +207,7 @@ impl KafkaStreams {
             results.set_global(ask_global(globals, id, request));
             return Ok(results);
         }
-        for thread in shared.query_threads() {
-            let Thread::Alive(manager) = thread else { continue };
+        for manager in shared.threads.found().into_iter().filter_map(|thread| thread.manager) {
             let committed_only = shared.reads_committed(request.isolation_level);
             let done = ask(&mut manager.lock(), (id, committed_only), request, &mut results);
             if done.is_break() {
@@ -256,10 +236,8 @@ impl KafkaStreams {
         self.shared.must_run()?;
         let _context = self.shared.runtime().enter();
         let mut positions = Vec::new();
-        for thread in self.shared.query_threads() {
-            if let Thread::Alive(manager) = thread {
-                positions.extend(manager.lock().store_positions()?);
-            }
+        for manager in self.shared.threads.found().into_iter().filter_map(|thread| thread.manager) {
+            positions.extend(manager.lock().store_positions()?);
         }
         let changelogs: Vec<_> = positions.iter().map(|position| position.changelog.clone()).collect();
         let ends = block_on(restore::high_watermarks(self.shared.admin(), &changelogs));
@@ -279,21 +257,19 @@ impl KafkaStreams {
     /// [`Error::Unsupported`] on a stream thread.
     pub fn metadata_for_local_threads(&self) -> Result<Vec<ThreadMetadata>> {
         refuse_on_stream_thread()?;
-        let name = |index: usize| self.shared.thread_name(index);
-        let threads = self.shared.query_threads().into_iter().enumerate();
-        let metadata = threads.filter_map(|(index, thread)| match thread {
-            Thread::Dead => None,
-            Thread::Starting => Some(ThreadMetadata::new(name(index), ThreadState::Starting, Vec::new())),
-            Thread::Alive(manager) => {
-                let mut manager = manager.lock();
-                let (active, standbys): (Vec<_>, Vec<_>) =
-                    manager.queried_tasks(true).partition(|task| task.is_active());
-                let [active, standbys] =
-                    [active, standbys].map(|tasks| tasks.iter().map(|task| task.metadata()).collect());
-                Some(ThreadMetadata::new(name(index), manager.state(), active).with_standbys(standbys))
-            }
-        });
-        Ok(metadata.collect())
+        let is_closing = self.shared.is_closing();
+        let metadata = |Found { thread, is_leaving, manager }: Found| {
+            let name = self.shared.thread_name(thread);
+            let state = |state| if is_leaving || is_closing { ThreadState::PendingShutdown } else { state };
+            let Some(manager) = manager else {
+                return ThreadMetadata::new(name, state(ThreadState::Starting), Vec::new());
+            };
+            let mut manager = manager.lock();
+            let (active, standbys): (Vec<_>, Vec<_>) = manager.queried_tasks(true).partition(|task| task.is_active());
+            let [active, standbys] = [active, standbys].map(|tasks| tasks.iter().map(|task| task.metadata()).collect());
+            ThreadMetadata::new(name, state(manager.state()), active).with_standbys(standbys)
+        };
+        Ok(self.shared.threads.found().into_iter().map(metadata).collect())
     }
 }
 

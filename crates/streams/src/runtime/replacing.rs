@@ -1,6 +1,20 @@
-//! How soon a failed thread is replaced.
+//! The life of a stream thread: it begins, is replaced when it has failed, and how soon, and ends.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{
+    global::Globals,
+    kafka_streams::{Shared, StreamThreadExceptionResponse},
+    queries,
+    thread::StreamThread,
+    threads::Removal,
+    wait::{self, Cut, Within},
+};
+use crate::{error::Error, guard::panicked};
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -26,6 +40,53 @@ impl Pauses {
         let pause = if lived >= HEALTHY { FIRST } else { self.next };
         self.next = (pause * 2).min(LONGEST);
         pause
+    }
+}
+
+/// The life of a thread, which begins when the global stores are there.
+pub(super) fn run(shared: &Arc<Shared>, index: usize) {
+    let _context = shared.runtime().enter();
+    queries::on_stream_thread();
+    let Some(removal) = shared.threads.removal(index) else { return };
+    let _within = Within::enter_thread(&shared.closing, &removal);
+    if shared.globals.as_ref().is_none_or(Globals::wait_until_filled) {
+        shared.or_fail(|| work(shared, &removal));
+    }
+    shared.stream_thread_ended(index);
+}
+
+/// Restarted or not after a failure, as the application's handler says.
+fn work(shared: &Arc<Shared>, removal: &Removal) {
+    let index = removal.thread();
+    let mut pauses = Pauses::default();
+    loop {
+        let started = Instant::now();
+        let run = || StreamThread::start(shared.clone(), removal.clone()).and_then(StreamThread::run);
+        let ended = match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(ended) => ended,
+            Err(panic) => Err(panicked(&*panic)),
+        };
+        let Err(error) = ended else { return };
+        match wait::take_cut() {
+            Some(Cut::Request) => return,
+            Some(Cut::Deadline) => return shared.closing.not_committed(shared.thread_name(index), error),
+            None => tracing::error!(thread = index + 1, "stream thread failed: {error}"),
+        }
+        shared.threads.count_failed();
+        let ends = shared.ends_application.load(Ordering::Relaxed) || matches!(*error, Error::ShutdownRequested);
+        let response = if ends { StreamThreadExceptionResponse::ShutdownClient } else { shared.response_to(&error) };
+        match response {
+            _ if shared.is_closing() => return shared.fail(error),
+            StreamThreadExceptionResponse::ShutdownClient => return shared.fail(error),
+            StreamThreadExceptionResponse::ShutdownApplication => shared.end_application(error),
+            StreamThreadExceptionResponse::ReplaceThread => {}
+        }
+        shared.set_thread_running(index, false);
+        let pause = pauses.after(started.elapsed());
+        tracing::warn!(thread = index + 1, "the thread is replaced in {} ms", pause.as_millis());
+        if wait::until_closing(tokio::time::sleep(pause)).is_none() {
+            return;
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -10,25 +9,23 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use vltava_client::{
     ClientError, Consumer, TopicPartition,
-    consumer::{RebalanceListener, TopicPattern, assignor::BoxFuture},
+    consumer::{CloseOptions, GroupMembershipOperation, RebalanceListener, TopicPattern, assignor::BoxFuture},
 };
 
 use super::{
     assignor::{AssignmentConfig, Instance, ProcessId, SharedStanding, StreamsAssignor, Told},
     clients::client_failed,
-    global::Globals,
-    kafka_streams::{Shared, StreamThreadExceptionResponse, now_ms},
-    replacing::Pauses,
+    kafka_streams::{Shared, now_ms},
     resets::{Resets, Seek},
     restore::Restorer,
     task_manager::TaskManager,
     thread_producer::ThreadProducer,
+    threads::Removal,
     verdict::{self, Verdict},
-    wait::{self, Cut, Within, block_on, wait, wait_while_open},
+    wait::{self, Cut, block_on, wait, wait_while_open},
 };
 use crate::{
-    error::{Error, Result},
-    guard::panicked,
+    error::Result,
     query::ThreadState,
 };
 
@@ -51,6 +48,9 @@ const IDLE_POLL: Duration = Duration::from_millis(10);
 pub(super) struct StreamThread {
     shared: Arc<Shared>,
     index: usize,
+    removal: Removal,
+    /// Among how many threads the caches were shared.
+    shares: usize,
     consumer: Consumer,
     producer: Arc<ThreadProducer>,
     manager: Arc<Mutex<TaskManager>>,
@@ -139,7 +139,8 @@ impl RebalanceListener for Listener {
 impl StreamThread {
     /// Makes the thread's clients and subscribes, as soon as the topics are there. To be called within the tokio runtime's
     /// context.
-    pub(super) fn start(shared: Arc<Shared>, index: usize) -> Result<Self> {
+    pub(super) fn start(shared: Arc<Shared>, removal: Removal) -> Result<Self> {
+        let index = removal.thread();
         let setup = shared.setup()?;
         let (config, clients) = (&shared.config, &shared.clients);
         let client_id = shared.thread_name(index);
@@ -168,9 +169,11 @@ impl StreamThread {
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
         let manager = Arc::new(Mutex::new(manager.telling(standing, assigned.standbys.clone())));
-        shared.set_manager(index, &manager);
+        shared.threads.set_manager(index, &manager);
         let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned()).collect();
         let thread = StreamThread {
+            removal,
+            shares: 0,
             poll_time: config.fields().poll,
             commit_interval: config.fields().commit_interval,
             waiting: false,
@@ -215,10 +218,15 @@ impl StreamThread {
         self.subscribe()
     }
 
-    /// Works until the application closes or something fails.
+    /// Whether the application closes, or this thread is to end.
+    fn is_to_end(&self) -> bool {
+        self.shared.is_closing() || self.removal.is_requested()
+    }
+
+    /// Works until it is to end or something fails.
     pub(super) fn run(mut self) -> Result<()> {
         let mut done = Ok(());
-        while done.is_ok() && !self.shared.is_closing() {
+        while done.is_ok() && !self.is_to_end() {
             done = self.run_once();
         }
         let mut manager = self.manager.lock();
@@ -240,7 +248,14 @@ impl StreamThread {
         if let Err(error) = self.producer.close(patience) {
             tracing::warn!(thread = self.index, "closing the producer: {error}");
         }
-        if let Err(error) = block_on(self.consumer.close(self.shared.closing.time_for_clients())) {
+        // As in Kafka a thread that is removed leaves as a static member too.
+        let operation = match self.removal.is_requested() {
+            true => GroupMembershipOperation::LeaveGroup,
+            false => GroupMembershipOperation::Default,
+        };
+        let options = CloseOptions::timeout(self.shared.closing.time_for_clients());
+        let options = options.with_group_membership_operation(operation);
+        if let Err(error) = block_on(self.consumer.close_with(options)) {
             tracing::warn!(thread = self.index, "closing the consumer: {error}");
         }
         // What was cut short at the end says nothing of why it came to that.
@@ -282,6 +297,10 @@ impl StreamThread {
         let manager = self.manager.clone();
         let mut manager = manager.lock();
         manager.take_failure()?;
+        let threads = self.shared.threads.live();
+        if std::mem::replace(&mut self.shares, threads) != threads {
+            manager.share_cache();
+        }
         for part in records.partitions() {
             manager.add_records(part)?;
         }
@@ -308,7 +327,7 @@ impl StreamThread {
             MutexGuard::bump(&mut manager);
             // New records are looked for as soon as one of the queues has run dry.
             let is_dry = processed == 0 || !manager.has_records();
-            if is_dry || Instant::now() >= poll_by || self.shared.is_closing() {
+            if is_dry || Instant::now() >= poll_by || self.is_to_end() {
                 break;
             }
         }
@@ -325,7 +344,7 @@ impl StreamThread {
         while manager.is_restoring() {
             let has_read = manager.restore(RESTORE_POLL)?;
             MutexGuard::bump(manager);
-            if !has_read || Instant::now() >= until || self.shared.is_closing() {
+            if !has_read || Instant::now() >= until || self.is_to_end() {
                 break;
             }
         }
@@ -343,7 +362,7 @@ impl StreamThread {
         while manager.restore(Duration::ZERO)? {
             self.follows = true;
             MutexGuard::bump(manager);
-            if Instant::now() >= until || self.shared.is_closing() {
+            if Instant::now() >= until || self.is_to_end() {
                 break;
             }
         }
@@ -448,49 +467,5 @@ impl StreamThread {
         }
         let until_commit = self.commit_at(true).saturating_duration_since(Instant::now());
         self.poll_time.min(until_commit.max(Duration::from_millis(1)))
-    }
-}
-
-/// The life of a thread, which begins when the global stores are there.
-pub(super) fn run(shared: &Arc<Shared>, index: usize) {
-    let _context = shared.runtime().enter();
-    super::queries::on_stream_thread();
-    let _within = Within::enter(&shared.closing);
-    if shared.globals.as_ref().is_none_or(Globals::wait_until_filled) {
-        shared.or_fail(|| work(shared, index));
-    }
-    shared.stream_thread_ended(index);
-}
-
-/// Restarted or not after a failure, as the application's handler says.
-fn work(shared: &Arc<Shared>, index: usize) {
-    let mut pauses = Pauses::default();
-    loop {
-        let started = Instant::now();
-        let run = || StreamThread::start(shared.clone(), index).and_then(StreamThread::run);
-        let ended = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(ended) => ended,
-            Err(panic) => Err(panicked(&*panic)),
-        };
-        let Err(error) = ended else { return };
-        match wait::take_cut() {
-            Some(Cut::Request) => return,
-            Some(Cut::Deadline) => return shared.closing.not_committed(shared.thread_name(index), error),
-            None => tracing::error!(thread = index + 1, "stream thread failed: {error}"),
-        }
-        let ends = shared.ends_application.load(Ordering::Relaxed) || matches!(*error, Error::ShutdownRequested);
-        let response = if ends { StreamThreadExceptionResponse::ShutdownClient } else { shared.response_to(&error) };
-        match response {
-            _ if shared.is_closing() => return shared.fail(error),
-            StreamThreadExceptionResponse::ShutdownClient => return shared.fail(error),
-            StreamThreadExceptionResponse::ShutdownApplication => shared.end_application(error),
-            StreamThreadExceptionResponse::ReplaceThread => {}
-        }
-        shared.set_thread_running(index, false);
-        let pause = pauses.after(started.elapsed());
-        tracing::warn!(thread = index + 1, "the thread is replaced in {} ms", pause.as_millis());
-        if wait::until_closing(tokio::time::sleep(pause)).is_none() {
-            return;
-        }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use vltava_client::ClientError;
 
-use super::closing::Closing;
+use super::{closing::Closing, threads::Removal};
 use crate::error::Error;
 
 struct Unpark(Thread);
@@ -31,15 +31,16 @@ impl Wake for Unpark {
 }
 
 thread_local! {
-    /// The applications that this thread works for: its own, or those whose listeners it calls.
-    static WITHIN: RefCell<Vec<Arc<Closing>>> = const { RefCell::new(Vec::new()) };
+    /// The applications that this thread works for: its own, or those whose listeners it calls. A stream thread may be asked
+    /// to end before its application.
+    static WITHIN: RefCell<Vec<(Arc<Closing>, Option<Removal>)>> = const { RefCell::new(Vec::new()) };
     static CUT_SHORT: Cell<Option<Cut>> = const { Cell::new(None) };
 }
 
 /// What ended a wait before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// The request to close: the thread was between two pieces of work.
+    /// The request to close, or to end this thread: it was between two pieces of work.
     Request,
     /// The time to close is over: the thread was in the middle of something.
     Deadline,
@@ -50,13 +51,27 @@ pub(super) struct Within;
 
 impl Within {
     pub(super) fn enter(closing: &Arc<Closing>) -> Self {
-        WITHIN.with_borrow_mut(|within| within.push(closing.clone()));
+        WITHIN.with_borrow_mut(|within| within.push((closing.clone(), None)));
         Within
+    }
+
+    /// As [`enter`](Self::enter) for a stream thread, whose waits its removal cuts short as well.
+    pub(super) fn enter_thread(closing: &Arc<Closing>, removal: &Removal) -> Self {
+        WITHIN.with_borrow_mut(|within| within.push((closing.clone(), Some(removal.clone()))));
+        Within
+    }
+
+    /// The stream thread of that application which this thread is, if it is one.
+    pub(super) fn thread_of(closing: &Arc<Closing>) -> Option<usize> {
+        let of = |(known, removal): &(Arc<Closing>, Option<Removal>)| {
+            removal.as_ref().filter(|_| Arc::ptr_eq(known, closing)).map(Removal::thread)
+        };
+        WITHIN.with_borrow(|within| within.iter().find_map(of))
     }
 
     /// Whether this thread works for that application, and so cannot wait for its end.
     pub(super) fn is_in(closing: &Arc<Closing>) -> bool {
-        WITHIN.with_borrow(|within| within.iter().any(|known| Arc::ptr_eq(known, closing)))
+        WITHIN.with_borrow(|within| within.iter().any(|(known, _)| Arc::ptr_eq(known, closing)))
     }
 
     /// Whether this thread works for any application.
@@ -118,12 +133,21 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn wait_until<T>(cut: Cut, future: impl Future<Output = T>) -> Option<T> {
-    let Some(closing) = WITHIN.with_borrow(|within| within.last().cloned()) else { return Some(block_on(future)) };
+    let Some((closing, removal)) = WITHIN.with_borrow(|within| within.last().cloned()) else {
+        return Some(block_on(future));
+    };
+    let removed = async {
+        match &removal {
+            Some(removal) if cut == Cut::Request => removal.reached().await,
+            _ => std::future::pending().await,
+        }
+    };
     let done = block_on(async {
         tokio::select! {
             biased;
             done = future => Some(done),
             () = closing.reached(cut) => None,
+            () = removed => None,
         }
     });
     if done.is_none() {

@@ -312,12 +312,11 @@ impl TaskManager {
     /// Shares the thread's part of `statestore.cache.max.bytes` among the caches of its tasks, and that of
     /// `statestore.uncommitted.max.bytes` among the tasks. As in Kafka the thread of the global stores has a part of the
     /// caches too.
-    pub(super) fn share_cache(&mut self) {
+    pub(in crate::runtime) fn share_cache(&mut self) {
         let config = &self.shared.config;
-        let threads = config.fields().num_stream_threads + usize::from(self.shared.globals.is_some());
-        let bytes = config.fields().cache_max_bytes / threads.max(1) as u64;
+        let (live, bytes) = (self.shared.threads.live(), self.shared.share_of_caches());
         let caches: usize = self.tasks.values().map(|active| active.task.caches()).sum();
-        let uncommitted = config.fields().uncommitted_max_bytes / config.fields().num_stream_threads.max(1) as u64;
+        let uncommitted = config.fields().uncommitted_max_bytes / live.max(1) as u64;
         let uncommitted = uncommitted / (self.tasks.len() + self.standbys.len()).max(1) as u64;
         for standby in self.standbys.values_mut() {
             standby.task.set_uncommitted_limit(uncommitted);

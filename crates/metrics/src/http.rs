@@ -1,36 +1,70 @@
 //! Metrics and health over HTTP/1.1, for monitoring systems and orchestrators.
 //!
 //! ```text
-//! GET /metrics   the snapshot as text for Prometheus
+//! GET /metrics   the metrics as text for Prometheus
 //! GET /health    200 as long as going on makes sense, else 503 and why: start it again
 //! GET /ready     200 as long as it does its work, else 503 and what it waits for
 //! ```
 //!
-//! There is no authentication: listen where only those can ask who may know.
+//! There is no authentication: listen where only those can ask who may know. Whoever asks costs little, however he asks:
+//! a connection is for one request of 8 KiB and ends after half a minute, 32 are served at once and the others wait in the
+//! system's queue, and what is done for all of them together takes a tenth of a processor and no more.
 
+mod pace;
+mod text;
+
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
+use self::pace::Pace;
+use self::text::Text;
 use crate::prometheus;
 use crate::value::Snapshot;
+
+/// What those who ask may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// The connections that are served at once.
+    connections: usize,
+    /// How long a request may take to arrive.
+    request: Duration,
+    /// How long a connection may take.
+    connection: Duration,
+}
+
+const LIMITS: Limits = Limits { connections: 32, request: Duration::from_secs(5), connection: Duration::from_secs(30) };
+
+/// How long the head of a request may be.
+const MOST_BYTES: usize = 8 * 1024;
+
+/// Until it is tried again to accept a connection.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// What is served. Each look may take its time: it is on a thread where that is allowed.
 #[derive(Clone)]
 pub struct Exposed {
-    metrics: Look<Snapshot>,
-    health: Look<()>,
-    ready: Look<()>,
+    metrics: Look<Pieces>,
+    health: Look<String>,
+    ready: Look<String>,
 }
 
 /// What is found, or why there is nothing.
 type Look<T> = Arc<dyn Fn() -> Result<T, String> + Send + Sync>;
+
+/// A text, piece by piece.
+type Pieces = Box<dyn Iterator<Item = String> + Send>;
 
 impl std::fmt::Debug for Exposed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,19 +75,41 @@ impl std::fmt::Debug for Exposed {
 impl Exposed {
     /// Serves what `metrics` says, and is healthy and ready.
     pub fn new<E: ToString>(metrics: impl Fn() -> Result<Snapshot, E> + Send + Sync + 'static) -> Self {
-        Self { metrics: look(metrics), health: Arc::new(|| Ok(())), ready: Arc::new(|| Ok(())) }
+        Self::of(look(move || {
+            let text = metrics().map(|snapshot| prometheus::text(&snapshot));
+            text.map(|text| Box::new(std::iter::once(text)) as Pieces)
+        }))
+    }
+
+    /// Serves a text that is made while it is sent, of pieces that are some ten KiB each, and is healthy and ready.
+    pub fn of_pieces<I>(pieces: impl Fn() -> I + Send + Sync + 'static) -> Self
+    where
+        I: Iterator<Item = String> + Send + 'static,
+    {
+        Self::of(Arc::new(move || Ok(Box::new(pieces()))))
+    }
+
+    fn of(metrics: Look<Pieces>) -> Self {
+        let ok = || Ok("ok".to_owned());
+        Self { metrics, health: Arc::new(ok), ready: Arc::new(ok) }
     }
 
     /// Is healthy as long as `health` says so; its error is why not.
     #[must_use]
     pub fn health<E: ToString>(self, health: impl Fn() -> Result<(), E> + Send + Sync + 'static) -> Self {
+        self.health_in_words(move || health().map(|()| "ok".to_owned()))
+    }
+
+    /// Is healthy as long as `health` says so, in the words that it answers with; its error is why not.
+    #[must_use]
+    pub fn health_in_words<E: ToString>(self, health: impl Fn() -> Result<String, E> + Send + Sync + 'static) -> Self {
         Self { health: look(health), ..self }
     }
 
     /// Is ready as long as `ready` says so; its error is what it waits for.
     #[must_use]
     pub fn ready<E: ToString>(self, ready: impl Fn() -> Result<(), E> + Send + Sync + 'static) -> Self {
-        Self { ready: look(ready), ..self }
+        Self { ready: look(move || ready().map(|()| "ok".to_owned())), ..self }
     }
 }
 
@@ -61,85 +117,114 @@ fn look<T, E: ToString>(look: impl Fn() -> Result<T, E> + Send + Sync + 'static)
     Arc::new(move || look().map_err(|error| error.to_string()))
 }
 
-/// Serves until the future is dropped, or until the listener fails.
+/// Serves until the future is dropped. A connection that cannot be accepted is tried again.
 ///
 /// Cancel-safe: dropping it ends the serving.
 ///
 /// # Errors
-/// What the listener meets.
+/// Those of the listener that do not pass.
 pub async fn serve(listener: TcpListener, exposed: Exposed) -> io::Result<()> {
-    let routes = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/health", get(|State(exposed): State<Exposed>| told(exposed.health)))
-        .route("/ready", get(|State(exposed): State<Exposed>| told(exposed.ready)));
-    axum::serve(listener, routes.with_state(exposed)).await
+    serve_within(LIMITS, listener, exposed).await
 }
 
-async fn metrics(State(exposed): State<Exposed>) -> Response {
-    match ask(move || (exposed.metrics)().map(|snapshot| prometheus::text(&snapshot))).await {
-        Ok(text) => ([(header::CONTENT_TYPE, prometheus::CONTENT_TYPE)], text).into_response(),
-        Err(reason) => unavailable(&reason),
+async fn serve_within(limits: Limits, listener: TcpListener, exposed: Exposed) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let pace = Arc::new(Pace::default());
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        // There is no other who could close it.
+        let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+        pace.turn().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (exposed, pace) = (exposed.clone(), Arc::clone(&pace));
+                connections.spawn(async move {
+                    // Who is too slow, or gone, is not told anything.
+                    let _ = timeout(limits.connection, answer(stream, limits, &exposed, &pace)).await;
+                    drop(place);
+                });
+            }
+            Err(error) if passes(&error) => tokio::time::sleep(PAUSE_AFTER_FAILURE).await,
+            Err(error) => return Err(error),
+        }
     }
 }
 
-async fn told(look: Look<()>) -> Response {
-    match ask(move || look()).await {
-        Ok(()) => "ok\n".into_response(),
-        Err(reason) => unavailable(&reason),
+/// Whether it may work later: descriptors are used up, or the other end has gone.
+fn passes(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::NotConnected)
+}
+
+/// One request and its answer.
+async fn answer(stream: TcpStream, limits: Limits, exposed: &Exposed, pace: &Arc<Pace>) -> hyper::Result<()> {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.request).max_buf_size(MOST_BYTES).keep_alive(false);
+    let service = service_fn(async |request: Request<Incoming>| {
+        Ok::<_, Infallible>(match (request.method(), request.uri().path()) {
+            (&Method::GET, "/metrics") => metrics(exposed, pace).await,
+            (&Method::GET, "/health") => told(&exposed.health, pace).await,
+            (&Method::GET, "/ready") => told(&exposed.ready, pace).await,
+            (_, "/metrics" | "/health" | "/ready") => {
+                let mut refused = words(StatusCode::METHOD_NOT_ALLOWED, "there is nothing to do but GET");
+                refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+                refused
+            }
+            _ => words(StatusCode::NOT_FOUND, "there are /metrics, /health and /ready"),
+        })
+    });
+    http.serve_connection(TokioIo::new(stream), service).await
+}
+
+async fn told(look: &Look<String>, pace: &Pace) -> Response<Text> {
+    let look = Arc::clone(look);
+    match pace.during(move || look()).await {
+        Ok(found) => words(StatusCode::OK, &found),
+        Err(reason) => words(StatusCode::SERVICE_UNAVAILABLE, &reason),
     }
 }
 
-fn unavailable(reason: &str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
+/// An answer in words.
+fn words(status: StatusCode, words: &str) -> Response<Text> {
+    with_type("text/plain; charset=utf-8", status, Text::Whole(Some(format!("{words}\n").into())))
 }
 
-/// Asks where waiting is allowed: what is asked may have to wait for a thread's turn.
-async fn ask<T: Send + 'static>(question: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
-    tokio::task::spawn_blocking(question).await.unwrap_or_else(|error| Err(error.to_string()))
+fn with_type(content_type: &'static str, status: StatusCode, text: Text) -> Response<Text> {
+    let mut response = Response::new(text);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The metrics: at once where there is one piece, else each when the one before is sent.
+async fn metrics(exposed: &Exposed, pace: &Arc<Pace>) -> Response<Text> {
+    let look = Arc::clone(&exposed.metrics);
+    let begun = pace.during(move || look().map(|mut pieces| (pieces.next(), pieces.next(), pieces)));
+    let (first, second, pieces) = match begun.await {
+        Ok(begun) => begun,
+        Err(reason) => return words(StatusCode::SERVICE_UNAVAILABLE, &reason),
+    };
+    let first = first.unwrap_or_default();
+    let Some(second) = second else { return with_type(prometheus::CONTENT_TYPE, StatusCode::OK, Text::Whole(Some(first.into()))) };
+    let mut rest: Pieces = Box::new(std::iter::once(second).chain(pieces));
+    let (to, from) = mpsc::channel(1);
+    let pace = Arc::clone(pace);
+    tokio::spawn(async move {
+        let mut piece = first;
+        // Who does not listen any more needs no other.
+        while to.send(Ok(piece)).await.is_ok() {
+            match pace.during(move || Ok((rest.next(), rest))).await {
+                Ok((Some(next), others)) => (piece, rest) = (next, others),
+                Ok((None, _)) => return,
+                Err(reason) => {
+                    let _ = to.send(Err(io::Error::other(reason))).await;
+                    return;
+                }
+            }
+        }
+    });
+    with_type(prometheus::CONTENT_TYPE, StatusCode::OK, Text::Pieces(from))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::{Exposed, serve};
-    use crate::name::{MetricName, Tags};
-    use crate::value::Snapshot;
-
-    async fn ask(address: std::net::SocketAddr, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    }
-
-    #[tokio::test]
-    async fn metrics_and_health_are_served() {
-        let name =
-            MetricName::new("kafka.producer", "app-info", "start-time-ms", "when", Tags::new([("client-id", "c")]));
-        let snapshot = Snapshot::from([(name, 7.0.into())]);
-        let restores = Arc::new(AtomicBool::new(true));
-        let asked = Arc::clone(&restores);
-        let exposed = Exposed::new(move || Ok::<_, String>(snapshot.clone()))
-            .ready(move || if asked.load(Ordering::Relaxed) { Err("restoring 3 tasks") } else { Ok(()) });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, exposed));
-        let metrics = ask(address, "/metrics").await;
-        assert!(metrics.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4"), "{metrics}");
-        assert!(metrics.ends_with("kafka_producer_app_info_start_time_ms{client_id=\"c\"} 7\n"), "{metrics}");
-        assert!(ask(address, "/health").await.starts_with("HTTP/1.1 200 OK"));
-        let ready = ask(address, "/ready").await;
-        assert!(ready.starts_with("HTTP/1.1 503 ") && ready.ends_with("\r\n\r\nrestoring 3 tasks\n"), "{ready}");
-        restores.store(false, Ordering::Relaxed);
-        assert!(ask(address, "/ready").await.ends_with("\r\n\r\nok\n"));
-        assert!(ask(address, "/").await.starts_with("HTTP/1.1 404 "));
-        serving.abort();
-    }
-}
+mod tests;

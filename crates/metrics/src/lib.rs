@@ -9,11 +9,14 @@
 //! - `config`, `definition`: how it is recorded.
 //! - `stats`: the statistics, equal to those of Kafka's `org.apache.kafka.common.metrics.stats`.
 //! - `registry`, `sensor`, `gauge`: what is alive.
-//! - `prometheus`: how a snapshot is told to a monitoring system; `http`, with the feature of that name, serves it.
+//! - `counter`, `histogram`: what many threads record all the time, without a lock and without windows.
+//! - `prometheus`: how all of it is told to a monitoring system; `http`, with the feature of that name, serves it.
 
 mod config;
+mod counter;
 pub mod definition;
 mod gauge;
+mod histogram;
 #[cfg(feature = "http")]
 pub mod http;
 mod name;
@@ -24,7 +27,9 @@ mod stats;
 mod value;
 
 pub use config::{MetricConfig, RecordingLevel};
+pub use counter::Counter;
 pub use gauge::Gauge;
+pub use histogram::{Distribution, Histogram, Reading};
 pub use name::{MetricName, Tags};
 pub use registry::Registry;
 pub use sensor::Sensor;

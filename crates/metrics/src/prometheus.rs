@@ -14,63 +14,133 @@ use crate::value::{MetricValue, Snapshot};
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All metrics of one name.
-#[derive(Debug, Default)]
-struct Family {
-    help: &'static str,
-    is_total: bool,
-    /// Labels and value.
-    lines: Vec<(String, f64)>,
+/// What a family of samples is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FamilyKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Its samples are numbers of values by upper bounds, a sum and a count.
+    Histogram,
+    /// Its samples are quantiles and a count.
+    Summary,
 }
 
-/// The text.
-#[must_use]
-pub fn text(snapshot: &Snapshot) -> String {
-    let mut families: BTreeMap<String, Family> = BTreeMap::new();
-    for (name, value) in snapshot {
-        let (family, labels, value) = match value {
-            MetricValue::Number(number) => (family_of(name), labels(name, None), *number),
-            MetricValue::Text(text) => (word(&[name.domain, name.group]), labels(name, Some(text)), 1.0),
-        };
-        let family = families.entry(family).or_default();
-        family.help = name.description;
-        family.is_total = name.name.ends_with("-total");
-        family.lines.push((labels, value));
-    }
-    let mut text = String::new();
-    for (name, family) in families {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "# HELP {name} {}", family.help.replace('\\', "\\\\").replace('\n', "\\n"));
-        let _ = writeln!(text, "# TYPE {name} {}", if family.is_total { "counter" } else { "gauge" });
-        for (labels, value) in family.lines {
-            let _ = match value {
-                f64::INFINITY => writeln!(text, "{name}{labels} +Inf"),
-                f64::NEG_INFINITY => writeln!(text, "{name}{labels} -Inf"),
-                value => writeln!(text, "{name}{labels} {value}"),
-            };
+impl FamilyKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
         }
     }
-    text
 }
 
-fn family_of(name: &MetricName) -> String {
-    word(&[name.domain, name.group, name.name])
+/// Text that grows, family by family. The samples of a family stand together.
+#[derive(Debug, Default)]
+pub struct Text {
+    text: String,
 }
 
-fn word(parts: &[&str]) -> String {
+impl Text {
+    /// Begins a family.
+    pub fn family(&mut self, name: &str, help: &str, kind: FamilyKind) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "# HELP {name} {}", help.replace('\\', "\\\\").replace('\n', "\\n"));
+        let _ = writeln!(self.text, "# TYPE {name} {}", kind.name());
+    }
+
+    /// One sample, with labels and their values.
+    pub fn sample<'l, 'v>(&mut self, name: &str, labels: impl IntoIterator<Item = (&'l str, &'v str)>, value: f64) {
+        self.text.push_str(name);
+        let mut separator = '{';
+        for (label, value) in labels {
+            self.text.push(separator);
+            self.text.extend(label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+            self.text.push_str("=\"");
+            for c in value.chars() {
+                match c {
+                    '\\' => self.text.push_str("\\\\"),
+                    '"' => self.text.push_str("\\\""),
+                    '\n' => self.text.push_str("\\n"),
+                    c => self.text.push(c),
+                }
+            }
+            self.text.push('"');
+            separator = ',';
+        }
+        if separator == ',' {
+            self.text.push('}');
+        }
+        let _ = match value {
+            f64::INFINITY => writeln!(self.text, " +Inf"),
+            f64::NEG_INFINITY => writeln!(self.text, " -Inf"),
+            value => writeln!(self.text, " {value}"),
+        };
+    }
+
+    /// How long it is by now, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether there is nothing yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.text
+    }
+}
+
+/// All metrics of one name.
+#[derive(Debug)]
+struct Family<'a> {
+    help: &'static str,
+    kind: FamilyKind,
+    samples: Vec<(&'a MetricName, Option<&'a str>, f64)>,
+}
+
+/// The text of a snapshot.
+#[must_use]
+pub fn text(snapshot: &Snapshot) -> String {
+    let mut text = Text::default();
+    write(snapshot, &mut text);
+    text.into_string()
+}
+
+/// Adds a snapshot to a text.
+pub fn write(snapshot: &Snapshot, text: &mut Text) {
+    let mut families: BTreeMap<String, Family<'_>> = BTreeMap::new();
+    for (name, value) in snapshot {
+        let (family, told, value) = match value {
+            MetricValue::Number(number) => (word(&[name.domain, name.group, name.name]), None, *number),
+            MetricValue::Text(text) => (word(&[name.domain, name.group]), Some(&**text), 1.0),
+        };
+        let kind = if name.name.ends_with("-total") { FamilyKind::Counter } else { FamilyKind::Gauge };
+        let empty = || Family { help: name.description, kind, samples: Vec::new() };
+        families.entry(family).or_insert_with(empty).samples.push((name, told, value));
+    }
+    for (name, family) in families {
+        text.family(&name, family.help, family.kind);
+        for (metric, told, value) in family.samples {
+            let told = told.map(|told| (metric.name, told));
+            text.sample(&name, metric.tags.iter().chain(told), value);
+        }
+    }
+}
+
+/// Parts of a name, as one word.
+#[must_use]
+pub fn word(parts: &[&str]) -> String {
     parts.join("_").chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
-}
-
-fn labels(name: &MetricName, text: Option<&str>) -> String {
-    let mut labels = String::new();
-    for (tag, value) in name.tags.iter().chain(text.map(|text| (name.name, text))) {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let _ = write!(labels, "{}{}=\"{value}\"", if labels.is_empty() { '{' } else { ',' }, word(&[tag]));
-    }
-    if !labels.is_empty() {
-        labels.push('}');
-    }
-    labels
 }
 
 #[cfg(test)]

@@ -83,6 +83,9 @@ const CORES: &[(&[Words], &[&str])] = &[
 const EXCEPT: &[(&str, Words, &str)] = &[
     ("crates/metrics/src/http.rs", TOKIO, "the server, a feature, which knows nothing of how metrics come about"),
     ("crates/metrics/src/http.rs", SOCKETS, "as before"),
+    ("crates/metrics/src/http/pace.rs", TOKIO, "as before: who asks too much waits"),
+    ("crates/metrics/src/http/pace.rs", CLOCK, "as before"),
+    ("crates/metrics/src/http/request.rs", TOKIO, "as before"),
     ("crates/protocol/src/wire/records.rs", FILES, "records may be a range of a file that is open"),
     ("crates/log/src/manager/stop.rs", THREADS, "logs are closed side by side"),
     ("crates/broker/src/security/acls.rs", SOCKETS, "addresses are compared, and no socket is opened"),

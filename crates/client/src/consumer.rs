@@ -387,7 +387,8 @@ impl Consumer {
 
     /// Whether the group counts this consumer as a member, as far as it can know: it has an assignment, the coordinator
     /// has answered within `session.timeout.ms`, and `poll` was called within `max.poll.interval.ms`. If not, its
-    /// partitions may belong to others by now; a later `poll` tells.
+    /// partitions may belong to others by now; a later `poll` tells. While it joins a rebalance, an eager member has none, and
+    /// a cooperative one keeps them.
     ///
     /// Under `group.protocol=consumer` the coordinator keeps its session time-out to itself: there the answer may be as old as
     /// three of the heartbeat intervals that it asked for.
@@ -396,6 +397,14 @@ impl Consumer {
     #[must_use]
     pub fn is_in_session(&self) -> bool {
         self.inner().is_in_session()
+    }
+
+    /// Whether a rebalance goes on in which this consumer takes part: it has asked to join, and has not taken over yet what
+    /// the group assigns. Until it has, in a later `poll`, offsets cannot be committed. Under the cooperative protocol it goes
+    /// on reading what it has meanwhile. Never under `group.protocol=consumer`, where nothing has to wait.
+    #[must_use]
+    pub fn is_rebalancing(&self) -> bool {
+        self.inner().read(Core::is_rebalancing)
     }
 
     /// [`is_in_session`](Self::is_in_session) for who asks from elsewhere, as a producer that may

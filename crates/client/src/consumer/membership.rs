@@ -173,6 +173,11 @@ pub(crate) trait Membership: fmt::Debug + Send {
     /// Whether the group counts the member as one of its own, as far as it can know.
     fn is_in_session(&self, now: Instant) -> bool;
 
+    /// Whether the member takes part in a rebalance, so that it may not commit before it has taken the assignment over.
+    fn is_joining(&self) -> bool {
+        false
+    }
+
     /// Whether the partitions may belong to others already.
     fn has_lost_partitions(&self) -> bool;
 

@@ -198,6 +198,10 @@ impl Core {
         !self.is_closing && self.membership.as_ref().is_some_and(|membership| membership.is_in_session(now))
     }
 
+    pub(crate) fn is_rebalancing(&self) -> bool {
+        self.subscription.is_subscribed() && self.membership.as_ref().is_some_and(|membership| membership.is_joining())
+    }
+
     pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
         self.group_metadata.clone()
     }

@@ -511,12 +511,16 @@ impl Simulation {
             }
             return;
         }
-        let mut owners = BTreeMap::new();
+        let (mut owners, mut in_session) = (BTreeMap::new(), BTreeMap::new());
         for (at, consumer) in self.consumers.iter().enumerate() {
             let generation = consumer.core.group_metadata().map_or(-1, |group| group.generation_id());
             for tp in consumer.core.assignment() {
                 let before = owners.insert((generation, tp.clone()), at);
                 assert_eq!(before, None, "{tp} has two owners in generation {generation}");
+                if consumer.core.is_in_session(self.now) {
+                    let before = in_session.insert(tp.clone(), at);
+                    assert_eq!(before, None, "two have {tp} and count themselves members");
+                }
             }
         }
     }

@@ -115,6 +115,8 @@ pub(crate) struct ClassicMembership {
     in_flight: BTreeMap<u64, (Kind, Generation)>,
     /// The join or sync that `phase` waits for.
     awaited: Option<u64>,
+    /// A time before the last join or sync was sent.
+    asked: Instant,
     /// The heartbeat that is in flight.
     beat: Option<u64>,
     sequence: u64,
@@ -138,6 +140,7 @@ impl ClassicMembership {
             requests: VecDeque::new(),
             in_flight: BTreeMap::new(),
             awaited: None,
+            asked: now,
             beat: None,
             sequence: 0,
         }
@@ -309,7 +312,13 @@ impl Membership for ClassicMembership {
     }
 
     fn is_in_session(&self, now: Instant) -> bool {
-        self.state == MemberState::Stable && self.heartbeat.is_confirmed(now)
+        // A member that has not given its partitions up goes on with them while it joins: nobody is given them (KIP-429).
+        let keeps = self.is_cooperative() && self.is_rebalancing() && !self.generation.is_reset();
+        (self.state == MemberState::Stable || keeps) && self.heartbeat.is_confirmed(now)
+    }
+
+    fn is_joining(&self) -> bool {
+        matches!(self.commit_generation(), Err(CommitVerdict::Rebalancing))
     }
 
     fn has_lost_partitions(&self) -> bool {
@@ -330,12 +339,18 @@ impl Membership for ClassicMembership {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle if self.needs_prepare => Step::Release(self.release(subscription)),
             Phase::Idle if self.join_retry_at.is_some_and(|at| now < at) => Step::Wait,
-            Phase::Idle => Step::Describe(self.describe(subscription)),
+            Phase::Idle => {
+                self.asked = now;
+                Step::Describe(self.describe(subscription))
+            }
             Phase::Waiting => {
                 self.phase = Phase::Waiting;
                 Step::Wait
             }
-            Phase::Assigning { protocol, members, skip } => Step::Assign { protocol, members, skip },
+            Phase::Assigning { protocol, members, skip } => {
+                self.asked = now;
+                Step::Assign { protocol, members, skip }
+            }
             Phase::Synced { assignment } => {
                 if self.state == MemberState::Stable && self.generation.id >= 0 {
                     self.needs_prepare = true;

@@ -41,15 +41,20 @@ impl Heartbeat {
         }
     }
 
-    /// All timers start anew: the member has joined.
-    pub(super) fn restart(&mut self, now: Instant) {
+    /// All timers start anew: the member has joined, and had not asked to before `asked`.
+    pub(super) fn restart(&mut self, now: Instant, asked: Instant) {
         self.next = now + self.interval;
         self.session_end = now + self.session_timeout;
-        self.confirmed = now;
+        self.confirmed = asked;
         self.poll_end = now + self.max_poll_interval;
         self.rejoin_end = None;
         self.failures = 0;
         self.in_flight = false;
+    }
+
+    /// The coordinator has answered a request that was sent at this time or later.
+    pub(super) fn answered(&mut self, asked: Instant) {
+        self.confirmed = self.confirmed.max(asked);
     }
 
     /// A coordinator was found: it gets the time of a session to answer.

@@ -12,8 +12,8 @@ use super::consumer_group::ConsumerGroup;
 use super::{SESSION, Sender};
 use crate::consumer::membership::{GroupRequest, GroupResponse};
 
-/// How long the others are waited for when a member joins.
-const JOIN_WAIT: Duration = Duration::from_secs(3);
+/// How long the others are waited for when a member joins: their `max.poll.interval.ms`.
+const JOIN_WAIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {

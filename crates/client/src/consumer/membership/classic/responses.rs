@@ -97,7 +97,7 @@ impl ClassicMembership {
     fn joined(&mut self, now: Instant, response: JoinGroupResponse) {
         let leads = response.leader == response.member_id;
         self.state = MemberState::CompletingRebalance;
-        self.heartbeat.restart(now);
+        self.heartbeat.restart(now, self.asked);
         self.generation = Generation {
             id: response.generation_id,
             member_id: response.member_id,
@@ -114,6 +114,7 @@ impl ClassicMembership {
             };
         } else {
             self.assigned_topics = None;
+            self.asked = now;
             self.sync(Vec::new());
         }
     }
@@ -133,6 +134,7 @@ impl ClassicMembership {
                 } else {
                     tracing::info!(group = %self.config.group_id, generation = self.generation.id, "synced group");
                     self.state = MemberState::Stable;
+                    self.heartbeat.answered(self.asked);
                     self.rejoin_needed = false;
                     self.rejoin_reason.clear();
                     self.awaited = None;

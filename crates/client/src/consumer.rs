@@ -34,6 +34,8 @@ mod poll;
 mod position;
 mod records;
 mod stream;
+#[doc(hidden)]
+pub mod streams_group;
 mod subscription;
 mod typed;
 
@@ -54,6 +56,7 @@ use crate::{ClientError, OffsetAndMetadata, TopicPartition};
 use assignor::PartitionAssignor;
 use core::Core;
 use io::Inner;
+use streams_group::StreamsMember;
 
 /// Reads records from Kafka.
 ///
@@ -125,7 +128,7 @@ impl Consumer {
     /// [`ClientError::NoRuntime`] outside of a tokio runtime, [`ClientError::Config`].
     pub fn new(config: ConsumerConfig) -> Result<Self, ClientError> {
         let assignors = assignor::by_names(&config.partition_assignment_strategy)?;
-        Self::with(config, assignors)
+        Self::with(config, assignors, None)
     }
 
     /// Makes a consumer that offers its group these assignors, the preferred one first, instead of
@@ -142,11 +145,15 @@ impl Consumer {
             let reason = "assignors of a member mean nothing with group.protocol=CONSUMER: see `group.remote.assignor`";
             return Err(ClientError::invalid(reason));
         }
-        Self::with(config, assignors)
+        Self::with(config, assignors, None)
     }
 
-    fn with(config: ConsumerConfig, assignors: Vec<Box<dyn PartitionAssignor>>) -> Result<Self, ClientError> {
-        let inner = Arc::new(Inner::new(config, assignors, Instant::now())?);
+    fn with(
+        config: ConsumerConfig,
+        assignors: Vec<Box<dyn PartitionAssignor>>,
+        streams: Option<StreamsMember>,
+    ) -> Result<Self, ClientError> {
+        let inner = Arc::new(Inner::new(config, assignors, streams, Instant::now())?);
         inner.cluster.spawn(Arc::clone(&inner).run());
         let _gauges = gauges(&inner);
         Ok(Self { handle: Arc::new(Handle { inner, _gauges }) })

@@ -25,6 +25,7 @@ use super::fetcher::{FetchCall, FetchNews, Fetcher};
 use super::group_metadata::ConsumerGroupMetadata;
 use super::membership::{self, GroupRequest, GroupResponse, Membership, MembershipConfig};
 use super::position::{FetchPosition, LeaderAndEpoch};
+use super::streams_group::StreamsMember;
 use super::subscription::SubscriptionState;
 use crate::config::ConsumerConfig;
 use crate::metrics::FetchMetrics;
@@ -148,11 +149,13 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// `protocol` is how the assignors give up partitions, `member_id` what a coordinator that assigns knows the member by.
+    /// `protocol` is how the assignors give up partitions, `member_id` what a coordinator that assigns knows the member by,
+    /// `streams` what a member of a streams group says of itself.
     pub(crate) fn new(
         config: Arc<ConsumerConfig>,
         protocol: RebalanceProtocol,
         member_id: String,
+        streams: Option<StreamsMember>,
         now: Instant,
     ) -> Self {
         let (retry_backoff, retry_backoff_max) = (config.common.retry_backoff, config.common.retry_backoff_max);
@@ -171,7 +174,7 @@ impl Core {
                 retry_backoff,
                 retry_backoff_max,
             };
-            membership::new(settings, now)
+            membership::new(settings, streams, now)
         });
         let mut core = Self {
             subscription: SubscriptionState::new(config.auto_offset_reset),

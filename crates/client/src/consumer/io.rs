@@ -20,6 +20,7 @@ use super::core::{Core, Effect, Event, LAST_VERSION_WITH_NAMES, World};
 use super::listener::RebalanceListener;
 use super::membership::consumer::FIRST_VERSION_WITH_PATTERNS;
 use super::membership::{GroupRequest, GroupResponse};
+use super::streams_group::StreamsMember;
 use crate::ClientError;
 use crate::caught::caught;
 use crate::config::ConsumerConfig;
@@ -87,13 +88,14 @@ impl Inner {
     pub(crate) fn new(
         config: ConsumerConfig,
         assignors: Vec<Box<dyn PartitionAssignor>>,
+        streams: Option<StreamsMember>,
         now: Instant,
     ) -> Result<Self, ClientError> {
         let protocol = common_protocol(&assignors)?;
         let config = Arc::new(config);
         let cluster = Cluster::new(&config.common)?;
         cluster.set_allow_auto_topic_creation(config.allow_auto_create_topics);
-        let mut core = Core::new(Arc::clone(&config), protocol, new_member_id(), now);
+        let mut core = Core::new(Arc::clone(&config), protocol, new_member_id(), streams, now);
         core.set_metrics(FetchMetrics::new(cluster.recorder().clone()));
         let metrics = ConsumerMetrics::new(cluster.recorder().clone());
         Ok(Self {
@@ -332,6 +334,12 @@ impl Inner {
                     });
                 }
                 GroupResponse::ConsumerHeartbeat(self.cluster.send_with(key, &beat, options).await?)
+            }
+            GroupRequest::StreamsHeartbeat(beat) => {
+                self.metrics.heartbeat_sent(sent);
+                let answer = self.cluster.send_with(key, &beat, options).await?;
+                told(GroupAnswer::Heartbeat, answer.error_code);
+                GroupResponse::StreamsHeartbeat(answer)
             }
         })
     }

@@ -15,13 +15,15 @@ use bytes::Bytes;
 use vltava_protocol::messages::join_group_response::JoinGroupResponseMember;
 use vltava_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, StreamsGroupHeartbeatRequest,
+    StreamsGroupHeartbeatResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use vltava_protocol::{ErrorCode, Uuid};
 
 use super::assignor::{Assignment, RebalanceProtocol};
 use super::close_options::GroupMembershipOperation;
 use super::coordinator::Coordinator;
+use super::streams_group::{StreamsGroup, StreamsMember};
 use super::subscription::SubscriptionState;
 use crate::config::GroupProtocol;
 use crate::net::MetadataSnapshot;
@@ -30,6 +32,8 @@ use crate::{ClientError, TopicPartition};
 pub(crate) mod classic;
 pub(crate) mod consumer;
 mod heartbeat;
+pub(crate) mod streams;
+mod timer;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +80,27 @@ impl Generation {
     }
 }
 
+/// Where a member stands whose coordinator assigns; Kafka's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemberState {
+    /// Not subscribed, or it has not polled since.
+    Unsubscribed,
+    /// To be let into the group.
+    Joining,
+    /// With a target that is not taken over yet.
+    Reconciling,
+    /// The target is taken over, and the coordinator has not been told.
+    Acknowledging,
+    /// With its target.
+    Stable,
+    /// Thrown out: its partitions are lost, then it joins anew.
+    Fenced,
+    /// It has left since the application did not poll: its partitions are lost, and the next `poll` joins anew.
+    Stale,
+    /// The coordinator has refused it for good.
+    Fatal,
+}
+
 /// A request to the coordinator.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum GroupRequest {
@@ -84,6 +109,7 @@ pub(crate) enum GroupRequest {
     Heartbeat(HeartbeatRequest),
     Leave(LeaveGroupRequest),
     ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),
+    StreamsHeartbeat(StreamsGroupHeartbeatRequest),
 }
 
 /// The answer to a [`GroupRequest`].
@@ -94,6 +120,7 @@ pub(crate) enum GroupResponse {
     Heartbeat(HeartbeatResponse),
     Leave(LeaveGroupResponse),
     ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
+    StreamsHeartbeat(StreamsGroupHeartbeatResponse),
 }
 
 /// What only the application's `poll` may do.
@@ -259,10 +286,21 @@ pub(crate) trait Membership: fmt::Debug + Send {
     fn take_assigned_topics(&mut self) -> Option<BTreeSet<String>> {
         None
     }
+
+    /// What a member of a streams group knows of it.
+    fn streams_group(&self) -> Option<StreamsGroup> {
+        None
+    }
+
+    /// Has all members of a streams group asked to end.
+    fn request_shutdown_of_application(&mut self) {}
 }
 
-/// The membership under the protocol that the settings name.
-pub(crate) fn new(config: MembershipConfig, now: Instant) -> Box<dyn Membership> {
+/// The membership under the protocol that the settings name; `streams` is told by a member of a streams group.
+pub(crate) fn new(config: MembershipConfig, streams: Option<StreamsMember>, now: Instant) -> Box<dyn Membership> {
+    if let Some(member) = streams {
+        return Box::new(streams::StreamsMembership::new(config, member, now));
+    }
     match config.group_protocol {
         GroupProtocol::Classic => Box::new(classic::ClassicMembership::new(config, now)),
         GroupProtocol::Consumer => Box::new(consumer::ConsumerMembership::new(config, now)),

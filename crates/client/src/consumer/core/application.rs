@@ -13,6 +13,7 @@ use crate::consumer::group_metadata::ConsumerGroupMetadata;
 use crate::consumer::membership::GroupRequest;
 use crate::consumer::position::FetchPosition;
 use crate::consumer::records::ConsumerRecords;
+use crate::consumer::streams_group::StreamsGroup;
 use crate::consumer::subscription::PatternSubscription;
 use crate::{ClientError, OffsetAndMetadata, TopicPartition};
 
@@ -204,6 +205,18 @@ impl Core {
 
     pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
         self.group_metadata.clone()
+    }
+
+    /// What a member of a streams group knows of it.
+    pub(crate) fn streams_group(&self) -> Option<StreamsGroup> {
+        self.membership.as_ref()?.streams_group()
+    }
+
+    /// Has all members of a streams group asked to end.
+    pub(crate) fn request_shutdown_of_application(&mut self) {
+        if let Some(membership) = &mut self.membership {
+            membership.request_shutdown_of_application();
+        }
     }
 
     /// Whether the metadata of this topic is kept.

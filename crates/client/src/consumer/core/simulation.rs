@@ -26,6 +26,7 @@ use vltava_protocol::{ErrorCode, Uuid};
 
 use super::*;
 use crate::consumer::assignor::{CooperativeStickyAssignor, RangeAssignor};
+use crate::consumer::streams_group::Subtopology;
 use crate::consumer::subscription::SubscriptionPattern;
 
 mod application;
@@ -42,6 +43,8 @@ use network::{Message, copy, no_answer, not_coordinator, unanswered};
 
 const TOPIC: &str = "t";
 const TOPIC_ID: Uuid = Uuid::from_bytes([7; 16]);
+/// The sub-topology that reads the topic, where the members are of Streams.
+const SUBTOPOLOGY: &str = "0";
 const NODES: i32 = 3;
 const PARTITIONS: i32 = 5;
 const SESSION: Duration = Duration::from_secs(6);
@@ -93,11 +96,13 @@ enum Kind {
     Consumer,
     /// The coordinator assigns, and looks at a pattern of topics.
     ConsumerByPattern,
+    /// The coordinator assigns tasks.
+    Streams,
 }
 
 impl Kind {
     fn coordinator_assigns(self) -> bool {
-        matches!(self, Self::Consumer | Self::ConsumerByPattern)
+        matches!(self, Self::Consumer | Self::ConsumerByPattern | Self::Streams)
     }
 }
 
@@ -123,7 +128,7 @@ impl Simulation {
         fastrand::seed(seed);
         let mut random = fastrand::Rng::with_seed(seed);
         let now = Instant::now();
-        let kinds = [Kind::Eager, Kind::Cooperative, Kind::Consumer, Kind::ConsumerByPattern];
+        let kinds = [Kind::Eager, Kind::Cooperative, Kind::Consumer, Kind::ConsumerByPattern, Kind::Streams];
         let kind = kinds[random.usize(0..kinds.len())];
         let auto_commit = if random.bool() { "true" } else { "false" };
         let mut properties = vec![
@@ -141,7 +146,7 @@ impl Simulation {
             Kind::Cooperative => Group::Classic(ClassicGroup::new("cooperative-sticky")),
             _ => Group::Consumer(ConsumerGroup::new(PARTITIONS)),
         };
-        if kind.coordinator_assigns() {
+        if matches!(kind, Kind::Consumer | Kind::ConsumerByPattern) {
             properties.push(("group.protocol", "consumer"));
         } else {
             properties.extend([("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]);
@@ -169,7 +174,12 @@ impl Simulation {
     fn start(&mut self, at: usize, starts: u32) -> Simulated {
         let is_cooperative = self.kind == Kind::Cooperative;
         let protocol = if is_cooperative { RebalanceProtocol::Cooperative } else { RebalanceProtocol::Eager };
-        let mut core = Core::new(Arc::clone(&self.config), protocol, member_id((at, starts)), self.now);
+        let topics = Subtopology { source_topics: [TOPIC.to_owned()].into(), ..Subtopology::default() };
+        let streams = (self.kind == Kind::Streams).then(|| StreamsMember {
+            subtopologies: [(SUBTOPOLOGY.to_owned(), topics)].into(),
+            ..StreamsMember::default()
+        });
+        let mut core = Core::new(Arc::clone(&self.config), protocol, member_id((at, starts)), streams, self.now);
         match self.kind {
             Kind::ConsumerByPattern => core.subscribe_pattern(SubscriptionPattern::new(TOPIC).into()).unwrap(),
             _ => core.subscribe([TOPIC.to_owned()].into()).unwrap(),

@@ -67,7 +67,9 @@ impl Kind {
     fn of(request: &GroupRequest) -> Self {
         match request {
             GroupRequest::Join(_) | GroupRequest::Sync(_) => Self::Rebalance,
-            GroupRequest::Heartbeat(_) | GroupRequest::ConsumerHeartbeat(_) => Self::Heartbeat,
+            GroupRequest::Heartbeat(_) | GroupRequest::ConsumerHeartbeat(_) | GroupRequest::StreamsHeartbeat(_) => {
+                Self::Heartbeat
+            }
             GroupRequest::Leave(_) => Self::Leave,
         }
     }

@@ -15,7 +15,6 @@
 //! - `consumer/request.rs`: what a heartbeat says.
 //! - `consumer/responses.rs`: what an answer means.
 //! - `consumer/reconciliation.rs`: from the assignment to the target.
-//! - `consumer/timer.rs`: when heartbeats go.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,7 +24,10 @@ use bytes::Bytes;
 use vltava_protocol::messages::ConsumerGroupHeartbeatRequest;
 use vltava_protocol::{ErrorCode, Uuid};
 
-use super::{CommitVerdict, Generation, GroupRequest, GroupResponse, Membership, MembershipConfig, Release, Step};
+use super::timer::HeartbeatTimer;
+use super::{
+    CommitVerdict, Generation, GroupRequest, GroupResponse, MemberState, Membership, MembershipConfig, Release, Step,
+};
 use crate::ClientError;
 use crate::consumer::close_options::GroupMembershipOperation;
 use crate::consumer::coordinator::Coordinator;
@@ -35,7 +37,6 @@ use crate::net::MetadataSnapshot;
 mod reconciliation;
 mod request;
 mod responses;
-mod timer;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,6 @@ mod tests;
 use reconciliation::{LocalAssignment, LookUps, Progress};
 use request::{SentFields, Subscribed};
 pub(crate) use responses::FIRST_VERSION_WITH_PATTERNS;
-use timer::HeartbeatTimer;
 
 /// The epoch with which a member joins.
 const JOIN_EPOCH: i32 = 0;
@@ -51,27 +51,6 @@ const JOIN_EPOCH: i32 = 0;
 const LEAVE_EPOCH: i32 = -1;
 /// The epoch with which a static member goes, to be back within its session.
 const LEAVE_STATIC_EPOCH: i32 = -2;
-
-/// Where the member stands; Kafka's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MemberState {
-    /// Not subscribed, or it has not polled since.
-    Unsubscribed,
-    /// To be let into the group.
-    Joining,
-    /// With a target that is not taken over yet.
-    Reconciling,
-    /// The target is taken over, and the coordinator has not been told.
-    Acknowledging,
-    /// With its target.
-    Stable,
-    /// Thrown out: its partitions are lost, then it joins anew.
-    Fenced,
-    /// It has left since the application did not poll: its partitions are lost, and the next `poll` joins anew.
-    Stale,
-    /// The coordinator has refused it for good.
-    Fatal,
-}
 
 /// A member of a group under the consumer protocol.
 #[derive(Debug)]

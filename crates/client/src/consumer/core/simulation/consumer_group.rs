@@ -1,17 +1,105 @@
-//! A small model of a coordinator that assigns (KIP-848): it gives a partition to a member only when nobody has it.
+//! A small model of a coordinator that assigns (KIP-848, KIP-1071): it gives a partition, or the task that reads it, to a member
+//! only when nobody has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
-use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+use vltava_protocol::messages::streams_group_heartbeat_response::TaskIds;
+use vltava_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, StreamsGroupHeartbeatRequest,
+    StreamsGroupHeartbeatResponse,
+};
 
 use super::group::Caller;
-use super::{SESSION, TOPIC_ID};
+use super::{SESSION, SUBTOPOLOGY, TOPIC_ID};
 use crate::consumer::membership::{GroupRequest, GroupResponse};
 
 const INTERVAL_MS: i32 = 500;
+
+/// What a heartbeat says, under either protocol.
+struct Beat {
+    id: String,
+    epoch: i32,
+    held: Option<BTreeSet<i32>>,
+    rebalance_timeout_ms: i32,
+    /// The answer has to tell the assignment, whether or not it has changed.
+    asks: bool,
+}
+
+impl Beat {
+    fn of_consumer(request: ConsumerGroupHeartbeatRequest) -> Self {
+        let ConsumerGroupHeartbeatRequest { member_id: id, member_epoch: epoch, rebalance_timeout_ms, .. } = request;
+        let held = request.topic_partitions;
+        let held: Option<BTreeSet<i32>> =
+            held.map(|topics| topics.iter().flat_map(|topic| &topic.partitions).copied().collect());
+        assert!(epoch != 0 || request.subscribed_topic_names.is_some(), "{id} joins without topics");
+        let asks = rebalance_timeout_ms > 0 && held.is_some();
+        Self { id, epoch, held, rebalance_timeout_ms, asks }
+    }
+
+    /// Kafka's coordinator tells tasks when they have changed, and to who joins.
+    fn of_streams(request: StreamsGroupHeartbeatRequest) -> Self {
+        let StreamsGroupHeartbeatRequest { member_id: id, member_epoch: epoch, rebalance_timeout_ms, .. } = request;
+        let held = request.active_tasks;
+        let held = held.map(|tasks| tasks.iter().flat_map(|tasks| &tasks.partitions).copied().collect());
+        let all_or_none = [held.is_some(), request.standby_tasks.is_some(), request.warmup_tasks.is_some()];
+        assert!(all_or_none.iter().all(|one| *one == held.is_some()), "{id} says what it has of some kinds");
+        assert_eq!(epoch == 0, request.topology.is_some(), "who joins has a topology, and nobody else: {id}");
+        Self { id, epoch, held, rebalance_timeout_ms, asks: false }
+    }
+}
+
+/// What is told a member: its epoch, and what it is to have if that is told.
+struct Told {
+    epoch: i32,
+    assigned: Option<BTreeSet<i32>>,
+}
+
+fn to_consumer(told: Result<Told, ErrorCode>) -> ConsumerGroupHeartbeatResponse {
+    let Told { epoch, assigned } = match told {
+        Ok(told) => told,
+        Err(code) => return ConsumerGroupHeartbeatResponse { error_code: code.code(), ..Default::default() },
+    };
+    let topic = |partitions: BTreeSet<i32>| TopicPartitions {
+        topic_id: TOPIC_ID,
+        partitions: partitions.into_iter().collect(),
+        ..Default::default()
+    };
+    let topics = |assigned: BTreeSet<i32>| Some(assigned).filter(|some| !some.is_empty()).map(topic);
+    ConsumerGroupHeartbeatResponse {
+        member_epoch: epoch,
+        heartbeat_interval_ms: INTERVAL_MS,
+        assignment: assigned.map(|assigned| Assignment {
+            topic_partitions: topics(assigned).into_iter().collect(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn to_streams(told: Result<Told, ErrorCode>) -> StreamsGroupHeartbeatResponse {
+    let Told { epoch, assigned } = match told {
+        Ok(told) => told,
+        Err(code) => return StreamsGroupHeartbeatResponse { error_code: code.code(), ..Default::default() },
+    };
+    let tasks = |assigned: BTreeSet<i32>| TaskIds {
+        subtopology_id: SUBTOPOLOGY.into(),
+        partitions: assigned.into_iter().collect(),
+        ..Default::default()
+    };
+    let none = assigned.as_ref().map(|_| Vec::new());
+    StreamsGroupHeartbeatResponse {
+        member_epoch: epoch,
+        heartbeat_interval_ms: INTERVAL_MS,
+        status: Some(Vec::new()),
+        active_tasks: assigned.map(|assigned| vec![tasks(assigned)]),
+        standby_tasks: none.clone(),
+        warmup_tasks: none,
+        ..Default::default()
+    }
+}
 
 #[derive(Debug, Default)]
 struct Member {
@@ -63,32 +151,29 @@ impl ConsumerGroup {
     }
 
     pub(super) fn handle(&mut self, now: Instant, caller: Caller, request: GroupRequest) {
-        let GroupRequest::ConsumerHeartbeat(request) = request else { panic!("a member of the other protocol") };
-        let answer = self
-            .heartbeat(now, &request)
-            .unwrap_or_else(|code| ConsumerGroupHeartbeatResponse { error_code: code.code(), ..Default::default() });
-        self.outbox.push((caller, GroupResponse::ConsumerHeartbeat(answer)));
+        let answer = match request {
+            GroupRequest::ConsumerHeartbeat(request) => {
+                GroupResponse::ConsumerHeartbeat(to_consumer(self.heartbeat(now, &Beat::of_consumer(request))))
+            }
+            GroupRequest::StreamsHeartbeat(request) => {
+                GroupResponse::StreamsHeartbeat(to_streams(self.heartbeat(now, &Beat::of_streams(request))))
+            }
+            other => panic!("{other:?} of a member of another protocol"),
+        };
+        self.outbox.push((caller, answer));
         self.advance(now);
     }
 
-    fn heartbeat(
-        &mut self,
-        now: Instant,
-        request: &ConsumerGroupHeartbeatRequest,
-    ) -> Result<ConsumerGroupHeartbeatResponse, ErrorCode> {
-        let id = &request.member_id;
-        let held: Option<BTreeSet<i32>> = request
-            .topic_partitions
-            .as_ref()
-            .map(|topics| topics.iter().flat_map(|topic| &topic.partitions).copied().collect());
-        if request.member_epoch == -1 {
+    fn heartbeat(&mut self, now: Instant, beat: &Beat) -> Result<Told, ErrorCode> {
+        let Beat { id, epoch, held, rebalance_timeout_ms, asks } = beat;
+        if *epoch == -1 {
             self.members.remove(id).ok_or(ErrorCode::UnknownMemberId)?;
             self.rebalance();
-            return Ok(ConsumerGroupHeartbeatResponse { member_epoch: -1, ..Default::default() });
+            return Ok(Told { epoch: -1, assigned: None });
         }
-        if request.member_epoch == 0 {
-            assert_eq!(held, Some(BTreeSet::new()), "{id} joins with partitions");
-            assert!(request.subscribed_topic_names.is_some() && request.rebalance_timeout_ms > 0, "{request:?}");
+        if *epoch == 0 {
+            assert_eq!(*held, Some(BTreeSet::new()), "{id} joins with partitions");
+            assert!(*rebalance_timeout_ms > 0, "{id} joins without a time-out");
             if !self.members.contains_key(id) {
                 self.members.insert(id.clone(), Member::default());
                 self.rebalance();
@@ -96,8 +181,8 @@ impl ConsumerGroup {
         } else {
             let member = self.members.get(id).ok_or(ErrorCode::UnknownMemberId)?;
             let holds_its_own = held.as_ref().is_some_and(|held| held.is_subset(&member.assigned));
-            let is_behind = request.member_epoch == member.previous_epoch && holds_its_own;
-            if request.member_epoch != member.epoch && !is_behind {
+            let is_behind = *epoch == member.previous_epoch && holds_its_own;
+            if *epoch != member.epoch && !is_behind {
                 return Err(ErrorCode::FencedMemberEpoch);
             }
         }
@@ -105,23 +190,11 @@ impl ConsumerGroup {
         self.move_on(now, id, held.as_ref());
         let member = self.members.get_mut(id).ok_or(ErrorCode::UnknownMemberId)?;
         member.last_seen = Some(now);
-        if request.rebalance_timeout_ms > 0 {
-            member.rebalance_timeout = Duration::from_millis(request.rebalance_timeout_ms as u64);
+        if *rebalance_timeout_ms > 0 {
+            member.rebalance_timeout = Duration::from_millis(*rebalance_timeout_ms as u64);
         }
-        let is_full = request.rebalance_timeout_ms > 0 && held.is_some();
-        let tells = request.member_epoch == 0 || is_full || before != member.assigned;
-        let topic = TopicPartitions {
-            topic_id: TOPIC_ID,
-            partitions: member.assigned.iter().copied().collect(),
-            ..Default::default()
-        };
-        let topic_partitions = if member.assigned.is_empty() { Vec::new() } else { vec![topic] };
-        Ok(ConsumerGroupHeartbeatResponse {
-            member_epoch: member.epoch,
-            heartbeat_interval_ms: INTERVAL_MS,
-            assignment: tells.then(|| Assignment { topic_partitions, ..Default::default() }),
-            ..Default::default()
-        })
+        let tells = *epoch == 0 || *asks || before != member.assigned;
+        Ok(Told { epoch: member.epoch, assigned: tells.then(|| member.assigned.clone()) })
     }
 
     /// A member's next step towards its target.

@@ -204,7 +204,9 @@ impl ClassicGroup {
                 }
                 Some(GroupResponse::Leave(LeaveGroupResponse::default()))
             }
-            GroupRequest::ConsumerHeartbeat(_) => panic!("a member of the other protocol"),
+            GroupRequest::ConsumerHeartbeat(_) | GroupRequest::StreamsHeartbeat(_) => {
+                panic!("a member of another protocol")
+            }
         };
         self.outbox.extend(answer.map(|answer| (caller, answer)));
         self.advance(now);

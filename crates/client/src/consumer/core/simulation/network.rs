@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{
-    ConsumerGroupHeartbeatResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, SyncGroupResponse,
+    ConsumerGroupHeartbeatResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse,
+    StreamsGroupHeartbeatResponse, SyncGroupResponse,
 };
 
 use super::Sender;
@@ -24,7 +25,7 @@ pub(super) enum Message {
 /// anew where it has failed: on its connection none comes after one that was answered.
 pub(super) fn copy(effect: &Effect) -> Option<Effect> {
     match effect {
-        Effect::Group { request: GroupRequest::ConsumerHeartbeat(_), .. } => None,
+        Effect::Group { request: GroupRequest::ConsumerHeartbeat(_) | GroupRequest::StreamsHeartbeat(_), .. } => None,
         Effect::Group { token, node, request } => {
             Some(Effect::Group { token: *token, node: *node, request: request.clone() })
         }
@@ -78,6 +79,9 @@ pub(super) fn not_coordinator(request: &GroupRequest) -> GroupResponse {
         GroupRequest::Leave(_) => GroupResponse::Leave(LeaveGroupResponse { error_code, ..Default::default() }),
         GroupRequest::ConsumerHeartbeat(_) => {
             GroupResponse::ConsumerHeartbeat(ConsumerGroupHeartbeatResponse { error_code, ..Default::default() })
+        }
+        GroupRequest::StreamsHeartbeat(_) => {
+            GroupResponse::StreamsHeartbeat(StreamsGroupHeartbeatResponse { error_code, ..Default::default() })
         }
     }
 }

@@ -38,7 +38,8 @@ impl ClassicMembership {
                 GroupResponse::Join(_)
                 | GroupResponse::Sync(_)
                 | GroupResponse::Heartbeat(_)
-                | GroupResponse::ConsumerHeartbeat(_),
+                | GroupResponse::ConsumerHeartbeat(_)
+                | GroupResponse::StreamsHeartbeat(_),
             ) => {}
             Err(error) => match kind {
                 Kind::Rebalance if awaited => {

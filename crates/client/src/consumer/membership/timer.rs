@@ -10,7 +10,6 @@ const SILENT_INTERVALS: u32 = 3;
 /// The timers of a member: next heartbeat, poll interval.
 #[derive(Debug)]
 pub(super) struct HeartbeatTimer {
-    /// As the coordinator wants it; zero before it has said so.
     interval: Duration,
     next: Instant,
     /// No heartbeat before this time, whatever there is to tell.
@@ -41,6 +40,11 @@ impl HeartbeatTimer {
             retry_backoff: config.retry_backoff,
             retry_backoff_max: config.retry_backoff_max,
         }
+    }
+
+    /// As the coordinator wants it; zero before it has said so.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// The application polled.

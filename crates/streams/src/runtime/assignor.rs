@@ -3,8 +3,9 @@
 //! Its name, what members say of themselves and what the leader answers are the JVM's: instances of both kinds may be members
 //! of one group, and either may lead it. A thread is a member; an instance is known by its process id.
 //!
-//! [`group`] decides, from what all have said; the codecs are in [`messages`]. Ours give all partitions up before they join
-//! (the JVM calls that eager), so what they are assigned is free.
+//! [`group`] decides, from what all have said; the codecs are in [`messages`]. All are cooperative (KIP-429): a member keeps
+//! what it has while it joins, and gives up what the assignment does not have any more; who is to have that asks for the
+//! next rebalance.
 
 mod client_state;
 #[cfg(test)]
@@ -19,7 +20,7 @@ mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
@@ -32,6 +33,7 @@ use vltava_client::{
     consumer::ConsumerGroupMetadata,
     consumer::assignor::{
         Assignment, AssignorMetadata, BoxFuture, GroupAssignment, GroupSubscription, PartitionAssignor,
+        RebalanceProtocol,
     },
 };
 
@@ -56,8 +58,8 @@ pub(super) struct Standing {
     pub(super) offset_sums: BTreeMap<TaskId, i64>,
 }
 
-/// What a thread's assignor and its task manager both know.
-pub(super) type SharedStanding = Arc<Mutex<Standing>>;
+/// Asked before each join for what the thread has, once there is somebody to ask.
+pub(super) type AskedStanding = Arc<OnceLock<Box<dyn Fn() -> Standing + Send + Sync>>>;
 
 /// Why the leader has assigned nothing, for the thread to end with.
 pub(super) type SharedRefusal = Arc<Mutex<Option<Refusal>>>;
@@ -118,7 +120,7 @@ pub(super) struct StreamsAssignor {
     /// Makes the internal topics that topics which came since need, and asks where changelogs end.
     admin: Admin,
     instance: Instance,
-    standing: SharedStanding,
+    standing: AskedStanding,
     told: Told,
     /// The version in which it speaks, which is an older one as long as somebody in the group knows no newer.
     version: i32,
@@ -130,7 +132,7 @@ impl StreamsAssignor {
         setup: Arc<Setup>,
         admin: Admin,
         instance: Instance,
-        standing: SharedStanding,
+        standing: AskedStanding,
         told: Told,
     ) -> Self {
         StreamsAssignor { setup, admin, instance, standing, told, version: LATEST, joins: 0 }
@@ -304,6 +306,10 @@ impl PartitionAssignor for StreamsAssignor {
         "stream"
     }
 
+    fn supported_protocols(&self) -> &[RebalanceProtocol] {
+        &[RebalanceProtocol::Cooperative]
+    }
+
     fn subscription_user_data(&mut self, _topics: &BTreeSet<String>) -> Option<Bytes> {
         self.joins = self.joins.wrapping_add(1);
         let info = SubscriptionInfo {
@@ -311,7 +317,7 @@ impl PartitionAssignor for StreamsAssignor {
             latest_supported: LATEST,
             process: self.instance.process.0,
             endpoint: self.instance.host.as_ref().map(HostInfo::to_string),
-            offset_sums: self.standing.lock().offset_sums.clone(),
+            offset_sums: self.standing.get().map_or_else(Standing::default, |ask| ask()).offset_sums,
             unique: self.joins,
             error: match self.instance.ends_application.load(Ordering::Relaxed) {
                 true => Refusal::Shutdown.code(),
@@ -362,14 +368,34 @@ impl PartitionAssignor for StreamsAssignor {
     }
 }
 
-/// What the leader of a simulated group gives its members, by instance: active tasks and standbys.
+/// A member of a simulated group, as it says when it joins.
+#[cfg(test)]
+pub(super) struct SimulatedMember {
+    pub(super) id: String,
+    pub(super) process: uuid::Uuid,
+    pub(super) standing: Standing,
+    pub(super) owned: BTreeSet<TaskId>,
+}
+
+/// What the leader of a simulated group gives a member.
+#[cfg(test)]
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dealt {
+    pub(super) active: BTreeSet<TaskId>,
+    pub(super) standbys: BTreeSet<TaskId>,
+    /// Whether it is to ask for the next rebalance at once.
+    pub(super) asks_again: bool,
+}
+
+/// What the leader of a simulated group gives its members.
 #[cfg(test)]
 pub(super) fn dealt(
-    members: impl Iterator<Item = (String, uuid::Uuid, Standing)>,
+    members: impl Iterator<Item = SimulatedMember>,
     ends: BTreeMap<TaskId, i64>,
     config: AssignmentConfig,
-) -> BTreeMap<String, (BTreeSet<TaskId>, BTreeSet<TaskId>)> {
-    let member = |(id, process, standing): (String, uuid::Uuid, Standing)| {
+) -> BTreeMap<String, Dealt> {
+    let partition = |task: &TaskId| TopicPartition::new(format!("t{}", task.subtopology), task.partition);
+    let member = |SimulatedMember { id, process, standing, owned }: SimulatedMember| {
         let info = SubscriptionInfo {
             version: LATEST,
             latest_supported: LATEST,
@@ -380,10 +406,9 @@ pub(super) fn dealt(
             error: 0,
             tags: Vec::new(),
         };
-        Member { id, owned: Vec::new(), info }
+        Member { id, owned: owned.iter().map(partition).collect(), info }
     };
     let members: Vec<Member> = members.map(member).collect();
-    let partition = |task: &TaskId| TopicPartition::new(format!("t{}", task.subtopology), task.partition);
     let tasks = Tasks {
         partitions: ends.keys().map(|task| (*task, [partition(task)].into())).collect(),
         stateful: ends.keys().copied().collect(),
@@ -391,7 +416,8 @@ pub(super) fn dealt(
     };
     let assigned = group::assign(&members, &tasks, config, ProcessId(uuid::Uuid::nil()), 0);
     let told = assigned.into_iter().map(|(member, group::MemberAssignment { info, .. })| {
-        (member, (info.active.into_iter().collect(), info.standby.into_keys().collect()))
+        let (active, standbys) = (info.active.into_iter().collect(), info.standby.into_keys().collect());
+        (member, Dealt { active, standbys, asks_again: info.next_rebalance_ms == 0 })
     });
     told.collect()
 }

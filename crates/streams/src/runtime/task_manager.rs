@@ -31,13 +31,13 @@ use vltava_metrics::Snapshot;
 pub(super) use self::queried::StorePosition;
 use self::{
     anew::Anew,
-    machine::{Event, Machine},
+    machine::{Event, Machine, Session},
     offset_sums::OffsetSums,
     processing::Stride,
     standbys::{Asked, StandbyTask},
 };
 use super::{
-    assignor::{LATEST_OFFSET, SharedStandbys, SharedStanding, Standing},
+    assignor::{LATEST_OFFSET, SharedStandbys, Standing},
     clients::client_failed,
     failures::Failures,
     kafka_streams::Shared,
@@ -104,10 +104,8 @@ pub(super) struct TaskManager {
     uncommitted: Option<ClientError>,
     /// Whether the thread has to leave its group and join again.
     rejoin: bool,
-    /// Where partitions of which nothing was committed were to be read on at the last revocation.
+    /// Where partitions of which nothing was committed were to be read on when they were revoked.
     begun: BTreeMap<TopicPartition, i64>,
-    /// What the assignor is told when the thread joins again.
-    standing: SharedStanding,
     offset_sums: OffsetSums,
     /// What an assignment has told it of standbys.
     assigned_standbys: SharedStandbys,
@@ -148,7 +146,6 @@ impl TaskManager {
             uncommitted: None,
             rejoin: false,
             begun: BTreeMap::new(),
-            standing: SharedStanding::default(),
             offset_sums: OffsetSums::default(),
             assigned_standbys: SharedStandbys::default(),
             failure: None,
@@ -156,16 +153,15 @@ impl TaskManager {
         }
     }
 
-    /// Tells the assignor there what the thread has, and is told there what standbys it is to have.
-    pub(super) fn telling(mut self, standing: SharedStanding, standbys: SharedStandbys) -> Self {
-        (self.standing, self.assigned_standbys) = (standing, standbys);
-        self.tell_standing();
+    /// Is told there what standbys it is to have.
+    pub(super) fn with_standbys(mut self, standbys: SharedStandbys) -> Self {
+        self.assigned_standbys = standbys;
         self
     }
 
-    /// What is on disk and no thread has, what it follows, and what it works on: of the latter it is as far as anybody. Told
-    /// before each join, and not in between: it reads the disk.
-    fn tell_standing(&self) {
+    /// What is on disk and no thread has, what it follows, and what it works on: of the latter it is as far as anybody. For
+    /// the thread's join: it reads the disk.
+    pub(super) fn standing(&self) -> Standing {
         let mut offset_sums = self.shared.directory.unused_offset_sums();
         let sum = |covered: &Covered| covered.values().map(|(_, offset)| *offset).sum::<i64>();
         offset_sums.extend(self.standbys.iter().map(|(id, standby)| (*id, sum(&standby.covered))));
@@ -174,7 +170,16 @@ impl TaskManager {
             true => (*id, LATEST_OFFSET),
             false => (*id, sum(&active.covered)),
         }));
-        *self.standing.lock() = Standing { offset_sums };
+        Standing { offset_sums }
+    }
+
+    /// What the group makes of the thread, as far as its consumer knows.
+    fn session(&self) -> Session {
+        match self.consumer.is_in_session() {
+            false => Session::Unknown,
+            true if self.consumer.is_rebalancing() => Session::Rebalancing,
+            true => Session::Member,
+        }
     }
 
     /// Whether assigned tasks wait for another thread to let their directories go.
@@ -189,7 +194,7 @@ impl TaskManager {
 
     /// Time has passed.
     pub(super) fn tick(&mut self) -> Result<()> {
-        self.on(Event::Tick { in_session: self.consumer.is_in_session() })
+        self.on(Event::Tick(self.session()))
     }
 
     /// Whether tasks have to wait until the group has said that they are still the thread's.
@@ -202,6 +207,11 @@ impl TaskManager {
         std::mem::take(&mut self.rejoin)
     }
 
+    /// Whether what was processed waits for the end of a rebalance to be committed.
+    pub(super) fn waits_for_rebalance(&self) -> bool {
+        self.consumer.is_rebalancing() && self.machine.working().next().is_some()
+    }
+
     /// Whether all assigned tasks are at work.
     pub(super) fn is_running(&self) -> bool {
         self.machine.all_running()
@@ -211,9 +221,9 @@ impl TaskManager {
     pub(super) fn state(&self) -> ThreadState {
         match self.machine.is_assigned() {
             _ if self.is_running() => ThreadState::Running,
+            _ if self.machine.any_suspended() => ThreadState::PartitionsRevoked,
             true => ThreadState::PartitionsAssigned,
-            false if self.tasks.is_empty() => ThreadState::Starting,
-            false => ThreadState::PartitionsRevoked,
+            false => ThreadState::Starting,
         }
     }
 
@@ -296,7 +306,8 @@ impl TaskManager {
         self.on(Event::BeginAnew(anew))
     }
 
+    /// Whether a task wants to be committed, and that is possible.
     pub(super) fn commit_requested(&self) -> bool {
-        self.tasks.values().any(|active| active.task.commit_requested())
+        !self.machine.is_rebalancing() && self.tasks.values().any(|active| active.task.commit_requested())
     }
 }

@@ -13,7 +13,7 @@ use vltava_client::{
 };
 
 use super::{
-    assignor::{AssignmentConfig, Instance, ProcessId, SharedStanding, StreamsAssignor, Told},
+    assignor::{AskedStanding, AssignmentConfig, Instance, ProcessId, StreamsAssignor, Told},
     clients::client_failed,
     kafka_streams::{Shared, now_ms},
     resets::{Resets, Seek},
@@ -95,7 +95,7 @@ impl RebalanceListener for Listener {
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
         if !self.remembers {
-            self.manager.lock().revoked(BTreeMap::new());
+            self.manager.lock().revoked(partitions, BTreeMap::new());
             return Box::pin(std::future::ready(Ok(())));
         }
         let uncommitted = self.manager.lock().uncommitted(partitions);
@@ -112,7 +112,7 @@ impl RebalanceListener for Listener {
                 };
                 begun.extend(position.map(|position| (partition, position)));
             }
-            self.manager.lock().revoked(begun);
+            self.manager.lock().revoked(partitions, begun);
             Ok(())
         })
     }
@@ -120,9 +120,9 @@ impl RebalanceListener for Listener {
     fn on_partitions_assigned<'a>(
         &'a mut self,
         _consumer: &'a Consumer,
-        partitions: &'a [TopicPartition],
+        _added: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
-        self.manager.lock().assigned(partitions);
+        self.manager.lock().assigned();
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -150,7 +150,7 @@ impl StreamThread {
         let restore = clients.restore_consumer(format!("{client_id}-restore-consumer"));
         let restorer = Restorer::new(Consumer::new(restore).map_err(failed)?, shared.admin().clone());
         let main = clients.main_consumer(format!("{client_id}-consumer"), index);
-        let standing = SharedStanding::default();
+        let standing = AskedStanding::default();
         let assigned = Told { cluster: shared.cluster.clone(), ..Told::default() };
         let instance = Instance {
             process: ProcessId(shared.process_id),
@@ -168,7 +168,12 @@ impl StreamThread {
         }
         let manager =
             TaskManager::new(shared.clone(), setup.clone(), index, consumer.clone(), producer.clone(), restorer);
-        let manager = Arc::new(Mutex::new(manager.telling(standing, assigned.standbys.clone())));
+        let manager = Arc::new(Mutex::new(manager.with_standbys(assigned.standbys.clone())));
+        let asked = Arc::downgrade(&manager);
+        let tell = move || asked.upgrade().map_or_else(Default::default, |manager| manager.lock().standing());
+        if standing.set(Box::new(tell)).is_err() {
+            return Err(Error::internal("an assignor that is asked for two threads"));
+        }
         shared.threads.set_manager(index, &manager);
         let topics = setup.subtopologies.values().flat_map(|info| info.source_topics.iter().cloned()).collect();
         let thread = StreamThread {
@@ -229,13 +234,16 @@ impl StreamThread {
         while done.is_ok() && !self.is_to_end() {
             done = self.run_once();
         }
-        let mut manager = self.manager.lock();
         let (done, uncommitted) = match (done, wait::take_cut()) {
             // Cut short between two pieces of work: all that was done can be committed.
-            (Ok(()), _) | (Err(_), Some(Cut::Request)) => (Ok(()), manager.close().err()),
+            (Ok(()), _) | (Err(_), Some(Cut::Request)) => {
+                self.finish_rebalance();
+                (Ok(()), self.manager.lock().close().err())
+            }
             (Err(error), Some(Cut::Deadline)) => (Ok(()), Some(error)),
             (Err(error), None) => (Err(error), None),
         };
+        let mut manager = self.manager.lock();
         if done.is_err() || uncommitted.is_some() {
             manager.close_dirty();
         }
@@ -263,6 +271,19 @@ impl StreamThread {
         done
     }
 
+    /// What was done since a rebalance began can be committed when that is over, as long as there is time to close. The JVM waits
+    /// for it as well.
+    fn finish_rebalance(&self) {
+        while self.manager.lock().waits_for_rebalance() {
+            // What it reads is not processed any more, and nothing of it is committed.
+            if let Err(error) = wait(self.consumer.poll(self.poll_time)) {
+                tracing::info!(thread = self.index + 1, "closes in the midst of a rebalance: {error}");
+                break;
+            }
+        }
+        wait::take_cut();
+    }
+
     fn ask_for_rebalance(&self, reason: &str) -> Result<()> {
         let asked = self.consumer.enforce_rebalance(reason);
         asked.map_err(|error| client_failed("asking for a rebalance", &error))
@@ -271,7 +292,7 @@ impl StreamThread {
     /// One turn: polls, and works on what there is until it is time to poll again.
     fn run_once(&mut self) -> Result<()> {
         self.clean_up();
-        if self.assigned.next_rebalance.take_due(now_ms()) {
+        if !self.consumer.is_rebalancing() && self.assigned.next_rebalance.take_due(now_ms()) {
             self.ask_for_rebalance("a rebalance that the leader of the group has asked for")?;
         }
         if self.shared.ends_application.load(Ordering::Relaxed) && !std::mem::replace(&mut self.ends_application, true)

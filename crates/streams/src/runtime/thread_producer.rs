@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -44,6 +44,8 @@ pub(super) struct ThreadProducer {
     transaction: AtomicU64,
     /// That of the last one.
     last: AtomicU64,
+    /// When that began.
+    begun: Mutex<Instant>,
     /// Why none could be begun since the last abort: not every record has to wait for that.
     failure: Mutex<Option<ClientError>>,
 }
@@ -68,6 +70,7 @@ impl ThreadProducer {
             is_ready: AtomicBool::new(guarantee == Guarantee::AtLeastOnce),
             transaction: AtomicU64::new(transaction),
             last: AtomicU64::new(NONE),
+            begun: Mutex::new(Instant::now()),
             failure: Mutex::default(),
         }))
     }
@@ -95,6 +98,12 @@ impl ThreadProducer {
 
     pub(super) fn is_in_transaction(&self) -> bool {
         self.is_exactly_once() && self.transaction().is_some()
+    }
+
+    /// Whether half of `transaction.timeout.ms` has passed since the open transaction began: at its end the coordinator aborts it
+    /// and fences the producer.
+    pub(super) fn is_about_to_time_out(&self) -> bool {
+        self.is_in_transaction() && self.begun.lock().elapsed() >= self.settings.transaction_timeout() / 2
     }
 
     /// Ends what a producer before this one has left open, if that was not done yet: offsets and changelogs that are read
@@ -132,6 +141,7 @@ impl ThreadProducer {
                 return Err(error);
             }
         }
+        *self.begun.lock() = Instant::now();
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         self.transaction.store(number, Ordering::Relaxed);
         Ok(number)

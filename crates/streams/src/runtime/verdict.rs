@@ -14,6 +14,7 @@
 //! | produce | may pass, and the handler says retry | the task begins anew from its last commit | `TaskCorruptedException` |
 //! | transaction | `PRODUCER_FENCED`, `INVALID_PRODUCER_EPOCH`, `INVALID_PRODUCER_ID_MAPPING` | tasks lost, joins again | `TaskMigratedException` |
 //! | transaction | its offsets: `ILLEGAL_GENERATION`, `UNKNOWN_MEMBER_ID` | tasks lost, joins again | `TaskMigratedException`, of `CommitFailedException` |
+//! | transaction | the same while the thread joins a rebalance | aborted, all running tasks begin anew; the join tells | it does not commit then, and may be fenced |
 //! | transaction | a time-out: it may be committed or not | aborted, all running tasks begin anew: offsets and changelogs tell | `TaskCorruptedException`, stores wiped |
 //! | transaction | can only be aborted (`TRANSACTION_ABORTABLE`, a record failed …) | aborted, all running tasks begin anew, up to `task.timeout.ms` | `StreamsException` |
 //! | transaction | `FENCED_INSTANCE_ID`, no authorisation, unknown server error | the thread fails | `StreamsException` |
@@ -94,6 +95,12 @@ pub(super) fn of_transaction(error: &ClientError) -> Verdict {
             _ => Verdict::Retry,
         },
     }
+}
+
+/// Whether it says that the group is not in the generation any more in which it was asked.
+pub(super) fn is_of_generation(error: &ClientError) -> bool {
+    let refused = [ErrorCode::IllegalGeneration, ErrorCode::UnknownMemberId, ErrorCode::StaleMemberEpoch];
+    matches!(error, ClientError::CommitFailed { .. }) || error.code().is_some_and(|code| refused.contains(&code))
 }
 
 /// Of sending a record, where no handler is to be asked.

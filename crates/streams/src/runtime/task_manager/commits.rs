@@ -21,7 +21,7 @@ impl TaskManager {
     /// transaction, and only then do the stores keep the changelog offsets they cover. False if it has to be tried again
     /// soon.
     pub(in crate::runtime) fn commit(&mut self) -> Result<bool> {
-        self.on(Event::Commit { in_session: self.consumer.is_in_session() })?;
+        self.on(Event::Commit { session: self.session(), urgent: self.producer.is_about_to_time_out() })?;
         Ok(!self.machine.owes_commit())
     }
 
@@ -85,6 +85,10 @@ impl TaskManager {
     fn not_committed(&mut self, error: ClientError, doing: &str) -> Result<Event> {
         self.uncommitted = Some(error.clone());
         match verdict::of_transaction(&error) {
+            // The group has gone on to the next generation; whether with this member says the answer to its join.
+            Verdict::Migrated if self.machine.is_rebalancing() && verdict::is_of_generation(&error) => {
+                Ok(Event::NotCommitted(None))
+            }
             Verdict::Retry | Verdict::Rebalance => Ok(Event::NotCommitted(Some(error))),
             Verdict::Migrated => {
                 tracing::warn!("the thread was fenced, its tasks are lost and it joins again: {error}");

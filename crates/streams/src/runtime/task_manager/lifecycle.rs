@@ -54,7 +54,7 @@ impl TaskManager {
         if self.has_pending() && self.producer.is_in_transaction() {
             self.commit()?;
         }
-        self.on(Event::MakePending)
+        self.on(Event::MakePending(self.session()))
     }
 
     /// Makes a task, or leaves it for later: another thread has its directory, or what it needs cannot be read now.
@@ -267,11 +267,6 @@ impl TaskManager {
         active.task.commit_stores(|store| active.covered.get(store).map(|(_, offset)| *offset))?;
         active.task.initialize()?;
         tracing::debug!(task = %id, "running");
-        self.resume(id)
-    }
-
-    pub(super) fn resume(&self, id: TaskId) -> Result<()> {
-        let Some(active) = self.tasks.get(&id) else { return Ok(()) };
         let inputs: Vec<_> = active.inputs.keys().cloned().collect();
         self.consumer.resume(&inputs).map_err(|error| client_failed("resuming", &error))
     }
@@ -360,7 +355,7 @@ impl TaskManager {
     /// Commits and closes everything.
     pub(in crate::runtime) fn close(&mut self) -> Result<()> {
         (self.given_up, self.uncommitted) = (0, None);
-        self.on(Event::Close { in_session: self.consumer.is_in_session() })?;
+        self.on(Event::Close(self.session()))?;
         self.restorer.close();
         if self.given_up == 0 {
             return Ok(());

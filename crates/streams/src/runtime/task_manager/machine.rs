@@ -3,10 +3,9 @@
 //! ```text
 //!             Made            Restored            Revoked
 //! (pending) ───────▶ Restoring ───────▶ Running ───────────▶ Suspended
-//!     ▲                  │                 │  ▲                  │
-//!     │    BeginAnew     │                 │  └──── Assigned ────┤
-//!     └──────────────────┴─────────────────┘                     ▼
-//!                                                     closed: assigned to another
+//!     ▲                  │                 │                     │ Assigned
+//!     │    BeginAnew     │                 │                     ▼
+//!     └──────────────────┴─────────────────┘           closed, or a standby
 //! ```
 //!
 //! [`on`](Machine::on) takes an [`Event`]; [`next_step`](Machine::next_step) gives the [`Step`]s that follow from it, one
@@ -22,6 +21,17 @@
 //! a member and goes on, or its tasks are lost. (The JVM flushes first and then hears from the commit that it was fenced.)
 //! What it had given to be sent when it was stopped waits as well, and is [discarded](Step::Discard) before the thread can
 //! have another assignment, in whose session it would go.
+//!
+//! # Rebalances
+//!
+//! They are cooperative (KIP-429): tasks that stay go on, and know nothing of it. [`Revoked`](Event::Revoked) names those that
+//! go: they are committed, all others with them, and wait with their stores open for [`Assigned`](Event::Assigned), which
+//! says whether they are closed or become standbys. That one has all of the thread's tasks, and does what was not done before:
+//! a running task that it does not have, or has with other partitions, is revoked first.
+//!
+//! Between the thread's join and its assignment nothing is committed, as in the JVM, and no task is made, for offsets are
+//! not told meanwhile; all that runs goes on. Except exactly once where a transaction is about to time out: its offsets are
+//! those of the generation before, and either that one is still the group's or it is aborted.
 //!
 //! # Standby tasks
 //!
@@ -50,6 +60,8 @@ use std::{
 
 use vltava_client::{ClientError, TopicPartition};
 
+pub(in crate::runtime) use self::vocabulary::Assignment;
+pub(super) use self::vocabulary::{Event, Session, Step};
 use super::{
     anew::{Anew, Reason},
     trouble::{Cause, Troubles},
@@ -65,119 +77,16 @@ enum Phase {
     /// Its stores are being read from their changelogs.
     Restoring,
     Running,
-    /// Its partitions were revoked; it waits to hear whether it stays.
-    Suspended {
-        /// Whether its stores were complete.
-        restored: bool,
-    },
-}
-
-/// What has happened.
-#[derive(Clone, Debug)]
-pub(super) enum Event {
-    /// Time has passed. `in_session`: the group counts the thread as a member, as far as it can know.
-    Tick { in_session: bool },
-    /// These are the thread's tasks from now on, and no others. `follows`: the group has made no assignment between this
-    /// one and the last that the thread had, so that nobody else has worked on tasks that stay.
-    Assigned { tasks: BTreeMap<TaskId, Vec<TopicPartition>>, standbys: BTreeSet<TaskId>, follows: bool },
-    /// All partitions are about to be given up.
-    Revoked { in_session: bool },
-    /// The partitions are others' already.
-    Lost,
-    /// The group, or a broker in its name, has said that another thread has the tasks by now.
-    Migrated,
-    /// Another thread has the task's directory.
-    Busy,
-    /// The task, or the standby, could not be made, for a reason that may pass.
-    NotMade(TaskId, ClientError),
-    /// The standby is there.
-    StandbyMade(TaskId),
-    /// Records of changelogs have come for the standby's stores.
-    Following(TaskId),
-    /// They do not come, for a reason that may pass.
-    NotFollowing(TaskId, ClientError),
-    /// The stores of these standbys are of no use as they are.
-    StandbysAnew(BTreeSet<TaskId>),
-    /// The task is there; its stores are, too, if they are `complete`.
-    Made { task: TaskId, complete: bool },
-    /// Records of changelogs have come for the task's stores.
-    Restoring(TaskId),
-    /// Records of changelogs do not come, for a reason that may pass.
-    NotRestoring(TaskId, ClientError),
-    /// The task's stores have all of their changelogs.
-    Restored(TaskId),
-    /// It is time for pending tasks to be made, and for a pending standby.
-    MakePending,
-    /// It is time to commit.
-    Commit { in_session: bool },
-    /// What the tasks held back is with the producer, but for that of these tasks: they begin anew.
-    Flushed(Anew),
-    /// What was with the producer is acknowledged, but for records of these tasks: they begin anew.
-    Delivered(Anew),
-    /// The offsets are committed; those of these tasks are others than before.
-    Committed { advanced: BTreeSet<TaskId> },
-    /// The offsets are not committed: a rebalance goes on, or for a reason that may pass. Or that is not known.
-    NotCommitted(Option<ClientError>),
-    /// The session ended in the midst of a commit: what was flushed may not be sent before the group has answered. These
-    /// tasks have to begin anew beside that.
-    OutOfSession(Anew),
-    /// The progress of these tasks since the last commit counts for nothing.
-    BeginAnew(Anew),
-    /// The thread ends.
-    Close { in_session: bool },
-    /// The thread ends by a failure.
-    GiveUp,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Make the task over its directory. Answered by `Made`, `NotMade` or `Busy`. Until it runs, its partitions are paused.
-    /// Exactly once the thread's producer ends before that what it, or the one before it, has left open.
-    Make(TaskId, Vec<TopicPartition>),
-    /// The task's stores are complete: let it begin to work.
-    Start(TaskId),
-    /// The task was suspended, and goes on with the partitions that it had.
-    Resume(TaskId),
-    /// Forget what the task has read and not processed; it comes again.
-    Suspend(TaskId),
-    /// Write and forward what these tasks hold back in their caches. Answered by `Flushed`.
-    Flush(Vec<TaskId>),
-    /// Wait until all that was written is acknowledged. Answered by `Delivered`.
-    Deliver,
-    /// Commit what these tasks have consumed; exactly once with all that was written. Answered by `Committed`,
-    /// `NotCommitted` or `Migrated`.
-    Commit(Vec<TaskId>),
-    /// Have the stores of these tasks keep what they cover.
-    Checkpoint(Vec<TaskId>),
-    /// Whatever was given to be sent and is not acknowledged must never be sent any more: the tasks may be others' next.
-    /// Exactly once whatever was written since the last commit must never be committed.
-    Discard,
-    /// Close the task; its stores cover what was committed.
-    Close(TaskId),
-    /// Close the task and leave its stores as of the last commit. If it stays assigned, its partitions are read from there
-    /// again.
-    Abandon { task: TaskId, rewind: bool },
-    /// Make the standby over its directory. Answered by `StandbyMade`, `NotMade` or `Busy`.
-    MakeStandby(TaskId),
-    /// Have the stores of these standbys keep what they cover.
-    CheckpointStandbys(Vec<TaskId>),
-    /// Close the standby; its stores cover what it has read.
-    CloseStandby(TaskId),
-    /// Close the standby and leave its stores as of its last checkpoint.
-    AbandonStandby(TaskId),
-    /// The task becomes a standby, or the standby a task: close it, and keep its stores for the one that is made next.
-    Recycle(TaskId),
-    /// Leave the group and join again, unless that is under way.
-    Rejoin,
-    /// The task has made no progress for `task.timeout.ms`: end the thread, with the task's last error.
-    Fail { task: TaskId, after: Duration },
+    /// Its partitions were revoked; it waits to hear whether it becomes a standby. It does not go on in any case: what
+    /// others may have done before it comes back is in its changelogs.
+    Suspended,
 }
 
 /// What follows a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     GoOn,
+    /// Those that are leaving are suspended.
     Suspend,
     Close,
 }
@@ -187,6 +96,8 @@ enum Then {
 struct Commit {
     tasks: BTreeSet<TaskId>,
     then: Then,
+    /// Whether what these tasks have written is acknowledged.
+    is_delivered: bool,
 }
 
 #[derive(Debug)]
@@ -202,10 +113,16 @@ pub(super) struct Machine {
     tasks: BTreeMap<TaskId, Owned>,
     /// Assigned, and not made yet.
     pending: BTreeMap<TaskId, Vec<TopicPartition>>,
-    /// Whether there was an assignment since the last revocation.
+    /// Whether there was an assignment since tasks were lost.
     assigned: bool,
-    in_session: bool,
+    session: Session,
     commit: Option<Commit>,
+    /// Whether a commit waits for the end of a rebalance.
+    is_deferred: bool,
+    /// The tasks that are revoked, until their commit is over.
+    leaving: BTreeSet<TaskId>,
+    /// An assignment that waits for that, and when it came.
+    next: Option<(Assignment, Instant)>,
     troubles: Troubles,
     /// Whether each standby is made.
     standbys: BTreeMap<TaskId, bool>,
@@ -226,8 +143,11 @@ impl Machine {
             tasks: BTreeMap::new(),
             pending: BTreeMap::new(),
             assigned: false,
-            in_session: false,
+            session: Session::Unknown,
             commit: None,
+            is_deferred: false,
+            leaving: BTreeSet::new(),
+            next: None,
             troubles: Troubles::new(Some(task_timeout)),
             standbys: BTreeMap::new(),
             last_tried: None,
@@ -239,7 +159,8 @@ impl Machine {
 
     /// Whether assigned tasks are not made yet, and may be tried.
     pub(super) fn has_pending(&self, now: Instant) -> bool {
-        self.pending.keys().any(|task| self.troubles.may_try(*task, now))
+        let is_time = self.session == Session::Member;
+        is_time && self.pending.keys().any(|task| self.troubles.may_try(*task, now))
     }
 
     /// Whether standbys are not made yet, and may be tried.
@@ -254,18 +175,22 @@ impl Machine {
 
     /// Whether a commit was not made, and is to be tried again.
     pub(super) fn owes_commit(&self) -> bool {
-        self.is_held() || self.troubles.any_commits()
+        self.is_held() || self.is_deferred || self.troubles.any_commits()
     }
 
     /// Whether the task's stores have all of their changelogs.
     pub(super) fn is_complete(&self, task: TaskId) -> bool {
-        let phase = self.tasks.get(&task).map(|task| task.phase);
-        matches!(phase, Some(Phase::Running | Phase::Suspended { restored: true }))
+        self.tasks.get(&task).is_some_and(|task| task.phase == Phase::Running)
     }
 
-    /// Whether there was an assignment since the last revocation.
+    /// Whether there was an assignment since tasks were lost.
     pub(super) fn is_assigned(&self) -> bool {
         self.assigned
+    }
+
+    /// Whether revoked tasks wait for the assignment.
+    pub(super) fn any_suspended(&self) -> bool {
+        self.tasks.values().any(|task| task.phase == Phase::Suspended)
     }
 
     /// Whether all assigned tasks are at work.
@@ -273,14 +198,19 @@ impl Machine {
         self.assigned && self.pending.is_empty() && self.tasks.values().all(|task| task.phase == Phase::Running)
     }
 
+    /// Whether a rebalance goes on in which the thread takes part, so that nothing is committed.
+    pub(super) fn is_rebalancing(&self) -> bool {
+        self.session == Session::Rebalancing
+    }
+
     /// Whether tasks have to wait until the group has said that they are still the thread's.
     pub(super) fn is_held(&self) -> bool {
-        self.assigned && !self.in_session && !self.tasks.is_empty()
+        self.assigned && self.session == Session::Unknown && !self.tasks.is_empty()
     }
 
     /// The tasks that may process.
     pub(super) fn working(&self) -> impl Iterator<Item = TaskId> {
-        self.running().filter(|_| self.in_session)
+        self.running().filter(|_| self.session != Session::Unknown)
     }
 
     fn running(&self) -> impl Iterator<Item = TaskId> {
@@ -294,26 +224,34 @@ impl Machine {
 
     /// What is to be done next.
     pub(super) fn next_step(&mut self) -> Option<Step> {
+        if self.steps.is_empty()
+            && self.commit.is_none()
+            && let Some((assignment, now)) = self.next.take()
+        {
+            self.take_over(assignment, now);
+        }
         self.steps.pop_front()
     }
 
     /// A step failed for good: those that would follow are not taken.
     pub(super) fn stop(&mut self) {
         self.steps.clear();
-        self.commit = None;
+        self.forget_what_goes_on();
+    }
+
+    fn forget_what_goes_on(&mut self) {
+        (self.commit, self.next) = (None, None);
+        self.leaving.clear();
     }
 
     /// Takes in what has happened.
     pub(super) fn on(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Tick { in_session } => self.tick(in_session, now),
-            Event::Assigned { tasks, standbys, follows } => self.assign(tasks, standbys, follows, now),
-            Event::Revoked { in_session } => {
-                self.assigned = false;
-                self.in_session = in_session;
-                // What was not made by now may be another's next.
-                self.pending.clear();
-                self.begin_commit(Then::Suspend, now);
+            Event::Tick(session) => self.tick(session, now),
+            Event::Assigned(assignment) => self.assign(assignment, now),
+            Event::Revoked { tasks, session } => {
+                self.session = session;
+                self.revoke(tasks, now);
             }
             Event::Lost => {
                 self.steps.push_back(Step::Discard);
@@ -363,14 +301,17 @@ impl Machine {
                 self.troubles.end(task, Cause::Making);
                 self.start(task);
             }
-            Event::MakePending => {
+            Event::MakePending(session) => {
+                self.session = session;
                 self.make_pending(now);
                 self.make_standby(now);
             }
-            Event::Commit { in_session } => {
-                self.in_session = in_session;
+            Event::Commit { session, urgent } => {
+                self.session = session;
                 self.checkpoint_standbys();
-                self.begin_commit(Then::GoOn, now);
+                if self.may_commit(urgent, now) {
+                    self.begin_commit(Then::GoOn, now);
+                }
             }
             Event::Flushed(anew) => {
                 self.begin_anew(anew, now);
@@ -380,7 +321,8 @@ impl Machine {
             }
             Event::Delivered(anew) => {
                 self.begin_anew(anew, now);
-                if let Some(commit) = &self.commit {
+                if let Some(commit) = &mut self.commit {
+                    commit.is_delivered = true;
                     self.steps.push_back(Step::Commit(commit.tasks.iter().copied().collect()));
                 }
             }
@@ -388,12 +330,12 @@ impl Machine {
             Event::NotCommitted(error) => self.not_committed(error, now),
             Event::OutOfSession(anew) => {
                 self.begin_anew(anew, now);
-                self.in_session = false;
+                self.session = Session::Unknown;
                 self.not_committed(None, now);
             }
             Event::BeginAnew(tasks) => self.begin_anew(tasks, now),
-            Event::Close { in_session } => {
-                self.in_session = in_session;
+            Event::Close(session) => {
+                self.session = session;
                 self.end_standbys(Step::CloseStandby);
                 self.begin_commit(Then::Close, now);
             }
@@ -408,8 +350,8 @@ impl Machine {
         }
     }
 
-    fn tick(&mut self, in_session: bool, now: Instant) {
-        self.in_session = in_session;
+    fn tick(&mut self, session: Session, now: Instant) {
+        self.session = session;
         if self.assigned && !self.is_held() {
             self.silent = None;
             return;
@@ -437,16 +379,37 @@ impl Machine {
         }
     }
 
-    fn assign(
-        &mut self,
-        assigned: BTreeMap<TaskId, Vec<TopicPartition>>,
-        mut standbys: BTreeSet<TaskId>,
-        follows: bool,
-        now: Instant,
-    ) {
+    /// Those that run are committed before they are given up.
+    fn revoke(&mut self, tasks: BTreeSet<TaskId>, now: Instant) {
+        let is_known = |task: &TaskId| self.tasks.contains_key(task) || self.pending.contains_key(task);
+        if !tasks.iter().any(is_known) {
+            return;
+        }
+        // What was not made by now may be another's next.
+        self.pending.retain(|task, _| !tasks.contains(task));
+        self.leaving = tasks;
+        self.begin_commit(Then::Suspend, now);
+    }
+
+    fn assign(&mut self, assignment: Assignment, now: Instant) {
         self.assigned = true;
-        self.in_session = true;
+        self.session = Session::Member;
         self.silent = None;
+        let changes = |id: &TaskId| {
+            let had = self.tasks.get(id).map(|owned| &owned.partitions);
+            had != assignment.tasks.get(id)
+        };
+        let leaving: BTreeSet<TaskId> = self.running().filter(changes).collect();
+        if leaving.is_empty() {
+            return self.take_over(assignment, now);
+        }
+        self.next = Some((assignment, now));
+        self.revoke(leaving, now);
+    }
+
+    /// No task that runs is in another place, or has other partitions, than before.
+    fn take_over(&mut self, assignment: Assignment, now: Instant) {
+        let Assignment { tasks: assigned, mut standbys } = assignment;
         standbys.retain(|task| !assigned.contains_key(task));
         self.end_standbys_but(&assigned, &standbys);
         let gone: Vec<TaskId> = self.tasks.keys().filter(|id| !assigned.contains_key(id)).copied().collect();
@@ -461,16 +424,9 @@ impl Machine {
         self.pending.clear();
         self.troubles.retain(|task| assigned.contains_key(&task));
         for (task, partitions) in assigned {
-            match self.tasks.get_mut(&task) {
-                Some(Owned { phase: phase @ Phase::Suspended { restored: true }, partitions: had })
-                    if follows && *had == partitions =>
-                {
-                    *phase = Phase::Running;
-                    self.steps.push_back(Step::Resume(task));
-                    continue;
-                }
-                // It was still restoring when it was suspended, or its topics have more partitions than before, or its
-                // stores may be behind what another thread has done.
+            match self.tasks.get(&task) {
+                Some(owned) if owned.phase != Phase::Suspended && owned.partitions == partitions => continue,
+                // It was revoked and is back, or its topics have more partitions than before.
                 Some(_) => self.close(task),
                 None => {}
             }
@@ -521,6 +477,10 @@ impl Machine {
     }
 
     fn make_pending(&mut self, now: Instant) {
+        // The coordinator answers a join before it tells offsets, and who is no member any more needs none.
+        if self.session != Session::Member {
+            return;
+        }
         for (task, partitions) in &self.pending {
             if self.troubles.may_try(*task, now) {
                 self.steps.push_back(Step::Make(*task, partitions.clone()));
@@ -543,8 +503,9 @@ impl Machine {
     /// Whatever the tasks have done since their last commit counts for nothing, and they are not the thread's any more.
     fn lose(&mut self) {
         self.assigned = false;
-        self.in_session = false;
-        self.commit = None;
+        self.session = Session::Unknown;
+        self.is_deferred = false;
+        self.forget_what_goes_on();
         self.pending.clear();
         self.abandon_all();
     }
@@ -554,23 +515,41 @@ impl Machine {
         self.steps.extend(std::mem::take(&mut self.tasks).into_iter().map(abandon));
     }
 
-    fn begin_commit(&mut self, then: Then, now: Instant) {
-        if then == Then::GoOn && (!self.in_session || !self.troubles.may_commit(now)) {
-            return;
+    fn may_commit(&mut self, urgent: bool, now: Instant) -> bool {
+        let is_time = match self.session {
+            Session::Member => true,
+            Session::Rebalancing => urgent && self.guarantee == Guarantee::ExactlyOnce,
+            Session::Unknown => false,
+        };
+        self.is_deferred = self.session == Session::Rebalancing && !is_time;
+        is_time && self.troubles.may_commit(now)
+    }
+
+    /// Whether offsets would be taken if they were committed now.
+    fn may_be_taken(&self) -> bool {
+        match self.session {
+            Session::Member => true,
+            // A transaction tells the generation that it is of, which the group may still be in.
+            Session::Rebalancing => self.guarantee == Guarantee::ExactlyOnce,
+            Session::Unknown => false,
         }
+    }
+
+    fn begin_commit(&mut self, then: Then, now: Instant) {
         let tasks: BTreeSet<TaskId> = self.running().collect();
-        self.commit = Some(Commit { tasks, then });
-        match &self.commit {
-            Some(commit) if self.in_session && !commit.tasks.is_empty() => {
-                self.steps.push_back(Step::Flush(commit.tasks.iter().copied().collect()));
-            }
-            Some(commit) if commit.tasks.is_empty() => self.committed(&BTreeSet::new()),
-            _ => self.not_committed(None, now),
+        let wanted: Vec<TaskId> = tasks.iter().copied().collect();
+        self.commit = Some(Commit { tasks, then, is_delivered: false });
+        if wanted.is_empty() {
+            self.committed(&BTreeSet::new());
+        } else if self.may_be_taken() {
+            self.steps.push_back(Step::Flush(wanted));
+        } else {
+            self.not_committed(None, now);
         }
     }
 
     fn committed(&mut self, advanced: &BTreeSet<TaskId>) {
-        let Some(Commit { tasks, then }) = self.commit.take() else { return };
+        let Some(Commit { tasks, then, .. }) = self.commit.take() else { return };
         for task in &tasks {
             self.troubles.end(*task, Cause::Committing);
         }
@@ -588,7 +567,7 @@ impl Machine {
     }
 
     fn not_committed(&mut self, error: Option<ClientError>, now: Instant) {
-        let Some(Commit { tasks, then }) = self.commit.take() else { return };
+        let Some(Commit { tasks, then, is_delivered }) = self.commit.take() else { return };
         if self.guarantee == Guarantee::ExactlyOnce {
             self.abort(Some(then));
         }
@@ -601,10 +580,12 @@ impl Machine {
             _ if self.guarantee == Guarantee::ExactlyOnce => {}
             Then::GoOn => {}
             Then::Suspend => {
-                // They would go on behind what they have done, while their partitions are read from the last commit.
+                // Those that go were not committed; and what those that stay have written, if it is not acknowledged, is
+                // discarded with what the others have.
                 for task in tasks {
-                    self.tasks.remove(&task);
-                    self.steps.push_back(Step::Abandon { task, rewind: false });
+                    if self.leaving.contains(&task) || !is_delivered {
+                        self.give_up(task);
+                    }
                 }
                 self.suspend();
             }
@@ -631,14 +612,16 @@ impl Machine {
         }
     }
 
+    /// Those that leave are committed, or given up.
     fn suspend(&mut self) {
         // Of tasks that began anew, or that could not be committed: with the next assignment it would go behind the records
-        // of those who have them then.
+        // of those who have them then. Of those that stay there is nothing.
         self.steps.push_back(Step::Discard);
-        for (task, owned) in &mut self.tasks {
-            let restored = matches!(owned.phase, Phase::Running | Phase::Suspended { restored: true });
-            owned.phase = Phase::Suspended { restored };
-            self.steps.push_back(Step::Suspend(*task));
+        for task in std::mem::take(&mut self.leaving) {
+            if let Some(owned) = self.tasks.get_mut(&task) {
+                owned.phase = Phase::Suspended;
+                self.steps.push_back(Step::Suspend(task));
+            }
         }
     }
 
@@ -668,9 +651,10 @@ impl Machine {
         if let Some(commit) = &mut self.commit {
             commit.tasks.remove(&task);
         }
-        self.steps.push_back(Step::Abandon { task, rewind: self.assigned });
-        // While partitions are taken away, those that come back are read from what is committed.
-        if self.assigned {
+        // Where its partitions are taken away it is made again only if it is assigned again.
+        let stays = self.assigned && owned.phase != Phase::Suspended && !self.leaving.contains(&task);
+        self.steps.push_back(Step::Abandon { task, rewind: stays });
+        if stays {
             self.pending.insert(task, owned.partitions);
         }
     }
@@ -686,3 +670,4 @@ impl Machine {
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod vocabulary;

@@ -1,10 +1,16 @@
 //! What a rebalance does to the tasks of a thread.
+//!
+//! Under every protocol it is the same: [`revoke`](TaskManager::revoke) gives up tasks while they are still the thread's, and
+//! [`reconcile`](TaskManager::reconcile) says what it has from then on, all of it. Whatever is in neither of them goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use vltava_client::{TopicPartition, consumer::ConsumerGroupMetadata};
+use vltava_client::TopicPartition;
 
-use super::{TaskManager, machine::Event};
+use super::{
+    TaskManager,
+    machine::{Assignment, Event},
+};
 use crate::{error::Result, task::TaskId};
 
 impl TaskManager {
@@ -22,19 +28,18 @@ impl TaskManager {
         uncommitted
     }
 
-    /// Where partitions of which nothing was committed were to be read on at the last revocation.
+    /// Where partitions of which nothing was committed were to be read on when they were revoked.
     pub(in crate::runtime) fn begun(&self) -> &BTreeMap<TopicPartition, i64> {
         &self.begun
     }
 
-    /// All partitions are about to be given up: commits, and keeps the tasks until it is known which of them stay. Those
-    /// of which nothing is committed have `begun` there, and go on from there if they come back.
-    pub(in crate::runtime) fn revoked(&mut self, begun: BTreeMap<TopicPartition, i64>) {
-        self.begun = begun;
-        self.shared.set_thread_running(self.thread, false);
-        let done = self.on(Event::Revoked { in_session: self.consumer.is_in_session() });
-        self.fail(done);
-        self.tell_standing();
+    /// These partitions are about to be given up: commits, and keeps their tasks until it is known whether they become
+    /// standbys. Those of which nothing is committed have `begun` there, and go on from there if they come back.
+    pub(in crate::runtime) fn revoked(&mut self, partitions: &[TopicPartition], begun: BTreeMap<TopicPartition, i64>) {
+        self.begun.retain(|partition, _| !partitions.contains(partition));
+        self.begun.extend(begun);
+        let tasks = self.tasks_of(partitions).into_keys().collect();
+        self.revoke(tasks);
     }
 
     /// The partitions are others' already: nothing of the tasks can be committed.
@@ -47,11 +52,51 @@ impl TaskManager {
         }
         let done = self.on(Event::Lost);
         self.fail(done);
-        self.tell_standing();
     }
 
-    /// The thread's partitions from now on, all of them.
-    pub(in crate::runtime) fn assigned(&mut self, partitions: &[TopicPartition]) {
+    /// The consumer has other partitions than before, and the thread the standbys that it was told of.
+    pub(in crate::runtime) fn assigned(&mut self) {
+        let partitions: Vec<TopicPartition> = self.consumer.assignment().into_iter().collect();
+        let (tasks, standbys) = (self.tasks_of(&partitions), self.assigned_standbys.lock().clone());
+        self.reconcile(Assignment { tasks, standbys });
+    }
+
+    /// Gives up these active tasks while the thread is still a member that has them, and no others: they are committed, with
+    /// those that stay, and wait with their stores open for [`reconcile`](Self::reconcile). Where that failed, they are closed.
+    pub(in crate::runtime) fn revoke(&mut self, tasks: BTreeSet<TaskId>) {
+        self.shared.set_thread_running(self.thread, false);
+        tracing::info!(thread = self.thread + 1, tasks = %names(tasks.iter()), "tasks revoked");
+        self.know_member();
+        let session = self.session();
+        let done = self.on(Event::Revoked { tasks, session });
+        self.fail(done);
+    }
+
+    /// The thread has these tasks from now on, and no others. Those that it has already go on as if nothing had happened;
+    /// others are made, turned into standbys or into active tasks, or closed. Their partitions are the consumer's by now.
+    pub(in crate::runtime) fn reconcile(&mut self, assignment: Assignment) {
+        self.shared.set_thread_running(self.thread, false);
+        let Assignment { tasks, standbys } = &assignment;
+        let (active_named, standbys_named) = (names(tasks.keys()), names(standbys.iter()));
+        tracing::info!(thread = self.thread + 1, tasks = %active_named, standbys = %standbys_named, "tasks assigned");
+        self.kept.retain(|task, _| tasks.contains_key(task) || standbys.contains(task));
+        // It has joined: that is what joining again would be for.
+        self.rejoin = false;
+        self.know_member();
+        let done = self.on(Event::Assigned(assignment));
+        self.fail(done);
+    }
+
+    /// What the thread is in its group, as of now. One that is out of it was what it was.
+    fn know_member(&mut self) {
+        if let Ok(member) = self.consumer.group_metadata()
+            && member.generation_id() >= 0
+        {
+            self.member = Some(member);
+        }
+    }
+
+    fn tasks_of(&self, partitions: &[TopicPartition]) -> BTreeMap<TaskId, Vec<TopicPartition>> {
         let mut tasks: BTreeMap<TaskId, Vec<TopicPartition>> = BTreeMap::new();
         for partition in partitions {
             match self.setup.subtopology_of(partition.topic()) {
@@ -62,18 +107,7 @@ impl TaskManager {
                 None => tracing::warn!(%partition, "assigned, but no sub-topology reads it"),
             }
         }
-        let standbys = self.assigned_standbys.lock().clone();
-        let (tasks_named, standbys_named) = (names(tasks.keys()), names(standbys.iter()));
-        tracing::info!(thread = self.thread + 1, tasks = %tasks_named, standbys = %standbys_named, "tasks assigned");
-        self.kept.retain(|task, _| tasks.contains_key(task) || standbys.contains(task));
-        // It has joined: that is what joining again would be for.
-        self.rejoin = false;
-        let generation_of = |member: &Option<ConsumerGroupMetadata>| member.as_ref().map_or(-1, |m| m.generation_id());
-        let member = self.consumer.group_metadata().ok();
-        let follows = generation_of(&member) == generation_of(&self.member) + 1;
-        self.member = member;
-        let done = self.on(Event::Assigned { tasks, standbys, follows });
-        self.fail(done);
+        tasks
     }
 
     fn fail(&mut self, result: Result<()>) {

@@ -33,7 +33,6 @@ impl TaskManager {
         match step {
             Step::Make(task, partitions) => return self.make(task, &partitions).map(Some),
             Step::Start(task) => self.start(task)?,
-            Step::Resume(task) => self.resume(task)?,
             Step::Suspend(task) => self.suspend(task)?,
             Step::Flush(tasks) => return self.flush_caches(&tasks).map(Some),
             Step::Deliver => return self.deliver().map(Some),

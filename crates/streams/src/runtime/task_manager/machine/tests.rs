@@ -7,7 +7,7 @@ use std::{
 
 use vltava_client::{ClientError, TopicPartition};
 
-use super::{Anew, Event, Machine, Reason, Step};
+use super::{Anew, Assignment, Event, Machine, Reason, Session, Step};
 use crate::{config::Guarantee, task::TaskId};
 
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -26,7 +26,28 @@ fn assigned(partitions: &[i32]) -> Event {
 
 fn with_standbys(partitions: &[i32], standbys: &[i32]) -> Event {
     let standbys = standbys.iter().map(|partition| task(*partition)).collect();
-    Event::Assigned { tasks: assignment(partitions), standbys, follows: true }
+    Event::Assigned(Assignment { tasks: assignment(partitions), standbys })
+}
+
+fn revoked(partitions: &[i32]) -> Event {
+    revoked_in(Session::Member, partitions)
+}
+
+fn revoked_in(session: Session, partitions: &[i32]) -> Event {
+    Event::Revoked { tasks: assignment(partitions).into_keys().collect(), session }
+}
+
+/// A commit that is due.
+fn wanted() -> Event {
+    wanted_in(Session::Member)
+}
+
+fn wanted_in(session: Session) -> Event {
+    Event::Commit { session, urgent: false }
+}
+
+fn make_pending() -> Event {
+    Event::MakePending(Session::Member)
 }
 
 fn make(partition: i32) -> Step {
@@ -119,7 +140,7 @@ fn a_directory_of_another_thread_is_waited_for() {
     bench.on(assigned(&[0]));
     assert_eq!(bench.on(Event::Busy), []);
     assert!(bench.machine.has_pending(bench.now));
-    assert_eq!(bench.on(Event::MakePending), [make(0)]);
+    assert_eq!(bench.on(make_pending()), [make(0)]);
 }
 
 #[test]
@@ -127,15 +148,15 @@ fn a_task_that_was_not_made_before_its_partitions_were_revoked_is_not_made_after
     let mut bench = Bench::new();
     bench.on(assigned(&[0]));
     bench.on(Event::Busy);
-    bench.on(Event::Revoked { in_session: true });
-    assert_eq!(bench.on(Event::MakePending), []);
+    bench.on(revoked(&[0]));
+    assert_eq!(bench.on(make_pending()), []);
 }
 
 #[test]
 fn a_commit_is_flushed_delivered_committed_and_kept_in_this_order() {
     let mut bench = Bench::running(&[0, 1]);
     let both = vec![task(0), task(1)];
-    assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(both.clone())]);
+    assert_eq!(bench.on(wanted()), [Step::Flush(both.clone())]);
     assert_eq!(bench.on(Event::Flushed(Anew::default())), [Step::Deliver]);
     assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(both.clone())]);
     assert_eq!(bench.committed(&[0, 1]), [Step::Checkpoint(both)]);
@@ -145,95 +166,27 @@ fn a_commit_is_flushed_delivered_committed_and_kept_in_this_order() {
 #[test]
 fn a_task_that_begins_anew_in_the_midst_of_a_commit_has_no_part_in_it() {
     let mut bench = Bench::running(&[0, 1, 2]);
-    bench.on(Event::Commit { in_session: true });
+    bench.on(wanted());
     assert_eq!(bench.on(Event::Flushed(error(&[0]))), [begun_anew(0), Step::Deliver]);
     assert_eq!(bench.on(Event::Delivered(error(&[2]))), [begun_anew(2), Step::Commit(vec![task(1)])]);
     assert_eq!(bench.committed(&[1]), [Step::Checkpoint(vec![task(1)])]);
     assert_eq!(bench.working(), [task(1)]);
     bench.now += Duration::from_secs(1);
-    assert_eq!(bench.on(Event::MakePending), [make(0), make(2)]);
-}
-
-#[test]
-fn revoked_tasks_are_committed_and_suspended_and_those_that_stay_go_on() {
-    let mut bench = Bench::running(&[0, 1]);
-    bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Flushed(Anew::default()));
-    bench.on(Event::Delivered(Anew::default()));
-    let both = vec![task(0), task(1)];
-    assert_eq!(
-        bench.committed(&[]),
-        [Step::Checkpoint(both), Step::Discard, Step::Suspend(task(0)), Step::Suspend(task(1))]
-    );
-    assert_eq!(bench.working(), []);
-    assert_eq!(bench.on(assigned(&[1, 2])), [Step::Close(task(0)), Step::Resume(task(1)), make(2)]);
-    assert_eq!(bench.working(), [task(1)]);
-}
-
-#[test]
-fn a_task_that_was_suspended_before_its_stores_were_complete_is_made_again() {
-    let mut bench = Bench::new();
-    bench.on(assigned(&[0]));
-    bench.on(Event::Made { task: task(0), complete: false });
-    assert_eq!(bench.on(Event::Revoked { in_session: true }), [Step::Discard, Step::Suspend(task(0))]);
-    // What is told late of the restoration counts for nothing.
-    assert_eq!(bench.on(Event::Restored(task(0))), []);
-    assert_eq!(bench.on(assigned(&[0])), [Step::Close(task(0)), make(0)]);
-}
-
-#[test]
-fn a_task_with_more_partitions_than_before_is_made_again() {
-    let mut bench = Bench::running(&[0]);
-    bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Flushed(Anew::default()));
-    bench.on(Event::Delivered(Anew::default()));
-    bench.committed(&[]);
-    let wider = vec![TopicPartition::new("in", 0), TopicPartition::new("other", 0)];
-    let steps = bench.on(Event::Assigned {
-        tasks: [(task(0), wider.clone())].into(),
-        standbys: BTreeSet::new(),
-        follows: true,
-    });
-    assert_eq!(steps, [Step::Close(task(0)), Step::Make(task(0), wider)]);
-}
-
-/// A join that the group has not heard to its end, as of a process that was stopped, is none: others have had its tasks.
-#[test]
-fn a_suspended_task_is_made_again_where_others_may_have_worked_on_it() {
-    let mut bench = Bench::running(&[0]);
-    bench.on(Event::Revoked { in_session: true });
-    bench.on(Event::Flushed(Anew::default()));
-    bench.on(Event::Delivered(Anew::default()));
-    bench.committed(&[]);
-    let steps = bench.on(Event::Assigned { tasks: assignment(&[0]), standbys: BTreeSet::new(), follows: false });
-    assert_eq!(steps, [Step::Close(task(0)), make(0)]);
-}
-
-/// Resumed, it would go on behind what it has done, while its partitions are read from the last commit.
-#[test]
-fn a_revoked_task_whose_offsets_could_not_be_committed_is_given_up() {
-    for error in [None, Some(timed_out())] {
-        let mut bench = Bench::running(&[0]);
-        bench.on(Event::Revoked { in_session: true });
-        bench.on(Event::Flushed(Anew::default()));
-        bench.on(Event::Delivered(Anew::default()));
-        assert_eq!(bench.on(Event::NotCommitted(error)), [abandoned(0), Step::Discard]);
-        assert_eq!(bench.tasks(), []);
-    }
+    assert_eq!(bench.on(make_pending()), [make(0), make(2)]);
 }
 
 #[test]
 fn lost_tasks_are_given_up_without_a_flush() {
     let mut bench = Bench::running(&[0, 1]);
     assert_eq!(bench.on(Event::Lost), [Step::Discard, abandoned(0), abandoned(1)]);
-    assert_eq!(bench.on(Event::MakePending), []);
+    assert_eq!(bench.on(make_pending()), []);
     assert_eq!(bench.on(assigned(&[1])), [make(1)]);
 }
 
 #[test]
 fn a_thread_that_was_fenced_gives_its_tasks_up_and_joins_again() {
     let mut bench = Bench::running(&[0]);
-    bench.on(Event::Commit { in_session: true });
+    bench.on(wanted());
     assert_eq!(bench.on(Event::Migrated), [Step::Discard, abandoned(0), Step::Rejoin]);
     assert!(!bench.machine.is_assigned());
     // Nothing of the commit is left.
@@ -243,22 +196,22 @@ fn a_thread_that_was_fenced_gives_its_tasks_up_and_joins_again() {
 #[test]
 fn a_zombie_flushes_nothing_and_waits_until_the_group_has_answered() {
     let mut bench = Bench::running(&[0]);
-    assert_eq!(bench.on(Event::Tick { in_session: false }), []);
+    assert_eq!(bench.on(Event::Tick(Session::Unknown)), []);
     assert!(bench.machine.is_held());
     assert_eq!(bench.working(), []);
-    assert_eq!(bench.on(Event::Commit { in_session: false }), []);
+    assert_eq!(bench.on(wanted_in(Session::Unknown)), []);
     assert!(bench.machine.owes_commit());
     // It is still a member.
-    bench.on(Event::Tick { in_session: true });
+    bench.on(Event::Tick(Session::Member));
     assert_eq!(bench.working(), [task(0)]);
-    assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(vec![task(0)])]);
+    assert_eq!(bench.on(wanted()), [Step::Flush(vec![task(0)])]);
 }
 
 #[test]
 fn a_zombie_whose_partitions_are_revoked_or_that_ends_gives_its_tasks_up() {
-    let revoked = Bench::running(&[0]).on(Event::Revoked { in_session: false });
+    let revoked = Bench::running(&[0]).on(revoked_in(Session::Unknown, &[0]));
     assert_eq!(revoked, [abandoned(0), Step::Discard]);
-    let ended = Bench::running(&[0]).on(Event::Close { in_session: false });
+    let ended = Bench::running(&[0]).on(Event::Close(Session::Unknown));
     assert_eq!(ended, [Step::Discard, abandoned(0)]);
 }
 
@@ -267,20 +220,20 @@ fn a_zombie_whose_partitions_are_revoked_or_that_ends_gives_its_tasks_up() {
 fn a_thread_whose_session_ends_in_the_midst_of_a_commit_keeps_its_tasks_until_the_group_has_answered() {
     for in_session in [true, false] {
         let mut bench = Bench::running(&[0]);
-        bench.on(Event::Commit { in_session: true });
+        bench.on(wanted());
         bench.on(Event::Flushed(Anew::default()));
         assert_eq!(bench.on(Event::OutOfSession(Anew::default())), []);
         assert!(bench.machine.owes_commit());
         assert_eq!(bench.working(), []);
         if in_session {
-            bench.on(Event::Tick { in_session });
-            assert_eq!(bench.on(Event::Commit { in_session }), [Step::Flush(vec![task(0)])]);
+            bench.on(Event::Tick(Session::Member));
+            assert_eq!(bench.on(wanted()), [Step::Flush(vec![task(0)])]);
         } else {
             assert_eq!(bench.on(Event::Lost), [Step::Discard, abandoned(0)]);
         }
     }
     let mut bench = Bench::running(&[0]);
-    bench.on(Event::Revoked { in_session: true });
+    bench.on(revoked(&[0]));
     assert_eq!(bench.on(Event::Flushed(Anew::default())), [Step::Deliver]);
     assert_eq!(bench.on(Event::OutOfSession(Anew::default())), [abandoned(0), Step::Discard]);
 }
@@ -288,12 +241,12 @@ fn a_thread_whose_session_ends_in_the_midst_of_a_commit_keeps_its_tasks_until_th
 #[test]
 fn a_thread_that_ends_commits_and_closes_its_tasks() {
     let mut bench = Bench::running(&[0]);
-    assert_eq!(bench.on(Event::Close { in_session: true }), [Step::Flush(vec![task(0)])]);
+    assert_eq!(bench.on(Event::Close(Session::Member)), [Step::Flush(vec![task(0)])]);
     bench.on(Event::Flushed(Anew::default()));
     bench.on(Event::Delivered(Anew::default()));
     assert_eq!(bench.committed(&[0]), [Step::Checkpoint(vec![task(0)]), Step::Close(task(0))]);
     let mut bench = Bench::running(&[0]);
-    bench.on(Event::Close { in_session: true });
+    bench.on(Event::Close(Session::Member));
     bench.on(Event::Flushed(Anew::default()));
     bench.on(Event::Delivered(Anew::default()));
     assert_eq!(bench.on(Event::NotCommitted(Some(timed_out()))), [Step::Discard, abandoned(0)]);
@@ -303,13 +256,13 @@ fn a_thread_that_ends_commits_and_closes_its_tasks() {
 fn a_commit_that_timed_out_is_tried_again_after_a_pause() {
     let mut bench = Bench::running(&[0]);
     let fail = |bench: &mut Bench| {
-        assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::Flush(vec![task(0)])]);
+        assert_eq!(bench.on(wanted()), [Step::Flush(vec![task(0)])]);
         bench.on(Event::Flushed(Anew::default()));
         bench.on(Event::Delivered(Anew::default()));
         bench.on(Event::NotCommitted(Some(timed_out())))
     };
     assert_eq!(fail(&mut bench), []);
-    assert_eq!(bench.on(Event::Commit { in_session: true }), []);
+    assert_eq!(bench.on(wanted()), []);
     assert!(bench.machine.owes_commit());
     bench.now += Duration::from_secs(1);
     assert_eq!(fail(&mut bench), []);
@@ -331,10 +284,10 @@ fn a_task_that_cannot_send_ends_its_thread_after_its_time_unless_it_commits_some
             steps = bench.on(Event::BeginAnew(error(&[0])));
             steps.retain(|step| *step != begun_anew(0));
             bench.now += Duration::from_secs(40);
-            assert_eq!(bench.on(Event::MakePending), [make(0)]);
+            assert_eq!(bench.on(make_pending()), [make(0)]);
             bench.on(Event::Made { task: task(0), complete: true });
             // A commit of nothing is no progress.
-            bench.on(Event::Commit { in_session: true });
+            bench.on(wanted());
             bench.on(Event::Flushed(Anew::default()));
             bench.on(Event::Delivered(Anew::default()));
             bench.committed(if commits { &[0] } else { &[] });
@@ -352,7 +305,7 @@ fn a_task_that_cannot_be_made_is_tried_again_after_a_pause_that_grows() {
     let mut pauses = Vec::new();
     for _ in 0..9 {
         let failed = bench.now;
-        while bench.on(Event::MakePending).is_empty() {
+        while bench.on(make_pending()).is_empty() {
             assert!(!bench.machine.has_pending(bench.now));
             bench.now += Duration::from_millis(100);
         }
@@ -368,7 +321,7 @@ fn a_task_that_cannot_be_made_is_tried_again_after_a_pause_that_grows() {
 fn what_a_task_has_suffered_is_forgotten_with_it() {
     let mut bench = Bench::running(&[0]);
     bench.on(Event::BeginAnew(error(&[0])));
-    bench.on(Event::Revoked { in_session: true });
+    bench.on(revoked(&[0]));
     bench.on(assigned(&[]));
     bench.now += TIMEOUT * 2;
     assert_eq!(bench.on(assigned(&[0])), [make(0)]);
@@ -380,9 +333,9 @@ fn a_task_with_a_damaged_store_begins_anew_at_once_and_takes_no_part_in_the_comm
     let mut bench = Bench::running(&[0, 1]);
     assert_eq!(bench.on(damaged(0)), [begun_anew(0)]);
     assert!(bench.machine.error_of(task(0)).is_none(), "nothing is wrong with the cluster");
-    assert_eq!(bench.on(Event::MakePending), [make(0)]);
+    assert_eq!(bench.on(make_pending()), [make(0)]);
     bench.on(Event::Made { task: task(0), complete: true });
-    bench.on(Event::Commit { in_session: true });
+    bench.on(wanted());
     assert_eq!(bench.on(damaged(1)), [begun_anew(1)]);
     assert_eq!(bench.on(Event::Flushed(Anew::default())), [Step::Deliver]);
     assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(vec![task(0)])]);
@@ -391,12 +344,13 @@ fn a_task_with_a_damaged_store_begins_anew_at_once_and_takes_no_part_in_the_comm
 #[test]
 fn a_task_that_begins_anew_while_its_partitions_are_taken_away_is_gone() {
     let mut bench = Bench::running(&[0]);
-    bench.on(Event::Revoked { in_session: true });
+    bench.on(revoked(&[0]));
     assert_eq!(bench.on(Event::Flushed(error(&[0]))), [abandoned(0), Step::Deliver]);
     assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(Vec::new())]);
     assert_eq!(bench.on(Event::Committed { advanced: BTreeSet::new() }), [Step::Discard]);
-    assert_eq!(bench.on(Event::MakePending), []);
+    assert_eq!(bench.on(make_pending()), []);
 }
 
 mod exactly_once;
+mod rebalances;
 mod standbys;

@@ -8,8 +8,18 @@ pub(super) enum Broken {
     Session,
     /// What is left in the producer is discarded when the tasks are not the thread's any more.
     Discard,
-    /// Suspended tasks go on only if nobody else may have had them.
-    Resume,
+    /// A member that joins waits no longer for the group than for its session.
+    Join,
+    /// A task is given to nobody as long as somebody has it.
+    GivenAtOnce,
+    /// What the assignment does not have is given up.
+    NotGivenUp,
+    /// Who has given up something joins again, and so does who waits for it.
+    FollowUp,
+    /// What is revoked is committed in the generation whose assignment takes it away.
+    OldGeneration,
+    /// A task that is revoked is committed before it is closed.
+    Revoke,
     /// Exactly once: the group compares the generation in which offsets are put into a transaction.
     Generation,
     /// What is discarded is aborted.
@@ -38,8 +48,7 @@ pub(super) enum Broken {
 
 impl Broken {
     /// Rules of transactions.
-    pub(super) const TRANSACTIONS: [Broken; 13] = [
-        Broken::Resume,
+    pub(super) const TRANSACTIONS: [Broken; 12] = [
         Broken::Generation,
         Broken::Abort,
         Broken::Alone,

@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::{MAX_POLL, Machine, SESSION, TASK_TIMEOUT, THREADS, transactions::Opened};
+use super::{Broken, MAX_POLL, Machine, SESSION, Session, TASK_TIMEOUT, THREADS, transactions::Opened};
 use uuid::Uuid;
 
 use crate::{
     config::Guarantee,
-    runtime::assignor::{AssignmentConfig, LATEST_OFFSET, Standing, dealt},
+    runtime::assignor::{AssignmentConfig, Dealt, LATEST_OFFSET, SimulatedMember, Standing, dealt},
     task::TaskId,
 };
 
@@ -30,8 +30,16 @@ pub(super) struct Member {
     /// The instance it is of.
     pub(super) process: Uuid,
     pub(super) standing: Standing,
-    pub(super) assignment: BTreeSet<TaskId>,
-    pub(super) standbys: BTreeSet<TaskId>,
+    /// What it had when it joined last, and gives up no sooner than with the assignment.
+    pub(super) owned: BTreeSet<TaskId>,
+    pub(super) assignment: Dealt,
+}
+
+impl Member {
+    /// Whether nobody else may have the task.
+    pub(super) fn holds(&self, task: TaskId) -> bool {
+        self.assignment.active.contains(&task) || self.owned.contains(&task)
+    }
 }
 
 #[derive(Default)]
@@ -60,7 +68,7 @@ impl Group {
     }
 
     /// Lets time pass: sessions end, a rebalance completes.
-    pub(super) fn look(&mut self, now: u64, ends: impl FnOnce() -> BTreeMap<TaskId, i64>) {
+    pub(super) fn look(&mut self, now: u64, broken: Broken, ends: impl FnOnce() -> BTreeMap<TaskId, i64>) {
         let gone: Vec<u64> = self.members.iter().filter(|(_, m)| now >= m.heard + SESSION).map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|member| self.remove(member, now));
         let Some(deadline) = self.rebalance else { return };
@@ -71,11 +79,16 @@ impl Group {
         self.rebalance = None;
         self.generation += 1;
         self.rebalances += 1;
-        let of = |(id, member): (&u64, &Member)| (id.to_string(), member.process, member.standing.clone());
+        let of = |(id, member): (&u64, &Member)| SimulatedMember {
+            id: id.to_string(),
+            process: member.process,
+            standing: member.standing.clone(),
+            owned: if broken == Broken::GivenAtOnce { BTreeSet::new() } else { member.owned.clone() },
+        };
         let config = AssignmentConfig { num_standby_replicas: self.replicas, ..ASSIGNMENT };
         let dealt = dealt(self.members.iter().map(of), ends(), config);
         for (id, member) in &mut self.members {
-            (member.assignment, member.standbys) = dealt.get(&id.to_string()).cloned().unwrap_or_default();
+            member.assignment = dealt.get(&id.to_string()).cloned().unwrap_or_default();
         }
     }
 }
@@ -96,6 +109,8 @@ pub(super) struct Log {
 
 /// A task on a thread.
 pub(super) struct Local {
+    /// Which of all that were ever made.
+    pub(super) number: u64,
     pub(super) started: bool,
     /// The record that comes next out of the consumer.
     pub(super) fetch: i64,
@@ -115,8 +130,8 @@ pub(super) struct Local {
 /// Results and changelogs of records of a task, on their way through a producer.
 pub(super) struct Given {
     pub(super) task: TaskId,
-    /// In which the task was the thread's.
-    pub(super) generation: u64,
+    /// For how long the task was the thread's: since this assignment.
+    pub(super) since: u64,
     pub(super) from: i64,
     pub(super) to: i64,
 }
@@ -132,8 +147,10 @@ pub(super) struct Thread {
     pub(super) given: VecDeque<Given>,
     pub(super) member: Option<u64>,
     pub(super) generation: u64,
-    /// That of the last assignment.
-    pub(super) assigned_in: u64,
+    /// What its consumer has, and since which assignment.
+    pub(super) owned: BTreeMap<TaskId, u64>,
+    /// How many tasks were given up.
+    pub(super) given_up: u64,
     pub(super) confirmed: u64,
     pub(super) beat_sent: Option<u64>,
     pub(super) polled: u64,
@@ -163,7 +180,8 @@ impl Thread {
             given: VecDeque::new(),
             member: None,
             generation: 0,
-            assigned_in: 0,
+            owned: BTreeMap::new(),
+            given_up: 0,
             confirmed: now,
             beat_sent: None,
             polled: now,
@@ -180,8 +198,16 @@ impl Thread {
     }
 
     pub(super) fn in_session(&self, now: u64) -> bool {
-        let stable = self.member.is_some() && !self.out && self.generation > 0 && !self.joined;
-        stable && now < self.confirmed + SESSION && now < self.polled + MAX_POLL
+        let is_member = self.member.is_some() && !self.out && self.generation > 0;
+        is_member && now < self.confirmed + SESSION && now < self.polled + MAX_POLL
+    }
+
+    pub(super) fn session(&self, now: u64) -> Session {
+        match self.in_session(now) {
+            false => Session::Unknown,
+            true if self.joined => Session::Rebalancing,
+            true => Session::Member,
+        }
     }
 }
 

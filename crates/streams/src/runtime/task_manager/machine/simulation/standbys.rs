@@ -93,7 +93,7 @@ impl World {
 
     /// Whether every standby is made, and has what its changelog has.
     pub(super) fn all_follow(&self) -> bool {
-        let placed: usize = self.group.members.values().map(|member| member.standbys.len()).sum();
+        let placed: usize = self.group.members.values().map(|member| member.assignment.standbys.len()).sum();
         let mut standbys = self.instances.iter().flat_map(|instance| &instance.threads).flat_map(|t| &t.standbys);
         let count = standbys.clone().count();
         standbys.all(|(task, state)| *state == self.logs[task].changelog)

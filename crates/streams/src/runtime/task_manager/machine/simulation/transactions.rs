@@ -197,9 +197,8 @@ impl World {
     }
 
     fn is_owner(&self, at: (usize, usize), task: TaskId) -> bool {
-        let thread = &self.instances[at.0].threads[at.1];
-        let member = thread.member.and_then(|member| self.group.members.get(&member));
-        thread.generation == self.group.generation && member.is_some_and(|member| member.assignment.contains(&task))
+        let member = self.instances[at.0].threads[at.1].member.and_then(|member| self.group.members.get(&member));
+        member.is_some_and(|member| member.holds(task))
     }
 
     pub(super) fn perform_exactly_once(&mut self, at: (usize, usize), step: Step) -> Option<Event> {
@@ -241,6 +240,7 @@ impl World {
                 None
             }
             Step::Abandon { task, .. } => {
+                self.thread(at).given_up += 1;
                 let committed = self.let_go(at, task).committed;
                 self.thread(at).believed.insert(task, committed);
                 None
@@ -286,6 +286,7 @@ impl World {
     fn make_exactly_once(&mut self, at: (usize, usize), task: TaskId) -> Event {
         assert!(!self.thread(at).tasks.contains_key(&task), "{task} is made twice");
         assert!(self.thread(at).machine.is_assigned(), "{task} is made that is not assigned");
+        assert!(!self.thread(at).joined, "{task} is made while its offsets are not told");
         if self.is_busy(at, task) {
             return Event::Busy;
         }
@@ -299,7 +300,7 @@ impl World {
         if self.fault(12) || (self.coordinator.is_unstable(task) && self.broken != Broken::Unstable) {
             return self.not_made(at, task);
         }
-        self.promoted += u64::from(self.thread(at).recycled.remove(&task).is_some());
+        self.seen.promoted += u64::from(self.thread(at).recycled.remove(&task).is_some());
         let mut committed = self.logs[&task].committed;
         if self.broken == Broken::UnknownIsAborted
             && let Some(believed) = self.thread(at).believed.remove(&task)
@@ -318,6 +319,7 @@ impl World {
         let restoring = if kept < state || !awaited.is_empty() { 1 + self.random.below(3) } else { 0 };
         self.instances[at.0].open.insert(task, at.1);
         let local = Local {
+            number: self.next_number(),
             started: false,
             fetch: committed,
             processed: committed,
@@ -400,6 +402,10 @@ impl World {
         let thread = &self.instances[at.0].threads[at.1];
         let is_member = thread.member.is_some_and(|member| self.group.members.contains_key(&member));
         if (!is_member || thread.generation != self.group.generation) && self.broken != Broken::Generation {
+            // What comes of its join says whether it is a member.
+            if self.thread(at).joined {
+                return Some(Event::NotCommitted(None));
+            }
             self.thread(at).out |= !is_member;
             return Some(Event::Migrated);
         }

@@ -10,7 +10,7 @@ fn following(partitions: &[i32], standbys: &[i32]) -> Bench {
         bench.on(Event::Made { task: task(*partition), complete: true });
     }
     for partition in standbys {
-        assert_eq!(bench.on(Event::MakePending), [Step::MakeStandby(task(*partition))]);
+        assert_eq!(bench.on(make_pending()), [Step::MakeStandby(task(*partition))]);
         assert_eq!(bench.on(Event::StandbyMade(task(*partition))), []);
     }
     assert!(!bench.machine.has_pending_standbys(bench.now));
@@ -32,25 +32,25 @@ fn a_standby_is_made_when_tasks_have_been_and_is_nothing_they_wait_for() {
     assert!(bench.machine.has_pending_standbys(bench.now));
     // One at a time, and another one if that is busy.
     for partition in [1, 2, 1] {
-        assert_eq!(bench.on(Event::MakePending), [Step::MakeStandby(task(partition))]);
+        assert_eq!(bench.on(make_pending()), [Step::MakeStandby(task(partition))]);
         bench.on(Event::Busy);
     }
     bench.on(Event::StandbyMade(task(2)));
     bench.on(Event::StandbyMade(task(1)));
-    assert_eq!(bench.on(Event::MakePending), []);
+    assert_eq!(bench.on(make_pending()), []);
     assert_eq!(bench.working(), [task(0)]);
 }
 
 #[test]
 fn standbys_are_checkpointed_with_each_commit_that_is_wanted_whatever_comes_of_it() {
-    for in_session in [true, false] {
+    for session in [Session::Member, Session::Rebalancing, Session::Unknown] {
         let mut bench = following(&[0], &[1, 2]);
-        let steps = bench.on(Event::Commit { in_session });
+        let steps = bench.on(wanted_in(session));
         assert_eq!(steps[0], Step::CheckpointStandbys(vec![task(1), task(2)]));
-        assert_eq!(steps.get(1), in_session.then(|| Step::Flush(vec![task(0)])).as_ref());
+        assert_eq!(steps.get(1), (session == Session::Member).then(|| Step::Flush(vec![task(0)])).as_ref());
     }
     let mut bench = following(&[], &[1]);
-    assert_eq!(bench.on(Event::Commit { in_session: true }), [Step::CheckpointStandbys(vec![task(1)])]);
+    assert_eq!(bench.on(wanted()), [Step::CheckpointStandbys(vec![task(1)])]);
 }
 
 #[test]
@@ -59,23 +59,26 @@ fn what_is_revoked_or_lost_does_not_stop_a_standby() {
     assert_eq!(bench.on(Event::Lost), [Step::Discard, abandoned(0)]);
     assert_eq!(bench.on(with_standbys(&[0], &[1])), [make(0)]);
     bench.on(Event::Made { task: task(0), complete: true });
-    bench.on(Event::Revoked { in_session: true });
+    bench.on(revoked(&[0]));
     assert_eq!(commit(&mut bench), [Step::Checkpoint(vec![task(0)]), Step::Discard, Step::Suspend(task(0))]);
-    assert_eq!(bench.on(with_standbys(&[0], &[1])), [Step::Resume(task(0))]);
+    assert_eq!(bench.on(with_standbys(&[], &[1])), [Step::Close(task(0))]);
+    assert_eq!(bench.on(with_standbys(&[0], &[1])), [make(0)]);
+    bench.on(Event::Made { task: task(0), complete: true });
     assert_eq!(bench.on(Event::Migrated), [Step::Discard, abandoned(0), Step::Rejoin]);
-    assert_eq!(bench.on(Event::Commit { in_session: false }), [Step::CheckpointStandbys(vec![task(1)])]);
+    assert_eq!(
+        bench.on(Event::Commit { session: Session::Unknown, urgent: false }),
+        [Step::CheckpointStandbys(vec![task(1)])]
+    );
 }
 
 #[test]
 fn a_standby_that_becomes_active_gives_its_stores_to_the_task_that_is_made() {
     let mut bench = following(&[0], &[1, 2]);
-    bench.on(Event::Revoked { in_session: true });
-    commit(&mut bench);
     let steps = bench.on(with_standbys(&[0, 1], &[2]));
-    assert_eq!(steps, [Step::Resume(task(0)), Step::Recycle(task(1)), make(1)]);
+    assert_eq!(steps, [Step::Recycle(task(1)), make(1)]);
     bench.on(Event::Made { task: task(1), complete: true });
     assert_eq!(bench.working(), [task(0), task(1)]);
-    assert_eq!(bench.on(Event::Commit { in_session: true })[0], Step::CheckpointStandbys(vec![task(2)]));
+    assert_eq!(bench.on(wanted())[0], Step::CheckpointStandbys(vec![task(2)]));
 }
 
 #[test]
@@ -90,10 +93,10 @@ fn a_standby_that_was_not_made_yet_is_nothing_to_be_promoted() {
 #[test]
 fn an_active_task_that_becomes_a_standby_keeps_its_stores() {
     let mut bench = following(&[0, 1], &[]);
-    bench.on(Event::Revoked { in_session: true });
+    bench.on(revoked(&[1]));
     commit(&mut bench);
     let steps = bench.on(with_standbys(&[0], &[1]));
-    assert_eq!(steps, [Step::Recycle(task(1)), Step::MakeStandby(task(1)), Step::Resume(task(0))]);
+    assert_eq!(steps, [Step::Recycle(task(1)), Step::MakeStandby(task(1))]);
     bench.on(Event::StandbyMade(task(1)));
     assert_eq!(bench.tasks(), [task(0)]);
     assert!(!bench.machine.has_pending_standbys(bench.now));
@@ -102,10 +105,7 @@ fn an_active_task_that_becomes_a_standby_keeps_its_stores() {
 #[test]
 fn a_standby_that_goes_to_another_is_closed() {
     let mut bench = following(&[0], &[1, 2]);
-    bench.on(Event::Revoked { in_session: true });
-    commit(&mut bench);
-    let steps = bench.on(with_standbys(&[0], &[2]));
-    assert_eq!(steps, [Step::CloseStandby(task(1)), Step::Resume(task(0))]);
+    assert_eq!(bench.on(with_standbys(&[0], &[2])), [Step::CloseStandby(task(1))]);
 }
 
 #[test]
@@ -113,12 +113,12 @@ fn a_standby_is_tried_again_for_as_long_as_it_takes() {
     let mut bench = Bench::new();
     bench.on(with_standbys(&[0], &[1]));
     bench.on(Event::Made { task: task(0), complete: true });
-    assert_eq!(bench.on(Event::MakePending), [Step::MakeStandby(task(1))]);
+    assert_eq!(bench.on(make_pending()), [Step::MakeStandby(task(1))]);
     for _ in 0..100 {
         assert_eq!(bench.on(Event::NotMade(task(1), timed_out())), []);
-        assert_eq!(bench.on(Event::MakePending), [], "there is a pause");
+        assert_eq!(bench.on(make_pending()), [], "there is a pause");
         bench.now += TIMEOUT;
-        assert_eq!(bench.on(Event::MakePending), [Step::MakeStandby(task(1))]);
+        assert_eq!(bench.on(make_pending()), [Step::MakeStandby(task(1))]);
     }
     bench.on(Event::StandbyMade(task(1)));
     for _ in 0..100 {
@@ -135,15 +135,15 @@ fn a_standby_whose_stores_are_of_no_use_is_made_anew() {
     let anew = || Event::StandbysAnew([task(1), task(7)].into());
     assert_eq!(bench.on(anew()), [Step::AbandonStandby(task(1))]);
     assert_eq!(bench.on(anew()), [], "once");
-    assert_eq!(bench.on(Event::Commit { in_session: true })[0], Step::CheckpointStandbys(vec![task(2)]));
-    assert_eq!(bench.on(Event::MakePending), [Step::MakeStandby(task(1))]);
+    assert_eq!(bench.on(wanted())[0], Step::CheckpointStandbys(vec![task(2)]));
+    assert_eq!(bench.on(make_pending()), [Step::MakeStandby(task(1))]);
 }
 
 #[test]
 fn a_thread_that_ends_closes_its_standbys_or_gives_them_up() {
     let mut bench = following(&[0], &[1]);
-    assert_eq!(bench.on(Event::Close { in_session: true }), [Step::CloseStandby(task(1)), Step::Flush(vec![task(0)])]);
+    assert_eq!(bench.on(Event::Close(Session::Member)), [Step::CloseStandby(task(1)), Step::Flush(vec![task(0)])]);
     let mut bench = following(&[0], &[1]);
     assert_eq!(bench.on(Event::GiveUp), [abandoned(0), Step::AbandonStandby(task(1))]);
-    assert_eq!(bench.on(Event::MakePending), []);
+    assert_eq!(bench.on(make_pending()), []);
 }

@@ -8,6 +8,7 @@ mod tests;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
+pub(crate) use keys::NO_TAGS;
 pub use keys::{APPLICATION_ID, STATESTORE_CACHE_MAX_BYTES, TOPOLOGY_OPTIMIZATION};
 use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition};
@@ -37,6 +38,16 @@ pub(crate) enum Guarantee {
     AtLeastOnce,
     /// Kafka's `exactly_once_v2`.
     ExactlyOnce,
+}
+
+/// How the application's group divides its tasks: `group.protocol`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum GroupProtocol {
+    /// The members assign among themselves.
+    #[default]
+    Classic,
+    /// The coordinator does (KIP-1071).
+    Streams,
 }
 
 /// The settings of an application, checked.
@@ -98,6 +109,7 @@ pub(crate) struct Fields {
     pub(crate) num_stream_threads: usize,
     pub(crate) poll: Duration,
     pub(crate) guarantee: Guarantee,
+    pub(crate) group_protocol: GroupProtocol,
     pub(crate) repartition_purge_interval: Duration,
     pub(crate) replication_factor: i16,
     pub(crate) state_cleanup_delay: Duration,
@@ -170,6 +182,11 @@ impl StreamsConfig {
     #[must_use]
     pub fn is_exactly_once(&self) -> bool {
         self.fields.guarantee == Guarantee::ExactlyOnce
+    }
+
+    /// Whether the coordinator assigns tasks: `group.protocol` is `streams`.
+    pub(crate) fn is_of_streams_group(&self) -> bool {
+        self.fields.group_protocol == GroupProtocol::Streams
     }
 
     /// The settings in the types in which they are used.

@@ -33,6 +33,7 @@ mod restore;
 mod setup;
 mod standby_listener;
 mod state;
+mod streams_group;
 mod task_manager;
 mod thread;
 mod thread_producer;

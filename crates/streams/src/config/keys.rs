@@ -17,7 +17,7 @@ pub const STATESTORE_CACHE_MAX_BYTES: &str = "statestore.cache.max.bytes";
 pub const TOPOLOGY_OPTIMIZATION: &str = "topology.optimization";
 
 const CLASSES: &str = "classes of the JVM cannot be loaded";
-const NO_TAGS: &str = "standby tasks are placed without regard to tags";
+pub(crate) const NO_TAGS: &str = "standby tasks are placed without regard to tags";
 const NO_RACKS: &str = "tasks are assigned without regard to racks";
 const TYPED: &str = "serdes of windows and lists are chosen by type";
 
@@ -74,7 +74,7 @@ static KEYS: &[Definition] = &[
     Definition::new("dsl.store.suppliers.class", Class, Some("org.apache.kafka.streams.state.BuiltInDslStoreSuppliers$RocksDBDslStoreSuppliers"), Checked("rocksdb or in_memory, or Kafka's class for one of them", is_store_supplier), "Whether stores of the DSL are on disk or in memory unless they say otherwise.").importance(Low),
     Definition::new("ensure.explicit.internal.resource.naming", Boolean, Some("false"), Any, "Whether a topology with internal topics or stores without a name of their own is refused.").importance(High),
     Definition::new("errors.dead.letter.queue.topic.name", String, None, NonEmpty, "The topic that the built-in handlers send records to that they give up."),
-    Definition::new("group.protocol", String, Some("classic"), OneOfAnyCase(&["classic", "streams"]), "The protocol of the application's group.").refused("the streams protocol is not supported yet"),
+    Definition::new("group.protocol", String, Some("classic"), OneOfAnyCase(&["classic", "streams"]), "How the group divides the tasks: classic, where the members assign among themselves, or streams, where the coordinator does and makes internal topics (KIP-1071)."),
     Definition::new("log.summary.interval.ms", Long, Some("120000"), Any, "Time between summaries in the log, in ms.").importance(Low).warned("no summaries are logged"),
     Definition::new("max.task.idle.ms", Long, Some("0"), AtLeast(-1), "How long a task waits for records of all its inputs before it processes those it has, in ms; -1 for not at all."),
     Definition::new("max.warmup.replicas", Int, Some("2"), AtLeast(1), "Tasks that warm up on other instances at a time."),
@@ -113,9 +113,17 @@ static KEYS: &[Definition] = &[
     Definition::new("__emit.interval.ms.kstreams.windowed.aggregation__", Long, Some("1000"), Any, "Time between looks for windows that closed, in ms.").internal(),
 ];
 
-/// The prefixes of settings for one kind of client, and for internal topics.
-const PREFIXES: [&str; 7] =
-    ["producer.", "consumer.", "main.consumer.", "restore.consumer.", "global.consumer.", "admin.", "topic."];
+/// The prefixes of settings for one kind of client, for internal topics, and of tags.
+const PREFIXES: [&str; 8] = [
+    "producer.",
+    "consumer.",
+    "main.consumer.",
+    "restore.consumer.",
+    "global.consumer.",
+    "admin.",
+    "topic.",
+    "client.tag.",
+];
 
 /// The keys of all clients, which are passed on to them without a prefix as well.
 static OF_CLIENTS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {

@@ -7,7 +7,7 @@ use vltava_metrics::RecordingLevel;
 use vltava_serde::SerdeConfig;
 
 use super::TOPOLOGY_OPTIMIZATION;
-use super::{APPLICATION_ID, Fields, Guarantee, Optimizations, STATESTORE_CACHE_MAX_BYTES};
+use super::{APPLICATION_ID, Fields, GroupProtocol, Guarantee, Optimizations, STATESTORE_CACHE_MAX_BYTES};
 
 impl Fields {
     /// `has_handler` says whether records that cannot be sent have a handler that no setting names.
@@ -65,6 +65,10 @@ impl Fields {
             num_stream_threads: reader.size("num.stream.threads")?,
             poll: reader.duration("poll.ms")?,
             guarantee,
+            group_protocol: match is(reader, "group.protocol", "streams") {
+                true => GroupProtocol::Streams,
+                false => GroupProtocol::Classic,
+            },
             repartition_purge_interval: reader.duration("repartition.purge.interval.ms")?,
             replication_factor: {
                 let (key, given) = ("replication.factor", reader.int("replication.factor")?);

@@ -43,7 +43,7 @@ fn a_key_without_effect_warns_or_is_refused_with_the_reason() {
     );
     let cases = [
         (("num.standby.replicas", "-1"), "must be >= 0"),
-        (("group.protocol", "streams"), "the streams protocol is not supported yet"),
+        (("group.protocol", "consumer"), "must be one of classic, streams"),
         (("task.assignor.class", "com.example.Assignor"), "classes of the JVM cannot be loaded"),
         (("default.timestamp.extractor", "com.example.Mine"), "must be one of FailOnInvalidTimestamp"),
         (("dsl.store.suppliers.class", "com.example.Mine"), "must be rocksdb or in_memory"),
@@ -54,7 +54,10 @@ fn a_key_without_effect_warns_or_is_refused_with_the_reason() {
         let error = config(&[(key, value)]).unwrap_err();
         assert!(error.starts_with(&format!("invalid configuration: invalid `{key}` {value}: {expected}")), "{error}");
     }
-    assert_eq!(warnings(&[("num.standby.replicas", "1"), ("group.protocol", "classic")]), [""; 0]);
+    assert_eq!(
+        warnings(&[("num.standby.replicas", "1"), ("group.protocol", "Streams"), ("client.tag.zone", "a")]),
+        [""; 0]
+    );
 }
 
 /// A key without a field would be one without effect: the compiler tells of fields that nobody uses.

@@ -16,7 +16,7 @@ use vltava_client::{
 use vltava_config::{ConfigError, ConfigWarning};
 
 use crate::{
-    config::{StreamsConfig, TRANSACTION_TIMEOUT_MS},
+    config::{NO_TAGS, StreamsConfig, TRANSACTION_TIMEOUT_MS},
     error::{Error, Result},
     topology::Topology,
 };
@@ -121,6 +121,50 @@ fn refuse_controlled(config: &StreamsConfig, key: &str, value: &str) -> Result<(
         }
         _ => Ok(()),
     }
+}
+
+/// The prefixes by which the main consumer has its settings.
+const OF_MAIN_CONSUMER: &[&str] = &["", "consumer.", "main.consumer."];
+
+/// What the main consumer was given under a key, by its names.
+fn given_main_consumer<'a>(config: &'a StreamsConfig, key: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let is_it = move |given: &str| OF_MAIN_CONSUMER.iter().any(|prefix| given.strip_prefix(prefix) == Some(key));
+    config.originals().filter(move |(given, _)| is_it(given))
+}
+
+fn refuse_static_membership(config: &StreamsConfig) -> Result<()> {
+    let mut given = given_main_consumer(config, "group.instance.id").filter(|(_, value)| !value.trim().is_empty());
+    let Some((key, value)) = given.next() else { return Ok(()) };
+    // In Kafka's words.
+    let why = "Streams rebalance protocol does not support static membership. Please set group.protocol=classic or remove \
+               group.instance.id from the configuration.";
+    Err(ConfigError::new(key, value, why).into())
+}
+
+/// What has no effect where the coordinator assigns.
+const OF_CLASSIC_GROUPS: &[(&str, &str)] = &[
+    ("num.standby.replicas", "with group.protocol=streams it is a setting of the group, streams.num.standby.replicas"),
+    ("max.warmup.replicas", "there are no warm-up replicas with group.protocol=streams"),
+    ("acceptable.recovery.lag", "the coordinator assigns tasks with group.protocol=streams"),
+    ("probing.rebalance.interval.ms", "the coordinator assigns tasks with group.protocol=streams"),
+    ("session.timeout.ms", "with group.protocol=streams it is a setting of the group, streams.session.timeout.ms"),
+    (
+        "heartbeat.interval.ms",
+        "with group.protocol=streams it is a setting of the group, streams.heartbeat.interval.ms",
+    ),
+];
+
+/// What was given that only the other protocol of groups looks at.
+fn of_the_other_protocol(config: &StreamsConfig) -> Vec<ConfigWarning> {
+    let no_effect = |key: &str, why| ConfigWarning::NoEffect { key: key.to_owned(), why };
+    if config.is_of_streams_group() {
+        let given = |(key, why): &(&'static str, &'static str)| {
+            given_main_consumer(config, key).map(|(given, _)| no_effect(given, why)).collect::<Vec<_>>()
+        };
+        return OF_CLASSIC_GROUPS.iter().flat_map(given).collect();
+    }
+    let tags = config.originals().filter(|(key, _)| key.starts_with("client.tag."));
+    tags.map(|(key, _)| no_effect(key, NO_TAGS)).collect()
 }
 
 /// What a consumer reads: exactly once nothing that is not committed.
@@ -238,6 +282,10 @@ impl Clients {
         let global_consumer = consumer(reading_consumer(config, "global.consumer.")?, warnings)?;
         let admin = collect(config, &keys(AdminConfig::definitions()), &[], &["admin."])?;
         let admin = admin.make(AdminConfig::from_properties_quietly, AdminConfig::warnings, warnings)?;
+        if config.is_of_streams_group() {
+            refuse_static_membership(config)?;
+        }
+        warnings.extend(of_the_other_protocol(config));
         let clients = Clients { admin, producer, main_consumer, restore_consumer, global_consumer, reset };
         Ok((clients, warnings.split_off(told)))
     }
@@ -315,6 +363,44 @@ mod tests {
                  HTTP",
             ]
         );
+    }
+
+    #[test]
+    fn what_only_the_other_protocol_of_groups_looks_at_is_told() {
+        let warned = |given: &[(&str, &str)]| -> Vec<String> {
+            let (_, warnings) = Clients::read(&Topology::new(), &config(given)).unwrap();
+            warnings.iter().map(ToString::to_string).collect()
+        };
+        let given = [
+            ("num.standby.replicas", "1"),
+            ("main.consumer.session.timeout.ms", "5000"),
+            ("restore.consumer.session.timeout.ms", "5000"),
+            ("client.tag.zone", "a"),
+        ];
+        let streams: Vec<_> = given.into_iter().chain([("group.protocol", "STREAMS")]).collect();
+        assert_eq!(
+            warned(&streams),
+            [
+                "`num.standby.replicas` has no effect: with group.protocol=streams it is a setting of the group, \
+                 streams.num.standby.replicas",
+                "`main.consumer.session.timeout.ms` has no effect: with group.protocol=streams it is a setting of the \
+                 group, streams.session.timeout.ms",
+            ]
+        );
+        assert_eq!(
+            warned(&given),
+            ["`client.tag.zone` has no effect: standby tasks are placed without regard to tags"]
+        );
+    }
+
+    #[test]
+    fn a_streams_group_has_no_static_members() {
+        for key in ["group.instance.id", "consumer.group.instance.id", "main.consumer.group.instance.id"] {
+            let given = config(&[("group.protocol", "streams"), (key, "one")]);
+            let error = read(&given).map(drop).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("does not support static membership"), "{error}");
+            assert!(read(&config(&[(key, "one")])).is_ok());
+        }
     }
 
     #[test]

@@ -135,7 +135,12 @@ impl Shared {
         if let Some(setup) = known {
             return Ok(setup);
         }
-        let setup = Arc::new(wait_while_open(setup::prepare_patiently(&self.topology, &self.config, &self.admin))?);
+        let setup = match self.config.is_of_streams_group() {
+            // The coordinator looks after topics.
+            true => Setup::new(&self.topology, &self.config, [])?,
+            false => wait_while_open(setup::prepare_patiently(&self.topology, &self.config, &self.admin))?,
+        };
+        let setup = Arc::new(setup);
         *self.setup.lock() = Some(setup.clone());
         Ok(setup)
     }
@@ -351,6 +356,11 @@ impl KafkaStreams {
         let (clients, warnings) = Clients::read(&topology, &config)?;
         for warning in warnings {
             tracing::warn!("{warning}");
+        }
+        if config.is_of_streams_group() && topology.has_patterns() {
+            // In Kafka's words.
+            let why = "Pattern subscriptions are not supported with the STREAMS protocol.";
+            return Err(Box::new(Error::Unsupported(why.to_owned())));
         }
         clients::refuse_unresolvable(settings.bootstrap_servers.as_deref().unwrap_or_default())?;
         let directory = StateDirectory::open(&config)?;

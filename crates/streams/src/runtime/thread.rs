@@ -13,11 +13,13 @@ use vltava_client::{
 };
 
 use super::{
-    assignor::{AskedStanding, AssignmentConfig, Instance, ProcessId, StreamsAssignor, Told},
+    assignor::{AskedStanding, AssignmentConfig, Instance, ProcessId, SharedStandbys, StreamsAssignor, Told},
     clients::client_failed,
     kafka_streams::{Shared, now_ms},
     resets::{Resets, Seek},
     restore::Restorer,
+    setup::Setup,
+    streams_group::{self, GroupWatch},
     task_manager::TaskManager,
     thread_producer::ThreadProducer,
     threads::Removal,
@@ -57,6 +59,8 @@ pub(super) struct StreamThread {
     topics: Vec<String>,
     /// What the last assignment has said.
     assigned: Told,
+    /// Where the coordinator assigns tasks, what is to be done about the group's state.
+    group_watch: GroupWatch,
     resets: Resets,
     /// Whether it has asked for the rebalance in which all instances are told to close.
     ends_application: bool,
@@ -86,6 +90,8 @@ struct Listener {
     manager: Arc<Mutex<TaskManager>>,
     /// Whether something may be skipped if positions are forgotten.
     remembers: bool,
+    /// What the task manager is told of standbys.
+    standbys: SharedStandbys,
 }
 
 impl RebalanceListener for Listener {
@@ -119,9 +125,12 @@ impl RebalanceListener for Listener {
 
     fn on_partitions_assigned<'a>(
         &'a mut self,
-        _consumer: &'a Consumer,
+        consumer: &'a Consumer,
         _added: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
+        if let Some(group) = consumer.streams_group() {
+            *self.standbys.lock() = streams_group::standbys(&group.assignment);
+        }
         self.manager.lock().assigned();
         Box::pin(std::future::ready(Ok(())))
     }
@@ -134,6 +143,19 @@ impl RebalanceListener for Listener {
         self.manager.lock().lost();
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+/// Divides the tasks where the members do.
+fn assignor(shared: &Shared, setup: &Arc<Setup>, standing: AskedStanding, told: Told) -> StreamsAssignor {
+    let config = &shared.config;
+    let instance = Instance {
+        process: ProcessId(shared.process_id),
+        host: shared.host.clone(),
+        config: AssignmentConfig::of(config.fields()),
+        application: config.application_id().to_owned(),
+        ends_application: shared.ends_application.clone(),
+    };
+    StreamsAssignor::new(setup.clone(), shared.admin().clone(), instance, standing, told)
 }
 
 impl StreamThread {
@@ -152,16 +174,14 @@ impl StreamThread {
         let main = clients.main_consumer(format!("{client_id}-consumer"), index);
         let standing = AskedStanding::default();
         let assigned = Told { cluster: shared.cluster.clone(), ..Told::default() };
-        let instance = Instance {
-            process: ProcessId(shared.process_id),
-            host: shared.host.clone(),
-            config: AssignmentConfig::of(config.fields()),
-            application: config.application_id().to_owned(),
-            ends_application: shared.ends_application.clone(),
+        let consumer = match config.is_of_streams_group() {
+            true => Consumer::of_streams_group(main, streams_group::member(&shared)?),
+            false => {
+                let assignor = assignor(&shared, &setup, standing.clone(), assigned.clone());
+                Consumer::with_assignors(main, vec![Box::new(assignor)])
+            }
         };
-        let (admin, told) = (shared.admin().clone(), assigned.clone());
-        let assignor = StreamsAssignor::new(setup.clone(), admin, instance, standing.clone(), told);
-        let consumer = Consumer::with_assignors(main, vec![Box::new(assignor)]).map_err(failed)?;
+        let consumer = consumer.map_err(failed)?;
         // In a transaction a zombie may write what it likes.
         if !config.is_exactly_once() {
             producer.get().send_only_while(consumer.session()).map_err(failed)?;
@@ -186,6 +206,7 @@ impl StreamThread {
             worked: Duration::ZERO,
             topics,
             assigned,
+            group_watch: GroupWatch::default(),
             ends_application: false,
             resets: Resets::new(shared.topology.clone(), clients.reset),
             committed: Instant::now(),
@@ -207,7 +228,8 @@ impl StreamThread {
     }
 
     fn subscribe(&self) -> Result<()> {
-        let listener = Listener { manager: self.manager.clone(), remembers: self.resets.may_skip() };
+        let (remembers, standbys) = (self.resets.may_skip(), self.assigned.standbys.clone());
+        let listener = Listener { manager: self.manager.clone(), remembers, standbys };
         let subscribed = match self.shared.topology.subscription_pattern(self.group()) {
             Some(pattern) => {
                 TopicPattern::new(&pattern).and_then(|pattern| self.consumer.subscribe_pattern_with(pattern, listener))
@@ -284,6 +306,23 @@ impl StreamThread {
         wait::take_cut();
     }
 
+    fn ask_to_end_application(&self) -> Result<()> {
+        if self.shared.config.is_of_streams_group() {
+            self.consumer.request_shutdown_of_application();
+            return Ok(());
+        }
+        self.ask_for_rebalance("the application is asked to end")
+    }
+
+    /// Looks at the state of a group whose coordinator assigns tasks. Whether records may be processed.
+    fn look_at_group(&mut self) -> Result<bool> {
+        let Some(group) = self.consumer.streams_group() else { return Ok(true) };
+        if let Some(cluster) = self.group_watch.take_endpoints(&group) {
+            *self.shared.cluster.lock() = cluster;
+        }
+        self.group_watch.look(&group, Instant::now())
+    }
+
     fn ask_for_rebalance(&self, reason: &str) -> Result<()> {
         let asked = self.consumer.enforce_rebalance(reason);
         asked.map_err(|error| client_failed("asking for a rebalance", &error))
@@ -297,7 +336,7 @@ impl StreamThread {
         }
         if self.shared.ends_application.load(Ordering::Relaxed) && !std::mem::replace(&mut self.ends_application, true)
         {
-            self.ask_for_rebalance("the application is asked to end")?;
+            self.ask_to_end_application()?;
         }
         let timeout = self.poll_timeout();
         let polled = wait_while_open(self.consumer.poll(timeout));
@@ -314,6 +353,7 @@ impl StreamThread {
             self.shared.forget_setup();
             return Err(refusal.into_error());
         }
+        let may_process = self.look_at_group()?;
         // Its own, for the turn borrows it as long as it holds the tasks.
         let manager = self.manager.clone();
         let mut manager = manager.lock();
@@ -324,6 +364,11 @@ impl StreamThread {
         }
         for part in records.partitions() {
             manager.add_records(part)?;
+        }
+        if !may_process {
+            self.waiting = true;
+            self.shared.set_thread_running(self.index, false);
+            return manager.tick();
         }
         manager.make_pending()?;
         self.restore(&mut manager)?;

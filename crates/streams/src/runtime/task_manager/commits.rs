@@ -115,6 +115,10 @@ impl TaskManager {
         let advanced = by_task.iter().map(|(id, _)| *id).collect();
         let offsets: BTreeMap<_, _> = by_task.into_iter().flat_map(|(_, offsets)| offsets).collect();
         if self.producer.is_exactly_once() {
+            if self.shared.config.is_of_streams_group() {
+                // The member's epoch grows with the group's, whether or not it is assigned something.
+                self.know_member();
+            }
             let Some(member) = &self.member else { return Err(Error::internal("tasks without an assignment")) };
             if let Err(error) = self.producer.commit(offsets.clone(), member) {
                 return self.not_committed(error, "committing a transaction");

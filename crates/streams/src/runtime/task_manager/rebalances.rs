@@ -88,7 +88,7 @@ impl TaskManager {
     }
 
     /// What the thread is in its group, as of now. One that is out of it was what it was.
-    fn know_member(&mut self) {
+    pub(super) fn know_member(&mut self) {
         if let Ok(member) = self.consumer.group_metadata()
             && member.generation_id() >= 0
         {

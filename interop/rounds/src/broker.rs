@@ -25,10 +25,15 @@ pub enum Make {
 }
 
 /// The settings of both makes, in Kafka's keys. Sessions shorter than Kafka's default, so that a round is short too.
-const SETTINGS: [&str; 11] = [
+const SETTINGS: [&str; 16] = [
     "auto.create.topics.enable=false",
     "group.initial.rebalance.delay.ms=0",
     "group.min.session.timeout.ms=1000",
+    "group.streams.min.session.timeout.ms=1000",
+    "group.streams.session.timeout.ms=4000",
+    "group.streams.min.heartbeat.interval.ms=500",
+    "group.streams.heartbeat.interval.ms=500",
+    "group.streams.initial.rebalance.delay.ms=0",
     "offsets.topic.num.partitions=8",
     "offsets.topic.replication.factor=1",
     "default.replication.factor=1",

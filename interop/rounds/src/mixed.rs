@@ -18,8 +18,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use vltava::client::{
     Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
-    config::IsolationLevel, producer::ProducerRecord,
+    config::IsolationLevel, net::CoordinatorType, producer::ProducerRecord,
 };
+use vltava_protocol::messages::StreamsGroupDescribeRequest;
 
 use crate::{
     broker::{Broker, Make},
@@ -37,14 +38,27 @@ const PACE: Duration = Duration::from_millis(4);
 const POLL: Duration = Duration::from_millis(200);
 const LOG_LINES: usize = 20;
 
+/// How the group divides its tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum GroupProtocol {
+    /// The members do.
+    Classic,
+    /// The coordinator does (KIP-1071).
+    Streams,
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// How many kills.
     pub kills: usize,
+    /// How many times one is stopped for longer than its session, and goes on.
+    pub stops: usize,
     /// Whether the guarantee is `exactly_once_v2`.
     pub exactly_once: bool,
-    /// `num.standby.replicas`.
+    /// `group.protocol`.
+    pub group_protocol: GroupProtocol,
+    /// `num.standby.replicas`, of a classic group.
     pub standbys: u32,
     /// How long nothing may move.
     pub patience: Duration,
@@ -144,22 +158,39 @@ pub async fn run(frame: &Frame, make: &Make, programs: &[Program], folder: &Path
         }
         watch.until_moved(&mut instances, None).await?;
     }
+    for stop in 0..frame.stops {
+        let at = stop % instances.len();
+        if let Some(instance) = instances.get(at) {
+            instance.stop()?;
+        }
+        // Its session ends, and the others take over.
+        watch.until_moved(&mut instances, Some(at)).await?;
+        if let Some(instance) = instances.get(at) {
+            instance.go_on()?;
+        }
+        watch.until_moved(&mut instances, None).await?;
+    }
     watch.until_shared(&admin, &mut instances).await?;
     stop.store(true, Ordering::Relaxed);
     feeding.await??;
     let fed = lines.load(Ordering::Relaxed) * PER_LINE;
     watch.until_all(fed, &mut instances).await?;
-    Ok(format!("{} words counted in one group of {} instances, {} kills", fed, instances.len(), frame.kills))
+    let (instances, kills, stops) = (instances.len(), frame.kills, frame.stops);
+    Ok(format!("{fed} words counted in one group of {instances} instances, {kills} kills, {stops} stops"))
 }
 
 fn spec(program: &Program, address: &str, frame: &Frame, folder: &Path) -> Spec {
     let state = folder.join(format!("state-{}", program.name));
     let (workload, guarantee) =
         if frame.exactly_once { ("eos-word-count", "exactly_once_v2") } else { ("word-count", "at_least_once") };
-    let settings = format!(
-        "session.timeout.ms=4000,heartbeat.interval.ms=500,producer.transaction.timeout.ms=8000,num.standby.replicas={}",
-        frame.standbys
-    );
+    let of_group = match frame.group_protocol {
+        GroupProtocol::Classic => {
+            format!("session.timeout.ms=4000,heartbeat.interval.ms=500,num.standby.replicas={}", frame.standbys)
+        }
+        // The rest are settings of the broker. The topology is to be told as the JVM's program tells it.
+        GroupProtocol::Streams => "group.protocol=streams,replication.factor=1".to_owned(),
+    };
+    let settings = format!("producer.transaction.timeout.ms=8000,{of_group}");
     let options = [
         ("workload", workload),
         ("bootstrap", address),
@@ -255,7 +286,11 @@ impl<'a> Watch<'a> {
         loop {
             self.read().await?;
             Self::look(instances, None)?;
-            if owners(admin).await?.len() == instances.len() {
+            let owners = match self.frame.group_protocol {
+                GroupProtocol::Classic => owners(admin).await?,
+                GroupProtocol::Streams => owners_of_tasks(admin).await?,
+            };
+            if owners.len() == instances.len() {
                 return Ok(());
             }
             if Instant::now() > end {
@@ -283,6 +318,16 @@ impl<'a> Watch<'a> {
         }
         Ok(())
     }
+}
+
+/// The members of a streams group that have active tasks.
+async fn owners_of_tasks(admin: &Admin) -> Result<BTreeSet<String>> {
+    let coordinator = admin.cluster().coordinator(CoordinatorType::Group, APPLICATION).await?;
+    let request = StreamsGroupDescribeRequest { group_ids: vec![APPLICATION.to_owned()], ..Default::default() };
+    let described = admin.cluster().send(coordinator.id, &request).await?;
+    let members = described.groups.into_iter().flat_map(|group| group.members);
+    let with_tasks = members.filter(|member| !member.assignment.active_tasks.is_empty());
+    Ok(with_tasks.map(|member| member.member_id).collect())
 }
 
 /// The members that have partitions.

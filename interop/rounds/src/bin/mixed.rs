@@ -8,7 +8,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use vltava_rounds::{
     broker::Make,
-    mixed::{self, Program},
+    mixed::{self, GroupProtocol, Program},
 };
 
 /// Runs two instances of the JVM's Kafka Streams and two of ours as members of one group, kills them in turn with SIGKILL,
@@ -19,13 +19,19 @@ struct Options {
     /// How many kills.
     #[arg(long, default_value_t = 8)]
     kills: usize,
+    /// How many times one is stopped with SIGSTOP for longer than its session, after the kills.
+    #[arg(long, default_value_t = 0)]
+    stops: usize,
     /// With `processing.guarantee=exactly_once_v2`.
     #[arg(long)]
     exactly_once: bool,
     /// On Apache Kafka's broker, and not ours.
     #[arg(long)]
     apache: bool,
-    /// How many standbys of each task (`num.standby.replicas`).
+    /// How the group divides its tasks (`group.protocol`).
+    #[arg(long, value_enum, default_value = "classic")]
+    group_protocol: GroupProtocol,
+    /// How many standbys of each task (`num.standby.replicas`); of a classic group.
     #[arg(long, default_value_t = 0)]
     standbys: u32,
     /// How many instances of the JVM's.
@@ -57,6 +63,9 @@ fn main() -> Result<ExitCode> {
 }
 
 async fn all(options: &Options) -> Result<ExitCode> {
+    if options.group_protocol == GroupProtocol::Streams && options.standbys > 0 {
+        bail!("the standbys of a streams group are a setting of the group, which `--standbys` does not make");
+    }
     let interop = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above")?;
     let beside = |name: &str| -> Result<PathBuf> { Ok(std::env::current_exe()?.with_file_name(name)) };
     let make =
@@ -82,7 +91,9 @@ async fn all(options: &Options) -> Result<ExitCode> {
     let folder = tempfile::Builder::new().prefix("vltava-mixed-").tempdir()?;
     let frame = mixed::Frame {
         kills: options.kills,
+        stops: options.stops,
         exactly_once: options.exactly_once,
+        group_protocol: options.group_protocol,
         standbys: options.standbys,
         patience: Duration::from_secs(options.patience_s),
     };

@@ -16,6 +16,8 @@ use crate::clock;
 use crate::config::{BrokerConfig, Listener};
 use crate::controller::{Controller, registration};
 use crate::error::BrokerError;
+use crate::health::{self, BrokerState};
+use crate::monitoring::{HttpServer, Monitoring};
 use crate::network::{self, Bound};
 use crate::partitions::{Partitions, Storage};
 use crate::services::Services;
@@ -51,6 +53,8 @@ pub struct Broker {
     command: Option<oneshot::Sender<Stop>>,
     stopped: Option<oneshot::Receiver<Result<(), BrokerError>>>,
     thread: Option<JoinHandle<()>>,
+    monitoring: Arc<Monitoring>,
+    metrics_address: Option<SocketAddr>,
 }
 
 /// How to stop.
@@ -65,6 +69,7 @@ struct Ready {
     bootstrap_servers: String,
     cluster_id: String,
     addresses: Vec<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -84,13 +89,16 @@ impl Broker {
         let (told, ready) = mpsc::channel();
         let (command, commands) = oneshot::channel();
         let (done, stopped) = oneshot::channel();
+        let monitoring = Arc::new(Monitoring::new(config.metrics));
+        let monitored = Arc::clone(&monitoring);
         let body = move || {
             // Nobody may wait for it any more.
-            done.send(run(config, &told, commands)).ok();
+            done.send(run(config, &told, commands, &monitored)).ok();
         };
         let thread = std::thread::Builder::new().name("vltava-broker".to_owned()).spawn(body);
         let thread = thread.map_err(BrokerError::Runtime)?;
-        let Ready { bootstrap_servers, cluster_id, addresses } = ready.recv().map_err(|_| BrokerError::Ended)??;
+        let Ready { bootstrap_servers, cluster_id, addresses, metrics_address } =
+            ready.recv().map_err(|_| BrokerError::Ended)??;
         Ok(Self {
             bootstrap_servers,
             cluster_id,
@@ -98,6 +106,8 @@ impl Broker {
             command: Some(command),
             stopped: Some(stopped),
             thread: Some(thread),
+            monitoring,
+            metrics_address,
         })
     }
 
@@ -114,6 +124,26 @@ impl Broker {
     /// The addresses that the listeners are bound to.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The address that metrics and health are served at, where `metrics.http.address` gives one.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// All metrics as text for Prometheus, as `/metrics` serves it: in names and labels what the JMX exporter makes of
+    /// Kafka's; see `docs/metrics.md`.
+    pub fn metrics(&self) -> String {
+        self.monitoring.page().collect()
+    }
+
+    /// Whether going on makes sense, in words, as `/health` serves it: `ok` and what is to be seen to, or the error, which
+    /// is what only a restart ends. Looks at the log directories, and waits for their disks.
+    ///
+    /// # Errors
+    /// What is wrong, as text.
+    pub fn health(&self) -> Result<String, String> {
+        self.monitoring.health()
     }
 
     /// Stops the broker: connections end, logs are flushed and closed, and the stop is marked as
@@ -179,17 +209,35 @@ fn run(
     config: BrokerConfig,
     told: &mpsc::Sender<Result<Ready, BrokerError>>,
     commands: oneshot::Receiver<Stop>,
+    monitoring: &Arc<Monitoring>,
 ) -> Result<(), BrokerError> {
-    match start(config) {
-        Ok(started) => {
+    monitoring.health.enter(BrokerState::Starting);
+    let outcome = run_monitored(config, told, commands, monitoring);
+    monitoring.health.enter(BrokerState::NotRunning);
+    outcome
+}
+
+fn run_monitored(
+    config: BrokerConfig,
+    told: &mpsc::Sender<Result<Ready, BrokerError>>,
+    commands: oneshot::Receiver<Stop>,
+    monitoring: &Arc<Monitoring>,
+) -> Result<(), BrokerError> {
+    // Before anything else: whoever waits for the broker sees that it loads its logs.
+    let http = HttpServer::start(&config, monitoring);
+    let started = http.and_then(|http| Ok((start(config, monitoring)?, http)));
+    match started {
+        Ok((started, http)) => {
             let ready = Ready {
                 bootstrap_servers: bootstrap_servers(&started.services),
                 cluster_id: started.services.advertised.cluster_id.clone(),
                 addresses: started.listeners.iter().map(|listener| listener.address).collect(),
+                metrics_address: http.as_ref().map(|http| http.address),
             };
+            monitoring.health.enter(BrokerState::Running);
             info!(servers = ready.bootstrap_servers, cluster = ready.cluster_id, "the broker is ready");
             told.send(Ok(ready)).ok();
-            serve(started, commands)
+            serve(started, commands, monitoring)
         }
         Err(error) => {
             told.send(Err(error)).ok();
@@ -209,7 +257,7 @@ struct Started {
 
 type DirFailed = tokio::sync::mpsc::UnboundedReceiver<std::path::PathBuf>;
 
-fn start(config: BrokerConfig) -> Result<Started, BrokerError> {
+fn start(config: BrokerConfig, monitoring: &Monitoring) -> Result<Started, BrokerError> {
     let (told, failures) = tokio::sync::mpsc::unbounded_channel();
     let storage = Storage::open(&config, &told, clock::now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -219,14 +267,16 @@ fn start(config: BrokerConfig) -> Result<Started, BrokerError> {
         .build()
         .map_err(BrokerError::Runtime)?;
     let within = runtime.enter();
-    let listeners = network::bind(&config)?;
+    let listeners = network::bind(&config, &monitoring.metrics)?;
     let endpoints = endpoints(&config, &listeners);
-    let services = start::open(config, storage, endpoints)?;
+    let services = start::open(config, storage, endpoints, monitoring)?;
     services.controller.start()?;
+    let services = Arc::new(services);
+    monitoring.follow(&services);
     drop(within);
     #[cfg(feature = "oauth")]
     runtime.block_on(services.tokens.begin());
-    Ok(Started { runtime, services: Arc::new(services), listeners, failures })
+    Ok(Started { runtime, services, listeners, failures })
 }
 
 /// Kafka's network and request threads are one pool here, no larger than the machine.
@@ -265,7 +315,7 @@ fn bootstrap_servers(services: &Services) -> String {
     servers.join(",")
 }
 
-fn serve(started: Started, commands: oneshot::Receiver<Stop>) -> Result<(), BrokerError> {
+fn serve(started: Started, commands: oneshot::Receiver<Stop>, monitoring: &Monitoring) -> Result<(), BrokerError> {
     let Started { runtime, services, listeners, failures } = started;
     let (stop, stopping) = watch::channel(false);
     let (how, outcome) = runtime.block_on(async {
@@ -273,6 +323,7 @@ fn serve(started: Started, commands: oneshot::Receiver<Stop>) -> Result<(), Brok
         let (config, metadata) = (Arc::clone(&services.config), Arc::clone(&services.metadata));
         let cleaner = LogCleaner::new(config, metadata, Arc::clone(&services.partitions), stopping.clone());
         let cleaner = tokio::spawn(cleaner.run());
+        let watched = tokio::spawn(health::watch(Arc::clone(&services), stopping.clone()));
         let upkeep = tokio::spawn(upkeep(Arc::clone(&services.partitions), stopping.clone()));
         #[cfg(feature = "oauth")]
         services.tokens.endpoints().for_each(|keys| drop(tokio::spawn(Arc::clone(keys).follow(stopping.clone()))));
@@ -284,11 +335,13 @@ fn serve(started: Started, commands: oneshot::Receiver<Stop>) -> Result<(), Brok
                 (Stop::Clean, Err(failure))
             }
         };
+        monitoring.health.enter(BrokerState::ShuttingDown);
         stop.send_replace(true);
         if how == Stop::Clean && tokio::time::timeout(STOP_LIMIT, network).await.is_err() {
             warn!("connections did not end in time");
         }
         upkeep.abort();
+        watched.abort();
         cleaner.abort();
         (how, outcome)
     });

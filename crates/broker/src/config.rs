@@ -34,6 +34,7 @@ pub(crate) use sasl::{ListenerSasl, is_own_key as is_sasl_key};
 pub(crate) use topic_keys::{broker_synonyms, gives_a_topic_default, topic_key, topic_keys};
 use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition, parse_properties};
+use vltava_metrics::MetricConfig;
 use vltava_security::SecurityProtocol;
 use vltava_security::sasl::scram::AddScram;
 
@@ -64,6 +65,10 @@ pub struct BrokerConfig {
     pub(crate) node_id: i32,
     pub(crate) rack: Option<String>,
     pub(crate) log_dirs: Vec<PathBuf>,
+    /// Where metrics and health are served over HTTP; nowhere by default.
+    pub(crate) metrics_http_address: Option<String>,
+    /// Over which windows metrics are kept.
+    pub(crate) metrics: MetricConfig,
     metadata_log_dir: Option<PathBuf>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) advertised_listeners: Vec<Listener>,

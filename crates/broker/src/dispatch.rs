@@ -12,6 +12,7 @@ use vltava_protocol::wire::{DecodeError, EncodeError, Message, Reader, Records, 
 
 use crate::apis::{self, apis};
 use crate::handlers::{self, api_versions};
+use crate::metrics::timed;
 use crate::quota::Charges;
 use crate::request::{Answer, Peer, RequestContext};
 use crate::security::Access;
@@ -48,9 +49,13 @@ pub(crate) struct Reply {
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) struct Handled {
+    pub(crate) api: ApiKey,
+    pub(crate) version: i16,
     pub(crate) reply: Option<Reply>,
     /// For how long nothing more is read of the client after that (KIP-219).
     pub(crate) throttle: Duration,
+    /// How long a thread worked on it.
+    pub(crate) local: Duration,
 }
 
 /// Handles one request. Nothing to send is an answer too: a producer with `acks=0` expects none. `place` is the request's
@@ -79,15 +84,17 @@ pub(crate) async fn handle(
     if let Some(served) = apis::serves(api, version) {
         exchange.admit();
         let _place = (!served.waits_for_others).then_some(place);
-        let reply = exchange.0.charges.during(exchange.dispatch(services, reader)).await?;
+        let (reply, local) = timed(exchange.0.charges.during(exchange.dispatch(services, reader))).await;
+        let reply = reply?;
         exchange.0.settle_time();
-        return Ok(Handled { reply, throttle: exchange.0.charges.throttle() });
+        return Ok(Handled { api, version, reply, throttle: exchange.0.charges.throttle(), local });
     }
     match apis::lacking(api) {
         Some(what) => Err(Refusal::Lacking { api, what }),
         None if api == ApiKey::ApiVersions => {
             let reply = exchange.reply::<ApiVersionsRequest>(0, &api_versions::unsupported())?;
-            Ok(Handled { reply: Some(reply), throttle: Duration::ZERO })
+            let (throttle, local) = (Duration::ZERO, Duration::ZERO);
+            Ok(Handled { api, version, reply: Some(reply), throttle, local })
         }
         None => Err(Refusal::NotServed { api, version }),
     }

@@ -117,6 +117,24 @@ impl Broker {
         self.broker.cluster_id()
     }
 
+    /// All metrics as text for Prometheus; see [`crate::Broker::metrics`].
+    pub fn metrics(&self) -> String {
+        self.broker.metrics()
+    }
+
+    /// The address that metrics and health are served at over HTTP, where `metrics.http.address` gives one.
+    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        self.broker.metrics_address()
+    }
+
+    /// Whether going on makes sense, in words; see [`crate::Broker::health`].
+    ///
+    /// # Errors
+    /// What is wrong, as text.
+    pub fn health(&self) -> Result<String, String> {
+        self.broker.health()
+    }
+
     /// Stops the broker and waits until it has stopped. Dropping it does the same, and blocks.
     pub async fn shutdown(self) {
         self.broker.shutdown().await;

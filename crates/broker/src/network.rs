@@ -30,6 +30,7 @@ use self::memory::RequestBudget;
 use self::tls::ListenerTls;
 use crate::config::{BrokerConfig, Listener};
 use crate::error::BrokerError;
+use crate::metrics::{ListenerMetrics, Metrics};
 use crate::request::Peer;
 use crate::seldom::Seldom;
 use crate::services::Services;
@@ -43,14 +44,15 @@ pub(crate) struct Bound {
     #[cfg(feature = "tls")]
     tls: Option<ListenerTls>,
     socket: TcpListener,
+    metrics: Arc<ListenerMetrics>,
 }
 
 /// Binds every listener of the configuration. To be called within the runtime.
-pub(crate) fn bind(config: &BrokerConfig) -> Result<Vec<Bound>, BrokerError> {
-    config.listeners.iter().map(|listener| bind_one(config, listener)).collect()
+pub(crate) fn bind(config: &BrokerConfig, metrics: &Metrics) -> Result<Vec<Bound>, BrokerError> {
+    config.listeners.iter().map(|listener| bind_one(config, listener, metrics)).collect()
 }
 
-fn bind_one(config: &BrokerConfig, listener: &Listener) -> Result<Bound, BrokerError> {
+fn bind_one(config: &BrokerConfig, listener: &Listener, metrics: &Metrics) -> Result<Bound, BrokerError> {
     let shown = format!("{}://{}:{}", listener.name, listener.host, listener.port);
     let failed = |source| BrokerError::Bind { listener: shown.clone(), source };
     let host = if listener.host.is_empty() { "0.0.0.0" } else { listener.host.as_str() };
@@ -68,6 +70,7 @@ fn bind_one(config: &BrokerConfig, listener: &Listener) -> Result<Bound, BrokerE
                     #[cfg(feature = "tls")]
                     tls,
                     socket,
+                    metrics: metrics.listener(&listener.name),
                 });
             }
             Err(error) => last = error,
@@ -109,6 +112,7 @@ pub(crate) async fn run(services: Arc<Services>, listeners: Vec<Bound>, stop: wa
         services,
         stop,
     };
+    shared.services.metrics.follow_places(&shared.budget.places);
     let mut acceptors = JoinSet::new();
     let (limits, stop) = (Arc::clone(&shared.limits), shared.stop.clone());
     acceptors.spawn(async move { limits.keep(stop).await });
@@ -170,6 +174,7 @@ fn peer(listener: &Bound, address: SocketAddr, activity: Arc<Activity>) -> Peer 
         security_protocol: listener.security_protocol,
         principal: KafkaPrincipal::anonymous(),
         activity,
+        listener_metrics: Arc::clone(&listener.metrics),
     }
 }
 
@@ -227,7 +232,7 @@ async fn admit(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
-    let held = (place, descriptor);
+    let held = (place, descriptor, listener.metrics.connected());
     #[cfg(feature = "tls")]
     if let Some(tls) = &listener.tls {
         let (handshake, budget) = (tls.handshake(services), budget.clone());

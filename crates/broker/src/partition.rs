@@ -29,6 +29,7 @@ pub(crate) use failure::{AppendFailure, ReadFailure};
 use leadership::Listener;
 pub(crate) use leadership::{LeaderListener, Led};
 
+use crate::metrics::TopicMetrics;
 use crate::waiting::{Stable, Waiters};
 
 thread_local! {
@@ -121,6 +122,20 @@ impl FoundOffset {
     pub(crate) const NONE: Self = Self { offset: -1, timestamp: -1, leader_epoch: -1 };
 }
 
+/// What a partition's log is like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogView {
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) start_offset: i64,
+    pub(crate) end_offset: i64,
+    pub(crate) high_watermark: i64,
+    pub(crate) last_stable_offset: i64,
+    pub(crate) segments: usize,
+    /// That it remembers.
+    pub(crate) producers: usize,
+}
+
 /// A partition of which this broker is the leader.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -132,10 +147,18 @@ pub(crate) struct Partition {
     waiters: Waiters,
     listener: Listener,
     gone: AtomicBool,
+    /// Of its topic.
+    metrics: Arc<TopicMetrics>,
 }
 
 impl Partition {
-    pub(crate) fn new(topic: Arc<str>, index: i32, directory_id: Uuid, log: SharedLog) -> Self {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        index: i32,
+        directory_id: Uuid,
+        log: SharedLog,
+        metrics: Arc<TopicMetrics>,
+    ) -> Self {
         Self {
             topic,
             index,
@@ -145,6 +168,7 @@ impl Partition {
             waiters: Waiters::default(),
             listener: Listener::default(),
             gone: AtomicBool::new(false),
+            metrics,
         }
     }
 
@@ -158,6 +182,11 @@ impl Partition {
 
     pub(crate) fn directory_id(&self) -> Uuid {
         self.directory_id
+    }
+
+    /// What its topic counts.
+    pub(crate) fn metrics(&self) -> &TopicMetrics {
+        &self.metrics
     }
 
     pub(crate) fn waiters(&self) -> &Waiters {
@@ -223,6 +252,20 @@ impl Partition {
 
     pub(crate) fn log_start_offset(&self) -> i64 {
         self.log.lock().log_start_offset()
+    }
+
+    /// What the log is like now.
+    pub(crate) fn log_view(&self) -> LogView {
+        let log = self.log.lock();
+        LogView {
+            size: log.size(),
+            start_offset: log.log_start_offset(),
+            end_offset: log.log_end_offset(),
+            high_watermark: log.high_watermark(),
+            last_stable_offset: log.last_stable_offset(),
+            segments: log.segment_count(),
+            producers: log.producer_count(),
+        }
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -303,6 +346,15 @@ impl Partition {
     }
 
     fn append(&self, records: &Bytes, context: AppendContext) -> Result<Appended, AppendFailure> {
+        let appended = self.append_to_log(records, context);
+        match &appended {
+            Ok(appended) => self.metrics.appended(appended.end_offset - appended.base_offset, records.len()),
+            Err(failure) => self.metrics.refused(failure.code, records.len()),
+        }
+        appended
+    }
+
+    fn append_to_log(&self, records: &Bytes, context: AppendContext) -> Result<Appended, AppendFailure> {
         if self.is_gone() {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         }

@@ -5,6 +5,7 @@ mod storage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 use tracing::error;
@@ -12,9 +13,10 @@ use vltava_log::Now;
 use vltava_protocol::{ErrorCode, Uuid};
 
 pub(crate) use placement::Placement;
-pub(crate) use storage::Storage;
+pub(crate) use storage::{DirView, Storage};
 
 use crate::metadata::image::{PartitionImage, TopicImage};
+use crate::metrics::{TopicCounters, TopicMetrics};
 use crate::partition::Partition;
 
 /// The partitions of a topic, by number.
@@ -23,6 +25,7 @@ pub(crate) struct TopicPartitions {
     name: Arc<str>,
     id: Uuid,
     partitions: Vec<Hosted>,
+    metrics: Arc<TopicMetrics>,
 }
 
 /// What the partitions of a topic are opened with.
@@ -31,6 +34,7 @@ struct Opening<'a> {
     node_id: i32,
     settings: &'a vltava_log::LogConfig,
     now_ms: i64,
+    metrics: &'a Arc<TopicMetrics>,
 }
 
 /// A partition of this broker.
@@ -55,6 +59,11 @@ impl TopicPartitions {
         &self.name
     }
 
+    /// What the topic counts.
+    pub(crate) fn metrics(&self) -> &TopicMetrics {
+        &self.metrics
+    }
+
     /// A partition by its number. One that is offline answers as Kafka's does.
     pub(crate) fn partition(&self, index: i32) -> Result<&Arc<Partition>, ErrorCode> {
         let hosted = usize::try_from(index).ok().and_then(|index| self.partitions.get(index));
@@ -73,11 +82,34 @@ struct Tables {
 pub(crate) struct Partitions {
     tables: RwLock<Tables>,
     storage: Arc<Storage>,
+    /// What all topics count.
+    metrics: Arc<TopicCounters>,
+    /// Fetches that wait for data.
+    waiting_fetches: AtomicUsize,
 }
 
 impl Partitions {
-    pub(crate) fn new(storage: Arc<Storage>) -> Self {
-        Self { tables: RwLock::default(), storage }
+    pub(crate) fn new(storage: Arc<Storage>, metrics: Arc<TopicCounters>) -> Self {
+        Self { tables: RwLock::default(), storage, metrics, waiting_fetches: AtomicUsize::new(0) }
+    }
+
+    /// Counts a fetch that waits, until what this gives is dropped.
+    pub(crate) fn waits(&self) -> Waits<'_> {
+        self.waiting_fetches.fetch_add(1, Ordering::Relaxed);
+        Waits(&self.waiting_fetches)
+    }
+
+    pub(crate) fn waiting_fetches(&self) -> usize {
+        self.waiting_fetches.load(Ordering::Relaxed)
+    }
+
+    /// All topics, and all partitions that are online, by name and number.
+    pub(crate) fn listed(&self) -> (Vec<Arc<TopicPartitions>>, Vec<Arc<Partition>>) {
+        let mut topics: Vec<Arc<TopicPartitions>> = self.tables.read().by_id.values().cloned().collect();
+        topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let partitions = topics.iter().flat_map(|topic| topic.partitions.iter().filter_map(Hosted::online).cloned());
+        let partitions = partitions.collect();
+        (topics, partitions)
     }
 
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<TopicPartitions>> {
@@ -124,8 +156,13 @@ impl Partitions {
         settings: &vltava_log::LogConfig,
         now_ms: i64,
     ) -> Result<(), OpenError> {
-        let known = self.topic_by_id(topic.id).map(|known| known.partitions.clone()).unwrap_or_default();
-        let opening = Opening { topic, node_id, settings, now_ms };
+        let known = self.topic_by_id(topic.id);
+        let metrics = match &known {
+            Some(known) => Arc::clone(&known.metrics),
+            None => Arc::new(TopicMetrics::new(&self.metrics)),
+        };
+        let known = known.map(|known| known.partitions.clone()).unwrap_or_default();
+        let opening = Opening { topic, node_id, settings, now_ms, metrics: &metrics };
         let mut outcome = Ok(());
         let mut known = known.into_iter();
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -144,7 +181,7 @@ impl Partitions {
             }
             partitions.push(hosted);
         }
-        let opened = Arc::new(TopicPartitions { name: Arc::clone(&topic.name), id: topic.id, partitions });
+        let opened = Arc::new(TopicPartitions { name: Arc::clone(&topic.name), id: topic.id, partitions, metrics });
         let mut tables = self.tables.write();
         tables.by_name.insert(Arc::clone(&topic.name), Arc::clone(&opened));
         tables.by_id.insert(topic.id, opened);
@@ -158,14 +195,14 @@ impl Partitions {
         index: i32,
         known: Option<&Arc<Partition>>,
     ) -> Result<Hosted, OpenError> {
-        let Opening { topic, node_id, settings, now_ms } = *opening;
+        let Opening { topic, node_id, settings, now_ms, metrics } = *opening;
         if image.leader != node_id {
             return Ok(Hosted::Offline);
         }
         let directory = image.directory_of(node_id);
         let partition = match known.filter(|known| known.directory_id() == directory) {
             Some(known) => Some(Arc::clone(known)),
-            None => self.storage.open_partition(topic, index, directory, settings, now_ms)?.map(Arc::new),
+            None => self.storage.open_partition(topic, index, directory, settings, now_ms, metrics)?.map(Arc::new),
         };
         let Some(partition) = partition else { return Ok(Hosted::Offline) };
         let failed = |source| OpenError { partition: format!("{}-{index}", topic.name), source };
@@ -194,6 +231,16 @@ impl Partitions {
 
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
+    }
+}
+
+/// A fetch that waits.
+#[derive(Debug)]
+pub(crate) struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

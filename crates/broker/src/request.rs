@@ -7,6 +7,7 @@ use std::sync::Arc;
 use vltava_protocol::{ApiKey, ErrorCode};
 use vltava_security::{KafkaPrincipal, SecurityProtocol};
 
+use crate::metrics::ListenerMetrics;
 use crate::network::Activity;
 use crate::quota::Charges;
 use crate::security::Access;
@@ -23,6 +24,8 @@ pub(crate) struct Peer {
     pub(crate) principal: KafkaPrincipal,
     /// When it was used last, among others.
     pub(crate) activity: Arc<Activity>,
+    /// What its listener counts.
+    pub(crate) listener_metrics: Arc<ListenerMetrics>,
 }
 
 impl Peer {
@@ -121,6 +124,7 @@ mod tests {
             security_protocol: SecurityProtocol::Plaintext,
             principal: KafkaPrincipal::anonymous(),
             activity: Arc::default(),
+            listener_metrics: Arc::default(),
         };
         let context = RequestContext {
             api_key: ApiKey::Fetch,

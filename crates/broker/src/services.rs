@@ -13,6 +13,7 @@ use crate::coordinator::transaction::{TransactionCoordinator, TransactionShards}
 use crate::descriptors::Descriptors;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataStore;
+use crate::metrics::Metrics;
 use crate::partitions::Partitions;
 use crate::quota::ClientQuotas;
 #[cfg(feature = "oauth")]
@@ -22,6 +23,9 @@ use crate::security::tokens::Tokens;
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) config: Arc<BrokerConfig>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What the broker runs on.
+    pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) advertised: Arc<Advertised>,
     pub(crate) metadata: Arc<MetadataStore>,
     pub(crate) controller: Arc<Controller>,

@@ -18,9 +18,11 @@ use crate::coordinator::transaction::{TransactionCoordinator, TransactionMarkers
 use crate::descriptors::Descriptors;
 use crate::error::BrokerError;
 use crate::fetch_session::FetchSessions;
+use crate::health::BrokerState;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name::{CONSUMER_OFFSETS, TRANSACTION_STATE};
+use crate::monitoring::Monitoring;
 use crate::partitions::{Partitions, Storage};
 use crate::quota::ClientQuotas;
 use crate::services::Services;
@@ -31,9 +33,10 @@ pub(crate) fn open(
     config: BrokerConfig,
     storage: Storage,
     endpoints: HashMap<String, (String, u16)>,
+    monitoring: &Monitoring,
 ) -> Result<Services, BrokerError> {
     let storage = Arc::new(storage);
-    let opened = load(Arc::new(config), Arc::clone(&storage), endpoints);
+    let opened = load(Arc::new(config), Arc::clone(&storage), endpoints, monitoring);
     if opened.is_err() {
         storage.abandon();
     }
@@ -44,6 +47,7 @@ fn load(
     config: Arc<BrokerConfig>,
     storage: Arc<Storage>,
     endpoints: HashMap<String, (String, u16)>,
+    monitoring: &Monitoring,
 ) -> Result<Services, BrokerError> {
     let now = clock::now();
     #[cfg(feature = "oauth")]
@@ -58,7 +62,7 @@ fn load(
         rack: config.rack.clone(),
         endpoints,
     });
-    let partitions = Arc::new(Partitions::new(Arc::clone(&storage)));
+    let partitions = Arc::new(Partitions::new(Arc::clone(&storage), Arc::clone(&monitoring.metrics.topics)));
     let descriptors = Arc::new(Descriptors::of_process());
     let groups = coordinator::group_coordinator(&config, &partitions);
     let (transaction_shards, wanted) = coordinator::transaction_shards(&config, &partitions);
@@ -82,6 +86,7 @@ fn load(
     registration::register(&controller, &advertised, &placement)?;
     let image = metadata.image();
     descriptors.check(image.partition_count()).map_err(BrokerError::Descriptors)?;
+    monitoring.health.enter(BrokerState::Recovery);
     controller.publisher().open_partitions(&image, now)?;
     registration::unfence(&controller)?;
     let producer_ids = Arc::new(ProducerIds::new(Arc::clone(&controller)));
@@ -100,6 +105,8 @@ fn load(
         topic_creation: Arc::new(AutoTopicCreation::new(Arc::clone(&controller))),
         fetch_sessions: Mutex::new(FetchSessions::new(config.fetch_session_slots)),
         config,
+        metrics: Arc::clone(&monitoring.metrics),
+        runtime: tokio::runtime::Handle::current(),
         advertised,
         metadata,
         controller,

@@ -69,6 +69,11 @@ impl Waiters {
         ticket
     }
 
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn leave(&self, ticket: u64) {
         let mut parked = self.parked.lock();
         parked.retain(|(parked, _)| *parked != ticket);

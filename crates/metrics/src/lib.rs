@@ -26,7 +26,7 @@ mod sensor;
 mod stats;
 mod value;
 
-pub use config::{MetricConfig, RecordingLevel};
+pub use config::{MetricConfig, RecordingLevel, UnknownLevel};
 pub use counter::Counter;
 pub use gauge::Gauge;
 pub use histogram::{Distribution, Histogram, Reading};

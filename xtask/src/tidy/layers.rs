@@ -55,7 +55,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("vltava-security", &["vltava-config"]),
     ("vltava-log", &["vltava-config", "vltava-protocol"]),
     ("vltava-client", &["vltava-config", "vltava-protocol", "vltava-serde", "vltava-security", "vltava-metrics"]),
-    ("vltava-broker", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-security"]),
+    ("vltava-broker", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-security", "vltava-metrics"]),
     ("vltava-streams", &["vltava-config", "vltava-protocol", "vltava-serde", "vltava-client", "vltava-metrics"]),
     ("vltava-schema", &["vltava-config", "vltava-serde"]),
     (

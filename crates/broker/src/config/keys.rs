@@ -33,7 +33,7 @@ const AUTHORIZER: &str = "`authorizer.class.name` names no authorizer, everybody
 pub(super) const CLASSES: &str = "classes of the JVM cannot be loaded";
 const INTERNAL: &str = "it is internal to Apache Kafka's own broker";
 pub(super) const NO_METRICS_PUSH: &str = "clients cannot push metrics to this broker yet";
-const METRICS: &str = "metrics are not there yet";
+const REPORTERS: &str = "metrics are read over HTTP, at `metrics.http.address`";
 const ONE_BROKER: &str = "this broker is the only one of its cluster";
 const ONE_CONTROLLER: &str = "this node is the only controller of its cluster, in the broker's own process";
 const POOL: &str = "one pool of threads does all work, num.network.threads and num.io.threads give its size";
@@ -103,7 +103,7 @@ pub(crate) fn foreign(name: &str, is_authorized: bool) -> Foreign {
         ("config.providers.", CLASSES),
         ("rsm.config.", TIERED),
         ("rlmm.config.", TIERED),
-        ("metrics.context.", METRICS),
+        ("metrics.context.", REPORTERS),
     ];
     if let Some(key) = without_listener(name) {
         if OF_LISTENER.contains(&key) || sasl::is_own_key(name) {

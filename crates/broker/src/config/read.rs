@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vltava_config::{ConfigError, Reader, Settings, split_list};
+use vltava_metrics::{MetricConfig, UnknownLevel};
 use vltava_security::SecurityProtocol;
 
 use super::listener::Protocols;
@@ -46,6 +47,8 @@ impl BrokerConfig {
             node_id,
             rack: reader.text("broker.rack").map(str::to_owned),
             log_dirs: log_dirs(reader)?,
+            metrics_http_address: reader.non_empty("metrics.http.address").map(str::to_owned),
+            metrics: metrics(reader)?,
             metadata_log_dir: reader.text("metadata.log.dir").map(PathBuf::from),
             #[cfg(feature = "tls")]
             ssl: super::ssl::of_listeners(&settings, &protocols)?,
@@ -239,6 +242,13 @@ fn sasl(
     }
     settings.check_use(&sasl)?;
     Ok(sasl.into_iter().map(|(name, sasl)| (name, Arc::new(sasl))).collect())
+}
+
+fn metrics(reader: &Reader<'_>) -> Result<MetricConfig, ConfigError> {
+    const LEVEL: &str = "metrics.recording.level";
+    let level = reader.required(LEVEL)?;
+    let level = level.parse().map_err(|UnknownLevel| ConfigError::new(LEVEL, level, "must be INFO, DEBUG or TRACE"))?;
+    Ok(MetricConfig::new(reader.size("metrics.num.samples")?, reader.integer("metrics.sample.window.ms")?, level))
 }
 
 fn transactions(reader: &Reader<'_>) -> Result<TransactionCoordinatorConfig, ConfigError> {

@@ -28,6 +28,16 @@ struct Entry {
 pub(crate) struct FetchSessions {
     entries: HashMap<i32, Entry>,
     slots: usize,
+    /// How many were given up for others.
+    evictions: u64,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) sessions: usize,
+    pub(crate) partitions: usize,
+    pub(crate) evictions: u64,
 }
 
 /// How a request is to be answered.
@@ -43,7 +53,12 @@ pub(crate) enum Opened {
 
 impl FetchSessions {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { entries: HashMap::new(), slots }
+        Self { entries: HashMap::new(), slots, evictions: 0 }
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        let partitions = self.entries.values().map(|entry| entry.session.len()).sum();
+        Size { sessions: self.entries.len(), partitions, evictions: self.evictions }
     }
 
     /// Opens the session that the request's id and epoch speak of, changes it as the request says,
@@ -139,7 +154,9 @@ impl FetchSessions {
                 smallest.filter(|(_, entry)| entry.session.len() < partitions && idle(entry)).map(|(id, _)| *id)
             }
         };
-        victim.is_some_and(|id| self.entries.remove(&id).is_some())
+        let evicted = victim.is_some_and(|id| self.entries.remove(&id).is_some());
+        self.evictions += u64::from(evicted);
+        evicted
     }
 }
 
@@ -229,6 +246,7 @@ mod tests {
         assert_eq!(sessions.create(false, &one, 1000), 0);
         let second = sessions.create(false, &one, EVICTION_MS + 1);
         assert_ne!(second, 0);
+        assert_eq!(sessions.size(), Size { sessions: 1, partitions: 1, evictions: 1 });
         assert_eq!(sessions.open(at(first, 1), vec![], &[], 0), Err(ErrorCode::FetchSessionIdNotFound));
     }
 

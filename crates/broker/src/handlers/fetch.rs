@@ -58,11 +58,16 @@ pub(crate) async fn handle(
     };
     let fetch = Fetch::new(config, partitions, context, request, targets);
     let is_follower = fetch.is_follower;
-    let reads = fetch.run(request).await;
+    let reads = fetch.run(partitions, request).await;
     // Where there is nothing to fetch Kafka looks at the quotas, too.
     let size = || size(fetch_sessions, opened, context.version, &reads);
     if !is_follower && context.charge_fetch(size) {
         return empty(opened);
+    }
+    for read in &reads {
+        if let (Some(partition), Some(records)) = (&read.partition, &read.data.records) {
+            partition.metrics().sent(records.len());
+        }
     }
     answer(fetch_sessions, opened, uses_topic_ids, reads)
 }
@@ -137,6 +142,8 @@ struct Read {
     target: FetchTarget,
     data: PartitionData,
     is_diverging: bool,
+    /// What was read, where it was found.
+    partition: Option<Arc<Partition>>,
 }
 
 /// One round over the partitions.
@@ -190,11 +197,12 @@ impl Fetch {
     }
 
     /// Reads, and waits and reads again where too little is there.
-    async fn run(self, request: &FetchRequest) -> Vec<Read> {
+    async fn run(self, partitions: &Partitions, request: &FetchRequest) -> Vec<Read> {
         let mut round = self.read();
         let wait = u64::try_from(request.max_wait_ms).unwrap_or(0);
         if !self.is_enough(&round) && wait > 0 {
             let deadline = Instant::now() + Duration::from_millis(wait);
+            let _waits = partitions.waits();
             while !self.is_enough(&round) {
                 let missing = self.min_bytes.saturating_sub(round.bytes);
                 let reads_committed = self.isolation == Isolation::ReadCommitted;
@@ -212,7 +220,10 @@ impl Fetch {
         }
         let wanted = self.wanted.into_iter().zip(round.data);
         wanted
-            .map(|(wanted, (data, is_diverging))| Read { key: wanted.key, target: wanted.target, data, is_diverging })
+            .map(|(wanted, (data, is_diverging))| {
+                let partition = wanted.partition.ok();
+                Read { key: wanted.key, target: wanted.target, data, is_diverging, partition }
+            })
             .collect()
     }
 
@@ -291,7 +302,9 @@ impl Fetch {
         let partition = wanted.partition.as_ref().map_err(|code| *code)?;
         partition.check_leader_epoch(wanted.target.current_leader_epoch)?;
         let target = &wanted.target;
-        partition.read(target.fetch_offset, target.last_fetched_epoch, limit, is_first, self.isolation)
+        let read = partition.read(target.fetch_offset, target.last_fetched_epoch, limit, is_first, self.isolation);
+        partition.metrics().looked_at(read.as_ref().err().copied());
+        read
     }
 
     /// Clients before version 6 do not know the code of a storage error.

@@ -513,10 +513,13 @@ pub const METADATA_MAX_RETENTION_MS: &str = "metadata.max.retention.ms";
 /// Classes that report metrics.
 pub const METRIC_REPORTERS: &str = "metric.reporters";
 
+/// host:port where /metrics, /health and /ready are served over HTTP, to whoever reaches it and without authentication: names of topics, paths of log directories, how much is used. Port 0 lets the operating system choose; empty for nowhere.
+pub const METRICS_HTTP_ADDRESS: &str = "metrics.http.address";
+
 /// Samples kept per metric.
 pub const METRICS_NUM_SAMPLES: &str = "metrics.num.samples";
 
-/// How detailed metrics are.
+/// How detailed metrics are; those of the broker are all at INFO.
 pub const METRICS_RECORDING_LEVEL: &str = "metrics.recording.level";
 
 /// Time of a metric's sample, in ms.

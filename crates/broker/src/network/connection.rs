@@ -7,13 +7,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, watch};
 use tracing::{debug, info};
 use vltava_protocol::frame::FrameReader;
+use vltava_protocol::wire::Records;
 use vltava_security::sasl;
 
 use super::memory::{self, Charge, RequestBudget};
@@ -21,6 +22,7 @@ use super::reply;
 use super::transport::{Transport, within};
 use crate::clock;
 use crate::dispatch::{self, Handled, Refusal, Reply};
+use crate::metrics::Spent;
 use crate::request::Peer;
 use crate::security::authentication::{Authentication, KnownUsers, Now, Step, Violation};
 use crate::security::authorizer::one_line;
@@ -73,6 +75,9 @@ pub(crate) async fn serve<T: Transport>(
     let mut connection =
         Connection { services, transport, peer, frames, budget, charge: None, stop, idle, authentication };
     let end = connection.run().await;
+    if matches!(end, End::Idle) {
+        connection.peer.listener_metrics.expired();
+    }
     debug!(connection = connection.peer.connection_id, %end, "connection ends");
 }
 
@@ -115,7 +120,10 @@ impl<T: Transport> Connection<T> {
 
     /// One request and its answer.
     async fn turn(&mut self) -> Result<(), End> {
-        let request = match self.request().await? {
+        let request = self.request().await?;
+        self.peer.listener_metrics.received(request.len());
+        let (bytes, read) = (request.len(), Instant::now());
+        let request = match request {
             request if self.authentication.is_none() => request,
             frame => match self.authenticate(frame).await? {
                 Some(request) => request,
@@ -123,9 +131,16 @@ impl<T: Transport> Connection<T> {
             },
         };
         let place = self.place().await?;
-        let Handled { reply, throttle } = self.answer(request, place).await?;
+        let begun = Instant::now();
+        let Handled { api, version, reply, throttle, local } = self.answer(request, place).await?;
+        let (answered, is_answered) = (Instant::now(), reply.is_some());
         if let Some(reply) = reply {
             self.send(reply).await?;
+        }
+        if let Some(metrics) = self.services.metrics.requests.of(api) {
+            let send = if is_answered { answered.elapsed() } else { Duration::ZERO };
+            let (queue, handled) = (begun - read, answered - begun);
+            metrics.record(version, &Spent { bytes, queue, local, handled, send, throttle });
         }
         if throttle.is_zero() { Ok(()) } else { self.wait(throttle).await }
     }
@@ -176,12 +191,14 @@ impl<T: Transport> Connection<T> {
             }
             Step::Authenticated(reply, principal) => {
                 debug!(connection = self.peer.connection_id, %principal, "authenticated");
+                self.peer.listener_metrics.authenticated(true);
                 self.peer = Arc::new(Peer { principal, ..(*self.peer).clone() });
                 self.send(reply).await?;
                 return Ok(None);
             }
             Step::Refuse(reply, why) => (reply, why),
         };
+        self.peer.listener_metrics.authenticated(false);
         let why = one_line(why);
         info!(connection = self.peer.connection_id, listener = %self.peer.listener, "failed authentication: {why}");
         let delay = authentication.failure_delay();
@@ -247,6 +264,7 @@ impl<T: Transport> Connection<T> {
     }
 
     async fn send(&mut self, reply: Reply) -> Result<(), End> {
+        self.peer.listener_metrics.answered(reply.parts.iter().map(Records::len).sum());
         tokio::select! {
             biased;
             written = reply::write(reply, &mut self.transport, self.idle) => written.map_err(|error| match error.kind() {

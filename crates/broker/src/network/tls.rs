@@ -117,7 +117,10 @@ impl Handshake {
         };
         let (why, stream) = match accepted {
             Ok(Ok(stream)) => match self.principal(&stream) {
-                Ok(principal) => return Some((stream, Peer { principal, ..peer })),
+                Ok(principal) => {
+                    peer.listener_metrics.authenticated(true);
+                    return Some((stream, Peer { principal, ..peer }));
+                }
                 Err(why) => (why, None),
             },
             Ok(Err((error, stream))) => match HandshakeFailure::of(&error) {
@@ -127,6 +130,7 @@ impl Handshake {
             },
             Err(_) => (format!("it took longer than {} ms", self.limit.as_millis()), None),
         };
+        peer.listener_metrics.authenticated(false);
         if let Some(times) = self.failures.lock().count(Instant::now()) {
             let Peer { address, listener, .. } = &peer;
             info!(%address, %listener, times, "the handshake of TLS failed: {why}");

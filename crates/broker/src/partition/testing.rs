@@ -16,7 +16,7 @@ pub(crate) fn partition() -> (TempDir, Partition) {
     let dir = tempfile::tempdir().unwrap();
     let options = LogOptions { config: Arc::new(LogConfig::default()), ..LogOptions::default() };
     let log = Log::open(&Arc::new(LogDir::new(dir.path())), TopicPartition::new("t", 0), options, 1_000).unwrap();
-    let partition = Partition::new("t".into(), 0, Uuid::ZERO, Arc::new(Mutex::new(log)));
+    let partition = Partition::new("t".into(), 0, Uuid::ZERO, Arc::new(Mutex::new(log)), Arc::default());
     partition.lead(3).unwrap();
     (dir, partition)
 }

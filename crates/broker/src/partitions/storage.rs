@@ -21,6 +21,7 @@ use crate::error::BrokerError;
 use crate::log_dirs::{self, Identity, random_id};
 use crate::metadata::image::TopicImage;
 use crate::metadata::topic_name::CLUSTER_METADATA;
+use crate::metrics::TopicMetrics;
 use crate::partition::Partition;
 
 /// How often the managers are asked at the least, so that a stop is not waited for.
@@ -197,6 +198,7 @@ impl Storage {
         directory: Uuid,
         config: &LogConfig,
         now_ms: i64,
+        metrics: &Arc<TopicMetrics>,
     ) -> Result<Option<Partition>, OpenError> {
         let name = TopicPartition::new(Arc::clone(&topic.name), index);
         let failed = |source| OpenError { partition: name.to_string(), source };
@@ -208,7 +210,7 @@ impl Storage {
         if report.truncated_bytes > 0 || !report.deleted_segments.is_empty() {
             warn!(partition = %name, ?report, "the log was damaged, its end is cut off");
         }
-        Ok(Some(Partition::new(Arc::clone(&topic.name), index, directory, log)))
+        Ok(Some(Partition::new(Arc::clone(&topic.name), index, directory, log, Arc::clone(metrics))))
     }
 
     /// Renames the directory of a deleted partition; its files go after `file.delete.delay.ms`.

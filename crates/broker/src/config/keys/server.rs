@@ -3,10 +3,10 @@
 use vltava_config::Definition;
 use vltava_config::Importance::{High, Low};
 use vltava_config::Kind::{Boolean, Class, Int, List, Long, String};
-use vltava_config::Range::{Any, AtLeast, EachOf};
+use vltava_config::Range::{Any, AtLeast, EachOf, OneOf};
 use vltava_config::Update::{ClusterWide, PerBroker};
 
-use super::{CLASSES, INTERNAL, METRICS, ONE_BROKER, POOL, WAITING};
+use super::{CLASSES, INTERNAL, NO_METRICS_PUSH, ONE_BROKER, POOL, REPORTERS, WAITING};
 
 #[rustfmt::skip]
 pub(super) static SERVER: &[Definition] = &[
@@ -28,8 +28,8 @@ pub(super) static SERVER: &[Definition] = &[
     Definition::new("fetch.max.bytes", Int, Some("57671680"), AtLeast(1024), "Upper size of an answer to a fetch, in bytes; the first batch is sent even if it is larger."),
     Definition::new("fetch.purgatory.purge.interval.requests", Int, Some("1000"), Any, "Requests between two clean-ups of waiting fetches.").warned(WAITING),
     Definition::new("inter.broker.listener.name", String, None, Any, "The listener that brokers use among themselves; it has to be an advertised one."),
-    Definition::new("kafka.metrics.polling.interval.secs", Int, Some("10"), AtLeast(1), "Time between reports of the older metrics, in s.").importance(Low).warned(METRICS),
-    Definition::new("kafka.metrics.reporters", List, Some(""), Any, "Classes that report the older metrics.").importance(Low).warned(METRICS),
+    Definition::new("kafka.metrics.polling.interval.secs", Int, Some("10"), AtLeast(1), "Time between reports of the older metrics, in s.").importance(Low).warned(REPORTERS),
+    Definition::new("kafka.metrics.reporters", List, Some(""), Any, "Classes that report the older metrics.").importance(Low).warned(REPORTERS),
     Definition::new("listener.security.protocol.map", String, Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Any, "name:protocol for each listener; PLAINTEXT and SSL are served.").importance(Low).update(PerBroker),
     Definition::new("listeners", List, Some("PLAINTEXT://:9092"), Any, "name://host:port for each address to listen on; port 0 lets the operating system choose.").importance(High).update(PerBroker),
     Definition::new("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), "The most new connections per second, as a mean of ten seconds.").update(ClusterWide),
@@ -38,10 +38,11 @@ pub(super) static SERVER: &[Definition] = &[
     Definition::new("max.connections.per.ip.overrides", String, Some(""), Any, "address:limit where an address has a limit of its own.").update(ClusterWide),
     Definition::new("max.incremental.fetch.session.cache.slots", Int, Some("1000"), AtLeast(0), "The most fetch sessions that are kept."),
     Definition::new("max.request.partition.size.limit", Int, Some("2000"), AtLeast(1), "The most partitions in an answer to DescribeTopicPartitions."),
-    Definition::new("metric.reporters", List, Some("org.apache.kafka.common.metrics.JmxReporter"), Any, "Classes that report metrics.").importance(Low).update(ClusterWide).warned(METRICS),
-    Definition::new("metrics.num.samples", Int, Some("2"), AtLeast(1), "Samples kept per metric.").importance(Low).warned(METRICS),
-    Definition::new("metrics.recording.level", String, Some("INFO"), Any, "How detailed metrics are.").importance(Low).warned(METRICS),
-    Definition::new("metrics.sample.window.ms", Long, Some("30000"), AtLeast(1), "Time of a metric's sample, in ms.").importance(Low).warned(METRICS),
+    Definition::new("metric.reporters", List, Some("org.apache.kafka.common.metrics.JmxReporter"), Any, "Classes that report metrics.").importance(Low).update(ClusterWide).warned(REPORTERS),
+    Definition::new("metrics.http.address", String, Some(""), Any, "host:port where /metrics, /health and /ready are served over HTTP, to whoever reaches it and without authentication: names of topics, paths of log directories, how much is used. Port 0 lets the operating system choose; empty for nowhere.").ours(),
+    Definition::new("metrics.num.samples", Int, Some("2"), AtLeast(1), "Samples kept per metric.").importance(Low),
+    Definition::new("metrics.recording.level", String, Some("INFO"), OneOf(&["INFO", "DEBUG", "TRACE"]), "How detailed metrics are; those of the broker are all at INFO.").importance(Low),
+    Definition::new("metrics.sample.window.ms", Long, Some("30000"), AtLeast(1), "Time of a metric's sample, in ms.").importance(Low),
     Definition::new("node.id", Int, Some("1"), AtLeast(0), "The node's number in its cluster.").importance(High),
     Definition::new("num.io.threads", Int, Some("8"), AtLeast(1), "Threads for requests; with num.network.threads the size of one pool, at most one per processor.").importance(High).update(ClusterWide),
     Definition::new("num.network.threads", Int, Some("3"), AtLeast(1), "Threads for the network; with num.io.threads the size of one pool, at most one per processor.").importance(High).update(ClusterWide),
@@ -60,7 +61,7 @@ pub(super) static SERVER: &[Definition] = &[
     Definition::new("socket.receive.buffer.bytes", Int, Some("102400"), Any, "The socket's receive buffer, in bytes; -1 leaves it to the operating system.").importance(High),
     Definition::new("socket.request.max.bytes", Int, Some("104857600"), AtLeast(1), "The largest request, in bytes.").importance(High),
     Definition::new("socket.send.buffer.bytes", Int, Some("102400"), Any, "The socket's send buffer, in bytes; -1 leaves it to the operating system.").importance(High),
-    Definition::new("telemetry.max.bytes", Int, Some("1048576"), AtLeast(1), "Upper size of metrics that a client pushes, in bytes.").importance(Low).warned(METRICS),
+    Definition::new("telemetry.max.bytes", Int, Some("1048576"), AtLeast(1), "Upper size of metrics that a client pushes, in bytes.").importance(Low).warned(NO_METRICS_PUSH),
     Definition::new("unstable.api.versions.enable", Boolean, Some("false"), Any, "Whether versions of requests that are not released are served.").importance(High).internal().warned(INTERNAL),
     Definition::new("unstable.feature.versions.enable", Boolean, Some("false"), Any, "Whether levels of features that are not released may be used.").importance(High).internal().warned(INTERNAL),
 ];

@@ -39,6 +39,8 @@ pub(crate) struct DirView<'a> {
     /// `None` where it could not be read.
     pub(crate) id: Option<Uuid>,
     pub(crate) is_online: bool,
+    /// Why it is offline.
+    pub(crate) failure: Option<String>,
 }
 
 impl StorageDir {
@@ -120,7 +122,7 @@ impl StorageDir {
     }
 
     pub(super) fn view(&self) -> DirView<'_> {
-        DirView { path: &self.path, id: self.id(), is_online: self.is_online() }
+        DirView { path: &self.path, id: self.id(), is_online: self.is_online(), failure: self.failure() }
     }
 
     /// Gives the directory an id, in `meta.properties`.

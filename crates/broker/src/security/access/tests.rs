@@ -16,6 +16,7 @@ fn context(access: Access) -> RequestContext {
         security_protocol: SecurityProtocol::Plaintext,
         principal: KafkaPrincipal::anonymous(),
         activity: Arc::default(),
+        listener_metrics: Arc::default(),
     };
     RequestContext {
         api_key: ApiKey::Metadata,

@@ -31,7 +31,8 @@ Every key is a constant: `vltava_client::config::keys::{producer, consumer, admi
 fn text() -> String {
     let streams = "Beside these Streams takes every key of its clients: for all of them, or for one kind with a prefix \
         (`producer.`, `consumer.`, `main.consumer.`, `restore.consumer.`, `global.consumer.`, `admin.`). A key with the prefix \
-        `topic.` is a setting of its internal topics.";
+        `topic.` is a setting of its internal topics, and one with `client.tag.` is a tag that the coordinator of a streams group \
+        is told.";
     let broker = "The keys of `server.properties`. Those of TLS (`ssl.*`), `max.connections`, `max.connection.creation.rate`, \
         `sasl.enabled.mechanisms`, `connections.max.reauth.ms` and `sasl.server.max.receive.size` may stand for one listener, before \
         those of all: `listener.name.NAME.KEY`, with the name in small letters; for one mechanism of it, as \

@@ -80,8 +80,7 @@ pub const ENSURE_EXPLICIT_INTERNAL_RESOURCE_NAMING: &str = "ensure.explicit.inte
 /// The topic that the built-in handlers send records to that they give up.
 pub const ERRORS_DEAD_LETTER_QUEUE_TOPIC_NAME: &str = "errors.dead.letter.queue.topic.name";
 
-/// How the group divides the tasks: classic, where the members assign among themselves, or streams, where the coordinator does and
-/// makes internal topics (KIP-1071).
+/// How the group divides the tasks: classic, where the members assign among themselves, or streams, where the coordinator does and makes internal topics (KIP-1071).
 pub const GROUP_PROTOCOL: &str = "group.protocol";
 
 /// Time between summaries in the log, in ms.

@@ -41,7 +41,7 @@ pub(crate) async fn handle(
     if let Some(topology) = &request.topology
         && let Err(response) = check_topics(context, topology)
     {
-        return response;
+        return *response;
     }
     let topics = ClusterTopics::of(metadata);
     let caller = context.caller();
@@ -59,7 +59,7 @@ pub(crate) async fn handle(
 }
 
 /// Checks the topics of a topology: names that may be, and that the sender may see them all.
-fn check_topics(context: &RequestContext, topology: &Topology) -> Result<(), StreamsGroupHeartbeatResponse> {
+fn check_topics(context: &RequestContext, topology: &Topology) -> Result<(), Box<StreamsGroupHeartbeatResponse>> {
     let mut seen = BTreeSet::new();
     let mut names: Vec<&str> = Vec::new();
     for subtopology in &topology.subtopologies {
@@ -74,17 +74,17 @@ fn check_topics(context: &RequestContext, topology: &Topology) -> Result<(), Str
     let internal = those(&topic_name::is_internal);
     if !internal.is_empty() {
         let text = format!("Use of Kafka internal topics {internal} in a Kafka Streams topology is prohibited.");
-        return Err(refused(ErrorCode::StreamsInvalidTopology, Some(text)));
+        return Err(Box::new(refused(ErrorCode::StreamsInvalidTopology, Some(text))));
     }
     if names.iter().any(|name| topic_name::invalid(name).is_some()) {
         let wrong = those(&|name| topic_name::invalid(name).is_some());
         let text = format!("Topic names {wrong} are not valid topic names.");
-        return Err(refused(ErrorCode::StreamsInvalidTopology, Some(text)));
+        return Err(Box::new(refused(ErrorCode::StreamsInvalidTopology, Some(text))));
     }
     // Each is looked at, so that the audit log has them all.
     let visible = names.iter().filter(|name| context.may(AclOperation::Describe, Resource::topic(name))).count();
     if visible < names.len() {
-        return Err(denied(ErrorCode::TopicAuthorizationFailed));
+        return Err(Box::new(denied(ErrorCode::TopicAuthorizationFailed)));
     }
     Ok(())
 }

@@ -35,6 +35,9 @@ struct Traffic {
     closed: Counter,
 }
 
+/// How many there are of something.
+type Look = fn(&Traffic) -> u64;
+
 /// Before each request and answer stands its length.
 const LENGTH_BYTES: u64 = 4;
 
@@ -43,7 +46,7 @@ impl ListenerMetrics {
         let tags = Tags::new([("listener", listener)]);
         let sensor = |definition| registry.sensor(SOCKET_SERVER, definition, &tags);
         let traffic: Arc<Traffic> = Arc::default();
-        let looks: [(_, fn(&Traffic) -> u64); 5] = [
+        let looks: [(_, Look); 5] = [
             (&CONNECTIONS, |traffic| traffic.created.count().saturating_sub(traffic.closed.count())),
             (&INCOMING, |traffic| traffic.incoming_bytes.count()),
             (&OUTGOING, |traffic| traffic.outgoing_bytes.count()),

@@ -25,6 +25,7 @@ use super::{
     CommitVerdict, Generation, GroupRequest, GroupResponse, MemberState, Membership, MembershipConfig, Release, Step,
 };
 use crate::ClientError;
+use crate::consumer::close_options::GroupMembershipOperation;
 use crate::consumer::coordinator::Coordinator;
 use crate::consumer::streams_group::{EndpointPartitions, StreamsGroup, StreamsGroupStatus, StreamsMember};
 use crate::consumer::subscription::SubscriptionState;
@@ -185,6 +186,10 @@ impl StreamsMembership {
             ..Default::default()
         };
         self.send(request);
+        self.fall_silent();
+    }
+
+    fn fall_silent(&mut self) {
         self.awaited = None;
         self.timer.reset();
         self.told = None;
@@ -335,10 +340,14 @@ impl Membership for StreamsMembership {
         );
     }
 
-    fn leave(&mut self, reason: &str, coordinator: &Coordinator) {
+    fn leave(&mut self, reason: &str, operation: GroupMembershipOperation, coordinator: &Coordinator) {
         if self.beats() && coordinator.node().is_some() {
-            tracing::info!(group = %self.config.group_id, member = %self.config.member_id, reason, "leaving group");
-            self.say_goodbye();
+            tracing::info!(group = %self.config.group_id, member = %self.config.member_id, reason, ?operation, "leaving group");
+            // There are no static members, and of one that remains the coordinator hears nothing any more.
+            match operation.leaves(false) {
+                true => self.say_goodbye(),
+                false => self.fall_silent(),
+            }
         }
         self.awaited = None;
         self.forget_assignment();

@@ -539,7 +539,7 @@ fn a_member_that_goes_says_so_and_one_that_does_not_poll_comes_back() {
     assert_eq!(bench.beat().unwrap().1.member_epoch, 0);
 
     let mut bench = Bench::stable();
-    bench.member.leave("test", &bench.coordinator);
+    bench.member.leave("test", GroupMembershipOperation::Default, &bench.coordinator);
     assert_eq!(bench.member.next_request().unwrap().1, GroupRequest::StreamsHeartbeat(plain(-1)));
     assert!(bench.member.generation().is_reset());
     assert_eq!(bench.member.streams_group().unwrap().assignment, StreamsAssignment::default());

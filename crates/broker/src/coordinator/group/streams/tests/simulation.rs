@@ -30,7 +30,7 @@ fn no_schedule_gives_a_task_twice() {
 
 impl Simulation {
     fn new(seed: u64) -> Self {
-        let delay_ms = if seed % 2 == 0 { 0 } else { 3_000 };
+        let delay_ms = if seed.is_multiple_of(2) { 0 } else { 3_000 };
         Self {
             random: fastrand::Rng::with_seed(seed),
             harness: harness(|config| {

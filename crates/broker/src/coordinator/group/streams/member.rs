@@ -27,18 +27,18 @@ pub(in super::super) enum MemberState {
 impl MemberState {
     pub(super) fn code(self) -> i8 {
         match self {
-            Self::Stable => 0,
-            Self::UnrevokedTasks => 1,
-            Self::UnreleasedTasks => 2,
+            Self::Stable => 1,
+            Self::UnrevokedTasks => 2,
+            Self::UnreleasedTasks => 3,
             Self::Unknown => 127,
         }
     }
 
     pub(super) fn from_code(code: i8) -> Self {
         match code {
-            0 => Self::Stable,
-            1 => Self::UnrevokedTasks,
-            2 => Self::UnreleasedTasks,
+            1 => Self::Stable,
+            2 => Self::UnrevokedTasks,
+            3 => Self::UnreleasedTasks,
             _ => Self::Unknown,
         }
     }

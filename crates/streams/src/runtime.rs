@@ -24,6 +24,7 @@ mod kafka_streams;
 mod metrics;
 mod offset_metadata;
 mod offset_sum;
+mod pausing;
 mod queries;
 mod records;
 mod refusal;

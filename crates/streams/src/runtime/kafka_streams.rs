@@ -25,6 +25,7 @@ use super::{
     cluster::SharedCluster,
     directory::StateDirectory,
     global::{self, Globals},
+    pausing::Pausing,
     replacing,
     restore::StateRestoreListener,
     setup::{self, Setup},
@@ -82,6 +83,7 @@ pub(super) struct Shared {
     /// Held by the thread that prepares it, which waits for the runtime: nothing on the runtime may wait for this.
     preparing: Mutex<()>,
     pub(super) threads: Threads,
+    pub(super) pausing: Pausing,
     /// The threads of the operating system that have not returned, that of the global stores among them.
     pub(super) threads_at_work: watch::Sender<usize>,
     failure: Mutex<Option<Arc<Error>>>,
@@ -397,6 +399,7 @@ impl KafkaStreams {
             setup: Mutex::default(),
             preparing: Mutex::default(),
             threads: Threads::default(),
+            pausing: Pausing::default(),
             threads_at_work: watch::Sender::default(),
             failure: Mutex::default(),
             commits_wanted: AtomicUsize::new(0),

@@ -26,10 +26,7 @@ use super::{
     verdict::{self, Verdict},
     wait::{self, Cut, block_on, wait, wait_while_open},
 };
-use crate::{
-    error::Result,
-    query::ThreadState,
-};
+use crate::{error::Result, query::ThreadState};
 
 /// How long a thread waits for changelog records before it looks after its other tasks.
 const RESTORE_POLL: Duration = Duration::from_millis(20);
@@ -371,8 +368,7 @@ impl StreamThread {
             return manager.tick();
         }
         manager.make_pending()?;
-        self.restore(&mut manager)?;
-        self.follow(&mut manager)?;
+        self.read_changelogs(&mut manager)?;
         if manager.state() == ThreadState::Running {
             self.other_group = None;
         }
@@ -381,9 +377,8 @@ impl StreamThread {
         loop {
             manager.tick()?;
             manager.update_lags();
-            let processed = manager.process(poll_by.min(self.commit_at(false)))?;
+            let processed = self.process(&mut manager, poll_by.min(self.commit_at(false)))?;
             self.waiting = processed == 0;
-            manager.punctuate(now_ms())?;
             manager.look_after_failures()?;
             if Instant::now() >= self.commit_at(processed == 0) || manager.commit_requested() {
                 self.owes_commit = !manager.commit()?;
@@ -401,6 +396,27 @@ impl StreamThread {
         let rejoin = manager.take_rejoin();
         drop(manager);
         if rejoin { self.rejoin() } else { Ok(()) }
+    }
+
+    /// Unless the application is paused.
+    fn read_changelogs(&mut self, manager: &mut MutexGuard<'_, TaskManager>) -> Result<()> {
+        if self.shared.pausing.is_paused() {
+            self.follows = false;
+            manager.put_off_restoration();
+            return Ok(());
+        }
+        self.restore(manager)?;
+        self.follow(manager)
+    }
+
+    /// Processes and punctuates, unless the application is paused. Says how many records there were.
+    fn process(&self, manager: &mut TaskManager, until: Instant) -> Result<usize> {
+        if self.shared.pausing.is_paused() {
+            return Ok(0);
+        }
+        let processed = manager.process(until)?;
+        manager.punctuate(now_ms())?;
+        Ok(processed)
     }
 
     /// Reads changelogs, if there are any to read, for as long as the last turn worked on other tasks: one whose processor is
@@ -519,16 +535,17 @@ impl StreamThread {
 
     fn poll_timeout(&self) -> Duration {
         let manager = self.manager.lock();
-        if manager.is_restoring() || self.follows {
+        let is_paused = self.shared.pausing.is_paused();
+        if !is_paused && (manager.is_restoring() || self.follows) {
             return Duration::ZERO;
         }
         if manager.is_held() {
             return self.poll_time;
         }
-        if manager.has_records() {
+        if !is_paused && manager.has_records() {
             return if self.waiting { IDLE_POLL.min(self.poll_time) } else { Duration::ZERO };
         }
-        if manager.has_pending() || manager.has_pending_standbys() || manager.is_catching_up() {
+        if manager.has_pending() || manager.has_pending_standbys() || !is_paused && manager.is_catching_up() {
             return PENDING_POLL;
         }
         let until_commit = self.commit_at(true).saturating_duration_since(Instant::now());

@@ -222,6 +222,11 @@ impl TaskManager {
         Ok(())
     }
 
+    /// Reads no changelogs for the time being.
+    pub(in crate::runtime) fn put_off_restoration(&mut self) {
+        self.restorer.put_off(Instant::now());
+    }
+
     /// Reads changelogs once, and says whether there was something to read; tasks whose stores are complete begin to work.
     /// Where nothing is to be restored standbys follow theirs.
     pub(in crate::runtime) fn restore(&mut self, timeout: Duration) -> Result<bool> {

@@ -205,7 +205,9 @@ async fn metrics(exposed: &Exposed, pace: &Arc<Pace>) -> Response<Text> {
         Err(reason) => return words(StatusCode::SERVICE_UNAVAILABLE, &reason),
     };
     let first = first.unwrap_or_default();
-    let Some(second) = second else { return with_type(prometheus::CONTENT_TYPE, StatusCode::OK, Text::Whole(Some(first.into()))) };
+    let Some(second) = second else {
+        return with_type(prometheus::CONTENT_TYPE, StatusCode::OK, Text::Whole(Some(first.into())));
+    };
     let mut rest: Pieces = Box::new(std::iter::once(second).chain(pieces));
     let (to, from) = mpsc::channel(1);
     let pace = Arc::clone(pace);

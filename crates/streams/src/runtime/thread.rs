@@ -26,7 +26,10 @@ use super::{
     verdict::{self, Verdict},
     wait::{self, Cut, block_on, wait, wait_while_open},
 };
-use crate::{error::Result, query::ThreadState};
+use crate::{
+    error::{Error, Result},
+    query::ThreadState,
+};
 
 /// How long a thread waits for changelog records before it looks after its other tasks.
 const RESTORE_POLL: Duration = Duration::from_millis(20);

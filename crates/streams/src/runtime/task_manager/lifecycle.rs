@@ -92,9 +92,7 @@ impl TaskManager {
         active.take_committed(&committed);
         if self.producer.is_exactly_once() {
             // Where the end of the last transaction was not known, this is not where the task was believed to be.
-            for (partition, offset) in &active.committed {
-                self.consumer.seek(partition, *offset).map_err(|error| client_failed("seeking", &error))?;
-            }
+            self.rewind(active.committed.clone())?;
         }
         let is_input = |changelog: &TopicPartition| active.inputs.contains_key(changelog);
         let stores = self.changelogs_of(&active.task, is_input, &directory, &committed)?;
@@ -278,11 +276,20 @@ impl TaskManager {
 
     pub(super) fn suspend(&mut self, id: TaskId) -> Result<()> {
         let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
-        // What was read and not processed comes again, from the committed offset.
+        // What was read and not processed comes again, from the committed offset; here, too, if the partition stays.
         active.task.clear_buffered();
         active.read.clear();
         active.full.clear();
+        let (from, assigned) = (active.begins_anew_at(), self.consumer.assignment());
+        self.rewind(from.into_iter().filter(|(partition, _)| assigned.contains(partition)))?;
         self.stop_restoring(id)
+    }
+
+    fn rewind(&self, from: impl IntoIterator<Item = (TopicPartition, i64)>) -> Result<()> {
+        for (partition, offset) in from {
+            self.consumer.seek(&partition, offset).map_err(|error| client_failed("seeking", &error))?;
+        }
+        Ok(())
     }
 
     /// Gives up what is being restored of a task.
@@ -335,23 +342,14 @@ impl TaskManager {
         self.stop_restoring(id)?;
         self.offset_sums.closing(&self.shared.directory, &active.task, &active.covered);
         let closed = active.task.abandon().map(|kept| drop(self.kept.insert(id, kept)));
-        let from: Vec<_> = active
-            .inputs
-            .keys()
-            .filter_map(|partition| {
-                let offset = active.committed.get(partition).or_else(|| active.first.get(partition))?;
-                Some((partition.clone(), *offset))
-            })
-            .collect();
+        let from = active.begins_anew_at();
         let partitions: Vec<_> = active.inputs.keys().cloned().collect();
         drop(active);
         self.shared.directory.unlock(id, self.thread);
         self.share_cache();
         closed?;
         if rewind {
-            for (partition, offset) in from {
-                self.consumer.seek(&partition, offset).map_err(|error| client_failed("seeking", &error))?;
-            }
+            self.rewind(from)?;
             self.pause(&partitions)?;
         }
         Ok(())
@@ -386,5 +384,16 @@ impl TaskManager {
             self.shared.directory.unlock(task, self.thread);
         }
         self.restorer.close();
+    }
+}
+
+impl ActiveTask {
+    /// Where its inputs are read from again if it begins anew.
+    fn begins_anew_at(&self) -> Vec<(TopicPartition, i64)> {
+        let of = |partition: &TopicPartition| {
+            let offset = self.committed.get(partition).or_else(|| self.first.get(partition))?;
+            Some((partition.clone(), *offset))
+        };
+        self.inputs.keys().filter_map(of).collect()
     }
 }

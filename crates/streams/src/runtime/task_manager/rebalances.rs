@@ -65,7 +65,8 @@ impl TaskManager {
     /// those that stay, and wait with their stores open for [`reconcile`](Self::reconcile). Where that failed, they are closed.
     pub(in crate::runtime) fn revoke(&mut self, tasks: BTreeSet<TaskId>) {
         self.shared.set_thread_running(self.thread, false);
-        tracing::info!(thread = self.thread + 1, tasks = %names(tasks.iter()), "tasks revoked");
+        let known = tasks.iter().filter(|task| self.tasks.contains_key(task));
+        tracing::info!(thread = self.thread + 1, tasks = %names(known), "tasks revoked");
         self.know_member();
         let session = self.session();
         let done = self.on(Event::Revoked { tasks, session });

@@ -726,6 +726,11 @@ impl World {
 
     fn act(&mut self) {
         let at = self.any_thread();
+        // It looks whether its standbys have caught up.
+        if self.fault(35) {
+            let thread = self.thread(at);
+            thread.told |= thread.member.is_some();
+        }
         match self.random.below(100) {
             0..=54 => self.turn(at),
             55..=79 => self.heartbeat(at),

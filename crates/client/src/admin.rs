@@ -13,6 +13,7 @@ mod offsets;
 mod quotas;
 mod retry;
 mod scram;
+mod streams_groups;
 mod topics;
 mod transactions;
 
@@ -24,6 +25,10 @@ pub use quotas::{
     AlterClientQuotasOptions, ClientQuotaAlteration, ClientQuotaEntity, ClientQuotaFilter, QuotaEntityType,
 };
 pub use scram::{ScramCredentialInfo, ScramMechanism, UserScramCredentialAlteration};
+pub use streams_groups::{
+    StreamsGroupDescription, StreamsGroupMemberAssignment, StreamsGroupMemberDescription,
+    StreamsGroupSubtopologyDescription, StreamsInternalTopic,
+};
 pub use topics::{
     CreatePartitionsOptions, CreateTopicsOptions, CreatedTopic, DeleteTopicsOptions, NewPartitions, NewTopic,
     TopicDescription, TopicListing, TopicPartitionInfo,

@@ -2,16 +2,17 @@
 
 mod command_line;
 mod delete;
-mod delete_offsets;
+pub(crate) mod delete_offsets;
 mod describe;
 mod list;
-mod reset;
+pub(crate) mod reset;
 
 #[cfg(test)]
 mod tests;
 
 use std::io::Write;
 
+pub(crate) use command_line::SCENARIOS;
 use vltava_client::{Admin, AdminConfig, ClientError};
 
 use crate::failure::{Failure, exception};

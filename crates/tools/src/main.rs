@@ -30,6 +30,7 @@ mod producer_perf_test;
 mod program;
 mod properties;
 mod signals;
+mod streams_groups;
 mod throttle;
 mod tool;
 mod topics;

@@ -10,8 +10,8 @@ use crate::logging;
 use crate::options::{OptionSpec, Options, usage};
 use crate::{
     acls, broker_api_versions, cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
-    dump_log, get_offsets, groups, log_dirs, producer_perf_test, topics, transactions, verifiable_consumer,
-    verifiable_producer,
+    dump_log, get_offsets, groups, log_dirs, producer_perf_test, streams_groups, topics, transactions,
+    verifiable_consumer, verifiable_producer,
 };
 
 /// The version of Apache Kafka whose tools these are, which `--version` prints.
@@ -46,6 +46,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     groups::TOOL,
     log_dirs::TOOL,
     producer_perf_test::TOOL,
+    streams_groups::TOOL,
     topics::TOOL,
     transactions::TOOL,
     verifiable_consumer::TOOL,

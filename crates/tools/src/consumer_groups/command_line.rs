@@ -42,7 +42,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 const ACTIONS: [&str; 5] = ["list", "describe", "delete", "reset-offsets", "delete-offsets"];
 
 /// Where `--reset-offsets` goes.
-pub(super) const SCENARIOS: [&str; 8] =
+pub(crate) const SCENARIOS: [&str; 8] =
     ["to-offset", "shift-by", "to-datetime", "by-duration", "to-earliest", "to-latest", "to-current", "from-file"];
 
 const NO_ACTION: &str = "WARN: No action will be performed as the --execute option is missing. In version 5.0, this \

@@ -12,14 +12,33 @@ use crate::java::hash_map_order;
 use crate::options::Options;
 
 /// What became of one partition, or with `None` of a topic whose partitions are not known.
-type Deletion = (String, Option<i32>, Result<(), ClientError>);
+pub(crate) type Deletion = (String, Option<i32>, Result<(), ClientError>);
 
 pub(super) async fn delete_offsets(admin: &Admin, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let group = options.text("group");
     let mut deletions: Vec<Deletion> = Vec::new();
+    let partitions = partitions_of(admin, options.values("topic"), &mut deletions).await?;
+    let outcome = match partitions.is_empty() {
+        // Then nothing asks the coordinator, and yet the group may be missing.
+        true => {
+            let described = admin.describe_consumer_groups([group]).await;
+            described.into_values().try_for_each(|result| result.map(drop))
+        }
+        false => delete(admin, group, partitions, &mut deletions).await,
+    };
+    tell(group, outcome, deletions, out)
+}
+
+/// The partitions of arguments: topics, with their partitions where not all of them are meant. Topics that are not there
+/// are among the deletions.
+pub(crate) async fn partitions_of(
+    admin: &Admin,
+    topics: &[String],
+    deletions: &mut Vec<Deletion>,
+) -> Result<BTreeSet<TopicPartition>, Failure> {
     let mut partitions = BTreeSet::new();
     let mut whole_topics = BTreeSet::new();
-    for topic in options.values("topic") {
+    for topic in topics {
         match topic.contains(':') {
             true => partitions.extend(partitions_of_argument(topic)?),
             false => drop(whole_topics.insert(topic.clone())),
@@ -34,7 +53,16 @@ pub(super) async fn delete_offsets(admin: &Admin, options: &Options, out: &mut d
             Err(error) => deletions.push((topic, None, Err(error))),
         }
     }
-    let outcome = delete(admin, group, partitions, &mut deletions).await;
+    Ok(partitions)
+}
+
+/// Tells what became of it: of the whole, and of each partition.
+pub(crate) fn tell(
+    group: &str,
+    outcome: Result<(), ClientError>,
+    deletions: Vec<Deletion>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     match outcome.err().map(|error| (error.code(), error)) {
         None => writeln!(out, "Request succeeded for deleting offsets from group {group}.")?,
         Some((code, _)) => writeln!(out, "\nError: {}", summary(code))?,
@@ -43,17 +71,12 @@ pub(super) async fn delete_offsets(admin: &Admin, options: &Options, out: &mut d
 }
 
 /// Deletes offsets; the first failure is that of the whole.
-async fn delete(
+pub(crate) async fn delete(
     admin: &Admin,
     group: &str,
     partitions: BTreeSet<TopicPartition>,
     deletions: &mut Vec<Deletion>,
 ) -> Result<(), ClientError> {
-    if partitions.is_empty() {
-        // Then nothing asks the coordinator, and yet the group may be missing.
-        let described = admin.describe_consumer_groups([group]).await;
-        return described.into_values().try_for_each(|result| result.map(drop));
-    }
     let results = admin.delete_consumer_group_offsets(group, partitions).await;
     let mut results: Vec<(TopicPartition, Result<(), ClientError>)> = results.into_iter().collect();
     hash_map_order(&mut results, 16, |(partition, _)| partition);

@@ -6,6 +6,8 @@ mod time;
 
 use std::io::Write;
 
+pub(crate) use csv::export;
+pub(crate) use scenario::offsets;
 use vltava_client::{Admin, OffsetAndMetadata, TopicPartition};
 use vltava_protocol::ErrorCode;
 
@@ -15,7 +17,7 @@ use crate::java::hash_map_order;
 use crate::options::Options;
 
 /// Partitions with their new offsets, in the order in which they are told.
-type Offsets = Vec<(TopicPartition, i64)>;
+pub(crate) type Offsets = Vec<(TopicPartition, i64)>;
 
 /// States of groups whose offsets may be set.
 const INACTIVE: [&str; 2] = ["Empty", "Dead"];
@@ -47,7 +49,7 @@ pub(super) async fn reset_offsets(
         resets.push((group, offsets));
     }
     match options.has("export") {
-        true => Ok(writeln!(out, "{}", csv::export(&resets, options.values("group").len() == 1))?),
+        true => Ok(writeln!(out, "{}", export(&resets, options.values("group").len() == 1))?),
         false => table(&resets, out),
     }
 }
@@ -55,7 +57,7 @@ pub(super) async fn reset_offsets(
 /// Finds the new offsets of one group, and sets them with `--execute`.
 async fn reset_group(admin: &Admin, group: &str, options: &Options, out: &mut dyn Write) -> Result<Offsets, Failure> {
     let partitions = partitions_to_reset(admin, group, options).await?;
-    let mut offsets = scenario::offsets(admin, group, &partitions, options, out).await?;
+    let mut offsets = offsets(admin, group, &partitions, options, out).await?;
     hash_map_order(&mut offsets, 16, |(partition, _)| partition);
     if options.has("execute") {
         execute(admin, group, &offsets).await?;
@@ -63,7 +65,8 @@ async fn reset_group(admin: &Admin, group: &str, options: &Options, out: &mut dy
     Ok(offsets)
 }
 
-async fn execute(admin: &Admin, group: &str, offsets: &Offsets) -> Result<(), Failure> {
+/// Sets the offsets of a group.
+pub(crate) async fn execute(admin: &Admin, group: &str, offsets: &Offsets) -> Result<(), Failure> {
     let committed = offsets.iter().map(|(partition, offset)| (partition.clone(), OffsetAndMetadata::new(*offset)));
     let mut failures: Vec<_> = admin.alter_consumer_group_offsets(group, committed).await.into_iter().collect();
     failures.retain(|(_, result)| result.is_err());
@@ -88,9 +91,14 @@ async fn partitions_to_reset(admin: &Admin, group: &str, options: &Options) -> R
         let text = "One of the reset scopes should be defined: --all-topics, --topic.";
         return Err(Failure::Usage(text.into()));
     }
+    partitions_of(admin, options.values("topic")).await
+}
+
+/// The partitions of arguments: topics, with their partitions where not all of them are meant.
+pub(crate) async fn partitions_of(admin: &Admin, topics: &[String]) -> Result<Vec<TopicPartition>, Failure> {
     let mut partitions = Vec::new();
     let mut whole_topics = Vec::new();
-    for topic in options.values("topic") {
+    for topic in topics {
         match topic.contains(':') {
             true => partitions.extend(partitions_of_argument(topic)?),
             false => whole_topics.push(topic.clone()),

@@ -6,7 +6,7 @@ use super::Offsets;
 use crate::failure::Failure;
 
 /// The rows of all groups; a group's name is left out where there is only one.
-pub(super) fn export(resets: &[(String, Offsets)], one_group: bool) -> String {
+pub(crate) fn export(resets: &[(String, Offsets)], one_group: bool) -> String {
     let mut text = String::new();
     for (group, offsets) in resets {
         for (partition, offset) in offsets {

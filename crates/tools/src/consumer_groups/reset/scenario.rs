@@ -16,7 +16,7 @@ use crate::java::hash_map_order;
 use crate::options::Options;
 
 /// The new offsets of `partitions` by the scenario that the options choose.
-pub(super) async fn offsets(
+pub(crate) async fn offsets(
     admin: &Admin,
     group: &str,
     partitions: &[TopicPartition],

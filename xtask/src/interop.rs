@@ -21,6 +21,7 @@ mod group_protocols;
 mod listeners;
 mod oauthbearer;
 mod schema_registry;
+mod streams_groups;
 mod suites;
 mod transactions;
 mod transcript;
@@ -63,7 +64,8 @@ fn checks() -> Vec<Check> {
 /// Runs the checks whose name matches, each to its end, and fails when any of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let only = Regex::new(&args.only)?;
-    let alone = [schema_registry::CHECKS, transactions::CHECKS, listeners::CHECKS, oauthbearer::CHECKS];
+    let alone =
+        [schema_registry::CHECKS, transactions::CHECKS, listeners::CHECKS, oauthbearer::CHECKS, streams_groups::CHECKS];
     let alone: Vec<AloneCheck> = alone.concat().into_iter().filter(|(name, _)| only.is_match(name)).collect();
     let chosen: Vec<Check> = checks().into_iter().filter(|(name, _)| only.is_match(name)).collect();
     let names = alone.iter().map(|(name, _)| *name).chain(chosen.iter().map(|(name, _)| *name));

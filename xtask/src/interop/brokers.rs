@@ -42,6 +42,7 @@ pub(crate) struct Ours {
     pub(crate) data: PathBuf,
     process: Child,
     folder: PathBuf,
+    command: Command,
 }
 
 impl Ours {
@@ -61,7 +62,8 @@ impl Ours {
         let data = folder.join("data");
         fs::create_dir_all(&folder)?;
         let bootstrap = address.to_owned();
-        let process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .arg("broker")
             .arg(root().join("interop/suites/lib/broker.properties"))
             .args(["--override", &format!("listeners=PLAINTEXT://{bootstrap}")])
@@ -70,12 +72,19 @@ impl Ours {
             .args(settings.iter().flat_map(|setting| ["--override", setting]))
             .stdout(File::create(folder.join("stdout"))?)
             .stderr(File::create(folder.join("stderr"))?)
-            .stdin(Stdio::null())
-            .spawn()
-            .context("starting vltava broker")?;
-        let mut ours = Ours { bootstrap, data, process, folder };
+            .stdin(Stdio::null());
+        let process = command.spawn().context("starting vltava broker")?;
+        let mut ours = Ours { bootstrap, data, process, folder, command };
         ours.wait_until_ready()?;
         Ok(ours)
+    }
+
+    /// Kills it as SIGKILL does, and starts it on what it has left behind.
+    pub(crate) fn kill_and_start_again(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        self.process = self.command.spawn().context("starting vltava broker again")?;
+        self.wait_until_ready()
     }
 
     /// Stops it as SIGTERM does, and waits until it has.

@@ -100,10 +100,11 @@ impl ThreadProducer {
         self.is_exactly_once() && self.transaction().is_some()
     }
 
-    /// Whether half of `transaction.timeout.ms` has passed since the open transaction began: at its end the coordinator aborts it
-    /// and fences the producer.
-    pub(super) fn is_about_to_time_out(&self) -> bool {
-        self.is_in_transaction() && self.begun.lock().elapsed() >= self.settings.transaction_timeout() / 2
+    /// Whether a transaction has been open for that long, or for half of `transaction.timeout.ms`: at the end of that the
+    /// coordinator aborts it and fences the producer.
+    pub(super) fn is_open_for(&self, time: Duration) -> bool {
+        let most = time.min(self.settings.transaction_timeout() / 2);
+        self.is_in_transaction() && self.begun.lock().elapsed() >= most
     }
 
     /// Ends what a producer before this one has left open, if that was not done yet: offsets and changelogs that are read

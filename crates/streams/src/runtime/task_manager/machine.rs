@@ -30,7 +30,7 @@
 //! a running task that it does not have, or has with other partitions, is revoked first.
 //!
 //! Between the thread's join and its assignment nothing is committed, as in the JVM, and no task is made, for offsets are
-//! not told meanwhile; all that runs goes on. Except exactly once where a transaction is about to time out: its offsets are
+//! not told meanwhile; all that runs goes on. Except exactly once where a transaction has been open for long: its offsets are
 //! those of the generation before, and either that one is still the group's or it is aborted.
 //!
 //! # Standby tasks

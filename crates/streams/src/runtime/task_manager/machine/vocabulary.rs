@@ -63,7 +63,7 @@ pub(in crate::runtime::task_manager) enum Event {
     Restored(TaskId),
     /// It is time for pending tasks to be made, and for a pending standby.
     MakePending(Session),
-    /// It is time to commit. `urgent`: the transaction that is open would not last until the end of a rebalance.
+    /// It is time to commit. `urgent`: a transaction has been open for too long to wait for the end of a rebalance.
     Commit { session: Session, urgent: bool },
     /// What the tasks held back is with the producer, but for that of these tasks: they begin anew.
     Flushed(Anew),

@@ -136,9 +136,9 @@ fn a_task_is_not_made_in_a_rebalance() {
     assert_eq!(bench.on(with_standbys(&[0], &[1])), [make(0)]);
 }
 
-/// The coordinator would abort it, and fence the producer.
+/// Nobody would see its results, and at last the coordinator would abort it.
 #[test]
-fn exactly_once_a_transaction_that_would_time_out_is_committed_in_a_rebalance() {
+fn exactly_once_a_transaction_that_has_been_open_for_long_is_committed_in_a_rebalance() {
     let mut bench = Bench::running_with(Guarantee::ExactlyOnce, &[0, 1]);
     let both = vec![task(0), task(1)];
     let urgent = || Event::Commit { session: Session::Rebalancing, urgent: true };

@@ -129,10 +129,10 @@ struct ProcessLoad<'a> {
 
 /// Ordered by one field alone, as Java's comparators are.
 macro_rules! ordered_by {
-    ($type:ident, $compare:expr) => {
+    ($type:ident, $field:ident, $compare:ident) => {
         impl Ord for $type<'_> {
             fn cmp(&self, other: &Self) -> Ordering {
-                $compare(self, other)
+                self.$field.$compare(&other.$field)
             }
         }
         impl PartialOrd for $type<'_> {
@@ -148,8 +148,8 @@ macro_rules! ordered_by {
         impl Eq for $type<'_> {}
     };
 }
-ordered_by!(MemberLoad, |one: &MemberLoad<'_>, other: &MemberLoad<'_>| one.count.cmp(&other.count));
-ordered_by!(ProcessLoad, |one: &ProcessLoad<'_>, other: &ProcessLoad<'_>| one.load.total_cmp(&other.load));
+ordered_by!(MemberLoad, count, cmp);
+ordered_by!(ProcessLoad, load, total_cmp);
 
 struct Assignment<'a> {
     members: BTreeMap<&'a str, Member<'a>>,

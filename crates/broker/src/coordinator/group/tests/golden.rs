@@ -15,6 +15,9 @@ use crate::coordinator::record::{NO_PRODUCER_ID, RecordBytes};
 const SEGMENT: &[u8] = include_bytes!("../fixtures/consumer-offsets-4.3.1.log");
 const STREAMS_GROUPS: &[u8] = include_bytes!("../fixtures/streams-groups-4.3.1.log");
 
+/// The type of `ConsumerGroupPartitionMetadata`, as a key begins with it.
+const PARTITION_METADATA: [u8; 2] = [0, 4];
+
 fn records(segment: &'static [u8]) -> Vec<RecordBytes> {
     let mut decompressor = Decompressor::new();
     let mut records = Vec::new();
@@ -23,6 +26,10 @@ fn records(segment: &'static [u8]) -> Vec<RecordBytes> {
         assert_eq!(batch.producer_id(), NO_PRODUCER_ID);
         for record in batch.records(&mut decompressor).unwrap() {
             let record = record.unwrap();
+            // Of a type that Kafka only takes back any more, and that means nothing here.
+            if record.key().unwrap().starts_with(&PARTITION_METADATA) {
+                continue;
+            }
             records.push(RecordBytes {
                 key: Bytes::copy_from_slice(record.key().unwrap()),
                 value: record.value().map(Bytes::copy_from_slice),
@@ -35,7 +42,7 @@ fn records(segment: &'static [u8]) -> Vec<RecordBytes> {
 #[test]
 fn records_of_apache_kafka_are_written_again_as_they_were() {
     let (first, second) = (records(SEGMENT), records(STREAMS_GROUPS));
-    assert_eq!((first.len(), second.len()), (25, 125));
+    assert_eq!((first.len(), second.len()), (25, 121));
     for record in first.into_iter().chain(second) {
         let decoded = CoordinatorRecord::decode(record.key.clone(), record.value.clone()).unwrap().unwrap();
         assert_eq!(decoded.encode().as_ref(), Ok(&record), "{decoded:?}");

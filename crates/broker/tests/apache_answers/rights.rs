@@ -6,6 +6,7 @@
 mod asks;
 pub(crate) mod lists;
 mod rows;
+mod streams_groups;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;

@@ -10,7 +10,7 @@ use crate::error::ClientError;
 use crate::net::{CoordinatorType, Node};
 use crate::{OffsetAndMetadata, TopicPartition};
 
-/// A group of instances of a Kafka Streams application.
+/// A group of instances of a Kafka Streams application (KIP-1071).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamsGroupDescription {
@@ -32,7 +32,7 @@ pub struct StreamsGroupDescription {
     pub coordinator: Node,
 }
 
-/// A part of a topology.
+/// A part of a topology (KIP-1071).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamsGroupSubtopologyDescription {
@@ -48,7 +48,7 @@ pub struct StreamsGroupSubtopologyDescription {
     pub repartition_source_topics: BTreeMap<String, StreamsInternalTopic>,
 }
 
-/// A topic that belongs to an application.
+/// A topic that belongs to an application (KIP-1071).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamsInternalTopic {
@@ -60,7 +60,7 @@ pub struct StreamsInternalTopic {
     pub topic_configs: BTreeMap<String, String>,
 }
 
-/// A member of a streams group.
+/// A member of a streams group (KIP-1071).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamsGroupMemberDescription {
@@ -92,7 +92,7 @@ pub struct StreamsGroupMemberDescription {
     pub is_classic: bool,
 }
 
-/// Tasks by their roles: subtopologies with partitions.
+/// Tasks by their roles: subtopologies with partitions (KIP-1071).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamsGroupMemberAssignment {
@@ -177,13 +177,13 @@ impl Admin {
 }
 
 fn description(group: answer::DescribedGroup, coordinator: Node) -> StreamsGroupDescription {
-    let topology = group.topology.unwrap_or_default();
+    let topology = group.topology.map_or_else(answer::Topology::default, |topology| topology);
     StreamsGroupDescription {
         group_id: group.group_id,
         group_epoch: group.group_epoch,
         target_assignment_epoch: group.assignment_epoch,
         topology_epoch: topology.epoch,
-        subtopologies: topology.subtopologies.unwrap_or_default().into_iter().map(subtopology).collect(),
+        subtopologies: topology.subtopologies.into_iter().flatten().map(subtopology).collect(),
         members: group.members.into_iter().map(member).collect(),
         state: group.group_state,
         coordinator,

@@ -40,7 +40,7 @@ pub(super) async fn delete(
     hash_map_order(&mut kept, 16, |(group, _)| group);
     let mut failures = Vec::new();
     for group in &deleted {
-        let errors = internal_topics::delete(admin, internal.get(group).cloned().unwrap_or_default()).await;
+        let errors = internal_topics::delete(admin, internal.get(group).map_or_else(Vec::new, Clone::clone)).await;
         for (topic, _) in &errors {
             writeln!(out, "Failed to delete internal topic: {topic}")?;
         }

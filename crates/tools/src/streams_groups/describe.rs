@@ -180,11 +180,11 @@ async fn rows(admin: &Admin, group: &StreamsGroupDescription) -> Result<Vec<Row>
     let row = |partition: TopicPartition| {
         let committed = committed.get(&partition).and_then(Option::as_ref);
         let current = committed.map(|committed| committed.offset);
-        let [begin, end] = [&begins, &ends].map(|offsets| offsets.get(&partition).copied().unwrap_or(-1));
+        let (begin, end) = (*begins.get(&partition)?, *ends.get(&partition)?);
         let leader_epoch = committed.and_then(|committed| committed.leader_epoch);
-        Row { partition, current, leader_epoch, end, lag: end - current.unwrap_or(begin) }
+        Some(Row { partition, current, leader_epoch, end, lag: end - current.unwrap_or(begin) })
     };
-    let mut rows: Vec<Row> = partitions.into_iter().map(row).collect();
+    let mut rows: Vec<Row> = partitions.into_iter().filter_map(row).collect();
     hash_map_order(&mut rows, 16, |row| &row.partition);
     Ok(rows)
 }

@@ -52,7 +52,7 @@ impl Default for GroupCoordinatorConfig {
 impl GroupCoordinatorConfig {
     /// The settings of one consumer group: its own, else the broker's.
     pub(super) fn consumer_of(&self, group: &str) -> ConsumerGroupConfig {
-        let own = self.own.0.read().get(group).map(|own| own.consumer).unwrap_or_default();
+        let own = self.own.0.read().get(group).map_or_else(OwnConsumer::default, |own| own.consumer);
         let broker = &self.consumer;
         ConsumerGroupConfig {
             session_timeout_ms: own.session_timeout_ms.unwrap_or(broker.session_timeout_ms),
@@ -66,7 +66,7 @@ impl GroupCoordinatorConfig {
 impl GroupCoordinatorConfig {
     /// The settings of one streams group: its own, else the broker's.
     pub(super) fn streams_of(&self, group: &str) -> StreamsGroupConfig {
-        let own = self.own.0.read().get(group).map(|own| own.streams).unwrap_or_default();
+        let own = self.own.0.read().get(group).map_or_else(OwnStreams::default, |own| own.streams);
         let broker = &self.streams;
         StreamsGroupConfig {
             session_timeout_ms: own.session_timeout_ms.unwrap_or(broker.session_timeout_ms),

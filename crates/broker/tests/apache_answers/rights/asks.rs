@@ -29,7 +29,6 @@ use vltava_protocol::messages::offset_fetch_request::{
 };
 use vltava_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use vltava_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use vltava_protocol::messages::streams_group_heartbeat_request::TopicInfo;
 use vltava_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
@@ -46,8 +45,7 @@ use vltava_protocol::messages::{
     LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
     ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
     OffsetDeleteRequest, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest, ProduceRequest,
-    StreamsGroupDescribeRequest, SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest,
-    WriteTxnMarkersRequest,
+    SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use vltava_protocol::messages::{
     alter_client_quotas_request, alter_configs_request, describe_producers_request, describe_quorum_request,
@@ -760,43 +758,6 @@ pub(super) fn consumer_group_heartbeat(a: &mut Asking<'_>, version: i16) -> Stri
     // A member that nobody knows.
     let request = ConsumerGroupHeartbeatRequest { member_epoch: 5, ..consumer_groups::join("g", "m", &["t"]) };
     a.ask(version, &request, |_| {})
-}
-
-pub(super) fn streams_group_heartbeat(a: &mut Asking<'_>, version: i16) -> String {
-    let request = streams_groups::join("s", ONE, streams_groups::reader("t"));
-    a.ask(version, &request, |answer| answer.member_epoch = 0)
-}
-
-pub(super) fn streams_group_that_wants_topics(a: &mut Asking<'_>, version: i16) -> String {
-    let mut topology = streams_groups::reader("t");
-    // It cannot be made: there are not that many brokers.
-    let changelog = TopicInfo { name: "wanted".to_owned(), replication_factor: 9, ..Default::default() };
-    topology.subtopologies[0].state_changelog_topics.push(changelog);
-    let request = streams_groups::join("wants", ONE, topology);
-    a.ask(version, &request, |answer| {
-        answer.member_epoch = 0;
-        for status in answer.status.iter_mut().flatten() {
-            // It comes some time after.
-            status.status_detail.truncate(status.status_detail.find("; Creation failed").unwrap_or(usize::MAX));
-        }
-    })
-}
-
-pub(super) fn streams_group_describe(a: &mut Asking<'_>, version: i16) -> String {
-    // The member is to live on.
-    a.session.quietly(0, &streams_groups::join("s", ONE, streams_groups::reader("t")));
-    let request = StreamsGroupDescribeRequest {
-        group_ids: vec!["s".to_owned(), "missing".to_owned()],
-        include_authorized_operations: true,
-        ..Default::default()
-    };
-    a.ask(version, &request, |answer| {
-        streams_groups::in_order(answer);
-        for group in &mut answer.groups {
-            (group.group_epoch, group.assignment_epoch) = (0, 0);
-            group.members.iter_mut().for_each(|member| member.member_epoch = 0);
-        }
-    })
 }
 
 pub(super) fn consumer_group_describe(a: &mut Asking<'_>, version: i16) -> String {

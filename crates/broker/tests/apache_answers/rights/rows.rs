@@ -16,11 +16,11 @@ use super::asks::{
     fetch_as_follower, find_group, find_transaction, heartbeat, incremental_alter_configs, join_group, leader_epoch,
     leave_group, list_config_resources, list_groups, list_offsets, list_reassignments, list_transactions,
     metadata_by_id, metadata_by_name, metadata_of_all, metadata_of_cluster, metadata_to_create, offset_commit,
-    offset_delete, offset_fetch, offset_fetch_all, produce, produce_in_transaction, producer_id,
-    streams_group_describe, streams_group_heartbeat, streams_group_that_wants_topics, sync_group,
+    offset_delete, offset_fetch, offset_fetch_all, produce, produce_in_transaction, producer_id, sync_group,
     transactional_producer, txn_offset_commit, update_features, write_markers,
 };
 use super::lists::{create_acls, delete_acls, describe_acls};
+use super::streams_groups::{streams_group_describe, streams_group_heartbeat, streams_group_that_wants_topics};
 use super::{Asking, Right, Row};
 
 /// The row of an API.

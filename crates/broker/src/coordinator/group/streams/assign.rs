@@ -45,7 +45,7 @@ pub(super) fn sticky(spec: &GroupSpec<'_>) -> BTreeMap<Arc<str>, Tasks> {
     if spec.standby_replicas > 0 {
         assignment.assign_standby(tasks(spec, |subtopology| subtopology.is_stateful));
     }
-    let target = |id: &Arc<str>| assignment.members.get(&**id).map(|member| member.target()).unwrap_or_default();
+    let target = |id: &Arc<str>| assignment.members.get(&**id).map_or_else(Tasks::default, Member::target);
     spec.members.keys().map(|id| (id.clone(), target(id))).collect()
 }
 
@@ -393,6 +393,3 @@ impl<'a> Assignment<'a> {
         is_found
     }
 }
-
-#[cfg(test)]
-mod golden;

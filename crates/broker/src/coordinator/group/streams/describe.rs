@@ -57,7 +57,7 @@ impl StreamsGroup {
     }
 
     fn describe_member(&self, member: &StreamsMember) -> Member {
-        let target = self.target.get(&member.id).map(target_assignment);
+        let target = self.target.get(&member.id).map_or_else(Assignment::default, target_assignment);
         let endpoint = member.user_endpoint.as_ref();
         Member {
             member_id: member.id.to_string(),
@@ -75,7 +75,7 @@ impl StreamsGroup {
             }),
             client_tags: key_values(&member.client_tags),
             assignment: assignment(&member.assigned),
-            target_assignment: target.unwrap_or_default(),
+            target_assignment: target,
             ..Member::default()
         }
     }

@@ -51,7 +51,7 @@ fn topics_read(subtopology: &ConfiguredSubtopology) -> impl Iterator<Item = &Str
 /// The partitions of a topic that belong to tasks: it may have fewer than there are tasks.
 fn of_topic(name: &str, tasks: &BTreeSet<i32>, topics: &dyn TopicMetadata) -> Option<TopicPartition> {
     let (_, count) = topics.topic(name)?;
-    let count = usize::try_from(count).unwrap_or(0);
-    let partitions = tasks.iter().copied().take(if count < tasks.len() { count } else { tasks.len() });
+    let has_fewer = i32::try_from(tasks.len()).is_ok_and(|tasks| count < tasks);
+    let partitions = tasks.iter().zip(0..).filter(|(_, at)| !has_fewer || *at < count).map(|(partition, _)| *partition);
     Some(TopicPartition { topic: name.to_owned(), partitions: partitions.collect(), ..TopicPartition::default() })
 }

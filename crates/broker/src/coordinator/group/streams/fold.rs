@@ -54,8 +54,8 @@ impl StreamsGroup {
                 self.epoch = value.epoch;
                 self.metadata_hash = value.metadata_hash;
                 self.validated_topology_epoch = value.validated_topology_epoch;
-                let configs = value.last_assignment_configs.unwrap_or_default();
-                self.assignment_configs = configs.into_iter().map(|config| (config.key, config.value)).collect();
+                let configs = value.last_assignment_configs.into_iter().flatten();
+                self.assignment_configs = configs.map(|config| (config.key, config.value)).collect();
             }
             Change::Group(None) => {}
             Change::Member(id, Some(value)) => self.member_mut(&id).set_metadata(value),

@@ -108,11 +108,11 @@ impl StreamsGroup {
         let members = self.members.iter().map(|(id, member)| {
             (id.clone(), MemberSpec { process_id: &member.process_id, target: self.target.get(id) })
         });
-        let replicas = self.assignment_configs.get(STANDBY_REPLICAS).and_then(|replicas| replicas.parse().ok());
+        let replicas = self.assignment_configs.get(STANDBY_REPLICAS);
         sticky(&GroupSpec {
             members: members.collect(),
             subtopologies: subtopologies.collect(),
-            standby_replicas: replicas.unwrap_or(0),
+            standby_replicas: replicas.and_then(|replicas| replicas.parse().ok()).map_or(0, |replicas: usize| replicas),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Streams groups by heartbeats, with a clock that stands still.
 
 mod commits;
+mod golden;
 mod kinds;
 mod protocol;
 mod simulation;

@@ -23,7 +23,7 @@ import org.apache.kafka.coordinator.group.streams.assignor.TopologyDescriber;
 
 /**
  * What the assignor of Kafka's group coordinator makes of random streams groups: JSON lines that
- * crates/broker/src/coordinator/group/streams/assign/golden.rs reads. Half of the groups have gone through an assignment
+ * crates/broker/src/coordinator/group/streams/tests/golden.rs reads. Half of the groups have gone through an assignment
  * before, and members have come, gone and moved since; in the others members have had tasks by chance.
  */
 final class GroupAssignments {

@@ -11,7 +11,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use super::{GroupSpec, MemberSpec, SubtopologySpec, sticky};
+use crate::coordinator::group::streams::assign::{GroupSpec, MemberSpec, SubtopologySpec, sticky};
 use crate::coordinator::group::streams::tasks::{TaskSet, Tasks};
 
 const COMMITTED: &[u8] = include_bytes!("golden.jsonl.gz");

@@ -67,7 +67,7 @@ impl Health {
 
     /// Whether going on makes sense, in words: what is wrong stands in either. Asks the disks.
     pub(crate) fn health(&self, services: Option<&Services>) -> Result<String, String> {
-        let troubles = services.map(trouble::look).unwrap_or_default();
+        let troubles = services.map_or_else(Vec::new, trouble::look);
         let words: Vec<&str> = troubles.iter().map(|trouble| trouble.words.as_str()).collect();
         match troubles.iter().any(|trouble| trouble.ends_with_a_restart) {
             true => Err(words.join("\n")),
@@ -76,18 +76,22 @@ impl Health {
     }
 }
 
+fn say(said: Said) {
+    match said {
+        Said::Begun(words) => warn!("{words}"),
+        Said::Lasting(words, since) => warn!(since_s = since.as_secs(), "still: {words}"),
+        Said::Over(words) => info!("no longer: {words}"),
+    }
+}
+
 /// Says what is wrong, when it begins, now and then while it lasts, and when it is over.
 pub(crate) async fn watch(services: Arc<Services>, mut stop: stop::Receiver<bool>) {
     let mut watch = Watch::default();
     loop {
         let looked = Arc::clone(&services);
-        let found = tokio::task::spawn_blocking(move || trouble::look(&looked)).await;
-        for said in watch.look(found.unwrap_or_default(), Instant::now()) {
-            match said {
-                Said::Begun(words) => warn!("{words}"),
-                Said::Lasting(words, since) => warn!(since_s = since.as_secs(), "still: {words}"),
-                Said::Over(words) => info!("no longer: {words}"),
-            }
+        match tokio::task::spawn_blocking(move || trouble::look(&looked)).await {
+            Ok(found) => watch.look(found, Instant::now()).into_iter().for_each(say),
+            Err(error) => warn!(%error, "the look at the log directories panicked"),
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}

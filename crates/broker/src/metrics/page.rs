@@ -82,7 +82,8 @@ static OF_PARTITIONS: [OfPartition; 5] = [
 
 impl Page {
     pub(crate) fn new(metrics: &Arc<Metrics>, state: f64, looks: &Arc<Looks>, services: Option<Arc<Services>>) -> Self {
-        let (topics, partitions) = services.as_ref().map(|services| services.partitions.listed()).unwrap_or_default();
+        let (topics, partitions) =
+            services.as_ref().map_or_else(|| (Vec::new(), Vec::new()), |services| services.partitions.listed());
         let (metrics, looks) = (Arc::clone(metrics), Arc::clone(looks));
         Self { metrics, state, looks, services, topics, partitions, step: Step::Begin }
     }

@@ -19,7 +19,7 @@ impl Process {
     pub(super) fn look() -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let descriptors = fs::read_dir("/proc/self/fd").map(Iterator::count).ok();
-        let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
+        let io = fs::read_to_string("/proc/self/io").ok();
         let of_stat = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| Stat::parse(&stat));
         let boot = fs::read_to_string("/proc/stat").ok().and_then(|stat| field(&stat, "btime "));
         let ticks = rustix::param::clock_ticks_per_second() as f64;
@@ -31,8 +31,8 @@ impl Process {
             // The look itself has one open.
             open_descriptors: descriptors.map(|count| count.saturating_sub(1) as f64),
             most_descriptors: limit.current.map(|limit| limit as f64),
-            disk_read_bytes: field(&io, "read_bytes: "),
-            disk_written_bytes: field(&io, "write_bytes: "),
+            disk_read_bytes: io.as_deref().and_then(|io| field(io, "read_bytes: ")),
+            disk_written_bytes: io.as_deref().and_then(|io| field(io, "write_bytes: ")),
         }
     }
 }

@@ -320,3 +320,22 @@ async fn what_comes_to_a_source_with_latest_during_a_rebalance_is_not_skipped() 
     cluster.read_until("meanwhile", &streams).await;
     close(&streams).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_topic_that_is_deleted_while_the_application_runs_ends_it_by_an_error_that_names_it() {
+    for others in [&[][..], &["kept"]] {
+        let cluster = Cluster::start(["gone"].into_iter().chain(others.iter().copied())).await;
+        let builder = StreamsBuilder::new();
+        for topic in ["gone"].into_iter().chain(others.iter().copied()) {
+            builder.stream::<String, String>(topic).to("out");
+        }
+        let streams = cluster.streams(&builder, &[]);
+        streams.start().unwrap();
+        state(&streams, State::Running).await;
+        cluster.admin.delete_topics(["gone"]).await.into_values().for_each(|deleted| deleted.unwrap());
+        state(&streams, State::Error).await;
+        let failure = streams.failure().unwrap();
+        let Error::MissingSourceTopic { topics } = &*failure else { panic!("{others:?}: {failure}") };
+        assert_eq!(topics, &["gone"], "{others:?}");
+    }
+}

@@ -47,8 +47,8 @@ pub use metrics::GROUPS as METRIC_GROUPS;
 pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor};
 pub use record::{AggregationWithHeaders, Change, Header, Headers, Record, ValueAndTimestamp, ValueTimestampHeaders};
 pub use runtime::{
-    KafkaStreams, LoadedBatch, StandbyUpdateListener, State, StateRestoreListener, StreamThreadExceptionResponse,
-    SuspendReason, SuspendedUpdate,
+    CloseOptions, GroupMembershipOperation, KafkaStreams, LoadedBatch, StandbyUpdateListener, State,
+    StateRestoreListener, StreamThreadExceptionResponse, SuspendReason, SuspendedUpdate,
 };
 pub use serdes::{Json, Serde, SerdeRef};
 pub use store::{

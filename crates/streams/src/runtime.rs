@@ -13,6 +13,7 @@ mod callbacks;
 mod caught_up;
 mod changelog_ids;
 mod clients;
+mod close_options;
 mod closing;
 mod cluster;
 mod collector;
@@ -42,6 +43,7 @@ mod threads;
 mod verdict;
 mod wait;
 
+pub use close_options::{CloseOptions, GroupMembershipOperation};
 pub use kafka_streams::{KafkaStreams, StreamThreadExceptionResponse};
 pub use restore::StateRestoreListener;
 pub use standby_listener::{LoadedBatch, StandbyUpdateListener, SuspendReason, SuspendedUpdate};

@@ -16,8 +16,8 @@ use vltava::{
     client::{Admin, AdminConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic, producer::ProducerRecord},
     embedded,
     streams::{
-        Error, KafkaStreams, Left, Materialized, NotClosed, State, StateRestoreListener, StreamThreadExceptionResponse,
-        StreamsBuilder, StreamsConfig, Topology,
+        CloseOptions, Error, GroupMembershipOperation, KafkaStreams, Left, Materialized, NotClosed, State,
+        StateRestoreListener, StreamThreadExceptionResponse, StreamsBuilder, StreamsConfig, Topology,
     },
 };
 
@@ -78,6 +78,14 @@ impl World {
                 producer.send(ProducerRecord::new("in").key("k").value(text)).await.unwrap().await.unwrap();
             }
         });
+    }
+
+    /// How many members the group has.
+    fn members(&self) -> usize {
+        let settings = AdminConfig::from_properties([("bootstrap.servers", &self.address)]).unwrap();
+        let described =
+            self.runtime.block_on(async { Admin::new(settings).unwrap().describe_consumer_groups(["closing"]).await });
+        described.into_values().next().unwrap().unwrap().members.len()
     }
 
     fn application(&self, topology: Topology) -> KafkaStreams {
@@ -438,4 +446,31 @@ fn what_is_dropped_ends_in_the_background_and_nothing_panics() {
 
 fn streams_at(broker: &str, directory: &Path) -> KafkaStreams {
     streams(broker, directory, counting(|_| ()))
+}
+
+#[test]
+fn members_leave_or_remain_as_the_options_say() {
+    use GroupMembershipOperation::{Default as OwnWay, LeaveGroup, RemainInGroup};
+    let world = World::new();
+    let cases = [
+        (None, OwnWay, 0),
+        (None, LeaveGroup, 0),
+        (Some("i"), OwnWay, 1),
+        (Some("i"), RemainInGroup, 1),
+        (Some("i"), LeaveGroup, 0),
+        // The last one, for the group would wait for it.
+        (None, RemainInGroup, 1),
+    ];
+    for (instance, operation, members) in cases {
+        let directory = world.folder.path().to_str().unwrap();
+        let mut keys = vec![("application.id", "closing"), ("bootstrap.servers", &*world.address)];
+        keys.push(("state.dir", directory));
+        keys.extend(instance.map(|instance| ("group.instance.id", instance)));
+        let streams = KafkaStreams::new(counting(|_| ()), StreamsConfig::from_properties(keys).unwrap()).unwrap();
+        streams.start().unwrap();
+        await_running(&streams);
+        let options = CloseOptions::timeout(PATIENCE).with_group_membership_operation(operation);
+        streams.close_with(options).unwrap();
+        assert_eq!(world.members(), members, "{instance:?} {operation:?}");
+    }
 }

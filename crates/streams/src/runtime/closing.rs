@@ -12,7 +12,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
+    close_options::{CloseOptions, GroupMembershipOperation},
     kafka_streams::{KafkaStreams, Shared},
     state::State,
     wait::{Cut, Within, block_on},
@@ -66,6 +67,8 @@ impl Deadlines {
 pub(super) struct Closing {
     requested: AtomicBool,
     request: watch::Sender<Option<Deadlines>>,
+    /// What becomes of the threads' memberships, as the first one has said who asked.
+    operation: OnceLock<GroupMembershipOperation>,
     /// The threads that ended without their last commit, and why.
     uncommitted: Mutex<BTreeMap<String, Arc<Error>>>,
 }
@@ -83,7 +86,13 @@ impl Closing {
         self.request.send_modify(|known| *known = Some(known.map_or(asked, |known| known.or_later(asked))));
     }
 
+    /// As a thread closes its consumer.
+    pub(super) fn operation(&self) -> GroupMembershipOperation {
+        self.operation.get().copied().unwrap_or_default()
+    }
+
     pub(super) fn request_in_background(&self) {
+        self.operation.get_or_init(GroupMembershipOperation::default);
         self.request(IN_BACKGROUND);
     }
 
@@ -135,11 +144,12 @@ impl Shared {
         self.closing.is_requested()
     }
 
-    /// Asks all threads to end within `timeout`. An application that was not started is closed by that.
-    fn ask_to_close(&self, timeout: Duration) {
+    /// Asks all threads to end. An application that was not started is closed by that.
+    fn ask_to_close(&self, options: CloseOptions) {
         // The state first: a thread that only waits ends at once, and the last one to end leads on from it.
         let before = self.change_state(State::PendingShutdown);
-        self.closing.request(timeout);
+        self.closing.operation.get_or_init(|| options.operation);
+        self.closing.request(options.timeout);
         if before == Some(State::Created) {
             self.finish();
         }
@@ -176,9 +186,10 @@ impl Shared {
 }
 
 impl KafkaStreams {
-    /// Commits and closes all tasks and leaves the group. Waits on this thread for at most `timeout`; without end for
-    /// [`Duration::MAX`], not at all for zero, and never on a thread of the application itself, where a processor, a
-    /// handler or a listener calls it: then it is only asked for. Async code calls [`close_async`](Self::close_async).
+    /// Commits and closes all tasks; dynamic members leave the group, and static ones remain. Waits on this thread for at most
+    /// `timeout`; without end for [`Duration::MAX`], not at all for zero, and never on a thread of the application itself,
+    /// where a processor, a handler or a listener calls it: then it is only asked for. Async code calls
+    /// [`close_async`](Self::close_async).
     ///
     /// Whatever the threads wait for ends at once, and commits when the time is nearly over; what was not committed is
     /// processed again by whoever gets the partitions. A thread that is in code of the application ends when it comes back
@@ -189,7 +200,17 @@ impl KafkaStreams {
     /// [`Error::NotClosed`] says which threads are still at work in the background, and which have ended without their
     /// last commit, and why.
     pub fn close(&self, timeout: Duration) -> Result<()> {
-        self.shared.ask_to_close(timeout);
+        self.close_with(CloseOptions::timeout(timeout))
+    }
+
+    /// As [`close`](Self::close), with what becomes of the memberships in the group (KIP-1153); what the first call has said
+    /// counts.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn close_with(&self, options: CloseOptions) -> Result<()> {
+        let timeout = options.timeout;
+        self.shared.ask_to_close(options);
         if timeout.is_zero() || Within::is_in(&self.shared.closing) {
             return self.shared.what_is_left();
         }
@@ -204,7 +225,16 @@ impl KafkaStreams {
     /// # Errors
     /// As [`close`](Self::close).
     pub fn close_async(&self, timeout: Duration) -> impl Future<Output = Result<()>> + Send + use<> {
-        self.shared.ask_to_close(timeout);
+        self.close_async_with(CloseOptions::timeout(timeout))
+    }
+
+    /// As [`close_async`](Self::close_async) and [`close_with`](Self::close_with).
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn close_async_with(&self, options: CloseOptions) -> impl Future<Output = Result<()>> + Send + use<> {
+        let timeout = options.timeout;
+        self.shared.ask_to_close(options);
         let waits = !timeout.is_zero() && !Within::is_in(&self.shared.closing);
         let end = if waits { Instant::now().checked_add(timeout) } else { Some(Instant::now()) };
         let shared = self.shared.clone();
@@ -219,7 +249,7 @@ impl Drop for KafkaStreams {
         if self.state().has_completed_shutdown() {
             return;
         }
-        self.shared.ask_to_close(Duration::ZERO);
+        self.shared.ask_to_close(CloseOptions::timeout(Duration::ZERO));
         let is_async = tokio::runtime::Handle::try_current().is_ok();
         if is_async || Within::is_in_any() || std::thread::panicking() {
             return;

@@ -281,7 +281,7 @@ impl StreamThread {
         // As in Kafka a thread that is removed leaves as a static member too.
         let operation = match self.removal.is_requested() {
             true => GroupMembershipOperation::LeaveGroup,
-            false => GroupMembershipOperation::Default,
+            false => self.shared.closing.operation(),
         };
         let options = CloseOptions::timeout(self.shared.closing.time_for_clients());
         let options = options.with_group_membership_operation(operation);

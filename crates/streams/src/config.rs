@@ -101,6 +101,8 @@ pub(crate) struct Fields {
     pub(crate) acceptable_recovery_lag: i64,
     pub(crate) max_warmup_replicas: i32,
     pub(crate) probing_rebalance_interval_ms: i64,
+    /// `None` and zero for never.
+    pub(crate) log_summary_interval: Option<Duration>,
     pub(crate) max_task_idle_ms: i64,
     pub(crate) metrics_samples: i64,
     pub(crate) metrics_window_ms: i64,

@@ -36,6 +36,7 @@ mod setup;
 mod standby_listener;
 mod state;
 mod streams_group;
+mod summary;
 mod task_manager;
 mod thread;
 mod thread_producer;

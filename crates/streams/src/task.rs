@@ -112,6 +112,8 @@ pub struct Task {
     uncommitted_limit: u64,
     consumed: BTreeMap<usize, i64>,
     max_idle_ms: i64,
+    /// How many punctuations were run since that was asked last.
+    punctuated: usize,
     /// What is known of the lag of a new queue.
     first_lag: Lag,
     initialized: bool,
@@ -130,6 +132,7 @@ impl Task {
         let uncommitted_limit = ctx.rt.config.fields().uncommitted_max_bytes;
         let mut task = Task {
             max_idle_ms: ctx.rt.config.fields().max_task_idle_ms,
+            punctuated: 0,
             ctx,
             sources: Vec::new(),
             processed: Vec::new(),
@@ -283,10 +286,16 @@ impl Task {
         self.punctuate(PunctuationType::WallClockTime, now)
     }
 
+    /// How many punctuations were run since this was asked last.
+    pub(crate) fn take_punctuated(&mut self) -> usize {
+        std::mem::take(&mut self.punctuated)
+    }
+
     fn punctuate(&mut self, kind: PunctuationType, now: i64) -> Result<bool> {
         let mut any = false;
         while let Some((id, time, timer)) = self.ctx.rt.punctuations.due(kind, now) {
             any = true;
+            self.punctuated += 1;
             self.ctx.rt.context =
                 RecordContext { known: true, partition: -1, offset: -1, timestamp: now, ..Default::default() };
             self.ctx.with_slot(timer.slot, |node, ctx| node.punctuate(timer.callback, now, ctx))?;

@@ -83,7 +83,7 @@ pub const ERRORS_DEAD_LETTER_QUEUE_TOPIC_NAME: &str = "errors.dead.letter.queue.
 /// How the group divides the tasks: classic, where the members assign among themselves, or streams, where the coordinator does and makes internal topics (KIP-1071).
 pub const GROUP_PROTOCOL: &str = "group.protocol";
 
-/// Time between summaries in the log, in ms.
+/// Time between summaries of a thread's work in the log, in ms; none unless it is above 0.
 pub const LOG_SUMMARY_INTERVAL_MS: &str = "log.summary.interval.ms";
 
 /// How long a task waits for records of all its inputs before it processes those it has, in ms; -1 for not at all.

@@ -75,7 +75,7 @@ static KEYS: &[Definition] = &[
     Definition::new("ensure.explicit.internal.resource.naming", Boolean, Some("false"), Any, "Whether a topology with internal topics or stores without a name of their own is refused.").importance(High),
     Definition::new("errors.dead.letter.queue.topic.name", String, None, NonEmpty, "The topic that the built-in handlers send records to that they give up."),
     Definition::new("group.protocol", String, Some("classic"), OneOfAnyCase(&["classic", "streams"]), "How the group divides the tasks: classic, where the members assign among themselves, or streams, where the coordinator does and makes internal topics (KIP-1071)."),
-    Definition::new("log.summary.interval.ms", Long, Some("120000"), Any, "Time between summaries in the log, in ms.").importance(Low).warned("no summaries are logged"),
+    Definition::new("log.summary.interval.ms", Long, Some("120000"), Any, "Time between summaries of a thread's work in the log, in ms; none unless it is above 0.").importance(Low),
     Definition::new("max.task.idle.ms", Long, Some("0"), AtLeast(-1), "How long a task waits for records of all its inputs before it processes those it has, in ms; -1 for not at all."),
     Definition::new("max.warmup.replicas", Int, Some("2"), AtLeast(1), "Tasks that warm up on other instances at a time."),
     Definition::new("metrics.num.samples", Int, Some("2"), AtLeast(1), "Samples kept per metric.").importance(Low),

@@ -57,6 +57,7 @@ impl Fields {
             acceptable_recovery_lag: reader.integer("acceptable.recovery.lag")?,
             max_warmup_replicas: reader.int("max.warmup.replicas")?,
             probing_rebalance_interval_ms: reader.integer("probing.rebalance.interval.ms")?,
+            log_summary_interval: reader.duration_or_none("log.summary.interval.ms")?,
             max_task_idle_ms: reader.integer("max.task.idle.ms")?,
             metrics_samples: reader.integer("metrics.num.samples")?,
             metrics_window_ms: reader.integer("metrics.sample.window.ms")?,

@@ -44,6 +44,7 @@ use super::{
     records::input_batches,
     restore::Restorer,
     setup::Setup,
+    summary::Work,
     thread_producer::ThreadProducer,
 };
 use crate::{
@@ -112,6 +113,8 @@ pub(super) struct TaskManager {
     /// A failure inside of a rebalance callback, for the thread to end with.
     failure: Option<Box<Error>>,
     counters: ThreadCounters,
+    /// How often offsets of tasks were committed since that was asked last.
+    committed: usize,
 }
 
 impl TaskManager {
@@ -150,6 +153,7 @@ impl TaskManager {
             assigned_standbys: SharedStandbys::default(),
             failure: None,
             counters,
+            committed: 0,
         }
     }
 
@@ -294,6 +298,12 @@ impl TaskManager {
         metrics.extend(self.producer.metrics());
         metrics.extend(self.restorer.metrics());
         metrics
+    }
+
+    /// What was punctuated and committed since this was asked last.
+    pub(super) fn take_work(&mut self) -> Work {
+        let punctuated = self.tasks.values_mut().map(|active| active.task.take_punctuated()).sum();
+        Work { punctuated, committed: std::mem::take(&mut self.committed), ..Work::default() }
     }
 
     /// Runs wall-clock punctuations that are due.

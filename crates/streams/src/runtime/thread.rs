@@ -20,6 +20,7 @@ use super::{
     restore::Restorer,
     setup::Setup,
     streams_group::{self, GroupWatch},
+    summary::{Summary, Work},
     task_manager::TaskManager,
     thread_producer::ThreadProducer,
     threads::Removal,
@@ -74,6 +75,7 @@ pub(super) struct StreamThread {
     /// When a failing poll was told last.
     told: Option<Instant>,
     commit_interval: Duration,
+    summary: Summary,
     last_cleanup: Instant,
     cleanup_delay: Duration,
     poll_time: Duration,
@@ -215,6 +217,7 @@ impl StreamThread {
             max_turn: POLL_EVERY.min(consumer.config().max_poll_interval() / 2),
             other_group: None,
             told: None,
+            summary: Summary::new(config.fields().log_summary_interval, Instant::now()),
             last_cleanup: Instant::now(),
             cleanup_delay: config.fields().state_cleanup_delay,
             shared,
@@ -377,11 +380,13 @@ impl StreamThread {
         }
         self.shared.set_thread_running(self.index, manager.is_running());
         let began = Instant::now();
+        let mut work = Work { polled: 1, ..Work::default() };
         loop {
             manager.tick()?;
             manager.update_lags();
             let processed = self.process(&mut manager, poll_by.min(self.commit_at(false)))?;
             self.waiting = processed == 0;
+            work.processed += processed;
             manager.look_after_failures()?;
             if Instant::now() >= self.commit_at(processed == 0) || manager.commit_requested() {
                 self.owes_commit = !manager.commit()?;
@@ -397,8 +402,26 @@ impl StreamThread {
         }
         self.worked = began.elapsed();
         let rejoin = manager.take_rejoin();
+        work.add(manager.take_work());
         drop(manager);
+        self.summarize(work);
         if rejoin { self.rejoin() } else { Ok(()) }
+    }
+
+    /// Tells now and then what was done, in Kafka's words.
+    fn summarize(&mut self, work: Work) {
+        self.summary.add(work);
+        let Some((Work { processed, punctuated, polled, committed }, since)) = self.summary.take_due(Instant::now())
+        else {
+            return;
+        };
+        let paused = if self.shared.pausing.is_paused() { "; the application is paused" } else { "" };
+        tracing::info!(
+            thread = self.index + 1,
+            "Processed {processed} total records, ran {punctuated} punctuators, polled {polled} times and committed \
+             {committed} total tasks since the last update {}ms ago{paused}",
+            since.as_millis()
+        );
     }
 
     /// Unless the application is paused.

@@ -1,6 +1,6 @@
 //! Commits: the records written, the offsets that led to them, and what the stores cover.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 
@@ -117,7 +117,7 @@ impl TaskManager {
     pub(super) fn commit_offsets(&mut self, tasks: &[TaskId]) -> Result<Event> {
         let active = tasks.iter().filter_map(|id| Some((*id, self.tasks.get(id)?.offsets_to_commit())));
         let by_task: Vec<_> = active.filter(|(_, offsets)| !offsets.is_empty()).collect();
-        let advanced = by_task.iter().map(|(id, _)| *id).collect();
+        let advanced: BTreeSet<TaskId> = by_task.iter().map(|(id, _)| *id).collect();
         let offsets: BTreeMap<_, _> = by_task.into_iter().flat_map(|(_, offsets)| offsets).collect();
         if self.producer.is_exactly_once() {
             if self.shared.config.is_of_streams_group() {
@@ -128,8 +128,7 @@ impl TaskManager {
             if let Err(error) = self.producer.commit(offsets.clone(), member) {
                 return self.not_committed(error, "committing a transaction");
             }
-            self.offered = offsets;
-            return Ok(Event::Committed { advanced });
+            return Ok(self.committed_as(offsets, advanced));
         }
         if !offsets.is_empty()
             && let Err(error) = wait(self.consumer.commit_sync_offsets(offsets.clone()))
@@ -150,8 +149,17 @@ impl TaskManager {
                 Verdict::OtherGroup | Verdict::Fatal => Err(client_failed("committing offsets", &error)),
             };
         }
+        Ok(self.committed_as(offsets, advanced))
+    }
+
+    fn committed_as(
+        &mut self,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        advanced: BTreeSet<TaskId>,
+    ) -> Event {
         self.offered = offsets;
-        Ok(Event::Committed { advanced })
+        self.committed += advanced.len();
+        Event::Committed { advanced }
     }
 
     /// What was committed is what the stores of these tasks cover.

@@ -75,7 +75,8 @@ impl World {
         let punctuated = Arc::new(AtomicUsize::new(0));
         let builder = StreamsBuilder::new();
         let counts = punctuated.clone();
-        let values = builder.stream::<String, String>("in").process(move || Punctuated(counts.clone()));
+        let values = builder.stream::<String, String>("in");
+        values.process(move || Punctuated(counts.clone()));
         values.group_by_key().count();
         let directory = self.folder.path().join(name);
         let settings = [

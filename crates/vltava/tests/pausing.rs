@@ -234,7 +234,7 @@ fn a_paused_instance_updates_no_standbys() {
     await_that(|| committed() > commits + 2);
     assert_eq!((other.processed(), other.updated()), (0, 0));
     other.streams.resume();
-    await_that(|| one.updated() > 0 && other.updated() > 0 && one.processed() + other.processed() == RECORDS);
+    await_that(|| other.updated() > 0 && one.processed() + other.processed() >= RECORDS);
     one.streams.close(PATIENCE).unwrap();
     other.streams.close(PATIENCE).unwrap();
 }

@@ -553,16 +553,12 @@ impl World {
         if broken == Broken::NotGivenUp {
             active.extend(thread.owned.keys());
         }
-        let before = std::mem::replace(&mut thread.generation, generation);
-        (thread.joined, thread.rejoin, thread.confirmed) = (false, false, now);
+        (thread.joined, thread.rejoin, thread.generation, thread.confirmed) = (false, false, generation, now);
         let gone: BTreeSet<TaskId> = thread.owned.keys().filter(|task| !active.contains(task)).copied().collect();
         thread.told = (asks_again || !gone.is_empty()) && broken != Broken::FollowUp;
         let had: BTreeMap<TaskId, u64> = thread.tasks.iter().map(|(task, local)| (*task, local.number)).collect();
         let given_up = thread.given_up;
         if !gone.is_empty() {
-            if broken == Broken::OldGeneration {
-                thread.generation = before;
-            }
             let session = self.session(at);
             match broken {
                 Broken::Revoke => gone.iter().for_each(|task| {
@@ -572,7 +568,6 @@ impl World {
                 }),
                 _ => self.on(at, Event::Revoked { tasks: gone, session }),
             }
-            self.thread(at).generation = generation;
         }
         let thread = self.thread(at);
         // It may have been killed, or has found out that it is none.
@@ -878,7 +873,6 @@ fn what_breaks_a_rule_of_cooperative_rebalances_is_found() {
         (Broken::GivenAtOnce, "active twice"),
         (Broken::NotGivenUp, "not worked off"),
         (Broken::FollowUp, "not worked off"),
-        (Broken::OldGeneration, "not worked off"),
         (Broken::Revoke, ""),
     ];
     for (broken, what) in cases {

@@ -16,8 +16,6 @@ pub(super) enum Broken {
     NotGivenUp,
     /// Who has given up something joins again, and so does who waits for it.
     FollowUp,
-    /// What is revoked is committed in the generation whose assignment takes it away.
-    OldGeneration,
     /// A task that is revoked is committed before it is closed.
     Revoke,
     /// Exactly once: the group compares the generation in which offsets are put into a transaction.

@@ -259,7 +259,7 @@ type DirFailed = tokio::sync::mpsc::UnboundedReceiver<std::path::PathBuf>;
 
 fn start(config: BrokerConfig, monitoring: &Monitoring) -> Result<Started, BrokerError> {
     let (told, failures) = tokio::sync::mpsc::unbounded_channel();
-    let storage = Storage::open(&config, &told, clock::now())?;
+    let storage = Storage::open(&config, &told, &monitoring.metrics.flushes, clock::now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads(&config))
         .thread_name("vltava-broker-worker")

@@ -22,7 +22,7 @@ use vltava_protocol::record::{NO_SEQUENCE, ProducerState};
 use vltava_protocol::{ErrorCode, Uuid};
 
 pub(crate) use self::cluster_topics::ClusterTopics;
-pub(crate) use self::runtime::partition_for;
+pub(crate) use self::runtime::{Standing, partition_for};
 use crate::clock;
 use crate::config::BrokerConfig;
 use crate::coordinator::group::{Caller, GroupCoordinator};

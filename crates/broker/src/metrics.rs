@@ -2,12 +2,15 @@
 //!
 //! - `definitions`: the tables of all metrics.
 //! - `requests`, `topics`, `listeners`: what is counted where it happens, once per request or batch and without a lock.
+//! - `flushes`: how long disks take; `groups`: what the coordinators have.
 //! - `page`: the text, piece by piece. What lasts is looked up for it: the sizes of logs, what the metadata says.
 //! - `process`: what the process takes.
 //!
 //! A series is there as long as what it describes: that of a topic goes with the topic.
 
 pub mod definitions;
+mod flushes;
+mod groups;
 mod listeners;
 mod page;
 mod process;
@@ -19,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 use vltava_metrics::{Counter, MetricConfig, Registry, Tags};
 
+pub(crate) use self::flushes::FlushTimes;
 pub(crate) use self::listeners::ListenerMetrics;
 pub(crate) use self::page::{Looks, Page};
 pub(crate) use self::requests::{RequestMetrics, Spent, timed};
@@ -34,6 +38,7 @@ pub(crate) struct Metrics {
     expired: Arc<Counter>,
     /// The places of `queued.max.requests`, and how many there are.
     places: OnceLock<(Arc<Semaphore>, usize)>,
+    pub(crate) flushes: Arc<FlushTimes>,
     registry: Registry,
 }
 
@@ -45,6 +50,7 @@ impl Metrics {
             topics: Arc::default(),
             expired: Arc::default(),
             places: OnceLock::new(),
+            flushes: Arc::default(),
             registry,
         }
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::RwLock;
 use tracing::error;
 use vltava_log::Now;
+use vltava_metrics::Counter;
 use vltava_protocol::{ErrorCode, Uuid};
 
 pub(crate) use placement::Placement;
@@ -86,17 +87,29 @@ pub(crate) struct Partitions {
     metrics: Arc<TopicCounters>,
     /// Fetches that wait for data.
     waiting_fetches: AtomicUsize,
+    /// Those that waited in vain.
+    expired_fetches: Counter,
 }
 
 impl Partitions {
     pub(crate) fn new(storage: Arc<Storage>, metrics: Arc<TopicCounters>) -> Self {
-        Self { tables: RwLock::default(), storage, metrics, waiting_fetches: AtomicUsize::new(0) }
+        Self {
+            tables: RwLock::default(),
+            storage,
+            metrics,
+            waiting_fetches: AtomicUsize::new(0),
+            expired_fetches: Counter::default(),
+        }
     }
 
     /// Counts a fetch that waits, until what this gives is dropped.
     pub(crate) fn waits(&self) -> Waits<'_> {
         self.waiting_fetches.fetch_add(1, Ordering::Relaxed);
-        Waits(&self.waiting_fetches)
+        Waits(self)
+    }
+
+    pub(crate) fn expired_fetches(&self) -> u64 {
+        self.expired_fetches.count()
     }
 
     pub(crate) fn waiting_fetches(&self) -> usize {
@@ -195,14 +208,14 @@ impl Partitions {
         index: i32,
         known: Option<&Arc<Partition>>,
     ) -> Result<Hosted, OpenError> {
-        let Opening { topic, node_id, settings, now_ms, metrics } = *opening;
+        let Opening { topic, node_id, .. } = *opening;
         if image.leader != node_id {
             return Ok(Hosted::Offline);
         }
         let directory = image.directory_of(node_id);
         let partition = match known.filter(|known| known.directory_id() == directory) {
             Some(known) => Some(Arc::clone(known)),
-            None => self.storage.open_partition(topic, index, directory, settings, now_ms, metrics)?.map(Arc::new),
+            None => self.storage.open_partition(opening, index, directory)?.map(Arc::new),
         };
         let Some(partition) = partition else { return Ok(Hosted::Offline) };
         let failed = |source| OpenError { partition: format!("{}-{index}", topic.name), source };
@@ -236,11 +249,18 @@ impl Partitions {
 
 /// A fetch that waits.
 #[derive(Debug)]
-pub(crate) struct Waits<'a>(&'a AtomicUsize);
+pub(crate) struct Waits<'a>(&'a Partitions);
+
+impl Waits<'_> {
+    /// It waited in vain.
+    pub(crate) fn expired(&self) {
+        self.0.expired_fetches.increment();
+    }
+}
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting_fetches.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -127,6 +127,19 @@ async fn clients_have_kafkas_metrics() {
     assert_eq!(of_group("failed-rebalance-total"), 1.0);
     assert!(value(&metrics, "consumer-metrics", "last-poll-seconds-ago", &[]) >= 0.0);
 
+    // What Apache Kafka's broker counts of the same records from the same requests; its two consumers take them twice.
+    let counted = broker.metrics();
+    for (name, kafkas) in [("messagesin", 10), ("bytesin", 780), ("bytesout", 1560 / 2), ("totalproducerequests", 10)] {
+        let sample = format!("kafka_server_brokertopicmetrics_{name}_total{{topic=\"{TOPIC}\"}} {kafkas}\n");
+        assert!(counted.contains(&sample), "{sample}");
+    }
+    assert!(counted.contains("kafka_network_requestmetrics_requests_total{request=\"Produce\",version=\"13\"} 10\n"));
+    assert!(counted.contains("kafka_server_group_coordinator_metrics_group_count{protocol=\"classic\"} 1\n"));
+    assert!(counted.contains("kafka_server_group_coordinator_metrics_group_completed_rebalance_count 1\n"));
+    assert!(counted.contains("kafka_server_group_coordinator_metrics_offset_commit_count 1\n"));
+    assert!(counted.contains("kafka_coordinator_group_groupmetadatamanager_numgroupsstable 1\n"));
+    assert!(counted.contains("kafka_coordinator_group_groupmetadatamanager_numoffsets 1\n"));
+
     consumer.unsubscribe().await.unwrap();
     let of_partition = |snapshot: Snapshot| snapshot.keys().filter(|name| name.tags.get("partition").is_some()).count();
     assert_eq!(of_partition(consumer.metrics()), 0, "a series goes with its partition");

@@ -47,7 +47,7 @@ pub use log::{
     AppendInfo, FetchIsolation, FlushPlan, Log, LogOptions, LogStartOffsetIncrementReason, ReadPlan, RecoveryReport,
     TimestampAndOffset, TimestampQuery,
 };
-pub use log_dir::{FailureListener, LogDir};
+pub use log_dir::{FailureListener, FlushListener, LogDir};
 pub use log_offset::LogOffsetMetadata;
 pub use now::Now;
 pub use producer_state::{ProducerStateEntry, TransactionStart, VerificationGuard, read_producer_snapshot};

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -21,6 +21,15 @@ pub struct LogDir {
     offline: AtomicBool,
     reason: Mutex<String>,
     on_failure: Option<FailureListener>,
+    on_flush: OnceLock<Arc<dyn FlushListener>>,
+}
+
+/// Told when logs are forced to disk, on the thread that waits for it. It has the clock that this crate has not.
+pub trait FlushListener: Send + Sync {
+    /// A flush begins; gives what [`FlushListener::ends`] is to get.
+    fn begins(&self) -> u64;
+    /// The flush is over, whatever came of it.
+    fn ends(&self, begun: u64);
 }
 
 /// Told once, on the thread that met the failure, when a log directory goes offline. It must not wait for anything.
@@ -29,7 +38,13 @@ pub type FailureListener = Arc<dyn Fn(&Path) + Send + Sync>;
 impl LogDir {
     /// A directory that works so far.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), offline: AtomicBool::new(false), reason: Mutex::new(String::new()), on_failure: None }
+        Self {
+            path: path.into(),
+            offline: AtomicBool::new(false),
+            reason: Mutex::new(String::new()),
+            on_failure: None,
+            on_flush: OnceLock::new(),
+        }
     }
 
     /// Has `listener` told when the directory goes offline.
@@ -37,6 +52,21 @@ impl LogDir {
     pub fn with_failure_listener(mut self, listener: Option<FailureListener>) -> Self {
         self.on_failure = listener;
         self
+    }
+
+    /// Has `listener` told of every flush from now on. The first one stays.
+    pub fn listen_to_flushes(&self, listener: Arc<dyn FlushListener>) {
+        // There is one broker to a directory.
+        let _ = self.on_flush.set(listener);
+    }
+
+    /// Forces something to disk, and has it told.
+    pub(crate) fn flush<T>(&self, flush: impl FnOnce() -> T) -> T {
+        let Some(listener) = self.on_flush.get() else { return flush() };
+        let begun = listener.begins();
+        let flushed = flush();
+        listener.ends(begun);
+        flushed
     }
 
     /// The directory that the partitions' directories lie in.
@@ -131,6 +161,24 @@ mod tests {
             assert_eq!(error.code(), vltava_protocol::ErrorCode::KafkaStorageError);
             dir.check().unwrap();
         }
+    }
+
+    #[test]
+    fn a_flush_is_told_from_its_beginning_to_its_end() {
+        struct Told(Mutex<Vec<u64>>);
+        impl FlushListener for Told {
+            fn begins(&self) -> u64 {
+                7
+            }
+            fn ends(&self, begun: u64) {
+                self.0.lock().push(begun);
+            }
+        }
+        let (dir, told) = (LogDir::new("d"), Arc::new(Told(Mutex::default())));
+        assert_eq!(dir.flush(|| 1), 1);
+        dir.listen_to_flushes(told.clone());
+        assert_eq!(dir.flush(|| told.0.lock().len()), 0);
+        assert_eq!(*told.0.lock(), [7]);
     }
 
     #[test]

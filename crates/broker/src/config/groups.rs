@@ -1,5 +1,7 @@
 //! The settings of groups, and what those of streams groups have to agree with.
 
+use std::sync::Arc;
+
 use vltava_config::{ConfigError, Reader};
 use vltava_protocol::record::Compression;
 
@@ -46,6 +48,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, Config
         },
         max_batch_bytes: reader.size("message.max.bytes")?,
         own: OwnSettings::default(),
+        counters: Arc::default(),
     })
 }
 

@@ -34,9 +34,9 @@ mod transactional_commit;
 pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings, StreamsGroupConfig};
 pub(crate) use consumer::TopicMetadata;
 pub(crate) use service::GroupCoordinator;
-pub(crate) use shard::Caller;
 #[cfg(test)]
 pub(crate) use shard::GroupCoordinatorShard;
+pub(crate) use shard::{Caller, GroupCounts};
 pub(crate) use streams::{InternalTopic, StatusCode, StreamsHeartbeat};
 
 #[cfg(test)]

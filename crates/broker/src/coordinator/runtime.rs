@@ -25,7 +25,7 @@ use vltava_protocol::java::string_hash;
 use vltava_protocol::record::{Compression, ProducerState};
 use vltava_protocol::{ErrorCode, Uuid};
 
-use self::context::{CoordinatorContext, Outcome, Pending};
+use self::context::{CoordinatorContext, Outcome, Pending, ShardStanding};
 use self::load::Load;
 use super::log::CoordinatorLog;
 use super::record::RecordBytes;
@@ -70,6 +70,15 @@ struct Served<S: Shard> {
     topic_id: Option<Uuid>,
     /// By partition.
     slots: Vec<Arc<Slot<S>>>,
+}
+
+/// How the partitions of a coordinator stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) active: usize,
+    pub(crate) loading: usize,
+    /// They cannot be served, or not now.
+    pub(crate) failed: usize,
 }
 
 struct Slot<S: Shard> {
@@ -253,6 +262,25 @@ impl<S: Shard> Coordinator<S> {
     fn run_on_all<T>(&self, mut operation: impl FnMut(&mut S, Now) -> T) -> Vec<Outcome<T>> {
         let slots = self.served.read().slots.clone();
         slots.iter().map(|slot| self.run(slot, |context, now| context.run(now, &mut operation))).collect()
+    }
+
+    /// Looks at every shard that is served, as it is: nothing is loaded for it, and nothing waited for.
+    pub(crate) fn look(&self, mut look: impl FnMut(&S)) -> Standing {
+        let slots = self.served.read().slots.clone();
+        let mut standing = Standing::default();
+        for slot in slots {
+            let context = slot.context.lock();
+            let count = match context.standing() {
+                ShardStanding::Active(shard) => {
+                    look(shard);
+                    &mut standing.active
+                }
+                ShardStanding::Loading => &mut standing.loading,
+                ShardStanding::Failed => &mut standing.failed,
+            };
+            *count += 1;
+        }
+        standing
     }
 
     fn slot_of(&self, key: &str) -> Result<Arc<Slot<S>>, ErrorCode> {

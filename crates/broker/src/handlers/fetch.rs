@@ -202,7 +202,7 @@ impl Fetch {
         let wait = u64::try_from(request.max_wait_ms).unwrap_or(0);
         if !self.is_enough(&round) && wait > 0 {
             let deadline = Instant::now() + Duration::from_millis(wait);
-            let _waits = partitions.waits();
+            let waits = partitions.waits();
             while !self.is_enough(&round) {
                 let missing = self.min_bytes.saturating_sub(round.bytes);
                 let reads_committed = self.isolation == Isolation::ReadCommitted;
@@ -210,6 +210,7 @@ impl Fetch {
                 let parked = Parked::new(&self.wanted, &waiter);
                 // What came between the reading and the parking wakes nobody.
                 if !self.has_grown_since(&round) && timeout_at(deadline, waiter.woken()).await.is_err() {
+                    waits.expired();
                     drop(parked);
                     round = self.read();
                     break;

@@ -121,6 +121,17 @@ mbeans! { MBEANS:
     DISK_READ = Gauge "kafka.server" "KafkaServer" "linux-disk-read-bytes" [] "Bytes that the process had the disks read.";
     DISK_WRITE = Gauge "kafka.server" "KafkaServer" "linux-disk-write-bytes" [] "Bytes that the process had the disks write.";
 
+    FETCH_EXPIRES = Meter "kafka.server" "DelayedFetchMetrics" "ExpiresPerSec" ["fetcherType=consumer"] "Fetches that waited in vain.";
+    FEATURES = Gauge "kafka.server" "MetadataLoader" "FinalizedLevel" ["featureName"] "The level of a feature.";
+    LOG_FLUSHES = Histogram "kafka.log" "LogFlushStats" "LogFlushRateAndTimeMs" [] "How long it takes until what was written is on disk, ms.";
+
+    CLASSIC_GROUPS = Gauge "kafka.coordinator.group" "GroupMetadataManager" "NumGroups" [] "Groups of the classic protocol.";
+    GROUPS_PREPARING = Gauge "kafka.coordinator.group" "GroupMetadataManager" "NumGroupsPreparingRebalance" [] "Those of them whose members are asked to join.";
+    GROUPS_COMPLETING = Gauge "kafka.coordinator.group" "GroupMetadataManager" "NumGroupsCompletingRebalance" [] "Those whose members wait for their assignment.";
+    GROUPS_STABLE = Gauge "kafka.coordinator.group" "GroupMetadataManager" "NumGroupsStable" [] "Those whose members have one.";
+    GROUPS_EMPTY = Gauge "kafka.coordinator.group" "GroupMetadataManager" "NumGroupsEmpty" [] "Those without members.";
+    OFFSETS = Gauge "kafka.coordinator.group" "GroupMetadataManager" "NumOffsets" [] "Offsets that are committed.";
+
     PURGATORY_WAITING = Gauge "kafka.server" "DelayedOperationPurgatory" "NumDelayedOperations" ["delayedOperation=Fetch"] "Fetches that wait for data.";
     PURGATORY_SIZE = Gauge "kafka.server" "DelayedOperationPurgatory" "PurgatorySize" ["delayedOperation=Fetch"] "The places of those fetches in partitions.";
     SESSIONS = Gauge "kafka.server" "FetchSessionCache" "NumIncrementalFetchSessions" [] "Fetch sessions that are kept.";
@@ -131,12 +142,81 @@ mbeans! { MBEANS:
 pub(super) const SOCKET_SERVER: &str = "socket-server-metrics";
 
 /// The metrics of Kafka's newer library.
-pub const GROUPS: &[Group] = &[Group {
-    name: SOCKET_SERVER,
-    tags: &["listener"],
-    sensors: &[&CREATED, &CLOSED, &AUTHENTICATED, &AUTHENTICATION_FAILED, &EXPIRED],
-    gauges: &[&CONNECTIONS, &INCOMING, &OUTGOING, &REQUESTS_OF_LISTENER, &RESPONSES],
-}];
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: SOCKET_SERVER,
+        tags: &["listener"],
+        sensors: &[&CREATED, &CLOSED, &AUTHENTICATED, &AUTHENTICATION_FAILED, &EXPIRED],
+        gauges: &[&CONNECTIONS, &INCOMING, &OUTGOING, &REQUESTS_OF_LISTENER, &RESPONSES],
+    },
+    Group {
+        name: GROUP_COORDINATOR,
+        tags: &[],
+        sensors: &[],
+        gauges: &[
+            &OFFSET_COMMITS,
+            &OFFSET_DELETIONS,
+            &OFFSET_EXPIRATIONS,
+            &CLASSIC_REBALANCES,
+            &CONSUMER_REBALANCES,
+            &STREAMS_REBALANCES,
+        ],
+    },
+    of_groups(&["protocol=classic"], GROUP_COUNT_ALONE),
+    of_groups(&["protocol=consumer"], GROUP_COUNT_ALONE),
+    of_groups(&["protocol=streams"], GROUP_COUNT_ALONE),
+    of_groups(&["state=Empty"], GROUPS_IN_STATE),
+    of_groups(&["state=Assigning"], GROUPS_IN_STATE),
+    of_groups(&["state=Reconciling"], GROUPS_IN_STATE),
+    of_groups(&["state=Stable"], GROUPS_IN_STATE),
+    of_groups(&["state=NotReady"], STREAMS_GROUP_COUNT_ALONE),
+    of_groups(&["state=active"], NUM_PARTITIONS_ALONE),
+    of_groups(&["state=loading"], NUM_PARTITIONS_ALONE),
+    of_groups(&["state=failed"], NUM_PARTITIONS_ALONE),
+];
+
+const GROUP_COUNT_ALONE: &[&GaugeDefinition] = &[&GROUP_COUNT];
+const GROUPS_IN_STATE: &[&GaugeDefinition] = &[&CONSUMER_GROUP_COUNT, &STREAMS_GROUP_COUNT];
+const STREAMS_GROUP_COUNT_ALONE: &[&GaugeDefinition] = &[&STREAMS_GROUP_COUNT];
+const NUM_PARTITIONS_ALONE: &[&GaugeDefinition] = &[&NUM_PARTITIONS];
+
+const fn of_groups(tags: &'static [&'static str], gauges: &'static [&'static GaugeDefinition]) -> Group {
+    Group { name: GROUP_COORDINATOR, tags, sensors: &[], gauges }
+}
+
+pub(super) const GROUP_COORDINATOR: &str = "group-coordinator-metrics";
+pub(super) static GROUP_COUNT: GaugeDefinition =
+    GaugeDefinition::new("group-count", "groups", "The total number of groups using this protocol.");
+pub(super) static CONSUMER_GROUP_COUNT: GaugeDefinition =
+    GaugeDefinition::new("consumer-group-count", "groups", "The number of consumer groups in this state.");
+pub(super) static STREAMS_GROUP_COUNT: GaugeDefinition =
+    GaugeDefinition::new("streams-group-count", "groups", "The number of streams groups in this state.");
+pub(super) static NUM_PARTITIONS: GaugeDefinition = GaugeDefinition::new(
+    "num-partitions",
+    "partitions",
+    "The number of partitions of the offsets topic in this state; one that cannot be served now counts as failed.",
+);
+pub(super) static OFFSET_COMMITS: GaugeDefinition =
+    GaugeDefinition::new("offset-commit-count", "number in all", "The total number of committed offsets");
+pub(super) static OFFSET_DELETIONS: GaugeDefinition =
+    GaugeDefinition::new("offset-deletion-count", "number in all", "The total number of deleted offsets");
+pub(super) static OFFSET_EXPIRATIONS: GaugeDefinition =
+    GaugeDefinition::new("offset-expiration-count", "number in all", "The total number of expired offsets");
+pub(super) static CLASSIC_REBALANCES: GaugeDefinition = GaugeDefinition::new(
+    "group-completed-rebalance-count",
+    "number in all",
+    "The total number of classic group rebalances that were completed",
+);
+pub(super) static CONSUMER_REBALANCES: GaugeDefinition = GaugeDefinition::new(
+    "consumer-group-rebalance-count",
+    "number in all",
+    "The total number of consumer group rebalances",
+);
+pub(super) static STREAMS_REBALANCES: GaugeDefinition = GaugeDefinition::new(
+    "streams-group-rebalance-count",
+    "number in all",
+    "The total number of streams group rebalances",
+);
 
 /// A connection was accepted.
 pub(super) static CREATED: SensorDefinition = SensorDefinition::new(
@@ -195,6 +275,7 @@ pub static OTHERS: &[(&str, &str)] = &[
         REQUEST_SECONDS,
         "How long requests took, as a histogram: by `request` and `part`, which is `total` or one of its parts `queue`, `local`, `remote` and `send`.",
     ),
+    (TRANSACTIONS, "Transactional ids, by the `state` of their last transaction."),
     ("process_cpu_seconds_total", "Time of processors that the process has used, in s."),
     ("process_start_time_seconds", "When the process began, in s since the epoch."),
     ("process_virtual_memory_bytes", "The process's addresses, bytes."),
@@ -202,6 +283,9 @@ pub static OTHERS: &[(&str, &str)] = &[
     ("process_open_fds", "File descriptors that are open."),
     ("process_max_fds", "File descriptors that may be open."),
 ];
+
+/// Ours, too.
+pub(super) const TRANSACTIONS: &str = "vltava_transactional_ids";
 
 /// The histogram of ours.
 pub(super) const REQUEST_SECONDS: &str = "vltava_request_seconds";

@@ -11,6 +11,7 @@ use vltava_protocol::ApiKey;
 
 use super::Metrics;
 use super::definitions::{self as d, Mbean};
+use super::groups;
 use super::process::Process;
 use super::requests::ApiMetrics;
 use super::topics::TopicCounters;
@@ -96,6 +97,7 @@ impl Page {
         prometheus::write(&self.metrics.registry.snapshot(now_ms), text);
         if let Some(services) = &self.services {
             self.broker(text, services);
+            groups::write(text, services);
         }
     }
 
@@ -133,6 +135,19 @@ impl Page {
         ] {
             gauge(text, mbean, value);
         }
+        family(text, &d::FEATURES);
+        for (feature, level) in image.features() {
+            text.sample(&d::FEATURES.family(), [("featureName", feature.as_str())], f64::from(*level));
+        }
+        let (name, flushes) = (d::LOG_FLUSHES.family(), self.metrics.flushes.times.read(clock::now().uptime_ms));
+        family(text, &d::LOG_FLUSHES);
+        for (quantile, part) in QUANTILES {
+            text.sample(&name, [("quantile", quantile)], flushes.recent.quantile(part) / 1000.0);
+        }
+        text.sample(&format!("{name}_count"), [], flushes.all.count() as f64);
+        family(text, &d::FETCH_EXPIRES);
+        let expired = services.partitions.expired_fetches() as f64;
+        text.sample(&d::FETCH_EXPIRES.family(), [("fetcherType", "consumer")], expired);
         // Where rules do not know percentages they are called as they are.
         let plain = "kafka_network_socketserver_networkprocessoravgidlepercent";
         text.family(plain, d::NETWORK_IDLE.description, FamilyKind::Gauge);
@@ -234,7 +249,7 @@ fn family(text: &mut Text, mbean: &Mbean) {
     text.family(&mbean.family(), mbean.description, mbean.family_kind());
 }
 
-fn gauge(text: &mut Text, mbean: &Mbean, value: f64) {
+pub(super) fn gauge(text: &mut Text, mbean: &Mbean, value: f64) {
     family(text, mbean);
     text.sample(&mbean.family(), [], value);
 }

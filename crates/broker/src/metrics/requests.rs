@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use vltava_metrics::{Counter, Histogram};
 use vltava_protocol::ApiKey;
 
+use super::flushes::micros;
+
 /// Of all APIs. What was never asked for takes no memory, and has no series.
 #[derive(Debug)]
 pub(crate) struct RequestMetrics {
@@ -95,10 +97,6 @@ impl ApiMetrics {
     pub(super) fn versions(&self) -> impl Iterator<Item = (usize, u64)> {
         self.versions.iter().map(Counter::count).enumerate().filter(|(_, count)| *count > 0)
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).map_or(u64::MAX, |micros| micros)
 }
 
 /// Does some work, and gives the time in which it was worked on with what came of it.

@@ -15,13 +15,12 @@ use vltava_protocol::Uuid;
 use dir::StorageDir;
 pub(crate) use dir::{DirFailures, DirView};
 
-use super::OpenError;
+use super::{OpenError, Opening};
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::log_dirs::{self, Identity, random_id};
-use crate::metadata::image::TopicImage;
 use crate::metadata::topic_name::CLUSTER_METADATA;
-use crate::metrics::TopicMetrics;
+use crate::metrics::FlushTimes;
 use crate::partition::Partition;
 
 /// How often the managers are asked at the least, so that a stop is not waited for.
@@ -47,7 +46,12 @@ pub(crate) struct Storage {
 impl Storage {
     /// Creates and locks the directories, and checks whose they are. Nothing is changed where that is refused; where all
     /// are empty, they are formatted. A directory that cannot be used is offline, unless it is the metadata log's.
-    pub(crate) fn open(config: &BrokerConfig, failures: &DirFailures, now: Now) -> Result<Self, BrokerError> {
+    pub(crate) fn open(
+        config: &BrokerConfig,
+        failures: &DirFailures,
+        flushes: &Arc<FlushTimes>,
+        now: Now,
+    ) -> Result<Self, BrokerError> {
         let metadata_path = config.metadata_log_dir();
         let mut paths: Vec<(&Path, bool)> = config.log_dirs.iter().map(|path| (path.as_path(), true)).collect();
         if paths.iter().all(|(path, _)| *path != metadata_path) {
@@ -62,7 +66,7 @@ impl Storage {
                 return Err(BrokerError::LogDir { path: canonical, reason: "is named more than once".to_owned() });
             }
             known.push(canonical);
-            let dir = StorageDir::open(config, path, failures, now)?.for_partitions(is_data);
+            let dir = StorageDir::open(config, path, failures, flushes, now)?.for_partitions(is_data);
             candidates.push(dir.candidate(path == metadata_path));
             dirs.push(dir);
         }
@@ -193,18 +197,16 @@ impl Storage {
     /// Opens a partition in the directory it belongs to; `None` where that is not there.
     pub(super) fn open_partition(
         &self,
-        topic: &TopicImage,
+        opening: &Opening<'_>,
         index: i32,
         directory: Uuid,
-        config: &LogConfig,
-        now_ms: i64,
-        metrics: &Arc<TopicMetrics>,
     ) -> Result<Option<Partition>, OpenError> {
+        let Opening { topic, settings, now_ms, metrics, .. } = *opening;
         let name = TopicPartition::new(Arc::clone(&topic.name), index);
         let failed = |source| OpenError { partition: name.to_string(), source };
         let dir = self.dirs.iter().find(|dir| dir.is_data && dir.is_online() && dir.id() == Some(directory));
         let Some(manager) = dir.and_then(StorageDir::manager) else { return Ok(None) };
-        let log = manager.get_or_create_log(&name, Some(topic.id), config.clone(), now_ms).map_err(failed)?;
+        let log = manager.get_or_create_log(&name, Some(topic.id), settings.clone(), now_ms).map_err(failed)?;
         advance(&log).map_err(failed)?;
         let report = log.lock().recovery_report().clone();
         if report.truncated_bytes > 0 || !report.deleted_segments.is_empty() {

@@ -8,7 +8,7 @@ use vltava_broker::embedded::{Broker, Config};
 
 use crate::support::Client;
 
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+pub(crate) fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: h\r\n\r\n")?;

@@ -91,6 +91,7 @@ fn requests_are_counted_with_their_times_and_connections_with_their_bytes() {
         assert!(median("total") >= 250.0 && median("remote") >= 250.0 && median("local") < 250.0);
         assert_eq!(of("kafka_network_requestmetrics_requests_total", &[("request", fetch), ("version", "11")]), 1.0);
     }
+    assert_eq!(of("kafka_server_delayedfetchmetrics_expires_total", &[("fetcherType", "consumer")]), 1.0);
     let part = |le: &str| of("vltava_request_seconds_bucket", &[("request", "Fetch"), ("part", "total"), ("le", le)]);
     assert_eq!((part("0.131072"), part("+Inf")), (0.0, 1.0));
     let plain = &[("listener", "PLAINTEXT")];

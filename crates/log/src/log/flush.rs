@@ -36,7 +36,7 @@ impl FlushPlan {
             Ok(())
         };
         let context = || format!("error while flushing {}", self.dirs.first().cloned().unwrap_or_default().display());
-        self.log_dir.guard(flush(), context)?;
+        self.log_dir.guard(self.log_dir.flush(flush), context)?;
         Ok(self.offset)
     }
 }
@@ -106,11 +106,14 @@ impl Log {
         if offset <= self.recovery_point {
             return Ok(());
         }
-        let from = self.floor_base_offset(self.recovery_point);
-        for (_, segment) in self.segments.range_mut(from..) {
-            segment.flush()?;
-        }
-        self.sync_small_files()?;
+        let log_dir = Arc::clone(&self.log_dir);
+        log_dir.flush(|| {
+            let from = self.floor_base_offset(self.recovery_point);
+            for (_, segment) in self.segments.range_mut(from..) {
+                segment.flush()?;
+            }
+            self.sync_small_files()
+        })?;
         self.mark_flushed(offset);
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use vltava_metrics::Counter;
 use vltava_protocol::record::Compression;
 
 /// The time a new member has to come back with its first heartbeat after it joined, ms. Kafka's constant.
@@ -40,6 +41,25 @@ pub(crate) struct GroupCoordinatorConfig {
     pub(crate) max_batch_bytes: usize,
     /// What groups have for themselves.
     pub(crate) own: OwnSettings,
+    /// What is counted; shared by all partitions.
+    pub(crate) counters: Arc<GroupCounters>,
+}
+
+/// What the coordinator counts.
+#[derive(Debug, Default)]
+pub(crate) struct GroupCounters {
+    /// Offsets that were committed.
+    pub(crate) offset_commits: Counter,
+    /// Offsets that somebody deleted.
+    pub(crate) offset_deletions: Counter,
+    /// Offsets that were past their retention.
+    pub(crate) offset_expirations: Counter,
+    /// Generations of classic groups.
+    pub(crate) classic_rebalances: Counter,
+    /// Epochs of consumer groups.
+    pub(crate) consumer_rebalances: Counter,
+    /// Epochs of streams groups.
+    pub(crate) streams_rebalances: Counter,
 }
 
 #[cfg(test)]

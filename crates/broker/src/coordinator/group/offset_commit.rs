@@ -82,6 +82,7 @@ impl GroupCoordinatorShard {
                     expire_timestamp_ms,
                     topic_id: topic.topic_id,
                 };
+                self.core.config.counters.offset_commits.increment();
                 accepted.push(CoordinatorRecord::offset_commit(
                     group_id,
                     &topic.name,
@@ -182,6 +183,7 @@ impl GroupCoordinatorShard {
             let exists = self.offsets.get(group_id, &topic.name, index).is_some()
                 || self.offsets.is_unstable(group_id, &topic.name, index);
             if exists && !is_subscribed {
+                self.core.config.counters.offset_deletions.increment();
                 self.emit_and_replay(CoordinatorRecord::offset_tombstone(group_id, &topic.name, index));
             }
             response
@@ -226,6 +228,7 @@ impl GroupCoordinatorShard {
                 }
             }
             let tombstones = if !any_kept && group.is_vacant() { group.tombstones() } else { Vec::new() };
+            self.core.config.counters.offset_expirations.add(expired.len() as u64);
             for (topic, partition) in expired {
                 self.emit_and_replay(CoordinatorRecord::offset_tombstone(&group_id, &topic, partition));
             }

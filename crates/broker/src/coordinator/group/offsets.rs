@@ -214,6 +214,11 @@ impl OffsetStore {
         found
     }
 
+    /// How many are committed.
+    pub(super) fn count(&self) -> usize {
+        self.committed.0.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum()
+    }
+
     /// Returns all committed offsets.
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str, i32, &CommittedOffset)> {

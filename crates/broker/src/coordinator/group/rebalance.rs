@@ -99,6 +99,7 @@ impl ClassicGroup {
             core.emit(classic_records::group_record(self));
             return;
         }
+        core.config.counters.classic_rebalances.increment();
         tracing::info!(
             group = %self.id, generation = self.generation_id, members = self.members().len(), "stabilized group"
         );

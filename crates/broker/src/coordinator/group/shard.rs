@@ -77,6 +77,14 @@ pub(crate) struct GroupCoordinatorShard {
     pub(super) core: Core,
 }
 
+/// What there is of groups.
+#[derive(Debug, Default)]
+pub(crate) struct GroupCounts {
+    /// Of each protocol and state.
+    pub(crate) groups: BTreeMap<(&'static str, &'static str), usize>,
+    pub(crate) offsets: usize,
+}
+
 /// What operations on a group need beside the group.
 #[derive(Debug)]
 pub(super) struct Core {
@@ -85,6 +93,16 @@ pub(super) struct Core {
     pub(super) now: Now,
     output: Output<GroupReply>,
     random: fastrand::Rng,
+}
+
+impl GroupCoordinatorShard {
+    /// Counts what there is.
+    pub(crate) fn count(&self, counts: &mut GroupCounts) {
+        for group in self.groups.values() {
+            *counts.groups.entry((group.type_name(), group.state_name())).or_default() += 1;
+        }
+        counts.offsets += self.offsets.count();
+    }
 }
 
 impl Shard for GroupCoordinatorShard {

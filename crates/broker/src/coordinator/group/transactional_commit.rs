@@ -62,6 +62,7 @@ impl GroupCoordinatorShard {
                     // As Kafka answers a group whose id is longer than that of a record may be.
                     let bytes = record.encode().map_err(|_| ErrorCode::UnknownServerError)?;
                     records.push((bytes, record));
+                    self.core.config.counters.offset_commits.increment();
                     ErrorCode::None
                 };
                 response.partitions.push(TxnOffsetCommitResponsePartition {

@@ -84,6 +84,13 @@ enum State<S: Shard> {
     Closed,
 }
 
+/// How a shard stands.
+pub(super) enum ShardStanding<'a, S> {
+    Active(&'a S),
+    Loading,
+    Failed,
+}
+
 struct Leader {
     tenure: Arc<Tenure>,
     epoch: i32,
@@ -301,6 +308,15 @@ impl<S: Shard> CoordinatorContext<S> {
 
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    /// How the shard stands, as far as is known.
+    pub(super) fn standing(&self) -> ShardStanding<'_, S> {
+        match &self.state {
+            State::Active(active) => ShardStanding::Active(&active.shard),
+            State::Loading => ShardStanding::Loading,
+            State::Unloaded | State::Corrupt | State::Closed => ShardStanding::Failed,
+        }
     }
 
     /// The shard that is served, if one is.

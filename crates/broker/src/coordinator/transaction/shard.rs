@@ -54,6 +54,15 @@ pub(crate) enum TransactionEffect {
     AbortTimedOut { transactional_id: Arc<str>, producer_id: i64, producer_epoch: i16 },
 }
 
+impl TransactionShard {
+    /// Counts the transactional ids by the states of their transactions.
+    pub(crate) fn count(&self, states: &mut BTreeMap<&'static str, usize>) {
+        for transaction in self.transactions.values() {
+            *states.entry(transaction.metadata.state.name()).or_default() += 1;
+        }
+    }
+}
+
 impl TransactionEffect {
     /// The id whose transaction it is about.
     pub(super) fn transactional_id(&self) -> &Arc<str> {

@@ -16,6 +16,7 @@ use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::log_dirs::{Candidate, Identity, META_PROPERTIES, random_id};
 use crate::metadata::topic_name::CLUSTER_METADATA;
+use crate::metrics::FlushTimes;
 
 /// Takes the paths of directories that fail.
 pub(crate) type DirFailures = mpsc::UnboundedSender<PathBuf>;
@@ -49,6 +50,7 @@ impl StorageDir {
         config: &BrokerConfig,
         path: &Path,
         failures: &DirFailures,
+        flushes: &Arc<FlushTimes>,
         now: Now,
     ) -> Result<Self, BrokerError> {
         let made = fs::create_dir_all(path).and_then(|()| fs::canonicalize(path));
@@ -64,6 +66,10 @@ impl StorageDir {
             },
             Err(error) => Err(error.to_string()),
         };
+        if let Ok(manager) = &opened {
+            let flushes: Arc<FlushTimes> = Arc::clone(flushes);
+            manager.log_dir().listen_to_flushes(flushes);
+        }
         if let Err(reason) = &opened {
             error!(dir = %path.display(), reason, "a log directory cannot be used and is offline");
         }

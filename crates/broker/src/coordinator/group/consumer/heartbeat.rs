@@ -232,6 +232,7 @@ impl GroupCoordinatorShard {
         let epoch = group.epoch;
         if changed || hash != group.metadata_hash {
             self.set_epoch(group_id, epoch.saturating_add(1), hash);
+            self.core.config.counters.consumer_rebalances.increment();
         }
         if let Some(group) = self.consumer_group_mut(group_id) {
             group.checked = Some((topics.version(), group.epoch));

@@ -165,6 +165,7 @@ impl GroupCoordinatorShard {
         if bump {
             tracing::info!(group = %group_id, member = %plan.before.id, epoch, "streams group is in another epoch");
             self.set_streams_epoch(group_id, epoch, plan.metadata_hash, validated, configs);
+            self.core.config.counters.streams_rebalances.increment();
         }
     }
 

@@ -177,7 +177,7 @@ impl Page {
             text.sample(&name, [], counter(&self.metrics.topics).count() as f64);
         }
         for (i, topic) in self.topics.iter().enumerate().skip(from) {
-            if text.len() >= PIECE_BYTES {
+            if i > from && text.len() >= PIECE_BYTES {
                 return Step::Topics(at, i);
             }
             let count = counter(topic.metrics().of_topic()).count();
@@ -193,7 +193,7 @@ impl Page {
             family(text, mbean);
         }
         for (i, partition) in self.partitions.iter().enumerate().skip(from) {
-            if text.len() >= PIECE_BYTES {
+            if i > from && text.len() >= PIECE_BYTES {
                 return Step::Partitions(at, i);
             }
             let index = partition.index().to_string();

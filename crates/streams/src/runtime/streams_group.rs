@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn what_the_group_says_ends_the_thread_or_does_not() {
         let why = || "why".to_owned();
-        let mut look = |status| GroupWatch::default().look(&group([status]), Instant::now());
+        let look = |status| GroupWatch::default().look(&group([status]), Instant::now());
         assert!(matches!(*look(StreamsGroupStatus::ShutdownApplication(why())).unwrap_err(), Error::ShutdownRequested));
         let error = look(StreamsGroupStatus::IncorrectlyPartitionedTopics(why())).unwrap_err();
         assert_eq!(error.to_string(), "why");

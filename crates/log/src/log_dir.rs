@@ -24,7 +24,8 @@ pub struct LogDir {
     on_flush: OnceLock<Arc<dyn FlushListener>>,
 }
 
-/// Told when logs are forced to disk, on the thread that waits for it. It has the clock that this crate has not.
+/// Told when logs are forced to disk, on the thread that waits for it: what Kafka's `LogFlushStats` are made of. It has the
+/// clock that this crate has not.
 pub trait FlushListener: Send + Sync {
     /// A flush begins; gives what [`FlushListener::ends`] is to get.
     fn begins(&self) -> u64;

@@ -23,7 +23,7 @@ pub struct Mbean {
     pub description: &'static str,
 }
 
-/// What an [`Mbean`] tells.
+/// What an [`Mbean`] tells, by the attributes of Kafka's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// How many there were: the attribute `Count`, of which a monitoring system makes rates.

@@ -367,7 +367,7 @@ fn a_task_that_gets_another_partition_goes_on_behind_what_it_has_processed() {
     let builder = StreamsBuilder::new();
     builder
         .stream_pattern::<String, String>("log-.*")
-        .peek(|_, _| std::thread::sleep(Duration::from_millis(1)))
+        .peek(|_, _| std::thread::park_timeout(Duration::from_millis(1)))
         .to("out");
     let directory = ground.folder.path().join("one");
     let config = StreamsConfig::from_properties([

@@ -67,6 +67,7 @@ async fn await_that(what: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !what() {
         assert!(Instant::now() < deadline, "{:?}", SUMMARIES.lock().unwrap());
+        // Nobody tells of it, so this polls a condition.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

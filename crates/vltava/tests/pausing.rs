@@ -138,6 +138,7 @@ fn await_that(what: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !what() {
         assert!(Instant::now() < deadline, "it does not come to that");
+        // Nobody tells of it, so this polls a condition.
         std::thread::sleep(Duration::from_millis(5));
     }
 }

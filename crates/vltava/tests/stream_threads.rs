@@ -93,6 +93,7 @@ fn await_that<T: std::fmt::Debug + PartialEq>(look: impl Fn() -> T, wanted: &T) 
     let deadline = Instant::now() + PATIENCE;
     while look() != *wanted {
         assert!(Instant::now() < deadline, "{:?} is not {wanted:?}", look());
+        // Nobody tells of it, so this polls a condition.
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -14,12 +14,12 @@ const LOOKED_AT: &[(&str, usize)] = &[
     ("client", 82),
     ("config", 8),
     ("log", 29),
-    ("metrics", 2),
+    ("metrics", 3),
     ("protocol", 31),
     ("schema", 9),
     ("security", 1),
     ("serde", 1),
-    ("streams", 100),
+    ("streams", 101),
     ("tools", 53),
 ];
 

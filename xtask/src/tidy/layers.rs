@@ -66,7 +66,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("vltava-examples", &["vltava"]),
     ("vltava-example-service", &["vltava"]),
     ("vltava-bench", &["vltava", "vltava-client", "vltava-config", "vltava-protocol"]),
-    ("vltava-rounds", &["vltava"]),
+    ("vltava-rounds", &["vltava", "vltava-protocol"]),
     ("xtask", &[]),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What becomes of a consumer's membership in its group when it closes.
+/// What becomes of a consumer's membership in its group when it closes (KIP-1092).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupMembershipOperation {
     /// It leaves, also where it is a static member: its partitions go to others at once.
@@ -26,7 +26,7 @@ impl GroupMembershipOperation {
     }
 }
 
-/// How a consumer is closed, and how long that may take.
+/// How a consumer is closed, and how long that may take (KIP-1092).
 ///
 /// # Examples
 /// ```

@@ -12,7 +12,7 @@ use super::core::Core;
 use crate::config::{ConsumerConfig, GroupProtocol};
 use crate::{ClientError, TopicPartition};
 
-/// What a member says of itself when it joins.
+/// What a member says of itself when it joins (KIP-1071).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsMember {
     /// The id of the process: its threads do not have standbys of each other's tasks.
@@ -25,7 +25,7 @@ pub struct StreamsMember {
     pub subtopologies: BTreeMap<String, Subtopology>,
 }
 
-/// The topics of a sub-topology.
+/// The topics of a sub-topology (KIP-1071).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subtopology {
     /// What it reads, without repartition topics.
@@ -47,7 +47,7 @@ impl Subtopology {
     }
 }
 
-/// How the coordinator is to make a topic.
+/// How the coordinator is to make a topic (KIP-1071).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InternalTopic {
     /// The number of partitions where the topology fixes it.
@@ -58,7 +58,7 @@ pub struct InternalTopic {
     pub config: BTreeMap<String, String>,
 }
 
-/// A task: one partition of all topics that a sub-topology reads.
+/// A task: one partition of all topics that a sub-topology reads (KIP-1071).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamsTaskId {
     /// The name of the sub-topology.
@@ -73,7 +73,7 @@ impl fmt::Display for StreamsTaskId {
     }
 }
 
-/// Tasks of a member, by what it is to do with them.
+/// Tasks of a member, by what it is to do with them (KIP-1071).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsAssignment {
     /// To run.
@@ -86,7 +86,7 @@ pub struct StreamsAssignment {
     pub is_group_ready: bool,
 }
 
-/// What the coordinator says of the group, if not all is well.
+/// What the coordinator says of the group, if not all is well (KIP-1071).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamsGroupStatus {
     /// The group has another topology than the member.
@@ -131,7 +131,7 @@ impl StreamsGroupStatus {
     }
 }
 
-/// The partitions of the tasks that instances have.
+/// The partitions of the tasks that instances have (KIP-1071).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndpointPartitions {
     /// Of active tasks, by host and port.
@@ -140,7 +140,7 @@ pub struct EndpointPartitions {
     pub standby: BTreeMap<(String, u16), BTreeSet<TopicPartition>>,
 }
 
-/// What a member knows of its group.
+/// What a member knows of its group (KIP-1071).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroup {
     /// What the member has; within a call of its listener, what it is about to have.

@@ -135,7 +135,8 @@ impl GroupWatch {
 
     /// Who has which partitions, if that is other than when this was asked last.
     pub(super) fn take_endpoints(&mut self, group: &StreamsGroup) -> Option<Cluster> {
-        if Arc::ptr_eq(&self.endpoints, &group.endpoints) {
+        // Before the first answer nothing is known, and what another thread was told stands.
+        if Arc::ptr_eq(&self.endpoints, &group.endpoints) || self.endpoints == group.endpoints {
             return None;
         }
         self.endpoints = group.endpoints.clone();
@@ -242,6 +243,7 @@ mod tests {
         };
         let group = StreamsGroup { endpoints: Arc::new(endpoints), ..StreamsGroup::default() };
         let mut watch = GroupWatch::default();
+        assert_eq!(watch.take_endpoints(&StreamsGroup::default()), None);
         let cluster = watch.take_endpoints(&group).unwrap();
         assert_eq!(cluster.hosts, [(HostInfo::new("here", 80), partitions)].into());
         assert_eq!(cluster.partitions["lines"], 2);

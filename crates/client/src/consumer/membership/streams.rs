@@ -20,7 +20,7 @@ use bytes::Bytes;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::StreamsGroupHeartbeatRequest;
 
-use super::timer::HeartbeatTimer;
+use super::timer::{HeartbeatTimer, millis};
 use super::{
     CommitVerdict, Generation, GroupRequest, GroupResponse, MemberState, Membership, MembershipConfig, Release, Step,
 };
@@ -277,7 +277,7 @@ impl Membership for StreamsMembership {
         if self.timer.poll_expired(now) {
             tracing::warn!(
                 group = %self.config.group_id,
-                max_poll_interval_ms = request::millis(self.config.rebalance_timeout),
+                max_poll_interval_ms = millis(self.config.rebalance_timeout),
                 "time between calls of poll was longer than `max.poll.interval.ms`, leaving the group: process \
                  faster, raise `max.poll.interval.ms` or lower `max.poll.records`",
             );

@@ -1,13 +1,13 @@
 //! What a heartbeat says: everything when the member joins or something went wrong, else what has changed.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use vltava_protocol::messages::ConsumerGroupHeartbeatRequest;
 use vltava_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 
 use super::reconciliation::LocalAssignment;
 use super::{ConsumerMembership, MemberState};
+use crate::consumer::membership::timer::millis;
 use crate::consumer::subscription::SubscriptionState;
 
 /// What the application wants to read.
@@ -88,8 +88,4 @@ impl ConsumerMembership {
         }
         request
     }
-}
-
-pub(super) fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

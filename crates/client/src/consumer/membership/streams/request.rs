@@ -1,7 +1,6 @@
 //! What a heartbeat says: everything when the member joins, else what it has if that is not known to the coordinator.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use vltava_protocol::messages::StreamsGroupHeartbeatRequest;
 use vltava_protocol::messages::streams_group_heartbeat_request::{
@@ -9,10 +8,13 @@ use vltava_protocol::messages::streams_group_heartbeat_request::{
 };
 
 use super::{MemberState, StreamsMembership};
+use crate::consumer::membership::timer::millis;
 use crate::consumer::streams_group::{self, InternalTopic, StreamsMember, StreamsTaskId};
 
 /// The epoch of the topology: Kafka's Streams has but one.
 const TOPOLOGY_EPOCH: i32 = 0;
+/// The number of partitions of a topic for which the coordinator finds it.
+const FOR_THE_COORDINATOR: i32 = 0;
 
 impl StreamsMembership {
     pub(super) fn heartbeat(&mut self) -> StreamsGroupHeartbeatRequest {
@@ -78,7 +80,7 @@ fn described(id: &str, subtopology: &streams_group::Subtopology) -> Subtopology 
         // As many partitions as the sub-topology has tasks, which is for the coordinator to say.
         state_changelog_topics: state_changelog_topics
             .iter()
-            .map(|changelog| TopicInfo { partitions: 0, ..topic(changelog) })
+            .map(|changelog| TopicInfo { partitions: FOR_THE_COORDINATOR, ..topic(changelog) })
             .collect(),
         copartition_groups: copartition_groups.iter().map(group).collect(),
         ..Default::default()
@@ -88,7 +90,7 @@ fn described(id: &str, subtopology: &streams_group::Subtopology) -> Subtopology 
 fn topic((name, topic): (&String, &InternalTopic)) -> TopicInfo {
     TopicInfo {
         name: name.clone(),
-        partitions: topic.partitions.unwrap_or(0),
+        partitions: topic.partitions.unwrap_or(FOR_THE_COORDINATOR),
         replication_factor: topic.replication_factor,
         topic_configs: pairs(&topic.config),
         ..Default::default()
@@ -112,8 +114,4 @@ fn by_subtopology(tasks: &BTreeSet<StreamsTaskId>) -> Vec<TaskIds> {
         }
     }
     listed
-}
-
-pub(super) fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

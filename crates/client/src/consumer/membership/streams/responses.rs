@@ -149,7 +149,7 @@ impl StreamsMembership {
 
     fn refused(&mut self, now: Instant, response: StreamsGroupHeartbeatResponse, coordinator: &mut Coordinator) {
         let code = ErrorCode::from(response.error_code);
-        let message = response.error_message.unwrap_or_default();
+        let message = response.error_message.as_deref().unwrap_or("");
         tracing::debug!(group = %self.config.group_id, %code, %message, "a heartbeat was refused");
         self.timer.failed(now);
         self.told = None;
@@ -163,9 +163,9 @@ impl StreamsMembership {
                 self.lose(MemberState::Fenced);
             }
             // It may be let in later.
-            ErrorCode::TopicAuthorizationFailed => self.failure = Some(said(code, &message)),
+            ErrorCode::TopicAuthorizationFailed => self.failure = Some(said(code, message)),
             ErrorCode::UnsupportedVersion => self.fail(said(code, &no_streams_protocol())),
-            _ => self.fail(said(code, &message)),
+            _ => self.fail(said(code, message)),
         }
     }
 

@@ -54,8 +54,8 @@ pub(crate) struct Handled {
     pub(crate) reply: Option<Reply>,
     /// For how long nothing more is read of the client after that (KIP-219).
     pub(crate) throttle: Duration,
-    /// How long a thread worked on it.
-    pub(crate) local: Duration,
+    /// How long it waited for others.
+    pub(crate) remote: Duration,
 }
 
 /// Handles one request. Nothing to send is an answer too: a producer with `acks=0` expects none. `place` is the request's
@@ -84,17 +84,17 @@ pub(crate) async fn handle(
     if let Some(served) = apis::serves(api, version) {
         exchange.admit();
         let _place = (!served.waits_for_others).then_some(place);
-        let (reply, local) = timed(exchange.0.charges.during(exchange.dispatch(services, reader))).await;
+        let (reply, remote) = timed(exchange.0.charges.during(exchange.dispatch(services, reader))).await;
         let reply = reply?;
         exchange.0.settle_time();
-        return Ok(Handled { api, version, reply, throttle: exchange.0.charges.throttle(), local });
+        return Ok(Handled { api, version, reply, throttle: exchange.0.charges.throttle(), remote });
     }
     match apis::lacking(api) {
         Some(what) => Err(Refusal::Lacking { api, what }),
         None if api == ApiKey::ApiVersions => {
             let reply = exchange.reply::<ApiVersionsRequest>(0, &api_versions::unsupported())?;
-            let (throttle, local) = (Duration::ZERO, Duration::ZERO);
-            Ok(Handled { api, version, reply: Some(reply), throttle, local })
+            let (throttle, remote) = (Duration::ZERO, Duration::ZERO);
+            Ok(Handled { api, version, reply: Some(reply), throttle, remote })
         }
         None => Err(Refusal::NotServed { api, version }),
     }

@@ -51,7 +51,8 @@ const VERSIONS: usize = 32;
 pub(crate) struct Spent {
     pub(crate) bytes: usize,
     pub(crate) queue: Duration,
-    pub(crate) local: Duration,
+    /// How much of `handled` it waited for others.
+    pub(crate) remote: Duration,
     /// From the beginning of its handling until there was an answer.
     pub(crate) handled: Duration,
     pub(crate) send: Duration,
@@ -87,8 +88,8 @@ impl ApiMetrics {
         self.bytes.record(spent.bytes as u64);
         self.total.record(micros(spent.queue + spent.handled + spent.send));
         self.queue.record(micros(spent.queue));
-        self.local.record(micros(spent.local));
-        self.remote.record(micros(spent.handled.saturating_sub(spent.local)));
+        self.local.record(micros(spent.handled.saturating_sub(spent.remote)));
+        self.remote.record(micros(spent.remote));
         self.send.record(micros(spent.send));
         self.throttle.record(micros(spent.throttle));
     }
@@ -99,15 +100,20 @@ impl ApiMetrics {
     }
 }
 
-/// Does some work, and gives the time in which it was worked on with what came of it.
+/// Does some work, and gives the time in which it waited for others with what came of it. Work that does not wait, as most
+/// does not, reads no clock.
 pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let mut work = pin!(work);
-    let mut local = Duration::ZERO;
+    let (mut remote, mut waits_since) = (Duration::ZERO, None);
     poll_fn(|context| {
-        let begun = Instant::now();
+        if let Some(since) = waits_since.take() {
+            remote += Instant::now().duration_since(since);
+        }
         let polled = work.as_mut().poll(context);
-        local += begun.elapsed();
-        polled.map(|done| (done, local))
+        if polled.is_pending() {
+            waits_since = Some(Instant::now());
+        }
+        polled.map(|done| (done, remote))
     })
     .await
 }
@@ -116,10 +122,13 @@ pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn waiting_for_others_is_not_local() {
-        let ((), local) = timed(tokio::time::sleep(Duration::from_secs(3600))).await;
-        assert!(local < Duration::from_secs(60), "{local:?}");
+    #[tokio::test]
+    async fn only_waiting_for_others_is_remote() {
+        let begun = Instant::now();
+        let ((), remote) = timed(tokio::time::sleep(Duration::from_millis(20))).await;
+        assert!(remote >= Duration::from_millis(19) && remote <= begun.elapsed(), "{remote:?}");
+        let ((), none) = timed(async {}).await;
+        assert_eq!(none, Duration::ZERO);
     }
 
     #[test]
@@ -128,7 +137,7 @@ mod tests {
         assert_eq!(requests.known().count(), 0);
         assert!(ApiKey::ALL.iter().all(|api| usize::from(api.code().unsigned_abs()) < APIS));
         let ms = Duration::from_millis;
-        let spent = Spent { bytes: 100, queue: ms(1), local: ms(2), handled: ms(7), send: ms(3), throttle: ms(0) };
+        let spent = Spent { bytes: 100, queue: ms(1), remote: ms(5), handled: ms(7), send: ms(3), throttle: ms(0) };
         for version in [13, 13, 12] {
             requests.of(ApiKey::Produce).unwrap().record(version, &spent);
         }

@@ -130,17 +130,19 @@ impl<T: Transport> Connection<T> {
                 None => return Ok(()),
             },
         };
-        let place = self.place().await?;
-        let begun = Instant::now();
-        let Handled { api, version, reply, throttle, local } = self.answer(request, place).await?;
+        let (place, queue) = match Arc::clone(&self.budget.places).try_acquire_owned() {
+            Ok(place) => (place, Duration::ZERO),
+            Err(_) => (self.place().await?, read.elapsed()),
+        };
+        let Handled { api, version, reply, throttle, remote } = self.answer(request, place).await?;
         let (answered, is_answered) = (Instant::now(), reply.is_some());
         if let Some(reply) = reply {
             self.send(reply).await?;
         }
         if let Some(metrics) = self.services.metrics.requests.of(api) {
             let send = if is_answered { answered.elapsed() } else { Duration::ZERO };
-            let (queue, handled) = (begun - read, answered - begun);
-            metrics.record(version, &Spent { bytes, queue, local, handled, send, throttle });
+            let handled = answered.duration_since(read).saturating_sub(queue);
+            metrics.record(version, &Spent { bytes, queue, remote, handled, send, throttle });
         }
         if throttle.is_zero() { Ok(()) } else { self.wait(throttle).await }
     }

@@ -39,7 +39,7 @@ fn compiled() -> Result<()> {
     // Of tests that are built already: thirty thousand rebalances, counted there.
     let mut rebalances = cargo();
     rebalances.arg("test").args(everything).args(["--lib", "machine::simulation::runs::no_record_is_lost"]);
-    rebalances.env("MACHINE_SEEDS", "4500").env("MACHINE_REBALANCES", "100000");
+    rebalances.env("MACHINE_SEEDS", "1650").env("MACHINE_REBALANCES", "30000");
     shell::run("rebalances", &mut rebalances)?;
     let mut docs = cargo();
     shell::run("docs", docs.arg("doc").args(everything).arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;

@@ -153,11 +153,12 @@ fn a_paused_application_reads_and_processes_nothing_until_it_goes_on() {
     instance.await_state(State::Running);
     world.send();
     await_that(|| instance.sum("consumer-fetch-manager-metrics", "records-consumed-total") == RECORDS);
-    // Across a rebalance, too: the tasks are made on both threads, and are paused there.
+    // Across a rebalance, too: one of the tasks is made on the other thread, reads there again, and is paused.
     instance.streams.add_stream_thread().unwrap().unwrap();
     await_that(|| instance.tasks() == [(1, 0), (1, 0)]);
     instance.await_state(State::Running);
-    await_that(|| instance.sum("consumer-fetch-manager-metrics", "records-consumed-total") >= 2 * RECORDS);
+    let consumed = || instance.sum("consumer-fetch-manager-metrics", "records-consumed-total");
+    await_that(|| consumed() > RECORDS);
     assert_eq!((instance.processed(), instance.punctuated.load(Ordering::Relaxed)), (0, 0));
     assert!(instance.streams.is_paused());
     assert_eq!(world.members(), 2);
@@ -171,8 +172,9 @@ fn a_paused_application_reads_and_processes_nothing_until_it_goes_on() {
     let commits = committed();
     await_that(|| committed() > commits + 2);
     let punctuated = instance.punctuated.load(Ordering::Relaxed);
+    let before = consumed();
     world.send();
-    await_that(|| instance.sum("consumer-fetch-manager-metrics", "records-consumed-total") >= 3 * RECORDS);
+    await_that(|| consumed() >= before + RECORDS);
     let commits = committed();
     await_that(|| committed() > commits + 2);
     assert_eq!((instance.processed(), instance.punctuated.load(Ordering::Relaxed)), (RECORDS, punctuated));

@@ -18,7 +18,7 @@
 //! keeps what is not committed, and none begins to work ahead of its records or behind them.
 //!
 //! `MACHINE_SEED=n cargo test -p vltava-streams --lib machine::simulation` replays one seed. `cargo xtask ci` runs
-//! a hundred thousand rebalances (`MACHINE_SEEDS`, of which `MACHINE_REBALANCES` are wanted), `cargo xtask soak` others
+//! thirty thousand rebalances (`MACHINE_SEEDS`, of which `MACHINE_REBALANCES` are wanted), `cargo xtask soak` others
 //! (from `MACHINE_FIRST` on).
 
 mod broken;

@@ -271,7 +271,7 @@ fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
             "1",
             "metric.reporters",
             "com.example.R",
-            "`metric.reporters` cannot be altered while the broker runs: metrics are not there yet",
+            "`metric.reporters` cannot be altered while the broker runs: metrics are read over HTTP, at `metrics.http.address`",
         ),
         (
             "1",

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use vltava_metrics::definition::GaugeDefinition;
 use vltava_metrics::{Counter, Gauge, Registry, Sensor, Tags};
 
 use super::definitions::{

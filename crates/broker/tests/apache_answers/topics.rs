@@ -371,6 +371,7 @@ pub(crate) fn dynamic_keys(s: &mut Session) {
         "ssl.engine.factory.class",
         "log.initial.task.delay.ms",
         "max.decompressed.batch.bytes",
+        "metrics.http.address",
         "remote.log.index.file.cache.ttl.ms",
     ];
     for entry in entries.into_iter().filter(|entry| !left_out.contains(&entry.name.as_str())) {

@@ -177,7 +177,7 @@ impl Admin {
 }
 
 fn description(group: answer::DescribedGroup, coordinator: Node) -> StreamsGroupDescription {
-    let topology = group.topology.map_or_else(answer::Topology::default, |topology| topology);
+    let topology = group.topology.unwrap_or_default();
     StreamsGroupDescription {
         group_id: group.group_id,
         group_epoch: group.group_epoch,

@@ -337,7 +337,7 @@ impl Inner {
             }
             GroupRequest::StreamsHeartbeat(beat) => {
                 self.metrics.heartbeat_sent(sent);
-                let answer = self.cluster.send_with(key, &beat, options).await?;
+                let answer = self.cluster.send_with(key, &*beat, options).await?;
                 told(GroupAnswer::Heartbeat, answer.error_code);
                 GroupResponse::StreamsHeartbeat(answer)
             }

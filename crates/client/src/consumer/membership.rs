@@ -109,7 +109,7 @@ pub(crate) enum GroupRequest {
     Heartbeat(HeartbeatRequest),
     Leave(LeaveGroupRequest),
     ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),
-    StreamsHeartbeat(StreamsGroupHeartbeatRequest),
+    StreamsHeartbeat(Box<StreamsGroupHeartbeatRequest>),
 }
 
 /// The answer to a [`GroupRequest`].

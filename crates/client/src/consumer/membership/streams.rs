@@ -159,7 +159,7 @@ impl StreamsMembership {
 
     fn send(&mut self, request: StreamsGroupHeartbeatRequest) -> u64 {
         self.sequence += 1;
-        self.requests.push_back((self.sequence, GroupRequest::StreamsHeartbeat(request)));
+        self.requests.push_back((self.sequence, GroupRequest::StreamsHeartbeat(Box::new(request))));
         self.sequence
     }
 

@@ -156,7 +156,7 @@ impl ConsumerGroup {
                 GroupResponse::ConsumerHeartbeat(to_consumer(self.heartbeat(now, &Beat::of_consumer(request))))
             }
             GroupRequest::StreamsHeartbeat(request) => {
-                GroupResponse::StreamsHeartbeat(to_streams(self.heartbeat(now, &Beat::of_streams(request))))
+                GroupResponse::StreamsHeartbeat(to_streams(self.heartbeat(now, &Beat::of_streams(*request))))
             }
             other => panic!("{other:?} of a member of another protocol"),
         };

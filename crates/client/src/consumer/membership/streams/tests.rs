@@ -190,7 +190,7 @@ impl Bench {
     fn beat(&mut self) -> Option<(u64, StreamsGroupHeartbeatRequest)> {
         self.member.tick(self.now, &mut self.coordinator);
         match self.member.next_request()? {
-            (token, GroupRequest::StreamsHeartbeat(request)) => Some((token, request)),
+            (token, GroupRequest::StreamsHeartbeat(request)) => Some((token, *request)),
             other => panic!("{other:?} is no heartbeat of a streams group"),
         }
     }
@@ -540,7 +540,7 @@ fn a_member_that_goes_says_so_and_one_that_does_not_poll_comes_back() {
 
     let mut bench = Bench::stable();
     bench.member.leave("test", GroupMembershipOperation::Default, &bench.coordinator);
-    assert_eq!(bench.member.next_request().unwrap().1, GroupRequest::StreamsHeartbeat(plain(-1)));
+    assert_eq!(bench.member.next_request().unwrap().1, GroupRequest::StreamsHeartbeat(Box::new(plain(-1))));
     assert!(bench.member.generation().is_reset());
     assert_eq!(bench.member.streams_group().unwrap().assignment, StreamsAssignment::default());
 }

@@ -1,5 +1,7 @@
 //! What of Java shows in the output of Kafka's tools: the order of a `HashMap`, the form of numbers.
 
+pub(crate) mod time;
+
 use vltava_client::TopicPartition;
 use vltava_protocol::java;
 

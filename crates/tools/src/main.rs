@@ -31,6 +31,7 @@ mod program;
 mod properties;
 mod signals;
 mod streams_groups;
+mod streams_reset;
 mod throttle;
 mod tool;
 mod topics;

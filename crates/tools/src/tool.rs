@@ -10,7 +10,7 @@ use crate::logging;
 use crate::options::{OptionSpec, Options, usage};
 use crate::{
     acls, broker_api_versions, cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
-    dump_log, get_offsets, groups, log_dirs, producer_perf_test, streams_groups, topics, transactions,
+    dump_log, get_offsets, groups, log_dirs, producer_perf_test, streams_groups, streams_reset, topics, transactions,
     verifiable_consumer, verifiable_producer,
 };
 
@@ -47,6 +47,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     log_dirs::TOOL,
     producer_perf_test::TOOL,
     streams_groups::TOOL,
+    streams_reset::TOOL,
     topics::TOOL,
     transactions::TOOL,
     verifiable_consumer::TOOL,

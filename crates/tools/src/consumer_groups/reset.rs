@@ -2,7 +2,6 @@
 
 mod csv;
 mod scenario;
-mod time;
 
 use std::io::Write;
 

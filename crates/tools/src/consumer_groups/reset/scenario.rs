@@ -8,11 +8,11 @@ use vltava_client::admin::OffsetSpec;
 use vltava_client::config::IsolationLevel;
 use vltava_client::{Admin, TopicPartition};
 
-use super::{Offsets, csv, time};
+use super::{Offsets, csv};
 use crate::consumer_groups::command_line::SCENARIOS;
 use crate::consumer_groups::failed_within;
 use crate::failure::Failure;
-use crate::java::hash_map_order;
+use crate::java::{hash_map_order, time};
 use crate::options::Options;
 
 /// The new offsets of `partitions` by the scenario that the options choose.

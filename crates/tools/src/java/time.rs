@@ -1,7 +1,7 @@
 //! Points in time and durations as Java's `SimpleDateFormat` and `Duration.parse` read them.
 
 /// Milliseconds since the epoch of `YYYY-MM-DDThh:mm:ss.sss`, in UTC or with an offset (`Z`, `+01`, `+01:00`, `+0100`).
-pub(super) fn datetime(text: &str) -> Result<i64, String> {
+pub(crate) fn datetime(text: &str) -> Result<i64, String> {
     let Some(time) = text.split('T').nth(1) else {
         let why = "Error parsing timestamp. It does not contain a 'T' according to ISO8601 format";
         return Err(format!("java.text.ParseException: {why}"));
@@ -80,7 +80,7 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Milliseconds of `PnDTnHnMn.nS`, each part with a sign if need be.
-pub(super) fn duration_ms(text: &str) -> Result<i64, String> {
+pub(crate) fn duration_ms(text: &str) -> Result<i64, String> {
     parse_duration(&text.to_ascii_uppercase()).ok_or_else(|| "Text cannot be parsed to a Duration".to_owned())
 }
 

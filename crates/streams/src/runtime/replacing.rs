@@ -61,6 +61,8 @@ fn work(shared: &Arc<Shared>, removal: &Removal) {
     let mut pauses = Pauses::default();
     loop {
         let started = Instant::now();
+        // It asks all instances to close as soon as it is a member.
+        let has_asked = shared.ends_application.load(Ordering::Relaxed);
         let run = || StreamThread::start(shared.clone(), removal.clone()).and_then(StreamThread::run);
         let ended = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(ended) => ended,
@@ -73,7 +75,7 @@ fn work(shared: &Arc<Shared>, removal: &Removal) {
             None => tracing::error!(thread = index + 1, "stream thread failed: {error}"),
         }
         shared.threads.count_failed();
-        let ends = shared.ends_application.load(Ordering::Relaxed) || matches!(*error, Error::ShutdownRequested);
+        let ends = has_asked || matches!(*error, Error::ShutdownRequested);
         let response = if ends { StreamThreadExceptionResponse::ShutdownClient } else { shared.response_to(&error) };
         match response {
             _ if shared.is_closing() => return shared.fail(error),

@@ -1,6 +1,6 @@
 //! Many seeds, and what a broken rule comes to.
 
-use super::{Broken, Seen, World};
+use super::{Broken, Coordinator, Seen, World};
 use crate::config::Guarantee;
 
 fn run(seed: u64, guarantee: Guarantee, broken: Broken) -> Seen {

@@ -361,7 +361,10 @@ impl PartitionAssignor for StreamsAssignor {
             Err(refusal) => (i64::MAX, AssignmentInfo::new(self.version, self.version), Some(refusal)),
         };
         self.told.next_rebalance.set(next);
-        *self.told.refusal.lock() = refusal;
+        // One that the thread has not seen yet stands: it may have joined again, and have been answered, in the same poll.
+        if refusal.is_some() {
+            *self.told.refusal.lock() = refusal;
+        }
         *self.told.standbys.lock() = info.standby.keys().copied().collect();
         *self.told.cluster.lock() = Cluster::told(info.hosts, info.standby_hosts, &info.more);
         Ok(())

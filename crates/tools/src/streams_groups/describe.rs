@@ -194,7 +194,7 @@ async fn ends_of(
     partitions: &BTreeSet<TopicPartition>,
     spec: OffsetSpec,
 ) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
-    let wanted = partitions.iter().map(|partition| (partition.clone(), spec.clone()));
+    let wanted = partitions.iter().map(|partition| (partition.clone(), spec));
     let offset = |(partition, found): (TopicPartition, Result<ListOffsetsResult, _>)| {
         found.map(|found| (partition, found.offset)).map_err(failed)
     };

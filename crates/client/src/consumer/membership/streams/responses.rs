@@ -207,11 +207,13 @@ fn by_endpoint(endpoints: Vec<EndpointToPartitions>) -> EndpointPartitions {
         };
         topics.into_iter().flat_map(of).collect()
     };
-    let (mut active, mut standby) = (BTreeMap::new(), BTreeMap::new());
+    // There is one for each member, and an endpoint has as many members as its instance has threads.
+    let mut active = BTreeMap::<(String, u16), BTreeSet<TopicPartition>>::new();
+    let mut standby = active.clone();
     for EndpointToPartitions { user_endpoint, active_partitions, standby_partitions, .. } in endpoints {
         let endpoint = (user_endpoint.host, user_endpoint.port);
-        active.insert(endpoint.clone(), all(active_partitions));
-        standby.insert(endpoint, all(standby_partitions));
+        active.entry(endpoint.clone()).or_default().extend(all(active_partitions));
+        standby.entry(endpoint).or_default().extend(all(standby_partitions));
     }
     EndpointPartitions { active, standby }
 }

@@ -23,8 +23,8 @@ const ALONE: [&str; 3] = ["kafka-cluster", "kafka-verifiable-consumer", "kafka-v
 
 /// One command of a session. `@` in an argument or the input stands for a suffix of the run.
 struct Step {
-    /// Run with Apache's tools whichever tools the session is of.
-    always_apache: bool,
+    /// Apache's tool has a process of its own: the order of what it says depends on what ran before.
+    alone: bool,
     tool: &'static str,
     arguments: Vec<String>,
     input: String,
@@ -32,20 +32,20 @@ struct Step {
     file: String,
 }
 
-/// Reads `interop/transcript.txt`: `$ tool arguments` (`$apache tool arguments` where ours cannot stand in yet), then the
+/// Reads `interop/transcript.txt`: `$ tool arguments` (`$alone tool arguments` for a process of its own), then the
 /// lines of its standard input, if any, after `< `, and those of the file that the argument `FILE` stands for after `> `.
 fn session() -> Result<Vec<Step>> {
     let path = root().join("interop/transcript.txt");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let mut steps: Vec<Step> = Vec::new();
     for line in text.lines() {
-        let always_apache = line.starts_with("$apache ");
-        if let Some(command) = line.strip_prefix("$ ").or_else(|| line.strip_prefix("$apache ")) {
+        let alone = line.starts_with("$alone ");
+        if let Some(command) = line.strip_prefix("$ ").or_else(|| line.strip_prefix("$alone ")) {
             let mut words = command.split_whitespace();
             let tool = words.next().unwrap_or_default().to_owned();
             let arguments = words.map(|word| word.replace("\\s", " ").replace("\\t", "\t")).collect();
             steps.push(Step {
-                always_apache,
+                alone,
                 tool: Box::leak(tool.into_boxed_str()),
                 arguments,
                 input: String::new(),
@@ -76,7 +76,7 @@ fn compare(both: &Both) -> Result<()> {
                     let mut apache = ApacheTools::start()?;
                     tools
                         .map(|((tools, ours), suffix)| {
-                            let out = steps.iter().map(|step| match ours && !step.always_apache {
+                            let out = steps.iter().map(|step| match ours {
                                 true => transcribe(step, None, bootstrap, suffix),
                                 false => transcribe(step, Some(&mut apache), bootstrap, suffix),
                             });
@@ -125,7 +125,7 @@ fn transcribe(step: &Step, apache: Option<&mut ApacheTools>, bootstrap: &str, su
     arguments.splice(at..at, ["--bootstrap-server".to_owned(), bootstrap.to_owned()]);
     let input = step.input.replace('@', suffix);
     let (status, stdout) = match apache {
-        Some(apache) if !ALONE.contains(&step.tool) => {
+        Some(apache) if !step.alone && !ALONE.contains(&step.tool) => {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             let ended = apache.run(step.tool, &arguments, input.as_bytes())?;
             (ended.status, ended.stdout)

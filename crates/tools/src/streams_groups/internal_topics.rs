@@ -46,7 +46,7 @@ fn is_inferred(topic: &str, application: &str) -> bool {
             !before.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
         })
     };
-    is_of && (ENDS.iter().any(|end| topic.ends_with(end)) || NUMBERED.iter().any(|middle| is_numbered(middle)))
+    is_of && (ENDS.iter().any(|end| topic.ends_with(end)) || NUMBERED.iter().any(is_numbered))
 }
 
 #[cfg(test)]

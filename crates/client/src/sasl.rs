@@ -41,6 +41,11 @@ pub(crate) use endpoint::{Grant, TokenEndpoint};
 pub trait TokenProvider: fmt::Debug + Send + Sync {
     /// A token that is good now.
     fn token(&self) -> TokenFuture<'_>;
+
+    /// A broker has not taken this token: who keeps tokens gives another one the next time.
+    fn refused(&self, token: &BearerToken) {
+        let _ = token;
+    }
 }
 
 /// What a [`TokenProvider`] promises, in the place of Kafka's `OAuthBearerTokenCallback`.

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use vltava_broker::{AddScram, embedded};
 use vltava_client::admin::{Admin, NewTopic, ScramCredentialInfo, ScramMechanism, UserScramCredentialAlteration};
 use vltava_client::net::Cluster;
@@ -315,4 +317,92 @@ async fn a_token_is_asked_for_and_a_broker_that_takes_none_says_so() {
     let admin = Admin::new(config(Arc::new(Giving))).unwrap();
     let message = refused(&admin.list_topics().await.unwrap_err(), begun);
     assert!(message.ends_with("but PLAIN, SCRAM-SHA-512, SCRAM-SHA-256"), "{message}");
+}
+
+/// A broker that takes tokens of nobody's, as long as they are good.
+fn broker_of_tokens() -> embedded::Broker {
+    let class =
+        "org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler";
+    let module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;";
+    let of_listener = |key: &str| format!("listener.name.sasl_plaintext.oauthbearer.{key}");
+    let config = embedded::Config::default()
+        .property("listeners", "SASL_PLAINTEXT://127.0.0.1:0")
+        .property("security.inter.broker.protocol", "SASL_PLAINTEXT")
+        .property("sasl.enabled.mechanisms", "OAUTHBEARER")
+        .property(of_listener("sasl.jaas.config"), module)
+        .property(of_listener("sasl.server.callback.handler.class"), class);
+    embedded::Broker::start(config).unwrap()
+}
+
+/// Gives tokens that end so many seconds from now, one after the other, and the last one for good.
+#[derive(Debug)]
+struct Lasting {
+    seconds: &'static [i64],
+    asked: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+impl Lasting {
+    fn new(seconds: &'static [i64]) -> Arc<Self> {
+        Arc::new(Self { seconds, asked: AtomicUsize::new(0), refused: AtomicUsize::new(0) })
+    }
+
+    fn producer(self: &Arc<Self>, broker: &embedded::Broker) -> Producer {
+        let mut settings = settings(broker, "OAUTHBEARER", "");
+        settings.retain(|(key, _)| *key != "sasl.jaas.config");
+        let config = ProducerConfig::from_properties(settings).unwrap();
+        Producer::new(config.with_token_provider(Arc::clone(self) as Arc<dyn TokenProvider>)).unwrap()
+    }
+}
+
+impl TokenProvider for Lasting {
+    fn token(&self) -> TokenFuture<'_> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let seconds = self.seconds.get(asked).or(self.seconds.last()).unwrap();
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        let claims = format!(r#"{{"sub":"app","exp":{}}}"#, now + seconds);
+        let [header, claims] = [r#"{"alg":"none"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+        Box::pin(async move { Ok(BearerToken::new(format!("{header}.{claims}."))) })
+    }
+
+    fn refused(&self, _: &BearerToken) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Sends records until `is_over`, and each of them has to be written.
+async fn send_until(producer: &Producer, is_over: impl Fn() -> bool) -> Result<(), ClientError> {
+    let begun = Instant::now();
+    while !is_over() {
+        assert!(begun.elapsed() < PATIENCE, "it never came to that");
+        producer.send(ProducerRecord::new("t").value("v")).await?.await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_has_ended_by_the_brokers_clock_costs_a_connection_and_no_record() {
+    let broker = broker_of_tokens();
+    // There are two connections, one for the metadata: the second is refused, or a session that is begun again.
+    for seconds in [&[2, -60, 3600][..], &[2, 2, -60, 3600]] {
+        let provider = Lasting::new(seconds);
+        let producer = provider.producer(&broker);
+        send_until(&producer, || provider.asked.load(Ordering::Relaxed) >= seconds.len()).await.unwrap();
+        producer.send(ProducerRecord::new("t").value("v")).await.unwrap().await.unwrap();
+        // None where the session was over before the broker's word of it came.
+        assert!(provider.refused.load(Ordering::Relaxed) <= 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_whose_tokens_are_refused_again_and_again_fails() {
+    let broker = broker_of_tokens();
+    let provider = Lasting::new(&[2, -60]);
+    let producer = provider.producer(&broker);
+    let error = send_until(&producer, || false).await.unwrap_err();
+    assert!(matches!(error, ClientError::SaslAuthentication { .. }), "{error}");
+    let never = Lasting::new(&[-60]);
+    let error = send_until(&never.producer(&broker), || false).await.unwrap_err();
+    assert!(matches!(error, ClientError::SaslAuthentication { .. }), "{error}");
+    assert_eq!(never.asked.load(Ordering::Relaxed), 1);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use vltava_config::{ConfigError, Reader};
 use vltava_security::sasl::{ClientLogin, Mechanism, OAuthOptions};
@@ -47,6 +48,8 @@ pub(crate) enum Login {
         /// Until somebody hands one over, there may be none.
         provider: Option<Arc<dyn TokenProvider>>,
         extensions: BTreeMap<String, String>,
+        /// Whether the last connection that showed one was let in.
+        was_let_in: Arc<AtomicBool>,
     },
 }
 
@@ -56,7 +59,7 @@ impl PartialEq for Login {
             (Self::Password { username, password }, Self::Password { username: name, password: word }) => {
                 username == name && password == word
             }
-            (Self::Token { provider, extensions }, Self::Token { provider: other, extensions: others }) => {
+            (Self::Token { provider, extensions, .. }, Self::Token { provider: other, extensions: others, .. }) => {
                 let is_same = match (provider, other) {
                     (Some(one), Some(other)) => Arc::ptr_eq(one, other),
                     (None, None) => true,
@@ -154,7 +157,7 @@ impl SaslConfig {
             }
             None => None,
         };
-        Ok(Login::Token { provider, extensions })
+        Ok(Login::Token { provider, extensions, was_let_in: Arc::default() })
     }
 
     /// What is missing before a client can be made of it.

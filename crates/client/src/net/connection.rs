@@ -528,7 +528,12 @@ where
         meter.reauthenticated(matches!(ended, Ok(Ok(_))), begun.elapsed(), Instant::now());
     }
     match ended {
-        Ok(due) => *session.due.lock() = due?,
+        Ok(Ok(due)) => *session.due.lock() = due,
+        // Whether the client is not let in any more is what the next connection finds out, as in Kafka.
+        Ok(Err(refused @ ClientError::SaslAuthentication { .. })) => {
+            return Err(session.authenticator.passing(refused));
+        }
+        Ok(Err(error)) => return Err(error),
         Err(_) => return Err(ClientError::timeout("authenticating again", limit)),
     }
     Ok(())

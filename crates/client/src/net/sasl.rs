@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use vltava_protocol::ErrorCode;
@@ -16,7 +17,7 @@ use vltava_security::sasl::{PlainClient, SaslClient, SaslError, nonce};
 use super::api_versions::ApiVersions;
 use crate::config::{Login, SaslConfig};
 use crate::error::ClientError;
-use crate::sasl::TokenError;
+use crate::sasl::{BearerToken, TokenError};
 
 /// The least and the most part of a session's life after which it is begun again, as in Kafka.
 const WINDOW: (f64, f64) = (0.85, 0.95);
@@ -62,7 +63,7 @@ impl Authenticator {
     /// # Errors
     /// [`ClientError::SaslAuthentication`] where it is not let in, and what `ask` fails with.
     pub(super) async fn authenticate(&self, ask: &mut impl Ask) -> Result<Option<Instant>, ClientError> {
-        let mut client = self.client().await?;
+        let (mut client, token) = self.client().await?;
         let mechanism = client.mechanism();
         let request = SaslHandshakeRequest { mechanism: mechanism.name().to_owned() };
         let response = ask.ask(&request, self.handshake_version).await?;
@@ -83,7 +84,7 @@ impl Authenticator {
             if code != ErrorCode::None {
                 let words = response.error_message.filter(|words| !words.is_empty());
                 let message = words.unwrap_or_else(|| code.message().to_owned());
-                return Err(self.refused(code, message));
+                return Err(self.not_let_in(token.as_ref(), code, message));
             }
             // The proof of a password is many thousand hashes: other work on this thread goes on meanwhile.
             let evaluated = tokio::task::spawn_blocking(move || {
@@ -95,29 +96,58 @@ impl Authenticator {
             client = evaluated;
             match answer.map_err(|error| self.broken(&error))? {
                 Some(message) => next = message,
-                None if client.is_complete() => return Ok(begins_again(response.session_lifetime_ms)),
+                None if client.is_complete() => {
+                    if let Login::Token { was_let_in, .. } = &self.config.login {
+                        was_let_in.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(begins_again(response.session_lifetime_ms));
+                }
                 None => return Err(self.broken(&SaslError::Invalid("the exchange has ended too early"))),
             }
         }
     }
 
-    async fn client(&self) -> Result<SaslClient, ClientError> {
+    /// The client, and the token that it shows.
+    async fn client(&self) -> Result<(SaslClient, Option<BearerToken>), ClientError> {
         let nonce = || nonce().map_err(|error| ClientError::connection(&self.address, error));
-        Ok(match (&self.config.login, self.config.mechanism.hash()) {
+        let client = match (&self.config.login, self.config.mechanism.hash()) {
             (Login::Password { username, password }, Some(hash)) => {
                 SaslClient::Scram(ScramClient::new(hash, username.clone(), password.clone(), nonce()?))
             }
             (Login::Password { username, password }, None) => {
                 SaslClient::Plain(PlainClient::new(username.clone(), password.clone()))
             }
-            (Login::Token { provider, extensions }, _) => {
+            (Login::Token { provider, extensions, .. }, _) => {
                 let provider = provider.as_ref().ok_or_else(|| ClientError::state("there is no token provider"))?;
                 let token = provider.token().await.map_err(|error| self.without_token(error))?;
                 let mut all: BTreeMap<String, String> = extensions.clone();
-                all.extend(token.extensions);
-                SaslClient::OAuthBearer(OAuthBearerClient::new(token.value, all))
+                all.extend(token.extensions.clone());
+                let client = SaslClient::OAuthBearer(OAuthBearerClient::new(token.value.clone(), all));
+                return Ok((client, Some(token)));
             }
-        })
+        };
+        Ok((client, None))
+    }
+
+    /// The broker refuses. A token may have ended on its way, or by the broker's clock: who was let in the last time shows
+    /// another one, and who is refused then, or never was let in, gives up.
+    fn not_let_in(&self, token: Option<&BearerToken>, code: ErrorCode, message: String) -> ClientError {
+        let refused = self.refused(code, message);
+        let (Login::Token { provider: Some(provider), was_let_in, .. }, Some(token)) = (&self.config.login, token)
+        else {
+            return refused;
+        };
+        provider.refused(token);
+        match was_let_in.swap(false, Ordering::Relaxed) {
+            true => self.passing(refused),
+            false => refused,
+        }
+    }
+
+    /// What the next connection may not meet any more.
+    pub(super) fn passing(&self, refused: ClientError) -> ClientError {
+        tracing::warn!("connecting again: {refused}");
+        ClientError::connection(&self.address, std::io::Error::other(refused))
     }
 
     fn without_token(&self, error: TokenError) -> ClientError {

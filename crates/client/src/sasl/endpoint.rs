@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use ureq::Agent;
 use vltava_security::Secret;
@@ -70,11 +70,13 @@ impl TokenEndpoint {
         if let Some(kept) = kept.as_ref().filter(|kept| Instant::now() < kept.until) {
             return Ok(kept.token.clone());
         }
+        // Its life has begun when it comes, and who is slow to answer does not make it longer.
+        let since = Instant::now();
         let asking = Arc::clone(&self.asking);
         let asked = tokio::task::spawn_blocking(move || asking.ask()).await;
         let (token, lifetime) = asked.map_err(|error| TokenError::Unavailable(error.to_string()))??;
         *kept = lifetime.and_then(|lifetime| {
-            let until = Instant::now().checked_add(lifetime.mul_f64(KEPT_FOR))?;
+            let until = since.checked_add(lifetime.mul_f64(KEPT_FOR))?;
             Some(Kept { token: token.clone(), until })
         });
         Ok(token)
@@ -84,6 +86,15 @@ impl TokenEndpoint {
 impl TokenProvider for TokenEndpoint {
     fn token(&self) -> TokenFuture<'_> {
         Box::pin(self.kept_or_new())
+    }
+
+    fn refused(&self, token: &BearerToken) {
+        // Where somebody asks at this moment, that is for another one.
+        if let Ok(mut kept) = self.kept.try_lock()
+            && kept.as_ref().is_some_and(|kept| kept.token == *token)
+        {
+            *kept = None;
+        }
     }
 }
 
@@ -129,9 +140,19 @@ impl Asking {
         }
         let token = ["access_token", "id_token"].into_iter().find_map(|name| field(name)?.as_str());
         let token = token.ok_or_else(|| TokenError::Refused(format!("{url} answers without an access_token")))?;
-        let lifetime = field("expires_in").and_then(Value::as_u64).map(Duration::from_secs);
+        let told = field("expires_in").and_then(Value::as_u64).map(Duration::from_secs);
+        // What a broker goes by is the token's own word, as Kafka's clients do.
+        let lifetime = [told, life_of(token, SystemTime::now())].into_iter().flatten().min();
         Ok((BearerToken::new(token), lifetime))
     }
+}
+
+/// How long a JWT says that it is good yet (RFC 7519, section 4.1.4). `None` where it is none or does not say so.
+fn life_of(token: &str, now: SystemTime) -> Option<Duration> {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    let expires = Duration::try_from_secs_f64(claims.get("exp")?.as_f64()?).ok()?;
+    Some(expires.saturating_sub(now.duration_since(SystemTime::UNIX_EPOCH).ok()?))
 }
 
 /// The certificates that the system trusts.
@@ -226,6 +247,48 @@ mod tests {
         assert!(request.ends_with("\r\n\r\ngrant_type=client_credentials&scope=kafka+read"), "{request}");
         assert!(asked.try_recv().is_err(), "once is enough");
         assert!(!format!("{provider:?}").contains("sec ret"));
+    }
+
+    #[tokio::test]
+    async fn one_that_a_broker_does_not_take_is_not_kept() {
+        let answer = |name| ("200 OK", name);
+        let (url, _asked) = endpoint(vec![
+            answer(r#"{"access_token":"one","expires_in":3600}"#),
+            answer(r#"{"access_token":"two","expires_in":3600}"#),
+        ]);
+        let provider = provider(&url, false);
+        assert_eq!(provider.token().await, Ok(BearerToken::new("one")));
+        provider.refused(&BearerToken::new("another"));
+        assert_eq!(provider.token().await, Ok(BearerToken::new("one")));
+        provider.refused(&BearerToken::new("one"));
+        assert_eq!(provider.token().await, Ok(BearerToken::new("two")));
+    }
+
+    #[test]
+    fn a_token_says_for_how_long_it_is_good() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_250);
+        let life = |claims: &str| life_of(&format!("head.{}.signature", URL_SAFE_NO_PAD.encode(claims)), now);
+        assert_eq!(life(r#"{"exp":1006}"#), Some(Duration::from_millis(5_750)));
+        assert_eq!(life(r#"{"exp":1006.5}"#), Some(Duration::from_millis(6_250)));
+        assert_eq!(life(r#"{"exp":7}"#), Some(Duration::ZERO));
+        for none in [r#"{"exp":-1}"#, r#"{"exp":"1006"}"#, r#"{"exp":1e300}"#, "{}", "[]", "no object"] {
+            assert_eq!(life(none), None, "{none}");
+        }
+        assert_eq!(life_of("opaque", now), None);
+    }
+
+    #[tokio::test]
+    async fn a_token_ends_when_it_says_so_whatever_the_endpoint_says() {
+        // It has ended already: each connection asks anew.
+        let ended =
+            format!(r#"{{"access_token":"e30.{}.s","expires_in":3600}}"#, URL_SAFE_NO_PAD.encode(r#"{"exp":7}"#));
+        let ended: &'static str = Box::leak(ended.into_boxed_str());
+        let (url, asked) = endpoint(vec![("200 OK", ended), ("200 OK", ended)]);
+        let provider = provider(&url, false);
+        for _ in 0..2 {
+            assert!(provider.token().await.is_ok());
+            asked.recv().unwrap();
+        }
     }
 
     #[tokio::test]

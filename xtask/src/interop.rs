@@ -77,17 +77,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return shell::skip_or_fail("interoperability with Apache Kafka", &format!("{missing} is missing"));
     }
     eprintln!("== interoperability");
-    let mut outcomes: Vec<_> = alone.iter().map(|(name, check)| (*name, told(name, check))).collect();
-    if !chosen.is_empty() {
-        let both = brokers::Both::start()?;
-        outcomes.extend(chosen.iter().map(|(name, check)| (*name, told(name, || check(&both)))));
-    }
+    // First, so that nothing runs beside the compiler.
+    crate::programs::build()?;
+    // Two at a time: most of them wait for brokers that start, sessions that end and tools that come up.
+    let outcomes = std::thread::scope(|scope| {
+        let alone = scope.spawn(|| alone.iter().map(|(name, check)| (*name, told(name, check))).collect::<Vec<_>>());
+        let chosen = with_brokers(&chosen);
+        let mut outcomes = alone.join().unwrap_or_else(|why| std::panic::resume_unwind(why));
+        outcomes.extend(chosen?);
+        anyhow::Ok(outcomes)
+    })?;
     let failed: Vec<&str> = outcomes.iter().filter(|(_, passed)| !passed).map(|(name, _)| *name).collect();
     eprintln!("interop: {} passed, {} failed", outcomes.len() - failed.len(), failed.len());
     match failed.is_empty() {
         true => Ok(()),
         false => bail!("interoperability: {}", failed.join(", ")),
     }
+}
+
+/// Runs the checks that compare both brokers, one after the other.
+fn with_brokers(chosen: &[Check]) -> Result<Vec<(&'static str, bool)>> {
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let both = brokers::Both::start()?;
+    Ok(chosen.iter().map(|(name, check)| (*name, told(name, || check(&both)))).collect())
 }
 
 /// Runs one check and says what came of it: whether it passed.

@@ -23,7 +23,6 @@ pub(crate) struct Both {
 
 impl Both {
     pub(crate) fn start() -> Result<Self> {
-        programs::build()?;
         Ok(Both { apache: Apache::start()?, ours: Ours::start()? })
     }
 

@@ -10,7 +10,7 @@ use super::{
     AloneCheck,
     brokers::{Apache, EVERYBODY, Ours, free_port_for_kafka, program},
 };
-use crate::{programs, shell::output};
+use crate::shell::output;
 use clients::{Client, Tools};
 use stores::Stores;
 
@@ -159,7 +159,6 @@ impl Listeners {
 }
 
 fn on_ours() -> Result<()> {
-    programs::build()?;
     let listeners = Listeners::new(super::brokers::free_port()?)?;
     let settings = listeners.broker("");
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
@@ -173,7 +172,6 @@ fn on_ours() -> Result<()> {
 }
 
 fn on_apache() -> Result<()> {
-    programs::build()?;
     let port = free_port_for_kafka()?;
     let listeners = Listeners::new(port)?;
     let settings = listeners.broker(&format!(",CONTROLLER://127.0.0.1:{}", port + 10));

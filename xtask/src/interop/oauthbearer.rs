@@ -16,7 +16,6 @@ use super::{
     AloneCheck,
     brokers::{Apache, EVERYBODY, Ours, free_port, program, script},
 };
-use crate::programs;
 use crate::shell::{output, output_with_input};
 
 pub(super) const CHECKS: &[AloneCheck] =
@@ -47,7 +46,6 @@ fn ours(tool: &str, _: &Provider) -> Command {
 }
 
 fn each_with_each() -> Result<()> {
-    programs::build()?;
     let folder = std::env::temp_dir().join(format!("vltava-interop-oauthbearer-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let outcome = matrix(&folder);

@@ -35,8 +35,6 @@ impl Drop for Apicurio {
 }
 
 fn on_apicurio() -> Result<()> {
-    // First, so that nothing runs beside the compiler.
-    programs::build()?;
     let port = free_port()?.to_string();
     let folder = std::env::temp_dir().join(format!("vltava-registry-{}-{port}", std::process::id()));
     let registry = Apicurio { port, folder };

@@ -16,10 +16,7 @@ use super::{
     AloneCheck,
     brokers::{Ours, program, script},
 };
-use crate::{
-    programs,
-    shell::{output, output_with_input, root},
-};
+use crate::shell::{output, output_with_input, root};
 
 pub(super) const CHECKS: &[AloneCheck] =
     &[("streams groups: an application of the JVM, with an instance and the broker killed", killed)];
@@ -130,7 +127,6 @@ fn is_counted(bootstrap: &str, times: usize) -> Result<bool> {
 }
 
 fn killed() -> Result<()> {
-    programs::build()?;
     let class_path = output(&mut Command::new(root().join("interop/peers/streams-jvm/build")))?;
     let folder: PathBuf = std::env::temp_dir().join(format!("vltava-streams-group-{}", std::process::id()));
     fs::create_dir_all(&folder)?;

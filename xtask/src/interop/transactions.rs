@@ -13,8 +13,6 @@ use crate::{programs, shell::output};
 pub(super) const CHECKS: &[AloneCheck] = &[("transactions: the client on apache kafka's, both versions", on_apache)];
 
 fn on_apache() -> Result<()> {
-    // First, so that nothing runs beside the compiler.
-    programs::build()?;
     let apache = Apache::start_with(&[
         "transaction.abort.timed.out.transaction.cleanup.interval.ms=500",
         "log.cleaner.backoff.ms=200",

@@ -82,7 +82,14 @@ impl StreamsMembership {
         if self.state != MemberState::Reconciling {
             return Step::Wait;
         }
-        self.release(self.target.clone(), subscription)
+        let next = self.target.clone();
+        if self.current.number.is_some() && next.tasks == self.current.tasks {
+            // There is nothing to do, and the coordinator waits to hear it.
+            self.current = next;
+            self.enter(MemberState::Acknowledging);
+            return Step::Wait;
+        }
+        self.release(next, subscription)
     }
 
     /// Has everything given up that is not in the assignment.

@@ -38,6 +38,7 @@ impl StreamsMembership {
             request.active_tasks = Some(Vec::new());
             request.standby_tasks = Some(Vec::new());
             request.warmup_tasks = Some(Vec::new());
+            self.told = Some(self.current.clone());
         } else if self.told.as_ref() != Some(&self.current) {
             let held = self.held();
             request.active_tasks = Some(by_subtopology(&held.active));

@@ -286,6 +286,7 @@ fn a_member_joins_with_its_topology_and_then_says_what_it_has() {
 
     bench.respond(token, Ok(target(1, &[("0", &[0, 2]), ("1", &[1])], &[("1", &[0])], &[("1", &[2])])));
     assert_eq!(bench.beat(), None, "there is nothing to say before the interval");
+    assert_eq!(bench.exchange_later(nothing(1)), plain(1), "who has joined has said that it has nothing");
     let taken = bench.take_over();
     assert_eq!(taken, tps(&[("lines", 0), ("lines", 2), ("names", 1), ("app-words", 1)]));
     let (token, request) = bench.beat().expect("it is taken over, which is told at once");
@@ -324,6 +325,17 @@ fn the_listener_hears_of_standbys_and_readiness_though_no_partition_comes_or_goe
     bench.exchange_later(nothing(2));
     bench.take_over();
     assert_eq!(assignment(&bench), ready(&[("1", &[2])], true));
+}
+
+#[test]
+fn a_target_that_came_to_nothing_is_acknowledged_without_the_listener() {
+    let mut bench = Bench::stable();
+    bench.exchange_later(target(2, &[("0", &[1])], &[], &[]));
+    bench.exchange_later(target(3, &[("0", &[0])], &[("1", &[1])], &[]));
+    assert!(matches!(bench.step(), Step::Wait));
+    let acknowledged = bench.exchange(nothing(3));
+    assert_eq!(acknowledged, has(3, &[("0", &[0])], &[("1", &[1])], &[]), "the coordinator waits to hear it");
+    assert_eq!(bench.member.state, MemberState::Stable);
 }
 
 #[test]

@@ -32,11 +32,11 @@ use crate::{ClientError, TopicPartition};
 pub(crate) mod classic;
 pub(crate) mod consumer;
 mod heartbeat;
+mod modern;
 pub(crate) mod streams;
-mod timer;
 
 #[cfg(test)]
-mod tests;
+mod bench;
 
 /// A member's settings.
 #[derive(Debug, Clone)]
@@ -78,27 +78,6 @@ impl Generation {
     pub(crate) fn is_reset(&self) -> bool {
         self.id < 0 || self.member_id.is_empty()
     }
-}
-
-/// Where a member stands whose coordinator assigns; Kafka's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MemberState {
-    /// Not subscribed, or it has not polled since.
-    Unsubscribed,
-    /// To be let into the group.
-    Joining,
-    /// With a target that is not taken over yet.
-    Reconciling,
-    /// The target is taken over, and the coordinator has not been told.
-    Acknowledging,
-    /// With its target.
-    Stable,
-    /// Thrown out: its partitions are lost, then it joins anew.
-    Fenced,
-    /// It has left since the application did not poll: its partitions are lost, and the next `poll` joins anew.
-    Stale,
-    /// The coordinator has refused it for good.
-    Fatal,
 }
 
 /// A request to the coordinator.
@@ -182,7 +161,7 @@ pub(crate) enum CommitVerdict {
 }
 
 /// A member of a group, under one of the protocols.
-pub(crate) trait Membership: fmt::Debug + Send {
+pub(crate) trait Membership: fmt::Debug + Send + AssignedTopics + StreamsGroupMember {
     fn config(&self) -> &MembershipConfig;
 
     /// The identity with which offsets are committed and transactions told.
@@ -267,11 +246,19 @@ pub(crate) trait Membership: fmt::Debug + Send {
     fn follows_coordinator(&self) -> bool {
         false
     }
+}
 
+/// The part of a membership that is concerned with assigned topics of which the coordinator tells ids and no names.
+pub(crate) trait AssignedTopics {
     /// Ids of assigned topics whose names are to be looked up now; then [`on_topic_names`](Self::on_topic_names), or
     /// metadata that has them.
     fn unresolved(&mut self, _now: Instant) -> BTreeSet<Uuid> {
         BTreeSet::new()
+    }
+
+    /// When there are ids to look up again.
+    fn next_look_up(&self) -> Option<Instant> {
+        None
     }
 
     /// The names of topics, as far as they were found.
@@ -286,7 +273,10 @@ pub(crate) trait Membership: fmt::Debug + Send {
     fn take_assigned_topics(&mut self) -> Option<BTreeSet<String>> {
         None
     }
+}
 
+/// The part of a membership that is one in a streams group.
+pub(crate) trait StreamsGroupMember {
     /// What a member of a streams group knows of it.
     fn streams_group(&self) -> Option<StreamsGroup> {
         None
@@ -305,4 +295,9 @@ pub(crate) fn new(config: MembershipConfig, streams: Option<StreamsMember>, now:
         GroupProtocol::Classic => Box::new(classic::ClassicMembership::new(config, now)),
         GroupProtocol::Consumer => Box::new(consumer::ConsumerMembership::new(config, now)),
     }
+}
+
+/// A time as requests have it.
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use vltava_protocol::ErrorCode;
@@ -24,8 +24,8 @@ use vltava_protocol::messages::{
 
 use super::heartbeat::Heartbeat;
 use super::{
-    Acquire, CommitVerdict, Describe, Generation, GroupRequest, GroupResponse, Membership, MembershipConfig, Release,
-    Step,
+    Acquire, AssignedTopics, CommitVerdict, Describe, Generation, GroupRequest, GroupResponse, Membership,
+    MembershipConfig, Release, Step, StreamsGroupMember, millis,
 };
 use crate::consumer::assignor::{RebalanceProtocol, decode_assignment};
 use crate::consumer::close_options::GroupMembershipOperation;
@@ -35,6 +35,9 @@ use crate::net::MetadataSnapshot;
 use crate::{ClientError, TopicPartition};
 
 mod responses;
+
+#[cfg(test)]
+mod tests;
 
 /// The protocol type of consumers.
 const PROTOCOL_TYPE: &str = "consumer";
@@ -273,6 +276,10 @@ impl ClassicMembership {
     }
 }
 
+impl AssignedTopics for ClassicMembership {}
+
+impl StreamsGroupMember for ClassicMembership {}
+
 impl Membership for ClassicMembership {
     fn config(&self) -> &MembershipConfig {
         &self.config
@@ -506,8 +513,4 @@ impl Membership for ClassicMembership {
 
 fn truncated(reason: &str) -> String {
     reason.chars().take(MAX_REASON).collect()
-}
-
-fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

@@ -1,387 +1,206 @@
-//! A member of a group under the consumer protocol (KIP-848): the coordinator assigns, and says so in answers to heartbeats.
+//! A member of a group under the consumer protocol (KIP-848): the coordinator assigns partitions.
 //!
-//! ```text
-//!                 ┌──────────── another target ────────────┐
-//!                 ▼                                        │
-//! Joining ──▶ Reconciling ── taken over ──▶ Acknowledging ─┴─ heartbeat ──▶ Stable
-//!    ▲
-//!    └── Fenced (the coordinator has forgotten the member), Stale (it did not poll): what it has is lost first
-//! ```
-//!
-//! A member goes to one target after the other: it gives up what is not in it, takes over what is new, and says what it
-//! has then with the next heartbeat, at once. What it gave up goes to others only when it has said so. A target names
-//! topics by their ids, and waits for the metadata that knows these.
+//! How it comes to its assignment is for [`modern`](super::modern). A target names topics by their ids, and waits for the
+//! metadata that knows these.
 //!
 //! - `consumer/request.rs`: what a heartbeat says.
-//! - `consumer/responses.rs`: what an answer means.
-//! - `consumer/reconciliation.rs`: from the assignment to the target.
+//! - `consumer/topics.rs`: the names of what is assigned.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use vltava_protocol::messages::ConsumerGroupHeartbeatRequest;
+use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use vltava_protocol::{ErrorCode, Uuid};
 
-use super::timer::{HeartbeatTimer, millis};
-use super::{
-    CommitVerdict, Generation, GroupRequest, GroupResponse, MemberState, Membership, MembershipConfig, Release, Step,
-};
-use crate::ClientError;
-use crate::consumer::close_options::GroupMembershipOperation;
-use crate::consumer::coordinator::Coordinator;
+use super::modern::{Answer, Assigned, ModernMembership, ModernProtocol, Standing, Uncertain, said};
+use super::{AssignedTopics, GroupRequest, GroupResponse, MembershipConfig, StreamsGroupMember};
 use crate::consumer::subscription::SubscriptionState;
 use crate::net::MetadataSnapshot;
+use crate::{ClientError, TopicPartition};
 
-mod reconciliation;
 mod request;
-mod responses;
+mod topics;
 
 #[cfg(test)]
 mod tests;
 
-use reconciliation::{LocalAssignment, LookUps, Progress};
 use request::{SentFields, Subscribed};
-pub(crate) use responses::FIRST_VERSION_WITH_PATTERNS;
+use topics::TopicNames;
 
-/// The epoch with which a member joins.
-const JOIN_EPOCH: i32 = 0;
-/// The epoch with which it leaves.
-const LEAVE_EPOCH: i32 = -1;
-/// The epoch with which a static member goes, to be back within its session.
-const LEAVE_STATIC_EPOCH: i32 = -2;
+/// Kafka's words for a cluster that does not know the protocol.
+const NO_CONSUMER_PROTOCOL: &str = "The cluster does not support the new CONSUMER group protocol. Set \
+     group.protocol=classic on the consumer configs to revert to the CLASSIC protocol until the cluster is upgraded.";
+/// Kafka's words for one that does not look at patterns yet.
+const NO_PATTERNS: &str = "The cluster does not support regular expressions resolution on ConsumerGroupHeartbeat API \
+     version 0. It must be upgraded to use ConsumerGroupHeartbeat API version >= 1 to allow to subscribe to a \
+     SubscriptionPattern.";
+
+/// The first version of heartbeats in which the coordinator looks at patterns.
+pub(crate) const FIRST_VERSION_WITH_PATTERNS: i16 = 1;
 
 /// A member of a group under the consumer protocol.
+pub(crate) type ConsumerMembership = ModernMembership<ConsumerProtocol>;
+
+/// What a member has of its own under the consumer protocol.
 #[derive(Debug)]
-pub(crate) struct ConsumerMembership {
-    config: MembershipConfig,
-    state: MemberState,
-    /// The identity in the member epoch, none outside of the group.
-    generation: Generation,
+pub(crate) struct ConsumerProtocol {
     /// The subscription as the last `poll` had it.
     subscribed: Subscribed,
     sent: SentFields,
-    /// What is taken over.
-    current: LocalAssignment,
-    /// What the coordinator wants.
-    target: LocalAssignment,
-    progress: Progress,
-    metadata: Arc<MetadataSnapshot>,
-    /// Names of topics of the target and of what is taken over.
-    names: BTreeMap<Uuid, String>,
-    /// Whether the names are others than the core knows.
-    names_changed: bool,
-    look_ups: LookUps,
-    timer: HeartbeatTimer,
-    /// The reason of [`MemberState::Fatal`].
-    fatal: Option<ClientError>,
-    /// An error to return to the application.
-    failure: Option<ClientError>,
-    requests: VecDeque<(u64, GroupRequest)>,
-    /// The heartbeat whose answer counts.
-    awaited: Option<u64>,
-    /// A heartbeat has told what the member holds, and none was answered since.
-    is_unconfirmed: bool,
-    sequence: u64,
+    topics: TopicNames,
 }
 
 impl ConsumerMembership {
     pub(crate) fn new(config: MembershipConfig, now: Instant) -> Self {
-        Self {
-            timer: HeartbeatTimer::new(&config, now),
-            config,
-            state: MemberState::Unsubscribed,
-            generation: Generation::NONE,
+        let protocol = ConsumerProtocol {
             subscribed: Subscribed::default(),
             sent: SentFields::default(),
-            current: LocalAssignment::default(),
-            target: LocalAssignment::default(),
-            progress: Progress::Idle,
-            metadata: Arc::default(),
-            names: BTreeMap::new(),
-            names_changed: false,
-            look_ups: LookUps::default(),
-            fatal: None,
-            failure: None,
-            requests: VecDeque::new(),
-            awaited: None,
-            is_unconfirmed: false,
-            sequence: 0,
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn state(&self) -> MemberState {
-        self.state
-    }
-
-    /// Whether the coordinator counts the member, as far as that is known.
-    fn is_in_group(&self) -> bool {
-        matches!(self.state, MemberState::Reconciling | MemberState::Acknowledging | MemberState::Stable)
-    }
-
-    /// Whether heartbeats are sent.
-    fn beats(&self) -> bool {
-        self.is_in_group() || self.state == MemberState::Joining
-    }
-
-    /// Whether there is something that the coordinator should know now.
-    fn is_urgent(&self) -> bool {
-        matches!(self.state, MemberState::Joining | MemberState::Acknowledging)
-    }
-
-    fn enter(&mut self, state: MemberState) {
-        if self.state != state {
-            tracing::debug!(
-                group = %self.config.group_id, epoch = self.generation.id, from = ?self.state, to = ?state, "member state"
-            );
-            self.state = state;
-        }
-    }
-
-    fn set_epoch(&mut self, epoch: i32) {
-        self.generation = if epoch > JOIN_EPOCH {
-            Generation { id: epoch, member_id: self.config.member_id.clone(), protocol: None }
-        } else {
-            Generation::NONE
+            topics: TopicNames::new(&config),
         };
-    }
-
-    /// The epoch to tell.
-    fn epoch(&self) -> i32 {
-        if self.generation.is_reset() { JOIN_EPOCH } else { self.generation.id }
-    }
-
-    fn join(&mut self) {
-        self.set_epoch(JOIN_EPOCH);
-        self.sent.reset();
-        self.timer.hurry();
-        self.enter(MemberState::Joining);
-    }
-
-    fn send(&mut self, request: ConsumerGroupHeartbeatRequest) -> u64 {
-        self.sequence += 1;
-        self.requests.push_back((self.sequence, GroupRequest::ConsumerHeartbeat(request)));
-        self.sequence
-    }
-
-    fn beat(&mut self, now: Instant) {
-        let request = self.heartbeat();
-        self.is_unconfirmed |= request.topic_partitions.is_some();
-        self.awaited = Some(self.send(request));
-        self.timer.sent(now);
-        if self.state == MemberState::Acknowledging {
-            let is_reached = self.current == self.target;
-            self.enter(if is_reached { MemberState::Stable } else { MemberState::Reconciling });
-        }
-    }
-
-    /// Says that the member goes. The answer is not waited for.
-    fn say_goodbye(&mut self, operation: GroupMembershipOperation) {
-        let is_static = self.config.group_instance_id.is_some();
-        let epoch = match operation.leaves(is_static) {
-            true => LEAVE_EPOCH,
-            false if is_static => LEAVE_STATIC_EPOCH,
-            // Of a dynamic member that remains the coordinator hears nothing any more.
-            false => return self.fall_silent(),
-        };
-        let request = ConsumerGroupHeartbeatRequest {
-            group_id: self.config.group_id.clone(),
-            member_id: self.config.member_id.clone(),
-            instance_id: self.config.group_instance_id.clone(),
-            member_epoch: epoch,
-            ..Default::default()
-        };
-        self.send(request);
-        self.fall_silent();
-    }
-
-    fn fall_silent(&mut self) {
-        self.awaited = None;
-        self.timer.reset();
-        self.sent.reset();
-        self.set_epoch(JOIN_EPOCH);
-    }
-
-    /// What the member has is not its own any more, and goes with the next `poll`.
-    fn lose(&mut self, state: MemberState) {
-        self.set_epoch(JOIN_EPOCH);
-        self.progress = Progress::Idle;
-        self.enter(state);
-    }
-
-    fn lost() -> Step {
-        let keep = BTreeSet::new();
-        Step::Release(Release { deleted: keep.clone(), keep, lost: true, always_tell: false })
+        Self::of(protocol, config, now)
     }
 }
 
-impl Membership for ConsumerMembership {
-    fn config(&self) -> &MembershipConfig {
-        &self.config
-    }
+/// Partitions by the ids of their topics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Partitions(BTreeMap<Uuid, BTreeSet<i32>>);
 
-    fn generation(&self) -> &Generation {
-        &self.generation
+impl Partitions {
+    fn has(&self, id: &Uuid, partition: &i32) -> bool {
+        self.0.get(id).is_some_and(|partitions| partitions.contains(partition))
     }
+}
 
-    fn commit_generation(&self) -> Result<&Generation, CommitVerdict> {
-        if self.generation.is_reset() { Err(CommitVerdict::Failed) } else { Ok(&self.generation) }
-    }
-
-    fn on_commit_error(&mut self, code: ErrorCode, sent: &Generation) -> CommitVerdict {
-        // Whether the member is out of the group is for a heartbeat to tell.
-        match code {
-            ErrorCode::StaleMemberEpoch if !self.generation.is_reset() => CommitVerdict::Stale,
-            ErrorCode::FencedInstanceId if *sent == self.generation => CommitVerdict::Fatal,
-            _ => CommitVerdict::Failed,
+impl Assigned for Partitions {
+    fn extend(&mut self, other: &Self) {
+        for (id, partitions) in &other.0 {
+            self.0.entry(*id).or_default().extend(partitions);
         }
     }
 
-    fn is_in_session(&self, now: Instant) -> bool {
-        self.is_in_group() && self.timer.is_confirmed(now)
+    fn retain_in(&mut self, one: &Self, other: &Self) {
+        self.0.retain(|id, partitions| {
+            partitions.retain(|partition| one.has(id, partition) || other.has(id, partition));
+            !partitions.is_empty()
+        });
+    }
+}
+
+impl ModernProtocol for ConsumerProtocol {
+    type Assignment = Partitions;
+    type Response = ConsumerGroupHeartbeatResponse;
+
+    const NAME: &'static str = "consumer";
+    const TELLS_OF_EVERY_LOSS: bool = false;
+
+    fn heartbeat(&mut self, standing: &Standing<'_, Partitions>, held: Option<Partitions>) -> GroupRequest {
+        GroupRequest::ConsumerHeartbeat(self.said_to_coordinator(standing, held))
     }
 
-    fn has_lost_partitions(&self) -> bool {
-        self.generation.is_reset()
+    fn goodbye(&self, config: &MembershipConfig, epoch: i32) -> GroupRequest {
+        GroupRequest::ConsumerHeartbeat(ConsumerGroupHeartbeatRequest {
+            group_id: config.group_id.clone(),
+            member_id: config.member_id.clone(),
+            instance_id: config.group_instance_id.clone(),
+            member_epoch: epoch,
+            ..Default::default()
+        })
     }
 
-    fn next_step(&mut self, now: Instant, coordinator: &mut Coordinator, subscription: &mut SubscriptionState) -> Step {
-        self.timer.polled(now);
-        self.subscribed = Subscribed::of(subscription);
-        if self.state == MemberState::Unsubscribed {
-            self.join();
-        }
-        if matches!(self.state, MemberState::Fenced | MemberState::Stale | MemberState::Fatal)
-            && !matches!(self.progress, Progress::Lost)
-        {
-            self.progress = Progress::Losing;
-            return Self::lost();
-        }
-        if let Some(error) = self.failure.take().or_else(|| self.fatal.clone()) {
-            return Step::Fail(error);
-        }
-        coordinator.want();
-        self.reconcile(subscription)
+    fn answer(response: GroupResponse) -> Result<Answer<ConsumerGroupHeartbeatResponse>, GroupResponse> {
+        let GroupResponse::ConsumerHeartbeat(mut message) = response else { return Err(response) };
+        Ok(Answer {
+            error_code: message.error_code,
+            error_message: message.error_message.take(),
+            member_epoch: message.member_epoch,
+            heartbeat_interval_ms: message.heartbeat_interval_ms,
+            message,
+        })
     }
 
-    fn next_step_at(&self, _coordinator: &Coordinator) -> Option<Instant> {
-        None
-    }
-
-    fn rejoin_needed(&self) -> bool {
-        let goes_on = match self.state {
-            MemberState::Fenced | MemberState::Stale | MemberState::Fatal => !matches!(self.progress, Progress::Lost),
-            MemberState::Reconciling => true,
-            _ => false,
-        };
-        goes_on || self.failure.is_some()
-    }
-
-    fn tick(&mut self, now: Instant, coordinator: &mut Coordinator) {
-        if !self.beats() || coordinator.want().is_none() {
-            return;
-        }
-        if self.timer.poll_expired(now) {
-            tracing::warn!(
-                group = %self.config.group_id,
-                max_poll_interval_ms = millis(self.config.rebalance_timeout),
-                "time between calls of poll was longer than `max.poll.interval.ms`, leaving the group: process \
-                 faster, raise `max.poll.interval.ms` or lower `max.poll.records`",
-            );
-            self.say_goodbye(GroupMembershipOperation::Default);
-            self.lose(MemberState::Stale);
-        } else if self.timer.is_due(now, self.is_urgent()) {
-            self.beat(now);
-        }
-    }
-
-    fn next_tick(&self, coordinator: &Coordinator) -> Option<Instant> {
-        let beats = self.beats() && coordinator.node().is_some();
-        let beat = beats.then(|| self.timer.next_deadline(self.is_urgent()));
-        [beat, self.next_look_up()].into_iter().flatten().min()
-    }
-
-    fn next_request(&mut self) -> Option<(u64, GroupRequest)> {
-        self.requests.pop_front()
-    }
-
-    fn on_response(
+    fn take(
         &mut self,
-        now: Instant,
-        token: u64,
-        answer: Result<GroupResponse, ClientError>,
-        coordinator: &mut Coordinator,
-    ) {
-        self.take_response(now, token, answer, coordinator);
+        _standing: &Standing<'_, Partitions>,
+        message: ConsumerGroupHeartbeatResponse,
+    ) -> Result<Option<Partitions>, ClientError> {
+        Ok(message.assignment.map(|assignment| {
+            let topics = assignment.topic_partitions.into_iter();
+            Partitions(topics.map(|one| (one.topic_id, one.partitions.into_iter().collect())).collect())
+        }))
     }
 
-    fn on_coordinator(&mut self, _now: Instant) {
-        // A heartbeat that was sent to the former coordinator is not waited for, and may have had an assignment in its
-        // answer: who says everything is told everything.
-        if self.awaited.take().is_some() {
-            self.sent.reset();
-            self.timer.hurry();
+    fn forget_told(&mut self, _why: Uncertain) {
+        self.sent = SentFields::default();
+    }
+
+    fn explained(error: ClientError) -> ClientError {
+        match error {
+            ClientError::UnsupportedVersion { client_min, .. } if client_min >= FIRST_VERSION_WITH_PATTERNS => {
+                said(ErrorCode::UnsupportedVersion, NO_PATTERNS)
+            }
+            ClientError::UnsupportedVersion { .. }
+            | ClientError::Broker { code: ErrorCode::UnsupportedVersion, .. } => {
+                said(ErrorCode::UnsupportedVersion, NO_CONSUMER_PROTOCOL)
+            }
+            ClientError::Broker { code: code @ ErrorCode::InvalidRegularExpression, message } => {
+                let message = message.unwrap_or_default();
+                said(code, &format!("Invalid RE2J SubscriptionPattern provided in the call to subscribe. {message}"))
+            }
+            other => other,
         }
     }
 
-    fn on_metadata(&mut self, _topics: &BTreeMap<String, usize>, metadata: &Arc<MetadataSnapshot>) {
-        self.metadata = Arc::clone(metadata);
-        self.resolve();
+    fn partitions(&self, assigned: &Partitions) -> BTreeSet<TopicPartition> {
+        self.topics.named(assigned)
     }
 
-    fn released(&mut self) {
-        self.take_release();
+    fn deleted(&self, current: &Partitions, next: &Partitions) -> BTreeSet<TopicPartition> {
+        self.topics.deleted(current, next)
     }
 
-    fn acquired(&mut self) {
-        self.take_acquisition();
+    fn available(&self, target: &Partitions) -> Partitions {
+        self.topics.known_of(target)
     }
 
-    // No member describes itself or assigns under this protocol, and no step asks for it.
-    fn described(&mut self, _protocols: Vec<(String, Bytes)>) {}
-
-    fn assigned(&mut self, _assignments: Vec<(String, Bytes)>, _topics: BTreeMap<String, usize>) {}
-
-    fn assign_failed(&mut self, _now: Instant) {}
-
-    fn request_rejoin(&mut self, reason: &str) {
-        tracing::warn!(
-            group = %self.config.group_id, reason, "a member cannot ask for a rebalance under the consumer protocol"
-        );
+    fn on_poll(&mut self, subscription: &SubscriptionState) {
+        self.subscribed = Subscribed::of(subscription);
     }
 
-    fn leave(&mut self, reason: &str, operation: GroupMembershipOperation, coordinator: &Coordinator) {
-        if self.beats() && coordinator.node().is_some() {
-            tracing::info!(group = %self.config.group_id, member = %self.config.member_id, reason, ?operation, "leaving group");
-            self.say_goodbye(operation);
-        }
-        self.awaited = None;
-        self.forget_assignment();
-        self.failure = None;
-        if self.state != MemberState::Fatal {
-            self.lose(MemberState::Unsubscribed);
-        }
+    fn on_target(&mut self, target: &Partitions) {
+        self.topics.resolve(target);
     }
 
-    fn follows_coordinator(&self) -> bool {
-        true
+    fn on_current(&mut self, current: &Partitions, target: &Partitions) {
+        self.topics.forget_all_but(current, target);
     }
 
+    fn on_metadata(&mut self, metadata: &Arc<MetadataSnapshot>, target: &Partitions) {
+        self.topics.take_metadata(Arc::clone(metadata));
+        self.topics.resolve(target);
+    }
+}
+
+impl AssignedTopics for ConsumerMembership {
     fn unresolved(&mut self, now: Instant) -> BTreeSet<Uuid> {
-        self.look_up(now)
+        self.protocol.topics.look_up(now)
+    }
+
+    fn next_look_up(&self) -> Option<Instant> {
+        self.protocol.topics.next_look_up()
     }
 
     fn on_topic_names(&mut self, found: BTreeMap<Uuid, String>) {
-        self.take_names(found);
+        self.protocol.topics.take(found);
     }
 
     fn deleted_topics(&self) -> BTreeSet<String> {
-        self.replaced_topics()
+        self.protocol.topics.replaced(self.current())
     }
 
     fn take_assigned_topics(&mut self) -> Option<BTreeSet<String>> {
-        std::mem::take(&mut self.names_changed).then(|| self.names.values().cloned().collect())
+        self.protocol.topics.take_changed()
     }
 }
+
+impl StreamsGroupMember for ConsumerMembership {}

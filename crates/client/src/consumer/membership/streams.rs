@@ -1,78 +1,46 @@
-//! A member of a streams group (KIP-1071): the coordinator assigns tasks of a topology, and says so in answers to heartbeats.
+//! A member of a streams group (KIP-1071): the coordinator assigns tasks of a topology.
 //!
-//! The states are those of the [consumer protocol](super::consumer). A target is a set of tasks, active ones, standbys and
+//! How it comes to its assignment is for [`modern`](super::modern). A target is a set of tasks, active ones, standbys and
 //! warm-ups; the partitions of the active ones are what the consumer reads, and follow from the topology that the member has told
-//! when it joined. The member revokes what is not in the target, takes over the rest, and says what it has then with the next
-//! heartbeat, at once.
+//! when it joined.
 //!
 //! The coordinator tells an assignment once, when it has changed, and to who joins. A member that does not know whether it has
 //! missed an answer gives up its tasks in good order and joins anew (see `streams/responses.rs`).
 //!
 //! - `streams/request.rs`: what a heartbeat says.
-//! - `streams/responses.rs`: what an answer means.
-//! - `streams/reconciliation.rs`: from the assignment to the target.
+//! - `streams/responses.rs`: what an answer says.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use vltava_protocol::ErrorCode;
-use vltava_protocol::messages::StreamsGroupHeartbeatRequest;
+use vltava_protocol::messages::{StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse};
+use vltava_protocol::wire::Message as _;
 
-use super::timer::{HeartbeatTimer, millis};
-use super::{
-    CommitVerdict, Generation, GroupRequest, GroupResponse, MemberState, Membership, MembershipConfig, Release, Step,
+use super::modern::{Answer, Assigned, ModernMembership, ModernProtocol, Standing, Uncertain, said};
+use super::{AssignedTopics, GroupRequest, GroupResponse, MembershipConfig, StreamsGroupMember};
+use crate::consumer::streams_group::{
+    EndpointPartitions, StreamsAssignment, StreamsGroup, StreamsGroupStatus, StreamsMember,
 };
-use crate::ClientError;
-use crate::consumer::close_options::GroupMembershipOperation;
-use crate::consumer::coordinator::Coordinator;
-use crate::consumer::streams_group::{EndpointPartitions, StreamsGroup, StreamsGroupStatus, StreamsMember};
-use crate::consumer::subscription::SubscriptionState;
-use crate::net::MetadataSnapshot;
+use crate::{ClientError, TopicPartition};
 
-mod reconciliation;
 mod request;
 mod responses;
 
 #[cfg(test)]
 mod tests;
 
-use reconciliation::{LocalAssignment, Progress};
 use responses::Doubt;
 
-/// The epoch with which a member joins.
-const JOIN_EPOCH: i32 = 0;
-/// The epoch with which it leaves. There are no static members.
-const LEAVE_EPOCH: i32 = -1;
-
 /// A member of a streams group.
+pub(crate) type StreamsMembership = ModernMembership<StreamsProtocol>;
+
+/// What a member has of its own under the streams protocol.
 #[derive(Debug)]
-pub(crate) struct StreamsMembership {
-    config: MembershipConfig,
+pub(crate) struct StreamsProtocol {
     member: StreamsMember,
-    state: MemberState,
-    /// The identity in the member epoch, none outside of the group.
-    generation: Generation,
-    /// What the coordinator was told last that the member has. Nothing is certain after a heartbeat that failed.
-    told: Option<LocalAssignment>,
-    /// What is taken over.
-    current: LocalAssignment,
-    /// What the coordinator wants.
-    target: LocalAssignment,
-    progress: Progress,
-    timer: HeartbeatTimer,
-    /// The reason of [`MemberState::Fatal`].
-    fatal: Option<ClientError>,
-    /// An error to return to the application.
-    failure: Option<ClientError>,
-    requests: VecDeque<(u64, GroupRequest)>,
-    /// The heartbeat whose answer counts.
-    awaited: Option<u64>,
-    /// A heartbeat has told what the member holds, and none was answered since.
-    is_unconfirmed: bool,
     doubt: Doubt,
-    sequence: u64,
     /// Whether all members are to be asked to end, and whether the coordinator may have heard so.
     wants_shutdown: bool,
     is_shutdown_told: bool,
@@ -84,293 +52,143 @@ pub(crate) struct StreamsMembership {
 
 impl StreamsMembership {
     pub(crate) fn new(config: MembershipConfig, member: StreamsMember, now: Instant) -> Self {
-        Self {
-            timer: HeartbeatTimer::new(&config, now),
-            config,
+        let protocol = StreamsProtocol {
             member,
-            state: MemberState::Unsubscribed,
-            generation: Generation::NONE,
-            told: None,
-            current: LocalAssignment::default(),
-            target: LocalAssignment::default(),
-            progress: Progress::Idle,
-            fatal: None,
-            failure: None,
-            requests: VecDeque::new(),
-            awaited: None,
-            is_unconfirmed: false,
             doubt: Doubt::None,
-            sequence: 0,
             wants_shutdown: false,
             is_shutdown_told: false,
             statuses: Arc::default(),
             endpoints: Arc::default(),
             endpoint_epoch: -1,
-        }
-    }
-
-    /// Whether the coordinator counts the member, as far as that is known.
-    fn is_in_group(&self) -> bool {
-        matches!(self.state, MemberState::Reconciling | MemberState::Acknowledging | MemberState::Stable)
-    }
-
-    /// Whether heartbeats are sent.
-    fn beats(&self) -> bool {
-        self.is_in_group() || self.state == MemberState::Joining
-    }
-
-    /// Whether there is something that the coordinator should know now.
-    fn is_urgent(&self) -> bool {
-        let has_news = matches!(self.state, MemberState::Joining | MemberState::Acknowledging);
-        has_news || (self.wants_shutdown && !self.is_shutdown_told)
-    }
-
-    fn enter(&mut self, state: MemberState) {
-        if self.state != state {
-            tracing::debug!(
-                group = %self.config.group_id, epoch = self.generation.id, from = ?self.state, to = ?state, "member state"
-            );
-            self.state = state;
-        }
-    }
-
-    fn set_epoch(&mut self, epoch: i32) {
-        self.generation = if epoch > JOIN_EPOCH {
-            Generation { id: epoch, member_id: self.config.member_id.clone(), protocol: None }
-        } else {
-            Generation::NONE
         };
-    }
-
-    /// The epoch to tell.
-    fn epoch(&self) -> i32 {
-        if self.generation.is_reset() { JOIN_EPOCH } else { self.generation.id }
-    }
-
-    fn join(&mut self) {
-        self.set_epoch(JOIN_EPOCH);
-        self.told = None;
-        self.doubt = Doubt::None;
-        // What is on its way was asked by who had tasks.
-        self.awaited = None;
-        self.timer.hurry();
-        self.enter(MemberState::Joining);
-    }
-
-    fn send(&mut self, request: StreamsGroupHeartbeatRequest) -> u64 {
-        self.sequence += 1;
-        self.requests.push_back((self.sequence, GroupRequest::StreamsHeartbeat(Box::new(request))));
-        self.sequence
-    }
-
-    fn beat(&mut self, now: Instant) {
-        let request = self.heartbeat();
-        self.is_unconfirmed |= request.active_tasks.is_some();
-        self.is_shutdown_told |= request.shutdown_application;
-        self.awaited = Some(self.send(request));
-        self.timer.sent(now);
-        if self.state == MemberState::Acknowledging {
-            let is_reached = self.current == self.target;
-            self.enter(if is_reached { MemberState::Stable } else { MemberState::Reconciling });
-        }
-    }
-
-    /// Says that the member goes. The answer is not waited for.
-    fn say_goodbye(&mut self) {
-        let request = StreamsGroupHeartbeatRequest {
-            group_id: self.config.group_id.clone(),
-            member_id: self.config.member_id.clone(),
-            member_epoch: LEAVE_EPOCH,
-            endpoint_information_epoch: self.endpoint_epoch,
-            shutdown_application: self.wants_shutdown,
-            ..Default::default()
-        };
-        self.send(request);
-        self.fall_silent();
-    }
-
-    fn fall_silent(&mut self) {
-        self.awaited = None;
-        self.timer.reset();
-        self.told = None;
-        self.set_epoch(JOIN_EPOCH);
-    }
-
-    /// What the member has is not its own any more, and goes with the next `poll`.
-    fn lose(&mut self, state: MemberState) {
-        self.set_epoch(JOIN_EPOCH);
-        self.progress = Progress::Idle;
-        self.doubt = Doubt::None;
-        self.enter(state);
-    }
-
-    fn lost() -> Step {
-        let keep = BTreeSet::new();
-        Step::Release(Release { deleted: keep.clone(), keep, lost: true, always_tell: true })
+        Self::of(protocol, config, now)
     }
 }
 
-impl Membership for StreamsMembership {
-    fn config(&self) -> &MembershipConfig {
-        &self.config
+impl Assigned for StreamsAssignment {
+    fn extend(&mut self, other: &Self) {
+        self.active.extend(other.active.iter().cloned());
+        self.standby.extend(other.standby.iter().cloned());
+        self.warmup.extend(other.warmup.iter().cloned());
     }
 
-    fn generation(&self) -> &Generation {
-        &self.generation
+    fn retain_in(&mut self, one: &Self, other: &Self) {
+        self.active.retain(|task| one.active.contains(task) || other.active.contains(task));
+        self.standby.retain(|task| one.standby.contains(task) || other.standby.contains(task));
+        self.warmup.retain(|task| one.warmup.contains(task) || other.warmup.contains(task));
     }
+}
 
-    fn commit_generation(&self) -> Result<&Generation, CommitVerdict> {
-        if self.generation.is_reset() { Err(CommitVerdict::Failed) } else { Ok(&self.generation) }
-    }
+impl ModernProtocol for StreamsProtocol {
+    type Assignment = StreamsAssignment;
+    type Response = StreamsGroupHeartbeatResponse;
 
-    fn on_commit_error(&mut self, code: ErrorCode, _sent: &Generation) -> CommitVerdict {
-        // Whether the member is out of the group is for a heartbeat to tell.
-        match code {
-            ErrorCode::StaleMemberEpoch if !self.generation.is_reset() => CommitVerdict::Stale,
-            _ => CommitVerdict::Failed,
-        }
-    }
+    const NAME: &'static str = "streams";
+    // Standbys are no partitions, and are lost too.
+    const TELLS_OF_EVERY_LOSS: bool = true;
 
-    fn is_in_session(&self, now: Instant) -> bool {
-        self.is_in_group() && self.timer.is_confirmed(now)
-    }
-
-    fn has_lost_partitions(&self) -> bool {
-        self.generation.is_reset()
-    }
-
-    fn next_step(&mut self, now: Instant, coordinator: &mut Coordinator, subscription: &mut SubscriptionState) -> Step {
-        self.timer.polled(now);
-        if self.state == MemberState::Unsubscribed {
-            self.join();
-        }
-        if matches!(self.state, MemberState::Fenced | MemberState::Stale | MemberState::Fatal)
-            && !matches!(self.progress, Progress::Lost)
-        {
-            self.progress = Progress::Losing;
-            return Self::lost();
-        }
-        if let Some(error) = self.failure.take().or_else(|| self.fatal.clone()) {
-            return Step::Fail(error);
-        }
-        coordinator.want();
-        self.reconcile(subscription)
-    }
-
-    fn next_step_at(&self, _coordinator: &Coordinator) -> Option<Instant> {
-        None
-    }
-
-    fn rejoin_needed(&self) -> bool {
-        let goes_on = match self.state {
-            MemberState::Fenced | MemberState::Stale | MemberState::Fatal => !matches!(self.progress, Progress::Lost),
-            MemberState::Reconciling => true,
-            _ => self.doubt == Doubt::Missed,
-        };
-        goes_on || self.failure.is_some()
-    }
-
-    fn tick(&mut self, now: Instant, coordinator: &mut Coordinator) {
-        if !self.beats() || coordinator.want().is_none() {
-            return;
-        }
-        if self.timer.poll_expired(now) {
-            tracing::warn!(
-                group = %self.config.group_id,
-                max_poll_interval_ms = millis(self.config.rebalance_timeout),
-                "time between calls of poll was longer than `max.poll.interval.ms`, leaving the group: process \
-                 faster, raise `max.poll.interval.ms` or lower `max.poll.records`",
-            );
-            self.say_goodbye();
-            self.lose(MemberState::Stale);
-        } else if self.timer.is_due(now, self.is_urgent()) {
-            self.beat(now);
-        }
-    }
-
-    fn next_tick(&self, coordinator: &Coordinator) -> Option<Instant> {
-        let beats = self.beats() && coordinator.node().is_some();
-        beats.then(|| self.timer.next_deadline(self.is_urgent()))
-    }
-
-    fn next_request(&mut self) -> Option<(u64, GroupRequest)> {
-        self.requests.pop_front()
-    }
-
-    fn on_response(
+    fn heartbeat(
         &mut self,
-        now: Instant,
-        token: u64,
-        answer: Result<GroupResponse, ClientError>,
-        coordinator: &mut Coordinator,
-    ) {
-        self.take_response(now, token, answer, coordinator);
+        standing: &Standing<'_, StreamsAssignment>,
+        held: Option<StreamsAssignment>,
+    ) -> GroupRequest {
+        GroupRequest::StreamsHeartbeat(Box::new(self.said_to_coordinator(standing, held)))
     }
 
-    fn on_coordinator(&mut self, _now: Instant) {
-        // A heartbeat that was sent to the former coordinator is not waited for, and may have had an assignment in its
-        // answer.
-        if self.awaited.take().is_some() {
-            self.not_answered();
-            self.timer.hurry();
+    fn goodbye(&self, config: &MembershipConfig, epoch: i32) -> GroupRequest {
+        GroupRequest::StreamsHeartbeat(Box::new(StreamsGroupHeartbeatRequest {
+            group_id: config.group_id.clone(),
+            member_id: config.member_id.clone(),
+            member_epoch: epoch,
+            endpoint_information_epoch: self.endpoint_epoch,
+            shutdown_application: self.wants_shutdown,
+            ..Default::default()
+        }))
+    }
+
+    fn answer(response: GroupResponse) -> Result<Answer<StreamsGroupHeartbeatResponse>, GroupResponse> {
+        let GroupResponse::StreamsHeartbeat(mut message) = response else { return Err(response) };
+        Ok(Answer {
+            error_code: message.error_code,
+            error_message: message.error_message.take(),
+            member_epoch: message.member_epoch,
+            heartbeat_interval_ms: message.heartbeat_interval_ms,
+            message,
+        })
+    }
+
+    fn take(
+        &mut self,
+        standing: &Standing<'_, StreamsAssignment>,
+        message: StreamsGroupHeartbeatResponse,
+    ) -> Result<Option<StreamsAssignment>, ClientError> {
+        self.take_answer(standing, message)
+    }
+
+    fn forget_told(&mut self, why: Uncertain) {
+        self.is_shutdown_told = false;
+        match why {
+            Uncertain::OutOfGroup => self.doubt = Doubt::None,
+            Uncertain::Refused => {}
+            Uncertain::Unanswered if self.doubt == Doubt::None => self.doubt = Doubt::Unanswered,
+            Uncertain::Unanswered => {}
         }
     }
 
-    // A task's topics are known by their names.
-    fn on_metadata(&mut self, _topics: &BTreeMap<String, usize>, _metadata: &Arc<MetadataSnapshot>) {}
-
-    fn released(&mut self) {
-        self.take_release();
-    }
-
-    fn acquired(&mut self) {
-        self.take_acquisition();
-    }
-
-    // No member describes itself or assigns under this protocol, and no step asks for it.
-    fn described(&mut self, _protocols: Vec<(String, Bytes)>) {}
-
-    fn assigned(&mut self, _assignments: Vec<(String, Bytes)>, _topics: BTreeMap<String, usize>) {}
-
-    fn assign_failed(&mut self, _now: Instant) {}
-
-    fn request_rejoin(&mut self, reason: &str) {
-        tracing::warn!(
-            group = %self.config.group_id, reason, "a member cannot ask for a rebalance under the streams protocol"
-        );
-    }
-
-    fn leave(&mut self, reason: &str, operation: GroupMembershipOperation, coordinator: &Coordinator) {
-        if self.beats() && coordinator.node().is_some() {
-            tracing::info!(group = %self.config.group_id, member = %self.config.member_id, reason, ?operation, "leaving group");
-            // There are no static members, and of one that remains the coordinator hears nothing any more.
-            match operation.leaves(false) {
-                true => self.say_goodbye(),
-                false => self.fall_silent(),
+    fn explained(error: ClientError) -> ClientError {
+        match error {
+            ClientError::UnsupportedVersion { .. }
+            | ClientError::Broker { code: ErrorCode::UnsupportedVersion, .. } => {
+                said(ErrorCode::UnsupportedVersion, &no_streams_protocol())
             }
-        }
-        self.awaited = None;
-        self.forget_assignment();
-        self.failure = None;
-        if self.state != MemberState::Fatal {
-            self.lose(MemberState::Unsubscribed);
+            other => other,
         }
     }
 
-    fn follows_coordinator(&self) -> bool {
-        true
+    /// What active tasks read. The target has tasks of known sub-topologies only.
+    fn partitions(&self, assigned: &StreamsAssignment) -> BTreeSet<TopicPartition> {
+        let mut partitions = BTreeSet::new();
+        for task in &assigned.active {
+            let topics = self.member.subtopologies.get(&task.subtopology);
+            let topics = topics.into_iter().flat_map(|subtopology| subtopology.inputs());
+            partitions.extend(topics.map(|topic| TopicPartition::new(topic, task.partition)));
+        }
+        partitions
     }
 
+    fn has_news(&self) -> bool {
+        self.wants_shutdown && !self.is_shutdown_told
+    }
+
+    fn must_rejoin(&self) -> bool {
+        self.doubt == Doubt::Missed
+    }
+}
+
+// A task's topics are known by their names.
+impl AssignedTopics for StreamsMembership {}
+
+impl StreamsGroupMember for StreamsMembership {
     fn streams_group(&self) -> Option<StreamsGroup> {
         Some(StreamsGroup {
-            assignment: self.assignment().clone(),
-            statuses: Arc::clone(&self.statuses),
-            endpoints: Arc::clone(&self.endpoints),
-            heartbeat_interval: self.timer.interval(),
+            assignment: self.current_or_next().clone(),
+            statuses: Arc::clone(&self.protocol.statuses),
+            endpoints: Arc::clone(&self.protocol.endpoints),
+            heartbeat_interval: self.heartbeat_interval(),
         })
     }
 
     fn request_shutdown_of_application(&mut self) {
-        self.wants_shutdown = true;
+        self.protocol.wants_shutdown = true;
     }
+}
+
+/// Kafka's words for a cluster that does not know the protocol.
+fn no_streams_protocol() -> String {
+    format!(
+        "The cluster does not support the STREAMS group protocol or does not support the versions of the STREAMS group \
+         protocol used by this client (used versions: {} to {}).",
+        StreamsGroupHeartbeatRequest::MIN_VERSION,
+        StreamsGroupHeartbeatRequest::MAX_VERSION
+    )
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use vltava_protocol::messages::ConsumerGroupHeartbeatRequest;
 use vltava_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 
-use super::reconciliation::LocalAssignment;
-use super::{ConsumerMembership, MemberState};
-use crate::consumer::membership::timer::millis;
+use super::{ConsumerProtocol, Partitions};
+use crate::consumer::membership::millis;
+use crate::consumer::membership::modern::{MemberState, Standing};
 use crate::consumer::subscription::SubscriptionState;
 
 /// What the application wants to read.
@@ -34,27 +34,25 @@ pub(super) struct SentFields {
     names: Option<BTreeSet<String>>,
     pattern: Option<String>,
     assignor: Option<String>,
-    assignment: Option<LocalAssignment>,
 }
 
-impl SentFields {
-    pub(super) fn reset(&mut self) {
-        *self = Self::default();
-    }
-}
-
-impl ConsumerMembership {
-    pub(super) fn heartbeat(&mut self) -> ConsumerGroupHeartbeatRequest {
+impl ConsumerProtocol {
+    pub(super) fn said_to_coordinator(
+        &mut self,
+        standing: &Standing<'_, Partitions>,
+        held: Option<Partitions>,
+    ) -> ConsumerGroupHeartbeatRequest {
+        let config = standing.config;
         let mut request = ConsumerGroupHeartbeatRequest {
-            group_id: self.config.group_id.clone(),
-            member_id: self.config.member_id.clone(),
-            member_epoch: self.epoch(),
-            instance_id: self.config.group_instance_id.clone(),
+            group_id: config.group_id.clone(),
+            member_id: config.member_id.clone(),
+            member_epoch: standing.epoch,
+            instance_id: config.group_instance_id.clone(),
             ..Default::default()
         };
-        let says_all = self.state == MemberState::Joining;
+        let says_all = standing.state == MemberState::Joining;
         let sent = &mut self.sent;
-        let timeout = millis(self.config.rebalance_timeout);
+        let timeout = millis(config.rebalance_timeout);
         if says_all || sent.rebalance_timeout_ms != Some(timeout) {
             request.rebalance_timeout_ms = timeout;
             sent.rebalance_timeout_ms = Some(timeout);
@@ -69,22 +67,21 @@ impl ConsumerMembership {
             request.subscribed_topic_regex = Some(pattern.clone().unwrap_or_default());
             sent.pattern.clone_from(pattern);
         }
-        let assignor = &self.config.remote_assignor;
+        let assignor = &config.remote_assignor;
         if assignor.is_some() && (says_all || sent.assignor != *assignor) {
             request.server_assignor.clone_from(assignor);
             sent.assignor.clone_from(assignor);
         }
-        if says_all || sent.assignment.as_ref() != Some(&self.current) {
-            sent.assignment = Some(self.current.clone());
-            let topics = self.held().into_iter().map(|(topic_id, partitions)| TopicPartitions {
+        request.topic_partitions = held.map(|Partitions(held)| {
+            let one = |(topic_id, partitions): (_, BTreeSet<i32>)| TopicPartitions {
                 topic_id,
                 partitions: partitions.into_iter().collect(),
                 ..Default::default()
-            });
-            request.topic_partitions = Some(topics.collect());
-        }
+            };
+            held.into_iter().map(one).collect()
+        });
         if says_all {
-            request.rack_id.clone_from(&self.config.rack_id);
+            request.rack_id.clone_from(&config.rack_id);
         }
         request
     }

@@ -7,45 +7,46 @@ use vltava_protocol::messages::streams_group_heartbeat_request::{
     CopartitionGroup, Endpoint, KeyValue, Subtopology, TaskIds, TopicInfo, Topology,
 };
 
-use super::{MemberState, StreamsMembership};
-use crate::consumer::membership::timer::millis;
-use crate::consumer::streams_group::{self, InternalTopic, StreamsMember, StreamsTaskId};
+use super::StreamsProtocol;
+use crate::consumer::membership::millis;
+use crate::consumer::membership::modern::{MemberState, Standing};
+use crate::consumer::streams_group::{self, InternalTopic, StreamsAssignment, StreamsMember, StreamsTaskId};
 
 /// The epoch of the topology: Kafka's Streams has but one.
 const TOPOLOGY_EPOCH: i32 = 0;
 /// The number of partitions of a topic for which the coordinator finds it.
 const FOR_THE_COORDINATOR: i32 = 0;
 
-impl StreamsMembership {
-    pub(super) fn heartbeat(&mut self) -> StreamsGroupHeartbeatRequest {
+impl StreamsProtocol {
+    pub(super) fn said_to_coordinator(
+        &mut self,
+        standing: &Standing<'_, StreamsAssignment>,
+        held: Option<StreamsAssignment>,
+    ) -> StreamsGroupHeartbeatRequest {
+        let (config, member) = (standing.config, &self.member);
         let mut request = StreamsGroupHeartbeatRequest {
-            group_id: self.config.group_id.clone(),
-            member_id: self.config.member_id.clone(),
-            member_epoch: self.epoch(),
+            group_id: config.group_id.clone(),
+            member_id: config.member_id.clone(),
+            member_epoch: standing.epoch,
             endpoint_information_epoch: self.endpoint_epoch,
             shutdown_application: self.wants_shutdown,
             ..Default::default()
         };
-        if self.state == MemberState::Joining {
-            let member = &self.member;
+        if standing.state == MemberState::Joining {
             request.topology = Some(topology(member));
-            request.rebalance_timeout_ms = millis(self.config.rebalance_timeout);
+            request.rebalance_timeout_ms = millis(config.rebalance_timeout);
             request.process_id = Some(member.process_id.clone());
             request.user_endpoint =
                 member.endpoint.clone().map(|(host, port)| Endpoint { host, port, ..Default::default() });
-            request.rack_id.clone_from(&self.config.rack_id);
+            request.rack_id.clone_from(&config.rack_id);
             request.client_tags = Some(pairs(&member.client_tags));
-            request.active_tasks = Some(Vec::new());
-            request.standby_tasks = Some(Vec::new());
-            request.warmup_tasks = Some(Vec::new());
-            self.told = Some(self.current.clone());
-        } else if self.told.as_ref() != Some(&self.current) {
-            let held = self.held();
+        }
+        if let Some(held) = held {
             request.active_tasks = Some(by_subtopology(&held.active));
             request.standby_tasks = Some(by_subtopology(&held.standby));
             request.warmup_tasks = Some(by_subtopology(&held.warmup));
-            self.told = Some(self.current.clone());
         }
+        self.is_shutdown_told |= self.wants_shutdown;
         request
     }
 }

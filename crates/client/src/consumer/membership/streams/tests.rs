@@ -1,39 +1,27 @@
-//! A member of a streams group against a coordinator that answers by hand.
+//! What is of the streams protocol alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vltava_protocol::ApiKey;
-use vltava_protocol::messages::StreamsGroupHeartbeatResponse;
 use vltava_protocol::messages::streams_group_heartbeat_request as request;
 use vltava_protocol::messages::streams_group_heartbeat_response as response;
 
 use super::*;
-use crate::TopicPartition;
-use crate::config::{AutoOffsetReset, GroupProtocol};
-use crate::consumer::assignor::RebalanceProtocol;
-use crate::consumer::membership::Acquire;
-use crate::consumer::streams_group::{InternalTopic, StreamsAssignment, StreamsTaskId, Subtopology};
+use crate::consumer::close_options::GroupMembershipOperation;
+use crate::consumer::membership::bench;
+use crate::consumer::membership::modern::MemberState;
+use crate::consumer::membership::modern::tests::{Heard, INTERVAL, Spoken};
+use crate::consumer::membership::{Acquire, Membership as _, Step};
+use crate::consumer::streams_group::{InternalTopic, StreamsTaskId, Subtopology};
 
-const INTERVAL: Duration = Duration::from_secs(5);
+type Bench = bench::Bench<StreamsMembership>;
 
 /// Tasks by sub-topology.
 type Tasks<'a> = &'a [(&'a str, &'a [i32])];
 
 fn config() -> MembershipConfig {
-    MembershipConfig {
-        group_id: "app".into(),
-        group_instance_id: None,
-        group_protocol: GroupProtocol::Classic,
-        member_id: "me".into(),
-        remote_assignor: None,
-        rack_id: Some("r1".into()),
-        protocol: RebalanceProtocol::Eager,
-        session_timeout: Duration::from_secs(45),
-        rebalance_timeout: Duration::from_secs(300),
-        heartbeat_interval: Duration::from_secs(3),
-        retry_backoff: Duration::from_millis(100),
-        retry_backoff_max: Duration::from_secs(1),
-    }
+    MembershipConfig { rack_id: Some("r1".into()), ..bench::config() }
 }
 
 fn set(names: &[&str]) -> BTreeSet<String> {
@@ -128,7 +116,7 @@ fn status(code: i8) -> Option<Vec<response::Status>> {
 /// The heartbeat that says nothing new.
 fn plain(epoch: i32) -> StreamsGroupHeartbeatRequest {
     StreamsGroupHeartbeatRequest {
-        group_id: "app".into(),
+        group_id: "g".into(),
         member_id: "me".into(),
         member_epoch: epoch,
         ..Default::default()
@@ -144,66 +132,73 @@ fn has(epoch: i32, active: Tasks<'_>, standby: Tasks<'_>, warmup: Tasks<'_>) -> 
     }
 }
 
-/// A member, what it reads, and the time.
-struct Bench {
-    member: StreamsMembership,
-    coordinator: Coordinator,
-    subscription: SubscriptionState,
-    now: Instant,
+impl Spoken for StreamsMembership {
+    type Request = StreamsGroupHeartbeatRequest;
+
+    const TOPICS: &'static [&'static str] = &["lines", "names", "app-words"];
+    const INSTANCES: &'static [Option<&'static str>] = &[None];
+
+    fn settings() -> MembershipConfig {
+        config()
+    }
+
+    fn new_member(config: MembershipConfig, now: Instant) -> Self {
+        Self::new(config, member(), now)
+    }
+
+    fn state(&self) -> MemberState {
+        self.state()
+    }
+
+    fn request(request: GroupRequest) -> StreamsGroupHeartbeatRequest {
+        let GroupRequest::StreamsHeartbeat(request) = request else { panic!("{request:?} is no heartbeat") };
+        *request
+    }
+
+    fn heard(request: &StreamsGroupHeartbeatRequest) -> Heard {
+        let partitions = |tasks: &Vec<request::TaskIds>| tasks.iter().flat_map(|one| one.partitions.clone()).collect();
+        Heard { epoch: request.member_epoch, held: request.active_tasks.as_ref().map(partitions) }
+    }
+
+    fn refusal(code: ErrorCode) -> GroupResponse {
+        let error_message = Some("the broker's words".to_owned());
+        let response = StreamsGroupHeartbeatResponse { error_code: code.code(), error_message, ..Default::default() };
+        GroupResponse::StreamsHeartbeat(response)
+    }
+
+    fn told(epoch: i32, active: Option<&[i32]>) -> GroupResponse {
+        let target = active.map(|partitions| target(epoch, &[("0", partitions)], &[], &[]));
+        GroupResponse::StreamsHeartbeat(target.unwrap_or_else(|| nothing(epoch)))
+    }
 }
 
 impl Bench {
+    /// About to join.
     fn new() -> Self {
-        let (config, now) = (config(), Instant::now());
-        let coordinator = Coordinator::new(config.retry_backoff, config.retry_backoff_max);
-        let mut subscription = SubscriptionState::new(AutoOffsetReset::Latest);
-        subscription.subscribe_topics(set(&["lines", "names", "app-words"])).unwrap();
-        let mut bench = Self { member: StreamsMembership::new(config, member(), now), coordinator, subscription, now };
-        assert!(bench.beat().is_none(), "who does not poll does not join");
+        let mut bench = Self::joining(config());
         assert!(matches!(bench.step(), Step::Wait));
         bench.find_coordinator();
         bench
     }
 
     /// In the group with epoch 1, with task 0_0 and a standby of 1_1.
-    fn stable() -> Self {
+    fn with_standby() -> Self {
         let mut bench = Self::new();
         bench.exchange(target(1, &[("0", &[0])], &[("1", &[1])], &[]));
         bench.take_over();
         bench.exchange(nothing(1));
-        assert_eq!((bench.member.state, bench.beat()), (MemberState::Stable, None));
+        assert_eq!((bench.member.state(), bench.beat()), (MemberState::Stable, None));
         bench
     }
 
-    fn find_coordinator(&mut self) {
-        self.coordinator.want();
-        assert!(self.coordinator.poll(self.now), "nobody looks for the coordinator");
-        self.coordinator.on_found(self.now, &Ok(7));
-        self.member.on_coordinator(self.now);
-    }
-
-    fn step(&mut self) -> Step {
-        self.member.next_step(self.now, &mut self.coordinator, &mut self.subscription)
-    }
-
-    /// The next heartbeat, if there is one to send now.
-    fn beat(&mut self) -> Option<(u64, StreamsGroupHeartbeatRequest)> {
-        self.member.tick(self.now, &mut self.coordinator);
-        match self.member.next_request()? {
-            (token, GroupRequest::StreamsHeartbeat(request)) => Some((token, *request)),
-            other => panic!("{other:?} is no heartbeat of a streams group"),
-        }
-    }
-
-    fn respond(&mut self, token: u64, answer: Result<StreamsGroupHeartbeatResponse, ClientError>) {
-        let answer = answer.map(GroupResponse::StreamsHeartbeat);
-        self.member.on_response(self.now, token, answer, &mut self.coordinator);
+    fn answer(&mut self, token: u64, answer: StreamsGroupHeartbeatResponse) {
+        self.respond(token, Ok(GroupResponse::StreamsHeartbeat(answer)));
     }
 
     /// Sends the heartbeat that is due, and answers it.
     fn exchange(&mut self, answer: StreamsGroupHeartbeatResponse) -> StreamsGroupHeartbeatRequest {
         let (token, request) = self.beat().expect("a heartbeat is due");
-        self.respond(token, Ok(answer));
+        self.answer(token, answer);
         request
     }
 
@@ -211,22 +206,6 @@ impl Bench {
     fn exchange_later(&mut self, answer: StreamsGroupHeartbeatResponse) -> StreamsGroupHeartbeatRequest {
         self.now += INTERVAL;
         self.exchange(answer)
-    }
-
-    /// Gives up partitions as the core does; what is kept, and whether the rest is lost.
-    fn release(&mut self) -> (BTreeSet<TopicPartition>, bool) {
-        let Step::Release(release) = self.step() else { panic!("nothing is given up") };
-        self.subscription.assign_from_group(release.keep.clone());
-        self.member.released();
-        (release.keep, release.lost)
-    }
-
-    fn take_over(&mut self) -> BTreeSet<TopicPartition> {
-        self.release();
-        let Step::Acquire(Acquire { partitions, notify: None }) = self.step() else { panic!("nothing is taken over") };
-        self.subscription.assign_from_group(partitions.clone());
-        self.member.acquired();
-        partitions
     }
 }
 
@@ -281,26 +260,19 @@ fn a_member_joins_with_its_topology_and_then_says_what_it_has() {
         ..has(0, &[], &[], &[])
     };
     assert_eq!(request, joins);
-    assert_eq!(bench.beat(), None, "one at a time");
-    assert_eq!(bench.member.commit_generation(), Err(CommitVerdict::Failed));
 
-    bench.respond(token, Ok(target(1, &[("0", &[0, 2]), ("1", &[1])], &[("1", &[0])], &[("1", &[2])])));
-    assert_eq!(bench.beat(), None, "there is nothing to say before the interval");
-    assert_eq!(bench.exchange_later(nothing(1)), plain(1), "who has joined has said that it has nothing");
+    bench.answer(token, target(1, &[("0", &[0, 2]), ("1", &[1])], &[("1", &[0])], &[("1", &[2])]));
     let taken = bench.take_over();
     assert_eq!(taken, tps(&[("lines", 0), ("lines", 2), ("names", 1), ("app-words", 1)]));
-    let (token, request) = bench.beat().expect("it is taken over, which is told at once");
+    let (token, request) = bench.beat().unwrap();
     assert_eq!(request, has(1, &[("0", &[0, 2]), ("1", &[1])], &[("1", &[0])], &[("1", &[2])]));
-    bench.respond(token, Ok(nothing(1)));
-    let generation = Generation { id: 1, member_id: "me".into(), protocol: None };
-    assert_eq!(bench.member.commit_generation(), Ok(&generation));
-    assert_eq!(bench.member.next_tick(&bench.coordinator), Some(bench.now + INTERVAL));
+    bench.answer(token, nothing(1));
     assert_eq!(bench.exchange_later(nothing(1)), plain(1));
 }
 
 #[test]
 fn the_listener_hears_of_standbys_and_readiness_though_no_partition_comes_or_goes() {
-    let mut bench = Bench::stable();
+    let mut bench = Bench::with_standby();
     let assignment = |bench: &Bench| bench.member.streams_group().unwrap().assignment;
     let ready = |standby, is_group_ready| StreamsAssignment {
         active: ids(&[("0", &[0])]),
@@ -328,19 +300,8 @@ fn the_listener_hears_of_standbys_and_readiness_though_no_partition_comes_or_goe
 }
 
 #[test]
-fn a_target_that_came_to_nothing_is_acknowledged_without_the_listener() {
-    let mut bench = Bench::stable();
-    bench.exchange_later(target(2, &[("0", &[1])], &[], &[]));
-    bench.exchange_later(target(3, &[("0", &[0])], &[("1", &[1])], &[]));
-    assert!(matches!(bench.step(), Step::Wait));
-    let acknowledged = bench.exchange(nothing(3));
-    assert_eq!(acknowledged, has(3, &[("0", &[0])], &[("1", &[1])], &[]), "the coordinator waits to hear it");
-    assert_eq!(bench.member.state, MemberState::Stable);
-}
-
-#[test]
 fn tasks_are_named_until_they_are_given_up_and_as_soon_as_they_are_taken() {
-    let mut bench = Bench::stable();
+    let mut bench = Bench::with_standby();
     bench.exchange_later(target(2, &[("1", &[1])], &[], &[]));
     assert_eq!(bench.release(), (BTreeSet::new(), false));
     let Step::Acquire(Acquire { partitions, .. }) = bench.step() else { panic!("nothing is taken over") };
@@ -365,7 +326,7 @@ fn who_may_have_missed_an_assignment_gives_up_its_tasks_in_good_order_and_joins_
         (&[target(2, &[("0", &[0])], &[("1", &[1])], &[]), nothing(2)], false),
     ];
     for (answers, rejoins) in cases {
-        let mut bench = Bench::stable();
+        let mut bench = Bench::with_standby();
         bench.now += INTERVAL;
         let (token, _) = bench.beat().unwrap();
         bench.respond(token, Err(ClientError::timeout("heartbeat", INTERVAL)));
@@ -374,12 +335,12 @@ fn who_may_have_missed_an_assignment_gives_up_its_tasks_in_good_order_and_joins_
             bench.exchange_later(answer.clone());
         }
         if !rejoins {
-            assert!(!bench.member.must_rejoin());
+            assert!(!bench.member.rejoin_needed());
             continue;
         }
         assert!(bench.member.rejoin_needed());
         assert_eq!(bench.release(), (BTreeSet::new(), false), "not lost: what was done is committed");
-        assert_eq!(bench.member.state, MemberState::Joining);
+        assert_eq!(bench.member.state(), MemberState::Joining);
         let joins = bench.exchange(target(2, &[("0", &[0])], &[], &[]));
         assert_eq!((joins.member_epoch, joins.active_tasks), (0, Some(Vec::new())));
         assert!(joins.topology.is_some());
@@ -388,8 +349,18 @@ fn who_may_have_missed_an_assignment_gives_up_its_tasks_in_good_order_and_joins_
 }
 
 #[test]
+fn who_was_refused_has_missed_no_assignment() {
+    let mut bench = Bench::with_standby();
+    bench.now += INTERVAL;
+    let (token, _) = bench.beat().unwrap();
+    bench.refuse(token, ErrorCode::CoordinatorLoadInProgress);
+    assert_eq!(bench.exchange_later(nothing(1)), has(1, &[("0", &[0])], &[("1", &[1])], &[]));
+    assert!(!bench.member.rejoin_needed());
+}
+
+#[test]
 fn an_answer_to_what_was_asked_before_joining_anew_counts_for_nothing() {
-    let mut bench = Bench::stable();
+    let mut bench = Bench::with_standby();
     bench.now += INTERVAL;
     let (token, _) = bench.beat().unwrap();
     bench.respond(token, Err(ClientError::timeout("heartbeat", INTERVAL)));
@@ -398,93 +369,38 @@ fn an_answer_to_what_was_asked_before_joining_anew_counts_for_nothing() {
     bench.now += INTERVAL;
     let (late, _) = bench.beat().unwrap();
     bench.release();
-    bench.respond(late, Ok(target(1, &[("0", &[1])], &[], &[])));
-    assert_eq!(bench.member.state, MemberState::Joining);
+    bench.answer(late, target(1, &[("0", &[1])], &[], &[]));
+    assert_eq!(bench.member.state(), MemberState::Joining);
     assert_eq!(bench.beat().unwrap().1.member_epoch, 0);
 }
 
 #[test]
-fn each_refusal_means_what_kafkas_clients_take_it_for() {
-    use MemberState::{Fatal, Fenced, Stable};
-    let cases = [
-        (ErrorCode::NotCoordinator, Stable, false),
-        (ErrorCode::CoordinatorNotAvailable, Stable, false),
-        (ErrorCode::CoordinatorLoadInProgress, Stable, true),
-        (ErrorCode::TopicAuthorizationFailed, Stable, true),
-        (ErrorCode::FencedMemberEpoch, Fenced, true),
-        (ErrorCode::UnknownMemberId, Fenced, true),
-        (ErrorCode::GroupAuthorizationFailed, Fatal, true),
-        (ErrorCode::InvalidRequest, Fatal, true),
-        (ErrorCode::GroupMaxSizeReached, Fatal, true),
-        (ErrorCode::GroupIdNotFound, Fatal, true),
-        (ErrorCode::StreamsInvalidTopology, Fatal, true),
-        (ErrorCode::StreamsInvalidTopologyEpoch, Fatal, true),
-        (ErrorCode::StreamsTopologyFenced, Fatal, true),
-        (ErrorCode::UnsupportedVersion, Fatal, true),
-    ];
-    for (code, state, keeps_coordinator) in cases {
-        let mut bench = Bench::stable();
-        let error_message = Some("the broker's words".to_owned());
-        let answer = StreamsGroupHeartbeatResponse { error_code: code.code(), error_message, ..Default::default() };
-        bench.exchange_later(answer);
-        assert_eq!((bench.member.state, bench.coordinator.node().is_some()), (state, keeps_coordinator), "{code}");
-        match state {
-            Fenced => {
-                assert_eq!(bench.release(), (BTreeSet::new(), true), "{code}");
-                assert_eq!(bench.member.state, MemberState::Joining, "{code}");
-                assert_eq!(bench.beat().unwrap().1.member_epoch, 0, "{code}");
-            }
-            Fatal => {
-                assert_eq!(bench.release(), (BTreeSet::new(), true), "{code}");
-                for _ in 0..2 {
-                    let Step::Fail(error) = bench.step() else { panic!("{code} is not told") };
-                    assert_eq!(error.code(), Some(code));
-                    let words = if code == ErrorCode::UnsupportedVersion { "STREAMS group protocol" } else { "words" };
-                    assert!(error.to_string().contains(words), "{error}");
-                }
-                assert_eq!(bench.beat(), None, "{code}");
-            }
-            _ if code == ErrorCode::TopicAuthorizationFailed => {
-                assert!(matches!(bench.step(), Step::Fail(_)), "it is told once");
-                assert!(matches!(bench.step(), Step::Wait));
-            }
-            _ => {
-                let node = bench.coordinator.node();
-                if node.is_none() {
-                    bench.find_coordinator();
-                }
-                bench.now += INTERVAL;
-                let request = bench.beat().unwrap().1;
-                assert_eq!(request, has(1, &[("0", &[0])], &[("1", &[1])], &[]), "{code}");
-                assert!(!bench.member.must_rejoin(), "an answer was had: {code}");
-            }
-        }
-    }
-}
-
-#[test]
 fn a_cluster_that_does_not_know_the_protocol_is_told_in_kafkas_words() {
-    let mut bench = Bench::new();
-    let (token, _) = bench.beat().unwrap();
-    let error = ClientError::UnsupportedVersion {
+    let words = "The cluster does not support the STREAMS group protocol or does not support the versions of the STREAMS \
+                 group protocol used by this client (used versions: 0 to 0).";
+    let unsupported = ClientError::UnsupportedVersion {
         api: ApiKey::StreamsGroupHeartbeat,
         client_min: 0,
         client_max: 0,
         broker: None,
     };
-    bench.respond(token, Err(error));
-    bench.release();
-    let Step::Fail(error) = bench.step() else { panic!("nothing is told") };
-    let words = "The cluster does not support the STREAMS group protocol or does not support the versions of the STREAMS \
-                 group protocol used by this client (used versions: 0 to 0).";
-    assert!(error.to_string().contains(words), "{error}");
+    for answer in [Err(unsupported), Ok(StreamsMembership::refusal(ErrorCode::UnsupportedVersion))] {
+        let mut bench = Bench::new();
+        let (token, _) = bench.beat().unwrap();
+        bench.respond(token, answer);
+        let Step::Release(release) = bench.step() else { panic!("nothing is given up") };
+        assert!(release.lost && release.always_tell, "standbys are lost too");
+        bench.member.released();
+        let Step::Fail(error) = bench.step() else { panic!("nothing is told") };
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }
 
 #[test]
 fn an_answer_that_makes_no_sense_ends_the_member() {
     let some = StreamsGroupHeartbeatResponse { standby_tasks: None, ..target(2, &[], &[], &[]) };
     for (answer, why) in [(target(2, &[("7", &[0])], &[], &[]), "7_0"), (some, "some kinds of tasks")] {
-        let mut bench = Bench::stable();
+        let mut bench = Bench::with_standby();
         bench.exchange_later(answer);
         assert_eq!(bench.release(), (BTreeSet::new(), true));
         let Step::Fail(error) = bench.step() else { panic!("nothing is told") };
@@ -494,7 +410,7 @@ fn an_answer_that_makes_no_sense_ends_the_member() {
 
 #[test]
 fn a_request_to_end_the_application_is_told_at_once_and_until_it_is_heard() {
-    let mut bench = Bench::stable();
+    let mut bench = Bench::with_standby();
     bench.member.request_shutdown_of_application();
     let (token, request) = bench.beat().expect("it does not wait for the interval");
     assert!(request.shutdown_application);
@@ -503,7 +419,7 @@ fn a_request_to_end_the_application_is_told_at_once_and_until_it_is_heard() {
     bench.now += Duration::from_secs(1);
     let (token, request) = bench.beat().expect("it may not have been heard");
     assert!(request.shutdown_application);
-    bench.respond(token, Ok(StreamsGroupHeartbeatResponse { status: status(4), ..nothing(1) }));
+    bench.answer(token, StreamsGroupHeartbeatResponse { status: status(4), ..nothing(1) });
     assert_eq!(bench.beat(), None);
     let statuses = bench.member.streams_group().unwrap().statuses;
     assert_eq!(*statuses, [StreamsGroupStatus::ShutdownApplication("why".into())]);
@@ -511,7 +427,7 @@ fn a_request_to_end_the_application_is_told_at_once_and_until_it_is_heard() {
 
 #[test]
 fn endpoints_are_taken_over_and_their_epoch_is_told() {
-    let mut bench = Bench::stable();
+    let mut bench = Bench::with_standby();
     let topic = |topic: &str, partitions: &[i32]| response::TopicPartition {
         topic: topic.into(),
         partitions: partitions.to_vec(),
@@ -541,18 +457,10 @@ fn endpoints_are_taken_over_and_their_epoch_is_told() {
 }
 
 #[test]
-fn a_member_that_goes_says_so_and_one_that_does_not_poll_comes_back() {
-    let mut bench = Bench::stable();
-    bench.now += Duration::from_secs(300);
-    let (_, request) = bench.beat().unwrap();
-    assert_eq!(request, plain(-1));
-    assert_eq!((bench.member.state, bench.beat()), (MemberState::Stale, None));
-    assert_eq!(bench.release(), (BTreeSet::new(), true));
-    assert_eq!(bench.beat().unwrap().1.member_epoch, 0);
-
-    let mut bench = Bench::stable();
+fn a_member_that_goes_has_no_tasks() {
+    let mut bench = Bench::with_standby();
     bench.member.leave("test", GroupMembershipOperation::Default, &bench.coordinator);
-    assert_eq!(bench.member.next_request().unwrap().1, GroupRequest::StreamsHeartbeat(Box::new(plain(-1))));
+    assert_eq!(bench.beat().unwrap().1, plain(-1));
     assert!(bench.member.generation().is_reset());
     assert_eq!(bench.member.streams_group().unwrap().assignment, StreamsAssignment::default());
 }

@@ -1,50 +1,26 @@
 //! A member against a coordinator that answers by hand.
 
-use super::classic::{ClassicMembership, MemberState};
+use std::time::Duration;
+
+use vltava_protocol::messages::{HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, SyncGroupResponse};
+
 use super::*;
-use crate::config::AutoOffsetReset;
-use crate::consumer::assignor::encode_assignment;
+use crate::consumer::assignor::{Assignment, encode_assignment};
+use crate::consumer::membership::bench;
+
+type Bench = bench::Bench<ClassicMembership>;
 
 fn config() -> MembershipConfig {
-    MembershipConfig {
-        group_id: "g".into(),
-        group_instance_id: None,
-        group_protocol: GroupProtocol::Classic,
-        member_id: String::new(),
-        remote_assignor: None,
-        rack_id: None,
-        protocol: RebalanceProtocol::Eager,
-        session_timeout: Duration::from_secs(45),
-        rebalance_timeout: Duration::from_secs(300),
-        heartbeat_interval: Duration::from_secs(3),
-        retry_backoff: Duration::from_millis(100),
-        retry_backoff_max: Duration::from_secs(1),
-    }
+    MembershipConfig { member_id: String::new(), ..bench::config() }
 }
 
 fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
 }
 
-/// A member, what it subscribes to, and the time.
-struct Bench {
-    member: ClassicMembership,
-    coordinator: Coordinator,
-    subscription: SubscriptionState,
-    now: Instant,
-}
-
 impl Bench {
     fn new(config: MembershipConfig) -> Self {
-        let now = Instant::now();
-        let coordinator = Coordinator::new(config.retry_backoff, config.retry_backoff_max);
-        let mut subscription = SubscriptionState::new(AutoOffsetReset::Latest);
-        subscription.subscribe_topics(["t".to_owned()].into()).unwrap();
-        Self { member: ClassicMembership::new(config, now), coordinator, subscription, now }
-    }
-
-    fn step(&mut self) -> Step {
-        self.member.next_step(self.now, &mut self.coordinator, &mut self.subscription)
+        Self::of(config, &["t"], ClassicMembership::new)
     }
 
     /// Nothing is to be done but to stay in the group.
@@ -52,17 +28,8 @@ impl Bench {
         matches!(self.step(), Step::Wait) && !self.member.rejoin_needed()
     }
 
-    fn pass(&mut self, time: Duration) {
-        self.now += time;
-        self.member.tick(self.now, &mut self.coordinator);
-    }
-
     fn request(&mut self) -> (u64, GroupRequest) {
         self.member.next_request().expect("a request")
-    }
-
-    fn respond(&mut self, token: u64, answer: Result<GroupResponse, ClientError>) {
-        self.member.on_response(self.now, token, answer, &mut self.coordinator);
     }
 
     fn answer(&mut self, token: u64, answer: GroupResponse) {
@@ -72,12 +39,6 @@ impl Bench {
     fn find_coordinator(&mut self) {
         assert!(matches!(self.step(), Step::Wait));
         self.found(7);
-    }
-
-    fn found(&mut self, node: i32) {
-        assert!(self.coordinator.poll(self.now), "nobody looks for the coordinator");
-        self.coordinator.on_found(self.now, &Ok(node));
-        self.member.on_coordinator(self.now);
     }
 
     fn prepare(&mut self) -> bool {

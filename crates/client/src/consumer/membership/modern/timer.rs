@@ -116,8 +116,3 @@ impl HeartbeatTimer {
         self.confirmed.is_some_and(is_recent) && now < self.poll_end
     }
 }
-
-/// A time as requests have it.
-pub(super) fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
-}

@@ -1,39 +1,37 @@
-//! From the tasks that the member has to those that the coordinator wants it to have.
+//! From what the member has to what the coordinator wants it to have.
 
 use std::collections::BTreeSet;
 
-use super::{MemberState, StreamsMembership};
-use crate::TopicPartition;
+use super::{Assigned, MemberState, ModernMembership, ModernProtocol};
 use crate::consumer::membership::{Acquire, Release, Step};
-use crate::consumer::streams_group::{StreamsAssignment, StreamsTaskId};
 use crate::consumer::subscription::SubscriptionState;
 
 /// An assignment, and which of the coordinator's it is: what came back the same after something else is another one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LocalAssignment {
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct LocalAssignment<A> {
     /// `None` before the first.
     number: Option<u64>,
-    pub(super) tasks: StreamsAssignment,
+    pub(super) assigned: A,
 }
 
-impl LocalAssignment {
+impl<A: Assigned> LocalAssignment<A> {
     /// The one after this, if it is another.
-    fn followed_by(&self, tasks: StreamsAssignment) -> Option<Self> {
-        let is_same = self.number.is_some() && self.tasks == tasks;
-        (!is_same).then(|| Self { number: Some(self.number.map_or(0, |number| number + 1)), tasks })
+    fn followed_by(&self, assigned: A) -> Option<Self> {
+        let is_same = self.number.is_some() && self.assigned == assigned;
+        (!is_same).then(|| Self { number: Some(self.number.map_or(0, |number| number + 1)), assigned })
     }
 }
 
 /// How far the application's `poll` has come.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(super) enum Progress<A> {
     Idle,
     /// What is not in this assignment is being given up.
-    Releasing(LocalAssignment),
+    Releasing(LocalAssignment<A>),
     /// It is given up.
-    Released(LocalAssignment),
+    Released(LocalAssignment<A>),
     /// This assignment is being taken over.
-    Acquiring(LocalAssignment),
+    Acquiring(LocalAssignment<A>),
     /// Everything is being given up, in good order, to join anew.
     Rejoining,
     /// Everything is being given up, since the group has taken it away.
@@ -42,18 +40,24 @@ pub(super) enum Progress {
     Lost,
 }
 
-impl StreamsMembership {
+impl<P: ModernProtocol> ModernMembership<P> {
     /// Takes note of what the coordinator wants from now on.
-    pub(super) fn take_target(&mut self, tasks: StreamsAssignment) {
-        if let Some(next) = self.target.followed_by(tasks) {
+    pub(super) fn take_target(&mut self, assigned: P::Assignment) {
+        if let Some(next) = self.target.followed_by(assigned) {
             tracing::debug!(group = %self.config.group_id, target = ?next, "target assignment");
             self.target = next;
+            self.protocol.on_target(&self.target.assigned);
         }
         if self.target != self.current {
             self.enter(MemberState::Reconciling);
         } else if matches!(self.state, MemberState::Reconciling | MemberState::Joining) {
             self.enter(MemberState::Stable);
         }
+    }
+
+    /// Whether the member has to give up everything and to join again.
+    pub(super) fn must_rejoin(&self) -> bool {
+        self.state.is_in_group() && self.protocol.must_rejoin()
     }
 
     /// The next step towards the target.
@@ -68,9 +72,10 @@ impl StreamsMembership {
                 self.progress = Progress::Released(assignment);
                 return Step::Wait;
             }
-            Progress::Released(assignment) => {
-                let assignment = self.still_wanted(assignment);
-                let partitions = self.partitions_of(&assignment.tasks.active);
+            Progress::Released(mut assignment) => {
+                // The rest others may have by now.
+                assignment.assigned.retain_in(&self.target.assigned, &self.current.assigned);
+                let partitions = self.protocol.partitions(&assignment.assigned);
                 self.progress = Progress::Acquiring(assignment);
                 return Step::Acquire(Acquire { partitions, notify: None });
             }
@@ -82,8 +87,13 @@ impl StreamsMembership {
         if self.state != MemberState::Reconciling {
             return Step::Wait;
         }
-        let next = self.target.clone();
-        if self.current.number.is_some() && next.tasks == self.current.tasks {
+        let assigned = self.protocol.available(&self.target.assigned);
+        let next = LocalAssignment { number: self.target.number, assigned };
+        if next == self.current {
+            // The rest is not to be had yet.
+            return Step::Wait;
+        }
+        if self.current.number.is_some() && next.assigned == self.current.assigned {
             // There is nothing to do, and the coordinator waits to hear it.
             self.current = next;
             self.enter(MemberState::Acknowledging);
@@ -93,12 +103,13 @@ impl StreamsMembership {
     }
 
     /// Has everything given up that is not in the assignment.
-    fn release(&mut self, assignment: LocalAssignment, subscription: &SubscriptionState) -> Step {
-        let next = self.partitions_of(&assignment.tasks.active);
+    fn release(&mut self, assignment: LocalAssignment<P::Assignment>, subscription: &SubscriptionState) -> Step {
+        let next = self.protocol.partitions(&assignment.assigned);
+        let deleted = self.protocol.deleted(&self.current.assigned, &assignment.assigned);
         let mut keep = subscription.assigned();
-        keep.retain(|tp| next.contains(tp));
+        keep.retain(|tp| next.contains(tp) && !deleted.contains(tp));
         self.progress = Progress::Releasing(assignment);
-        Step::Release(Release { keep, lost: false, always_tell: false, deleted: BTreeSet::new() })
+        Step::Release(Release { keep, lost: false, always_tell: false, deleted })
     }
 
     fn release_all(&mut self) -> Step {
@@ -133,6 +144,7 @@ impl StreamsMembership {
             && self.state == MemberState::Reconciling
         {
             self.current = assignment;
+            self.protocol.on_current(&self.current.assigned, &self.target.assigned);
             self.enter(MemberState::Acknowledging);
         }
     }
@@ -141,45 +153,25 @@ impl StreamsMembership {
         self.current = LocalAssignment::default();
         self.target = LocalAssignment::default();
         self.progress = Progress::Idle;
+        self.protocol.on_target(&self.target.assigned);
+        self.protocol.on_current(&self.current.assigned, &self.target.assigned);
     }
 
     /// What the member has, or is about to have.
-    pub(super) fn assignment(&self) -> &StreamsAssignment {
+    pub(in super::super) fn current_or_next(&self) -> &P::Assignment {
         match &self.progress {
-            Progress::Acquiring(assignment) => &assignment.tasks,
-            _ => &self.current.tasks,
+            Progress::Acquiring(assignment) => &assignment.assigned,
+            _ => &self.current.assigned,
         }
-    }
-
-    /// The assignment without what is neither held nor in the target any more: others may have it by now.
-    fn still_wanted(&self, mut assignment: LocalAssignment) -> LocalAssignment {
-        let (target, current, tasks) = (&self.target.tasks, &self.current.tasks, &mut assignment.tasks);
-        tasks.active.retain(|task| target.active.contains(task) || current.active.contains(task));
-        tasks.standby.retain(|task| target.standby.contains(task) || current.standby.contains(task));
-        tasks.warmup.retain(|task| target.warmup.contains(task) || current.warmup.contains(task));
-        assignment
     }
 
     /// What the member may hold: what it is about to take over too, where Kafka's clients leave that out until the listener
     /// has heard of it. The coordinator gives to others at once what a member does not name.
-    pub(super) fn held(&self) -> StreamsAssignment {
-        let mut held = self.current.tasks.clone();
+    pub(super) fn held(&self) -> P::Assignment {
+        let mut held = self.current.assigned.clone();
         if let Progress::Acquiring(assignment) = &self.progress {
-            held.active.extend(assignment.tasks.active.iter().cloned());
-            held.standby.extend(assignment.tasks.standby.iter().cloned());
-            held.warmup.extend(assignment.tasks.warmup.iter().cloned());
+            held.extend(&assignment.assigned);
         }
         held
-    }
-
-    /// What active tasks read. The target has tasks of known sub-topologies only.
-    fn partitions_of(&self, tasks: &BTreeSet<StreamsTaskId>) -> BTreeSet<TopicPartition> {
-        let mut partitions = BTreeSet::new();
-        for task in tasks {
-            let topics = self.member.subtopologies.get(&task.subtopology);
-            let topics = topics.into_iter().flat_map(|subtopology| subtopology.inputs());
-            partitions.extend(topics.map(|topic| TopicPartition::new(topic, task.partition)));
-        }
-        partitions
     }
 }

@@ -1,4 +1,4 @@
-//! The settings of groups, and what those of streams groups have to agree with.
+//! The settings of groups, and what those of groups whose coordinator assigns have to agree with.
 
 use std::sync::Arc;
 
@@ -11,16 +11,9 @@ use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, Own
 ///
 /// # Errors
 ///
-/// [`ConfigError`] for a value that is no value of its key, and for settings of streams groups that do not agree.
+/// [`ConfigError`] for a value that is no value of its key, and for settings of consumer or streams groups that do not agree.
 pub(super) fn read(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, ConfigError> {
-    // Read where a group's own settings are checked.
-    for setting in ["assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms"] {
-        for bound in ["min", "max"] {
-            let key = super::broker_key(&format!("group.consumer.{bound}.{setting}"));
-            key.into_iter().for_each(|key| reader.used(key.key));
-        }
-    }
-    check_streams(reader)?;
+    check_bounds(reader)?;
     Ok(GroupCoordinatorConfig {
         min_session_timeout_ms: reader.int("group.min.session.timeout.ms")?,
         max_session_timeout_ms: reader.int("group.max.session.timeout.ms")?,
@@ -52,32 +45,47 @@ pub(super) fn read(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, Config
     })
 }
 
+/// Settings between their bounds.
+#[rustfmt::skip]
+const BOUNDS: [[&str; 3]; 6] = [
+    ["group.consumer.min.heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms"],
+    ["group.consumer.min.session.timeout.ms", "group.consumer.session.timeout.ms", "group.consumer.max.session.timeout.ms"],
+    ["group.consumer.min.assignment.interval.ms", "group.consumer.assignment.interval.ms", "group.consumer.max.assignment.interval.ms"],
+    ["group.streams.min.heartbeat.interval.ms", "group.streams.heartbeat.interval.ms", "group.streams.max.heartbeat.interval.ms"],
+    ["group.streams.min.session.timeout.ms", "group.streams.session.timeout.ms", "group.streams.max.session.timeout.ms"],
+    ["group.streams.min.assignment.interval.ms", "group.streams.assignment.interval.ms", "group.streams.max.assignment.interval.ms"],
+];
+
 /// The broker's values lie within the bounds that it sets groups, as Kafka checks it at the start.
-fn check_streams(reader: &Reader<'_>) -> Result<(), ConfigError> {
-    const HEARTBEAT: &str = "group.streams.heartbeat.interval.ms";
-    let at_least = |key: &'static str, other: &'static str| -> Result<(), ConfigError> {
-        let (value, least) = (reader.int(key)?, reader.int(other)?);
-        if value >= least {
-            return Ok(());
-        }
-        Err(ConfigError::new(key, value, format!("must be greater than or equal to `{other}`, which is {least}")))
-    };
-    at_least("group.streams.max.heartbeat.interval.ms", "group.streams.min.heartbeat.interval.ms")?;
-    at_least("group.streams.heartbeat.interval.ms", "group.streams.min.heartbeat.interval.ms")?;
-    at_least("group.streams.max.heartbeat.interval.ms", "group.streams.heartbeat.interval.ms")?;
-    at_least("group.streams.max.session.timeout.ms", "group.streams.min.session.timeout.ms")?;
-    at_least("group.streams.session.timeout.ms", "group.streams.min.session.timeout.ms")?;
-    at_least("group.streams.max.session.timeout.ms", "group.streams.session.timeout.ms")?;
-    at_least("group.streams.max.assignment.interval.ms", "group.streams.min.assignment.interval.ms")?;
-    at_least("group.streams.assignment.interval.ms", "group.streams.min.assignment.interval.ms")?;
-    at_least("group.streams.max.assignment.interval.ms", "group.streams.assignment.interval.ms")?;
-    at_least("group.streams.max.standby.replicas", "group.streams.num.standby.replicas")?;
-    let (heartbeat, session) = (reader.int(HEARTBEAT)?, reader.int("group.streams.session.timeout.ms")?);
-    if heartbeat < session {
+fn check_bounds(reader: &Reader<'_>) -> Result<(), ConfigError> {
+    let at_least = |key, other| agrees(reader, key, "greater than or equal to", other, |value, least| value >= least);
+    let at_most = |key, other| agrees(reader, key, "less than or equal to", other, |value, most| value <= most);
+    let less = |key, other| agrees(reader, key, "less than", other, |value, bound| value < bound);
+    for [min, key, max] in BOUNDS {
+        at_least(max, min)?;
+        at_least(key, min)?;
+        at_most(key, max)?;
+    }
+    at_most("group.streams.num.standby.replicas", "group.streams.max.standby.replicas")?;
+    less("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms")?;
+    less("group.streams.heartbeat.interval.ms", "group.streams.session.timeout.ms")
+}
+
+/// # Errors
+///
+/// With Kafka's text, and the value of the other key.
+fn agrees(
+    reader: &Reader<'_>,
+    key: &'static str,
+    relation: &str,
+    other: &'static str,
+    holds: impl Fn(i32, i32) -> bool,
+) -> Result<(), ConfigError> {
+    let (value, bound) = (reader.int(key)?, reader.int(other)?);
+    if holds(value, bound) {
         return Ok(());
     }
-    let reason = format!("must be less than `group.streams.session.timeout.ms`, which is {session}");
-    Err(ConfigError::new(HEARTBEAT, heartbeat, reason))
+    Err(ConfigError::new(key, value, format!("{key} must be {relation} {other}, which is {bound}")))
 }
 
 /// A codec by Kafka's number.
@@ -97,29 +105,75 @@ mod tests {
     use crate::config::BrokerConfig;
 
     #[test]
-    fn settings_of_streams_groups_agree() {
-        let check = |key: &str, value: &str| {
-            BrokerConfig::from_properties([(key, value)]).map(|_| ()).map_err(|error| error.to_string())
+    fn settings_of_groups_lie_within_their_bounds() {
+        let check = |pairs: &[(&str, &str)]| {
+            BrokerConfig::from_properties(pairs.iter().copied()).map(|_| ()).map_err(|error| error.to_string())
         };
-        assert_eq!(check("group.streams.session.timeout.ms", "50000"), Ok(()));
-        assert_eq!(check("group.streams.num.standby.replicas", "2"), Ok(()));
-        let refused = [
-            ("group.streams.session.timeout.ms", "10000", "`group.streams.min.session.timeout.ms`, which is 45000"),
-            ("group.streams.session.timeout.ms", "60001", "`group.streams.session.timeout.ms`, which is 60001"),
-            ("group.streams.num.standby.replicas", "3", "`group.streams.num.standby.replicas`, which is 3"),
-            ("group.streams.max.heartbeat.interval.ms", "4999", "which is 5000"),
-            ("group.streams.assignment.interval.ms", "15001", "which is 15001"),
-        ];
-        for (key, value, expected) in refused {
-            let told = check(key, value).unwrap_err();
-            assert!(told.contains(expected), "{key}={value}: {told}");
+        for kind in ["consumer", "streams"] {
+            let key = |setting: &str| format!("group.{kind}.{setting}");
+            assert_eq!(check(&[(&key("session.timeout.ms"), "50000")]), Ok(()));
+            let refused = [
+                (
+                    "session.timeout.ms",
+                    "10000",
+                    "session.timeout.ms",
+                    "greater than or equal to",
+                    "min.session.timeout.ms, which is 45000",
+                ),
+                (
+                    "session.timeout.ms",
+                    "60001",
+                    "session.timeout.ms",
+                    "less than or equal to",
+                    "max.session.timeout.ms, which is 60000",
+                ),
+                (
+                    "min.session.timeout.ms",
+                    "60001",
+                    "max.session.timeout.ms",
+                    "greater than or equal to",
+                    "min.session.timeout.ms, which is 60001",
+                ),
+                (
+                    "max.heartbeat.interval.ms",
+                    "4999",
+                    "max.heartbeat.interval.ms",
+                    "greater than or equal to",
+                    "min.heartbeat.interval.ms, which is 5000",
+                ),
+                (
+                    "heartbeat.interval.ms",
+                    "4999",
+                    "heartbeat.interval.ms",
+                    "greater than or equal to",
+                    "min.heartbeat.interval.ms, which is 5000",
+                ),
+                (
+                    "assignment.interval.ms",
+                    "15001",
+                    "assignment.interval.ms",
+                    "less than or equal to",
+                    "max.assignment.interval.ms, which is 15000",
+                ),
+            ];
+            for (given, value, named, relation, other) in refused {
+                let told = check(&[(&key(given), value)]).unwrap_err();
+                let text = format!("{} must be {relation} {}", key(named), key(other));
+                assert!(told.ends_with(&text), "{kind} {given}={value}: {told}");
+            }
+            let pairs = [(&*key("max.heartbeat.interval.ms"), "90000"), (&*key("heartbeat.interval.ms"), "45000")];
+            let told = check(&pairs).unwrap_err();
+            let text = format!(
+                "{} must be less than {}, which is 45000",
+                key("heartbeat.interval.ms"),
+                key("session.timeout.ms")
+            );
+            assert!(told.ends_with(&text), "{told}");
         }
-        let pairs = [
-            ("group.streams.min.heartbeat.interval.ms", "1"),
-            ("group.streams.max.heartbeat.interval.ms", "90000"),
-            ("group.streams.heartbeat.interval.ms", "45000"),
-        ];
-        let told = BrokerConfig::from_properties(pairs).unwrap_err().to_string();
-        assert!(told.contains("must be less than `group.streams.session.timeout.ms`, which is 45000"), "{told}");
+        assert_eq!(check(&[("group.streams.num.standby.replicas", "2")]), Ok(()));
+        let told = check(&[("group.streams.num.standby.replicas", "3")]).unwrap_err();
+        let text =
+            "group.streams.num.standby.replicas must be less than or equal to group.streams.max.standby.replicas";
+        assert!(told.ends_with(&format!("{text}, which is 2")), "{told}");
     }
 }

@@ -18,6 +18,7 @@ mod describe;
 mod join;
 mod kind;
 mod member;
+mod modern;
 mod offset_commit;
 mod offset_fetch;
 mod offsets;

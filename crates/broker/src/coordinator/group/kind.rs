@@ -1,10 +1,11 @@
 //! A group, where it does not matter which protocol it speaks.
 
 use super::classic::{CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicGroupState};
-use super::consumer::{self, ConsumerGroup, ConsumerGroupState};
+use super::consumer::ConsumerGroup;
+use super::modern::{self, ModernGroupState};
 use super::offsets::CommittedOffset;
 use super::records::CoordinatorRecord;
-use super::streams::{self, StreamsGroup, StreamsGroupState};
+use super::streams::StreamsGroup;
 
 /// The type of protocol of streams groups in answers.
 const STREAMS_PROTOCOL_TYPE: &str = "streams";
@@ -55,8 +56,8 @@ impl Group {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Classic(group) => group.state == ClassicGroupState::Empty,
-            Self::Consumer(group) => group.state() == ConsumerGroupState::Empty,
-            Self::Streams(group) => group.state() == StreamsGroupState::Empty,
+            Self::Consumer(group) => group.state() == ModernGroupState::Empty,
+            Self::Streams(group) => group.state() == ModernGroupState::Empty,
         }
     }
 
@@ -111,8 +112,8 @@ impl Group {
     pub(super) fn tombstones(&self) -> Vec<CoordinatorRecord> {
         match self {
             Self::Classic(group) => vec![CoordinatorRecord::group_tombstone(&group.id)],
-            Self::Consumer(group) => consumer::tombstones(group),
-            Self::Streams(group) => streams::tombstones(group),
+            Self::Consumer(group) => modern::tombstones(group),
+            Self::Streams(group) => modern::tombstones(group),
         }
     }
 }

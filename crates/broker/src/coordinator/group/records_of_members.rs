@@ -11,8 +11,9 @@ use vltava_protocol::records::group::{
 };
 use vltava_protocol::wire::{DecodeError, Message, Reader};
 
+use super::consumer::{self, RegexChange};
 use super::records::CoordinatorRecord;
-use super::{consumer, streams};
+use super::streams::{self, TopologyChange};
 use crate::coordinator::record::{RecordBytes, RecordError, decode_value, encode};
 
 /// The only version of these values.
@@ -64,7 +65,7 @@ fn decode_consumer(
         }
         ConsumerGroupRegularExpressionKey::RECORD_TYPE => {
             let key = ConsumerGroupRegularExpressionKey::decode(reader, 0)?;
-            (key.group_id, Change::Regex(key.regular_expression, decode_value(value)?))
+            (key.group_id, Change::Own(RegexChange { regex: key.regular_expression, value: decode_value(value)? }))
         }
         _ => return Ok(None),
     }))
@@ -99,7 +100,7 @@ fn decode_streams(
         }
         StreamsGroupTopologyKey::RECORD_TYPE => {
             let key = StreamsGroupTopologyKey::decode(reader, 0)?;
-            (key.group_id, Change::Topology(decode_value(value)?))
+            (key.group_id, Change::Own(TopologyChange(decode_value(value)?)))
         }
         _ => return Ok(None),
     }))
@@ -125,7 +126,7 @@ pub(super) fn encode_consumer(group_id: String, change: &consumer::Change) -> Re
             let key = ConsumerGroupCurrentMemberAssignmentKey { group_id, member_id: member.clone() };
             encode(&key, value.as_ref(), VERSION)
         }
-        Change::Regex(regex, value) => {
+        Change::Own(RegexChange { regex, value }) => {
             let key = ConsumerGroupRegularExpressionKey { group_id, regular_expression: regex.clone() };
             encode(&key, value.as_ref(), VERSION)
         }
@@ -150,6 +151,6 @@ pub(super) fn encode_streams(group_id: String, change: &streams::Change) -> Resu
             let key = StreamsGroupCurrentMemberAssignmentKey { group_id, member_id: member.clone() };
             encode(&key, value.as_ref(), VERSION)
         }
-        Change::Topology(value) => encode(&StreamsGroupTopologyKey { group_id }, value.as_ref(), VERSION),
+        Change::Own(TopologyChange(value)) => encode(&StreamsGroupTopologyKey { group_id }, value.as_ref(), VERSION),
     }
 }

@@ -18,11 +18,11 @@ use vltava_protocol::{ErrorCode, Uuid};
 use super::classic::ClassicGroup;
 use super::classic_records;
 use super::config::GroupCoordinatorConfig;
-use super::consumer::{self, ConsumerGroup};
+use super::consumer::Consumer;
 use super::kind::Group;
 use super::offsets::OffsetStore;
 use super::records::CoordinatorRecord;
-use super::streams::{self, StreamsGroup};
+use super::streams::Streams;
 use super::timer_key::TimerKey;
 use crate::coordinator::record::{BATCH_OVERHEAD, NO_PRODUCER_ID, RecordBytes, RecordError};
 use crate::coordinator::shard::{Now, Output, ReplyToken, Shard};
@@ -149,10 +149,8 @@ impl Shard for GroupCoordinatorShard {
                 let group = classic_records::group_from_record(&key.group, value);
                 self.groups.insert(group.id.clone(), Group::Classic(Box::new(group)));
             }
-            CoordinatorRecord::Consumer { group, change: consumer::Change::Group(None) }
-            | CoordinatorRecord::Streams { group, change: streams::Change::Group(None) } => self.forget_group(&group),
-            CoordinatorRecord::Consumer { group, change } => self.replay_consumer(&group, change),
-            CoordinatorRecord::Streams { group, change } => self.replay_streams(&group, change),
+            CoordinatorRecord::Consumer { group, change } => self.replay_change(&group, change),
+            CoordinatorRecord::Streams { group, change } => self.replay_change(&group, change),
         }
     }
 
@@ -176,7 +174,7 @@ impl Shard for GroupCoordinatorShard {
                     }
                 }
                 Group::Consumer(group) => self.core.arm_members(group),
-                Group::Streams(group) => self.core.arm_streams_members(group),
+                Group::Streams(group) => self.core.arm_members(group),
             }
         }
     }
@@ -191,8 +189,8 @@ impl Shard for GroupCoordinatorShard {
             match timer {
                 TimerKey::Session { group, member } => match self.groups.get_mut(&group) {
                     Some(Group::Classic(group)) => group.expire_session(&mut self.core, &member),
-                    Some(Group::Consumer(_)) => self.expire_consumer_session(&group, &member),
-                    Some(Group::Streams(_)) => self.expire_streams_session(&group, &member),
+                    Some(Group::Consumer(_)) => self.expire_member_session::<Consumer>(&group, &member),
+                    Some(Group::Streams(_)) => self.expire_member_session::<Streams>(&group, &member),
                     None => {}
                 },
                 TimerKey::Join { group } => {
@@ -206,8 +204,9 @@ impl Shard for GroupCoordinatorShard {
                     }
                 }
                 TimerKey::Rebalance { group, member } => match self.groups.get(&group) {
-                    Some(Group::Streams(_)) => self.expire_streams_revocation(&group, &member),
-                    _ => self.expire_revocation(&group, &member),
+                    Some(Group::Consumer(_)) => self.expire_revocation::<Consumer>(&group, &member),
+                    Some(Group::Streams(_)) => self.expire_revocation::<Streams>(&group, &member),
+                    Some(Group::Classic(_)) | None => {}
                 },
                 TimerKey::FirstAssignment { group } => self.expire_first_assignment(&group),
                 TimerKey::OffsetExpiration => self.expire_offsets(),
@@ -227,28 +226,6 @@ impl GroupCoordinatorShard {
         match self.groups.get_mut(group_id)? {
             Group::Classic(group) => Some((group, &mut self.core)),
             Group::Consumer(_) | Group::Streams(_) => None,
-        }
-    }
-
-    /// Folds a record of a consumer group; one that says anything new makes the group, in place of a classic one.
-    fn replay_consumer(&mut self, group_id: &str, change: consumer::Change) {
-        if !change.is_removal() && !matches!(self.groups.get(group_id), Some(Group::Consumer(_))) {
-            let id: Arc<str> = group_id.into();
-            self.groups.insert(id.clone(), Group::Consumer(Box::new(ConsumerGroup::new(id))));
-        }
-        if let Some(Group::Consumer(group)) = self.groups.get_mut(group_id) {
-            group.apply(change);
-        }
-    }
-
-    /// As [`Self::replay_consumer`], of a streams group.
-    fn replay_streams(&mut self, group_id: &str, change: streams::Change) {
-        if !change.is_removal() && !matches!(self.groups.get(group_id), Some(Group::Streams(_))) {
-            let id: Arc<str> = group_id.into();
-            self.groups.insert(id.clone(), Group::Streams(Box::new(StreamsGroup::new(id))));
-        }
-        if let Some(Group::Streams(group)) = self.groups.get_mut(group_id) {
-            group.apply(change);
         }
     }
 
@@ -341,39 +318,6 @@ impl Core {
     pub(super) fn arm_session(&mut self, group: &Arc<str>, member: &Arc<str>, timeout_ms: i32) {
         let deadline = self.after(timeout_ms);
         self.timers.schedule(TimerKey::Session { group: group.clone(), member: member.clone() }, deadline);
-    }
-
-    /// Arms the deadlines of a loaded group's members.
-    fn arm_members(&mut self, group: &ConsumerGroup) {
-        let timeout = self.config.consumer_of(&group.id).session_timeout_ms;
-        for member in group.members.values() {
-            self.arm_session(&group.id, &member.id, timeout);
-            if member.state == consumer::MemberState::UnrevokedPartitions {
-                self.arm_rebalance(&group.id, &member.id, member.rebalance_timeout_ms);
-            }
-        }
-    }
-
-    fn arm_streams_members(&mut self, group: &StreamsGroup) {
-        let timeout = self.config.streams_of(&group.id).session_timeout_ms;
-        for member in group.members.values() {
-            self.arm_session(&group.id, &member.id, timeout);
-            if member.state == streams::MemberState::UnrevokedTasks {
-                self.arm_rebalance(&group.id, &member.id, member.rebalance_timeout_ms);
-            }
-        }
-    }
-
-    fn arm_rebalance(&mut self, group: &Arc<str>, member: &Arc<str>, timeout_ms: i32) {
-        let deadline = self.after(timeout_ms);
-        self.timers.schedule(TimerKey::Rebalance { group: group.clone(), member: member.clone() }, deadline);
-    }
-
-    fn cancel_members<'a>(&mut self, group: &Arc<str>, members: impl Iterator<Item = &'a Arc<str>>) {
-        for id in members {
-            self.cancel_session(group, id);
-            self.timers.cancel(&TimerKey::Rebalance { group: group.clone(), member: id.clone() });
-        }
     }
 
     pub(super) fn cancel_session(&mut self, group: &Arc<str>, member: &Arc<str>) {

@@ -5,6 +5,7 @@ mod groups;
 pub(super) mod harness;
 mod joining;
 mod offsets;
+pub(super) mod schedule;
 mod simulation;
 mod static_members;
 pub(super) mod topics;

@@ -1,6 +1,6 @@
-//! The records of consumer groups, and how they fold into a group.
+//! The records of consumer groups.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vltava_protocol::Uuid;
 use vltava_protocol::records::group::consumer_group_current_member_assignment_value::TopicPartitions;
@@ -11,116 +11,141 @@ use vltava_protocol::records::group::{
     ConsumerGroupTargetAssignmentMetadataValue,
 };
 
-use super::{ConsumerGroup, ConsumerMember, LEAVE_EPOCH, MemberState, Owned, Partitions, ResolvedRegex};
+use super::member::Wants;
+use super::{Change, Consumer, ConsumerGroup, ConsumerMember, Owned, Partitions, ResolvedRegex};
+use crate::coordinator::group::modern::{MemberState, ModernKind};
 
-/// What a record says about a consumer group; without a value it takes back.
+/// What a regular expression stands for; without a value nobody subscribes by it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Change {
-    /// The group's epoch; without a value the group is gone.
-    Group(Option<ConsumerGroupMetadataValue>),
-    /// What a member wants.
-    Member(String, Option<ConsumerGroupMemberMetadataValue>),
-    /// The epoch of the target assignment.
-    Target(Option<ConsumerGroupTargetAssignmentMetadataValue>),
-    /// A member's target.
-    TargetOf(String, Option<ConsumerGroupTargetAssignmentMemberValue>),
-    /// What a member has.
-    Current(String, Option<ConsumerGroupCurrentMemberAssignmentValue>),
-    /// What a regular expression stands for.
-    Regex(String, Option<ConsumerGroupRegularExpressionValue>),
+pub(crate) struct RegexChange {
+    pub(in super::super) regex: String,
+    pub(in super::super) value: Option<ConsumerGroupRegularExpressionValue>,
 }
 
-impl Change {
-    /// Returns whether the record only takes back: it makes no group where there is none.
-    pub(in super::super) fn is_removal(&self) -> bool {
-        match self {
-            Self::Group(value) => value.is_none(),
-            Self::Member(_, value) => value.is_none(),
-            Self::Target(value) => value.is_none(),
-            Self::TargetOf(_, value) => value.is_none(),
-            Self::Current(_, value) => value.is_none(),
-            Self::Regex(_, value) => value.is_none(),
-        }
-    }
-}
+impl ModernKind for Consumer {
+    type Wants = Wants;
+    type Target = Partitions;
+    type Owned = Owned;
+    type Read<'a> = (Uuid, i32);
 
-impl ConsumerGroup {
-    /// Folds a record into the group. That of the group's removal is the caller's.
-    pub(in super::super) fn apply(&mut self, change: Change) {
-        match change {
-            Change::Group(Some(value)) => {
-                self.epoch = value.epoch;
-                self.metadata_hash = value.metadata_hash;
-            }
-            Change::Group(None) => {}
-            Change::Member(id, Some(value)) => self.update(&id, |member| member.set_metadata(value)),
-            Change::Member(id, None) => self.remove(&id),
-            Change::Target(Some(value)) => {
-                self.assignment_epoch = value.assignment_epoch;
-                self.assignment_timestamp_ms = value.assignment_timestamp;
-            }
-            Change::Target(None) => (self.assignment_epoch, self.assignment_timestamp_ms) = (-1, 0),
-            Change::TargetOf(id, Some(value)) => {
-                self.target.insert(id.into(), partitions(value));
-            }
-            Change::TargetOf(id, None) => {
-                self.target.remove(id.as_str());
-            }
-            Change::Current(id, Some(value)) => self.update(&id, |member| set_current(member, value)),
-            Change::Current(id, None) if self.members.contains_key(id.as_str()) => {
-                self.update(&id, |member| {
-                    set_current(
-                        member,
-                        ConsumerGroupCurrentMemberAssignmentValue {
-                            member_epoch: LEAVE_EPOCH,
-                            previous_member_epoch: LEAVE_EPOCH,
-                            ..ConsumerGroupCurrentMemberAssignmentValue::default()
-                        },
-                    );
-                });
-            }
-            Change::Current(_, None) => {}
-            Change::Regex(regex, Some(value)) => {
-                let topics = value.topics.into_iter().collect();
-                let resolved = ResolvedRegex { topics, version: value.version, timestamp_ms: value.timestamp };
-                self.regexes.insert(regex, resolved);
-            }
-            Change::Regex(regex, None) => {
-                self.regexes.remove(&regex);
-            }
+    type GroupRecord = ConsumerGroupMetadataValue;
+    type MemberRecord = ConsumerGroupMemberMetadataValue;
+    type TargetRecord = ConsumerGroupTargetAssignmentMetadataValue;
+    type TargetOfRecord = ConsumerGroupTargetAssignmentMemberValue;
+    type CurrentRecord = ConsumerGroupCurrentMemberAssignmentValue;
+    type OwnChange = RegexChange;
+
+    const NAME: &'static str = "consumer";
+    const TITLE: &'static str = "Consumer";
+    const INITIAL_ASSIGNMENT_EPOCH: i32 = 0;
+    const INITIAL_PREVIOUS_EPOCH: i32 = -1;
+    const STABLE: i8 = 0;
+
+    fn apply_group(group: &mut ConsumerGroup, record: ConsumerGroupMetadataValue) {
+        group.epoch = record.epoch;
+        group.metadata_hash = record.metadata_hash;
+    }
+
+    fn member_record(member: &ConsumerMember) -> ConsumerGroupMemberMetadataValue {
+        ConsumerGroupMemberMetadataValue {
+            instance_id: member.instance_id.clone(),
+            rack_id: member.rack_id.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            subscribed_topic_names: member.wants.topics.iter().cloned().collect(),
+            subscribed_topic_regex: member.wants.regex.clone(),
+            rebalance_timeout_ms: member.rebalance_timeout_ms,
+            server_assignor: member.wants.assignor.clone(),
+            ..ConsumerGroupMemberMetadataValue::default()
         }
     }
 
-    /// Changes a member, which is made if it is not there, and keeps the books about owners and instances.
-    fn update(&mut self, id: &str, change: impl FnOnce(&mut ConsumerMember)) {
-        let id: Arc<str> = id.into();
-        let mut member = self.members.remove(&id).unwrap_or_else(|| ConsumerMember::new(id.clone()));
-        self.disown(&member);
-        change(&mut member);
-        for owned in [&member.assigned, &member.pending_revocation] {
-            for (topic, partitions) in owned {
-                let owners = self.owners.entry(*topic).or_default();
-                owners.extend(partitions.keys().map(|partition| (*partition, member.epoch)));
-            }
-        }
-        if let Some(instance) = &member.instance_id {
-            self.static_members.insert(instance.clone(), id.clone());
-        }
-        self.members.insert(id, member);
+    fn apply_member(member: &mut ConsumerMember, record: ConsumerGroupMemberMetadataValue) {
+        member.instance_id = record.instance_id;
+        member.rack_id = record.rack_id;
+        member.client_id = record.client_id;
+        member.client_host = record.client_host;
+        member.rebalance_timeout_ms = record.rebalance_timeout_ms;
+        member.wants = Wants {
+            topics: record.subscribed_topic_names.into_iter().collect(),
+            regex: record.subscribed_topic_regex.filter(|regex| !regex.is_empty()),
+            assignor: record.server_assignor,
+        };
     }
 
-    fn remove(&mut self, id: &str) {
-        let Some(member) = self.members.remove(id) else { return };
-        self.disown(&member);
-        if let Some(instance) = &member.instance_id
-            && self.static_members.get(instance) == Some(&member.id)
-        {
-            self.static_members.remove(instance);
+    fn target_record(epoch: i32, timestamp_ms: i64) -> ConsumerGroupTargetAssignmentMetadataValue {
+        ConsumerGroupTargetAssignmentMetadataValue {
+            assignment_epoch: epoch,
+            assignment_timestamp: timestamp_ms,
+            ..ConsumerGroupTargetAssignmentMetadataValue::default()
         }
+    }
+
+    fn epoch_of_target(record: &ConsumerGroupTargetAssignmentMetadataValue) -> (i32, i64) {
+        (record.assignment_epoch, record.assignment_timestamp)
+    }
+
+    fn target_of_record(target: &Partitions) -> ConsumerGroupTargetAssignmentMemberValue {
+        let topic = |(topic_id, partitions): (&Uuid, &BTreeSet<i32>)| TopicPartition {
+            topic_id: *topic_id,
+            partitions: partitions.iter().copied().collect(),
+            ..TopicPartition::default()
+        };
+        ConsumerGroupTargetAssignmentMemberValue {
+            topic_partitions: target.iter().map(topic).collect(),
+            ..ConsumerGroupTargetAssignmentMemberValue::default()
+        }
+    }
+
+    fn target(record: ConsumerGroupTargetAssignmentMemberValue) -> Partitions {
+        let topics = record.topic_partitions.into_iter();
+        topics.map(|topic| (topic.topic_id, topic.partitions.into_iter().collect())).collect()
+    }
+
+    fn current_record(member: &ConsumerMember) -> ConsumerGroupCurrentMemberAssignmentValue {
+        ConsumerGroupCurrentMemberAssignmentValue {
+            member_epoch: member.epoch,
+            previous_member_epoch: member.previous_epoch,
+            state: member.state.code(Self::STABLE),
+            assigned_partitions: recorded(&member.assigned),
+            partitions_pending_revocation: recorded(&member.pending_revocation),
+            ..ConsumerGroupCurrentMemberAssignmentValue::default()
+        }
+    }
+
+    fn apply_current(member: &mut ConsumerMember, record: ConsumerGroupCurrentMemberAssignmentValue) {
+        member.epoch = record.member_epoch;
+        member.previous_epoch = record.previous_member_epoch;
+        member.state = MemberState::from_code(record.state, Self::STABLE);
+        member.assigned = owned(record.assigned_partitions, record.member_epoch);
+        member.pending_revocation = owned(record.partitions_pending_revocation, record.member_epoch);
+    }
+
+    fn apply_own(group: &mut ConsumerGroup, RegexChange { regex, value }: RegexChange) {
+        let Some(value) = value else {
+            group.own.regexes.remove(&regex);
+            return;
+        };
+        let topics = value.topics.into_iter().collect();
+        let resolved = ResolvedRegex { topics, version: value.version, timestamp_ms: value.timestamp };
+        group.own.regexes.insert(regex, resolved);
+    }
+
+    fn is_removal(change: &RegexChange) -> bool {
+        change.value.is_none()
+    }
+
+    fn removal(&self) -> Vec<Change> {
+        let regexes = self.regexes.keys().map(|regex| Change::Own(RegexChange { regex: regex.clone(), value: None }));
+        regexes.chain([Change::Group(None)]).collect()
+    }
+
+    fn held_since(&self, member: &ConsumerMember, (topic, partition): (Uuid, i32)) -> Option<i32> {
+        member.holds_since(topic, partition)
     }
 
     /// Takes out a member's partitions, except those that somebody has at another epoch by now.
-    fn disown(&mut self, member: &ConsumerMember) {
+    fn forget(&mut self, member: &ConsumerMember) {
         for owned in [&member.assigned, &member.pending_revocation] {
             for (topic, partitions) in owned {
                 let Some(owners) = self.owners.get_mut(topic) else { continue };
@@ -131,14 +156,27 @@ impl ConsumerGroup {
             }
         }
     }
-}
 
-fn set_current(member: &mut ConsumerMember, value: ConsumerGroupCurrentMemberAssignmentValue) {
-    member.epoch = value.member_epoch;
-    member.previous_epoch = value.previous_member_epoch;
-    member.state = MemberState::from_code(value.state);
-    member.assigned = owned(value.assigned_partitions, value.member_epoch);
-    member.pending_revocation = owned(value.partitions_pending_revocation, value.member_epoch);
+    fn note(&mut self, member: &ConsumerMember) {
+        for owned in [&member.assigned, &member.pending_revocation] {
+            for (topic, partitions) in owned {
+                let owners = self.owners.entry(*topic).or_default();
+                owners.extend(partitions.keys().map(|partition| (*partition, member.epoch)));
+            }
+        }
+        if let Some(instance) = &member.instance_id {
+            self.static_members.insert(instance.clone(), member.id.clone());
+        }
+    }
+
+    fn member_removed(group: &mut ConsumerGroup, member: &ConsumerMember) {
+        let instances = &mut group.own.static_members;
+        if let Some(instance) = &member.instance_id
+            && instances.get(instance) == Some(&member.id)
+        {
+            instances.remove(instance);
+        }
+    }
 }
 
 fn owned(topics: Vec<TopicPartitions>, member_epoch: i32) -> Owned {
@@ -152,40 +190,12 @@ fn owned(topics: Vec<TopicPartitions>, member_epoch: i32) -> Owned {
     topics.into_iter().map(topic).collect()
 }
 
-fn partitions(value: ConsumerGroupTargetAssignmentMemberValue) -> Partitions {
-    value.topic_partitions.into_iter().map(|topic| (topic.topic_id, topic.partitions.into_iter().collect())).collect()
-}
-
-/// The record of a member's target.
-pub(super) fn target_value(target: &Partitions) -> ConsumerGroupTargetAssignmentMemberValue {
-    let topic = |(topic_id, partitions): (&Uuid, &std::collections::BTreeSet<i32>)| TopicPartition {
+fn recorded(owned: &Owned) -> Vec<TopicPartitions> {
+    let topic = |(topic_id, partitions): (&Uuid, &BTreeMap<i32, i32>)| TopicPartitions {
         topic_id: *topic_id,
-        partitions: partitions.iter().copied().collect(),
-        ..TopicPartition::default()
+        partitions: partitions.keys().copied().collect(),
+        assignment_epochs: Some(partitions.values().copied().collect()),
+        ..TopicPartitions::default()
     };
-    ConsumerGroupTargetAssignmentMemberValue {
-        topic_partitions: target.iter().map(topic).collect(),
-        ..ConsumerGroupTargetAssignmentMemberValue::default()
-    }
-}
-
-/// The record of what a member has.
-pub(super) fn current_value(member: &ConsumerMember) -> ConsumerGroupCurrentMemberAssignmentValue {
-    let topics = |owned: &Owned| {
-        let topic = |(topic_id, partitions): (&Uuid, &std::collections::BTreeMap<i32, i32>)| TopicPartitions {
-            topic_id: *topic_id,
-            partitions: partitions.keys().copied().collect(),
-            assignment_epochs: Some(partitions.values().copied().collect()),
-            ..TopicPartitions::default()
-        };
-        owned.iter().map(topic).collect()
-    };
-    ConsumerGroupCurrentMemberAssignmentValue {
-        member_epoch: member.epoch,
-        previous_member_epoch: member.previous_epoch,
-        state: member.state.code(),
-        assigned_partitions: topics(&member.assigned),
-        partitions_pending_revocation: topics(&member.pending_revocation),
-        ..ConsumerGroupCurrentMemberAssignmentValue::default()
-    }
+    owned.iter().map(topic).collect()
 }

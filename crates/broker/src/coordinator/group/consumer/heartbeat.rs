@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use vltava_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
-use vltava_protocol::records::group::{
-    ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionValue, ConsumerGroupTargetAssignmentMetadataValue,
-};
+use vltava_protocol::records::group::{ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionValue};
 use vltava_protocol::{ErrorCode, Uuid, invariant};
 
 use super::assign::{Assignor, GroupSpec, MemberSpec};
-use super::fold::{Change, current_value, target_value};
+use super::fold::RegexChange;
 use super::topics::{TopicMetadata, metadata_hash, resolve};
-use super::{ConsumerGroup, ConsumerMember, LEAVE_EPOCH, MemberState, Owned, Partitions, STATIC_LEAVE_EPOCH};
+use super::{Change, Consumer, ConsumerGroup, ConsumerMember, Owned, Partitions};
+use crate::coordinator::group::modern::{LEAVE_EPOCH, ModernKind as _, STATIC_LEAVE_EPOCH, unknown_member};
 use crate::coordinator::group::shard::{Caller, GroupCoordinatorShard, Refused};
-use crate::coordinator::group::timer_key::TimerKey;
 use crate::coordinator::pattern::Pattern;
 use crate::coordinator::record::fits_in_record;
 use crate::coordinator::shard::Now;
@@ -90,7 +88,9 @@ impl GroupCoordinatorShard {
             request.member_id.as_str().into()
         };
         let Some(group) = self.consumer_group(group_id) else {
-            return self.make_consumer_group(group_id, is_joining).map(|()| id);
+            self.check_modern_group::<Consumer>(group_id, is_joining)?;
+            self.make_room(group_id);
+            return Ok(id);
         };
         let max_size = self.core.config.consumer.max_size;
         if group.members.len() >= max_size && !group.members.contains_key(&id) {
@@ -135,11 +135,11 @@ impl GroupCoordinatorShard {
     /// Gives a static member that comes back the place of the one that left.
     fn replace_static_member(&mut self, group: &Arc<str>, old: ConsumerMember, target: Partitions, id: &Arc<str>) {
         self.core.cancel_session(group, &old.id);
-        self.remove_consumer_member(group, &old.id);
+        self.remove_member::<Consumer>(group, &old.id);
         let new = ConsumerMember { id: id.clone(), epoch: 0, previous_epoch: 0, ..old };
-        self.emit_consumer(group, Change::Member(id.to_string(), Some(new.metadata())));
-        self.emit_consumer(group, Change::TargetOf(id.to_string(), Some(target_value(&target))));
-        self.emit_consumer(group, Change::Current(id.to_string(), Some(current_value(&new))));
+        self.emit_consumer(group, Change::Member(id.to_string(), Some(Consumer::member_record(&new))));
+        self.emit_consumer(group, Change::TargetOf(id.to_string(), Some(Consumer::target_of_record(&target))));
+        self.emit_consumer(group, Change::Current(id.to_string(), Some(Consumer::current_record(&new))));
     }
 
     /// Notes what the member wants; returns whether it wants other topics than before.
@@ -158,15 +158,15 @@ impl GroupCoordinatorShard {
         };
         replace(&mut wanted.instance_id, &request.instance_id);
         replace(&mut wanted.rack_id, &request.rack_id);
-        replace(&mut wanted.assignor, &request.server_assignor);
+        replace(&mut wanted.wants.assignor, &request.server_assignor);
         if request.rebalance_timeout_ms != -1 {
             wanted.rebalance_timeout_ms = request.rebalance_timeout_ms;
         }
         if let Some(names) = &request.subscribed_topic_names {
-            wanted.topics = names.iter().cloned().collect();
+            wanted.wants.topics = names.iter().cloned().collect();
         }
         if let Some(regex) = &request.subscribed_topic_regex {
-            wanted.regex = Some(regex.clone()).filter(|regex| !regex.is_empty());
+            wanted.wants.regex = Some(regex.clone()).filter(|regex| !regex.is_empty());
         }
         wanted.client_id.clone_from(&caller.client_id);
         wanted.client_host.clone_from(&caller.client_host);
@@ -174,9 +174,9 @@ impl GroupCoordinatorShard {
         if is_known && wanted == *before {
             return false;
         }
-        let dropped = before.regex.clone().filter(|regex| wanted.regex.as_ref() != Some(regex));
-        let changed = wanted.topics != before.topics || wanted.regex != before.regex;
-        self.emit_consumer(group, Change::Member(wanted.id.to_string(), Some(wanted.metadata())));
+        let dropped = before.wants.regex.clone().filter(|regex| wanted.wants.regex.as_ref() != Some(regex));
+        let changed = wanted.wants.topics != before.wants.topics || wanted.wants.regex != before.wants.regex;
+        self.emit_consumer(group, Change::Member(wanted.id.to_string(), Some(Consumer::member_record(&wanted))));
         if let Some(regex) = dropped {
             self.forget_regex(group, &regex);
         }
@@ -186,8 +186,8 @@ impl GroupCoordinatorShard {
     /// Forgets what an expression stands for once nobody subscribes by it.
     pub(super) fn forget_regex(&mut self, group_id: &Arc<str>, regex: &str) {
         let Some(group) = self.consumer_group(group_id) else { return };
-        if group.subscribers_of(regex) == 0 && group.regexes.contains_key(regex) {
-            self.emit_consumer(group_id, Change::Regex(regex.to_owned(), None));
+        if group.subscribers_of(regex) == 0 && group.own.regexes.contains_key(regex) {
+            self.emit_consumer(group_id, Change::Own(RegexChange { regex: regex.to_owned(), value: None }));
         }
     }
 
@@ -195,11 +195,12 @@ impl GroupCoordinatorShard {
     /// stands for others than before.
     fn resolve_regexes(&mut self, group_id: &Arc<str>, topics: &dyn TopicMetadata) -> bool {
         let Some(group) = self.consumer_group(group_id) else { return false };
-        let is_current = group.checked.is_some_and(|(version, _)| version == topics.version());
-        let expressions: BTreeSet<String> = group.members.values().filter_map(|member| member.regex.clone()).collect();
+        let is_current = group.own.checked.is_some_and(|(version, _)| version == topics.version());
+        let expressions: BTreeSet<String> =
+            group.members.values().filter_map(|member| member.wants.regex.clone()).collect();
         let mut changed = Vec::new();
         for regex in expressions {
-            let known = group.regexes.get(&regex);
+            let known = group.own.regexes.get(&regex);
             if is_current && known.is_some() {
                 continue;
             }
@@ -217,7 +218,7 @@ impl GroupCoordinatorShard {
                 timestamp: self.core.now.timestamp_ms,
                 ..ConsumerGroupRegularExpressionValue::default()
             };
-            self.emit_consumer(group_id, Change::Regex(regex, Some(value)));
+            self.emit_consumer(group_id, Change::Own(RegexChange { regex, value: Some(value) }));
         }
         any
     }
@@ -225,7 +226,7 @@ impl GroupCoordinatorShard {
     /// Begins another epoch if subscriptions changed, or the topics did.
     fn bump_epoch(&mut self, group_id: &Arc<str>, topics: &dyn TopicMetadata, changed: bool) {
         let Some(group) = self.consumer_group(group_id) else { return };
-        if !changed && group.checked == Some((topics.version(), group.epoch)) {
+        if !changed && group.own.checked == Some((topics.version(), group.epoch)) {
             return;
         }
         let hash = metadata_hash(&group.subscribed_topics(), topics);
@@ -234,8 +235,8 @@ impl GroupCoordinatorShard {
             self.set_epoch(group_id, epoch.saturating_add(1), hash);
             self.core.config.counters.consumer_rebalances.increment();
         }
-        if let Some(group) = self.consumer_group_mut(group_id) {
-            group.checked = Some((topics.version(), group.epoch));
+        if let Some(group) = self.modern_group_mut::<Consumer>(group_id) {
+            group.own.checked = Some((topics.version(), group.epoch));
         }
     }
 
@@ -246,27 +247,17 @@ impl GroupCoordinatorShard {
 
     /// Computes another target assignment if the group is in another epoch, unless the last one is too recent.
     fn update_target(&mut self, group_id: &Arc<str>, topics: &dyn TopicMetadata) {
-        let timestamp_ms = self.core.now.timestamp_ms;
-        let interval_ms = i64::from(self.core.config.consumer_of(group_id).assignment_interval_ms);
+        let interval_ms = self.core.config.consumer_of(group_id).assignment_interval_ms;
         let Some(group) = self.consumer_group(group_id) else { return };
-        let last = group.assignment_timestamp_ms;
-        if group.assignment_epoch >= group.epoch || (last != 0 && timestamp_ms < last.saturating_add(interval_ms)) {
+        let is_due = group.assignment_epoch < group.epoch;
+        if !is_due || group.has_recent_target(self.core.now.timestamp_ms, interval_ms) {
             return;
         }
         let epoch = group.epoch;
         let assignor = group.preferred_assignor();
         let target = assignor.assign(&group.spec(topics));
         tracing::info!(group = %group_id, epoch, assignor = assignor.name(), "computed a target assignment");
-        let changed: Vec<_> = target.into_iter().filter(|(id, target)| group.target.get(id) != Some(target)).collect();
-        for (id, target) in changed {
-            self.emit_consumer(group_id, Change::TargetOf(id.to_string(), Some(target_value(&target))));
-        }
-        let value = ConsumerGroupTargetAssignmentMetadataValue {
-            assignment_epoch: epoch,
-            assignment_timestamp: timestamp_ms,
-            ..ConsumerGroupTargetAssignmentMetadataValue::default()
-        };
-        self.emit_consumer(group_id, Change::Target(Some(value)));
+        self.record_target::<Consumer>(group_id, epoch, target);
     }
 
     /// Takes the member's next step towards its target.
@@ -285,17 +276,9 @@ impl GroupCoordinatorShard {
         }
         let subscribed = group.topic_ids_of(member, topics);
         let next = group.reconcile(member, &subscribed, changed, held)?;
-        if next == *member {
-            return Ok(());
+        if next != *member {
+            self.record_step(group_id, &next);
         }
-        let timer = TimerKey::Rebalance { group: group_id.clone(), member: member_id.clone() };
-        if next.state == MemberState::UnrevokedPartitions {
-            let deadline = self.core.after(next.rebalance_timeout_ms);
-            self.core.timers.schedule(timer, deadline);
-        } else {
-            self.core.timers.cancel(&timer);
-        }
-        self.emit_consumer(group_id, Change::Current(member_id.to_string(), Some(current_value(&next))));
         Ok(())
     }
 }
@@ -309,7 +292,7 @@ impl ConsumerGroup {
     /// Returns the assignor that most members ask for, or the default.
     pub(super) fn preferred_assignor(&self) -> Assignor {
         let votes = |assignor: Assignor| {
-            self.members.values().filter(|member| member.assignor.as_deref() == Some(assignor.name())).count()
+            self.members.values().filter(|member| member.wants.assignor.as_deref() == Some(assignor.name())).count()
         };
         if votes(Assignor::Range) > votes(Assignor::Uniform) { Assignor::Range } else { Assignor::Uniform }
     }
@@ -377,34 +360,15 @@ fn validate(caller: &Caller, request: &ConsumerGroupHeartbeatRequest) -> Result<
     }
 }
 
-/// Checks that the member is in the epoch that the coordinator thinks; or one behind, if an answer was lost.
 fn check_epoch(member: &ConsumerMember, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refused> {
-    let epoch = request.member_epoch;
-    let fence = |word: &str| {
-        let text = format!(
-            "The consumer group member has a {word} member epoch ({epoch}) than the one known by the group \
-             coordinator ({}). The member must abandon all its partitions and rejoin.",
-            member.epoch
-        );
-        Err(Refused::new(ErrorCode::FencedMemberEpoch, text))
-    };
-    if epoch == 0 || epoch == member.epoch {
-        return Ok(());
-    }
-    if epoch > member.epoch {
-        return fence("greater");
-    }
-    let holds_its_own = request.topic_partitions.as_ref().is_some_and(|held| {
-        held.iter().all(|topic| {
-            let assigned = member.assigned.get(&topic.topic_id);
-            topic.partitions.iter().all(|index| assigned.is_some_and(|assigned| assigned.contains_key(index)))
+    member.check_epoch(request.member_epoch, || {
+        request.topic_partitions.as_ref().is_some_and(|held| {
+            held.iter().all(|topic| {
+                let assigned = member.assigned.get(&topic.topic_id);
+                topic.partitions.iter().all(|index| assigned.is_some_and(|assigned| assigned.contains_key(index)))
+            })
         })
-    });
-    if epoch == member.previous_epoch && holds_its_own { Ok(()) } else { fence("smaller") }
-}
-
-pub(super) fn unknown_member(id: &str, group: &str) -> Refused {
-    Refused::new(ErrorCode::UnknownMemberId, format!("Member {id} is not a member of group {group}."))
+    })
 }
 
 fn same_partitions(a: &Owned, b: &Owned) -> bool {

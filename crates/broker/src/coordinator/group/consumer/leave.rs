@@ -7,56 +7,28 @@ use vltava_protocol::messages::leave_group_request::MemberIdentity;
 use vltava_protocol::messages::leave_group_response::MemberResponse;
 use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, LeaveGroupRequest};
 
-use super::fold::{Change, current_value};
-use super::heartbeat::unknown_member;
 use super::topics::{TopicMetadata, metadata_hash};
-use super::{ConsumerGroup, ConsumerMember, Owned, STATIC_LEAVE_EPOCH};
+use super::{Change, Consumer, ConsumerGroup, ConsumerMember, Owned};
+use crate::coordinator::group::config::GroupCoordinatorConfig;
 use crate::coordinator::group::kind::Group;
+use crate::coordinator::group::modern::{Kept, ModernKind as _, STATIC_LEAVE_EPOCH, unknown_member};
 use crate::coordinator::group::records::CoordinatorRecord;
 use crate::coordinator::group::shard::{GroupCoordinatorShard, Refused};
 use crate::coordinator::group::sync::leave_response;
-use crate::coordinator::group::timer_key::TimerKey;
 use crate::coordinator::shard::Now;
 
 impl GroupCoordinatorShard {
     pub(in crate::coordinator::group) fn consumer_group(&self, id: &str) -> Option<&ConsumerGroup> {
-        match self.groups.get(id)? {
-            Group::Consumer(group) => Some(group),
-            Group::Classic(_) | Group::Streams(_) => None,
-        }
-    }
-
-    pub(super) fn consumer_group_mut(&mut self, id: &str) -> Option<&mut ConsumerGroup> {
-        match self.groups.get_mut(id)? {
-            Group::Consumer(group) => Some(group),
-            Group::Classic(_) | Group::Streams(_) => None,
-        }
+        self.modern_group(id)
     }
 
     pub(super) fn consumer_member(&self, group: &str, member: &str) -> Option<&ConsumerMember> {
-        self.consumer_group(group)?.members.get(member)
+        self.modern_member(group, member)
     }
 
     /// Emits a record of a consumer group and folds it into the state.
     pub(super) fn emit_consumer(&mut self, group: &Arc<str>, change: Change) {
-        self.emit_and_replay(CoordinatorRecord::Consumer { group: group.to_string(), change });
-    }
-
-    /// Makes room for a consumer group: an empty classic group becomes one.
-    ///
-    /// # Errors
-    ///
-    /// `GROUP_ID_NOT_FOUND` if nobody may make the group, or it is a classic one with members.
-    pub(super) fn make_consumer_group(&mut self, group_id: &Arc<str>, is_joining: bool) -> Result<(), Refused> {
-        match self.groups.get(group_id) {
-            None if is_joining => Ok(()),
-            None => Err(not_found(format!("Consumer group {group_id} not found."))),
-            Some(Group::Classic(group)) if is_joining && group.is_vacant() => {
-                self.emit_and_replay(CoordinatorRecord::group_tombstone(group_id));
-                Ok(())
-            }
-            Some(_) => Err(not_found(format!("Group {group_id} is not a consumer group."))),
-        }
+        self.emit_change(group, change);
     }
 
     /// Lets a member go, or a static one go for a while.
@@ -66,11 +38,7 @@ impl GroupCoordinatorShard {
         request: &ConsumerGroupHeartbeatRequest,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
         let group_id: Arc<str> = request.group_id.as_str().into();
-        let Some(group) = self.consumer_group(&group_id) else {
-            let exists = self.groups.contains_key(&group_id);
-            let text = if exists { "is not a consumer group." } else { "not found." };
-            return Err(not_found(format!("Group {group_id} {text}")));
-        };
+        let group = self.known_group::<Consumer>(&group_id)?;
         let id = request.member_id.as_str();
         let member = match &request.instance_id {
             None => group.members.get(id).ok_or_else(|| unknown_member(id, &group_id))?,
@@ -128,7 +96,7 @@ impl GroupCoordinatorShard {
         for since in member.assigned.values_mut().flat_map(|partitions| partitions.values_mut()) {
             *since = 0;
         }
-        self.emit_consumer(group, Change::Current(member.id.to_string(), Some(current_value(&member))));
+        self.emit_consumer(group, Change::Current(member.id.to_string(), Some(Consumer::current_record(&member))));
     }
 
     /// Takes a member out of its group, which is in another epoch then.
@@ -153,12 +121,10 @@ impl GroupCoordinatorShard {
         let mut any = false;
         for member_id in member_ids {
             let Some(member) = self.consumer_member(group_id, member_id) else { continue };
-            let regex = member.regex.clone();
+            let regex = member.wants.regex.clone();
             any = true;
-            self.core.cancel_session(group_id, member_id);
-            let timer = TimerKey::Rebalance { group: group_id.clone(), member: member_id.clone() };
-            self.core.timers.cancel(&timer);
-            self.remove_consumer_member(group_id, member_id);
+            self.core.cancel_members(group_id, [member_id]);
+            self.remove_member::<Consumer>(group_id, member_id);
             if let Some(regex) = regex {
                 self.forget_regex(group_id, &regex);
             }
@@ -174,29 +140,31 @@ impl GroupCoordinatorShard {
         let epoch = group.epoch.saturating_add(1);
         self.set_epoch(group_id, epoch, hash);
     }
+}
 
-    /// Emits the records that remove a member.
-    pub(super) fn remove_consumer_member(&mut self, group: &Arc<str>, member: &Arc<str>) {
-        self.emit_consumer(group, Change::Current(member.to_string(), None));
-        self.emit_consumer(group, Change::TargetOf(member.to_string(), None));
-        self.emit_consumer(group, Change::Member(member.to_string(), None));
+impl Kept for Consumer {
+    fn of(group: &Group) -> Option<&ConsumerGroup> {
+        if let Group::Consumer(group) = group { Some(group) } else { None }
     }
 
-    /// A member was not heard of for the time of its session.
-    pub(in crate::coordinator::group) fn expire_consumer_session(&mut self, group: &Arc<str>, member: &Arc<str>) {
-        tracing::info!(%group, %member, "member has failed");
-        self.fence_consumer_member(group, member, None);
+    fn of_mut(group: &mut Group) -> Option<&mut ConsumerGroup> {
+        if let Group::Consumer(group) = group { Some(group) } else { None }
     }
 
-    /// A member has not given up its partitions within its rebalance timeout.
-    pub(in crate::coordinator::group) fn expire_revocation(&mut self, group: &Arc<str>, member: &Arc<str>) {
-        let is_late = self
-            .consumer_member(group, member)
-            .is_some_and(|member| member.state == super::MemberState::UnrevokedPartitions);
-        if is_late {
-            tracing::info!(%group, %member, "member did not give up its partitions in time");
-            self.fence_consumer_member(group, member, None);
-        }
+    fn kept(group: ConsumerGroup) -> Group {
+        Group::Consumer(Box::new(group))
+    }
+
+    fn record(group: String, change: Change) -> CoordinatorRecord {
+        CoordinatorRecord::Consumer { group, change }
+    }
+
+    fn session_timeout_ms(config: &GroupCoordinatorConfig, group: &str) -> i32 {
+        config.consumer_of(group).session_timeout_ms
+    }
+
+    fn fence(shard: &mut GroupCoordinatorShard, group: &Arc<str>, member: &Arc<str>) {
+        shard.fence_consumer_member(group, member, None);
     }
 }
 
@@ -210,22 +178,4 @@ impl ConsumerGroup {
         let member = self.static_member(instance).ok_or(ErrorCode::UnknownMemberId)?;
         if id.is_empty() || &*member.id == id { Ok(member) } else { Err(ErrorCode::FencedInstanceId) }
     }
-}
-
-/// Returns the records that remove a group without members.
-pub(in crate::coordinator::group) fn tombstones(group: &ConsumerGroup) -> Vec<CoordinatorRecord> {
-    let members = || group.members.keys().map(|id| id.to_string());
-    let regexes = group.regexes.keys().map(|regex| Change::Regex(regex.clone(), None));
-    let changes = members()
-        .map(|id| Change::Current(id, None))
-        .chain(members().map(|id| Change::TargetOf(id, None)))
-        .chain([Change::Target(None)])
-        .chain(members().map(|id| Change::Member(id, None)))
-        .chain(regexes)
-        .chain([Change::Group(None)]);
-    changes.map(|change| CoordinatorRecord::Consumer { group: group.id.to_string(), change }).collect()
-}
-
-fn not_found(text: String) -> Refused {
-    Refused::new(ErrorCode::GroupIdNotFound, text)
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use vltava_protocol::{ErrorCode, Uuid};
 
-use super::{ConsumerGroup, ConsumerMember, MemberState, Owned, Partitions};
+use super::{ConsumerGroup, ConsumerMember, Owned, Partitions};
+use crate::coordinator::group::modern::MemberState;
 
 /// What a heartbeat says that its member holds; none if it says nothing.
 pub(super) type Held<'a> = Option<&'a Partitions>;
@@ -30,14 +31,14 @@ impl ConsumerGroup {
             MemberState::Stable if member.epoch != self.assignment_epoch => step.towards_target(member.epoch),
             MemberState::Stable if subscription_changed => step.without_unsubscribed(),
             MemberState::Stable => member.clone(),
-            MemberState::UnrevokedPartitions if holds_any(held, &member.pending_revocation) => {
+            MemberState::Unrevoked if holds_any(held, &member.pending_revocation) => {
                 if subscription_changed {
                     step.without_unsubscribed()
                 } else {
                     member.clone()
                 }
             }
-            MemberState::UnrevokedPartitions | MemberState::UnreleasedPartitions => step.towards_target(member.epoch),
+            MemberState::Unrevoked | MemberState::Unreleased => step.towards_target(member.epoch),
             MemberState::Unknown if held.is_some_and(Partitions::is_empty) => {
                 step.towards_target(self.assignment_epoch)
             }
@@ -77,7 +78,7 @@ impl Step<'_> {
         member.assigned = kept;
         member.advance_to(self.member.epoch);
         if holds_any(self.held, &pending) {
-            member.state = MemberState::UnrevokedPartitions;
+            member.state = MemberState::Unrevoked;
             member.pending_revocation = pending;
         }
         member
@@ -97,7 +98,7 @@ impl Step<'_> {
         }
         let mut member = self.member.clone();
         if !revoked.is_empty() && holds_any(self.held, &revoked) {
-            member.state = MemberState::UnrevokedPartitions;
+            member.state = MemberState::Unrevoked;
             member.advance_to(epoch_while_revoking);
             member.assigned = kept;
             member.pending_revocation = revoked;
@@ -118,7 +119,7 @@ impl Step<'_> {
                 }
             }
         }
-        member.state = if waits { MemberState::UnreleasedPartitions } else { MemberState::Stable };
+        member.state = if waits { MemberState::Unreleased } else { MemberState::Stable };
         member.advance_to(target_epoch);
         member.assigned = kept;
         member.pending_revocation = Owned::new();

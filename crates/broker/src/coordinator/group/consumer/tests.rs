@@ -13,6 +13,7 @@ use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHear
 
 use crate::coordinator::group::shard::Refused;
 use crate::coordinator::group::tests::harness::{GROUP, Harness, caller, topic_id};
+use crate::coordinator::group::tests::schedule::Process;
 use crate::coordinator::group::tests::topics::TopicTable;
 
 /// A member as its process sees it.
@@ -33,6 +34,15 @@ impl Client {
         Self { instance: Some(instance.into()), ..Self::new(id) }
     }
 
+    fn partitions(&self, topic: &str) -> Vec<i32> {
+        self.held.get(&topic_id(topic)).into_iter().flatten().copied().collect()
+    }
+}
+
+impl Process for Client {
+    type Request = ConsumerGroupHeartbeatRequest;
+    type Response = ConsumerGroupHeartbeatResponse;
+
     fn request(&self) -> ConsumerGroupHeartbeatRequest {
         let held = self.held.iter().map(|(topic, partitions)| TopicPartitions {
             topic_id: *topic,
@@ -51,7 +61,6 @@ impl Client {
         }
     }
 
-    /// Takes over what an answer says, as a client does that gives up partitions at once.
     fn follow(&mut self, response: &ConsumerGroupHeartbeatResponse) {
         self.epoch = response.member_epoch;
         if let Some(assignment) = &response.assignment {
@@ -62,8 +71,9 @@ impl Client {
         }
     }
 
-    fn partitions(&self, topic: &str) -> Vec<i32> {
-        self.held.get(&topic_id(topic)).into_iter().flatten().copied().collect()
+    fn is_fenced(&mut self) {
+        self.epoch = 0;
+        self.held.clear();
     }
 }
 
@@ -107,7 +117,7 @@ fn group_state(harness: &Harness) -> String {
 fn assert_replay_is_equal(harness: &mut Harness) {
     let mut before = harness.shard.consumer_group(GROUP).unwrap().clone();
     harness.restart();
-    before.checked = None;
+    before.own.checked = None;
     assert_eq!(*harness.shard.consumer_group(GROUP).unwrap(), before);
 }
 

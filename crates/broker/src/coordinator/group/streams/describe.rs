@@ -38,7 +38,7 @@ impl StreamsGroup {
             group_state: self.state().name().to_owned(),
             group_epoch: self.epoch,
             assignment_epoch: self.assignment_epoch,
-            topology: self.topology.as_deref().map(|topology| self.describe_topology(topology)),
+            topology: self.own.topology.as_deref().map(|topology| self.describe_topology(topology)),
             members: self.members.values().map(|member| self.describe_member(member)).collect(),
             ..DescribedGroup::default()
         }
@@ -46,7 +46,7 @@ impl StreamsGroup {
 
     /// The topology with the counts that its topics have, or as the members say it if that is not known.
     fn describe_topology(&self, topology: &StreamsTopology) -> Topology {
-        let configured = self.configured.as_ref().filter(|configured| configured.is_ready());
+        let configured = self.own.configured.as_ref().filter(|configured| configured.is_ready());
         let subtopologies = match configured.and_then(|configured| configured.subtopologies.as_ref()) {
             Some(configured) => {
                 configured.iter().map(|(id, subtopology)| configured_subtopology(id, subtopology)).collect()
@@ -58,7 +58,7 @@ impl StreamsGroup {
 
     fn describe_member(&self, member: &StreamsMember) -> Member {
         let target = self.target.get(&member.id).map_or_else(Assignment::default, target_assignment);
-        let endpoint = member.user_endpoint.as_ref();
+        let endpoint = member.wants.user_endpoint.as_ref();
         Member {
             member_id: member.id.to_string(),
             member_epoch: member.epoch,
@@ -66,14 +66,14 @@ impl StreamsGroup {
             rack_id: member.rack_id.clone(),
             client_id: member.client_id.clone(),
             client_host: member.client_host.clone(),
-            topology_epoch: member.topology_epoch,
-            process_id: member.process_id.clone(),
+            topology_epoch: member.wants.topology_epoch,
+            process_id: member.wants.process_id.clone(),
             user_endpoint: endpoint.map(|endpoint| Endpoint {
                 host: endpoint.host.clone(),
                 port: endpoint.port,
                 ..Endpoint::default()
             }),
-            client_tags: key_values(&member.client_tags),
+            client_tags: key_values(&member.wants.client_tags),
             assignment: assignment(&member.assigned),
             target_assignment: target,
             ..Member::default()

@@ -18,7 +18,7 @@ impl StreamsGroup {
     }
 
     fn endpoint(&self, member: &StreamsMember, topics: &dyn TopicMetadata) -> Option<EndpointToPartitions> {
-        let endpoint = member.user_endpoint.as_ref()?;
+        let endpoint = member.wants.user_endpoint.as_ref()?;
         let active = member.assigned.active.iter().map(|(id, partitions)| (id, partitions.keys().copied().collect()));
         let standby = member.assigned.standby.iter().map(|(id, partitions)| (id, partitions.clone()));
         Some(EndpointToPartitions {
@@ -34,7 +34,7 @@ impl StreamsGroup {
         tasks: impl Iterator<Item = (&'a String, BTreeSet<i32>)>,
         topics: &dyn TopicMetadata,
     ) -> Vec<TopicPartition> {
-        let subtopologies = self.configured.as_ref().and_then(|configured| configured.subtopologies.as_ref());
+        let subtopologies = self.own.configured.as_ref().and_then(|configured| configured.subtopologies.as_ref());
         let mut partitions = Vec::new();
         for (id, tasks) in tasks {
             let Some(subtopology) = subtopologies.and_then(|subtopologies| subtopologies.get(id)) else { continue };

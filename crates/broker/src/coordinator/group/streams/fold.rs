@@ -1,117 +1,188 @@
-//! The records of streams groups, and how they fold into a group.
+//! The records of streams groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vltava_protocol::records::group::streams_group_current_member_assignment_value::TaskIds as OwnedIds;
+use vltava_protocol::records::group::streams_group_member_metadata_value::KeyValue;
 use vltava_protocol::records::group::streams_group_target_assignment_member_value::TaskIds as TargetIds;
 use vltava_protocol::records::group::{
     StreamsGroupCurrentMemberAssignmentValue, StreamsGroupMemberMetadataValue, StreamsGroupMetadataValue,
     StreamsGroupTargetAssignmentMemberValue, StreamsGroupTargetAssignmentMetadataValue, StreamsGroupTopologyValue,
 };
 
-use super::member::{MemberState, StreamsMember};
+use super::member::{StreamsMember, Wants};
 use super::tasks::{ActiveTasks, OwnedTasks, TaskSet, Tasks};
 use super::topology::StreamsTopology;
-use super::{LEAVE_EPOCH, StreamsGroup};
+use super::{Change, Streams, StreamsGroup};
+use crate::coordinator::group::modern::{MemberState, ModernKind};
 
-/// What a record says about a streams group; without a value it takes back.
+/// The topology of the application; without a value it is gone.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Change {
-    /// The group's epoch, and what is checked of its topics; without a value the group is gone.
-    Group(Option<StreamsGroupMetadataValue>),
-    /// Who a member is.
-    Member(String, Option<StreamsGroupMemberMetadataValue>),
-    /// The epoch of the target assignment.
-    Target(Option<StreamsGroupTargetAssignmentMetadataValue>),
-    /// A member's target.
-    TargetOf(String, Option<StreamsGroupTargetAssignmentMemberValue>),
-    /// What a member has.
-    Current(String, Option<StreamsGroupCurrentMemberAssignmentValue>),
-    /// The topology of the application.
-    Topology(Option<StreamsGroupTopologyValue>),
-}
+pub(crate) struct TopologyChange(pub(in super::super) Option<StreamsGroupTopologyValue>);
 
-impl Change {
-    /// Returns whether the record only takes back: it makes no group where there is none.
-    pub(in super::super) fn is_removal(&self) -> bool {
-        match self {
-            Self::Group(value) => value.is_none(),
-            Self::Member(_, value) => value.is_none(),
-            Self::Target(value) => value.is_none(),
-            Self::TargetOf(_, value) => value.is_none(),
-            Self::Current(_, value) => value.is_none(),
-            Self::Topology(value) => value.is_none(),
-        }
+impl ModernKind for Streams {
+    type Wants = Wants;
+    type Target = Tasks;
+    type Owned = OwnedTasks;
+    type Read<'a> = (&'a str, i32);
+
+    type GroupRecord = StreamsGroupMetadataValue;
+    type MemberRecord = StreamsGroupMemberMetadataValue;
+    type TargetRecord = StreamsGroupTargetAssignmentMetadataValue;
+    type TargetOfRecord = StreamsGroupTargetAssignmentMemberValue;
+    type CurrentRecord = StreamsGroupCurrentMemberAssignmentValue;
+    type OwnChange = TopologyChange;
+
+    const NAME: &'static str = "streams";
+    const TITLE: &'static str = "Streams";
+    const INITIAL_ASSIGNMENT_EPOCH: i32 = 1;
+    const INITIAL_PREVIOUS_EPOCH: i32 = 0;
+    const STABLE: i8 = 1;
+
+    fn apply_group(group: &mut StreamsGroup, record: StreamsGroupMetadataValue) {
+        group.epoch = record.epoch;
+        group.metadata_hash = record.metadata_hash;
+        group.own.validated_topology_epoch = record.validated_topology_epoch;
+        let configs = record.last_assignment_configs.into_iter().flatten();
+        group.own.assignment_configs = configs.map(|config| (config.key, config.value)).collect();
     }
-}
 
-impl StreamsGroup {
-    /// Folds a record into the group. That of the group's removal is the caller's.
-    pub(in super::super) fn apply(&mut self, change: Change) {
-        match change {
-            Change::Group(Some(value)) => {
-                self.epoch = value.epoch;
-                self.metadata_hash = value.metadata_hash;
-                self.validated_topology_epoch = value.validated_topology_epoch;
-                let configs = value.last_assignment_configs.into_iter().flatten();
-                self.assignment_configs = configs.map(|config| (config.key, config.value)).collect();
-            }
-            Change::Group(None) => {}
-            Change::Member(id, Some(value)) => self.member_mut(&id).set_metadata(value),
-            Change::Member(id, None) => {
-                self.members.remove(id.as_str());
-                if self.members.is_empty() {
-                    self.shutdown_requested_by = None;
-                }
-            }
-            Change::Target(Some(value)) => {
-                self.assignment_epoch = value.assignment_epoch;
-                self.assignment_timestamp_ms = value.assignment_timestamp;
-            }
-            Change::Target(None) => (self.assignment_epoch, self.assignment_timestamp_ms) = (-1, 0),
-            Change::TargetOf(id, Some(value)) => {
-                self.target.insert(id.into(), target(value));
-            }
-            Change::TargetOf(id, None) => {
-                self.target.remove(id.as_str());
-            }
-            Change::Current(id, Some(value)) => set_current(self.member_mut(&id), value),
-            Change::Current(id, None) => {
-                if let Some(member) = self.members.get_mut(id.as_str()) {
-                    (member.epoch, member.previous_epoch) = (LEAVE_EPOCH, LEAVE_EPOCH);
-                    member.assigned = OwnedTasks::default();
-                    member.pending_revocation = OwnedTasks::default();
-                }
-            }
-            Change::Topology(value) => {
-                self.topology = value.map(|value| Arc::new(StreamsTopology::of_record(value)));
-                self.configured = None;
-            }
+    fn member_record(member: &StreamsMember) -> StreamsGroupMemberMetadataValue {
+        let tag = |(key, value): (&String, &String)| KeyValue {
+            key: key.clone(),
+            value: value.clone(),
+            ..KeyValue::default()
+        };
+        let wants = &member.wants;
+        StreamsGroupMemberMetadataValue {
+            instance_id: member.instance_id.clone(),
+            rack_id: member.rack_id.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            rebalance_timeout_ms: member.rebalance_timeout_ms,
+            topology_epoch: wants.topology_epoch,
+            process_id: wants.process_id.clone(),
+            user_endpoint: wants.user_endpoint.clone(),
+            client_tags: wants.client_tags.iter().map(tag).collect(),
+            ..StreamsGroupMemberMetadataValue::default()
         }
     }
 
-    /// The member, which is made if it is not there: compaction may leave either of its records the first.
-    fn member_mut(&mut self, id: &str) -> &mut StreamsMember {
-        let id: Arc<str> = id.into();
-        self.members.entry(id.clone()).or_insert_with(|| StreamsMember::new(id))
+    fn apply_member(member: &mut StreamsMember, record: StreamsGroupMemberMetadataValue) {
+        // Recorded, and never given yet: Kafka has no static members of streams groups either.
+        member.instance_id = record.instance_id;
+        member.rack_id = record.rack_id;
+        member.client_id = record.client_id;
+        member.client_host = record.client_host;
+        member.rebalance_timeout_ms = record.rebalance_timeout_ms;
+        member.wants = Wants {
+            topology_epoch: record.topology_epoch,
+            process_id: record.process_id,
+            user_endpoint: record.user_endpoint,
+            client_tags: record.client_tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
+        };
     }
-}
 
-fn set_current(member: &mut StreamsMember, value: StreamsGroupCurrentMemberAssignmentValue) {
-    member.epoch = value.member_epoch;
-    member.previous_epoch = value.previous_member_epoch;
-    member.state = MemberState::from_code(value.state);
-    member.assigned = OwnedTasks {
-        active: active(value.active_tasks, value.member_epoch),
-        standby: owned(value.standby_tasks),
-        warmup: owned(value.warmup_tasks),
-    };
-    member.pending_revocation = OwnedTasks {
-        active: active(value.active_tasks_pending_revocation, value.member_epoch),
-        standby: owned(value.standby_tasks_pending_revocation),
-        warmup: owned(value.warmup_tasks_pending_revocation),
-    };
+    fn target_record(epoch: i32, timestamp_ms: i64) -> StreamsGroupTargetAssignmentMetadataValue {
+        StreamsGroupTargetAssignmentMetadataValue {
+            assignment_epoch: epoch,
+            assignment_timestamp: timestamp_ms,
+            ..StreamsGroupTargetAssignmentMetadataValue::default()
+        }
+    }
+
+    fn epoch_of_target(record: &StreamsGroupTargetAssignmentMetadataValue) -> (i32, i64) {
+        (record.assignment_epoch, record.assignment_timestamp)
+    }
+
+    fn target_of_record(target: &Tasks) -> StreamsGroupTargetAssignmentMemberValue {
+        let ids = |tasks: &TaskSet| {
+            let of_subtopology = |(subtopology, partitions): (&String, &BTreeSet<i32>)| TargetIds {
+                subtopology_id: subtopology.clone(),
+                partitions: partitions.iter().copied().collect(),
+                ..TargetIds::default()
+            };
+            tasks.iter().map(of_subtopology).collect()
+        };
+        StreamsGroupTargetAssignmentMemberValue {
+            active_tasks: ids(&target.active),
+            standby_tasks: ids(&target.standby),
+            warmup_tasks: ids(&target.warmup),
+            ..StreamsGroupTargetAssignmentMemberValue::default()
+        }
+    }
+
+    fn target(record: StreamsGroupTargetAssignmentMemberValue) -> Tasks {
+        let of_role =
+            |tasks: Vec<TargetIds>| set(tasks.into_iter().map(|tasks| (tasks.subtopology_id, tasks.partitions)));
+        Tasks {
+            active: of_role(record.active_tasks),
+            standby: of_role(record.standby_tasks),
+            warmup: of_role(record.warmup_tasks),
+        }
+    }
+
+    fn current_record(member: &StreamsMember) -> StreamsGroupCurrentMemberAssignmentValue {
+        let (assigned, pending) = (&member.assigned, &member.pending_revocation);
+        StreamsGroupCurrentMemberAssignmentValue {
+            member_epoch: member.epoch,
+            previous_member_epoch: member.previous_epoch,
+            state: member.state.code(Self::STABLE),
+            active_tasks: active_ids(&assigned.active),
+            standby_tasks: owned_ids(&assigned.standby),
+            warmup_tasks: owned_ids(&assigned.warmup),
+            active_tasks_pending_revocation: active_ids(&pending.active),
+            standby_tasks_pending_revocation: owned_ids(&pending.standby),
+            warmup_tasks_pending_revocation: owned_ids(&pending.warmup),
+            ..StreamsGroupCurrentMemberAssignmentValue::default()
+        }
+    }
+
+    fn apply_current(member: &mut StreamsMember, record: StreamsGroupCurrentMemberAssignmentValue) {
+        member.epoch = record.member_epoch;
+        member.previous_epoch = record.previous_member_epoch;
+        member.state = MemberState::from_code(record.state, Self::STABLE);
+        member.assigned = OwnedTasks {
+            active: active(record.active_tasks, record.member_epoch),
+            standby: owned(record.standby_tasks),
+            warmup: owned(record.warmup_tasks),
+        };
+        member.pending_revocation = OwnedTasks {
+            active: active(record.active_tasks_pending_revocation, record.member_epoch),
+            standby: owned(record.standby_tasks_pending_revocation),
+            warmup: owned(record.warmup_tasks_pending_revocation),
+        };
+    }
+
+    fn apply_own(group: &mut StreamsGroup, TopologyChange(value): TopologyChange) {
+        group.own.topology = value.map(|value| Arc::new(StreamsTopology::of_record(value)));
+        group.own.configured = None;
+    }
+
+    fn is_removal(TopologyChange(value): &TopologyChange) -> bool {
+        value.is_none()
+    }
+
+    fn removal(&self) -> Vec<Change> {
+        vec![Change::Group(None), Change::Own(TopologyChange(None))]
+    }
+
+    fn is_ready(&self) -> bool {
+        self.topology.as_ref().is_some_and(|topology| topology.epoch == self.validated_topology_epoch)
+    }
+
+    fn held_since(&self, member: &StreamsMember, (topic, partition): (&str, i32)) -> Option<i32> {
+        let id = &self.topology.as_ref()?.reader_of(topic)?.subtopology_id;
+        let pending = || member.pending_revocation.active_since(id, partition);
+        member.assigned.active_since(id, partition).or_else(pending)
+    }
+
+    fn member_removed(group: &mut StreamsGroup, _member: &StreamsMember) {
+        if group.members.is_empty() {
+            group.own.shutdown_requested_by = None;
+        }
+    }
 }
 
 fn active(tasks: Vec<OwnedIds>, member_epoch: i32) -> ActiveTasks {
@@ -128,53 +199,9 @@ fn owned(tasks: Vec<OwnedIds>) -> TaskSet {
     set(tasks.into_iter().map(|tasks| (tasks.subtopology_id, tasks.partitions)))
 }
 
-fn target(value: StreamsGroupTargetAssignmentMemberValue) -> Tasks {
-    let of_role = |tasks: Vec<TargetIds>| set(tasks.into_iter().map(|tasks| (tasks.subtopology_id, tasks.partitions)));
-    Tasks {
-        active: of_role(value.active_tasks),
-        standby: of_role(value.standby_tasks),
-        warmup: of_role(value.warmup_tasks),
-    }
-}
-
 fn set(tasks: impl Iterator<Item = (String, Vec<i32>)>) -> TaskSet {
     let tasks = tasks.filter(|(_, partitions)| !partitions.is_empty());
     tasks.map(|(subtopology, partitions)| (subtopology, partitions.into_iter().collect())).collect()
-}
-
-/// The record of a member's target.
-pub(super) fn target_value(target: &Tasks) -> StreamsGroupTargetAssignmentMemberValue {
-    let ids = |tasks: &TaskSet| {
-        let of_subtopology = |(subtopology, partitions): (&String, &std::collections::BTreeSet<i32>)| TargetIds {
-            subtopology_id: subtopology.clone(),
-            partitions: partitions.iter().copied().collect(),
-            ..TargetIds::default()
-        };
-        tasks.iter().map(of_subtopology).collect()
-    };
-    StreamsGroupTargetAssignmentMemberValue {
-        active_tasks: ids(&target.active),
-        standby_tasks: ids(&target.standby),
-        warmup_tasks: ids(&target.warmup),
-        ..StreamsGroupTargetAssignmentMemberValue::default()
-    }
-}
-
-/// The record of what a member has.
-pub(super) fn current_value(member: &StreamsMember) -> StreamsGroupCurrentMemberAssignmentValue {
-    let (assigned, pending) = (&member.assigned, &member.pending_revocation);
-    StreamsGroupCurrentMemberAssignmentValue {
-        member_epoch: member.epoch,
-        previous_member_epoch: member.previous_epoch,
-        state: member.state.code(),
-        active_tasks: active_ids(&assigned.active),
-        standby_tasks: owned_ids(&assigned.standby),
-        warmup_tasks: owned_ids(&assigned.warmup),
-        active_tasks_pending_revocation: active_ids(&pending.active),
-        standby_tasks_pending_revocation: owned_ids(&pending.standby),
-        warmup_tasks_pending_revocation: owned_ids(&pending.warmup),
-        ..StreamsGroupCurrentMemberAssignmentValue::default()
-    }
 }
 
 fn active_ids(tasks: &ActiveTasks) -> Vec<OwnedIds> {
@@ -188,7 +215,7 @@ fn active_ids(tasks: &ActiveTasks) -> Vec<OwnedIds> {
 }
 
 fn owned_ids(tasks: &TaskSet) -> Vec<OwnedIds> {
-    let of_subtopology = |(subtopology, partitions): (&String, &std::collections::BTreeSet<i32>)| OwnedIds {
+    let of_subtopology = |(subtopology, partitions): (&String, &BTreeSet<i32>)| OwnedIds {
         subtopology_id: subtopology.clone(),
         partitions: partitions.iter().copied().collect(),
         ..OwnedIds::default()

@@ -11,19 +11,19 @@ use vltava_protocol::records::group::streams_group_metadata_value::LastAssignmen
 use vltava_protocol::{ErrorCode, invariant};
 
 use super::configure::{ConfiguredTopology, InternalTopic, configure};
-use super::fold::{Change, current_value};
-use super::member::{MemberState, StreamsMember};
+use super::fold::TopologyChange;
+use super::member::StreamsMember;
 use super::reconcile::Target;
 use super::request::{refuse, validate};
 use super::status::StatusCode;
 use super::target::Delay;
 use super::tasks::{ActiveTasks, TaskSet, Tasks};
 use super::topology::{StreamsTopology, topology_value};
-use super::{LEAVE_EPOCH, StreamsGroup};
+use super::{Change, Streams, StreamsGroup};
 use crate::coordinator::group::TopicMetadata;
 use crate::coordinator::group::consumer::metadata_hash;
+use crate::coordinator::group::modern::{LEAVE_EPOCH, MemberState, ModernKind as _, unknown_member};
 use crate::coordinator::group::shard::{Caller, GroupCoordinatorShard, Refused};
-use crate::coordinator::group::timer_key::TimerKey;
 use crate::coordinator::shard::Now;
 
 /// The answer to a heartbeat, and what is to be done for the group.
@@ -97,7 +97,7 @@ impl GroupCoordinatorShard {
     ) -> Result<Plan, Refused> {
         let group_id: Arc<str> = request.group_id.as_str().into();
         let is_joining = request.member_epoch == 0;
-        self.check_streams_group(&group_id, is_joining)?;
+        self.check_modern_group::<Streams>(&group_id, is_joining)?;
         let group = self.streams_group(&group_id);
         let known = group.and_then(|group| group.members.get(request.member_id.as_str()));
         let max_size = self.core.config.streams.max_size;
@@ -133,7 +133,7 @@ impl GroupCoordinatorShard {
     }
 
     fn stale_topology(&self, plan: &Plan) -> Vec<Status> {
-        let (said, known) = (plan.wanted.topology_epoch, plan.topology.epoch);
+        let (said, known) = (plan.wanted.wants.topology_epoch, plan.topology.epoch);
         if plan.new_topology || said >= known {
             return Vec::new();
         }
@@ -144,23 +144,26 @@ impl GroupCoordinatorShard {
     /// Records what a heartbeat changes: the member, the topology, and the group's epoch.
     fn record(&mut self, plan: &Plan, topics: &dyn TopicMetadata) {
         let group_id = &plan.group_id;
-        self.make_streams_group(group_id);
-        let is_known = self.streams_member(group_id, &plan.before.id).is_some();
+        self.make_room(group_id);
+        let is_known = self.modern_member::<Streams>(group_id, &plan.before.id).is_some();
         let mut bump = !is_known || plan.wanted != plan.before;
         if bump {
-            self.emit_streams(group_id, Change::Member(plan.wanted.id.to_string(), Some(plan.wanted.metadata())));
+            self.emit_streams(
+                group_id,
+                Change::Member(plan.wanted.id.to_string(), Some(Streams::member_record(&plan.wanted))),
+            );
         }
         if plan.new_topology {
-            self.emit_streams(group_id, Change::Topology(Some(plan.topology.to_record())));
+            self.emit_streams(group_id, Change::Own(TopologyChange(Some(plan.topology.to_record()))));
         }
         let validated = if plan.configured.is_ready() { plan.topology.epoch } else { -1 };
         let configs = self.assignment_configs(group_id);
         let Some(group) = self.streams_group_mut(group_id) else { return };
         bump |= plan.metadata_hash != group.metadata_hash
-            || validated != group.validated_topology_epoch
-            || configs != group.assignment_configs;
-        group.configured = Some(plan.configured.clone());
-        group.checked = Some(topics.version());
+            || validated != group.own.validated_topology_epoch
+            || configs != group.own.assignment_configs;
+        group.own.configured = Some(plan.configured.clone());
+        group.own.checked = Some(topics.version());
         let epoch = group.epoch.saturating_add(1);
         if bump {
             tracing::info!(group = %group_id, member = %plan.before.id, epoch, "streams group is in another epoch");
@@ -207,17 +210,9 @@ impl GroupCoordinatorShard {
             _ => group.target.get(member_id).unwrap_or(&nothing),
         };
         let next = group.reconcile(member, &Target { epoch: group.assignment_epoch, tasks }, held);
-        if next == *member {
-            return;
+        if next != *member {
+            self.record_step(group_id, &next);
         }
-        let timer = TimerKey::Rebalance { group: group_id.clone(), member: member_id.clone() };
-        if next.state == MemberState::UnrevokedTasks {
-            let deadline = self.core.after(next.rebalance_timeout_ms);
-            self.core.timers.schedule(timer, deadline);
-        } else {
-            self.core.timers.cancel(&timer);
-        }
-        self.emit_streams(group_id, Change::Current(member_id.to_string(), Some(current_value(&next))));
     }
 
     fn answer(
@@ -241,18 +236,18 @@ impl GroupCoordinatorShard {
             response.active_tasks = Some(active_ids(&after.assigned.active));
             response.standby_tasks = Some(ids(&after.assigned.standby));
             response.warmup_tasks = Some(ids(&after.assigned.warmup));
-            if after.user_endpoint.is_some() {
-                group.endpoint_epoch = group.endpoint_epoch.saturating_add(1);
+            if after.wants.user_endpoint.is_some() {
+                group.own.endpoint_epoch = group.own.endpoint_epoch.saturating_add(1);
             }
         }
-        if group.endpoint_epoch != request.endpoint_information_epoch {
+        if group.own.endpoint_epoch != request.endpoint_information_epoch {
             response.partitions_by_user_endpoint = Some(group.endpoints(id, topics));
         }
-        response.endpoint_information_epoch = group.endpoint_epoch;
+        response.endpoint_information_epoch = group.own.endpoint_epoch;
         if let Some((code, text)) = &plan.configured.problem {
             status.push(code.with(text));
         }
-        if let Some(who) = &group.shutdown_requested_by {
+        if let Some(who) = &group.own.shutdown_requested_by {
             status.push(StatusCode::ShutdownApplication.with(format!(
                 "Streams group member {who} encountered a fatal error and requested a shutdown for the entire application."
             )));
@@ -264,10 +259,10 @@ impl GroupCoordinatorShard {
     /// Every member is told from now on to end, until the group has none.
     pub(super) fn request_shutdown(&mut self, group_id: &str, member_id: &Arc<str>) {
         if let Some(group) = self.streams_group_mut(group_id)
-            && group.shutdown_requested_by.is_none()
+            && group.own.shutdown_requested_by.is_none()
         {
             tracing::info!(group = group_id, member = %member_id, "a member wants the streams application to end");
-            group.shutdown_requested_by = Some(member_id.clone());
+            group.own.shutdown_requested_by = Some(member_id.clone());
         }
     }
 }
@@ -282,7 +277,7 @@ fn topology_of(
     group: Option<&StreamsGroup>,
     request: &StreamsGroupHeartbeatRequest,
 ) -> Result<(Arc<StreamsTopology>, bool), Refused> {
-    let known = group.and_then(|group| group.topology.clone());
+    let known = group.and_then(|group| group.own.topology.clone());
     let Some(said) = &request.topology else {
         // Kafka takes a group without one for impossible: its first member brings it.
         return known.map(|known| (known, false)).ok_or_else(|| ErrorCode::UnknownServerError.into());
@@ -306,9 +301,9 @@ fn configuration(
     topology: &StreamsTopology,
     topics: &dyn TopicMetadata,
 ) -> Result<(Arc<ConfiguredTopology>, i64), Refused> {
-    let known = group.and_then(|group| Some((group, group.configured.as_ref()?)));
+    let known = group.and_then(|group| Some((group, group.own.configured.as_ref()?)));
     if let Some((group, configured)) = known {
-        let is_current = group.checked == Some(topics.version());
+        let is_current = group.own.checked == Some(topics.version());
         let hash = if is_current { group.metadata_hash } else { metadata_hash(&topology.required_topics(), topics) };
         if hash == group.metadata_hash {
             return Ok((configured.clone(), hash));
@@ -317,33 +312,18 @@ fn configuration(
     Ok((Arc::new(configure(topology, topics)?), metadata_hash(&topology.required_topics(), topics)))
 }
 
-/// Checks that the member is in the epoch that the coordinator thinks; or one behind, if an answer was lost.
 fn check_epoch(member: &StreamsMember, request: &StreamsGroupHeartbeatRequest) -> Result<(), Refused> {
-    let epoch = request.member_epoch;
-    let fence = |word: &str| {
-        let text = format!(
-            "The streams group member has a {word} member epoch ({epoch}) than the one known by the group coordinator \
-             ({}). The member must abandon all its partitions and rejoin.",
-            member.epoch
-        );
-        Err(Refused::new(ErrorCode::FencedMemberEpoch, text))
-    };
-    if epoch == 0 || epoch == member.epoch {
-        return Ok(());
-    }
-    if epoch > member.epoch {
-        return fence("greater");
-    }
     let assigned = &member.assigned;
     let are_its_own = |tasks: &Option<Vec<HeldIds>>, is_own: &dyn Fn(&str, i32) -> bool| {
         let own = |tasks: &HeldIds| tasks.partitions.iter().all(|partition| is_own(&tasks.subtopology_id, *partition));
         tasks.as_ref().is_some_and(|tasks| tasks.iter().all(own))
     };
     let is_in = |set: &TaskSet, id: &str, partition: i32| set.get(id).is_some_and(|set| set.contains(&partition));
-    let holds_its_own = are_its_own(&request.active_tasks, &|id, it| assigned.active_since(id, it).is_some())
-        && are_its_own(&request.standby_tasks, &|id, it| is_in(&assigned.standby, id, it))
-        && are_its_own(&request.warmup_tasks, &|id, it| is_in(&assigned.warmup, id, it));
-    if epoch == member.previous_epoch && holds_its_own { Ok(()) } else { fence("smaller") }
+    member.check_epoch(request.member_epoch, || {
+        are_its_own(&request.active_tasks, &|id, it| assigned.active_since(id, it).is_some())
+            && are_its_own(&request.standby_tasks, &|id, it| is_in(&assigned.standby, id, it))
+            && are_its_own(&request.warmup_tasks, &|id, it| is_in(&assigned.warmup, id, it))
+    })
 }
 
 /// Checks that tasks are those of the topology.
@@ -359,10 +339,6 @@ fn check_tasks(tasks: &[HeldIds], count_of: impl Fn(&str) -> Option<i32>) -> Res
         }
     }
     Ok(())
-}
-
-pub(super) fn unknown_member(id: &str, group: &str) -> Refused {
-    Refused::new(ErrorCode::UnknownMemberId, format!("Member {id} is not a member of group {group}."))
 }
 
 fn active_ids(tasks: &ActiveTasks) -> Vec<TaskIds> {

@@ -2,61 +2,28 @@
 
 use std::sync::Arc;
 
-use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse};
 
-use super::fold::Change;
-use super::heartbeat::{StreamsHeartbeat, unknown_member};
-use super::{MemberState, StreamsGroup, StreamsMember};
+use super::heartbeat::StreamsHeartbeat;
+use super::{Change, Streams, StreamsGroup};
+use crate::coordinator::group::config::GroupCoordinatorConfig;
 use crate::coordinator::group::kind::Group;
+use crate::coordinator::group::modern::{Kept, unknown_member};
 use crate::coordinator::group::records::CoordinatorRecord;
 use crate::coordinator::group::shard::{GroupCoordinatorShard, Refused};
-use crate::coordinator::group::timer_key::TimerKey;
 
 impl GroupCoordinatorShard {
     pub(in crate::coordinator::group) fn streams_group(&self, id: &str) -> Option<&StreamsGroup> {
-        match self.groups.get(id)? {
-            Group::Streams(group) => Some(group),
-            Group::Classic(_) | Group::Consumer(_) => None,
-        }
+        self.modern_group(id)
     }
 
     pub(super) fn streams_group_mut(&mut self, id: &str) -> Option<&mut StreamsGroup> {
-        match self.groups.get_mut(id)? {
-            Group::Streams(group) => Some(group),
-            Group::Classic(_) | Group::Consumer(_) => None,
-        }
-    }
-
-    pub(super) fn streams_member(&self, group: &str, member: &str) -> Option<&StreamsMember> {
-        self.streams_group(group)?.members.get(member)
+        self.modern_group_mut(id)
     }
 
     /// Emits a record of a streams group and folds it into the state.
     pub(super) fn emit_streams(&mut self, group: &Arc<str>, change: Change) {
-        self.emit_and_replay(CoordinatorRecord::Streams { group: group.to_string(), change });
-    }
-
-    /// Checks that there is a streams group, or may be one: an empty classic group becomes one.
-    ///
-    /// # Errors
-    ///
-    /// `GROUP_ID_NOT_FOUND` if nobody may make the group, or it is of another kind.
-    pub(super) fn check_streams_group(&self, group_id: &str, is_joining: bool) -> Result<(), Refused> {
-        match self.groups.get(group_id) {
-            Some(Group::Streams(_)) => Ok(()),
-            None if is_joining => Ok(()),
-            None => Err(not_found(format!("Streams group {group_id} not found."))),
-            Some(Group::Classic(group)) if is_joining && group.is_vacant() => Ok(()),
-            Some(_) => Err(not_found(format!("Group {group_id} is not a streams group."))),
-        }
-    }
-
-    /// Makes room for a streams group where an empty classic one is.
-    pub(super) fn make_streams_group(&mut self, group_id: &Arc<str>) {
-        if let Some(Group::Classic(_)) = self.groups.get(group_id) {
-            self.emit_and_replay(CoordinatorRecord::group_tombstone(group_id));
-        }
+        self.emit_change(group, change);
     }
 
     /// Lets a member go.
@@ -65,11 +32,7 @@ impl GroupCoordinatorShard {
         request: &StreamsGroupHeartbeatRequest,
     ) -> Result<StreamsHeartbeat, Refused> {
         let group_id: Arc<str> = request.group_id.as_str().into();
-        let Some(group) = self.streams_group(&group_id) else {
-            let exists = self.groups.contains_key(&group_id);
-            let text = if exists { "is not a streams group." } else { "not found." };
-            return Err(not_found(format!("Group {group_id} {text}")));
-        };
+        let group = self.known_group::<Streams>(&group_id)?;
         let id = request.member_id.as_str();
         let member_id = group.members.get(id).map(|member| member.id.clone());
         let member_id = member_id.ok_or_else(|| unknown_member(id, &group_id))?;
@@ -89,48 +52,38 @@ impl GroupCoordinatorShard {
 
     /// Takes a member out of its group, which is in another epoch then.
     fn fence_streams_member(&mut self, group_id: &Arc<str>, member_id: &Arc<str>) {
-        self.core.cancel_session(group_id, member_id);
-        self.core.timers.cancel(&TimerKey::Rebalance { group: group_id.clone(), member: member_id.clone() });
-        self.emit_streams(group_id, Change::Current(member_id.to_string(), None));
-        self.emit_streams(group_id, Change::TargetOf(member_id.to_string(), None));
-        self.emit_streams(group_id, Change::Member(member_id.to_string(), None));
+        self.core.cancel_members(group_id, [member_id]);
+        self.remove_member::<Streams>(group_id, member_id);
         let Some(group) = self.streams_group(group_id) else { return };
         let (epoch, hash, validated) =
-            (group.epoch.saturating_add(1), group.metadata_hash, group.validated_topology_epoch);
-        let configs = group.assignment_configs.clone();
+            (group.epoch.saturating_add(1), group.metadata_hash, group.own.validated_topology_epoch);
+        let configs = group.own.assignment_configs.clone();
         self.set_streams_epoch(group_id, epoch, hash, validated, configs);
     }
-
-    /// A member was not heard of for the time of its session.
-    pub(in crate::coordinator::group) fn expire_streams_session(&mut self, group: &Arc<str>, member: &Arc<str>) {
-        if self.streams_member(group, member).is_some() {
-            tracing::info!(%group, %member, "member has failed");
-            self.fence_streams_member(group, member);
-        }
-    }
-
-    /// A member has not given up its tasks within its rebalance timeout.
-    pub(in crate::coordinator::group) fn expire_streams_revocation(&mut self, group: &Arc<str>, member: &Arc<str>) {
-        let is_late = |member: &StreamsMember| member.state == MemberState::UnrevokedTasks;
-        if self.streams_member(group, member).is_some_and(is_late) {
-            tracing::info!(%group, %member, "member did not give up its tasks in time");
-            self.fence_streams_member(group, member);
-        }
-    }
 }
 
-/// Returns the records that remove a group.
-pub(in crate::coordinator::group) fn tombstones(group: &StreamsGroup) -> Vec<CoordinatorRecord> {
-    let members = || group.members.keys().map(|id| id.to_string());
-    let changes = members()
-        .map(|id| Change::Current(id, None))
-        .chain(members().map(|id| Change::TargetOf(id, None)))
-        .chain([Change::Target(None)])
-        .chain(members().map(|id| Change::Member(id, None)))
-        .chain([Change::Group(None), Change::Topology(None)]);
-    changes.map(|change| CoordinatorRecord::Streams { group: group.id.to_string(), change }).collect()
-}
+impl Kept for Streams {
+    fn of(group: &Group) -> Option<&StreamsGroup> {
+        if let Group::Streams(group) = group { Some(group) } else { None }
+    }
 
-fn not_found(text: String) -> Refused {
-    Refused::new(ErrorCode::GroupIdNotFound, text)
+    fn of_mut(group: &mut Group) -> Option<&mut StreamsGroup> {
+        if let Group::Streams(group) = group { Some(group) } else { None }
+    }
+
+    fn kept(group: StreamsGroup) -> Group {
+        Group::Streams(Box::new(group))
+    }
+
+    fn record(group: String, change: Change) -> CoordinatorRecord {
+        CoordinatorRecord::Streams { group, change }
+    }
+
+    fn session_timeout_ms(config: &GroupCoordinatorConfig, group: &str) -> i32 {
+        config.streams_of(group).session_timeout_ms
+    }
+
+    fn fence(shard: &mut GroupCoordinatorShard, group: &Arc<str>, member: &Arc<str>) {
+        shard.fence_streams_member(group, member);
+    }
 }

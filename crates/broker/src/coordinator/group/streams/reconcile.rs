@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::StreamsGroup;
-use super::member::{MemberState, StreamsMember};
+use super::member::StreamsMember;
 use super::tasks::{ActiveTasks, OwnedTasks, TaskSet, Tasks};
+use crate::coordinator::group::modern::MemberState;
 
 /// What a member shall have, and since which epoch of the group.
 pub(super) struct Target<'a> {
@@ -18,12 +19,12 @@ impl StreamsGroup {
     /// An active task is given only when no process has it, in any role only when the member's own process does not have
     /// it in another; and the member's epoch moves on only when it holds nothing any more that it has to give up.
     pub(super) fn reconcile(&self, member: &StreamsMember, target: &Target<'_>, held: Option<&Tasks>) -> StreamsMember {
-        let step = Step { holders: Holders::of(self, &member.process_id), member, target, held };
+        let step = Step { holders: Holders::of(self, &member.wants.process_id), member, target, held };
         match member.state {
             MemberState::Stable if member.epoch == target.epoch => member.clone(),
-            MemberState::Stable | MemberState::UnreleasedTasks => step.towards_target(member.epoch),
-            MemberState::UnrevokedTasks if step.may_hold(&member.pending_revocation) => member.clone(),
-            MemberState::UnrevokedTasks => step.towards_target(member.epoch.saturating_add(1)),
+            MemberState::Stable | MemberState::Unreleased => step.towards_target(member.epoch),
+            MemberState::Unrevoked if step.may_hold(&member.pending_revocation) => member.clone(),
+            MemberState::Unrevoked => step.towards_target(member.epoch.saturating_add(1)),
             MemberState::Unknown => step.towards_target(target.epoch),
         }
     }
@@ -46,7 +47,7 @@ impl<'a> Holders<'a> {
                     partitions.keys().map(move |partition| (subtopology.as_str(), *partition))
                 });
                 holders.active.extend(active.clone());
-                if member.process_id == process_id {
+                if member.wants.process_id == process_id {
                     let passive = owned.standby.iter().chain(&owned.warmup).flat_map(|(subtopology, partitions)| {
                         partitions.iter().map(move |partition| (subtopology.as_str(), *partition))
                     });
@@ -91,7 +92,7 @@ impl Step<'_> {
         let revoked = OwnedTasks { active: active.revoked, standby: standby.revoked, warmup: warmup.revoked };
         member.assigned = OwnedTasks { active: active.kept, standby: standby.kept, warmup: warmup.kept };
         if !revoked.is_empty() && self.may_hold(&revoked) {
-            member.state = MemberState::UnrevokedTasks;
+            member.state = MemberState::Unrevoked;
             member.advance_to(epoch_while_revoking);
             member.pending_revocation = revoked;
             return member;
@@ -107,7 +108,7 @@ impl Step<'_> {
             }
         }
         let waits = active.waits || standby.waits || warmup.waits;
-        member.state = if waits { MemberState::UnreleasedTasks } else { MemberState::Stable };
+        member.state = if waits { MemberState::Unreleased } else { MemberState::Stable };
         member.advance_to(self.target.epoch);
         member.pending_revocation = OwnedTasks::default();
         member

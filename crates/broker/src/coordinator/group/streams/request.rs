@@ -4,7 +4,7 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::StreamsGroupHeartbeatRequest;
 use vltava_protocol::messages::streams_group_heartbeat_request::TaskIds;
 
-use super::STATIC_LEAVE_EPOCH;
+use crate::coordinator::group::modern::STATIC_LEAVE_EPOCH;
 use crate::coordinator::group::shard::Refused;
 use crate::coordinator::record::fits_in_record;
 

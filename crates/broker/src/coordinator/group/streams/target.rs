@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vltava_protocol::messages::streams_group_heartbeat_response::Status;
-use vltava_protocol::records::group::StreamsGroupTargetAssignmentMetadataValue;
 
-use super::StreamsGroup;
 use super::assign::{GroupSpec, MemberSpec, SubtopologySpec, sticky};
-use super::fold::{Change, target_value};
 use super::status::StatusCode;
 use super::tasks::Tasks;
+use super::{Streams, StreamsGroup};
 use crate::coordinator::group::shard::GroupCoordinatorShard;
 use crate::coordinator::group::timer_key::TimerKey;
 
@@ -56,7 +54,7 @@ impl GroupCoordinatorShard {
     /// The wait of a group that was empty is over.
     pub(in crate::coordinator::group) fn expire_first_assignment(&mut self, group_id: &Arc<str>) {
         // Where the topics were not looked at, after a restart, the next heartbeat does it.
-        let is_due = |group: &StreamsGroup| !group.members.is_empty() && group.configured.is_some();
+        let is_due = |group: &StreamsGroup| !group.members.is_empty() && group.own.configured.is_some();
         if self.streams_group(group_id).is_some_and(is_due) {
             self.update_streams_target(group_id);
         }
@@ -67,29 +65,18 @@ impl GroupCoordinatorShard {
         if self.core.timers.is_armed(&TimerKey::FirstAssignment { group: group_id.clone() }) {
             return Some(Delay::Initial);
         }
-        let timestamp_ms = self.core.now.timestamp_ms;
-        let interval_ms = i64::from(self.core.config.streams_of(group_id).assignment_interval_ms);
+        let interval_ms = self.core.config.streams_of(group_id).assignment_interval_ms;
         let group = self.streams_group(group_id)?;
-        let last = group.assignment_timestamp_ms;
         if group.assignment_epoch >= group.epoch {
             return None;
         }
-        if last != 0 && timestamp_ms < last.saturating_add(interval_ms) {
+        if group.has_recent_target(self.core.now.timestamp_ms, interval_ms) {
             return Some(Delay::Interval);
         }
         let epoch = group.epoch;
         let target = group.next_target();
         tracing::info!(group = %group_id, epoch, "computed a target assignment of tasks");
-        let changed: Vec<_> = target.into_iter().filter(|(id, target)| group.target.get(id) != Some(target)).collect();
-        for (id, target) in changed {
-            self.emit_streams(group_id, Change::TargetOf(id.to_string(), Some(target_value(&target))));
-        }
-        let value = StreamsGroupTargetAssignmentMetadataValue {
-            assignment_epoch: epoch,
-            assignment_timestamp: timestamp_ms,
-            ..StreamsGroupTargetAssignmentMetadataValue::default()
-        };
-        self.emit_streams(group_id, Change::Target(Some(value)));
+        self.record_target::<Streams>(group_id, epoch, target);
         None
     }
 }
@@ -97,7 +84,7 @@ impl GroupCoordinatorShard {
 impl StreamsGroup {
     /// The target for every member: nothing as long as topics are missing.
     fn next_target(&self) -> BTreeMap<Arc<str>, Tasks> {
-        let configured = self.configured.as_ref().filter(|configured| configured.is_ready());
+        let configured = self.own.configured.as_ref().filter(|configured| configured.is_ready());
         let Some(subtopologies) = configured.and_then(|configured| configured.subtopologies.as_ref()) else {
             return self.members.keys().map(|id| (id.clone(), Tasks::default())).collect();
         };
@@ -106,9 +93,9 @@ impl StreamsGroup {
             (id.as_str(), SubtopologySpec { tasks: subtopology.tasks, is_stateful })
         });
         let members = self.members.iter().map(|(id, member)| {
-            (id.clone(), MemberSpec { process_id: &member.process_id, target: self.target.get(id) })
+            (id.clone(), MemberSpec { process_id: &member.wants.process_id, target: self.target.get(id) })
         });
-        let replicas = self.assignment_configs.get(STANDBY_REPLICAS);
+        let replicas = self.own.assignment_configs.get(STANDBY_REPLICAS);
         sticky(&GroupSpec {
             members: members.collect(),
             subtopologies: subtopologies.collect(),

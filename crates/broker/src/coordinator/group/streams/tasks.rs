@@ -12,7 +12,7 @@ pub(in super::super) type ActiveTasks = BTreeMap<String, BTreeMap<i32, i32>>;
 
 /// What a member shall have, or says that it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct Tasks {
+pub(crate) struct Tasks {
     pub(in super::super) active: TaskSet,
     pub(in super::super) standby: TaskSet,
     pub(in super::super) warmup: TaskSet,
@@ -55,7 +55,7 @@ fn overlap(one: &TaskSet, other: &TaskSet) -> bool {
 
 /// What a member has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct OwnedTasks {
+pub(crate) struct OwnedTasks {
     pub(in super::super) active: ActiveTasks,
     pub(in super::super) standby: TaskSet,
     pub(in super::super) warmup: TaskSet,

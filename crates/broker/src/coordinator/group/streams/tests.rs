@@ -16,6 +16,7 @@ use vltava_protocol::messages::{StreamsGroupHeartbeatRequest, StreamsGroupHeartb
 use super::heartbeat::StreamsHeartbeat;
 use crate::coordinator::group::shard::Refused;
 use crate::coordinator::group::tests::harness::{GROUP, Harness, caller};
+use crate::coordinator::group::tests::schedule::Process;
 use crate::coordinator::group::tests::topics::TopicTable;
 use crate::coordinator::group::{GroupCoordinatorConfig, StreamsGroupConfig};
 
@@ -37,6 +38,16 @@ impl Client {
         Self { id: id.into(), process: process.into(), epoch: 0, active: Held::new(), standby: Held::new() }
     }
 
+    /// The active tasks, as text.
+    fn tasks(&self) -> Vec<String> {
+        text(&self.active)
+    }
+}
+
+impl Process for Client {
+    type Request = StreamsGroupHeartbeatRequest;
+    type Response = StreamsGroupHeartbeatResponse;
+
     fn request(&self) -> StreamsGroupHeartbeatRequest {
         let is_joining = self.epoch == 0;
         StreamsGroupHeartbeatRequest {
@@ -53,7 +64,6 @@ impl Client {
         }
     }
 
-    /// Takes over what an answer says, as a client does that gives up tasks at once.
     fn follow(&mut self, response: &StreamsGroupHeartbeatResponse) {
         self.epoch = response.member_epoch;
         if let Some(tasks) = &response.active_tasks {
@@ -64,16 +74,10 @@ impl Client {
         }
     }
 
-    /// Out of its group: everything is given up, and the member comes again.
     fn is_fenced(&mut self) {
         self.epoch = 0;
         self.active.clear();
         self.standby.clear();
-    }
-
-    /// The active tasks, as text.
-    fn tasks(&self) -> Vec<String> {
-        text(&self.active)
     }
 }
 
@@ -183,6 +187,7 @@ fn settle(harness: &mut Harness, topics: &TopicTable, clients: &mut [Client]) {
 fn assert_replay_is_equal(harness: &mut Harness) {
     let mut before = harness.shard.streams_group(GROUP).unwrap().clone();
     harness.restart();
-    (before.configured, before.checked, before.shutdown_requested_by, before.endpoint_epoch) = (None, None, None, 0);
+    let own = &mut before.own;
+    (own.configured, own.checked, own.shutdown_requested_by, own.endpoint_epoch) = (None, None, None, 0);
     assert_eq!(*harness.shard.streams_group(GROUP).unwrap(), before);
 }

@@ -263,7 +263,7 @@ fn an_expression_stands_for_the_topics_that_match_as_a_whole() {
     let response = send(&mut harness, &topics, &by_regex(&a, "catalog-.*")).unwrap();
     a.follow(&response);
     assert_eq!(a.held.keys().copied().collect::<Vec<_>>(), [topic_id("catalog-a")]);
-    assert_eq!(harness.shard.consumer_group(GROUP).unwrap().regexes.len(), 1, "the other expression is forgotten");
+    assert_eq!(harness.shard.consumer_group(GROUP).unwrap().own.regexes.len(), 1, "the other expression is forgotten");
 }
 
 #[test]

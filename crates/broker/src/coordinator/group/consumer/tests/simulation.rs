@@ -1,115 +1,70 @@
-//! Random schedules of consumer groups, by seed, with lost messages and restarts.
-//!
-//! After every step no partition is held by two members, as the coordinator knows it and as the members do, and a
-//! replay of the log gives the same group. At the end everybody is heard of, and all partitions are given out evenly.
+//! Random schedules of consumer groups: no partition is held by two members, as the coordinator knows it and as the members do,
+//! and at the end all partitions are given out evenly.
 
 use super::*;
+use crate::coordinator::group::tests::schedule::{self, Schedule};
 
-const CLIENTS: usize = 5;
-const STEPS: usize = 250;
-const SEEDS: u64 = 40;
-
-struct Simulation {
-    random: fastrand::Rng,
-    harness: Harness,
-    topics: TopicTable,
-    /// None for a process that is not there.
-    clients: Vec<Option<Client>>,
-    next_id: usize,
-}
+struct Partitions;
 
 #[test]
 fn no_schedule_gives_a_partition_twice() {
-    for seed in 0..SEEDS {
-        let run = std::panic::catch_unwind(|| Simulation::new(seed).run());
-        assert!(run.is_ok(), "the schedule of seed {seed} fails");
-    }
+    schedule::run::<Partitions>();
 }
 
-impl Simulation {
-    fn new(seed: u64) -> Self {
-        Self {
-            random: fastrand::Rng::with_seed(seed),
-            harness: Harness::new(),
-            topics: TopicTable::new(&[("t", 6), ("u", 3)]),
-            clients: vec![None; CLIENTS],
-            next_id: 0,
-        }
+impl Schedule for Partitions {
+    type Process = Client;
+
+    const CLIENTS: usize = 5;
+
+    fn new(_seed: u64) -> (Self, Harness, TopicTable) {
+        (Self, Harness::new(), TopicTable::new(&[("t", 6), ("u", 3)]))
     }
 
-    fn run(mut self) {
-        for _ in 0..STEPS {
-            self.step();
-            self.check();
-        }
-        self.come_to_rest();
+    fn start(index: usize, name: &str) -> Client {
+        if index == 0 { Client::fixed(name, "fixed") } else { Client::new(name) }
     }
 
-    fn step(&mut self) {
-        let index = self.random.usize(..CLIENTS);
-        match self.random.u32(..100) {
-            0..3 => {
-                if self.harness.shard.consumer_group(GROUP).is_some() {
-                    assert_replay_is_equal(&mut self.harness);
-                }
-            }
-            3..6 => {
-                let partitions = self.random.i32(1..9);
-                self.topics.set(if self.random.bool() { "t" } else { "u" }, Some(partitions));
-            }
-            6..20 => {
-                let ms = self.random.i64(1..4_000);
-                self.harness.advance(ms);
-            }
-            20..24 => self.clients[index] = None,
-            24..28 => self.leave(index),
-            _ => self.beat(index),
-        }
+    fn change_topics(&mut self, random: &mut fastrand::Rng, topics: &mut TopicTable) {
+        let partitions = random.i32(1..9);
+        topics.set(if random.bool() { "t" } else { "u" }, Some(partitions));
     }
 
-    fn start(&mut self, index: usize) -> Client {
-        self.next_id += 1;
-        let name = format!("member-{}", self.next_id);
-        if index == 0 { Client::fixed(&name, "fixed") } else { Client::new(&name) }
-    }
-
-    fn beat(&mut self, index: usize) {
-        let mut client = match self.clients[index].take() {
-            Some(client) => client,
-            None => self.start(index),
-        };
-        let mut request = client.request();
-        if index % 2 == 1 {
-            request.subscribed_topic_names = Some(vec!["t".into(), "u".into()]);
-        }
+    fn request(index: usize, client: &Client, random: &mut fastrand::Rng) -> ConsumerGroupHeartbeatRequest {
+        let mut request = if index % 2 == 1 { Self::request_at_rest(client) } else { client.request() };
         // Mostly a heartbeat says only what it has to.
-        if client.epoch > 0 && self.random.bool() {
+        if client.epoch > 0 && random.bool() {
             request.subscribed_topic_names = None;
             request.rebalance_timeout_ms = -1;
         }
-        let is_lost = self.random.u8(..10) == 0;
-        match send(&mut self.harness, &self.topics, &request) {
-            Ok(response) if !is_lost => client.follow(&response),
-            Ok(_) => {}
-            Err(_) => {
-                // Fenced: everything is given up, and the member comes again.
-                client.epoch = 0;
-                client.held.clear();
-            }
+        request
+    }
+
+    fn request_at_rest(client: &Client) -> ConsumerGroupHeartbeatRequest {
+        let subscribed_topic_names = Some(vec!["t".into(), "u".into()]);
+        ConsumerGroupHeartbeatRequest { subscribed_topic_names, ..client.request() }
+    }
+
+    fn goodbye(client: &Client, random: &mut fastrand::Rng) -> ConsumerGroupHeartbeatRequest {
+        let epoch = if client.instance.is_some() && random.bool() { -2 } else { -1 };
+        ConsumerGroupHeartbeatRequest { member_epoch: epoch, ..client.request() }
+    }
+
+    fn send(
+        harness: &mut Harness,
+        topics: &TopicTable,
+        request: &ConsumerGroupHeartbeatRequest,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
+        send(harness, topics, request)
+    }
+
+    fn check_replay(harness: &mut Harness) {
+        if harness.shard.consumer_group(GROUP).is_some() {
+            assert_replay_is_equal(harness);
         }
-        self.clients[index] = Some(client);
     }
 
-    fn leave(&mut self, index: usize) {
-        let Some(client) = self.clients[index].take() else { return };
-        let epoch = if client.instance.is_some() && self.random.bool() { -2 } else { -1 };
-        let request = ConsumerGroupHeartbeatRequest { member_epoch: epoch, ..client.request() };
-        // It may be out already.
-        let _ = send(&mut self.harness, &self.topics, &request);
-    }
-
-    fn check(&mut self) {
-        let Some(group) = self.harness.shard.consumer_group(GROUP) else { return };
+    fn check(harness: &Harness, clients: &[Option<Client>]) {
+        let Some(group) = harness.shard.consumer_group(GROUP) else { return };
         let mut owners = BTreeMap::new();
         for member in group.members.values() {
             for (topic, partitions) in member.assigned.iter().chain(&member.pending_revocation) {
@@ -120,7 +75,7 @@ impl Simulation {
             }
         }
         // What a live member believes to hold, the coordinator knows, unless the member is out and will be told so.
-        for client in self.clients.iter().flatten() {
+        for client in clients.iter().flatten() {
             let is_known = group
                 .members
                 .get(&id(&client.id))
@@ -134,32 +89,11 @@ impl Simulation {
         }
     }
 
-    fn come_to_rest(&mut self) {
-        for round in 0..60 {
-            for index in 0..CLIENTS {
-                let mut client = match self.clients[index].take() {
-                    Some(client) => client,
-                    None => self.start(index),
-                };
-                let mut request = client.request();
-                request.subscribed_topic_names = Some(vec!["t".into(), "u".into()]);
-                match send(&mut self.harness, &self.topics, &request) {
-                    Ok(response) => client.follow(&response),
-                    Err(_) => {
-                        client.epoch = 0;
-                        client.held.clear();
-                    }
-                }
-                self.clients[index] = Some(client);
-                self.check();
-            }
-            self.harness.advance(if round < 30 { 5_000 } else { 1_000 });
-        }
-        let group = self.harness.shard.describe_consumer_group(&self.topics, GROUP);
-        assert_eq!((group.group_state.as_str(), group.members.len()), ("Stable", CLIENTS));
-        let sizes: Vec<usize> =
-            self.clients.iter().flatten().map(|client| client.held.values().map(BTreeSet::len).sum()).collect();
-        let total: i32 = self.topics.topics.values().sum();
+    fn check_at_rest(&self, harness: &Harness, topics: &TopicTable, clients: &[Client]) {
+        let group = harness.shard.describe_consumer_group(topics, GROUP);
+        assert_eq!((group.group_state.as_str(), group.members.len()), ("Stable", clients.len()));
+        let sizes: Vec<usize> = clients.iter().map(|client| client.held.values().map(BTreeSet::len).sum()).collect();
+        let total: i32 = topics.topics.values().sum();
         assert_eq!(sizes.iter().sum::<usize>(), total as usize);
         assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "{sizes:?}");
     }

@@ -1,117 +1,80 @@
-//! Random schedules of streams groups, by seed, with lost messages and restarts.
-//!
-//! After every step no task is active twice, no process has a task in two roles, and a replay of the log gives the same
-//! group. At the end everybody is heard of, and all tasks and standbys are given out evenly.
+//! Random schedules of streams groups: no task is active twice, no process has a task in two roles, and at the end all tasks and
+//! standbys are given out evenly.
 
 use super::*;
 use crate::coordinator::group::streams::tasks::OwnedTasks;
+use crate::coordinator::group::tests::schedule::{self, Schedule};
 
-const CLIENTS: usize = 6;
-const STEPS: usize = 250;
-const SEEDS: u64 = 40;
-
-struct Simulation {
-    random: fastrand::Rng,
-    harness: Harness,
-    topics: TopicTable,
-    /// None for a member that is not there. Two neighbours are of one process.
-    clients: Vec<Option<Client>>,
-    next_id: usize,
+struct AllTasks {
     partitions: i32,
 }
 
 #[test]
 fn no_schedule_gives_a_task_twice() {
-    for seed in 0..SEEDS {
-        let run = std::panic::catch_unwind(|| Simulation::new(seed).run());
-        assert!(run.is_ok(), "the schedule of seed {seed} fails");
-    }
+    schedule::run::<AllTasks>();
 }
 
-impl Simulation {
-    fn new(seed: u64) -> Self {
-        let delay_ms = if seed.is_multiple_of(2) { 0 } else { 3_000 };
-        Self {
-            random: fastrand::Rng::with_seed(seed),
-            harness: harness(|config| {
-                config.num_standby_replicas = i32::try_from(seed % 3).unwrap();
-                config.initial_rebalance_delay_ms = delay_ms;
-            }),
-            topics: all_topics(4),
-            clients: vec![None; CLIENTS],
-            next_id: 0,
-            partitions: 4,
-        }
+impl Schedule for AllTasks {
+    type Process = Client;
+
+    const CLIENTS: usize = 6;
+
+    fn new(seed: u64) -> (Self, Harness, TopicTable) {
+        let harness = harness(|config| {
+            config.num_standby_replicas = i32::try_from(seed % 3).unwrap();
+            config.initial_rebalance_delay_ms = if seed.is_multiple_of(2) { 0 } else { 3_000 };
+        });
+        (Self { partitions: 4 }, harness, all_topics(4))
     }
 
-    fn run(mut self) {
-        for _ in 0..STEPS {
-            self.step();
-            self.check();
-        }
-        self.come_to_rest();
+    /// Two neighbours are of one process.
+    fn start(index: usize, name: &str) -> Client {
+        Client::new(name, &format!("process-{}", index / 2))
     }
 
-    fn step(&mut self) {
-        let index = self.random.usize(..CLIENTS);
-        match self.random.u32(..100) {
-            0..3 => {
-                if self.harness.shard.streams_group(GROUP).is_some() {
-                    assert_replay_is_equal(&mut self.harness);
-                }
-            }
-            3..5 => {
-                self.partitions = self.random.i32(1..8);
+    fn change_topics(&mut self, random: &mut fastrand::Rng, topics: &mut TopicTable) {
+        match random.u8(..3) {
+            0 => {
+                self.partitions = random.i32(1..8);
                 for topic in ["in", "repartition", "changelog"] {
-                    self.topics.set(topic, Some(self.partitions));
+                    topics.set(topic, Some(self.partitions));
                 }
             }
             // For a while there is no changelog.
-            5..7 => self.topics.set("changelog", None),
-            7..9 => self.topics.set("changelog", Some(self.partitions)),
-            9..22 => {
-                let ms = self.random.i64(1..4_000);
-                self.harness.advance(ms);
-            }
-            22..26 => self.clients[index] = None,
-            26..30 => self.leave(index),
-            _ => self.beat(index),
+            1 => topics.set("changelog", None),
+            _ => topics.set("changelog", Some(self.partitions)),
         }
     }
 
-    fn start(&mut self, index: usize) -> Client {
-        self.next_id += 1;
-        Client::new(&format!("member-{}", self.next_id), &format!("process-{}", index / 2))
-    }
-
-    fn beat(&mut self, index: usize) {
-        let mut client = match self.clients[index].take() {
-            Some(client) => client,
-            None => self.start(index),
-        };
+    fn request(_index: usize, client: &Client, random: &mut fastrand::Rng) -> StreamsGroupHeartbeatRequest {
         let mut request = client.request();
         // Mostly a heartbeat says only what it has to.
-        if client.epoch > 0 && self.random.bool() {
+        if client.epoch > 0 && random.bool() {
             (request.active_tasks, request.standby_tasks, request.warmup_tasks) = (None, None, None);
         }
-        let is_lost = self.random.u8(..10) == 0;
-        match send(&mut self.harness, &self.topics, &request) {
-            Ok(response) if !is_lost => client.follow(&response),
-            Ok(_) => {}
-            Err(_) => client.is_fenced(),
+        request
+    }
+
+    fn goodbye(client: &Client, _random: &mut fastrand::Rng) -> StreamsGroupHeartbeatRequest {
+        StreamsGroupHeartbeatRequest { member_epoch: -1, topology: None, ..client.request() }
+    }
+
+    fn send(
+        harness: &mut Harness,
+        topics: &TopicTable,
+        request: &StreamsGroupHeartbeatRequest,
+    ) -> Result<StreamsGroupHeartbeatResponse, Refused> {
+        send(harness, topics, request)
+    }
+
+    fn check_replay(harness: &mut Harness) {
+        if harness.shard.streams_group(GROUP).is_some() {
+            assert_replay_is_equal(harness);
         }
-        self.clients[index] = Some(client);
     }
 
-    fn leave(&mut self, index: usize) {
-        let Some(client) = self.clients[index].take() else { return };
-        let request = StreamsGroupHeartbeatRequest { member_epoch: -1, topology: None, ..client.request() };
-        // It may be out already.
-        let _ = send(&mut self.harness, &self.topics, &request);
-    }
-
-    fn check(&self) {
-        let Some(group) = self.harness.shard.streams_group(GROUP) else { return };
+    fn check(harness: &Harness, clients: &[Option<Client>]) {
+        let Some(group) = harness.shard.streams_group(GROUP) else { return };
         let mut active = BTreeMap::new();
         let mut of_process = BTreeMap::new();
         for member in group.members.values() {
@@ -121,13 +84,13 @@ impl Simulation {
                     assert_eq!(other, None, "{task:?} is also of {}", member.id);
                 }
                 for task in active_tasks(owned).into_iter().chain(text(&owned.standby)) {
-                    let other = of_process.insert((member.process_id.clone(), task.clone()), member.id.clone());
-                    assert_eq!(other, None, "{task:?} is also of {} in {}", member.id, member.process_id);
+                    let other = of_process.insert((member.wants.process_id.clone(), task.clone()), member.id.clone());
+                    assert_eq!(other, None, "{task:?} is also of {} in {}", member.id, member.wants.process_id);
                 }
             }
         }
         // What a live member believes to be active, the coordinator knows, unless the member is out and will be told so.
-        for client in self.clients.iter().flatten() {
+        for client in clients.iter().flatten() {
             let is_known = group
                 .members
                 .get(client.id.as_str())
@@ -138,35 +101,23 @@ impl Simulation {
         }
     }
 
-    fn come_to_rest(&mut self) {
-        self.topics.set("changelog", Some(self.partitions));
-        for round in 0..80 {
-            for index in 0..CLIENTS {
-                let mut client = match self.clients[index].take() {
-                    Some(client) => client,
-                    None => self.start(index),
-                };
-                match send(&mut self.harness, &self.topics, &client.request()) {
-                    Ok(response) => client.follow(&response),
-                    Err(_) => client.is_fenced(),
-                }
-                self.clients[index] = Some(client);
-                self.check();
-            }
-            self.harness.advance(if round < 40 { 5_000 } else { 1_000 });
-        }
-        let group = self.harness.shard.describe_streams_group(GROUP);
-        assert_eq!((group.group_state.as_str(), group.members.len()), ("Stable", CLIENTS));
-        let all: Vec<String> = self.clients.iter().flatten().flat_map(Client::tasks).collect();
+    fn prepare_rest(&self, topics: &mut TopicTable) {
+        topics.set("changelog", Some(self.partitions));
+    }
+
+    fn check_at_rest(&self, harness: &Harness, _topics: &TopicTable, clients: &[Client]) {
+        let group = harness.shard.describe_streams_group(GROUP);
+        assert_eq!((group.group_state.as_str(), group.members.len()), ("Stable", clients.len()));
+        let all: Vec<String> = clients.iter().flat_map(Client::tasks).collect();
         let wanted = (0..self.partitions).flat_map(|it| [format!("0_{it}"), format!("1_{it}")]);
         assert_eq!(all.iter().collect::<BTreeSet<_>>(), wanted.collect::<BTreeSet<_>>().iter().collect());
         let total = usize::try_from(self.partitions).unwrap();
         assert_eq!(all.len(), 2 * total);
-        let replicas = usize::try_from(self.harness.config.streams.num_standby_replicas).unwrap();
-        let standbys = self.clients.iter().flatten().map(|client| text(&client.standby).len()).sum::<usize>();
+        let replicas = usize::try_from(harness.config.streams.num_standby_replicas).unwrap();
+        let standbys = clients.iter().map(|client| text(&client.standby).len()).sum::<usize>();
         assert_eq!(standbys, total * replicas);
-        let loads: Vec<usize> = self.clients.iter().flatten().map(|client| client.tasks().len()).collect();
-        let share = (2 * total).div_ceil(CLIENTS);
+        let loads: Vec<usize> = clients.iter().map(|client| client.tasks().len()).collect();
+        let share = (2 * total).div_ceil(clients.len());
         assert!(loads.iter().all(|load| *load <= share), "{loads:?} of at most {share}");
     }
 }

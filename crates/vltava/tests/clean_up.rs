@@ -1,18 +1,17 @@
 //! An application whose stores on disk are deleted goes on with those that its changelogs have.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use vltava::{
     client::{Admin, AdminConfig, Producer, ProducerConfig, admin::NewTopic, producer::ProducerRecord},
     embedded,
-    streams::{
-        KafkaStreams, Materialized, State, StreamsBuilder, StreamsConfig,
-        query::{QueryableStoreTypes, StoreQueryParameters},
-    },
+    streams::{KafkaStreams, Materialized, State, StreamsBuilder, StreamsConfig},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+mod waiting;
+
+use waiting::{PATIENCE, await_count};
 
 fn application(broker: &str, directory: &Path) -> KafkaStreams {
     let builder = StreamsBuilder::new();
@@ -24,22 +23,6 @@ fn application(broker: &str, directory: &Path) -> KafkaStreams {
         ("commit.interval.ms", "50"),
     ]);
     KafkaStreams::new(builder.build().unwrap(), config.unwrap()).unwrap()
-}
-
-/// Waits until the key has been counted so often.
-fn wait_for_count(streams: &KafkaStreams, key: &str, wanted: i64) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    loop {
-        let kind = QueryableStoreTypes::key_value_store::<String, i64>();
-        let count = streams
-            .store(&StoreQueryParameters::from_name_and_type("counts", kind))
-            .and_then(|counts| counts.get(&key.to_owned()));
-        if matches!(count, Ok(Some(count)) if count == wanted) {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "{count:?}, {:?}", streams.failure());
-        std::thread::yield_now();
-    }
 }
 
 async fn send(broker: &str, records: usize) {
@@ -65,7 +48,7 @@ async fn a_store_that_was_deleted_is_restored() {
     tokio::task::spawn_blocking(move || {
         let streams = application(&at, &path);
         streams.start().unwrap();
-        wait_for_count(&streams, "k", 3);
+        await_count(&streams, "k", 3);
         assert!(streams.clean_up().unwrap_err().to_string().contains("RUNNING"));
         streams.close(PATIENCE).unwrap();
         let of_task = path.join("cleaned/0_0");
@@ -81,7 +64,7 @@ async fn a_store_that_was_deleted_is_restored() {
         let streams = application(&address, &path);
         streams.clean_up().unwrap();
         streams.start().unwrap();
-        wait_for_count(&streams, "k", 4);
+        await_count(&streams, "k", 4);
         assert!(streams.wait_for_state(|state| state == State::Running, PATIENCE));
         streams.close(PATIENCE).unwrap();
     })

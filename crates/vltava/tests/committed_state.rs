@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use vltava::{
@@ -24,7 +24,10 @@ use vltava::{
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+mod waiting;
+
+use waiting::{PATIENCE, eventually};
+
 const WINDOW_MS: i64 = 86_400_000;
 
 /// Commits when it is told to, and fails the first time it is told to.
@@ -55,18 +58,6 @@ fn topology(failures: &Arc<AtomicUsize>) -> Topology {
     counted.windowed_by(windows).count_with(Materialized::named("windows"));
     input.filter(|_, value| value != "x").process(move || Commands(failures.clone()));
     builder.build().unwrap()
-}
-
-/// Asks until the answer is there. While a thread is replaced there is none.
-fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "no answer in time");
-        std::thread::yield_now();
-    }
 }
 
 struct Application {
@@ -105,22 +96,22 @@ impl Application {
             assert!(answer.is_none_or(|answer| answer == (committed, committed)), "{answer:?}, and not {committed:?}");
             answer.is_some()
         };
-        eventually(|| {
+        eventually("an answer", || {
             let uncommitted = self.counts(Some(ReadUncommitted));
             as_committed(self.counts(Some(ReadCommitted)));
             as_committed(self.counts(None));
             as_committed(self.viewed());
             (uncommitted? == (Some(count), Some(count))).then_some(())
         });
-        assert!(eventually(|| as_committed(self.counts(Some(ReadCommitted))).then_some(true)));
-        assert!(eventually(|| as_committed(self.viewed()).then_some(true)));
+        assert!(eventually("an answer", || as_committed(self.counts(Some(ReadCommitted))).then_some(true)));
+        assert!(eventually("an answer", || as_committed(self.viewed()).then_some(true)));
     }
 
     fn wait_for_committed(&self, count: i64) {
         for level in [Some(ReadCommitted), None, Some(ReadUncommitted)] {
-            eventually(|| (self.counts(level)? == (Some(count), Some(count))).then_some(()));
+            eventually("an answer", || (self.counts(level)? == (Some(count), Some(count))).then_some(()));
         }
-        eventually(|| (self.viewed()? == (Some(count), Some(count))).then_some(()));
+        eventually("an answer", || (self.viewed()? == (Some(count), Some(count))).then_some(()));
     }
 }
 
@@ -178,7 +169,7 @@ fn queries_see_what_is_committed_and_where_it_is_asked_for_what_is_not() {
 
         // The transaction is aborted, and what was read in it is read again.
         write(&["fail"]);
-        eventually(|| (failures.load(Ordering::SeqCst) == 2).then_some(()));
+        eventually("an answer", || (failures.load(Ordering::SeqCst) == 2).then_some(()));
         application.wait_for_uncommitted(3, Some(2));
         write(&["x"]);
         application.wait_for_uncommitted(4, Some(2));

@@ -20,7 +20,10 @@ use vltava::{
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(90);
+mod waiting;
+
+use waiting::{PATIENCE, await_that};
+
 const PARTITIONS: i32 = 6;
 /// Who has not sent a heartbeat for five of their intervals waits for the answer to its join.
 const QUIET: Duration = Duration::from_millis(500);
@@ -174,7 +177,7 @@ impl Ground {
 
     /// Until these instances together have processed all that was written to these partitions.
     fn until_processed(&self, instances: &[&Instance], partitions: &BTreeSet<i32>) {
-        eventually("what was written is processed", || {
+        await_that("what was written is processed", || {
             let of = |instance: &&Instance, partition: &i32| {
                 instance.seen.with(|seen| seen.processed.get(partition).copied().unwrap_or(0))
             };
@@ -220,16 +223,8 @@ impl Ground {
     }
 }
 
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
-    }
-}
-
 fn until_shared(instances: &[&Instance]) {
-    eventually("all have their share", || {
+    await_that("all have their share", || {
         let shares: Vec<BTreeSet<i32>> = instances.iter().map(|instance| instance.partitions()).collect();
         let all: BTreeSet<i32> = shares.iter().flatten().copied().collect();
         let count: usize = shares.iter().map(BTreeSet::len).sum();
@@ -264,10 +259,10 @@ fn tasks_that_stay_never_stop(guarantee: &'static str) {
 
     // One stands still in its processor, so that the rebalance that a fourth brings waits for it.
     ground.write(&slow.partitions().into_iter().take(1).collect(), STOP);
-    eventually("it stands still", || slow.seen.with(|seen| seen.is_stopped));
+    await_that("it stands still", || slow.seen.with(|seen| seen.is_stopped));
     let before = shares(&[&one, &other]);
     let added = ground.start("added");
-    eventually("the group rebalances", || ground.is_rebalancing());
+    await_that("the group rebalances", || ground.is_rebalancing());
     let stay: BTreeSet<i32> = before.iter().flat_map(|(had, _)| had).copied().collect();
     let heartbeats = || one.heartbeats() + other.heartbeats();
     let (mut known, mut since, mut rounds) = (heartbeats(), Instant::now(), 0);
@@ -327,11 +322,11 @@ fn an_instance_that_is_closed_in_the_midst_of_a_rebalance_commits() {
     let [one, slow] = ["one", "slow"].map(|name| ground.start(name));
     until_shared(&[&one, &slow]);
     ground.write(&slow.partitions().into_iter().take(1).collect(), STOP);
-    eventually("it stands still", || slow.seen.with(|seen| seen.is_stopped));
+    await_that("it stands still", || slow.seen.with(|seen| seen.is_stopped));
     let added = ground.start("added");
     let stay = one.partitions();
     let (mut known, mut since) = (one.heartbeats(), Instant::now());
-    eventually("it waits for the answer to its join", || {
+    await_that("it waits for the answer to its join", || {
         let now = one.heartbeats();
         if now > known || !ground.is_rebalancing() {
             (known, since) = (now, Instant::now());
@@ -342,7 +337,7 @@ fn an_instance_that_is_closed_in_the_midst_of_a_rebalance_commits() {
     ground.until_processed(&[&one], &stay);
     std::thread::scope(|scope| {
         let closing = scope.spawn(|| one.streams.close(PATIENCE));
-        eventually("it closes", || one.streams.state() == State::PendingShutdown);
+        await_that("it closes", || one.streams.state() == State::PendingShutdown);
         slow.seen.go_on();
         closing.join().unwrap().unwrap();
     });
@@ -396,7 +391,7 @@ fn a_task_that_gets_another_partition_goes_on_behind_what_it_has_processed() {
     send("log-a", RECORDS);
     let streams = KafkaStreams::new(builder.build().unwrap(), config.unwrap()).unwrap();
     streams.start().unwrap();
-    eventually("it has its task", || {
+    await_that("it has its task", || {
         let threads = streams.metadata_for_local_threads().unwrap();
         threads.iter().any(|thread| !thread.active_tasks().is_empty())
     });

@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use vltava::{
@@ -21,8 +21,11 @@ use vltava::{
     },
 };
 
+mod waiting;
+
+use waiting::{PATIENCE, eventually};
+
 const KEYS: usize = 20;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn topology() -> Topology {
     let builder = StreamsBuilder::new();
@@ -47,18 +50,6 @@ fn start(broker: &str, directory: &Path) -> KafkaStreams {
     streams.start().unwrap();
     assert!(streams.wait_for_state(|state| state == State::Running, PATIENCE), "{:?}", streams.failure());
     streams
-}
-
-/// Asks until the answer is there.
-fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "no answer in time");
-        std::thread::yield_now();
-    }
 }
 
 fn key(number: usize) -> String {
@@ -114,7 +105,7 @@ fn stores_answer_while_the_application_runs_and_after_a_restart() {
             .with_position_bound(PositionBound::at(position.clone()))
     };
     for number in 0..KEYS {
-        let count = eventually(|| {
+        let count = eventually("an answer", || {
             let answers = streams.query(&at_least(key(number), &position)).unwrap();
             let failed = answers.partition_results().values().filter_map(|result| result.failure_reason());
             assert!(failed.clone().all(|reason| reason == FailureReason::NotUpToBound));

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Sender},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use vltava::{
@@ -19,7 +19,10 @@ use vltava::{
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+mod waiting;
+
+use waiting::{PATIENCE, await_that};
+
 const RECORDS: usize = 8;
 
 /// Passes records on, and counts its punctuations.
@@ -134,15 +137,6 @@ impl Instance {
     }
 }
 
-fn await_that(what: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !what() {
-        assert!(Instant::now() < deadline, "it does not come to that");
-        // Nobody tells of it, so this polls a condition.
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn a_paused_application_reads_and_processes_nothing_until_it_goes_on() {
     let world = World::new();
@@ -152,31 +146,35 @@ fn a_paused_application_reads_and_processes_nothing_until_it_goes_on() {
     instance.streams.start().unwrap();
     instance.await_state(State::Running);
     world.send();
-    await_that(|| instance.sum("consumer-fetch-manager-metrics", "records-consumed-total") == RECORDS);
+    await_that("it comes to that", || {
+        instance.sum("consumer-fetch-manager-metrics", "records-consumed-total") == RECORDS
+    });
     // Across a rebalance, too: one of the tasks is made on the other thread, reads there again, and is paused.
     instance.streams.add_stream_thread().unwrap().unwrap();
-    await_that(|| instance.tasks() == [(1, 0), (1, 0)]);
+    await_that("it comes to that", || instance.tasks() == [(1, 0), (1, 0)]);
     instance.await_state(State::Running);
     let consumed = || instance.sum("consumer-fetch-manager-metrics", "records-consumed-total");
-    await_that(|| consumed() > RECORDS);
+    await_that("it comes to that", || consumed() > RECORDS);
     assert_eq!((instance.processed(), instance.punctuated.load(Ordering::Relaxed)), (0, 0));
     assert!(instance.streams.is_paused());
     assert_eq!(world.members(), 2);
 
     instance.streams.resume();
-    await_that(|| instance.processed() == RECORDS && instance.punctuated.load(Ordering::Relaxed) > 0);
+    await_that("it comes to that", || {
+        instance.processed() == RECORDS && instance.punctuated.load(Ordering::Relaxed) > 0
+    });
 
     // In the midst of its work.
     instance.streams.pause();
     let committed = || instance.sum("stream-thread-metrics", "commit-total");
     let commits = committed();
-    await_that(|| committed() > commits + 2);
+    await_that("it comes to that", || committed() > commits + 2);
     let punctuated = instance.punctuated.load(Ordering::Relaxed);
     let before = consumed();
     world.send();
-    await_that(|| consumed() >= before + RECORDS);
+    await_that("it comes to that", || consumed() >= before + RECORDS);
     let commits = committed();
-    await_that(|| committed() > commits + 2);
+    await_that("it comes to that", || committed() > commits + 2);
     assert_eq!((instance.processed(), instance.punctuated.load(Ordering::Relaxed)), (RECORDS, punctuated));
     instance.streams.close(PATIENCE).unwrap();
 }
@@ -198,7 +196,7 @@ fn a_paused_application_restores_nothing_and_does_not_run_before_it_goes_on() {
     let instance = world.instance("one", &[]);
     world.send();
     instance.streams.start().unwrap();
-    await_that(|| instance.processed() == RECORDS);
+    await_that("it comes to that", || instance.processed() == RECORDS);
     instance.streams.close(PATIENCE).unwrap();
     instance.streams.clean_up().unwrap();
     drop(instance);
@@ -229,16 +227,16 @@ fn a_paused_instance_updates_no_standbys() {
     one.await_state(State::Running);
     other.streams.pause();
     other.streams.start().unwrap();
-    await_that(|| other.tasks().iter().any(|(_, standbys)| *standbys > 0));
+    await_that("it comes to that", || other.tasks().iter().any(|(_, standbys)| *standbys > 0));
     world.send();
     // What the one has processed is in its changelog, and the other follows that, but not now.
-    await_that(|| one.processed() > 0);
+    await_that("it comes to that", || one.processed() > 0);
     let committed = || one.sum("stream-thread-metrics", "commit-total");
     let commits = committed();
-    await_that(|| committed() > commits + 2);
+    await_that("it comes to that", || committed() > commits + 2);
     assert_eq!((other.processed(), other.updated()), (0, 0));
     other.streams.resume();
-    await_that(|| other.updated() > 0 && one.processed() + other.processed() >= RECORDS);
+    await_that("it comes to that", || other.updated() > 0 && one.processed() + other.processed() >= RECORDS);
     one.streams.close(PATIENCE).unwrap();
     other.streams.close(PATIENCE).unwrap();
 }

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use vltava::{
@@ -22,7 +22,10 @@ use vltava::{
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+mod waiting;
+
+use waiting::{PATIENCE, eventually};
+
 const PARTITIONS: i32 = 4;
 const KEYS: usize = 100;
 /// Each key is written so often at a time.
@@ -149,17 +152,6 @@ fn counts(builder: &StreamsBuilder) {
 
 fn key(number: usize) -> String {
     format!("key-{number}")
-}
-
-fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
-    }
 }
 
 impl Instance {

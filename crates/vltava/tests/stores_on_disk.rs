@@ -8,20 +8,20 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use vltava::{
     client::{Admin, AdminConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic, producer::ProducerRecord},
     embedded,
     streams::{
-        KafkaStreams, Materialized, StateRestoreListener, StreamsBuilder, StreamsConfig,
-        query::{QueryableStoreTypes, StoreQueryParameters},
-        state::KeyValueSupplier,
+        KafkaStreams, Materialized, StateRestoreListener, StreamsBuilder, StreamsConfig, state::KeyValueSupplier,
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+mod waiting;
+
+use waiting::{PATIENCE, await_count};
 
 /// A broker with the topic `in`, and the directory of an application.
 struct Ground {
@@ -123,28 +123,13 @@ impl Ground {
     /// Runs the application until a key has been counted so often.
     fn count(&self, supplier: KeyValueSupplier, key: &str, wanted: i64) {
         let streams = self.counting(supplier);
-        wait_for_count(&streams, key, wanted);
+        await_count(&streams, key, wanted);
         streams.close(PATIENCE).unwrap();
     }
 }
 
 fn timestamped() -> KeyValueSupplier {
     KeyValueSupplier::persistent_timestamped("counts")
-}
-
-fn wait_for_count(streams: &KafkaStreams, key: &str, wanted: i64) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let kind = QueryableStoreTypes::key_value_store::<String, i64>();
-        let count = streams
-            .store(&StoreQueryParameters::from_name_and_type("counts", kind))
-            .and_then(|counts| counts.get(&key.to_owned()));
-        if matches!(count, Ok(Some(count)) if count == wanted) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{count:?}, {:?}", streams.failure());
-        std::thread::yield_now();
-    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -185,8 +170,8 @@ fn a_store_older_than_the_beginning_of_its_changelog_is_restored_anew() {
     ground.delete_changelog_before(6);
     ground.send(["old", "new"]);
     let streams = ground.counting(timestamped());
-    wait_for_count(&streams, "new", 7);
-    wait_for_count(&streams, "old", 1);
+    await_count(&streams, "new", 7);
+    await_count(&streams, "old", 1);
     streams.close(PATIENCE).unwrap();
 }
 
@@ -205,10 +190,10 @@ fn after_a_crash_nothing_is_restored_that_was_committed() {
     let ground = Ground::new();
     ground.send(["k"; 3]);
     let streams = ground.counting(timestamped());
-    wait_for_count(&streams, "k", 3);
+    await_count(&streams, "k", 3);
     ground.wait_until_committed(3);
     // Who is answered now is answered when the commit is over.
-    wait_for_count(&streams, "k", 3);
+    await_count(&streams, "k", 3);
     // What a process leaves that is killed now.
     let left = ground.folder.path().join("left");
     copy(&ground.task(), &left);
@@ -219,7 +204,7 @@ fn after_a_crash_nothing_is_restored_that_was_committed() {
     let (streams, restored) = (ground.application(timestamped()), Restored::default());
     streams.set_global_state_restore_listener(restored.clone());
     streams.start().unwrap();
-    wait_for_count(&streams, "k", 4);
+    await_count(&streams, "k", 4);
     assert_eq!(restored.0.load(Ordering::Relaxed), 0);
     streams.close(PATIENCE).unwrap();
 }
@@ -240,8 +225,8 @@ fn a_store_that_another_changelog_of_its_name_filled_is_restored_anew() {
     copy(&others, &ground.task());
     ground.send(["old", "new"]);
     let streams = ground.counting(timestamped());
-    wait_for_count(&streams, "new", 7);
-    wait_for_count(&streams, "old", 1);
+    await_count(&streams, "new", 7);
+    await_count(&streams, "old", 1);
     streams.close(PATIENCE).unwrap();
 }
 
@@ -254,13 +239,13 @@ fn a_store_that_is_damaged_at_work_is_restored_without_anybodys_help() {
     let last = keys().next_back().unwrap();
     ground.count(timestamped(), last, 1);
     let streams = ground.counting(timestamped());
-    wait_for_count(&streams, last, 1);
+    await_count(&streams, last, 1);
     damage(&ground.task().join("counts"));
     ground.send(keys());
-    wait_for_count(&streams, last, 2);
+    await_count(&streams, last, 2);
     // The middle of the table was damaged; at least once, so what was processed again may be counted again.
     ground.send(["done"]);
-    wait_for_count(&streams, "done", 1);
+    await_count(&streams, "done", 1);
     assert!(streams.failure().is_none());
     streams.close(PATIENCE).unwrap();
     assert!(!ground.task().join("counts/damaged").exists(), "it is a new one");

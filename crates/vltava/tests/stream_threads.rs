@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, OnceLock,
         mpsc::{self, Receiver},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use vltava::{
@@ -19,7 +19,10 @@ use vltava::{
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+mod waiting;
+
+use waiting::{PATIENCE, await_equal};
+
 const PARTITIONS: usize = 4;
 
 struct World {
@@ -89,19 +92,10 @@ fn tasks(streams: &KafkaStreams) -> BTreeMap<String, usize> {
     threads.iter().map(|thread| (thread.thread_name().to_owned(), thread.active_tasks().len())).collect()
 }
 
-fn await_that<T: std::fmt::Debug + PartialEq>(look: impl Fn() -> T, wanted: &T) {
-    let deadline = Instant::now() + PATIENCE;
-    while look() != *wanted {
-        assert!(Instant::now() < deadline, "{:?} is not {wanted:?}", look());
-        // Nobody tells of it, so this polls a condition.
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn await_tasks(streams: &KafkaStreams, wanted: &[(&str, usize)]) {
     let wanted = wanted.iter().map(|(thread, tasks)| (format!("here-StreamThread-{thread}"), *tasks)).collect();
     let running = || (streams.state() == State::Running).then(|| tasks(streams));
-    await_that(running, &Some(wanted));
+    await_equal(running, &Some(wanted));
 }
 
 fn counts(streams: &KafkaStreams) -> Vec<Option<i64>> {
@@ -124,20 +118,20 @@ fn tasks_go_to_a_thread_that_comes_and_from_one_that_goes_and_nothing_is_lost() 
     streams.start().unwrap();
     await_tasks(&streams, &[("1", 4)]);
     world.send_to_all();
-    await_that(|| counts(&streams), &vec![Some(1); PARTITIONS]);
+    await_equal(|| counts(&streams), &vec![Some(1); PARTITIONS]);
 
     assert_eq!(streams.add_stream_thread().unwrap().as_deref(), Some("here-StreamThread-2"));
     await_tasks(&streams, &[("1", 2), ("2", 2)]);
     assert_eq!(metric(&streams, "alive-stream-threads"), 2.0);
     world.send_to_all();
-    await_that(|| counts(&streams), &vec![Some(2); PARTITIONS]);
+    await_equal(|| counts(&streams), &vec![Some(2); PARTITIONS]);
 
     assert_eq!(streams.remove_stream_thread(PATIENCE).unwrap().as_deref(), Some("here-StreamThread-1"));
     assert_eq!(world.members(), 1, "it has left the group");
     await_tasks(&streams, &[("2", 4)]);
     assert_eq!(metric(&streams, "alive-stream-threads"), 1.0);
     world.send_to_all();
-    await_that(|| counts(&streams), &vec![Some(3); PARTITIONS]);
+    await_equal(|| counts(&streams), &vec![Some(3); PARTITIONS]);
 
     // The lowest free number; and without threads the application waits for one.
     assert_eq!(streams.add_stream_thread().unwrap().as_deref(), Some("here-StreamThread-1"));
@@ -152,7 +146,7 @@ fn tasks_go_to_a_thread_that_comes_and_from_one_that_goes_and_nothing_is_lost() 
     world.send_to_all();
     assert_eq!(streams.add_stream_thread().unwrap().as_deref(), Some("here-StreamThread-1"));
     await_tasks(&streams, &[("1", 4)]);
-    await_that(|| counts(&streams), &vec![Some(4); PARTITIONS]);
+    await_equal(|| counts(&streams), &vec![Some(4); PARTITIONS]);
     assert_eq!(metric(&streams, "failed-stream-threads"), 0.0);
 
     streams.close(PATIENCE).unwrap();
@@ -238,6 +232,6 @@ fn a_processor_may_remove_a_thread_and_its_own_last() {
     }
     removed.sort();
     assert_eq!(removed, ["here-StreamThread-1", "here-StreamThread-2"]);
-    await_that(|| tasks(&streams), &BTreeMap::new());
+    await_equal(|| tasks(&streams), &BTreeMap::new());
     streams.close(PATIENCE).unwrap();
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use vltava_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use vltava_protocol::{ErrorCode, Uuid};
 
-use super::modern::{Answer, Assigned, ModernMembership, ModernProtocol, Standing, Uncertain, said};
+use super::modern::{Answer, Assigned, ModernMembership, ModernProtocol, Standing, Uncertain, said, unexpected};
 use super::{AssignedTopics, GroupRequest, GroupResponse, MembershipConfig, StreamsGroupMember};
 use crate::consumer::subscription::SubscriptionState;
 use crate::net::MetadataSnapshot;
@@ -108,8 +108,10 @@ impl ModernProtocol for ConsumerProtocol {
         })
     }
 
-    fn answer(response: GroupResponse) -> Result<Answer<ConsumerGroupHeartbeatResponse>, GroupResponse> {
-        let GroupResponse::ConsumerHeartbeat(mut message) = response else { return Err(response) };
+    fn answer(response: GroupResponse) -> Result<Answer<ConsumerGroupHeartbeatResponse>, ClientError> {
+        let GroupResponse::ConsumerHeartbeat(mut message) = response else {
+            return Err(unexpected::<Self>(&response));
+        };
         Ok(Answer {
             error_code: message.error_code,
             error_message: message.error_message.take(),

@@ -44,7 +44,7 @@ mod timer;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub(super) use protocol::{Answer, Assigned, ModernProtocol, Standing, Uncertain, said};
+pub(super) use protocol::{Answer, Assigned, ModernProtocol, Standing, Uncertain, said, unexpected};
 use reconciliation::{LocalAssignment, Progress};
 use timer::HeartbeatTimer;
 

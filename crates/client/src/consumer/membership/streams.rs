@@ -18,7 +18,7 @@ use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::{StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse};
 use vltava_protocol::wire::Message as _;
 
-use super::modern::{Answer, Assigned, ModernMembership, ModernProtocol, Standing, Uncertain, said};
+use super::modern::{Answer, Assigned, ModernMembership, ModernProtocol, Standing, Uncertain, said, unexpected};
 use super::{AssignedTopics, GroupRequest, GroupResponse, MembershipConfig, StreamsGroupMember};
 use crate::consumer::streams_group::{
     EndpointPartitions, StreamsAssignment, StreamsGroup, StreamsGroupStatus, StreamsMember,
@@ -106,8 +106,10 @@ impl ModernProtocol for StreamsProtocol {
         }))
     }
 
-    fn answer(response: GroupResponse) -> Result<Answer<StreamsGroupHeartbeatResponse>, GroupResponse> {
-        let GroupResponse::StreamsHeartbeat(mut message) = response else { return Err(response) };
+    fn answer(response: GroupResponse) -> Result<Answer<StreamsGroupHeartbeatResponse>, ClientError> {
+        let GroupResponse::StreamsHeartbeat(mut message) = response else {
+            return Err(unexpected::<Self>(&response));
+        };
         Ok(Answer {
             error_code: message.error_code,
             error_message: message.error_message.take(),

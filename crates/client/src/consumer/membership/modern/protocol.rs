@@ -75,8 +75,8 @@ pub(crate) trait ModernProtocol: fmt::Debug + Send {
     /// The answer to a heartbeat.
     ///
     /// # Errors
-    /// The answer, if it is one to something else.
-    fn answer(response: GroupResponse) -> Result<Answer<Self::Response>, GroupResponse>;
+    /// It is one to something else.
+    fn answer(response: GroupResponse) -> Result<Answer<Self::Response>, ClientError>;
 
     /// Takes over what an answer says; the assignment that the coordinator wants from now on, if it says so.
     ///
@@ -128,6 +128,11 @@ pub(crate) trait ModernProtocol: fmt::Debug + Send {
 
     /// There is other metadata.
     fn on_metadata(&mut self, _metadata: &Arc<MetadataSnapshot>, _target: &Self::Assignment) {}
+}
+
+/// The answer is one to something else than a heartbeat.
+pub(in super::super) fn unexpected<P: ModernProtocol>(response: &GroupResponse) -> ClientError {
+    ClientError::unexpected(format!("{response:?} to a heartbeat of a {} group", P::NAME))
 }
 
 /// The code, with the coordinator's words if it has some.

@@ -24,15 +24,11 @@ impl<P: ModernProtocol> ModernMembership<P> {
             return;
         }
         self.awaited = None;
-        match answer.map(P::answer) {
-            Ok(Ok(answer)) if answer.error_code == ErrorCode::None.code() => self.succeeded(answer),
-            Ok(Ok(answer)) => {
+        match answer.and_then(P::answer) {
+            Ok(answer) if answer.error_code == ErrorCode::None.code() => self.succeeded(answer),
+            Ok(answer) => {
                 let message = answer.error_message.unwrap_or_default();
                 self.refused(now, ErrorCode::from(answer.error_code), &message, coordinator);
-            }
-            Ok(Err(other)) => {
-                let error = ClientError::unexpected(format!("{other:?} to a heartbeat of a {} group", P::NAME));
-                self.failed(now, error, coordinator);
             }
             Err(error) => self.failed(now, error, coordinator),
         }

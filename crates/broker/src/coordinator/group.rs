@@ -7,8 +7,8 @@
 //!
 //! Served are the classic protocol (`classic`) and the consumer protocol of KIP-848 (`consumer`); a group changes from
 //! one to the other when it has no members. Streams groups of KIP-1071 (`streams`) come from empty classic groups and
-//! become such. Share groups (KIP-932) are not served; their records, left by another broker, are passed over when a
-//! partition is loaded.
+//! become such. What those two have in common is in `modern`. Share groups (KIP-932) are not served; their records, left
+//! by another broker, are passed over when a partition is loaded.
 
 mod classic;
 mod classic_records;

@@ -137,9 +137,9 @@ impl GroupCoordinatorShard {
         self.core.cancel_session(group, &old.id);
         self.remove_member::<Consumer>(group, &old.id);
         let new = ConsumerMember { id: id.clone(), epoch: 0, previous_epoch: 0, ..old };
-        self.emit_consumer(group, Change::Member(id.to_string(), Some(Consumer::member_record(&new))));
-        self.emit_consumer(group, Change::TargetOf(id.to_string(), Some(Consumer::target_of_record(&target))));
-        self.emit_consumer(group, Change::Current(id.to_string(), Some(Consumer::current_record(&new))));
+        self.emit_change(group, Change::Member(id.to_string(), Some(Consumer::member_record(&new))));
+        self.emit_change(group, Change::TargetOf(id.to_string(), Some(Consumer::target_of_record(&target))));
+        self.emit_change(group, Change::Current(id.to_string(), Some(Consumer::current_record(&new))));
     }
 
     /// Notes what the member wants; returns whether it wants other topics than before.
@@ -176,7 +176,7 @@ impl GroupCoordinatorShard {
         }
         let dropped = before.wants.regex.clone().filter(|regex| wanted.wants.regex.as_ref() != Some(regex));
         let changed = wanted.wants.topics != before.wants.topics || wanted.wants.regex != before.wants.regex;
-        self.emit_consumer(group, Change::Member(wanted.id.to_string(), Some(Consumer::member_record(&wanted))));
+        self.emit_change(group, Change::Member(wanted.id.to_string(), Some(Consumer::member_record(&wanted))));
         if let Some(regex) = dropped {
             self.forget_regex(group, &regex);
         }
@@ -187,7 +187,7 @@ impl GroupCoordinatorShard {
     pub(super) fn forget_regex(&mut self, group_id: &Arc<str>, regex: &str) {
         let Some(group) = self.consumer_group(group_id) else { return };
         if group.subscribers_of(regex) == 0 && group.own.regexes.contains_key(regex) {
-            self.emit_consumer(group_id, Change::Own(RegexChange { regex: regex.to_owned(), value: None }));
+            self.emit_change(group_id, Change::Own(RegexChange { regex: regex.to_owned(), value: None }));
         }
     }
 
@@ -218,7 +218,7 @@ impl GroupCoordinatorShard {
                 timestamp: self.core.now.timestamp_ms,
                 ..ConsumerGroupRegularExpressionValue::default()
             };
-            self.emit_consumer(group_id, Change::Own(RegexChange { regex, value: Some(value) }));
+            self.emit_change(group_id, Change::Own(RegexChange { regex, value: Some(value) }));
         }
         any
     }
@@ -242,7 +242,7 @@ impl GroupCoordinatorShard {
 
     pub(super) fn set_epoch(&mut self, group: &Arc<str>, epoch: i32, metadata_hash: i64) {
         let value = ConsumerGroupMetadataValue { epoch, metadata_hash, ..ConsumerGroupMetadataValue::default() };
-        self.emit_consumer(group, Change::Group(Some(value)));
+        self.emit_change(group, Change::Group(Some(value)));
     }
 
     /// Computes another target assignment if the group is in another epoch, unless the last one is too recent.

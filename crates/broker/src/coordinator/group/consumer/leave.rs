@@ -26,11 +26,6 @@ impl GroupCoordinatorShard {
         self.modern_member(group, member)
     }
 
-    /// Emits a record of a consumer group and folds it into the state.
-    pub(super) fn emit_consumer(&mut self, group: &Arc<str>, change: Change) {
-        self.emit_change(group, change);
-    }
-
     /// Lets a member go, or a static one go for a while.
     pub(super) fn consumer_group_leave(
         &mut self,
@@ -96,7 +91,7 @@ impl GroupCoordinatorShard {
         for since in member.assigned.values_mut().flat_map(|partitions| partitions.values_mut()) {
             *since = 0;
         }
-        self.emit_consumer(group, Change::Current(member.id.to_string(), Some(Consumer::current_record(&member))));
+        self.emit_change(group, Change::Current(member.id.to_string(), Some(Consumer::current_record(&member))));
     }
 
     /// Takes a member out of its group, which is in another epoch then.

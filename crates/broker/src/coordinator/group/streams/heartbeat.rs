@@ -148,13 +148,13 @@ impl GroupCoordinatorShard {
         let is_known = self.modern_member::<Streams>(group_id, &plan.before.id).is_some();
         let mut bump = !is_known || plan.wanted != plan.before;
         if bump {
-            self.emit_streams(
+            self.emit_change(
                 group_id,
                 Change::Member(plan.wanted.id.to_string(), Some(Streams::member_record(&plan.wanted))),
             );
         }
         if plan.new_topology {
-            self.emit_streams(group_id, Change::Own(TopologyChange(Some(plan.topology.to_record()))));
+            self.emit_change(group_id, Change::Own(TopologyChange(Some(plan.topology.to_record()))));
         }
         let validated = if plan.configured.is_ready() { plan.topology.epoch } else { -1 };
         let configs = self.assignment_configs(group_id);
@@ -188,7 +188,7 @@ impl GroupCoordinatorShard {
             last_assignment_configs: Some(configs.into_iter().map(config).collect()),
             ..StreamsGroupMetadataValue::default()
         };
-        self.emit_streams(group, Change::Group(Some(value)));
+        self.emit_change(group, Change::Group(Some(value)));
     }
 
     /// Takes the member's next step towards its target.

@@ -21,11 +21,6 @@ impl GroupCoordinatorShard {
         self.modern_group_mut(id)
     }
 
-    /// Emits a record of a streams group and folds it into the state.
-    pub(super) fn emit_streams(&mut self, group: &Arc<str>, change: Change) {
-        self.emit_change(group, change);
-    }
-
     /// Lets a member go.
     pub(super) fn streams_group_leave(
         &mut self,

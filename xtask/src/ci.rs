@@ -55,13 +55,13 @@ fn compiled() -> Result<()> {
 
 /// Brokers and applications that are disturbed.
 fn whole_systems() -> Result<()> {
-    rounds::run(&rounds::Args::short())?;
-    rounds::run(&rounds::Args::short_exactly_once())?;
+    rounds::run(&rounds::short())?;
+    rounds::run(&rounds::short_exactly_once())?;
     if shell::exists("java") && shell::exists("mvn") {
-        rounds::run(&rounds::Args::short_exactly_once_on_apache())?;
-        mixed::run(&mixed::Args::short(&["--exactly-once"]))?;
+        rounds::run(&rounds::short_exactly_once_on_apache())?;
+        mixed::run(&mixed::short(&["--exactly-once"]))?;
     } else {
         shell::skip_or_fail("rounds on Apache Kafka", "java or mvn is missing")?;
     }
-    bank::run(&bank::Args::short())
+    bank::run(&bank::short())
 }

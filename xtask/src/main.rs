@@ -7,6 +7,7 @@ mod bank;
 mod ci;
 mod codegen;
 mod configuration;
+mod driver;
 mod foreign;
 mod interop;
 mod metrics;
@@ -28,7 +29,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Transactional producers of several makes move money while they and their broker are killed.
-    Bank(bank::Args),
+    Bank(driver::Args),
     /// Every check beside the tests: format, lints, docs, tidy, generated code, interoperability.
     Ci(ci::Args),
     /// Messages, records and API keys from the specifications in Apache Kafka's jars.
@@ -42,11 +43,11 @@ enum Command {
     /// The reference of all metrics, from the definitions.
     Metrics,
     /// Instances of the JVM's Kafka Streams and of ours in one group, killed in turn.
-    Mixed(mixed::Args),
+    Mixed(driver::Args),
     /// Random cases computed by the JVM, and our answers to them.
     Oracle(oracle::Args),
     /// Kills, stops, wipes and full disks over one application, in rounds.
-    Rounds(rounds::Args),
+    Rounds(driver::Args),
     /// The tests with many cases that are drawn anew.
     Soak(soak::Args),
     /// Other clients' own test suites against our broker, scored.

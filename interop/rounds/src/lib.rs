@@ -10,7 +10,7 @@
 //! happens to), [`feed`], [`outputs`] and [`progress`] (the client's side), [`hanging`] (an operator), [`stage`] (all that runs), [`round`] (all of it, in order).
 //!
 //! Beside it stand the [`bank`], transactional producers of several makes under kills, and [`mixed`], instances of two makes
-//! in one group.
+//! in one group; [`driver`] is what the programs of all three have in common.
 //!
 //! Nothing in here is for applications: `cargo xtask rounds`, `cargo xtask bank` and `cargo xtask mixed` build and run it.
 
@@ -19,6 +19,7 @@ pub mod broker;
 pub mod check;
 pub mod clock;
 pub mod disk;
+pub mod driver;
 pub mod failure;
 pub mod feed;
 pub mod hanging;

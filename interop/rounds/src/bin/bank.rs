@@ -2,17 +2,16 @@
 #![allow(clippy::print_stdout, reason = "a command that tells what it does")]
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 use vltava_rounds::{
     bank::{client::Client, run},
-    broker::Make,
+    driver,
 };
 
 /// Has transactional producers of several makes move money between accounts, kills them and their broker with SIGKILL, and
@@ -49,60 +48,31 @@ struct Options {
 }
 
 fn main() -> Result<ExitCode> {
-    let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            done = all(&options) => done,
-            // What runs is ended when the run is dropped.
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-            _ = terminate.recv() => bail!("terminated"),
-        }
-    })
+    driver::run(all(&Options::parse()))
 }
 
 async fn all(options: &Options) -> Result<ExitCode> {
-    let drawn = || Ok::<_, anyhow::Error>(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
-    let seed = options.seed.map_or_else(drawn, Ok)?;
+    let seed = driver::seed(options.seed)?;
     println!("seed {seed}");
     let clients = clients(options)?;
     let names: Vec<&str> = clients.iter().map(|client| client.name).collect();
     println!("{} rounds with {}", options.rounds, names.join(", "));
-    let make = if options.apache {
-        Make::Apache(interop()?.join("peers/kafka/broker"))
-    } else {
-        Make::Vltava(std::env::current_exe()?.with_file_name("vltava"))
-    };
+    let make = driver::broker(options.apache, "bank")?;
     let folder = tempfile::Builder::new().prefix("vltava-bank-").tempdir()?;
     let patience = Duration::from_secs(options.patience_s);
     let frame = run::Frame { seed, rounds: options.rounds, patience };
     let started = Instant::now();
-    match run::run(&frame, &make, &clients, folder.path()).await {
-        Ok(passed) => {
-            let seconds = started.elapsed().as_secs_f64();
-            println!("ok: {} transfers, {} moments, {seconds:.1} s", passed.transfers, passed.moments);
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(failure) => {
-            println!("failed (seed {seed}): {failure:#}");
-            println!("the logs are in {}", folder.keep().display());
-            Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-fn interop() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above")
+    let outcome = run::run(&frame, &make, &clients, folder.path()).await;
+    let seconds = started.elapsed().as_secs_f64();
+    let seen =
+        outcome.map(|passed| format!("{} transfers, {} moments, {seconds:.1} s", passed.transfers, passed.moments));
+    Ok(driver::told(seen.map_err(|failure| failure.context(format!("seed {seed}"))), folder))
 }
 
 fn clients(options: &Options) -> Result<Vec<Client>> {
-    let bank = interop()?.join("bank");
-    let mut clients = vec![Client {
-        name: "ours",
-        program: std::env::current_exe()?.with_file_name("bank-client"),
-        before: Vec::new(),
-    }];
+    let bank = driver::interop()?.join("bank");
+    let mut clients =
+        vec![Client { name: "ours", program: driver::beside("bank-client", "bank")?, before: Vec::new() }];
     if let Some(libs) = &options.java_libs {
         let heap = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
         let mut before: Vec<_> = heap.map(Into::into).to_vec();

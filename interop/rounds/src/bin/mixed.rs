@@ -1,13 +1,11 @@
 //! `cargo xtask mixed`: instances of the JVM's Kafka Streams and of ours in one group.
-#![allow(clippy::print_stdout, reason = "a command that tells what it does")]
 
-use std::{path::Path, path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 use vltava_rounds::{
-    broker::Make,
+    driver,
     mixed::{self, GroupProtocol, Program},
 };
 
@@ -49,30 +47,17 @@ struct Options {
 }
 
 fn main() -> Result<ExitCode> {
-    let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            done = all(&options) => done,
-            // What runs is ended when the run is dropped.
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-            _ = terminate.recv() => bail!("terminated"),
-        }
-    })
+    driver::run(all(&Options::parse()))
 }
 
 async fn all(options: &Options) -> Result<ExitCode> {
     if options.group_protocol == GroupProtocol::Streams && options.standbys > 0 {
         bail!("the standbys of a streams group are a setting of the group, which `--standbys` does not make");
     }
-    let interop = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above")?;
-    let beside = |name: &str| -> Result<PathBuf> { Ok(std::env::current_exe()?.with_file_name(name)) };
-    let make =
-        if options.apache { Make::Apache(interop.join("peers/kafka/broker")) } else { Make::Vltava(beside("vltava")?) };
+    let make = driver::broker(options.apache, "mixed")?;
     let heap = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &options.class_path];
-    let logging =
-        format!("-Dlog4j2.configurationFile={}", interop.join("peers/kafka/tools-log4j2.properties").display());
+    let logging = driver::interop()?.join("peers/kafka/tools-log4j2.properties");
+    let logging = format!("-Dlog4j2.configurationFile={}", logging.display());
     let mut before: Vec<_> = vec![logging.into()];
     before.extend(heap.map(Into::into));
     before.push("peers.App".into());
@@ -81,7 +66,7 @@ async fn all(options: &Options) -> Result<ExitCode> {
         program: "java".into(),
         before: before.clone(),
     });
-    let program = beside("streams-bench")?;
+    let program = driver::beside("streams-bench", "mixed")?;
     let ours = (0..options.ours).map(|at| Program {
         name: format!("ours-{at}"),
         program: program.clone(),
@@ -97,17 +82,8 @@ async fn all(options: &Options) -> Result<ExitCode> {
         standbys: options.standbys,
         patience: Duration::from_secs(options.patience_s),
     };
-    match mixed::run(&frame, &make, &programs, folder.path()).await {
-        Ok(seen) => {
-            println!("ok: {seen}");
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(failure) => {
-            println!("failed: {failure:#}");
-            println!("the logs are in {}", folder.keep().display());
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    let outcome = mixed::run(&frame, &make, &programs, folder.path()).await;
+    Ok(driver::told(outcome.map(|seen| seen.to_string()), folder))
 }
 
 /// One of each in turn: the kills go round in this order.

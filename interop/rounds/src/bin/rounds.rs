@@ -2,18 +2,17 @@
 #![allow(clippy::print_stdout, reason = "a command that tells what it does")]
 
 use std::{
-    path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 use vltava_rounds::{
     broker::Make,
     clock,
     disk::{SlowDisk, SmallDisk},
+    driver,
     failure::Failure,
     plan::{Frame, Kind, Plan},
     round::{self, Passed},
@@ -72,22 +71,11 @@ struct Options {
 }
 
 fn main() -> Result<ExitCode> {
-    let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            done = all(&options) => done,
-            // What runs is ended, and what is mounted unmounted, when the round is dropped.
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-            _ = terminate.recv() => bail!("terminated"),
-        }
-    })
+    driver::run(all(&Options::parse()))
 }
 
 async fn all(options: &Options) -> Result<ExitCode> {
-    let drawn = || Ok::<_, anyhow::Error>(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
-    let seed = options.seed.map_or_else(drawn, Ok)?;
+    let seed = driver::seed(options.seed)?;
     println!("seed {seed}");
     let programs = programs(options)?;
     let own_broker = options.bootstrap_server.is_none();
@@ -222,21 +210,9 @@ fn kinds(options: &Options, own_broker: bool) -> Result<Vec<Kind>> {
 
 /// The programs, of the build that this one is of.
 fn programs(options: &Options) -> Result<Programs> {
-    let here = std::env::current_exe()?;
-    let beside = |name: &str| -> Result<PathBuf> {
-        let program = here.with_file_name(name);
-        if !program.exists() {
-            bail!("{} is not built: use `cargo xtask rounds`", program.display());
-        }
-        Ok(program)
-    };
     let broker = match &options.bootstrap_server {
         Some(address) => Make::External(address.clone()),
-        None if options.apache => {
-            let interop = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above")?;
-            Make::Apache(interop.join("peers/kafka/broker"))
-        }
-        None => Make::Vltava(beside("vltava")?),
+        None => driver::broker(options.apache, "rounds")?,
     };
-    Ok(Programs { broker, application: beside("rounds-application")? })
+    Ok(Programs { broker, application: driver::beside("rounds-application", "rounds")? })
 }

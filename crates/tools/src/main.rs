@@ -13,6 +13,7 @@ mod broker_api_versions;
 mod clock;
 mod cluster;
 mod configs;
+mod console;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{broker, tool};
+use crate::{broker, console, tool};
 
 /// Kafka in one program: the broker and the command-line tools.
 #[derive(Parser)]
@@ -20,6 +20,8 @@ struct Cli {
 enum Command {
     /// Runs a broker until it is told to stop (SIGTERM or SIGINT).
     Broker(broker::Args),
+    /// Serves a page for operators: topics, records, groups and brokers of a cluster, in a browser.
+    Console(console::Args),
 }
 
 /// The name under which Kafka's scripts start a broker.
@@ -43,6 +45,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> ExitCode {
     let parsed = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(Cli { command: Command::Broker(args) }) => broker::run(args),
+        Ok(Cli { command: Command::Console(args) }) => console::run(&args),
         Err(error) => error.exit(),
     }
 }

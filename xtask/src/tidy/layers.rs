@@ -47,7 +47,7 @@ impl Metadata {
 }
 
 /// What each crate may depend on among ours; ARCHITECTURE.md draws it. Tests may look upwards.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("vltava-metrics", &[]),
     ("vltava-config", &[]),
     ("vltava-protocol", &[]),
@@ -58,11 +58,15 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("vltava-broker", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-security", "vltava-metrics"]),
     ("vltava-streams", &["vltava-config", "vltava-protocol", "vltava-serde", "vltava-client", "vltava-metrics"]),
     ("vltava-schema", &["vltava-config", "vltava-serde"]),
+    ("vltava-console", &["vltava-client"]),
     (
         "vltava",
         &["vltava-serde", "vltava-metrics", "vltava-client", "vltava-broker", "vltava-streams", "vltava-schema"],
     ),
-    ("vltava-tools", &["vltava-config", "vltava-protocol", "vltava-log", "vltava-client", "vltava-broker"]),
+    (
+        "vltava-tools",
+        &["vltava-config", "vltava-protocol", "vltava-log", "vltava-client", "vltava-broker", "vltava-console"],
+    ),
     ("vltava-examples", &["vltava"]),
     ("vltava-example-service", &["vltava"]),
     ("vltava-bench", &["vltava", "vltava-client", "vltava-config", "vltava-protocol"]),

@@ -1,0 +1,56 @@
+//! The page's files, which are compiled in.
+
+/// A file of the page.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// Its media type.
+    pub(crate) content_type: &'static str,
+    /// Its bytes.
+    pub(crate) content: &'static str,
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const IMAGE: &str = "image/svg+xml";
+
+macro_rules! files {
+    ($($path:literal => $name:literal $content_type:ident,)*) => {
+        /// The file at a path.
+        pub(crate) fn file(path: &str) -> Option<File> {
+            match path {
+                $($path => Some(File { content_type: $content_type, content: include_str!(concat!("page/", $name)) }),)*
+                _ => None,
+            }
+        }
+
+        #[cfg(test)]
+        const PATHS: &[&str] = &[$($path),*];
+    };
+}
+
+files! {
+    "/" => "index.html" HTML,
+    "/icon.svg" => "icon.svg" IMAGE,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page may have no script in it, and its scripts nothing that reads text as markup or as code.
+    #[test]
+    fn nothing_of_the_page_makes_markup_of_text() {
+        for path in PATHS {
+            let content = file(path).unwrap().content;
+            for word in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser", "srcdoc"]
+            {
+                assert!(!content.contains(word), "{path} has {word}");
+            }
+            for word in ["https://", "style=\"", " onclick", " onload"] {
+                assert!(!content.contains(word), "{path} has {word}");
+            }
+        }
+        let index = file("/").unwrap().content;
+        assert_eq!(index.matches("<script").count(), index.matches("<script type=\"module\" src=\"/").count());
+    }
+}

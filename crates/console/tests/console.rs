@@ -1,0 +1,11 @@
+//! The console over HTTP, on an embedded broker: its answers, whom it refuses.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
+
+#[path = "console/answers.rs"]
+mod answers;
+#[path = "console/cluster.rs"]
+mod cluster;
+#[path = "console/groups.rs"]
+mod groups;
+#[path = "console/refusals.rs"]
+mod refusals;

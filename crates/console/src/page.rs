@@ -10,6 +10,8 @@ pub(crate) struct File {
 }
 
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
 
 macro_rules! files {
@@ -29,7 +31,24 @@ macro_rules! files {
 
 files! {
     "/" => "index.html" HTML,
+    "/console.css" => "console.css" CSS,
     "/icon.svg" => "icon.svg" IMAGE,
+    "/main.js" => "main.js" SCRIPT,
+    "/api.js" => "api.js" SCRIPT,
+    "/dom.js" => "dom.js" SCRIPT,
+    "/format.js" => "format.js" SCRIPT,
+    "/graph.js" => "graph.js" SCRIPT,
+    "/list.js" => "list.js" SCRIPT,
+    "/live.js" => "live.js" SCRIPT,
+    "/views/broker.js" => "views/broker.js" SCRIPT,
+    "/views/brokers.js" => "views/brokers.js" SCRIPT,
+    "/views/group.js" => "views/group.js" SCRIPT,
+    "/views/groups.js" => "views/groups.js" SCRIPT,
+    "/views/overview.js" => "views/overview.js" SCRIPT,
+    "/views/records.js" => "views/records.js" SCRIPT,
+    "/views/settings.js" => "views/settings.js" SCRIPT,
+    "/views/topic.js" => "views/topic.js" SCRIPT,
+    "/views/topics.js" => "views/topics.js" SCRIPT,
 }
 
 #[cfg(test)]

@@ -158,10 +158,36 @@ pub(super) fn plan(covered: Option<i64>, limit: Option<i64>, beginning: i64, end
     }
 }
 
+/// Looks up what restoration needs of stores.
+#[derive(Clone)]
+pub(super) struct Planner {
+    consumer: Consumer,
+    admin: Admin,
+}
+
+impl Planner {
+    /// What is to be done for each of a task's stores, which know their topics then.
+    pub(super) async fn plans(&self, stores: Vec<StoreChangelog>) -> Result<Vec<(StoreChangelog, Plan)>, ClientError> {
+        let changelogs: Vec<_> = stores.iter().map(|store| store.changelog.clone()).collect();
+        let beginnings = self.consumer.beginning_offsets(&changelogs).await?;
+        let ends = high_watermarks(&self.admin, &changelogs).await?;
+        let topics = changelogs.iter().map(|changelog| changelog.topic().to_owned());
+        let ids = changelog_ids::of_topics(&self.admin, topics).await?;
+        let planned = stores.into_iter().map(|mut store| {
+            let (beginning, end) = (bound(&beginnings, &store.changelog)?, bound(&ends, &store.changelog)?);
+            let id = ids.get(store.changelog.topic()).copied();
+            let plan = store.plan(id, beginning, end);
+            store.topic_id = id;
+            Ok((store, plan))
+        });
+        planned.collect()
+    }
+}
+
 /// The changelogs that a thread is reading.
 pub(super) struct Restorer {
     consumer: Consumer,
-    admin: Admin,
+    planner: Planner,
     changelogs: BTreeMap<TopicPartition, Restoring>,
     following: BTreeMap<TopicPartition, Following>,
 }
@@ -209,7 +235,13 @@ impl Restorer {
 
     /// A restorer that reads by this consumer: one of committed records only where changelogs are written in transactions.
     pub(super) fn new(consumer: Consumer, admin: Admin) -> Self {
-        Restorer { consumer, admin, changelogs: BTreeMap::new(), following: BTreeMap::new() }
+        let planner = Planner { consumer: consumer.clone(), admin };
+        Restorer { consumer, planner, changelogs: BTreeMap::new(), following: BTreeMap::new() }
+    }
+
+    /// What looks up what stores lack, beside the reading.
+    pub(super) fn planner(&self) -> Planner {
+        self.planner.clone()
     }
 
     /// Whether changelogs of a task are being read.
@@ -219,23 +251,6 @@ impl Restorer {
 
     pub(super) fn is_idle(&self) -> bool {
         self.changelogs.is_empty()
-    }
-
-    /// What is to be done for each of a task's stores, which know their topics then.
-    pub(super) async fn plans(&self, stores: Vec<StoreChangelog>) -> Result<Vec<(StoreChangelog, Plan)>, ClientError> {
-        let changelogs: Vec<_> = stores.iter().map(|store| store.changelog.clone()).collect();
-        let beginnings = self.consumer.beginning_offsets(&changelogs).await?;
-        let ends = high_watermarks(&self.admin, &changelogs).await?;
-        let topics = changelogs.iter().map(|changelog| changelog.topic().to_owned());
-        let ids = changelog_ids::of_topics(&self.admin, topics).await?;
-        let planned = stores.into_iter().map(|mut store| {
-            let (beginning, end) = (bound(&beginnings, &store.changelog)?, bound(&ends, &store.changelog)?);
-            let id = ids.get(store.changelog.topic()).copied();
-            let plan = store.plan(id, beginning, end);
-            store.topic_id = id;
-            Ok((store, plan))
-        });
-        planned.collect()
     }
 
     /// Starts to read a changelog from `start` up to `end`.

@@ -8,6 +8,7 @@ mod commits;
 mod failed;
 mod lifecycle;
 mod machine;
+mod making;
 mod offset_sums;
 mod processing;
 mod queried;
@@ -32,6 +33,7 @@ pub(super) use self::queried::StorePosition;
 use self::{
     anew::Anew,
     machine::{Event, Machine, Session},
+    making::{Maker, Making},
     offset_sums::OffsetSums,
     processing::Stride,
     standbys::{Asked, StandbyTask},
@@ -57,6 +59,11 @@ use crate::{
 
 /// The changelog of every store that has one, and the offset that the store covers.
 type Covered = BTreeMap<String, (TopicPartition, i64)>;
+
+/// How far the stores of a task are, for the group's leader.
+fn sum(covered: &Covered) -> i64 {
+    covered.values().map(|(_, offset)| *offset).sum()
+}
 
 pub(super) struct ActiveTask {
     task: Task,
@@ -88,12 +95,17 @@ pub(super) struct TaskManager {
     member: Option<ConsumerGroupMetadata>,
     /// Those that the machine knows of.
     tasks: BTreeMap<TaskId, ActiveTask>,
+    maker: Arc<Maker>,
+    /// Tasks and standbys that are being made, or are not wanted any more and not closed yet.
+    making: BTreeMap<TaskId, Making>,
     /// The standbys that are made.
     standbys: BTreeMap<TaskId, StandbyTask>,
     /// How far the active tasks of standbys are, and their changelogs: an answer that is to come.
     asked: Option<Asked>,
     /// The stores in memory of tasks that were abandoned, for as long as they may be made anew here.
     kept: BTreeMap<TaskId, KeptStores>,
+    /// How far the stores are of tasks and standbys that are about to take each other's place.
+    recycled: BTreeMap<TaskId, i64>,
     /// How many records are processed between two looks at the clock.
     stride: Stride,
     /// The task whose turn it is.
@@ -126,6 +138,7 @@ impl TaskManager {
         producer: Arc<ThreadProducer>,
         restorer: Restorer,
     ) -> Self {
+        let maker = Maker::new(shared.clone(), thread, consumer.clone(), restorer.planner());
         let counters = ThreadCounters::new(&shared.config, &shared.thread_name(thread));
         let machine = Machine::new(shared.config.fields().guarantee, shared.config.fields().task_timeout);
         TaskManager {
@@ -139,9 +152,12 @@ impl TaskManager {
             machine,
             member: None,
             tasks: BTreeMap::new(),
+            maker,
+            making: BTreeMap::new(),
             standbys: BTreeMap::new(),
             asked: None,
             kept: BTreeMap::new(),
+            recycled: BTreeMap::new(),
             stride: Stride::default(),
             next: None,
             offered: BTreeMap::new(),
@@ -167,7 +183,8 @@ impl TaskManager {
     /// the thread's join: it reads the disk.
     pub(super) fn standing(&self) -> Standing {
         let mut offset_sums = self.shared.directory.unused_offset_sums();
-        let sum = |covered: &Covered| covered.values().map(|(_, offset)| *offset).sum::<i64>();
+        let being_made = self.making.iter().filter_map(|(id, making)| Some((*id, making.offset_sum?)));
+        offset_sums.extend(being_made);
         offset_sums.extend(self.standbys.iter().map(|(id, standby)| (*id, sum(&standby.covered))));
         let stateful = self.tasks.iter().filter(|(id, _)| self.setup.has_changelogs(**id));
         offset_sums.extend(stateful.map(|(id, active)| match self.machine.is_complete(*id) {

@@ -81,6 +81,8 @@ pub(super) struct StreamThread {
     poll_time: Duration,
     /// Whether nothing could be processed in the last turn.
     waiting: bool,
+    /// Whether a task was begun or made in the last turn, so that there may be more.
+    makes: bool,
     /// Whether standbys have read something in the last turn, so that there may be more.
     follows: bool,
     /// How long the last turn worked on the tasks whose stores are complete.
@@ -204,6 +206,7 @@ impl StreamThread {
             poll_time: config.fields().poll,
             commit_interval: config.fields().commit_interval,
             waiting: false,
+            makes: false,
             follows: false,
             worked: Duration::ZERO,
             topics,
@@ -373,7 +376,7 @@ impl StreamThread {
             self.shared.set_thread_running(self.index, false);
             return manager.tick();
         }
-        manager.make_pending()?;
+        self.makes = manager.make_pending()?;
         self.read_changelogs(&mut manager)?;
         if manager.state() == ThreadState::Running {
             self.other_group = None;
@@ -571,7 +574,11 @@ impl StreamThread {
         if !is_paused && manager.has_records() {
             return if self.waiting { IDLE_POLL.min(self.poll_time) } else { Duration::ZERO };
         }
-        if manager.has_pending() || manager.has_pending_standbys() || !is_paused && manager.is_catching_up() {
+        if manager.has_pending() || manager.has_pending_standbys() {
+            // After one comes the next; who has nothing but directories of others waits for these.
+            return if self.makes { Duration::ZERO } else { PENDING_POLL };
+        }
+        if manager.is_making() || !is_paused && manager.is_catching_up() {
             return PENDING_POLL;
         }
         let until_commit = self.commit_at(true).saturating_duration_since(Instant::now());

@@ -2,68 +2,52 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    future::Future,
-    path::Path,
     time::{Duration, Instant},
 };
 
-use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
+use vltava_client::TopicPartition;
 
-use super::{ActiveTask, TaskManager, anew::Anew, client_failed, machine::Event};
+use super::{
+    ActiveTask, TaskManager,
+    anew::Anew,
+    client_failed,
+    machine::Event,
+    making::{Kind, Opened},
+};
 use crate::{
     error::{Error, Result},
     metrics::Counters,
-    processing::RecordCollector,
     runtime::{
-        changelog_ids,
         collector::ProducerCollector,
-        kafka_streams::now_ms,
         restore::{Batch, Plan, Restored, StoreChangelog},
         verdict::{self, Verdict},
-        wait::wait_while_open,
     },
-    state::TaskDirectory,
-    task::{Task, TaskId, TaskOptions, TaskScope},
+    task::TaskId,
 };
 
-/// How long a thread waits for what a task needs before it looks after its other tasks; the task is tried again.
-const LOOK_UP: Duration = Duration::from_secs(10);
-
-/// Waits for an answer, and not for longer than the other tasks can.
-fn look_up<T>(what: &str, asked: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
-    look_up_within(LOOK_UP, what, asked)
-}
-
-pub(super) fn look_up_within<T>(
-    after: Duration,
-    what: &str,
-    asked: impl Future<Output = Result<T, ClientError>>,
-) -> Result<T, ClientError> {
-    wait_while_open(async {
-        let timed_out = || ClientError::Timeout { what: what.into(), after };
-        tokio::time::timeout(after, asked).await.unwrap_or_else(|_elapsed| Err(timed_out()))
-    })
-}
-
-/// Stores with what is to be done for them; or what was being done, and why that came to nothing.
-type Planned = Result<Vec<(StoreChangelog, Plan)>, (String, ClientError)>;
-
 impl TaskManager {
-    /// Makes the assigned tasks whose directories are free. That may take its time, which a transaction has not.
-    pub(in crate::runtime) fn make_pending(&mut self) -> Result<()> {
-        if self.has_pending() && self.producer.is_in_transaction() {
-            self.commit()?;
+    /// Begins to make a task, or leaves it for later: another thread has its directory.
+    pub(super) fn make(&mut self, id: TaskId, partitions: Vec<TopicPartition>) -> Result<Option<Event>> {
+        if self.making.contains_key(&id) {
+            return Ok(Some(Event::Busy(id)));
         }
-        self.on(Event::MakePending(self.session()))
-    }
-
-    /// Makes a task, or leaves it for later: another thread has its directory, or what it needs cannot be read now.
-    pub(super) fn make(&mut self, id: TaskId, partitions: &[TopicPartition]) -> Result<Event> {
-        self.pause(partitions)?;
-        let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Ok(Event::Busy) };
+        // First what this thread may have committed is committed; then offsets are read, which wait for what others may have.
+        if let Err(error) = self.producer.make_ready() {
+            return match verdict::of_look_up(&error) {
+                Verdict::Retry => Ok(Some(Event::NotMade(id, error))),
+                _ => Err(client_failed("beginning with transactions", &error)),
+            };
+        }
+        let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Ok(Some(Event::Busy(id))) };
         let changelogs = self.shared.topology.written_changelogs(id, &self.shared.config);
         let collector = ProducerCollector::new(self.producer.clone(), id, self.failures.clone(), changelogs);
-        let task = self.new_task(id, &directory, Box::new(collector))?;
+        self.begin_making(id, Kind::Task(partitions), directory, Box::new(collector));
+        Ok(None)
+    }
+
+    /// A task is there: it is restored next, or begins to work at once.
+    pub(super) fn task_made(&mut self, id: TaskId, partitions: &[TopicPartition], opened: Opened) -> Result<Event> {
+        let Opened { task, committed, plans } = opened;
         let mut active = ActiveTask {
             task,
             inputs: HashMap::new(),
@@ -80,122 +64,15 @@ impl TaskManager {
                 active.inputs.insert(partition.clone(), queue);
             }
         }
-        // First what this thread may have committed is committed; then offsets are read, which wait for what others may
-        // have; and only then where changelogs end, which have what led to the offsets by then, or will.
-        if let Err(error) = self.producer.make_ready() {
-            return self.not_made(id, active, "beginning with transactions", error);
-        }
-        let committed = match look_up("committed offsets", self.consumer.committed(partitions)) {
-            Ok(committed) => committed,
-            Err(error) => return self.not_made(id, active, "reading committed offsets", error),
-        };
         active.take_committed(&committed);
         if self.producer.is_exactly_once() {
             // Where the end of the last transaction was not known, this is not where the task was believed to be.
             self.rewind(active.committed.clone())?;
         }
-        let is_input = |changelog: &TopicPartition| active.inputs.contains_key(changelog);
-        let stores = self.changelogs_of(&active.task, is_input, &directory, &committed)?;
-        let plans = match self.plans(&mut active.task, &directory, stores, LOOK_UP)? {
-            Ok(plans) => plans,
-            Err((what, error)) => return self.not_made(id, active, &what, error),
-        };
         self.tasks.insert(id, active);
         self.share_cache();
         self.begin_restoration(id, plans)?;
         Ok(Event::Made { task: id, complete: !self.restorer.is_reading_for(id) })
-    }
-
-    /// Makes nodes and stores, over stores that were kept if there are any.
-    pub(super) fn new_task(
-        &mut self,
-        id: TaskId,
-        directory: &Path,
-        collector: Box<dyn RecordCollector>,
-    ) -> Result<Task> {
-        let options = TaskOptions {
-            id,
-            config: self.shared.config.clone(),
-            collector,
-            state_dir: Some(TaskDirectory { path: directory.to_owned(), engine: self.shared.engine.clone() }),
-            globals: self.shared.globals.as_ref().map(|globals| globals.stores().clone()),
-            scope: TaskScope::Subtopology,
-            now: now_ms(),
-        };
-        let kept = std::mem::take(self.kept.entry(id).or_default());
-        Task::new_over(&self.shared.topology, options, kept)
-    }
-
-    /// What is to be done for the stores of a task; those that are of no use are empty then. Or why that is not known, which may
-    /// pass, and what was being done.
-    pub(super) fn plans(
-        &self,
-        task: &mut Task,
-        directory: &Path,
-        stores: Vec<StoreChangelog>,
-        patience: Duration,
-    ) -> Result<Planned> {
-        let names = stores.iter().map(|store| store.changelog.to_string()).collect::<Vec<_>>().join(", ");
-        let what = format!("looking up the offsets of changelogs {names}");
-        let mut plans = match look_up_within(patience, &what, self.restorer.plans(stores)) {
-            Ok(plans) => plans,
-            Err(error) => return Ok(Err((what, error))),
-        };
-        for (place, plan) in &mut plans {
-            let Plan::Anew(beginning, limit) = *plan else { continue };
-            let StoreChangelog { store, changelog, covered, .. } = &*place;
-            tracing::warn!(
-                task = %task.id(), store, %changelog, ?covered, beginning, limit,
-                "restored anew: the changelog does not have the offset that the store covers, or is another topic of this name"
-            );
-            task.clear_store(store)?;
-            *plan = Plan::Anew(beginning, limit).emptied();
-        }
-        let topics = plans.iter().filter_map(|(store, _)| Some((store.store.clone(), store.topic_id?))).collect();
-        changelog_ids::write(directory, &topics)?;
-        Ok(Ok(plans))
-    }
-
-    /// Lets a task go that cannot be made, for a reason that may pass.
-    fn not_made(&mut self, id: TaskId, mut active: ActiveTask, doing: &str, error: ClientError) -> Result<Event> {
-        self.kept.insert(id, active.task.abandon()?);
-        drop(active);
-        self.shared.directory.unlock(id, self.thread);
-        match verdict::of_look_up(&error) {
-            Verdict::Retry => Ok(Event::NotMade(id, error)),
-            _ => Err(client_failed(doing, &error)),
-        }
-    }
-
-    /// The stores of a task that come back from a topic.
-    pub(super) fn changelogs_of(
-        &self,
-        task: &Task,
-        is_input: impl Fn(&TopicPartition) -> bool,
-        directory: &Path,
-        committed: &BTreeMap<TopicPartition, Option<OffsetAndMetadata>>,
-    ) -> Result<Vec<StoreChangelog>> {
-        let mut changelogs = Vec::new();
-        let (id, ids) = (task.id(), changelog_ids::read(directory)?);
-        for (store, covered) in task.store_offsets()? {
-            let Some(changelog) = self.changelog_of(&store, id) else { continue };
-            // A source topic that serves as changelog is the store's only up to what was processed.
-            let limit = is_input(&changelog).then(|| {
-                let offset = committed.get(&changelog).and_then(Option::as_ref);
-                offset.map_or(0, |offset| offset.offset)
-            });
-            let topic_id = ids.get(&store).copied();
-            changelogs.push(StoreChangelog { store, changelog, covered, limit, topic_id });
-        }
-        Ok(changelogs)
-    }
-
-    /// The changelog of a store of a task, if it has one.
-    pub(super) fn changelog_of(&self, store: &str, task: TaskId) -> Option<TopicPartition> {
-        let topology = &self.shared.topology;
-        let factory = topology.stores.values().find(|factory| factory.name == store)?;
-        let topic = topology.changelog_topic(factory, self.shared.config.application_id())?;
-        Some(TopicPartition::new(topic, task.partition))
     }
 
     fn begin_restoration(&mut self, id: TaskId, plans: Vec<(StoreChangelog, Plan)>) -> Result<()> {
@@ -359,6 +236,8 @@ impl TaskManager {
     pub(in crate::runtime) fn close(&mut self) -> Result<()> {
         (self.given_up, self.uncommitted) = (0, None);
         self.on(Event::Close(self.session()))?;
+        self.end_making();
+        self.forget_kept(|_| false);
         self.restorer.close();
         if self.given_up == 0 {
             return Ok(());
@@ -379,11 +258,25 @@ impl TaskManager {
                 tracing::warn!("closing: {error}");
             }
         }
-        // A task that was about to take the place of a standby, or the other way round.
-        for (task, _) in std::mem::take(&mut self.kept) {
-            self.shared.directory.unlock(task, self.thread);
-        }
+        self.end_making();
+        self.forget_kept(|_| false);
         self.restorer.close();
+    }
+
+    /// Stores of tasks that are not to be made here any more are closed. A task that was about to take the place of a standby, or
+    /// the other way round, has its directory still.
+    pub(super) fn forget_kept(&mut self, keeps: impl Fn(&TaskId) -> bool) {
+        let (kept, forgotten) = std::mem::take(&mut self.kept).into_iter().partition(|(task, _)| keeps(task));
+        self.kept = kept;
+        self.recycled.retain(|task, _| keeps(task));
+        let forgotten: BTreeMap<_, _> = forgotten;
+        for (task, stores) in forgotten {
+            drop(stores);
+            let is_open = self.tasks.contains_key(&task) || self.standbys.contains_key(&task);
+            if !is_open && !self.making.contains_key(&task) {
+                self.shared.directory.unlock(task, self.thread);
+            }
+        }
     }
 }
 

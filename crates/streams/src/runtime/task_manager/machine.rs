@@ -8,6 +8,9 @@
 //!     └──────────────────┴─────────────────┘           closed, or a standby
 //! ```
 //!
+//! A task is made beside those that are at work: [begun](Step::Make) one in a turn of the thread, and answered in a later one.
+//! Until then its partitions are [paused](Step::Pause), and where it goes meanwhile it is [given up](Step::Unmake).
+//!
 //! [`on`](Machine::on) takes an [`Event`]; [`next_step`](Machine::next_step) gives the [`Step`]s that follow from it, one
 //! after the other. Most of them are answered by an event before the next one is asked for. The machine knows no client,
 //! no disk and no clock: the thread performs the steps, and a simulation does the same in virtual time.
@@ -29,16 +32,17 @@
 //! says whether they are closed or become standbys. That one has all of the thread's tasks, and does what was not done before:
 //! a running task that it does not have, or has with other partitions, is revoked first.
 //!
-//! Between the thread's join and its assignment nothing is committed, as in the JVM, and no task is made, for offsets are
-//! not told meanwhile; all that runs goes on. Except exactly once where a transaction has been open for long: its offsets are
-//! those of the generation before, and either that one is still the group's or it is aborted.
+//! Between the thread's join and its assignment nothing is committed, as in the JVM, and no task is begun to be made, for
+//! offsets are not told meanwhile; all that runs goes on. Except exactly once where a transaction has been open for long: its
+//! offsets are those of the generation before, and either that one is still the group's or it is aborted.
 //!
 //! # Standby tasks
 //!
 //! A standby follows its changelogs beside all that, and has no part in the group: what is revoked or lost does not stop it,
 //! and it is checkpointed with every commit that is wanted, whatever comes of that one. It is one of the machine's tasks or a
 //! standby, never both: when an assignment makes one of the other it is [recycled](Step::Recycle), and the task that takes
-//! its place is made at once, over the same stores. Whatever ails a standby, it is made anew and tells so, and ends nothing.
+//! its place is made at once, over the same stores; a standby that is to be active follows until it is its turn. Whatever ails
+//! a standby, it is made anew and tells so, and ends nothing.
 //!
 //! # Exactly once
 //!
@@ -60,6 +64,7 @@ use std::{
 
 use vltava_client::{ClientError, TopicPartition};
 
+use self::making::{Making, Pending, Standby};
 pub(in crate::runtime) use self::vocabulary::Assignment;
 pub(super) use self::vocabulary::{Event, Session, Step};
 use super::{
@@ -112,7 +117,7 @@ pub(super) struct Machine {
     guarantee: Guarantee,
     tasks: BTreeMap<TaskId, Owned>,
     /// Assigned, and not made yet.
-    pending: BTreeMap<TaskId, Vec<TopicPartition>>,
+    pending: BTreeMap<TaskId, Pending>,
     /// Whether there was an assignment since tasks were lost.
     assigned: bool,
     session: Session,
@@ -121,13 +126,13 @@ pub(super) struct Machine {
     is_deferred: bool,
     /// The tasks that are revoked, until their commit is over.
     leaving: BTreeSet<TaskId>,
-    /// An assignment that waits for that, and when it came.
-    next: Option<(Assignment, Instant)>,
+    /// An assignment that waits for that.
+    next: Option<Assignment>,
     troubles: Troubles,
-    /// Whether each standby is made.
-    standbys: BTreeMap<TaskId, bool>,
-    /// The standby that it was tried to make last.
+    standbys: BTreeMap<TaskId, Standby>,
+    /// The task, and the standby, that it was tried to make last.
     last_tried: Option<TaskId>,
+    last_standby_tried: Option<TaskId>,
     /// A standby may be in trouble for as long as it likes.
     standby_troubles: Troubles,
     /// Since when the thread has nothing to do, or may not, and when that was told last.
@@ -151,26 +156,11 @@ impl Machine {
             troubles: Troubles::new(Some(task_timeout)),
             standbys: BTreeMap::new(),
             last_tried: None,
+            last_standby_tried: None,
             standby_troubles: Troubles::new(None),
             silent: None,
             steps: VecDeque::new(),
         }
-    }
-
-    /// Whether assigned tasks are not made yet, and may be tried.
-    pub(super) fn has_pending(&self, now: Instant) -> bool {
-        let is_time = self.session == Session::Member;
-        is_time && self.pending.keys().any(|task| self.troubles.may_try(*task, now))
-    }
-
-    /// Whether standbys are not made yet, and may be tried.
-    pub(super) fn has_pending_standbys(&self, now: Instant) -> bool {
-        self.pending_standbys(now).next().is_some()
-    }
-
-    fn pending_standbys(&self, now: Instant) -> impl Iterator<Item = TaskId> {
-        let pending = self.standbys.iter().filter(|(_, is_made)| !**is_made).map(|(task, _)| *task);
-        pending.filter(move |task| self.standby_troubles.may_try(*task, now))
     }
 
     /// Whether a commit was not made, and is to be tried again.
@@ -226,9 +216,9 @@ impl Machine {
     pub(super) fn next_step(&mut self) -> Option<Step> {
         if self.steps.is_empty()
             && self.commit.is_none()
-            && let Some((assignment, now)) = self.next.take()
+            && let Some(assignment) = self.next.take()
         {
-            self.take_over(assignment, now);
+            self.take_over(assignment);
         }
         self.steps.pop_front()
     }
@@ -262,14 +252,15 @@ impl Machine {
                 self.lose();
                 self.steps.push_back(Step::Rejoin);
             }
-            Event::Busy => {}
-            Event::NotMade(task, error) if self.standbys.contains_key(&task) => {
-                self.standby_troubles.begin(task, Cause::Making, error, now);
-            }
-            Event::NotMade(task, error) => self.trouble(task, Cause::Making, error, now),
+            Event::Busy(task) => drop(self.is_not_being_made(task)),
+            Event::NotMade(task, error) => match self.is_not_being_made(task) {
+                Some(Making::Task) => self.trouble(task, Cause::Making, error, now),
+                Some(Making::Standby) => drop(self.standby_troubles.begin(task, Cause::Making, error, now)),
+                None => {}
+            },
             Event::StandbyMade(task) => {
-                if let Some(is_made) = self.standbys.get_mut(&task) {
-                    *is_made = true;
+                if let Some(standby @ Standby::BeingMade) = self.standbys.get_mut(&task) {
+                    *standby = Standby::Made;
                     self.standby_troubles.end(task, Cause::Making);
                 }
             }
@@ -281,14 +272,17 @@ impl Machine {
             }
             Event::StandbysAnew(tasks) => {
                 for task in tasks {
-                    if let Some(is_made @ true) = self.standbys.get_mut(&task) {
-                        *is_made = false;
-                        self.steps.push_back(Step::AbandonStandby(task));
+                    let Some(standby @ Standby::Made) = self.standbys.get_mut(&task) else { continue };
+                    *standby = Standby::Waiting;
+                    self.steps.push_back(Step::AbandonStandby(task));
+                    // The task is made in its place.
+                    if self.pending.contains_key(&task) {
+                        self.standbys.remove(&task);
                     }
                 }
             }
             Event::Made { task, complete } => {
-                let Some(partitions) = self.pending.remove(&task) else { return };
+                let Some(Pending { partitions, .. }) = self.pending.remove(&task) else { return };
                 self.troubles.end(task, Cause::Making);
                 self.tasks.insert(task, Owned { phase: Phase::Restoring, partitions });
                 if complete {
@@ -303,8 +297,9 @@ impl Machine {
             }
             Event::MakePending(session) => {
                 self.session = session;
-                self.make_pending(now);
-                self.make_standby(now);
+                if !self.make_task(now) {
+                    self.make_standby(now);
+                }
             }
             Event::Commit { session, urgent } => {
                 self.session = session;
@@ -336,6 +331,7 @@ impl Machine {
             Event::BeginAnew(tasks) => self.begin_anew(tasks, now),
             Event::Close(session) => {
                 self.session = session;
+                self.unmake_all();
                 self.end_standbys(Step::CloseStandby);
                 self.begin_commit(Then::Close, now);
             }
@@ -386,7 +382,7 @@ impl Machine {
             return;
         }
         // What was not made by now may be another's next.
-        self.pending.retain(|task, _| !tasks.contains(task));
+        tasks.iter().for_each(|task| self.unmake(*task));
         self.leaving = tasks;
         self.begin_commit(Then::Suspend, now);
     }
@@ -401,14 +397,14 @@ impl Machine {
         };
         let leaving: BTreeSet<TaskId> = self.running().filter(changes).collect();
         if leaving.is_empty() {
-            return self.take_over(assignment, now);
+            return self.take_over(assignment);
         }
-        self.next = Some((assignment, now));
+        self.next = Some(assignment);
         self.revoke(leaving, now);
     }
 
     /// No task that runs is in another place, or has other partitions, than before.
-    fn take_over(&mut self, assignment: Assignment, now: Instant) {
+    fn take_over(&mut self, assignment: Assignment) {
         let Assignment { tasks: assigned, mut standbys } = assignment;
         standbys.retain(|task| !assigned.contains_key(task));
         self.end_standbys_but(&assigned, &standbys);
@@ -416,75 +412,32 @@ impl Machine {
         for task in gone {
             if standbys.contains(&task) {
                 self.tasks.remove(&task);
+                self.standbys.insert(task, Standby::BeingMade);
                 self.steps.extend([Step::Recycle(task), Step::MakeStandby(task)]);
             } else {
                 self.close(task);
             }
         }
-        self.pending.clear();
+        let stays = |(task, pending): (&TaskId, &Pending)| assigned.get(task) == Some(&pending.partitions);
+        let moved: Vec<TaskId> =
+            self.pending.iter().filter(|pending| !stays(*pending)).map(|(task, _)| *task).collect();
+        moved.into_iter().for_each(|task| self.unmake(task));
         self.troubles.retain(|task| assigned.contains_key(&task));
         for (task, partitions) in assigned {
             match self.tasks.get(&task) {
                 Some(owned) if owned.phase != Phase::Suspended && owned.partitions == partitions => continue,
                 // It was revoked and is back, or its topics have more partitions than before.
                 Some(_) => self.close(task),
+                None if self.pending.contains_key(&task) => continue,
                 None => {}
             }
-            // The task that is made next takes its stores, and nothing comes between them.
-            if self.standbys.remove(&task) == Some(true) {
-                self.steps.push_back(Step::Recycle(task));
-            }
-            self.pending.insert(task, partitions);
+            // One that is made gives its stores to the task when it is the turn of that.
+            self.end_standby_unless_made(task);
+            self.steps.push_back(Step::Pause(task, partitions.clone()));
+            self.pending.insert(task, Pending { partitions, is_being_made: false });
         }
         for task in standbys {
-            self.standbys.entry(task).or_insert(false);
-        }
-        self.make_pending(now);
-    }
-
-    /// Closes the standbys that go to others.
-    fn end_standbys_but(&mut self, assigned: &BTreeMap<TaskId, Vec<TopicPartition>>, standbys: &BTreeSet<TaskId>) {
-        let gone = |task: &TaskId| !assigned.contains_key(task) && !standbys.contains(task);
-        let gone: Vec<TaskId> = self.standbys.keys().copied().filter(gone).collect();
-        for task in gone {
-            if self.standbys.remove(&task) == Some(true) {
-                self.steps.push_back(Step::CloseStandby(task));
-            }
-        }
-        self.standby_troubles.retain(|task| standbys.contains(&task));
-    }
-
-    /// One at a time, so that tasks at work wait for no more than that, and another one each time.
-    fn make_standby(&mut self, now: Instant) {
-        let pending: Vec<TaskId> = self.pending_standbys(now).collect();
-        let next = pending.iter().find(|task| Some(**task) > self.last_tried).or(pending.first()).copied();
-        if let Some(task) = next {
-            self.last_tried = Some(task);
-            self.steps.push_back(Step::MakeStandby(task));
-        }
-    }
-
-    fn checkpoint_standbys(&mut self) {
-        let made: Vec<TaskId> = self.standbys.iter().filter(|(_, made)| **made).map(|(task, _)| *task).collect();
-        if !made.is_empty() {
-            self.steps.push_back(Step::CheckpointStandbys(made));
-        }
-    }
-
-    fn end_standbys(&mut self, step: fn(TaskId) -> Step) {
-        let made = std::mem::take(&mut self.standbys).into_iter().filter(|(_, made)| *made);
-        self.steps.extend(made.map(|(task, _)| step(task)));
-    }
-
-    fn make_pending(&mut self, now: Instant) {
-        // The coordinator answers a join before it tells offsets, and who is no member any more needs none.
-        if self.session != Session::Member {
-            return;
-        }
-        for (task, partitions) in &self.pending {
-            if self.troubles.may_try(*task, now) {
-                self.steps.push_back(Step::Make(*task, partitions.clone()));
-            }
+            self.standbys.entry(task).or_insert(Standby::Waiting);
         }
     }
 
@@ -506,7 +459,7 @@ impl Machine {
         self.session = Session::Unknown;
         self.is_deferred = false;
         self.forget_what_goes_on();
-        self.pending.clear();
+        self.unmake_all();
         self.abandon_all();
     }
 
@@ -655,7 +608,7 @@ impl Machine {
         let stays = self.assigned && owned.phase != Phase::Suspended && !self.leaving.contains(&task);
         self.steps.push_back(Step::Abandon { task, rewind: stays });
         if stays {
-            self.pending.insert(task, owned.partitions);
+            self.pending.insert(task, Pending { partitions: owned.partitions, is_being_made: false });
         }
     }
 
@@ -666,6 +619,7 @@ impl Machine {
     }
 }
 
+mod making;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

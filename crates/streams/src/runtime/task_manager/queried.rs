@@ -23,7 +23,7 @@ impl TaskManager {
             let id = active.task.id();
             let is_at_work = active.task.is_initialized();
             for (store, covered) in active.task.store_offsets()? {
-                let Some(changelog) = self.changelog_of(&store, id) else { continue };
+                let Some(changelog) = self.maker.changelog_of(&store, id) else { continue };
                 let complete = active.covered.get(&store).map(|(_, offset)| *offset);
                 // As in Kafka, what has nothing counts from 0, wherever the changelog begins.
                 let position = match (is_at_work, complete.or(covered)) {

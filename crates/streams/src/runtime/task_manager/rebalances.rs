@@ -80,7 +80,7 @@ impl TaskManager {
         let Assignment { tasks, standbys } = &assignment;
         let (active_named, standbys_named) = (names(tasks.keys()), names(standbys.iter()));
         tracing::info!(thread = self.thread + 1, tasks = %active_named, standbys = %standbys_named, "tasks assigned");
-        self.kept.retain(|task, _| tasks.contains_key(task) || standbys.contains(task));
+        self.forget_kept(|task| tasks.contains_key(task) || standbys.contains(task));
         // It has joined: that is what joining again would be for.
         self.rejoin = false;
         self.know_member();

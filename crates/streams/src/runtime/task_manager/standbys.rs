@@ -1,15 +1,17 @@
 //! Standby tasks: stores without nodes at work, which follow their changelogs.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
-use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
+use vltava_client::{ClientError, TopicPartition};
 
 use super::{
-    Covered, TaskManager, anew::Anew, client_failed, commits::take_times, lifecycle::look_up_within, machine::Event,
+    Covered, TaskManager,
+    anew::Anew,
+    commits::take_times,
+    machine::Event,
+    making::{Kind, Offsets, Opened},
+    sum,
 };
 use crate::{
     error::{Error, Result},
@@ -21,15 +23,9 @@ use crate::{
         kafka_streams::now_ms,
         restore::{Batch, Followed, Plan, RestoreStep},
         standby_listener::{LoadedBatch, SuspendReason, SuspendedUpdate},
-        verdict::{self, Verdict},
     },
     task::{Task, TaskId},
 };
-
-/// How long tasks at work wait for what a standby needs; it is tried again.
-const LOOK_UP: Duration = Duration::from_secs(1);
-
-type Offsets = BTreeMap<TopicPartition, Option<OffsetAndMetadata>>;
 
 pub(in crate::runtime) struct StandbyTask {
     pub(super) task: Task,
@@ -153,31 +149,29 @@ impl TaskManager {
         self.standbys.values().any(|standby| !standby.is_caught_up)
     }
 
-    /// Makes a standby, or leaves it for later.
-    pub(super) fn make_standby(&mut self, id: TaskId) -> Result<Event> {
-        let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Ok(Event::Busy) };
+    /// Begins to make a standby, or leaves it for later: another thread has its directory.
+    pub(super) fn make_standby(&mut self, id: TaskId) -> Option<Event> {
+        if self.making.contains_key(&id) {
+            return Some(Event::Busy(id));
+        }
+        let Some(directory) = self.shared.directory.lock(id, self.thread) else { return Some(Event::Busy(id)) };
+        self.begin_making(id, Kind::Standby(self.setup.inputs_of(id)), directory, Box::new(NoRecords));
+        None
+    }
+
+    /// A standby is there, and follows its changelogs.
+    pub(super) fn standby_made(&mut self, id: TaskId, inputs: Vec<TopicPartition>, opened: Opened) -> Result<Event> {
+        let Opened { task, committed, plans } = opened;
         let mut standby = StandbyTask {
-            task: self.new_task(id, &directory, Box::new(NoRecords))?,
-            inputs: self.setup.inputs_of(id),
+            task,
+            inputs,
             covered: BTreeMap::new(),
             awaited: None,
             position: Position::empty(),
             is_caught_up: false,
             counters: StandbyCounters::new(&self.shared.config, self.counters.thread(), &id.to_string()),
         };
-        let application = self.shared.config.application_id();
-        let asked = self.shared.admin().list_consumer_group_offsets(application, Some(&standby.inputs));
-        let committed = match look_up_within(LOOK_UP, "committed offsets", asked) {
-            Ok(committed) => committed,
-            Err(error) => return self.standby_not_made(id, standby, "reading committed offsets", error),
-        };
         standby.take_times(&committed);
-        let is_input = |changelog: &TopicPartition| standby.inputs.contains(changelog);
-        let stores = self.changelogs_of(&standby.task, is_input, &directory, &committed)?;
-        let plans = match self.plans(&mut standby.task, &directory, stores, LOOK_UP)? {
-            Ok(plans) => plans,
-            Err((what, error)) => return self.standby_not_made(id, standby, &what, error),
-        };
         let mut ends = BTreeMap::new();
         for (store, plan) in plans {
             let (start, end) = match plan {
@@ -197,22 +191,6 @@ impl TaskManager {
         self.standbys.insert(id, standby);
         self.share_cache();
         Ok(Event::StandbyMade(id))
-    }
-
-    fn standby_not_made(
-        &mut self,
-        id: TaskId,
-        mut standby: StandbyTask,
-        doing: &str,
-        error: ClientError,
-    ) -> Result<Event> {
-        self.kept.insert(id, standby.task.abandon()?);
-        drop(standby);
-        self.shared.directory.unlock(id, self.thread);
-        match verdict::of_look_up(&error) {
-            Verdict::Retry => Ok(Event::NotMade(id, error)),
-            _ => Err(client_failed(doing, &error)),
-        }
     }
 
     /// What a look at the changelogs has brought for standbys.
@@ -362,6 +340,7 @@ impl TaskManager {
     pub(super) fn recycle(&mut self, id: TaskId) -> Result<()> {
         if let Some((mut standby, followed)) = self.stop_standby(id)? {
             let covered = standby.covered;
+            self.recycled.insert(id, sum(&covered));
             let kept = standby.task.recycle(|store| covered.get(store).map(|(_, offset)| *offset));
             unless_damaged(id, kept.map(|kept| drop(self.kept.insert(id, kept))))?;
             tracing::info!(task = %id, "the standby becomes the active task");
@@ -370,6 +349,7 @@ impl TaskManager {
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
         self.stop_restoring(id)?;
         let covered = active.covered;
+        self.recycled.insert(id, sum(&covered));
         let kept = active.task.recycle(|store| covered.get(store).map(|(_, offset)| *offset));
         unless_damaged(id, kept.map(|kept| drop(self.kept.insert(id, kept))))?;
         tracing::info!(task = %id, "the task becomes a standby");

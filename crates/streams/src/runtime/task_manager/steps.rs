@@ -31,7 +31,9 @@ impl TaskManager {
     /// Performs one step. What comes of it is the next event, if it has any.
     pub(super) fn perform(&mut self, step: Step) -> Result<Option<Event>> {
         match step {
-            Step::Make(task, partitions) => return self.make(task, &partitions).map(Some),
+            Step::Pause(_, partitions) => self.pause(&partitions)?,
+            Step::Make(task, partitions) => return self.make(task, partitions),
+            Step::Unmake(task) => self.unmake(task),
             Step::Start(task) => self.start(task)?,
             Step::Suspend(task) => self.suspend(task)?,
             Step::Flush(tasks) => return self.flush_caches(&tasks).map(Some),
@@ -41,7 +43,7 @@ impl TaskManager {
             Step::Discard => self.discard(),
             Step::Close(task) => self.close_task(task)?,
             Step::Abandon { task, rewind } => self.abandon(task, rewind)?,
-            Step::MakeStandby(task) => return self.make_standby(task).map(Some),
+            Step::MakeStandby(task) => return Ok(self.make_standby(task)),
             Step::CheckpointStandbys(tasks) => return self.checkpoint_standbys(&tasks),
             Step::CloseStandby(task) => self.close_standby(task, true)?,
             Step::AbandonStandby(task) => self.close_standby(task, false)?,

@@ -9,6 +9,9 @@
 //! and works as long as its thread is a member, in a rebalance too; how much was done in them is counted. In the end every
 //! task has run again and everything is committed.
 //!
+//! Tasks are made while others work, and may be given up before they are: nothing of their partitions is read until they begin to
+//! work, and nobody has their directories meanwhile.
+//!
 //! Beside them there are up to two standbys of each task. Checked: a process has a task or a standby of it, never both, and its
 //! stores are open once; stores that go from one to the other are never left in between; a standby has nothing that is not in
 //! its changelog, and in the end all of it.
@@ -22,6 +25,7 @@
 //! (from `MACHINE_FIRST` on).
 
 mod broken;
+mod making;
 mod model;
 mod runs;
 mod standbys;
@@ -216,6 +220,10 @@ impl World {
                 for task in thread.tasks.keys() {
                     assert_eq!(instance.open.get(task), Some(&number), "{task} is open in two threads");
                 }
+                for task in thread.making.keys() {
+                    assert_eq!(instance.open.get(task), Some(&number), "{task} is open in two threads");
+                    assert!(!thread.tasks.contains_key(task), "{task} is made twice");
+                }
                 for (task, state) in &thread.standbys {
                     assert_eq!(instance.open.get(task), Some(&number), "{task} is open in two threads");
                     assert!(!thread.tasks.contains_key(task), "{task} is active and a standby");
@@ -244,12 +252,13 @@ impl World {
     // ---- steps ----
 
     fn perform(&mut self, at: (usize, usize), step: Step) -> Option<Event> {
+        if let Some(answer) = self.perform_of_making(at, &step) {
+            return answer;
+        }
         match step {
-            Step::Make(task, partitions) => {
-                assert_eq!(partitions, [partition_of(task)]);
-                return Some(self.make(at, task));
-            }
+            Step::Pause(..) | Step::Make(..) | Step::MakeStandby(_) | Step::Unmake(_) => {}
             Step::Start(task) => {
+                self.thread(at).paused.remove(&task);
                 let changelog = self.logs[&task].changelog;
                 let local = self.thread(at).tasks.get_mut(&task).expect("a task that is started was made");
                 assert!(local.restoring == 0 && !local.started, "{task} is started before it is restored");
@@ -281,11 +290,10 @@ impl World {
                     );
                 }
             }
-            Step::Abandon { task, .. } => {
-                self.thread(at).given_up += 1;
+            Step::Abandon { task, rewind } => {
+                self.abandoned(at, task, rewind);
                 drop(self.let_go(at, task));
             }
-            Step::MakeStandby(task) => return Some(self.make_standby(at, task)),
             Step::CheckpointStandbys(standbys) => self.checkpoint_standbys(at, standbys),
             Step::CloseStandby(task) => self.close_standby(at, task, true),
             Step::AbandonStandby(task) => self.close_standby(at, task, false),
@@ -305,27 +313,29 @@ impl World {
         local
     }
 
-    fn make(&mut self, at: (usize, usize), task: TaskId) -> Event {
-        assert!(!self.thread(at).tasks.contains_key(&task), "{task} is made twice");
-        assert!(self.thread(at).machine.is_assigned(), "{task} is made that is not assigned");
-        assert!(!self.thread(at).joined, "{task} is made while its offsets are not told");
-        if self.is_busy(at, task) {
-            return Event::Busy;
+    fn abandoned(&mut self, at: (usize, usize), task: TaskId, rewind: bool) {
+        self.thread(at).given_up += 1;
+        if rewind {
+            self.thread(at).paused.insert(task);
         }
+    }
+
+    fn look_up_at_least_once(&mut self, at: (usize, usize), task: TaskId) -> Option<Local> {
         if self.fault(12) {
-            return self.not_made(at, task);
+            return None;
         }
-        self.seen.promoted += u64::from(self.thread(at).recycled.remove(&task).is_some());
-        let Log { committed, changelog, .. } = self.logs[&task];
+        let Log { mut committed, changelog, .. } = self.logs[&task];
+        if self.broken == Broken::OffsetsBefore {
+            committed = self.thread(at).before.get(&task).copied().unwrap_or(committed);
+        }
         let kept = self.instances[at.0].kept.get(&task).copied().unwrap_or(0);
         assert!(kept <= changelog, "the store of {task} has what its changelog has not");
         let restoring = if kept < changelog { 1 + self.random.below(3) } else { 0 };
-        self.instances[at.0].open.insert(task, at.1);
         let (fetch, processed) = (committed, committed);
         let (flushed, delivered) = (committed, committed);
         let (awaited, state) = (BTreeSet::new(), committed);
         let number = self.next_number();
-        let local = Local {
+        Some(Local {
             number,
             started: false,
             fetch,
@@ -336,9 +346,7 @@ impl World {
             restoring,
             awaited,
             state,
-        };
-        self.thread(at).tasks.insert(task, local);
-        Event::Made { task, complete: restoring == 0 }
+        })
     }
 
     fn flush(&mut self, at: (usize, usize), tasks: Vec<TaskId>) -> Event {
@@ -519,6 +527,8 @@ impl World {
             self.next_member += 1;
             self.next_member
         });
+        let before = self.logs.iter().map(|(task, log)| (*task, log.committed)).collect();
+        self.thread(at).before = before;
         let owned = self.thread(at).owned.keys().copied().collect();
         self.group.begin_rebalance(self.now);
         let entry = self.group.members.entry(member).or_default();
@@ -599,6 +609,7 @@ impl World {
             return;
         }
         self.poll(at);
+        self.go_on_making(at);
         let session = self.session(at);
         self.on(at, Event::MakePending(session));
         self.restore(at);
@@ -669,6 +680,11 @@ impl World {
             let mut started = self.thread(at).tasks.iter().filter(|(_, local)| local.started);
             assert!(started.all(|(task, _)| working.contains(task)), "a task stands still whose thread is a member");
         }
+        let thread = &self.instances[at.0].threads[at.1];
+        for task in thread.owned.keys().filter(|_| thread.machine.is_assigned()) {
+            let is_at_work = thread.tasks.get(task).is_some_and(|local| local.started);
+            assert!(is_at_work || thread.paused.contains(task), "records of {task} are read before it is made");
+        }
         let is_meanwhile = self.thread(at).joined;
         for task in working {
             // The thread may have been stopped meanwhile; what it processes then it does not write.
@@ -712,6 +728,10 @@ impl World {
         }
         self.on(at, Event::GiveUp);
         assert!(self.thread(at).tasks.is_empty() && self.thread(at).standbys.is_empty(), "tasks are left behind");
+        for (task, making) in std::mem::take(&mut self.thread(at).making) {
+            assert!(!making.is_wanted, "{task} is left being made");
+            self.instances[at.0].open.remove(&task);
+        }
         let now = self.now;
         if let Some(member) = self.thread(at).member.take() {
             self.group.remove(member, now);

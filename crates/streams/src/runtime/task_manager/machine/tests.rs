@@ -54,6 +54,10 @@ fn make(partition: i32) -> Step {
     Step::Make(task(partition), vec![TopicPartition::new("in", partition)])
 }
 
+fn pause(partition: i32) -> Step {
+    Step::Pause(task(partition), vec![TopicPartition::new("in", partition)])
+}
+
 fn timed_out() -> ClientError {
     ClientError::Timeout { what: "something".into(), after: Duration::from_secs(1) }
 }
@@ -88,6 +92,7 @@ impl Bench {
     fn running_with(guarantee: Guarantee, partitions: &[i32]) -> Self {
         let mut bench = Self::with(guarantee);
         bench.on(assigned(partitions));
+        bench.begin_all();
         for partition in partitions {
             bench.on(Event::Made { task: task(*partition), complete: true });
         }
@@ -99,6 +104,18 @@ impl Bench {
     fn on(&mut self, event: Event) -> Vec<Step> {
         self.machine.on(event, self.now);
         std::iter::from_fn(|| self.machine.next_step()).collect()
+    }
+
+    /// What is begun in so many turns as there is something to begin with.
+    fn begin_all(&mut self) -> Vec<Step> {
+        let mut begun = Vec::new();
+        loop {
+            let steps = self.on(make_pending());
+            if steps.is_empty() {
+                return begun;
+            }
+            begun.extend(steps);
+        }
     }
 
     fn committed(&mut self, tasks: &[i32]) -> Vec<Step> {
@@ -125,7 +142,12 @@ fn begun_anew(partition: i32) -> Step {
 #[test]
 fn a_task_is_made_restored_and_started() {
     let mut bench = Bench::new();
-    assert_eq!(bench.on(assigned(&[0, 1])), [make(0), make(1)]);
+    assert_eq!(bench.on(assigned(&[0, 1])), [pause(0), pause(1)]);
+    assert_eq!(bench.on(make_pending()), [make(0)]);
+    assert_eq!(bench.on(make_pending()), [make(1)]);
+    assert_eq!(bench.on(make_pending()), [], "both are being made");
+    assert!(!bench.machine.has_pending(bench.now) && !bench.machine.all_running());
+    assert_eq!(bench.working(), []);
     assert_eq!(bench.on(Event::Made { task: task(0), complete: true }), [Step::Start(task(0))]);
     assert_eq!(bench.on(Event::Made { task: task(1), complete: false }), []);
     assert!(!bench.machine.all_running());
@@ -135,19 +157,74 @@ fn a_task_is_made_restored_and_started() {
 }
 
 #[test]
-fn a_directory_of_another_thread_is_waited_for() {
+fn a_directory_of_another_thread_is_waited_for_and_others_do_not_wait_for_it() {
+    let mut bench = Bench::new();
+    bench.on(assigned(&[0, 1]));
+    assert_eq!(bench.on(make_pending()), [make(0)]);
+    assert_eq!(bench.on(Event::Busy(task(0))), []);
+    assert!(bench.machine.has_pending(bench.now));
+    assert_eq!(bench.on(make_pending()), [make(1)]);
+    assert_eq!(bench.on(make_pending()), [make(0)]);
+}
+
+#[test]
+fn tasks_that_are_there_go_on_while_others_are_made() {
+    let mut bench = Bench::running(&[0]);
+    bench.on(assigned(&[0, 1]));
+    assert_eq!(bench.on(make_pending()), [make(1)]);
+    assert_eq!(bench.working(), [task(0)]);
+    assert_eq!(bench.on(wanted()), [Step::Flush(vec![task(0)])]);
+    bench.on(Event::Made { task: task(1), complete: true });
+    // It has no part in a commit that began before it.
+    bench.on(Event::Flushed(Anew::default()));
+    assert_eq!(bench.on(Event::Delivered(Anew::default())), [Step::Commit(vec![task(0)])]);
+}
+
+/// Whatever takes it away, and what is told late of it counts for nothing.
+#[test]
+fn what_is_being_made_is_given_up_where_it_goes() {
+    let cases: [(Event, &[Step]); 6] = [
+        (revoked(&[0]), &[Step::Unmake(task(0)), Step::Discard]),
+        (assigned(&[]), &[Step::Unmake(task(0))]),
+        (Event::Lost, &[Step::Discard, Step::Unmake(task(0))]),
+        (Event::Migrated, &[Step::Discard, Step::Unmake(task(0)), Step::Rejoin]),
+        (Event::Close(Session::Member), &[Step::Unmake(task(0))]),
+        (Event::GiveUp, &[Step::Unmake(task(0))]),
+    ];
+    for (event, steps) in cases {
+        let mut bench = Bench::new();
+        bench.on(assigned(&[0]));
+        bench.begin_all();
+        assert_eq!(bench.on(event), steps);
+        assert_eq!(bench.on(Event::Made { task: task(0), complete: true }), []);
+        assert_eq!(bench.tasks(), []);
+        assert_eq!(bench.on(make_pending()), []);
+    }
+}
+
+#[test]
+fn what_is_being_made_goes_on_to_be_with_an_assignment_that_has_it() {
     let mut bench = Bench::new();
     bench.on(assigned(&[0]));
-    assert_eq!(bench.on(Event::Busy), []);
-    assert!(bench.machine.has_pending(bench.now));
-    assert_eq!(bench.on(make_pending()), [make(0)]);
+    bench.begin_all();
+    assert_eq!(bench.on(assigned(&[0, 1])), [pause(1)]);
+    assert_eq!(bench.begin_all(), [make(1)]);
+    assert_eq!(bench.on(Event::Made { task: task(0), complete: true }), [Step::Start(task(0))]);
+    // With other partitions it is another task.
+    let wider = vec![TopicPartition::new("in", 1), TopicPartition::new("other", 1)];
+    let mut tasks = assignment(&[0]);
+    tasks.insert(task(1), wider.clone());
+    let steps = bench.on(Event::Assigned(Assignment { tasks, standbys: BTreeSet::new() }));
+    assert_eq!(steps, [Step::Unmake(task(1)), Step::Pause(task(1), wider.clone())]);
+    assert_eq!(bench.begin_all(), [Step::Make(task(1), wider)]);
 }
 
 #[test]
 fn a_task_that_was_not_made_before_its_partitions_were_revoked_is_not_made_after_that() {
     let mut bench = Bench::new();
     bench.on(assigned(&[0]));
-    bench.on(Event::Busy);
+    bench.on(make_pending());
+    bench.on(Event::Busy(task(0)));
     bench.on(revoked(&[0]));
     assert_eq!(bench.on(make_pending()), []);
 }
@@ -172,7 +249,7 @@ fn a_task_that_begins_anew_in_the_midst_of_a_commit_has_no_part_in_it() {
     assert_eq!(bench.committed(&[1]), [Step::Checkpoint(vec![task(1)])]);
     assert_eq!(bench.working(), [task(1)]);
     bench.now += Duration::from_secs(1);
-    assert_eq!(bench.on(make_pending()), [make(0), make(2)]);
+    assert_eq!(bench.begin_all(), [make(0), make(2)]);
 }
 
 #[test]
@@ -180,7 +257,7 @@ fn lost_tasks_are_given_up_without_a_flush() {
     let mut bench = Bench::running(&[0, 1]);
     assert_eq!(bench.on(Event::Lost), [Step::Discard, abandoned(0), abandoned(1)]);
     assert_eq!(bench.on(make_pending()), []);
-    assert_eq!(bench.on(assigned(&[1])), [make(1)]);
+    assert_eq!(bench.on(assigned(&[1])), [pause(1)]);
 }
 
 #[test]
@@ -324,7 +401,7 @@ fn what_a_task_has_suffered_is_forgotten_with_it() {
     bench.on(revoked(&[0]));
     bench.on(assigned(&[]));
     bench.now += TIMEOUT * 2;
-    assert_eq!(bench.on(assigned(&[0])), [make(0)]);
+    assert_eq!(bench.on(assigned(&[0])), [pause(0)]);
     assert_eq!(bench.on(Event::NotMade(task(0), timed_out())), []);
 }
 

@@ -41,8 +41,8 @@ pub(in crate::runtime::task_manager) enum Event {
     Lost,
     /// The group, or a broker in its name, has said that another thread has the tasks by now.
     Migrated,
-    /// Another thread has the task's directory.
-    Busy,
+    /// Another thread has the directory of the task, or of the standby, or has not let it go yet.
+    Busy(TaskId),
     /// The task, or the standby, could not be made, for a reason that may pass.
     NotMade(TaskId, ClientError),
     /// The standby is there.
@@ -61,7 +61,7 @@ pub(in crate::runtime::task_manager) enum Event {
     NotRestoring(TaskId, ClientError),
     /// The task's stores have all of their changelogs.
     Restored(TaskId),
-    /// It is time for pending tasks to be made, and for a pending standby.
+    /// It is time for a pending task to be made, or else for a pending standby.
     MakePending(Session),
     /// It is time to commit. `urgent`: a transaction has been open for too long to wait for the end of a rebalance.
     Commit { session: Session, urgent: bool },
@@ -87,9 +87,14 @@ pub(in crate::runtime::task_manager) enum Event {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::runtime::task_manager) enum Step {
-    /// Make the task over its directory. Answered by `Made`, `NotMade` or `Busy`. Until it runs, its partitions are paused.
-    /// Exactly once the thread's producer ends before that what it, or the one before it, has left open.
+    /// Nothing of the partitions is read until the task runs.
+    Pause(TaskId, Vec<TopicPartition>),
+    /// Begin to make the task over its directory. Answered by `Made`, `NotMade` or `Busy` when that is known; others go on
+    /// meanwhile. Exactly once the thread's producer ends before that what it, or the one before it, has left open.
     Make(TaskId, Vec<TopicPartition>),
+    /// What is being made of the task, or of the standby, is not wanted any more, and is not answered. Its directory is busy
+    /// until it is closed.
+    Unmake(TaskId),
     /// The task's stores are complete: let it begin to work.
     Start(TaskId),
     /// Forget what the task has read and not processed; it comes again.
@@ -111,7 +116,7 @@ pub(in crate::runtime::task_manager) enum Step {
     /// Close the task and leave its stores as of the last commit. If it stays assigned, its partitions are read from there
     /// again.
     Abandon { task: TaskId, rewind: bool },
-    /// Make the standby over its directory. Answered by `StandbyMade`, `NotMade` or `Busy`.
+    /// Begin to make the standby over its directory. Answered by `StandbyMade`, `NotMade` or `Busy` when that is known.
     MakeStandby(TaskId),
     /// Have the stores of these standbys keep what they cover.
     CheckpointStandbys(Vec<TaskId>),

@@ -18,6 +18,12 @@ pub(super) enum Broken {
     FollowUp,
     /// A task that is revoked is committed before it is closed.
     Revoke,
+    /// Nothing of a task's partitions is read before it is made.
+    Pause,
+    /// What is being made of a task that goes is not wanted any more.
+    Unmake,
+    /// Offsets are read when the task is the thread's.
+    OffsetsBefore,
     /// Exactly once: the group compares the generation in which offsets are put into a transaction.
     Generation,
     /// What is discarded is aborted.

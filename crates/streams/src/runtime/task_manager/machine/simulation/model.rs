@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Broken, MAX_POLL, Machine, SESSION, Session, TASK_TIMEOUT, THREADS, transactions::Opened};
+use super::{Broken, MAX_POLL, Machine, SESSION, Session, TASK_TIMEOUT, THREADS, making::Making, transactions::Opened};
 use uuid::Uuid;
 
 use crate::{
@@ -139,6 +139,11 @@ pub(super) struct Given {
 pub(super) struct Thread {
     pub(super) machine: Machine,
     pub(super) tasks: BTreeMap<TaskId, Local>,
+    pub(super) making: BTreeMap<TaskId, Making>,
+    /// Of which nothing is read.
+    pub(super) paused: BTreeSet<TaskId>,
+    /// What was committed when it joined.
+    pub(super) before: BTreeMap<TaskId, i64>,
     /// As of which record the stores of standbys are.
     pub(super) standbys: BTreeMap<TaskId, i64>,
     /// The same of stores that are between a task and its standby.
@@ -175,6 +180,9 @@ impl Thread {
         Thread {
             machine: Machine::new(guarantee, Duration::from_millis(TASK_TIMEOUT)),
             tasks: BTreeMap::new(),
+            making: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            before: BTreeMap::new(),
             standbys: BTreeMap::new(),
             recycled: BTreeMap::new(),
             given: VecDeque::new(),
@@ -238,6 +246,8 @@ impl Instance {
         let unused = self.kept.iter().filter(|(task, _)| !self.open.contains_key(task));
         let mut offset_sums: BTreeMap<TaskId, i64> = unused.map(|(task, sum)| (*task, *sum)).collect();
         let thread = &self.threads[thread];
+        let being_made = thread.making.keys().filter_map(|task| Some((*task, *self.kept.get(task)?)));
+        offset_sums.extend(being_made);
         offset_sums.extend(thread.standbys.iter().map(|(task, state)| (*task, *state)));
         offset_sums.extend(thread.tasks.iter().map(|(task, local)| match thread.machine.is_complete(*task) {
             true => (*task, LATEST_OFFSET),

@@ -92,6 +92,16 @@ fn what_breaks_a_rule_of_cooperative_rebalances_is_found() {
 }
 
 #[test]
+fn what_breaks_a_rule_of_tasks_that_are_being_made_is_found() {
+    let cases =
+        [(Broken::Pause, "are read before it is made"), (Broken::Unmake, ""), (Broken::OffsetsBefore, "goes back")];
+    for (broken, what) in cases {
+        let why = found(Guarantee::AtLeastOnce, broken);
+        assert!(why.contains(what) && why != NOTHING, "{broken:?}: {why}");
+    }
+}
+
+#[test]
 fn what_breaks_a_rule_of_transactions_is_found() {
     let complaints = Broken::TRANSACTIONS.map(|broken| (broken, found(Guarantee::ExactlyOnce, broken)));
     let is_expected = |why: &str| Coordinator::COMPLAINTS.iter().any(|what| why.contains(what));

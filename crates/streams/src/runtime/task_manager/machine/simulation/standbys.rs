@@ -18,22 +18,6 @@ impl World {
         Event::NotMade(task, timed_out())
     }
 
-    pub(super) fn make_standby(&mut self, at: (usize, usize), task: TaskId) -> Event {
-        assert!(!self.thread(at).tasks.contains_key(&task), "{task} is made a standby while it is active");
-        assert!(!self.thread(at).standbys.contains_key(&task), "the standby of {task} is made twice");
-        if self.is_busy(at, task) {
-            return Event::Busy;
-        }
-        if self.fault(12) {
-            return self.not_made(at, task);
-        }
-        let kept = self.instances[at.0].kept.get(&task).copied().unwrap_or(0);
-        let state = self.thread(at).recycled.remove(&task).unwrap_or(kept);
-        self.instances[at.0].open.insert(task, at.1);
-        self.thread(at).standbys.insert(task, state);
-        Event::StandbyMade(task)
-    }
-
     pub(super) fn checkpoint_standbys(&mut self, at: (usize, usize), standbys: Vec<TaskId>) {
         for task in standbys {
             let state = self.thread(at).standbys[&task];

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Broken, Event, Local, Step, World,
     model::{Given, Log},
-    partition_of, timed_out,
+    timed_out,
 };
 use crate::task::TaskId;
 
@@ -206,11 +206,8 @@ impl World {
             return None;
         }
         match step {
-            Step::Make(task, partitions) => {
-                assert_eq!(partitions, [partition_of(task)]);
-                Some(self.make_exactly_once(at, task))
-            }
             Step::Start(task) => {
+                self.thread(at).paused.remove(&task);
                 let local = self.thread(at).tasks.get_mut(&task).expect("a task that is started was made");
                 assert!(local.restoring == 0 && !local.started, "{task} is started before it is restored");
                 local.started = true;
@@ -239,8 +236,8 @@ impl World {
                 self.abort(at);
                 None
             }
-            Step::Abandon { task, .. } => {
-                self.thread(at).given_up += 1;
+            Step::Abandon { task, rewind } => {
+                self.abandoned(at, task, rewind);
                 let committed = self.let_go(at, task).committed;
                 self.thread(at).believed.insert(task, committed);
                 None
@@ -267,7 +264,7 @@ impl World {
     }
 
     /// The epoch of the thread's producer, which is made if need be.
-    fn producer(&mut self, at: (usize, usize)) -> Option<u64> {
+    pub(super) fn producer(&mut self, at: (usize, usize)) -> Option<u64> {
         if self.thread(at).epoch.is_some() {
             return self.thread(at).epoch;
         }
@@ -283,24 +280,14 @@ impl World {
         self.thread(at).epoch
     }
 
-    fn make_exactly_once(&mut self, at: (usize, usize), task: TaskId) -> Event {
-        assert!(!self.thread(at).tasks.contains_key(&task), "{task} is made twice");
-        assert!(self.thread(at).machine.is_assigned(), "{task} is made that is not assigned");
-        assert!(!self.thread(at).joined, "{task} is made while its offsets are not told");
-        if self.is_busy(at, task) {
-            return Event::Busy;
-        }
-        if self.producer(at).is_none() {
-            return self.not_made(at, task);
-        }
+    pub(super) fn look_up_exactly_once(&mut self, at: (usize, usize), task: TaskId) -> Option<Local> {
         let early = self.logs[&task].changelog;
         if self.broken == Broken::ChangelogFirst {
             self.maybe_stop(at.0, 3);
         }
         if self.fault(12) || (self.coordinator.is_unstable(task) && self.broken != Broken::Unstable) {
-            return self.not_made(at, task);
+            return None;
         }
-        self.seen.promoted += u64::from(self.thread(at).recycled.remove(&task).is_some());
         let mut committed = self.logs[&task].committed;
         if self.broken == Broken::UnknownIsAborted
             && let Some(believed) = self.thread(at).believed.remove(&task)
@@ -317,8 +304,7 @@ impl World {
         }
         let kept = self.instances[at.0].kept.get(&task).copied().unwrap_or(0);
         let restoring = if kept < state || !awaited.is_empty() { 1 + self.random.below(3) } else { 0 };
-        self.instances[at.0].open.insert(task, at.1);
-        let local = Local {
+        Some(Local {
             number: self.next_number(),
             started: false,
             fetch: committed,
@@ -329,9 +315,7 @@ impl World {
             restoring,
             awaited,
             state,
-        };
-        self.thread(at).tasks.insert(task, local);
-        Event::Made { task, complete: restoring == 0 }
+        })
     }
 
     /// Reads a changelog up to what may be committed when it is. False as long as that is not known.

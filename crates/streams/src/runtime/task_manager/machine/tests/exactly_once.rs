@@ -63,7 +63,7 @@ fn a_commit_whose_end_is_not_known_has_all_tasks_begin_anew() {
     assert_eq!(steps, [Step::Discard, begun_anew(0), begun_anew(1)]);
     assert_eq!(bench.on(make_pending()), []);
     bench.now += Duration::from_millis(150);
-    assert_eq!(bench.on(make_pending()), [make(0), make(1)]);
+    assert_eq!(bench.begin_all(), [make(0), make(1)]);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn revoked_tasks_that_could_not_be_committed_are_given_up_and_the_others_wait() 
         }
         let steps = bench.on(event);
         assert_eq!(steps, [Step::Discard, abandoned(0), Step::Discard, Step::Suspend(task(1))]);
-        assert_eq!(bench.on(assigned(&[0])), [Step::Close(task(1))]);
+        assert_eq!(bench.on(assigned(&[0])), [Step::Close(task(1)), pause(0)]);
         bench.now += Duration::from_secs(1);
         assert_eq!(bench.on(make_pending()), [make(0)]);
     }
@@ -133,5 +133,5 @@ fn what_a_store_cannot_keep_of_a_commit_is_read_again() {
     bench.on(Event::Delivered(Anew::default()));
     bench.committed(&[0, 1]);
     assert_eq!(bench.on(damaged(0)), [Step::Discard, begun_anew(0), begun_anew(1)]);
-    assert_eq!(bench.on(make_pending()), [make(0), make(1)]);
+    assert_eq!(bench.begin_all(), [make(0), make(1)]);
 }

@@ -20,7 +20,7 @@ fn all_are_committed_those_that_are_revoked_are_suspended_and_closed_and_the_oth
         assert_eq!(commit(&mut bench, &[0, 1, 2]), [Step::Discard, Step::Suspend(task(0))]);
         assert!(bench.machine.any_suspended());
         assert_eq!(bench.working(), [task(1), task(2)]);
-        assert_eq!(bench.on(assigned(&[1, 2, 3])), [Step::Close(task(0)), make(3)]);
+        assert_eq!(bench.on(assigned(&[1, 2, 3])), [Step::Close(task(0)), pause(3)]);
         assert_eq!(bench.working(), [task(1), task(2)]);
     }
 }
@@ -31,7 +31,8 @@ fn what_stays_knows_nothing_of_an_assignment() {
     bench.on(assigned(&[0, 1, 2]));
     bench.on(Event::Made { task: task(0), complete: true });
     bench.on(Event::Made { task: task(1), complete: false });
-    assert_eq!(bench.on(assigned(&[0, 1, 2])), [make(2)]);
+    assert_eq!(bench.on(assigned(&[0, 1, 2])), []);
+    assert_eq!(bench.begin_all(), [make(2)]);
     assert_eq!(bench.on(Event::Restored(task(1))), [Step::Start(task(1))]);
 }
 
@@ -49,7 +50,7 @@ fn a_task_that_was_revoked_is_made_again_if_it_comes_back() {
     let mut bench = Bench::running(&[0, 1]);
     bench.on(revoked(&[0]));
     commit(&mut bench, &[0, 1]);
-    assert_eq!(bench.on(assigned(&[0, 1])), [Step::Close(task(0)), make(0)]);
+    assert_eq!(bench.on(assigned(&[0, 1])), [Step::Close(task(0)), pause(0)]);
     assert_eq!(bench.working(), [task(1)]);
 }
 
@@ -72,7 +73,7 @@ fn an_assignment_commits_first_what_it_takes_away_and_tasks_whose_partitions_are
     with_wider.insert(task(0), wider.clone());
     let cases = [
         (assignment(&[1]), vec![Step::Close(task(0))]),
-        (with_wider, vec![Step::Close(task(0)), Step::Make(task(0), wider)]),
+        (with_wider, vec![Step::Close(task(0)), Step::Pause(task(0), wider)]),
     ];
     for (tasks, expected) in cases {
         let mut bench = Bench::running(&[0, 1]);
@@ -129,11 +130,13 @@ fn a_commit_waits_for_the_end_of_a_rebalance_and_the_tasks_do_not() {
 fn a_task_is_not_made_in_a_rebalance() {
     let mut bench = Bench::new();
     bench.on(with_standbys(&[0], &[1]));
-    bench.on(Event::Busy);
+    bench.on(make_pending());
+    bench.on(Event::Busy(task(0)));
     assert!(bench.machine.has_pending(bench.now));
     assert_eq!(bench.on(Event::MakePending(Session::Rebalancing)), [Step::MakeStandby(task(1))]);
     assert!(!bench.machine.has_pending(bench.now));
-    assert_eq!(bench.on(with_standbys(&[0], &[1])), [make(0)]);
+    assert_eq!(bench.on(with_standbys(&[0], &[1])), []);
+    assert_eq!(bench.on(make_pending()), [make(0)]);
 }
 
 /// Nobody would see its results, and at last the coordinator would abort it.
@@ -151,7 +154,8 @@ fn exactly_once_a_transaction_that_has_been_open_for_long_is_committed_in_a_reba
     bench.on(Event::Delivered(Anew::default()));
     assert_eq!(bench.on(Event::NotCommitted(None)), [Step::Discard, begun_anew(0), begun_anew(1)]);
     assert_eq!(bench.on(Event::MakePending(Session::Rebalancing)), []);
-    assert_eq!(bench.on(assigned(&[0])), [make(0)]);
+    assert_eq!(bench.on(assigned(&[0])), []);
+    assert_eq!(bench.begin_all(), [make(0)]);
 }
 
 #[test]
@@ -160,7 +164,8 @@ fn exactly_once_what_goes_wrong_with_a_revoked_task_has_the_others_begin_anew() 
     bench.on(revoked(&[0]));
     let steps = bench.on(Event::Flushed(error(&[0])));
     assert_eq!(steps, [Step::Discard, abandoned(0), begun_anew(1), Step::Discard]);
-    assert_eq!(bench.on(assigned(&[1])), [make(1)]);
+    assert_eq!(bench.on(assigned(&[1])), []);
+    assert_eq!(bench.begin_all(), [make(1)]);
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use vltava_protocol::Uuid;
 use vltava_protocol::messages::consumer_group_describe_response::{
     Assignment, DescribedGroup, Member, TopicPartitions,
 };
-use vltava_protocol::{ErrorCode, Uuid};
 
 use super::topics::TopicMetadata;
-use super::{ConsumerGroup, ConsumerMember};
-use crate::coordinator::group::shard::GroupCoordinatorShard;
+use super::{Consumer, ConsumerGroup, ConsumerMember};
+use crate::coordinator::group::shard::{GroupCoordinatorShard, Refused};
 
 /// The type of a member that speaks the consumer protocol.
 const CONSUMER_MEMBER: i8 = 1;
@@ -17,15 +17,14 @@ const CONSUMER_MEMBER: i8 = 1;
 impl GroupCoordinatorShard {
     /// Describes a consumer group; an error is in the description.
     pub(crate) fn describe_consumer_group(&self, topics: &dyn TopicMetadata, group_id: &str) -> DescribedGroup {
-        if let Some(group) = self.consumer_group(group_id) {
-            return group.describe(topics);
-        }
-        let text = if self.groups.contains_key(group_id) { "is not a consumer group." } else { "not found." };
-        DescribedGroup {
-            group_id: group_id.to_owned(),
-            error_code: ErrorCode::GroupIdNotFound.code(),
-            error_message: Some(format!("Group {group_id} {text}")),
-            ..DescribedGroup::default()
+        match self.known_group::<Consumer>(group_id) {
+            Ok(group) => group.describe(topics),
+            Err(Refused { error, message }) => DescribedGroup {
+                group_id: group_id.to_owned(),
+                error_code: error.code(),
+                error_message: message,
+                ..DescribedGroup::default()
+            },
         }
     }
 }

@@ -2,31 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::streams_group_describe_response::{
     Assignment, DescribedGroup, Endpoint, KeyValue, Member, Subtopology, TaskIds, TopicInfo, Topology,
 };
 use vltava_protocol::records::group::streams_group_topology_value as record;
 
-use super::StreamsGroup;
 use super::configure::{ConfiguredSubtopology, InternalTopic};
 use super::member::StreamsMember;
 use super::tasks::{OwnedTasks, TaskSet, Tasks};
 use super::topology::StreamsTopology;
-use crate::coordinator::group::shard::GroupCoordinatorShard;
+use super::{Streams, StreamsGroup};
+use crate::coordinator::group::shard::{GroupCoordinatorShard, Refused};
 
 impl GroupCoordinatorShard {
     /// Describes a streams group; an error is in the description.
     pub(crate) fn describe_streams_group(&self, group_id: &str) -> DescribedGroup {
-        if let Some(group) = self.streams_group(group_id) {
-            return group.describe();
-        }
-        let text = if self.groups.contains_key(group_id) { "is not a streams group." } else { "not found." };
-        DescribedGroup {
-            group_id: group_id.to_owned(),
-            error_code: ErrorCode::GroupIdNotFound.code(),
-            error_message: Some(format!("Group {group_id} {text}")),
-            ..DescribedGroup::default()
+        match self.known_group::<Streams>(group_id) {
+            Ok(group) => group.describe(),
+            Err(Refused { error, message }) => DescribedGroup {
+                group_id: group_id.to_owned(),
+                error_code: error.code(),
+                error_message: message,
+                ..DescribedGroup::default()
+            },
         }
     }
 }

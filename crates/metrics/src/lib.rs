@@ -7,7 +7,8 @@
 //!
 //! - `name`, `value`: what is read.
 //! - `config`, `definition`: how it is recorded.
-//! - `stats`: the statistics, equal to those of Kafka's `org.apache.kafka.common.metrics.stats`.
+//! - `stats`: the statistics, equal to those of Kafka's `org.apache.kafka.common.metrics.stats`; `tally`: values put together
+//!   before they are recorded.
 //! - `registry`, `sensor`, `gauge`: what is alive.
 //! - `counter`, `histogram`: what many threads record all the time, without a lock and without windows.
 //! - `prometheus`: how all of it is told to a monitoring system; `http`, with the feature of that name, serves it.
@@ -24,6 +25,7 @@ pub mod prometheus;
 mod registry;
 mod sensor;
 mod stats;
+mod tally;
 mod value;
 
 pub use config::{MetricConfig, RecordingLevel, UnknownLevel};
@@ -34,4 +36,5 @@ pub use name::{MetricName, Tags};
 pub use registry::Registry;
 pub use sensor::Sensor;
 pub use stats::Stats;
+pub use tally::Tally;
 pub use value::{MetricValue, Snapshot};

@@ -8,13 +8,14 @@ use crate::config::MetricConfig;
 use crate::name::{MetricName, Tags};
 use crate::registry::{Registration, Series};
 use crate::stats::Stats;
+use crate::tally::Tally;
 use crate::value::Snapshot;
 
 /// Takes values in. Cheap to clone; all clones are one sensor, and its metrics end with the last of them.
 ///
 /// Recording takes a lock that nobody else holds but who records at the same time and who reads: it is for what happens
-/// once per batch, request or answer. What happens per record is counted in fields of whoever does it, and recorded when the
-/// batch is over. A sensor that is not [recorded](crate::RecordingLevel) costs a comparison.
+/// once per batch, request or answer. What happens per record is counted in fields of whoever does it, such as a [`Tally`], and
+/// recorded when the batch is over. A sensor that is not [recorded](crate::RecordingLevel) costs a comparison.
 #[derive(Debug, Clone, Default)]
 pub struct Sensor {
     series: Option<Arc<SensorSeries>>,
@@ -39,6 +40,15 @@ impl Sensor {
     pub fn record(&self, value: f64, now_ms: i64) {
         if let Some(series) = &self.series {
             series.stats.lock().record(&series.config, value, now_ms);
+        }
+    }
+
+    /// Takes in what was put together of many values; nothing if that is of none.
+    pub fn record_all(&self, tally: &Tally, now_ms: i64) {
+        if let Some(series) = &self.series
+            && !tally.is_empty()
+        {
+            series.stats.lock().record_all(&series.config, tally, now_ms);
         }
     }
 

@@ -8,6 +8,7 @@ mod tests;
 
 use crate::config::MetricConfig;
 use crate::definition::{Kind, SensorDefinition, Statistic};
+use crate::tally::Tally;
 
 use percentiles::Percentiles;
 use rate::Rate;
@@ -56,6 +57,17 @@ impl Stats {
         }
     }
 
+    /// Takes in what was put together of many values. Percentiles, which need each of them, take in their average as often.
+    pub fn record_all(&mut self, config: &MetricConfig, tally: &Tally, now_ms: i64) {
+        for stat in &mut self.stats {
+            stat.record_all(config, tally, now_ms);
+        }
+        if let Some(percentiles) = &mut self.percentiles {
+            let average = tally.sum / tally.count as f64;
+            (0..tally.count).for_each(|_| percentiles.record(config, average, now_ms));
+        }
+    }
+
     /// Tells each statistic. Windows that are over by now are forgotten.
     pub fn measure(&mut self, config: &MetricConfig, now_ms: i64, mut tell: impl FnMut(&'static Statistic, f64)) {
         for (statistic, stat) in self.definition.statistics.iter().zip(&mut self.stats) {
@@ -86,16 +98,23 @@ impl Stat {
     }
 
     fn record(&mut self, config: &MetricConfig, value: f64, now: i64) {
+        self.record_all(config, &Tally::of(1, value), now);
+    }
+
+    fn record_all(&mut self, config: &MetricConfig, tally: &Tally, now: i64) {
+        let count = tally.count as f64;
         match self {
-            Self::Avg(sampled) | Self::WindowedSum(sampled) => sampled.record(config, now, |sum| *sum += value),
-            Self::WindowedCount(sampled) => sampled.record(config, now, |count| *count += 1.0),
-            Self::Max(sampled) => sampled.record(config, now, |max| *max = max.max(value)),
-            Self::Min(sampled) => sampled.record(config, now, |min| *min = min.min(value)),
-            Self::Rate(rate) => rate.record(config, value, now),
-            Self::RateOfEvents(rate) => rate.record(config, 1.0, now),
-            Self::CumulativeSum(sum) => *sum += value,
-            Self::CumulativeCount(count) => *count += 1.0,
-            Self::Value(last) => *last = value,
+            Self::Avg(sampled) | Self::WindowedSum(sampled) => {
+                sampled.record(config, now, tally.count, |sum| *sum += tally.sum);
+            }
+            Self::WindowedCount(sampled) => sampled.record(config, now, tally.count, |all| *all += count),
+            Self::Max(sampled) => sampled.record(config, now, tally.count, |max| *max = max.max(tally.max)),
+            Self::Min(sampled) => sampled.record(config, now, tally.count, |min| *min = min.min(tally.min)),
+            Self::Rate(rate) => rate.record(config, tally.count, tally.sum, now),
+            Self::RateOfEvents(rate) => rate.record(config, tally.count, count, now),
+            Self::CumulativeSum(sum) => *sum += tally.sum,
+            Self::CumulativeCount(all) => *all += count,
+            Self::Value(last) => *last = tally.last,
             Self::Percentile(_) => {}
         }
     }

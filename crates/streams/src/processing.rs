@@ -35,6 +35,7 @@ use crate::{
         DeadLetter, DeserializationExceptionHandler, ErrorHandlerContext, HandlerResponse, HandlerResult,
         ProcessingExceptionHandler,
     },
+    metrics::{record_size, task::TaskMetrics},
     record::{ProducerRecord, Record, RecordOrigin},
     task_id::TaskId,
 };
@@ -68,6 +69,7 @@ pub(crate) struct Runtime {
     pub(crate) stream_time: i64,
     pub(crate) wall_clock: i64,
     pub(crate) dropped: u64,
+    pub(crate) metrics: TaskMetrics,
     skipped: Skipped,
     /// Times that processors want to know again after a restart, by a name of theirs: Kafka's `ProcessorMetadata`. A
     /// commit keeps them. They may change only while a record is processed, whose partition is committed then.
@@ -111,6 +113,7 @@ impl Runtime {
             stream_time: -1,
             wall_clock: now,
             dropped: 0,
+            metrics: TaskMetrics::default(),
             skipped: Skipped::default(),
             processor_times: BTreeMap::new(),
             commit_requested: false,
@@ -191,14 +194,18 @@ impl Runtime {
     }
 
     fn send_dead_letters(&mut self, letters: Vec<DeadLetter>, node: &str) -> Result<()> {
-        let Some(node) = self.node_names.iter().find(|name| &***name == node) else { return Ok(()) };
+        let Some(number) = self.node_names.iter().position(|name| &**name == node) else { return Ok(()) };
+        let Some(node) = self.node_names.get(number) else { return Ok(()) };
         let RecordContext { topic, partition, offset, .. } = &self.context;
         let origin = RecordOrigin { node, topic: topic.as_ref(), partition: *partition, offset: *offset };
         for letter in letters {
+            let topic = Arc::from(letter.topic);
+            let size = record_size(letter.key.as_deref(), letter.value.as_deref(), &topic, &letter.headers);
+            self.metrics.produced.add(number as u32, &topic, size);
             self.collector.send_from(
                 origin,
                 ProducerRecord {
-                    topic: &Arc::from(letter.topic),
+                    topic: &topic,
                     partition: letter.partition,
                     timestamp: letter.timestamp,
                     headers: &letter.headers,

@@ -15,10 +15,15 @@ pub(crate) use input::{RawView, slice};
 pub(crate) use node::{Children, Edge, FnNode, Process, TaskCtx, TypedSlot};
 pub(crate) use source::{ConnectedSource, Pattern, Reads, Source, SourceNode};
 
-use self::queue::{Lag, PartitionGroup, RecordQueue};
+use self::queue::{Lag, PartitionGroup, Ready, RecordQueue};
 use crate::{
     config::StreamsConfig,
     error::{Error, Result},
+    metrics::{
+        Recorder,
+        node::SourceMetrics,
+        task::{Counted, TaskMetrics},
+    },
     processing::RecordContext,
     record::Headers,
     state::{GlobalStores, OpenMark, TaskDirectory},
@@ -97,8 +102,8 @@ const STORE_TIME: &str = "@stores";
 pub struct Task {
     ctx: TaskCtx,
     sources: Vec<Box<dyn Source>>,
-    /// How many records each source has processed, beside its name.
-    processed: Vec<(Arc<str>, u64)>,
+    /// What each source has processed, beside its name.
+    processed: Vec<(Arc<str>, SourceMetrics)>,
     /// Topics of pattern sources become queues when their first record comes.
     patterns: Vec<(Pattern, usize)>,
     group: PartitionGroup,
@@ -153,7 +158,7 @@ impl Task {
         };
         for (number, ConnectedSource { source, name, reads }) in sources.into_iter().enumerate() {
             task.sources.push(source);
-            task.processed.push((name, 0));
+            task.processed.push((name, SourceMetrics::default()));
             match reads {
                 Reads::Pattern(pattern) => task.patterns.push((pattern, number)),
                 Reads::Topics(topics) => {
@@ -171,7 +176,42 @@ impl Task {
         let queue = self.group.queues.len();
         self.by_topic.insert(topic.clone(), queue);
         self.group.queues.push(RecordQueue::new(topic, self.ctx.rt.task_id.partition, source, lane, self.first_lag));
+        self.measure_queue(queue);
         queue
+    }
+
+    /// From here on what is counted is told there, until the task is dropped or closed.
+    pub(crate) fn measure(&mut self, of_thread: &Recorder) {
+        let (task, rt) = (self.id().to_string(), &mut self.ctx.rt);
+        let recorder = rt.metrics.measure(of_thread, &task, &rt.node_names);
+        self.processed.iter_mut().for_each(|(name, metrics)| metrics.measure(&recorder, name));
+        (0..self.group.queues.len()).for_each(|queue| self.measure_queue(queue));
+    }
+
+    fn measure_queue(&mut self, queue: usize) {
+        let Some(recorder) = self.ctx.rt.metrics.recorder() else { return };
+        if let Some(queue) = self.group.queues.get_mut(queue)
+            && let Some((source, _)) = self.processed.get(queue.source)
+        {
+            queue.metrics.measure(recorder, source, &queue.topic);
+        }
+    }
+
+    /// Tells what was counted since the last time: once in a turn.
+    pub(crate) fn record_metrics(&mut self, now: i64) {
+        let processed = self.processed.iter_mut().map(|(_, metrics)| metrics.record(now)).sum();
+        let mut buffered = 0;
+        for queue in &mut self.group.queues {
+            queue.metrics.record(now);
+            buffered += queue.len();
+        }
+        let (dropped, cache_bytes) = (self.ctx.rt.dropped, self.ctx.rt.cache.used);
+        self.ctx.rt.metrics.record(Counted { dropped, processed, buffered, cache_bytes }, now);
+    }
+
+    /// What is told of its work as a whole.
+    pub(crate) fn metrics(&self) -> &TaskMetrics {
+        &self.ctx.rt.metrics
     }
 
     /// Initialises the processors, in the order of the topology. The time of the stores goes on from here.
@@ -217,7 +257,7 @@ impl Task {
 
     /// How many records each source node has processed: Kafka's `process-total`.
     pub fn processed(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.processed.iter().map(|(name, count)| (&**name, *count))
+        self.processed.iter().map(|(name, metrics)| (&**name, metrics.processed))
     }
 
     /// Takes records of one partition. The first ones are read at once, so their errors show here.
@@ -252,17 +292,24 @@ impl Task {
     /// If application code fails and the processing handler chooses to fail; the task is of no further use then.
     pub fn process(&mut self, now: i64) -> Result<bool> {
         self.ctx.rt.set_wall_clock(now);
-        if !self.group.ready(now, self.max_idle_ms) {
-            return Ok(false);
+        match self.group.ready(now, self.max_idle_ms) {
+            Ready::No => return Ok(false),
+            Ready::Yes => {}
+            Ready::Enforced => self.ctx.rt.metrics.enforced(),
         }
         let Some(taken) = self.group.take(&mut self.sources, &mut self.ctx.rt)? else { return Ok(false) };
         if !taken.corrupted {
             self.ctx.rt.stream_time = self.ctx.rt.stream_time.max(taken.timestamp);
+            let start = self.ctx.rt.metrics.start();
             let Some(source) = self.sources.get_mut(taken.source) else { return Err(Error::internal("no source")) };
-            if let Some((_, count)) = self.processed.get_mut(taken.source) {
-                *count += 1;
+            if let Some((_, metrics)) = self.processed.get_mut(taken.source) {
+                metrics.processed += 1;
+                metrics.end_to_end.add(taken.timestamp, now);
             }
             source.process(taken.timestamp, &mut self.ctx)?;
+            if let Some(start) = start {
+                self.ctx.rt.metrics.processed(start, self.ctx.rt.stream_time - taken.timestamp);
+            }
             if !self.ctx.rt.evicted.is_empty() {
                 self.ctx.forward_evicted()?;
             }
@@ -298,7 +345,11 @@ impl Task {
             self.punctuated += 1;
             self.ctx.rt.context =
                 RecordContext { known: true, partition: -1, offset: -1, timestamp: now, ..Default::default() };
+            let start = self.ctx.rt.metrics.start();
             self.ctx.with_slot(timer.slot, |node, ctx| node.punctuate(timer.callback, now, ctx))?;
+            if let Some(start) = start {
+                self.ctx.rt.metrics.punctuated(start);
+            }
             self.ctx.forward_evicted()?;
             self.ctx.rt.punctuations.again(kind, id, time, now);
         }

@@ -19,13 +19,13 @@ use std::{
 use bytes::Bytes;
 pub use stores::{TestKeyValueStore, TestWindowStore};
 pub use topics::{TestInputTopic, TestOutputTopic, TestRecord};
-use vltava_metrics::Snapshot;
+use vltava_metrics::{Registry, Snapshot};
 
 use crate::{
     config::StreamsConfig,
     data::{DefaultSerde, Nullable},
     error::{Error, Result},
-    metrics::Counters,
+    metrics::{self, Recorder},
     processing::RecordCollector,
     record::{Headers, ProducerRecord},
     serdes::SerdeRef,
@@ -112,15 +112,13 @@ struct Driver {
     offsets: BTreeMap<String, i64>,
     now: i64,
     config: Arc<StreamsConfig>,
-    counters: Counters,
+    metrics: Registry,
     ends: Ends,
     closed: bool,
 }
 
-/// The nodes at the ends of the topology, by their topics.
+/// The sinks, by their topics.
 struct Ends {
-    /// Topic or pattern, and source.
-    sources: BTreeMap<String, String>,
     sinks: BTreeMap<String, String>,
     /// The sink that chooses a topic for every record, if there is one.
     dynamic_sink: Option<String>,
@@ -128,20 +126,15 @@ struct Ends {
 
 impl Ends {
     fn of(topology: &Topology, application_id: &str) -> Self {
-        let mut ends = Ends { sources: BTreeMap::new(), sinks: BTreeMap::new(), dynamic_sink: None };
+        let mut ends = Ends { sinks: BTreeMap::new(), dynamic_sink: None };
         for node in &topology.nodes {
             let name = node.name.to_string();
             match &node.kind {
-                NodeKind::Source { pattern: Some(pattern), .. } => drop(ends.sources.insert(pattern.to_string(), name)),
-                NodeKind::Source { topics, .. } => {
-                    let topics = topics.iter().map(|topic| topology.decorate(topic, application_id));
-                    ends.sources.extend(topics.map(|topic| (topic, name.clone())));
-                }
                 NodeKind::Sink { topic: Some(topic), .. } => {
                     drop(ends.sinks.insert(topology.decorate(topic, application_id), name));
                 }
                 NodeKind::Sink { .. } => ends.dynamic_sink = Some(name),
-                NodeKind::Processor { .. } => {}
+                NodeKind::Source { .. } | NodeKind::Processor { .. } => {}
             }
         }
         ends
@@ -173,7 +166,7 @@ impl TopologyTestDriver {
     pub fn with_config(topology: &Topology, config: &StreamsConfig, now: i64) -> Result<Self> {
         let (sent, config) = (Capture::default(), Arc::new(config.clone()));
         let globals = GlobalStores::default();
-        let global = work::open_global(topology, &config, &globals, now)?;
+        let mut global = work::open_global(topology, &config, &globals, now)?;
         let mut task = Task::new(
             topology,
             TaskOptions {
@@ -190,10 +183,13 @@ impl TopologyTestDriver {
         let (read, offsets) = (BTreeMap::new(), BTreeMap::new());
         let store_names = topology.store_names.clone();
         let global_stores = topology.global_stores.iter().map(|global| global.factory.name.clone()).collect();
-        let (counters, ends) = (
-            Counters::new(&config, std::thread::current().name().unwrap_or("main"), "0_0"),
-            Ends::of(topology, config.application_id()),
-        );
+        let (metrics, ends) = (metrics::registry(&config), Ends::of(topology, config.application_id()));
+        // By the driver's clock, which stands still while a record is processed, nothing takes any time.
+        let recorder = Recorder::of_thread(&metrics, std::thread::current().name().unwrap_or("main"), || 0);
+        task.measure(&recorder);
+        if let Some(global) = &mut global {
+            global.measure(&recorder);
+        }
         let closed = false;
         let driver = Driver {
             task,
@@ -206,7 +202,7 @@ impl TopologyTestDriver {
             offsets,
             now,
             config,
-            counters,
+            metrics,
             ends,
             closed,
         };
@@ -400,9 +396,9 @@ impl TopologyTestDriver {
         self.history().into_iter().filter(|record| &*record.topic == topic).collect()
     }
 
-    /// What the driver has counted, under Kafka's names: dropped records of the task; consumed and produced records and
-    /// bytes by topic; with `metrics.recording.level` DEBUG also the records that sources and task have processed. Rates
-    /// are per second of the driver's clock.
+    /// What the driver has counted, under Kafka's names: of the task, its nodes and topics, as of the last
+    /// record that was piped in. What is of level DEBUG or TRACE is there with that `metrics.recording.level`. Rates are per second of the
+    /// driver's clock, by which what measures how long something takes is 0.
     ///
     /// ```
     /// # use vltava_streams::{StreamsBuilder, TopologyTestDriver};
@@ -419,9 +415,8 @@ impl TopologyTestDriver {
     /// # Errors
     /// If it is asked for from within [`store`](Self::store).
     pub fn metrics(&self) -> Result<Snapshot> {
-        let Ok(mut driver) = self.0.try_borrow_mut() else { return misuse("the test driver is at work") };
-        let now = driver.now;
-        Ok(driver.counters.all(now))
+        let Ok(driver) = self.0.try_borrow() else { return misuse("the test driver is at work") };
+        Ok(driver.metrics.snapshot(driver.now))
     }
 
     /// Flushes what is cached and closes processors and stores. What was sent can still be read; everything else that

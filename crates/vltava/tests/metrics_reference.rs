@@ -70,7 +70,10 @@ async fn expose(streams: std::sync::Arc<KafkaStreams>) -> std::io::Result<()> {
 ```
 
 Of Kafka's clients' metrics these are not there: those of the thread that selects among sockets (`io-*`, `select-*`: there is
-none), `txn-prepare-time-ns-total` (two-phase commits are not supported). Of Streams' there are few yet.
+none), `txn-prepare-time-ns-total` (two-phase commits are not supported). What of Streams' is not there has its reason in
+`crates/streams/tests/metrics/lacking.txt`. What a task counts is told when a turn of its thread is over: within a second of
+work. Some are by more tags than their group: `client-state` by `process-id` and `application-id`, `recording-level` and
+`thread-state` by `process-id`.
 
 ";
 

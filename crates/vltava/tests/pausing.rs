@@ -166,15 +166,15 @@ fn a_paused_application_reads_and_processes_nothing_until_it_goes_on() {
 
     // In the midst of its work.
     instance.streams.pause();
-    let committed = || instance.sum("stream-thread-metrics", "commit-total");
-    let commits = committed();
-    await_that("it comes to that", || committed() > commits + 2);
+    let polled = || instance.sum("stream-thread-metrics", "poll-total");
+    let polls = polled();
+    await_that("it comes to that", || polled() > polls + 2);
     let punctuated = instance.punctuated.load(Ordering::Relaxed);
     let before = consumed();
     world.send();
     await_that("it comes to that", || consumed() >= before + RECORDS);
-    let commits = committed();
-    await_that("it comes to that", || committed() > commits + 2);
+    let polls = polled();
+    await_that("it comes to that", || polled() > polls + 2);
     assert_eq!((instance.processed(), instance.punctuated.load(Ordering::Relaxed)), (RECORDS, punctuated));
     instance.streams.close(PATIENCE).unwrap();
 }
@@ -231,9 +231,9 @@ fn a_paused_instance_updates_no_standbys() {
     world.send();
     // What the one has processed is in its changelog, and the other follows that, but not now.
     await_that("it comes to that", || one.processed() > 0);
-    let committed = || one.sum("stream-thread-metrics", "commit-total");
-    let commits = committed();
-    await_that("it comes to that", || committed() > commits + 2);
+    let polled = || one.sum("stream-thread-metrics", "poll-total");
+    let polls = polled();
+    await_that("it comes to that", || polled() > polls + 2);
     assert_eq!((other.processed(), other.updated()), (0, 0));
     other.streams.resume();
     await_that("it comes to that", || other.updated() > 0 && one.processed() + other.processed() >= RECORDS);

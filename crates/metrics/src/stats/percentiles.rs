@@ -17,7 +17,7 @@ impl Percentiles {
 
     pub(super) fn record(&mut self, config: &MetricConfig, value: f64, now: i64) {
         let bin = self.bins.bin_of(value);
-        self.counts.record(config, now, |counts| {
+        self.counts.record(config, now, 1, |counts| {
             if let Some(count) = counts.get_mut(bin) {
                 *count += 1.0;
             }

@@ -25,9 +25,9 @@ impl Rate {
         }
     }
 
-    pub(super) fn record(&mut self, config: &MetricConfig, value: f64, now: i64) {
+    pub(super) fn record(&mut self, config: &MetricConfig, events: u64, value: f64, now: i64) {
         let config = &self.config(config);
-        self.sum.record(config, now, |sum| *sum += value);
+        self.sum.record(config, now, events, |sum| *sum += value);
     }
 
     pub(super) fn measure(&mut self, config: &MetricConfig, now: i64) -> f64 {

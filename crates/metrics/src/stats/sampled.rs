@@ -33,7 +33,7 @@ impl<V: Clone> Sampled<V> {
         Self { initial, current: 0, samples: Vec::new() }
     }
 
-    pub(super) fn record(&mut self, config: &MetricConfig, now: i64, update: impl FnOnce(&mut V)) {
+    pub(super) fn record(&mut self, config: &MetricConfig, now: i64, events: u64, update: impl FnOnce(&mut V)) {
         if let Some(sample) = self.samples.get(self.current)
             && now - sample.start >= config.window_ms
         {
@@ -47,7 +47,7 @@ impl<V: Clone> Sampled<V> {
         }
         if let Some(sample) = self.samples.get_mut(self.current) {
             update(&mut sample.value);
-            sample.events += 1;
+            sample.events += events;
             sample.last = now;
         }
     }

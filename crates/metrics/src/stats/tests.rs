@@ -6,6 +6,7 @@ use crate::definition::{
     Bins, Kind, SensorDefinition, Statistic, avg, count, max, min, rate, rate_of_events, rate_of_events_per_hour,
     ratio, total, value,
 };
+use crate::tally::Tally;
 
 const fn of(name: &'static str, kind: Kind) -> Statistic {
     Statistic { name, description: "", kind }
@@ -73,4 +74,22 @@ fn values_are_those_of_kafkas_classes() {
         }
     }
     assert_eq!(compared, 30 * 4 * 18);
+}
+
+#[test]
+fn values_put_together_are_recorded_as_each_of_them() {
+    let config = MetricConfig::default();
+    let values = [3.0, -1.5, 8.0, 8.0];
+    let (mut each, mut all, mut tally) = (Stats::new(&CONSTANT), Stats::new(&CONSTANT), Tally::default());
+    let (mut of_each, mut of_all) = (Vec::new(), Vec::new());
+    for value in values {
+        each.record(&config, value, 500);
+        tally.add(value);
+    }
+    all.record_all(&config, &tally.take(), 500);
+    assert!(tally.is_empty());
+    let is_exact = |kind| !matches!(kind, Kind::Percentile(_));
+    each.measure(&config, 700, |statistic, value| of_each.extend(is_exact(statistic.kind).then_some(value)));
+    all.measure(&config, 700, |statistic, value| of_all.extend(is_exact(statistic.kind).then_some(value)));
+    assert_eq!(of_each, of_all);
 }

@@ -21,12 +21,14 @@ use asking::{Notices, ask};
 use super::{
     clients,
     kafka_streams::{Shared, now_ms},
+    metrics::clock_ns,
     records::input_batches,
     wait::{self, Within, block_on, until_closing, wait_while_open},
 };
 use crate::{
     error::{Error, Result},
     guard::panicked,
+    metrics::Recorder,
     query::Position,
     state::{GlobalStores, TaskDirectory},
     task::TaskCtx,
@@ -153,7 +155,9 @@ fn open_task(shared: &Shared, globals: &Globals) -> Result<GlobalTask> {
         state_dir: Some(state_dir),
         now: now_ms(),
     };
-    GlobalTask::open(&shared.topology, options)
+    let mut task = GlobalTask::open(&shared.topology, options)?;
+    task.measure(&Recorder::of_thread(&shared.metrics, &shared.global_thread_name(), clock_ns));
+    Ok(task)
 }
 
 /// The partitions of those topics that exist.
@@ -279,6 +283,7 @@ impl GlobalThread {
                 }
                 dirty = true;
             }
+            self.task.record_metrics(now_ms());
             if records.is_empty() {
                 self.pass_over_gaps()?;
             }

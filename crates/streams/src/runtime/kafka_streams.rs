@@ -16,6 +16,7 @@ use tokio::{runtime::Runtime, sync::watch};
 use uuid::Uuid;
 use vltava_client::{Admin, OffsetAndMetadata, TopicPartition};
 use vltava_config::ConfigError;
+use vltava_metrics::{Gauge, Registry};
 
 use super::{
     background,
@@ -38,6 +39,7 @@ use crate::{
     config::StreamsConfig,
     error::{Error, Result},
     guard::guarded,
+    metrics,
     query::HostInfo,
     state::{LsmEngine, LsmOptions},
     topology::Topology,
@@ -90,6 +92,8 @@ pub(super) struct Shared {
     /// Who waits for commits.
     pub(super) commits_wanted: AtomicUsize,
     last_purge: Mutex<Instant>,
+    /// What is counted of threads, tasks and the application itself.
+    pub(super) metrics: Registry,
 }
 
 /// A runtime that is left to itself when it is dropped: waiting for it is not allowed where async code drops it.
@@ -333,6 +337,8 @@ pub struct KafkaStreams {
     pub(super) shared: Arc<Shared>,
     /// Held while the application is started.
     starting: Mutex<()>,
+    /// Those of the application itself.
+    _metrics: Vec<Gauge>,
 }
 
 impl fmt::Debug for KafkaStreams {
@@ -380,6 +386,7 @@ impl KafkaStreams {
                 .map_err(|error| Error::client("making the admin client", error))?
         };
         let shared = Shared {
+            metrics: metrics::registry(&config),
             process_id,
             directory,
             engine,
@@ -405,7 +412,8 @@ impl KafkaStreams {
             commits_wanted: AtomicUsize::new(0),
             last_purge: Mutex::new(Instant::now()),
         };
-        Ok(KafkaStreams { shared: Arc::new(shared), starting: Mutex::default() })
+        let shared = Arc::new(shared);
+        Ok(KafkaStreams { _metrics: shared.measure(), shared, starting: Mutex::default() })
     }
 
     /// Called at every change of state with the new and the old one, one after the other, on a thread that changed it or

@@ -20,7 +20,7 @@ mod trouble;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use vltava_client::{
@@ -42,7 +42,8 @@ use super::{
     assignor::{LATEST_OFFSET, SharedStandbys, Standing},
     clients::client_failed,
     failures::Failures,
-    kafka_streams::Shared,
+    kafka_streams::{Shared, now_ms},
+    metrics::clock_ns,
     records::input_batches,
     restore::Restorer,
     setup::Setup,
@@ -51,7 +52,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    metrics::{Counters, ThreadCounters},
+    metrics::{Recorder, state_updater::UpdaterMetrics, thread::ThreadMetrics},
     query::ThreadState,
     store::KeptStores,
     task::{Task, TaskId},
@@ -78,7 +79,10 @@ pub(super) struct ActiveTask {
     first: HashMap<TopicPartition, i64>,
     /// Behind what was read of every input.
     read: HashMap<TopicPartition, i64>,
-    counters: Counters,
+    /// By changelogs that are restored: how far that is, and where it ends.
+    restoring: HashMap<TopicPartition, (i64, i64)>,
+    /// How long it was at work since that was told last.
+    worked: Duration,
 }
 
 pub(super) struct TaskManager {
@@ -124,9 +128,12 @@ pub(super) struct TaskManager {
     assigned_standbys: SharedStandbys,
     /// A failure inside of a rebalance callback, for the thread to end with.
     failure: Option<Box<Error>>,
-    counters: ThreadCounters,
+    metrics: ThreadMetrics,
+    updater: UpdaterMetrics,
     /// How often offsets of tasks were committed since that was asked last.
     committed: usize,
+    /// The time that punctuations took in this turn.
+    punctuating: Duration,
 }
 
 impl TaskManager {
@@ -139,7 +146,9 @@ impl TaskManager {
         restorer: Restorer,
     ) -> Self {
         let maker = Maker::new(shared.clone(), thread, consumer.clone(), restorer.planner());
-        let counters = ThreadCounters::new(&shared.config, &shared.thread_name(thread));
+        let recorder = Recorder::of_thread(&shared.metrics, &shared.thread_name(thread), clock_ns);
+        let updater = UpdaterMetrics::new(&recorder);
+        let metrics = ThreadMetrics::new(recorder, &shared.process_id.to_string(), now_ms());
         let machine = Machine::new(shared.config.fields().guarantee, shared.config.fields().task_timeout);
         TaskManager {
             shared,
@@ -168,8 +177,10 @@ impl TaskManager {
             offset_sums: OffsetSums::default(),
             assigned_standbys: SharedStandbys::default(),
             failure: None,
-            counters,
+            metrics,
+            updater,
             committed: 0,
+            punctuating: Duration::ZERO,
         }
     }
 
@@ -305,26 +316,45 @@ impl TaskManager {
         }
     }
 
-    /// What this thread, its tasks and its clients have counted.
-    pub(super) fn metrics(&mut self, now: i64) -> Snapshot {
-        let of_tasks = self.tasks.values_mut().flat_map(|active| active.counters.all(now));
-        let of_standbys = self.standbys.values_mut().flat_map(|standby| standby.counters.all(now));
-        let counted = self.counters.all(now).into_iter().chain(of_tasks).chain(of_standbys);
-        let mut metrics: Snapshot = counted.collect();
-        metrics.extend(self.consumer.metrics());
+    /// What this thread's clients have counted.
+    pub(super) fn client_metrics(&self) -> Snapshot {
+        let mut metrics = self.consumer.metrics();
         metrics.extend(self.producer.metrics());
         metrics.extend(self.restorer.metrics());
         metrics
     }
 
-    /// What was punctuated and committed since this was asked last.
+    /// Where the thread records what it does.
+    pub(super) fn thread_metrics(&mut self) -> &mut ThreadMetrics {
+        &mut self.metrics
+    }
+
+    /// The end of a turn: says what was punctuated and committed since the last one, and tells what tasks have counted.
     pub(super) fn take_work(&mut self) -> Work {
+        let (now, is_paused) = (now_ms(), self.shared.pausing.is_paused());
         let punctuated = self.tasks.values_mut().map(|active| active.task.take_punctuated()).sum();
+        self.metrics.punctuated(std::mem::take(&mut self.punctuating), punctuated, now);
+        let whole: Duration = self.tasks.values().map(|active| active.worked).sum();
+        for active in self.tasks.values_mut() {
+            let worked = std::mem::take(&mut active.worked);
+            let part = if whole.is_zero() { 0.0 } else { worked.as_secs_f64() / whole.as_secs_f64() };
+            active.task.metrics().took_part(part, now);
+            active.task.record_metrics(now);
+        }
+        self.updater.set_tasks(self.machine.restoring(), self.standbys.len(), is_paused);
+        self.metrics.set_state(self.state());
         Work { punctuated, committed: std::mem::take(&mut self.committed), ..Work::default() }
     }
 
     /// Runs wall-clock punctuations that are due.
     pub(super) fn punctuate(&mut self, now: i64) -> Result<()> {
+        let began = Instant::now();
+        let done = self.punctuate_tasks(now);
+        self.punctuating += began.elapsed();
+        done
+    }
+
+    fn punctuate_tasks(&mut self, now: i64) -> Result<()> {
         let mut anew = Anew::default();
         for id in self.machine.working() {
             let Some(active) = self.tasks.get_mut(&id) else { continue };

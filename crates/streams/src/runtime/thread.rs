@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    metrics::thread::ListenerMetrics,
     query::ThreadState,
 };
 
@@ -91,6 +92,7 @@ pub(super) struct StreamThread {
 
 /// Brings what the group decides to the tasks; called inside of `poll`, on the thread itself.
 struct Listener {
+    metrics: ListenerMetrics,
     manager: Arc<Mutex<TaskManager>>,
     /// Whether something may be skipped if positions are forgotten.
     remembers: bool,
@@ -105,10 +107,13 @@ impl RebalanceListener for Listener {
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
         if !self.remembers {
+            let began = Instant::now();
             self.manager.lock().revoked(partitions, BTreeMap::new());
+            self.metrics.revoked(began.elapsed(), now_ms());
             return Box::pin(std::future::ready(Ok(())));
         }
         let uncommitted = self.manager.lock().uncommitted(partitions);
+        let began = Instant::now();
         Box::pin(async move {
             let mut begun = BTreeMap::new();
             for (partition, first) in uncommitted {
@@ -123,6 +128,7 @@ impl RebalanceListener for Listener {
                 begun.extend(position.map(|position| (partition, position)));
             }
             self.manager.lock().revoked(partitions, begun);
+            self.metrics.revoked(began.elapsed(), now_ms());
             Ok(())
         })
     }
@@ -135,7 +141,9 @@ impl RebalanceListener for Listener {
         if let Some(group) = consumer.streams_group() {
             *self.standbys.lock() = streams_group::standbys(&group.assignment);
         }
+        let began = Instant::now();
         self.manager.lock().assigned();
+        self.metrics.assigned(began.elapsed(), now_ms());
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -144,7 +152,9 @@ impl RebalanceListener for Listener {
         _consumer: &'a Consumer,
         _partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, std::result::Result<(), ClientError>> {
+        let began = Instant::now();
         self.manager.lock().lost();
+        self.metrics.lost(began.elapsed(), now_ms());
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -235,7 +245,11 @@ impl StreamThread {
 
     fn subscribe(&self) -> Result<()> {
         let (remembers, standbys) = (self.resets.may_skip(), self.assigned.standbys.clone());
-        let listener = Listener { manager: self.manager.clone(), remembers, standbys };
+        let metrics = match self.shared.config.is_of_streams_group() {
+            true => ListenerMetrics::new(self.manager.lock().thread_metrics().recorder()),
+            false => ListenerMetrics::default(),
+        };
+        let listener = Listener { manager: self.manager.clone(), remembers, standbys, metrics };
         let subscribed = match self.shared.topology.subscription_pattern(self.group()) {
             Some(pattern) => {
                 TopicPattern::new(&pattern).and_then(|pattern| self.consumer.subscribe_pattern_with(pattern, listener))
@@ -262,6 +276,7 @@ impl StreamThread {
         while done.is_ok() && !self.is_to_end() {
             done = self.run_once();
         }
+        self.manager.lock().thread_metrics().set_state(ThreadState::PendingShutdown);
         let (done, uncommitted) = match (done, wait::take_cut()) {
             // Cut short between two pieces of work: all that was done can be committed.
             (Ok(()), _) | (Err(_), Some(Cut::Request)) => {
@@ -345,7 +360,9 @@ impl StreamThread {
             self.ask_to_end_application()?;
         }
         let timeout = self.poll_timeout();
+        let turn = Instant::now();
         let polled = wait_while_open(self.consumer.poll(timeout));
+        let poll_took = turn.elapsed();
         let poll_by = Instant::now() + self.max_turn;
         let records = match polled {
             Ok(records) => records,
@@ -364,6 +381,7 @@ impl StreamThread {
         let manager = self.manager.clone();
         let mut manager = manager.lock();
         manager.take_failure()?;
+        manager.thread_metrics().polled(poll_took, records.len(), now_ms());
         let threads = self.shared.threads.live();
         if std::mem::replace(&mut self.shares, threads) != threads {
             manager.share_cache();
@@ -406,6 +424,9 @@ impl StreamThread {
         self.worked = began.elapsed();
         let rejoin = manager.take_rejoin();
         work.add(manager.take_work());
+        let metrics = manager.thread_metrics();
+        metrics.blocked(wait::take_waited());
+        metrics.turned(turn.elapsed(), work.processed, now_ms());
         drop(manager);
         self.summarize(work);
         if rejoin { self.rejoin() } else { Ok(()) }

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use vltava_client::ClientError;
@@ -35,6 +35,8 @@ thread_local! {
     /// to end before its application.
     static WITHIN: RefCell<Vec<(Arc<Closing>, Option<Removal>)>> = const { RefCell::new(Vec::new()) };
     static CUT_SHORT: Cell<Option<Cut>> = const { Cell::new(None) };
+    /// How long this thread has waited since that was asked last.
+    static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// What ended a wait before its time.
@@ -91,6 +93,11 @@ pub(super) fn take_cut() -> Option<Cut> {
     CUT_SHORT.take()
 }
 
+/// How long this thread has waited for answers since this was asked last.
+pub(super) fn take_waited() -> Duration {
+    WAITED.take()
+}
+
 /// The result of a wait that was cut short.
 pub(super) trait CutShort {
     fn cut_short(cut: Cut) -> Self;
@@ -127,7 +134,11 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(done) => return done,
-            Poll::Pending => thread::park(),
+            Poll::Pending => {
+                let began = Instant::now();
+                thread::park();
+                WAITED.set(WAITED.get() + began.elapsed());
+            }
         }
     }
 }

@@ -54,11 +54,13 @@ impl<K: 'static, V: 'static> Edge<K, V> {
 pub(crate) struct Children<K, V> {
     edges: Vec<Edge<K, V>>,
     names: Vec<Arc<str>>,
+    /// The numbers of those that nothing follows.
+    ends: Vec<Option<u32>>,
 }
 
 impl<K, V> Children<K, V> {
-    pub(crate) fn new(edges: Vec<Edge<K, V>>, names: Vec<Arc<str>>) -> Self {
-        Children { edges, names }
+    pub(crate) fn new(edges: Vec<Edge<K, V>>, names: Vec<Arc<str>>, ends: Vec<Option<u32>>) -> Self {
+        Children { edges, names, ends }
     }
 
     /// The position of a child, by its name.
@@ -72,10 +74,18 @@ impl<K: Clone + 'static, V: Clone + 'static> Children<K, V> {
     #[inline(always)] // Saves one copy of the record and a call per hop; the usual node has one child.
     pub(crate) fn forward(&mut self, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
         match &mut self.edges[..] {
-            [only] => match only.send(record, ctx) {
-                Ok(()) => Ok(()),
-                Err(error) => self.failed(0, error, ctx),
-            },
+            [only] => {
+                let timestamp = record.timestamp;
+                match only.send(record, ctx) {
+                    Ok(()) => {
+                        if let [Some(end)] = self.ends[..] {
+                            ctx.rt.metrics.ended(end, timestamp, ctx.rt.wall_clock);
+                        }
+                        Ok(())
+                    }
+                    Err(error) => self.failed(0, error, ctx),
+                }
+            }
             _ => self.forward_to_all(record, ctx),
         }
     }
@@ -102,7 +112,12 @@ impl<K: Clone + 'static, V: Clone + 'static> Children<K, V> {
     /// Gives the record to one child.
     pub(crate) fn forward_to(&mut self, index: usize, record: Record<K, V>, ctx: &mut TaskCtx) -> Result<()> {
         let Some(child) = self.edges.get_mut(index) else { return Ok(()) };
-        child.send(record, ctx).or_else(|error| self.failed(index, error, ctx))
+        let timestamp = record.timestamp;
+        child.send(record, ctx).or_else(|error| self.failed(index, error, ctx))?;
+        if let Some(Some(end)) = self.ends.get(index) {
+            ctx.rt.metrics.ended(*end, timestamp, ctx.rt.wall_clock);
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    metrics::{record_size_of, topic::Consumed},
     processing::{JavaHeap, Runtime},
 };
 
@@ -44,6 +45,7 @@ pub(crate) struct RecordQueue {
     len: usize,
     pub(crate) partition_time: i64,
     pub(crate) lag: Lag,
+    pub(crate) metrics: Consumed,
     /// Since when it has been empty here and at the broker, in ms of wall-clock time.
     idle_since: Option<i64>,
 }
@@ -61,6 +63,7 @@ impl RecordQueue {
             len: 0,
             partition_time: -1,
             lag,
+            metrics: Consumed::default(),
             idle_since: None,
         }
     }
@@ -114,6 +117,15 @@ impl RecordQueue {
 pub(crate) struct PartitionGroup {
     pub(crate) queues: Vec<RecordQueue>,
     heap: JavaHeap,
+}
+
+/// Whether the next record may be processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    No,
+    Yes,
+    /// It may, although partitions have none of which earlier ones may come.
+    Enforced,
 }
 
 /// What was taken from a queue.
@@ -173,14 +185,15 @@ impl PartitionGroup {
     /// Whether the next record may be processed, or the task waits for records of other partitions (KIP-695): for those
     /// that are known to be at the broker, and, where there are none, for `max_idle_ms` of wall-clock time. Below 0 it
     /// waits for nothing.
-    pub(crate) fn ready(&mut self, now: i64, max_idle_ms: i64) -> bool {
+    pub(crate) fn ready(&mut self, now: i64, max_idle_ms: i64) -> Ready {
         if self.heap.is_empty() {
-            return false;
+            return Ready::No;
         }
         if max_idle_ms < 0 {
-            return true;
+            return Ready::Yes;
         }
         let mut ready = true;
+        let mut enforced = false;
         for queue in &mut self.queues {
             match queue.lag {
                 _ if queue.len > 0 => queue.idle_since = None,
@@ -190,6 +203,7 @@ impl PartitionGroup {
                     // A clock that was set back makes nobody wait until it has caught up.
                     *since = (*since).min(now);
                     ready &= now.saturating_sub(*since) >= max_idle_ms;
+                    enforced = true;
                 }
                 Lag::Known(_) | Lag::Unknown => {
                     queue.idle_since = None;
@@ -197,7 +211,11 @@ impl PartitionGroup {
                 }
             }
         }
-        ready
+        match (ready, enforced) {
+            (false, _) => Ready::No,
+            (true, false) => Ready::Yes,
+            (true, true) => Ready::Enforced,
+        }
     }
 
     /// Takes the next record; its source holds it from then on. The queue's next one is read before that.
@@ -210,6 +228,13 @@ impl PartitionGroup {
         queue.len -= 1;
         queue.partition_time = queue.partition_time.max(timestamp);
         let offset = record.offset;
+        // As in the JVM what cannot be read has no size.
+        let len = |range: &Option<std::ops::Range<u32>>| range.as_ref().map_or(0, std::ops::Range::len);
+        let size = match corrupted {
+            true => 0,
+            false => record_size_of(len(&record.key), len(&record.value), &queue.topic, &record.headers),
+        };
+        queue.metrics.add(size);
         if !corrupted {
             source.take_head(queue.lane);
             let context = &mut rt.context;

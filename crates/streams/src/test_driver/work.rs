@@ -7,7 +7,6 @@ use crate::{
     config::StreamsConfig,
     error::{Error, Result},
     handler::LogAndContinue,
-    metrics::record_size,
     record::Headers,
     state::GlobalStores,
     task::{InputBatch, TaskCtx},
@@ -73,15 +72,12 @@ impl Driver {
             let batch = batch(self.offsets.entry(topic.to_owned()).or_default(), headers);
             global.update(topic, 0, batch, self.now)?;
             global.commit()?;
-            self.counters.dropped(self.dropped_records(), self.now);
+            global.record_metrics(self.now);
             return Ok(true);
         }
         let Some(queue) = self.task.queue(topic) else { return Ok(false) };
         // As in Kafka's driver, the topics of a pattern count their offsets together.
         let counted = self.task.pattern_of(topic).unwrap_or_else(|| topic.to_owned());
-        if let Some(source) = self.ends.sources.get(&counted) {
-            self.counters.consumed(source, topic, record_size(key, value, topic, &headers));
-        }
         let batch = batch(self.offsets.entry(counted).or_default(), headers);
         self.task.add_records(queue, batch)?;
         Ok(true)
@@ -100,10 +96,7 @@ impl Driver {
     pub(super) fn commit(&mut self) -> Result<()> {
         self.task.flush()?;
         self.task.commit_stores(|_| None)?;
-        self.counters.dropped(self.dropped_records(), self.now);
-        for (source, total) in self.task.processed() {
-            self.counters.processed(source, total, self.now);
-        }
+        self.task.record_metrics(self.now);
         Ok(())
     }
 
@@ -112,12 +105,6 @@ impl Driver {
         self.captured += sent.len();
         for SentRecord { topic, key, value, timestamp, headers, .. } in sent {
             let timestamp = timestamp.unwrap_or(self.now);
-            // Kafka does not count changelogs here.
-            if !topic.ends_with("-changelog") {
-                let sink = self.ends.sink(&topic).map_or("", String::as_str);
-                let size = record_size(key.as_deref(), value.as_deref(), &topic, &headers);
-                self.counters.produced(sink, &topic, size);
-            }
             self.enqueue(&topic, key.as_deref(), value.as_deref(), timestamp, headers)?;
         }
         Ok(())

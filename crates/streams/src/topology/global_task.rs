@@ -11,6 +11,7 @@ use crate::{
     config::StreamsConfig,
     error::{Error, Result},
     guard::guarded,
+    metrics::{Recorder, task::Dropped},
     processing::{Handlers, RecordCollector, Runtime},
     record::{Headers, ProducerRecord},
     state::{GlobalStores, Sharing, TaskDirectory},
@@ -59,6 +60,7 @@ pub(crate) struct GlobalTask {
     at_work: bool,
     /// By topic and partition the offset after the last record that the stores have.
     offsets: BTreeMap<String, BTreeMap<i32, i64>>,
+    dropped: Dropped,
 }
 
 impl GlobalTask {
@@ -72,7 +74,14 @@ impl GlobalTask {
         let mut ctx = TaskCtx::new(rt);
         open_global_stores(topology, &mut ctx, Sharing::Writer(&stores), state_dir)?;
         let stores = topology.global_stores.iter().map(|global| (global.factory.id, global.topic.clone())).collect();
-        Ok(GlobalTask { stores, ctx, inputs: BTreeMap::new(), at_work: false, offsets: BTreeMap::new() })
+        Ok(GlobalTask {
+            stores,
+            ctx,
+            inputs: BTreeMap::new(),
+            at_work: false,
+            offsets: BTreeMap::new(),
+            dropped: Dropped::default(),
+        })
     }
 
     fn make_nodes(&mut self, topology: &Topology, nodes: &[usize]) -> Result<()> {
@@ -233,6 +242,16 @@ impl GlobalTask {
     /// Whether a topic is that of a global store.
     pub(crate) fn reads(&self, topic: &str) -> bool {
         self.inputs.contains_key(topic)
+    }
+
+    /// From here on those that are dropped are told there.
+    pub(crate) fn measure(&mut self, of_thread: &Recorder) {
+        self.dropped = Dropped::of(of_thread, &TaskId::GLOBAL.to_string());
+    }
+
+    /// Tells what was dropped since the last time.
+    pub(crate) fn record_metrics(&mut self, now: i64) {
+        self.dropped.record(self.ctx.rt.dropped, now);
     }
 
     /// How many records were dropped so far.

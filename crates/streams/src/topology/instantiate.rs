@@ -1,6 +1,6 @@
 //! From the topology to tasks: their nodes and stores.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, collections::BTreeSet, sync::Arc};
 
 use super::{
     NodeKind, Topology,
@@ -33,6 +33,8 @@ pub(crate) struct Instantiation<'a> {
     pub(crate) sources: Vec<(usize, Box<dyn Source>)>,
     /// The arena slot of every node that has one.
     pub(crate) slots: Vec<Option<usize>>,
+    /// The nodes that nothing follows.
+    ends: BTreeSet<usize>,
     pub(crate) ctx: &'a mut TaskCtx,
 }
 
@@ -56,6 +58,7 @@ pub(crate) fn instantiate(
         edges: topology.nodes.iter().map(|_| Vec::new()).collect(),
         sources: Vec::new(),
         slots: topology.nodes.iter().map(|_| None).collect(),
+        ends: topology.ends(),
         ctx,
     };
     let mut missing = None;
@@ -82,13 +85,18 @@ impl Instantiation<'_> {
     pub(crate) fn children<K: 'static, V: 'static>(&mut self) -> Result<Children<K, V>> {
         let edges = self.edges.get_mut(self.id).map(std::mem::take);
         let edges = edges.ok_or_else(|| Error::internal("a node that no edges were counted for"))?;
-        let (mut typed, mut names) = (Vec::new(), Vec::new());
+        let (mut typed, mut names, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for (child, edge) in edges.into_iter().rev() {
             let edge = edge.downcast::<Edge<K, V>>();
             typed.push(*edge.map_err(|_| Error::internal("an edge of another type passed the checks"))?);
             names.extend(self.topology.node(child).map(|node| node.name.clone()));
+            let is_end = self.ends.contains(&child);
+            if is_end {
+                self.ctx.rt.metrics.declare_end(child);
+            }
+            ends.push(is_end.then_some(child as u32));
         }
-        Ok(Children::new(typed, names))
+        Ok(Children::new(typed, names, ends))
     }
 
     /// Puts the node where its parents find it: into its only parent, or into the arena if it has several, or if the
@@ -177,6 +185,15 @@ impl Task {
 }
 
 impl Topology {
+    /// The nodes that nothing follows.
+    fn ends(&self) -> BTreeSet<usize> {
+        let mut ends: BTreeSet<usize> = (0..self.nodes.len()).collect();
+        for parent in self.nodes.iter().flat_map(|node| &node.predecessors).filter_map(|name| self.node_id(name)) {
+            ends.remove(&parent);
+        }
+        ends
+    }
+
     /// A source with what it reads.
     fn connected(&self, node: usize, source: Box<dyn Source>, config: &StreamsConfig) -> Option<ConnectedSource> {
         let node = self.node(node)?;

@@ -8,6 +8,7 @@ use crate::{
     data::{ErasedSerde, Nullable},
     error::{Error, Result, SerdeError, SerdeOrigin},
     guard::guarded,
+    metrics::record_size,
     options::Consumed,
     processing::{ExtractorRef, PartitionerRef, RecordMetadata, Runtime, TopicRef, default_extractor},
     record::{ProducerRecord, Record, RecordOrigin},
@@ -116,7 +117,11 @@ pub(crate) fn sink<K: Nullable, V: Nullable>(spec: SinkSpec<K, V>, predecessors:
         let key_serde = making.serde::<K::Some>(key_serde.as_ref(), true)?;
         let node = Sink::<K, V> {
             topic: match &topic {
-                SinkTopic::Static(topic) => Topic::Static(making.topology.decorate(topic, application).into()),
+                SinkTopic::Static(topic) => {
+                    let topic = making.topology.decorate(topic, application).into();
+                    making.ctx.rt.metrics.produced.declare(making.node_id(), &topic);
+                    Topic::Static(topic)
+                }
                 SinkTopic::Dynamic(extractor) => Topic::Dynamic { extractor: extractor.clone(), last: "".into() },
             },
             window_len: if by_own_key && partitioner.is_none() { key_serde.window_len() } else { 0 },
@@ -256,10 +261,15 @@ impl<K: Nullable, V: Nullable> Sink<K, V> {
             key: key.map(|_| rt.key_buffer.as_slice()),
             value: value.map(|_| rt.value_buffer.as_slice()),
         };
+        let size = record_size(out.key, out.value, topic, out.headers);
         match partitions {
-            None => rt.collector.send_from(origin, out),
+            None => {
+                rt.metrics.produced.add(self.id, topic, size);
+                rt.collector.send_from(origin, out)
+            }
             Some(partitions) => partitions.into_iter().try_for_each(|partition| {
                 out.partition = Some(partition);
+                rt.metrics.produced.add(self.id, topic, size);
                 rt.collector.send_from(origin, out)
             }),
         }

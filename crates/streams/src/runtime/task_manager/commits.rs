@@ -1,6 +1,9 @@
 //! Commits: the records written, the offsets that led to them, and what the stores cover.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use vltava_client::{ClientError, OffsetAndMetadata, TopicPartition};
 
@@ -26,7 +29,10 @@ impl TaskManager {
     /// soon.
     pub(in crate::runtime) fn commit(&mut self) -> Result<bool> {
         let longest = self.shared.config.fields().commit_interval.saturating_mul(INTERVALS);
-        self.on(Event::Commit { session: self.session(), urgent: self.producer.is_open_for(longest) })?;
+        let (began, before) = (Instant::now(), self.committed);
+        let done = self.on(Event::Commit { session: self.session(), urgent: self.producer.is_open_for(longest) });
+        self.metrics.committed(began.elapsed(), self.committed - before, now_ms());
+        done?;
         Ok(!self.machine.owes_commit())
     }
 
@@ -172,7 +178,6 @@ impl TaskManager {
             }
         }
         self.shared.committed(&self.setup, &self.offered);
-        self.counters.committed(now_ms());
         Ok(Event::BeginAnew(anew))
     }
 }

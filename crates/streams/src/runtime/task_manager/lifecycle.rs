@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    metrics::Counters,
     runtime::{
         collector::ProducerCollector,
+        kafka_streams::now_ms,
         restore::{Batch, Plan, Restored, StoreChangelog},
         verdict::{self, Verdict},
     },
@@ -56,7 +56,8 @@ impl TaskManager {
             committed: HashMap::new(),
             first: HashMap::new(),
             read: HashMap::new(),
-            counters: Counters::new(&self.shared.config, self.counters.thread(), &id.to_string()),
+            restoring: HashMap::new(),
+            worked: Duration::ZERO,
         };
         for partition in partitions {
             if let Some(queue) = active.task.queue(partition.topic()) {
@@ -69,7 +70,9 @@ impl TaskManager {
             // Where the end of the last transaction was not known, this is not where the task was believed to be.
             self.rewind(active.committed.clone())?;
         }
+        active.task.measure(self.metrics.recorder());
         self.tasks.insert(id, active);
+        self.metrics.created(1, now_ms());
         self.share_cache();
         self.begin_restoration(id, plans)?;
         Ok(Event::Made { task: id, complete: !self.restorer.is_reading_for(id) })
@@ -89,6 +92,10 @@ impl TaskManager {
                     self.shared.tell_restore(|listener| {
                         listener.on_restore_start(&store.changelog, &store.store, start, end);
                     })?;
+                    if let Some(active) = self.tasks.get_mut(&id) {
+                        active.task.metrics().to_restore(end - start, now_ms());
+                        active.restoring.insert(store.changelog.clone(), (start, end));
+                    }
                     self.restorer.add(id, store, start, end)?;
                 }
                 Plan::Anew(..) => return Err(Error::internal("a store that is of no use was kept")),
@@ -118,8 +125,14 @@ impl TaskManager {
         })?;
         self.on(Event::BeginAnew(anew))?;
         let has_read = !step.moved.is_empty() || !step.followed.is_empty();
+        let (now, of_standbys): (_, u64) = (now_ms(), step.loaded.iter().map(|batch| batch.records).sum());
+        self.updater.restored(of_standbys + step.batches.iter().map(|batch| batch.records).sum::<u64>(), now);
         self.take_followed(&mut step, standbys_anew.ids().collect())?;
-        for Batch { store, changelog, end_offset, records, .. } in step.batches {
+        for Batch { task, store, changelog, end_offset, records, .. } in step.batches {
+            if let Some(active) = self.tasks.get_mut(&task) {
+                active.task.metrics().restored(records, now);
+                active.restored_up_to(&changelog, end_offset, now);
+            }
             self.shared.tell_restore(|listener| listener.on_batch_restored(&changelog, &store, end_offset, records))?;
         }
         for id in step.moved {
@@ -132,6 +145,7 @@ impl TaskManager {
             tracing::info!(%task, store, %changelog, records = total, "store restored");
             self.shared.tell_restore(|listener| listener.on_restore_end(&changelog, &store, total))?;
             if let Some(active) = self.tasks.get_mut(&task) {
+                active.restored_up_to(&changelog, i64::MAX, now);
                 active.covered.insert(store, (changelog, offset));
             }
             if !self.restorer.is_reading_for(task) {
@@ -184,6 +198,7 @@ impl TaskManager {
     /// Closes a committed task; its stores cover what was committed.
     pub(super) fn close_task(&mut self, id: TaskId) -> Result<()> {
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
+        self.metrics.closed(1, now_ms());
         self.stop_restoring(id)?;
         self.offset_sums.closing(&self.shared.directory, &active.task, &active.covered);
         let closed = active.task.close();
@@ -215,6 +230,7 @@ impl TaskManager {
     /// Gives up a task whose progress since the last commit must not be kept. To `rewind` is to read from there again.
     pub(super) fn abandon(&mut self, id: TaskId, rewind: bool) -> Result<()> {
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
+        self.metrics.closed(1, now_ms());
         self.given_up += 1;
         self.stop_restoring(id)?;
         self.offset_sums.closing(&self.shared.directory, &active.task, &active.covered);
@@ -281,6 +297,17 @@ impl TaskManager {
 }
 
 impl ActiveTask {
+    /// A changelog that is restored has come to this offset, or to its end.
+    fn restored_up_to(&mut self, changelog: &TopicPartition, offset: i64, now: i64) {
+        let Some((next, end)) = self.restoring.get_mut(changelog) else { return };
+        let reached = offset.saturating_add(1).min(*end);
+        self.task.metrics().to_restore(*next - reached, now);
+        *next = reached;
+        if reached == *end {
+            self.restoring.remove(changelog);
+        }
+    }
+
     /// Where its inputs are read from again if it begins anew.
     fn begins_anew_at(&self) -> Vec<(TopicPartition, i64)> {
         let of = |partition: &TopicPartition| {

@@ -198,6 +198,11 @@ impl Machine {
         self.assigned && self.session == Session::Unknown && !self.tasks.is_empty()
     }
 
+    /// How many tasks' stores are being read from their changelogs.
+    pub(super) fn restoring(&self) -> usize {
+        self.tasks.values().filter(|task| task.phase == Phase::Restoring).count()
+    }
+
     /// The tasks that may process.
     pub(super) fn working(&self) -> impl Iterator<Item = TaskId> {
         self.running().filter(|_| self.session != Session::Unknown)

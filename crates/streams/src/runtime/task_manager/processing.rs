@@ -39,7 +39,7 @@ impl TaskManager {
     pub(in crate::runtime) fn process(&mut self, until: Instant) -> Result<usize> {
         let ids: Vec<TaskId> = self.machine.working().collect();
         let first = self.next.take().and_then(|next| ids.iter().position(|id| *id >= next)).unwrap_or(0);
-        let mut total = 0;
+        let (mut total, began) = (0, Instant::now());
         for id in ids.iter().cycle().skip(first).take(ids.len()) {
             if total > 0 && Instant::now() >= until {
                 self.next = Some(*id);
@@ -55,7 +55,7 @@ impl TaskManager {
             }
         }
         self.resume_drained()?;
-        self.counters.processed(total, now_ms());
+        self.metrics.processed(began.elapsed(), total, now_ms());
         Ok(total)
     }
 
@@ -76,15 +76,13 @@ impl TaskManager {
             done += in_stride;
             let at = Instant::now();
             self.stride.took(at - begun);
+            active.worked += at - begun;
             // A store that takes as much memory as it should waits for a commit.
             if at >= end || active.task.needs_commit() {
                 break;
             }
             begun = at;
             now = now_ms();
-        }
-        if done > 0 {
-            active.counters.update(&active.task, now);
         }
         Ok(done)
     }

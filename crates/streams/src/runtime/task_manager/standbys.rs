@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    metrics::StandbyCounters,
+    metrics::task::StandbyMetrics,
     processing::RecordCollector,
     query::Position,
     record::ProducerRecord,
@@ -38,7 +38,7 @@ pub(in crate::runtime) struct StandbyTask {
     position: Position,
     /// Whether they have been as far once as their changelogs were.
     is_caught_up: bool,
-    pub(super) counters: StandbyCounters,
+    metrics: StandbyMetrics,
 }
 
 /// What was committed at a time, and where changelogs ended behind it.
@@ -169,7 +169,7 @@ impl TaskManager {
             awaited: None,
             position: Position::empty(),
             is_caught_up: false,
-            counters: StandbyCounters::new(&self.shared.config, self.counters.thread(), &id.to_string()),
+            metrics: StandbyMetrics::new(self.metrics.recorder(), &id.to_string()),
         };
         standby.take_times(&committed);
         let mut ends = BTreeMap::new();
@@ -189,6 +189,7 @@ impl TaskManager {
         standby.awaited = Some(Moment { committed, ends });
         unless_damaged(id, standby.look_at_moment())?;
         self.standbys.insert(id, standby);
+        self.metrics.created(1, now_ms());
         self.share_cache();
         Ok(Event::StandbyMade(id))
     }
@@ -199,7 +200,7 @@ impl TaskManager {
         for batch in std::mem::take(&mut step.loaded) {
             let Batch { task, store, changelog, end_offset, records, lag } = batch;
             if let Some(standby) = self.standbys.get_mut(&task) {
-                standby.counters.updated(records, now);
+                standby.metrics.updated(records, now);
             }
             let batch = LoadedBatch {
                 task_id: task,
@@ -321,6 +322,7 @@ impl TaskManager {
     /// Closes a standby; its stores cover what it has read, or, if that is not to be kept, are as of its last checkpoint.
     pub(super) fn close_standby(&mut self, id: TaskId, keeps: bool) -> Result<()> {
         let Some((mut standby, followed)) = self.stop_standby(id)? else { return Ok(()) };
+        self.metrics.closed(1, now_ms());
         let closed = match keeps {
             true => {
                 self.offset_sums.closing(&self.shared.directory, &standby.task, &standby.covered);
@@ -339,6 +341,7 @@ impl TaskManager {
     /// directory.
     pub(super) fn recycle(&mut self, id: TaskId) -> Result<()> {
         if let Some((mut standby, followed)) = self.stop_standby(id)? {
+            self.metrics.closed(1, now_ms());
             let covered = standby.covered;
             self.recycled.insert(id, sum(&covered));
             let kept = standby.task.recycle(|store| covered.get(store).map(|(_, offset)| *offset));
@@ -347,6 +350,7 @@ impl TaskManager {
             return self.tell_suspended(followed, SuspendReason::Promoted);
         }
         let Some(mut active) = self.tasks.remove(&id) else { return Ok(()) };
+        self.metrics.closed(1, now_ms());
         self.stop_restoring(id)?;
         let covered = active.covered;
         self.recycled.insert(id, sum(&covered));

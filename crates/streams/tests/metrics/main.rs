@@ -1,0 +1,4 @@
+//! The metrics of Streams beside those of Apache Kafka's, which were recorded (`interop/metrics/StreamsMetrics.java`).
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod names;

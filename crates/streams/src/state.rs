@@ -100,6 +100,15 @@ pub trait KeyValueBytesStore: Send + Sync {
         self.put(key, value)
     }
 
+    /// Begins to write what was restored and committed, and says whether that is done, so that
+    /// [`end_restoration`](Self::end_restoration) has nothing to wait for. Default: nothing is to be written.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn is_restoration_written(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
     /// All of the changelog was [restored](Self::restore) and committed: from now on it is to survive a crash, and so is what
     /// follows, with its commits, where the store goes on following the changelog. Default: nothing to do.
     ///

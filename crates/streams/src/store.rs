@@ -215,6 +215,10 @@ pub(crate) trait AnyStore: Any + Send {
     ) -> Result<()> {
         self.restore(key, value, timestamp)
     }
+    /// Begins to write what was restored, and says whether that is done.
+    fn is_restoration_written(&mut self) -> Result<bool> {
+        Ok(true)
+    }
     /// All of the changelog was restored and committed.
     fn end_restoration(&mut self) -> Result<()> {
         Ok(())

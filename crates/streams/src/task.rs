@@ -539,6 +539,19 @@ impl Task {
         self.own_stores_mut().filter(|place| place.name() == store).try_for_each(|place| place.commit(Some(offset)))
     }
 
+    /// Has the stores begin to write what was restored, and says whether they have, so that [`initialize`](Self::initialize) waits
+    /// for nothing.
+    ///
+    /// # Errors
+    /// If an engine cannot write.
+    pub fn is_restoration_written(&mut self) -> Result<bool> {
+        let mut is_written = true;
+        for store in self.own_stores_mut() {
+            is_written &= store.is_restoration_written()?;
+        }
+        Ok(is_written)
+    }
+
     /// Whether a commit is wanted before its time: a processor has asked for one since the last one, or a store
     /// [needs it](Self::needs_commit).
     #[must_use]

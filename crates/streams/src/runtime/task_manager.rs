@@ -106,6 +106,8 @@ pub(super) struct TaskManager {
     standbys: BTreeMap<TaskId, StandbyTask>,
     /// How far the active tasks of standbys are, and their changelogs: an answer that is to come.
     asked: Option<Asked>,
+    /// Tasks whose changelogs are read, until their stores have written what came of it.
+    completing: BTreeSet<TaskId>,
     /// The stores in memory of tasks that were abandoned, for as long as they may be made anew here.
     kept: BTreeMap<TaskId, KeptStores>,
     /// How far the stores are of tasks and standbys that are about to take each other's place.
@@ -165,6 +167,7 @@ impl TaskManager {
             making: BTreeMap::new(),
             standbys: BTreeMap::new(),
             asked: None,
+            completing: BTreeSet::new(),
             kept: BTreeMap::new(),
             recycled: BTreeMap::new(),
             stride: Stride::default(),
@@ -241,7 +244,7 @@ impl TaskManager {
 
     /// Whether what was processed waits for the end of a rebalance to be committed.
     pub(super) fn waits_for_rebalance(&self) -> bool {
-        self.consumer.is_rebalancing() && self.machine.working().next().is_some()
+        self.consumer.is_rebalancing() && self.is_working()
     }
 
     /// Whether all assigned tasks are at work.
@@ -257,6 +260,11 @@ impl TaskManager {
             true => ThreadState::PartitionsAssigned,
             false => ThreadState::Starting,
         }
+    }
+
+    /// Whether any task may process.
+    pub(super) fn is_working(&self) -> bool {
+        self.machine.working().next().is_some()
     }
 
     pub(super) fn is_restoring(&self) -> bool {

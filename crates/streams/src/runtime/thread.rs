@@ -35,7 +35,10 @@ use crate::{
 
 /// How long a thread waits for changelog records before it looks after its other tasks.
 const RESTORE_POLL: Duration = Duration::from_millis(20);
-/// How often a thread asks again for a task's directory that another thread is about to let go.
+/// For how long changelogs are read while tasks are at work, and tasks are worked on while changelogs are read, until it is the
+/// others' turn.
+const BESIDE: Duration = Duration::from_millis(50);
+/// How often a thread looks after what others do for it: a task is made, a store is written, a directory let go.
 const PENDING_POLL: Duration = Duration::from_millis(5);
 
 /// A thread with a backlog polls at least so often, so that it hears of a rebalance: other members wait for it.
@@ -84,8 +87,8 @@ pub(super) struct StreamThread {
     waiting: bool,
     /// Whether a task was begun or made in the last turn, so that there may be more.
     makes: bool,
-    /// Whether standbys have read something in the last turn, so that there may be more.
-    follows: bool,
+    /// Whether changelogs had something in the last turn, so that there may be more.
+    reads: bool,
     /// How long the last turn worked on the tasks whose stores are complete.
     worked: Duration,
 }
@@ -217,7 +220,7 @@ impl StreamThread {
             commit_interval: config.fields().commit_interval,
             waiting: false,
             makes: false,
-            follows: false,
+            reads: false,
             worked: Duration::ZERO,
             topics,
             assigned,
@@ -363,7 +366,7 @@ impl StreamThread {
         let turn = Instant::now();
         let polled = wait_while_open(self.consumer.poll(timeout));
         let poll_took = turn.elapsed();
-        let poll_by = Instant::now() + self.max_turn;
+        let polled_at = Instant::now();
         let records = match polled {
             Ok(records) => records,
             Err(error) => {
@@ -401,6 +404,8 @@ impl StreamThread {
         }
         self.shared.set_thread_running(self.index, manager.is_running());
         let began = Instant::now();
+        let is_beside = self.reads || manager.is_restoring();
+        let poll_by = if is_beside { began + BESIDE.min(self.max_turn) } else { polled_at + self.max_turn };
         let mut work = Work { polled: 1, ..Work::default() };
         loop {
             manager.tick()?;
@@ -451,11 +456,11 @@ impl StreamThread {
     /// Unless the application is paused.
     fn read_changelogs(&mut self, manager: &mut MutexGuard<'_, TaskManager>) -> Result<()> {
         if self.shared.pausing.is_paused() {
-            self.follows = false;
+            self.reads = false;
             manager.put_off_restoration();
             return Ok(());
         }
-        self.restore(manager)?;
+        self.reads = self.restore(manager)?;
         self.follow(manager)
     }
 
@@ -469,30 +474,36 @@ impl StreamThread {
         Ok(processed)
     }
 
-    /// Reads changelogs, if there are any to read, for as long as the last turn worked on other tasks: one whose processor is
-    /// slow and that has a backlog does not hold up those that are restored. (The JVM has a thread of its own for these.)
-    fn restore(&self, manager: &mut MutexGuard<'_, TaskManager>) -> Result<()> {
-        let until = Instant::now() + self.worked.min(self.max_turn / 2);
+    /// By when it is the turn of the tasks at work: after as long as theirs was, so that one whose processor is slow and that has a
+    /// backlog does not hold up those that are restored, and not so long that it pauses. (The JVM has a thread of its own for
+    /// these.)
+    fn read_until(&self) -> Instant {
+        Instant::now() + self.worked.min(BESIDE)
+    }
+
+    /// Reads changelogs, if there are any to read. Tasks at work do not wait for records to come. Whether there were any.
+    fn restore(&self, manager: &mut MutexGuard<'_, TaskManager>) -> Result<bool> {
+        let (until, mut has_read) = (self.read_until(), false);
+        let timeout = if manager.is_working() { Duration::ZERO } else { RESTORE_POLL };
         while manager.is_restoring() {
-            let has_read = manager.restore(RESTORE_POLL)?;
+            has_read = manager.restore(timeout)?;
             MutexGuard::bump(manager);
             if !has_read || Instant::now() >= until || self.is_to_end() {
                 break;
             }
         }
-        Ok(())
+        Ok(has_read)
     }
 
-    /// Standbys follow their changelogs, once nothing is to be restored: at most for as long as the last turn worked, and once in
-    /// every turn.
+    /// Standbys follow their changelogs, once nothing is to be restored: once in every turn, and on as long as there is something.
     fn follow(&mut self, manager: &mut MutexGuard<'_, TaskManager>) -> Result<()> {
-        self.follows = false;
         if manager.is_restoring() || !manager.is_following() {
             return Ok(());
         }
-        let until = Instant::now() + self.worked.min(self.max_turn / 2);
+        let until = self.read_until();
+        self.reads = false;
         while manager.restore(Duration::ZERO)? {
-            self.follows = true;
+            self.reads = true;
             MutexGuard::bump(manager);
             if Instant::now() >= until || self.is_to_end() {
                 break;
@@ -586,7 +597,8 @@ impl StreamThread {
     fn poll_timeout(&self) -> Duration {
         let manager = self.manager.lock();
         let is_paused = self.shared.pausing.is_paused();
-        if !is_paused && (manager.is_restoring() || self.follows) {
+        let restores = !is_paused && manager.is_restoring();
+        if self.reads || restores && !manager.is_working() {
             return Duration::ZERO;
         }
         if manager.is_held() {
@@ -599,7 +611,7 @@ impl StreamThread {
             // After one comes the next; who has nothing but directories of others waits for these.
             return if self.makes { Duration::ZERO } else { PENDING_POLL };
         }
-        if manager.is_making() || !is_paused && manager.is_catching_up() {
+        if restores || manager.is_making() || !is_paused && manager.is_catching_up() {
             return PENDING_POLL;
         }
         let until_commit = self.commit_at(true).saturating_duration_since(Instant::now());

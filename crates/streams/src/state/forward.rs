@@ -15,6 +15,9 @@ macro_rules! forward {
         fn committed_offset(&self) -> $crate::error::Result<Option<i64>> {
             self.$($engine)*.committed_offset()
         }
+        fn is_restoration_written(&mut self) -> $crate::error::Result<bool> {
+            self.$($engine)*.is_restoration_written()
+        }
         fn end_restoration(&mut self) -> $crate::error::Result<()> {
             self.$($engine)*.end_restoration()
         }

@@ -297,6 +297,15 @@ impl KeyValueBytesStore for LsmKeyValueStore {
         Ok(())
     }
 
+    fn is_restoration_written(&mut self) -> Result<bool> {
+        self.settle();
+        if self.sealed.is_none() && self.restoration == Restoration::Covered {
+            self.seal()?;
+        }
+        // What cannot be written is told to who ends the restoration.
+        Ok(self.sealed.is_none() || self.background.failure.lock().is_some())
+    }
+
     fn end_restoration(&mut self) -> Result<()> {
         self.is_restored = true;
         // Also what was restored last and is on its way: the journal goes on behind it.

@@ -86,6 +86,15 @@ pub trait SegmentedBytesStore: Send + Sync {
         self.put(key, value)
     }
 
+    /// As [`KeyValueBytesStore::is_restoration_written`](super::KeyValueBytesStore::is_restoration_written). Default: nothing is to
+    /// be written.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn is_restoration_written(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
     /// As [`KeyValueBytesStore::end_restoration`](super::KeyValueBytesStore::end_restoration). Default: nothing to do.
     ///
     /// # Errors

@@ -156,6 +156,9 @@ macro_rules! under_the_lock {
         fn committed_offset(&self) -> Result<Option<i64>> {
             self.read().committed_offset()
         }
+        fn is_restoration_written(&mut self) -> Result<bool> {
+            self.write()?.is_restoration_written()
+        }
         fn end_restoration(&mut self) -> Result<()> {
             self.write()?.end_restoration()
         }

@@ -75,7 +75,31 @@ impl TaskManager {
         self.metrics.created(1, now_ms());
         self.share_cache();
         self.begin_restoration(id, plans)?;
-        Ok(Event::Made { task: id, complete: !self.restorer.is_reading_for(id) })
+        if !self.restorer.is_reading_for(id) {
+            // Its stores may have been a standby's, which have not written all that they have read.
+            self.completing.insert(id);
+        }
+        Ok(Event::Made { task: id, complete: false })
+    }
+
+    /// Lets tasks begin to work whose changelogs are read, and whose stores have written what came of it: others are at work
+    /// meanwhile.
+    pub(super) fn complete_restorations(&mut self) -> Result<()> {
+        let completing: Vec<TaskId> = self.completing.iter().copied().collect();
+        for id in completing {
+            let Some(active) = self.tasks.get_mut(&id) else { continue };
+            let mut is_written = false;
+            let written = active.task.is_restoration_written().map(|written| is_written = written);
+            let mut anew = Anew::default();
+            let event = match anew.note(id, written)? {
+                true if !is_written => continue,
+                true => Event::Restored(id),
+                false => Event::BeginAnew(anew),
+            };
+            self.completing.remove(&id);
+            self.on(event)?;
+        }
+        Ok(())
     }
 
     fn begin_restoration(&mut self, id: TaskId, plans: Vec<(StoreChangelog, Plan)>) -> Result<()> {
@@ -149,9 +173,10 @@ impl TaskManager {
                 active.covered.insert(store, (changelog, offset));
             }
             if !self.restorer.is_reading_for(task) {
-                self.on(Event::Restored(task))?;
+                self.completing.insert(task);
             }
         }
+        self.complete_restorations()?;
         Ok(has_read)
     }
 
@@ -185,6 +210,7 @@ impl TaskManager {
 
     /// Gives up what is being restored of a task.
     pub(super) fn stop_restoring(&mut self, id: TaskId) -> Result<()> {
+        self.completing.remove(&id);
         for Restored { store, changelog, total, .. } in self.restorer.remove(id)? {
             self.shared.tell_restore(|listener| listener.on_restore_suspended(&changelog, &store, total))?;
         }

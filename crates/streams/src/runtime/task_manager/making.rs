@@ -222,9 +222,9 @@ impl Opened {
 }
 
 impl TaskManager {
-    /// Whether something is being made, so that there may be more to do soon.
+    /// Whether something is done for the thread's tasks beside it, so that there may be more to do soon.
     pub(in crate::runtime) fn is_making(&self) -> bool {
-        !self.making.is_empty()
+        !self.making.is_empty() || !self.completing.is_empty()
     }
 
     /// Takes what is made by now, and begins with the next task, or standby, that waits. Whether anything has come of it.
@@ -236,6 +236,7 @@ impl TaskManager {
                 self.on(event)?;
             }
         }
+        self.complete_restorations()?;
         let before = self.making.len();
         self.on(Event::MakePending(self.session()))?;
         Ok(!finished.is_empty() || self.making.len() > before)

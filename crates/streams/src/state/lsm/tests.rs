@@ -2,7 +2,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::{KeyValueBytesStore, LsmEngine, LsmKeyValueStore, LsmOptions, Order};
+use super::{KeyValueBytesStore, LsmEngine, LsmKeyValueStore, LsmOptions, Order, Restoration};
 
 fn engine() -> LsmEngine {
     LsmEngine::new(LsmOptions::default()).unwrap()
@@ -185,6 +185,27 @@ fn prefixes_end_where_they_should() {
     let under_ff = store.prefix(b"\xff", Order::Forward).unwrap().count();
     assert_eq!(under_ff, 3);
     assert_eq!(store.prefix(b"", Order::Forward).unwrap().count(), 5);
+}
+
+/// Whoever ends a restoration then waits for nothing; and all is there after a crash.
+#[test]
+fn what_was_restored_is_written_in_the_background_before_the_restoration_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = engine().open("counts", folder.path()).unwrap();
+    assert!(store.is_restoration_written().unwrap(), "there is nothing");
+    store.restore(b"a", Some(b"1")).unwrap();
+    store.commit(Some(1)).unwrap();
+    assert!(!store.is_restoration_written().unwrap());
+    while !store.is_restoration_written().unwrap() {
+        std::thread::yield_now();
+    }
+    assert!(store.sealed.is_none() && store.restoration == Restoration::None);
+    store.commit(Some(1)).unwrap();
+    store.end_restoration().unwrap();
+    drop(store);
+    let store = engine().open("counts", folder.path()).unwrap();
+    let value = store.get(b"a").unwrap();
+    assert_eq!((value.as_deref(), store.committed_offset().unwrap()), (Some(&b"1"[..]), Some(1)));
 }
 
 #[test]

@@ -244,6 +244,14 @@ impl SegmentedBytesStore for PersistentSegmentedStore {
         segment.restore(key, value).map(|()| true)
     }
 
+    fn is_restoration_written(&mut self) -> Result<bool> {
+        let mut is_written = true;
+        for segment in self.segments.values_mut() {
+            is_written &= segment.is_restoration_written()?;
+        }
+        Ok(is_written)
+    }
+
     fn end_restoration(&mut self) -> Result<()> {
         self.is_restored = true;
         self.segments.values_mut().try_for_each(|segment| segment.end_restoration())

@@ -30,6 +30,7 @@ pub mod mixed;
 pub mod model;
 pub mod names;
 pub mod outputs;
+pub mod pauses;
 pub mod plan;
 pub mod process;
 pub mod progress;

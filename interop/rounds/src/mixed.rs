@@ -140,9 +140,11 @@ pub async fn run(frame: &Frame, make: &Make, programs: &[Program], folder: &Path
     }
     let (lines, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let feeding = tokio::spawn(feed(address.clone(), lines.clone(), stop.clone()));
+    let workload = if frame.exactly_once { "eos-word-count" } else { "word-count" };
+    let application = Application { workload, id: APPLICATION, input: INPUT, output: OUTPUT };
     let mut instances = Vec::new();
     for program in programs {
-        instances.push(Process::start(spec(program, &address, frame, folder), folder)?);
+        instances.push(Process::start(spec(program, &application, &address, frame, folder), folder)?);
     }
     let mut watch = Watch::new(&address, frame)?;
     watch.until_shared(&admin, &mut instances).await?;
@@ -179,10 +181,24 @@ pub async fn run(frame: &Frame, make: &Make, programs: &[Program], folder: &Path
     Ok(format!("{fed} words counted in one group of {instances} instances, {kills} kills, {stops} stops"))
 }
 
-fn spec(program: &Program, address: &str, frame: &Frame, folder: &Path) -> Spec {
+/// What the instances run, of the workloads that both programs have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Application<'a> {
+    pub(crate) workload: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) input: &'a str,
+    pub(crate) output: &'a str,
+}
+
+pub(crate) fn spec(
+    program: &Program,
+    application: &Application<'_>,
+    address: &str,
+    frame: &Frame,
+    folder: &Path,
+) -> Spec {
     let state = folder.join(format!("state-{}", program.name));
-    let (workload, guarantee) =
-        if frame.exactly_once { ("eos-word-count", "exactly_once_v2") } else { ("word-count", "at_least_once") };
+    let guarantee = if frame.exactly_once { "exactly_once_v2" } else { "at_least_once" };
     let of_group = match frame.group_protocol {
         GroupProtocol::Classic => {
             format!("session.timeout.ms=4000,heartbeat.interval.ms=500,num.standby.replicas={}", frame.standbys)
@@ -192,11 +208,11 @@ fn spec(program: &Program, address: &str, frame: &Frame, folder: &Path) -> Spec 
     };
     let settings = format!("producer.transaction.timeout.ms=8000,{of_group}");
     let options = [
-        ("workload", workload),
+        ("workload", application.workload),
         ("bootstrap", address),
-        ("application-id", APPLICATION),
-        ("input", INPUT),
-        ("output", OUTPUT),
+        ("application-id", application.id),
+        ("input", application.input),
+        ("output", application.output),
         ("threads", "1"),
         ("commit-interval-ms", "100"),
         ("cache-bytes", "0"),

@@ -7,6 +7,7 @@ use clap::Parser;
 use vltava_rounds::{
     driver,
     mixed::{self, GroupProtocol, Program},
+    pauses::{self, Group},
 };
 
 /// Runs two instances of the JVM's Kafka Streams and two of ours as members of one group, kills them in turn with SIGKILL,
@@ -23,6 +24,13 @@ struct Options {
     /// With `processing.guarantee=exactly_once_v2`.
     #[arg(long)]
     exactly_once: bool,
+    /// Kills and compares nothing, but measures how long partitions pause when an instance is added, stopped, killed, and killed and
+    /// restarted: in a group of ours, and then in one of the JVM's.
+    #[arg(long)]
+    pauses: bool,
+    /// How many times, with `--pauses`; the longest pauses of all are told.
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
     /// On Apache Kafka's broker, and not ours.
     #[arg(long)]
     apache: bool,
@@ -51,6 +59,9 @@ fn main() -> Result<ExitCode> {
 }
 
 async fn all(options: &Options) -> Result<ExitCode> {
+    if options.pauses && options.group_protocol == GroupProtocol::Streams {
+        bail!("pauses are measured in classic groups, whose members tell what they have");
+    }
     if options.group_protocol == GroupProtocol::Streams && options.standbys > 0 {
         bail!("the standbys of a streams group are a setting of the group, which `--standbys` does not make");
     }
@@ -61,18 +72,11 @@ async fn all(options: &Options) -> Result<ExitCode> {
     let mut before: Vec<_> = vec![logging.into()];
     before.extend(heap.map(Into::into));
     before.push("peers.App".into());
-    let jvm = (0..options.jvm).map(|at| Program {
-        name: format!("jvm-{at}"),
-        program: "java".into(),
-        before: before.clone(),
-    });
     let program = driver::beside("streams-bench", "mixed")?;
-    let ours = (0..options.ours).map(|at| Program {
-        name: format!("ours-{at}"),
-        program: program.clone(),
-        before: Vec::new(),
-    });
-    let programs: Vec<Program> = interleaved(jvm.collect(), ours.collect());
+    let jvm = |at| Program { name: format!("jvm-{at}"), program: "java".into(), before: before.clone() };
+    let ours = |at| Program { name: format!("ours-{at}"), program: program.clone(), before: Vec::new() };
+    let programs: Vec<Program> =
+        interleaved((0..options.jvm).map(jvm).collect(), (0..options.ours).map(ours).collect());
     let folder = tempfile::Builder::new().prefix("vltava-mixed-").tempdir()?;
     let frame = mixed::Frame {
         kills: options.kills,
@@ -82,8 +86,15 @@ async fn all(options: &Options) -> Result<ExitCode> {
         standbys: options.standbys,
         patience: Duration::from_secs(options.patience_s),
     };
-    let outcome = mixed::run(&frame, &make, &programs, folder.path()).await;
-    Ok(driver::told(outcome.map(|seen| seen.to_string()), folder))
+    let outcome = if options.pauses {
+        let group = |name: &str, programs| Group { name: name.to_owned(), programs };
+        let groups = [group("ours", [0, 1, 2].map(ours)), group("jvm", [0, 1, 2].map(jvm))];
+        let seen = pauses::run(&frame, options.rounds, &make, &groups, folder.path()).await;
+        seen.map(|seen| format!("measured\n{seen}"))
+    } else {
+        mixed::run(&frame, &make, &programs, folder.path()).await.map(|seen| seen.to_string())
+    };
+    Ok(driver::told(outcome, folder))
 }
 
 /// One of each in turn: the kills go round in this order.

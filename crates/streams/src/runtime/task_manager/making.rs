@@ -4,7 +4,13 @@
 //! transactions of who had the task are over. So both is done on a thread of its own. The stream thread begins it, looks at
 //! what has come of it in each turn, and alone knows of the group, of the partitions and of what is restored.
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::oneshot, task::JoinHandle};
 use vltava_client::{ClientError, Consumer, OffsetAndMetadata, TopicPartition};
@@ -116,7 +122,7 @@ impl Maker {
     }
 
     /// The stores of a task that come back from a topic.
-    fn changelogs_of(&self, task: &Task, directory: &PathBuf, committed: &Offsets) -> Result<Vec<StoreChangelog>> {
+    fn changelogs_of(&self, task: &Task, directory: &Path, committed: &Offsets) -> Result<Vec<StoreChangelog>> {
         let mut changelogs = Vec::new();
         let (id, ids) = (task.id(), changelog_ids::read(directory)?);
         for (store, covered) in task.store_offsets()? {

@@ -313,42 +313,6 @@ impl World {
         local
     }
 
-    fn abandoned(&mut self, at: (usize, usize), task: TaskId, rewind: bool) {
-        self.thread(at).given_up += 1;
-        if rewind {
-            self.thread(at).paused.insert(task);
-        }
-    }
-
-    fn look_up_at_least_once(&mut self, at: (usize, usize), task: TaskId) -> Option<Local> {
-        if self.fault(12) {
-            return None;
-        }
-        let Log { mut committed, changelog, .. } = self.logs[&task];
-        if self.broken == Broken::OffsetsBefore {
-            committed = self.thread(at).before.get(&task).copied().unwrap_or(committed);
-        }
-        let kept = self.instances[at.0].kept.get(&task).copied().unwrap_or(0);
-        assert!(kept <= changelog, "the store of {task} has what its changelog has not");
-        let restoring = if kept < changelog { 1 + self.random.below(3) } else { 0 };
-        let (fetch, processed) = (committed, committed);
-        let (flushed, delivered) = (committed, committed);
-        let (awaited, state) = (BTreeSet::new(), committed);
-        let number = self.next_number();
-        Some(Local {
-            number,
-            started: false,
-            fetch,
-            processed,
-            flushed,
-            delivered,
-            committed,
-            restoring,
-            awaited,
-            state,
-        })
-    }
-
     fn flush(&mut self, at: (usize, usize), tasks: Vec<TaskId>) -> Event {
         let mut failed = Anew::default();
         if let Some(first) = tasks.first() {
@@ -680,11 +644,7 @@ impl World {
             let mut started = self.thread(at).tasks.iter().filter(|(_, local)| local.started);
             assert!(started.all(|(task, _)| working.contains(task)), "a task stands still whose thread is a member");
         }
-        let thread = &self.instances[at.0].threads[at.1];
-        for task in thread.owned.keys().filter(|_| thread.machine.is_assigned()) {
-            let is_at_work = thread.tasks.get(task).is_some_and(|local| local.started);
-            assert!(is_at_work || thread.paused.contains(task), "records of {task} are read before it is made");
-        }
+        self.check_what_is_read(at);
         let is_meanwhile = self.thread(at).joined;
         for task in working {
             // The thread may have been stopped meanwhile; what it processes then it does not write.

@@ -1,6 +1,12 @@
 //! Tasks and standbys that are being made beside those at work: begun, looked up, there, or not wanted any more.
 
-use super::{Broken, Event, Step, World, model::Local, partition_of, timed_out};
+use std::collections::BTreeSet;
+
+use super::{
+    Broken, Event, Step, World,
+    model::{Local, Log},
+    partition_of, timed_out,
+};
 use crate::task::TaskId;
 
 /// A task, or a standby, that is being made.
@@ -113,5 +119,50 @@ impl World {
             false => self.look_up_at_least_once(at, task),
         }
         .map(Found::Task)
+    }
+
+    pub(super) fn abandoned(&mut self, at: (usize, usize), task: TaskId, rewind: bool) {
+        self.thread(at).given_up += 1;
+        if rewind {
+            self.thread(at).paused.insert(task);
+        }
+    }
+
+    fn look_up_at_least_once(&mut self, at: (usize, usize), task: TaskId) -> Option<Local> {
+        if self.fault(12) {
+            return None;
+        }
+        let Log { mut committed, changelog, .. } = self.logs[&task];
+        if self.broken == Broken::OffsetsBefore {
+            committed = self.thread(at).before.get(&task).copied().unwrap_or(committed);
+        }
+        let kept = self.instances[at.0].kept.get(&task).copied().unwrap_or(0);
+        assert!(kept <= changelog, "the store of {task} has what its changelog has not");
+        let restoring = if kept < changelog { 1 + self.random.below(3) } else { 0 };
+        let (fetch, processed) = (committed, committed);
+        let (flushed, delivered) = (committed, committed);
+        let (awaited, state) = (BTreeSet::new(), committed);
+        let number = self.next_number();
+        Some(Local {
+            number,
+            started: false,
+            fetch,
+            processed,
+            flushed,
+            delivered,
+            committed,
+            restoring,
+            awaited,
+            state,
+        })
+    }
+
+    /// Of partitions whose task does not work nothing is read.
+    pub(super) fn check_what_is_read(&self, at: (usize, usize)) {
+        let thread = &self.instances[at.0].threads[at.1];
+        for task in thread.owned.keys().filter(|_| thread.machine.is_assigned()) {
+            let is_at_work = thread.tasks.get(task).is_some_and(|local| local.started);
+            assert!(is_at_work || thread.paused.contains(task), "records of {task} are read before it is made");
+        }
     }
 }

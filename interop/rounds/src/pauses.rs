@@ -36,6 +36,8 @@ const LOG_LINES: usize = 20;
 /// What is done to a group of two instances and a third.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
+    /// Nothing: what the machine and the commits do by themselves.
+    Nothing,
     Added,
     Stopped,
     Killed,
@@ -43,10 +45,11 @@ enum What {
 }
 
 impl What {
-    const ALL: [What; 4] = [What::Added, What::Stopped, What::Killed, What::KilledAndRestarted];
+    const ALL: [What; 5] = [What::Nothing, What::Added, What::Stopped, What::Killed, What::KilledAndRestarted];
 
     fn name(self) -> &'static str {
         match self {
+            What::Nothing => "as it was",
             What::Added => "added",
             What::Stopped => "stopped",
             What::Killed => "killed",
@@ -282,9 +285,13 @@ impl<'a> Bench<'a> {
 
     /// How many instances there are then, and which members are not any more.
     async fn happens(&mut self, what: What, before: &BTreeMap<i32, String>) -> Result<(usize, BTreeSet<String>)> {
-        if what == What::Added {
-            self.add()?;
-            return Ok((3, BTreeSet::new()));
+        match what {
+            What::Nothing => return Ok((2, BTreeSet::new())),
+            What::Added => {
+                self.add()?;
+                return Ok((3, BTreeSet::new()));
+            }
+            What::Stopped | What::Killed | What::KilledAndRestarted => {}
         }
         let mut third = self.instances.pop().context("no third instance")?;
         match what {

@@ -24,8 +24,8 @@ struct Options {
     /// With `processing.guarantee=exactly_once_v2`.
     #[arg(long)]
     exactly_once: bool,
-    /// Kills and compares nothing, but measures how long partitions pause when an instance is added, stopped, killed, and killed and
-    /// restarted: in a group of ours, and then in one of the JVM's.
+    /// Compares nothing, but measures how long partitions pause when an instance is added, stopped, killed, and killed
+    /// and restarted: in a group of ours, and then in one of the JVM's.
     #[arg(long)]
     pauses: bool,
     /// How many times, with `--pauses`; the longest pauses of all are told.

@@ -19,14 +19,16 @@ use crate::{
     task::{Task, TaskId},
 };
 
+/// Exactly once a rebalance may take as many intervals of commits until one is made in it: who reads what is committed would wait
+/// for its end, and most end before.
+const INTERVALS: u32 = 5;
+
 impl TaskManager {
     /// What the tasks wrote is acknowledged before the offsets that led to it are committed, exactly once both in one
     /// transaction, and only then do the stores keep the changelog offsets they cover. False if it has to be tried again
     /// soon.
     pub(in crate::runtime) fn commit(&mut self) -> Result<bool> {
-        // Exactly once who reads what is committed would wait for the end of a rebalance. It is seldom that the group goes on at
-        // the very moment, and the transaction is aborted.
-        let longest = self.shared.config.fields().commit_interval;
+        let longest = self.shared.config.fields().commit_interval.saturating_mul(INTERVALS);
         let (began, before) = (Instant::now(), self.committed);
         let done = self.on(Event::Commit { session: self.session(), urgent: self.producer.is_open_for(longest) });
         self.metrics.committed(began.elapsed(), self.committed - before, now_ms());

@@ -1,13 +1,16 @@
 //! The compaction of the logs: `log.cleaner.threads` at once, until nothing is left to do, then a pause of
 //! `log.cleaner.backoff.ms`. The settings may change while the broker runs: they are looked at before each log, and now
-//! and then in a pause.
+//! and then in a pause; how fast it may be, whenever it is held up.
+
+mod throttler;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+use throttler::Throttler;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tracing::warn;
 use vltava_log::CleanerSettings;
 
@@ -29,6 +32,8 @@ pub(crate) struct LogCleaner {
     config: Arc<BrokerConfig>,
     metadata: Arc<MetadataStore>,
     partitions: Arc<Partitions>,
+    /// Of all threads; who waits holds up the others.
+    throttler: Arc<Mutex<Throttler>>,
     stop: watch::Receiver<bool>,
 }
 
@@ -39,29 +44,27 @@ struct CleanerConfig {
     backoff: Duration,
     /// Of one thread.
     settings: CleanerSettings,
+    max_bytes_per_second: f64,
 }
 
 impl CleanerConfig {
-    /// Values are checked before they are stored: one that is not understood is as good as none.
     fn of(sources: &Sources<'_>) -> Self {
-        fn value<T: std::str::FromStr>(sources: &Sources<'_>, key: &str) -> Option<T> {
-            sources.broker(key).and_then(|text| text.parse().ok())
-        }
         let kafkas = CleanerSettings::default();
-        let threads = value(sources, "log.cleaner.threads").unwrap_or(1);
+        let threads = sources.value("log.cleaner.threads").unwrap_or(1);
         // What is set is for all threads together.
         let part = threads.max(1);
-        let dedupe = value(sources, "log.cleaner.dedupe.buffer.size").unwrap_or(kafkas.dedupe_buffer_size);
-        let io = value(sources, "log.cleaner.io.buffer.size").unwrap_or(kafkas.io_buffer_size);
-        let load_factor = value(sources, "log.cleaner.io.buffer.load.factor");
+        let dedupe = sources.value("log.cleaner.dedupe.buffer.size").unwrap_or(kafkas.dedupe_buffer_size);
+        let io = sources.value("log.cleaner.io.buffer.size").unwrap_or(kafkas.io_buffer_size);
+        let load_factor = sources.value("log.cleaner.io.buffer.load.factor");
         Self {
             threads,
-            backoff: Duration::from_millis(value(sources, "log.cleaner.backoff.ms").unwrap_or(15_000)),
+            backoff: Duration::from_millis(sources.value("log.cleaner.backoff.ms").unwrap_or(15_000)),
             settings: CleanerSettings {
                 dedupe_buffer_size: dedupe / part as u64,
                 dedupe_buffer_load_factor: load_factor.unwrap_or(kafkas.dedupe_buffer_load_factor),
                 io_buffer_size: io / part,
             },
+            max_bytes_per_second: sources.value("log.cleaner.io.max.bytes.per.second").unwrap_or(f64::MAX),
         }
     }
 }
@@ -73,7 +76,8 @@ impl LogCleaner {
         partitions: Arc<Partitions>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        Self { config, metadata, partitions, stop }
+        let throttler = Arc::new(Mutex::new(Throttler::new(Instant::now())));
+        Self { config, metadata, partitions, throttler, stop }
     }
 
     /// Cleans, on threads for work that waits for the disk, until the broker stops.
@@ -97,7 +101,25 @@ impl LogCleaner {
 
     fn clean(&self) {
         let settings = || self.now().settings;
-        self.partitions.storage().clean(settings, clock::wall_clock_ms, || *self.stop.borrow());
+        self.partitions
+            .storage()
+            .clean(settings, clock::wall_clock_ms, &|bytes| self.keep_to_rate(bytes), || *self.stop.borrow());
+    }
+
+    /// Waits where more is read and written than may be, until the broker stops.
+    fn keep_to_rate(&self, bytes: usize) {
+        let mut throttler = self.throttler.lock();
+        if !throttler.observe(bytes, Instant::now()) {
+            return;
+        }
+        while !*self.stop.borrow() {
+            let left = throttler.wait(self.now().max_bytes_per_second, Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(left.min(SHORTEST_PAUSE));
+        }
+        throttler.begin(Instant::now());
     }
 
     fn now(&self) -> CleanerConfig {
@@ -132,11 +154,13 @@ mod tests {
             ("log.cleaner.io.buffer.size", "40000"),
             ("log.cleaner.io.buffer.load.factor", "0.5"),
             ("log.cleaner.backoff.ms", "7"),
+            ("log.cleaner.io.max.bytes.per.second", "5000000"),
         ])
         .unwrap();
         let settings =
             CleanerSettings { dedupe_buffer_size: 250, dedupe_buffer_load_factor: 0.5, io_buffer_size: 10_000 };
-        let expected = CleanerConfig { threads: 4, backoff: Duration::from_millis(7), settings };
+        let backoff = Duration::from_millis(7);
+        let expected = CleanerConfig { threads: 4, backoff, settings, max_bytes_per_second: 5e6 };
         assert_eq!(CleanerConfig::of(&Sources::static_only(&config)), expected);
     }
 
@@ -144,7 +168,8 @@ mod tests {
     fn by_default_it_is_as_kafkas() {
         let config = BrokerConfig::from_properties([("log.dirs", "data")]).unwrap();
         let settings = CleanerSettings::default();
-        let expected = CleanerConfig { threads: 1, backoff: Duration::from_secs(15), settings };
+        let backoff = Duration::from_secs(15);
+        let expected = CleanerConfig { threads: 1, backoff, settings, max_bytes_per_second: f64::MAX };
         assert_eq!(CleanerConfig::of(&Sources::static_only(&config)), expected);
     }
 }

@@ -8,6 +8,7 @@
 mod authorizer;
 mod change;
 pub(crate) mod connections;
+pub(crate) mod dynamic;
 pub(crate) mod group_keys;
 mod groups;
 pub(crate) mod keys;
@@ -34,6 +35,7 @@ pub(crate) use sasl::{ListenerSasl, is_own_key as is_sasl_key};
 pub(crate) use topic_keys::{broker_synonyms, gives_a_topic_default, topic_key, topic_keys};
 use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition, parse_properties};
+use vltava_log::DynamicLogSettings;
 use vltava_metrics::MetricConfig;
 use vltava_security::SecurityProtocol;
 use vltava_security::sasl::scram::AddScram;
@@ -126,8 +128,6 @@ pub struct BrokerConfig {
 /// How partitions ask for transactions.
 #[derive(Debug, Clone)]
 pub(crate) struct VerificationConfig {
-    /// Whether those of clients that add their partitions themselves are asked for.
-    pub(crate) is_enabled: bool,
     /// Between two requests to add a partition, while the transaction before is being ended.
     pub(crate) add_retry_backoff: Duration,
     /// After this long it is the client that has to try again.
@@ -150,10 +150,9 @@ pub(crate) struct UpkeepConfig {
     pub(crate) log_start_offset_checkpoint_interval_ms: i64,
     pub(crate) high_watermark_checkpoint_interval_ms: i64,
     pub(crate) initial_task_delay_ms: i64,
-    pub(crate) producer_id_expiration_ms: i64,
     pub(crate) producer_id_expiration_check_interval_ms: i64,
-    /// Threads per directory.
-    pub(crate) recovery_threads: usize,
+    /// What may change while the broker runs.
+    pub(crate) dynamic: Arc<DynamicLogSettings>,
 }
 
 impl BrokerConfig {

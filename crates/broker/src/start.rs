@@ -8,7 +8,7 @@ use tracing::warn;
 
 use crate::advertised::Advertised;
 use crate::clock;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, dynamic};
 use crate::controller::auto_creation::AutoTopicCreation;
 use crate::controller::producer_ids::ProducerIds;
 use crate::controller::publisher::Publisher;
@@ -67,8 +67,9 @@ fn load(
     let groups = coordinator::group_coordinator(&config, &partitions);
     let (transaction_shards, wanted) = coordinator::transaction_shards(&config, &partitions);
     for group in image.configured(ResourceType::Group) {
-        config.groups.own.set(group, image.config(ResourceType::Group, group).map(AsRef::as_ref));
+        config.groups.dynamic.set_own(group, image.config(ResourceType::Group, group).map(AsRef::as_ref));
     }
+    dynamic::follow(&config, &image.sources(&config));
     warn_of_stored_settings(&config, &image);
     let shards = Arc::clone(&transaction_shards);
     let quotas = Arc::new(ClientQuotas::new(config.quota_windows, config.controller_quota_windows));

@@ -2,67 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure of a helper fails its test")]
 
+#[path = "support/configs.rs"]
+mod configs;
 mod support;
 
 use std::time::{Duration, Instant};
 
+use configs::{APPEND, BROKER, DELETE, SET, SUBTRACT, TOPIC, alter, describe, setting};
 use support::{Client, code, start};
 use vltava_broker::embedded;
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::alter_configs_request;
 use vltava_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use vltava_protocol::messages::describe_configs_response::DescribeConfigsResult;
-use vltava_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use vltava_protocol::messages::{
-    AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
-};
+use vltava_protocol::messages::{AlterConfigsRequest, DescribeConfigsRequest, ListConfigResourcesRequest};
 use vltava_protocol::record::{Compression, RecordBatchBuilder};
-
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-const APPEND: i8 = 2;
-const SUBTRACT: i8 = 3;
-
-fn describe(client: &mut Client, kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsResult {
-    let resource = DescribeConfigsResource {
-        resource_type: kind,
-        resource_name: name.to_owned(),
-        configuration_keys: keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect()),
-        ..Default::default()
-    };
-    let request = DescribeConfigsRequest { resources: vec![resource], include_synonyms: true, ..Default::default() };
-    client.call(4, &request).results.remove(0)
-}
-
-/// Value and source of one setting, and its synonyms as `source:name=value`.
-fn setting(client: &mut Client, kind: i8, name: &str, key: &str) -> (String, i8, Vec<String>) {
-    let mut result = describe(client, kind, name, Some(&[key]));
-    assert_eq!(result.error_code, 0, "{:?}", result.error_message);
-    let config = result.configs.remove(0);
-    let synonyms = config.synonyms.into_iter();
-    let synonyms = synonyms.map(|s| format!("{}:{}={}", s.source, s.name, s.value.unwrap_or_default()));
-    (config.value.unwrap_or_default(), config.config_source, synonyms.collect())
-}
-
-fn alter(client: &mut Client, kind: i8, name: &str, changes: &[(&str, i8, Option<&str>)]) -> (i16, Option<String>) {
-    let configs = changes.iter().map(|(key, operation, value)| AlterableConfig {
-        name: (*key).to_owned(),
-        config_operation: *operation,
-        value: value.map(str::to_owned),
-        ..Default::default()
-    });
-    let resource = AlterConfigsResource {
-        resource_type: kind,
-        resource_name: name.to_owned(),
-        configs: configs.collect(),
-        ..Default::default()
-    };
-    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-    let result = client.call(1, &request).responses.remove(0);
-    (result.error_code, result.error_message)
-}
 
 #[test]
 fn a_topics_settings_come_from_the_strongest_source() {
@@ -248,93 +201,6 @@ fn settings_of_the_compaction_act_while_the_broker_runs() {
 const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
-
-#[test]
-fn a_dynamic_setting_that_cannot_act_is_refused_and_not_stored() {
-    let broker = start();
-    let mut client = Client::connect(&broker);
-    let cases = [
-        (
-            "1",
-            "num.io.threads",
-            "9",
-            "`num.io.threads` cannot be altered while the broker runs: this broker reads it once, when it starts",
-        ),
-        (
-            "",
-            "transaction.partition.verification.enable",
-            "false",
-            "`transaction.partition.verification.enable` cannot be altered while the broker runs: this broker reads it \
-             once, when it starts",
-        ),
-        (
-            "1",
-            "metric.reporters",
-            "com.example.R",
-            "`metric.reporters` cannot be altered while the broker runs: metrics are read over HTTP, at `metrics.http.address`",
-        ),
-        (
-            "1",
-            "listener.name.plaintext.ssl.keystore.location",
-            "/keys",
-            "`listener.name.plaintext.ssl.keystore.location` cannot be altered: there is no listener of this name with TLS",
-        ),
-        (
-            "1",
-            "listener.name.plaintext.plain.sasl.jaas.config",
-            "org.apache.kafka.common.security.plain.PlainLoginModule required user_a=\"b\";",
-            "`listener.name.plaintext.plain.sasl.jaas.config` cannot be altered while the broker runs: this broker reads it \
-             once, when it starts",
-        ),
-        (
-            "",
-            "super.users",
-            "User:a",
-            "`super.users` cannot be altered while the broker runs: this broker reads it once, when it starts",
-        ),
-        // These Kafka refuses as well.
-        (
-            "1",
-            "ssl.keystore.location",
-            "/keys",
-            "These security configs can be dynamically updated only per-listener using the listener prefix: \
-             [ssl.keystore.location]",
-        ),
-        (
-            "",
-            "listeners",
-            "PLAINTEXT://:1",
-            "Cannot update these configs at default cluster level, broker id must be specified: [listeners]",
-        ),
-        ("1", "log.cleaner.threads", "0", "Log cleaner threads should be at least 1"),
-        (
-            "",
-            "log.cleaner.threads",
-            "3",
-            "Log cleaner threads cannot be increased to more than double the current value 1",
-        ),
-        ("1", "log.retention.ms", "x", "Invalid value x for configuration log.retention.ms: Not a number of type LONG"),
-    ];
-    for (name, key, value, message) in cases {
-        let got = alter(&mut client, BROKER, name, &[(key, SET, Some(value))]);
-        assert_eq!(got, (code(ErrorCode::InvalidRequest), Some(message.to_owned())));
-    }
-    assert_eq!(setting(&mut client, BROKER, "1", "num.io.threads").1, 5, "the default, as before");
-    assert_eq!(alter(&mut client, BROKER, "1", &[("num.io.threads", DELETE, None)]).0, 0);
-}
-
-#[test]
-fn an_unknown_dynamic_setting_is_stored_and_shown_as_kafka_shows_it() {
-    let broker = start();
-    let mut client = Client::connect(&broker);
-    for name in ["", "1"] {
-        assert_eq!(alter(&mut client, BROKER, name, &[("my.plugins.key", SET, Some("tell-nobody"))]), (0, None));
-    }
-    let shown = describe(&mut client, BROKER, "", Some(&["my.plugins.key"])).configs.remove(0);
-    assert_eq!((shown.value, shown.is_sensitive, shown.read_only, shown.config_source), (None, true, true, 3));
-    let shown = describe(&mut client, BROKER, "1", Some(&["my.plugins.key"])).configs.remove(0);
-    assert_eq!((shown.value, shown.is_sensitive, shown.read_only, shown.config_source), (None, true, true, 2));
-}
 
 #[test]
 fn a_group_has_settings_of_its_own() {

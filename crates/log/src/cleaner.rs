@@ -125,25 +125,45 @@ pub struct CleanerStats {
     pub end_offset: i64,
 }
 
+/// Told of the bytes that a compaction has read and written since it was last told, about as many at a time as are read at
+/// once. The compaction goes on when it returns.
+pub type Pace<'a> = &'a dyn Fn(usize);
+
 /// Cleans logs, one at a time.
-#[derive(Debug)]
-pub(crate) struct Cleaner {
+pub(crate) struct Cleaner<'a> {
     max_keys: usize,
     /// Bytes read, and written, at a time.
     chunk: usize,
+    pace: Pace<'a>,
+    /// What the pace is not told of yet.
+    moved: usize,
     decompressor: Decompressor,
     /// Whether to give up what is under way.
     stop: Arc<AtomicBool>,
 }
 
-impl Cleaner {
+impl<'a> Cleaner<'a> {
     /// Memory is taken as it is needed, up to what the settings say. A cleaning ends with [`LogError::Closed`] when
     /// `stop` is set.
     pub(crate) fn new(settings: &CleanerSettings, stop: Arc<AtomicBool>) -> Self {
         // Kafka's map has 24 bytes per key.
         let max_keys = (settings.dedupe_buffer_size as f64 / 24.0 * settings.dedupe_buffer_load_factor) as usize;
         let chunk = (settings.io_buffer_size / 2).max(SMALLEST_BUFFER);
-        Self { max_keys: max_keys.max(1), chunk, decompressor: Decompressor::default(), stop }
+        let decompressor = Decompressor::default();
+        Self { max_keys: max_keys.max(1), chunk, pace: &|_| (), moved: 0, decompressor, stop }
+    }
+
+    /// The same, which tells `pace` how it gets on.
+    pub(crate) fn with_pace(mut self, pace: Pace<'a>) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    fn moved(&mut self, bytes: usize) {
+        self.moved += bytes;
+        if self.moved >= self.chunk {
+            (self.pace)(std::mem::take(&mut self.moved));
+        }
     }
 
     /// The same, which decompresses up to `limit` bytes per batch; never less than the default of 128 MiB, which what is
@@ -197,6 +217,7 @@ impl Cleaner {
         for segment in plan.segments.iter().filter(|segment| segment.next_base_offset > start) {
             let mut scanner = Scanner::new(&segment.file, 0..segment.size, self.chunk);
             while let Some((header, batch)) = next_batch(&mut scanner, segment)? {
+                self.moved(batch.bytes().len());
                 self.check_stop(plan)?;
                 let is_aborted = transactions.on_batch(&header, end_txn_marker_of(&batch));
                 if header.last_offset() < start {
@@ -237,6 +258,7 @@ impl Cleaner {
             stats.bytes_read += segment.size;
             let mut scanner = Scanner::new(&segment.file, 0..segment.size, self.chunk);
             while let Some((header, batch)) = next_batch(&mut scanner, segment)? {
+                self.moved(batch.bytes().len());
                 self.check_stop(plan)?;
                 let marker = end_txn_marker_of(&batch);
                 let can_discard = transactions.on_batch(&header, marker);
@@ -248,10 +270,12 @@ impl Cleaner {
                     Filtered::Batch(header, bytes) => output.push(header, bytes),
                 }
                 if output.size >= self.chunk {
+                    self.moved(output.size);
                     output.write_to(&mut cleaned)?;
                 }
             }
         }
+        self.moved(output.size);
         output.write_to(&mut cleaned)?;
         // On disk before the old ones go.
         cleaned.on_become_inactive()?;

@@ -17,6 +17,7 @@ mod batch;
 pub mod checkpoint;
 mod cleaner;
 mod config;
+mod dynamic;
 mod error;
 mod file;
 mod file_names;
@@ -39,8 +40,9 @@ mod transaction_index;
 mod verify;
 
 pub use append::{AppendContext, AppendOrigin, Appender, PreparedAppend};
-pub use cleaner::{CleanerSettings, CleanerStats};
+pub use cleaner::{CleanerSettings, CleanerStats, Pace};
 pub use config::{BrokerCompression, LogConfig, MessageTimestampType, TOPIC_SETTINGS};
+pub use dynamic::DynamicLogSettings;
 pub use error::{LogError, RecordError, Result};
 pub use leader_epoch::{EpochEntry, LeaderEpochCache};
 pub use log::{

@@ -28,6 +28,7 @@ pub use watermark::LogStartOffsetIncrementReason;
 
 use crate::checkpoint::PartitionMetadata;
 use crate::config::LogConfig;
+use crate::dynamic::DynamicLogSettings;
 use crate::error::{LogError, Result};
 use crate::file_names::{self, DELETE_DIR};
 use crate::leader_epoch::LeaderEpochCache;
@@ -52,8 +53,7 @@ pub struct Log {
     dir_is_unsynced: bool,
     config: Arc<LogConfig>,
     max_decompressed_batch_bytes: usize,
-    /// `transaction.partition.verification.enable`
-    verifies_transactions: bool,
+    dynamic: Arc<DynamicLogSettings>,
     /// By base offset; never empty, the last one is appended to.
     segments: BTreeMap<i64, LogSegment>,
     /// The offset of the next record.

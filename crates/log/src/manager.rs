@@ -26,6 +26,7 @@ use crate::checkpoint::{
     REPLICATION_OFFSET_CHECKPOINT, read_offset_checkpoint,
 };
 use crate::config::LogConfig;
+use crate::dynamic::DynamicLogSettings;
 use crate::error::{LogError, Result};
 use crate::file_names::PartitionDir;
 use crate::log::{Log, LogOptions};
@@ -53,14 +54,10 @@ pub struct LogManagerConfig {
     pub high_watermark_checkpoint_interval_ms: i64,
     /// `log.initial.task.delay.ms`: when the first of the tasks above run. Default 30 seconds.
     pub initial_task_delay_ms: i64,
-    /// `producer.id.expiration.ms`, default 1 day.
-    pub producer_id_expiration_ms: i64,
     /// `producer.id.expiration.check.interval.ms`, default 10 minutes.
     pub producer_id_expiration_check_interval_ms: i64,
-    /// `transaction.partition.verification.enable`, default true.
-    pub verifies_transactions: bool,
-    /// `num.recovery.threads.per.data.dir`, default 2.
-    pub recovery_threads: usize,
+    /// What may change while the manager is open; the managers of a broker share it.
+    pub dynamic: Arc<DynamicLogSettings>,
     /// The most bytes that the records of one batch decompress to, in appends and for compaction. Default 128 MiB.
     pub max_decompressed_batch_bytes: usize,
     /// Seed of what is drawn by chance: jitter and the names of deleted directories.
@@ -78,10 +75,8 @@ impl LogManagerConfig {
             log_start_offset_checkpoint_interval_ms: 60 * 1000,
             high_watermark_checkpoint_interval_ms: 5 * 1000,
             initial_task_delay_ms: 30 * 1000,
-            producer_id_expiration_ms: 24 * 60 * 60 * 1000,
             producer_id_expiration_check_interval_ms: 10 * 60 * 1000,
-            verifies_transactions: true,
-            recovery_threads: 2,
+            dynamic: Arc::default(),
             max_decompressed_batch_bytes: Decompressor::DEFAULT_LIMIT,
             seed,
         }
@@ -301,8 +296,7 @@ impl LogManager {
             log_start_offset: self.checkpointed(&self.log_start_offsets, tp).unwrap_or(0),
             recovery_point: self.checkpointed(&self.recovery_points, tp).unwrap_or(0),
             had_clean_shutdown: self.had_clean_shutdown,
-            producer_id_expiration_ms: self.config.producer_id_expiration_ms,
-            verifies_transactions: self.config.verifies_transactions,
+            dynamic: Arc::clone(&self.config.dynamic),
             max_decompressed_batch_bytes: self.config.max_decompressed_batch_bytes,
             seed,
         }

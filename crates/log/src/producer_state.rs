@@ -8,6 +8,7 @@ mod verification;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
 pub(crate) use append_info::{CompletedTxn, EndTxnMarker, ProducerAppendInfo};
@@ -18,6 +19,7 @@ use verification::Verifications;
 pub use verification::{TransactionStart, VerificationGuard};
 
 use crate::batch::BatchHeader;
+use crate::dynamic::DynamicLogSettings;
 use crate::error::{LogError, Result};
 use crate::file;
 use crate::file_names::{self, DELETED, SNAPSHOT};
@@ -35,8 +37,8 @@ pub(crate) struct TxnMetadata {
 #[derive(Debug)]
 pub(crate) struct ProducerStateManager {
     dir: PathBuf,
-    /// A producer without an open transaction is forgotten after this long without a write.
-    producer_id_expiration_ms: i64,
+    /// A producer without an open transaction is forgotten after a time without a write.
+    settings: Arc<DynamicLogSettings>,
     producers: HashMap<i64, ProducerStateEntry>,
     verifications: Verifications,
     /// Open transactions by first offset.
@@ -53,10 +55,10 @@ pub(crate) struct ProducerStateManager {
 }
 
 impl ProducerStateManager {
-    pub(crate) fn open(dir: &Path, producer_id_expiration_ms: i64) -> Result<Self> {
+    pub(crate) fn open(dir: &Path, settings: Arc<DynamicLogSettings>) -> Result<Self> {
         Ok(Self {
             dir: dir.to_owned(),
-            producer_id_expiration_ms,
+            settings,
             producers: HashMap::new(),
             verifications: Verifications::default(),
             ongoing_txns: BTreeMap::new(),
@@ -129,7 +131,7 @@ impl ProducerStateManager {
 
     /// Forgets producers that did not write for long.
     pub(crate) fn remove_expired(&mut self, now_ms: i64) {
-        let expiration = self.producer_id_expiration_ms;
+        let expiration = self.settings.producer_id_expiration_ms();
         self.producers.retain(|_, entry| !entry.is_expired(now_ms, expiration));
         self.verifications.remove_expired(now_ms, expiration);
     }
@@ -238,7 +240,7 @@ impl ProducerStateManager {
             match snapshot::read(&path) {
                 Ok(entries) => {
                     for entry in entries {
-                        if !entry.is_expired(now_ms, self.producer_id_expiration_ms) {
+                        if !entry.is_expired(now_ms, self.settings.producer_id_expiration_ms()) {
                             self.load_entry(entry);
                         }
                     }

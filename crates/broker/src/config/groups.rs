@@ -5,7 +5,9 @@ use std::sync::Arc;
 use vltava_config::{ConfigError, Reader};
 use vltava_protocol::record::Compression;
 
-use crate::coordinator::group::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings, StreamsGroupConfig};
+use crate::coordinator::group::{
+    ConsumerGroupConfig, DynamicGroupSettings, GroupCoordinatorConfig, StreamsGroupConfig,
+};
 
 /// Reads the settings of groups.
 ///
@@ -40,7 +42,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Result<GroupCoordinatorConfig, Config
             num_standby_replicas: reader.int("group.streams.num.standby.replicas")?,
         },
         max_batch_bytes: reader.size("message.max.bytes")?,
-        own: OwnSettings::default(),
+        dynamic: DynamicGroupSettings::default(),
         counters: Arc::default(),
     })
 }

@@ -69,16 +69,22 @@ pub(crate) fn without_listener(name: &str) -> Option<&str> {
 
 /// The settings that are looked at whenever they matter, beside those that give topics their defaults: they may change
 /// while the broker runs.
-pub(crate) const AT_RUN_TIME: [&str; 9] = [
+pub(crate) const AT_RUN_TIME: [&str; 15] = [
+    "group.consumer.assignment.interval.ms",
+    "group.streams.assignment.interval.ms",
     "log.cleaner.backoff.ms",
     "log.cleaner.dedupe.buffer.size",
     "log.cleaner.io.buffer.load.factor",
     "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
     "log.cleaner.threads",
     "max.connection.creation.rate",
     "max.connections",
     "max.connections.per.ip",
     "max.connections.per.ip.overrides",
+    "num.recovery.threads.per.data.dir",
+    "producer.id.expiration.ms",
+    "transaction.partition.verification.enable",
 ];
 
 /// The keys that hold for one listener, too.

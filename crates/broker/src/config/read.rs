@@ -101,13 +101,11 @@ impl BrokerConfig {
                 high_watermark_checkpoint_interval_ms: reader
                     .integer("replica.high.watermark.checkpoint.interval.ms")?,
                 initial_task_delay_ms: reader.integer("log.initial.task.delay.ms")?,
-                producer_id_expiration_ms: reader.integer("producer.id.expiration.ms")?,
                 producer_id_expiration_check_interval_ms: reader.integer("producer.id.expiration.check.interval.ms")?,
-                recovery_threads: reader.size("num.recovery.threads.per.data.dir")?,
+                dynamic: Arc::default(),
             },
             log_cleaner_enable: reader.boolean("log.cleaner.enable")?,
             verification: VerificationConfig {
-                is_enabled: reader.boolean("transaction.partition.verification.enable")?,
                 add_retry_backoff: reader.duration("add.partitions.to.txn.retry.backoff.ms")?,
                 add_retry_backoff_max: reader.duration("add.partitions.to.txn.retry.backoff.max.ms")?,
             },

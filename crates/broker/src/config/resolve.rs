@@ -2,6 +2,7 @@
 //! Kafka's default; and what a topic's settings are in the end.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use vltava_config::{ConfigError, Definition};
 
@@ -54,6 +55,12 @@ impl<'a> Sources<'a> {
     /// The value of a key of the broker.
     pub(crate) fn broker(&self, key: &str) -> Option<&'a str> {
         self.set(key).or_else(|| broker_key(key).and_then(|row| row.default))
+    }
+
+    /// The same as a number or whatever it is. Values are checked before they are stored: one that is not understood is as
+    /// good as none.
+    pub(crate) fn value<T: FromStr>(&self, key: &str) -> Option<T> {
+        self.broker(key).and_then(|text| text.parse().ok())
     }
 
     /// The value of a topic's key, where the topic has `overrides`.

@@ -1,34 +1,27 @@
 //! How settings change: what is checked, what they become, and which records say so.
 
+mod broker;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::warn;
-#[cfg(feature = "tls")]
-use vltava_config::ConfigError;
-use vltava_config::{Kind, Update, find, nearest, split_list};
+use vltava_config::{Kind, find, nearest, split_list};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::records::metadata::{ConfigRecord, MetadataRecord};
 use vltava_security::acl::AclOperation;
-#[cfg(feature = "tls")]
-use vltava_security::ssl::{ServerContext, SslError};
 
 use super::Controller;
 use super::loggers;
-use crate::config::connections::check_per_ip;
 use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, validate_client_metrics, validate_group};
-use crate::config::keys::{AT_RUN_TIME, without_listener};
+use crate::config::keys::without_listener;
 use crate::config::resolve::{self, Settings, Sources};
-#[cfg(feature = "tls")]
-use crate::config::ssl::{self, ListenerSsl};
-use crate::config::{
-    ConfigChange, broker_key, broker_keys, gives_a_topic_default, is_authorizer_key, is_sasl_key, topic_key,
-};
-use crate::metadata::features::ELIGIBLE_LEADER_REPLICAS_VERSION;
+use crate::config::{ConfigChange, broker_key, broker_keys, topic_key};
 use crate::metadata::image::{MetadataImage, ResourceType};
 use crate::metadata::topic_name;
 use crate::request::{ApiError, RequestContext};
 use crate::security;
+pub(crate) use broker::without_effect;
 
 /// The resource that a request speaks of.
 #[derive(Debug)]
@@ -167,6 +160,9 @@ fn unknown_resource(resource: &Resource) -> ApiError {
     ApiError::new(ErrorCode::InvalidRequest, format!("Unknown resource type {}", resource.kind))
 }
 
+/// In bytes.
+const LONGEST_VALUE: usize = i16::MAX as usize;
+
 fn plan(
     controller: &Controller,
     image: &MetadataImage,
@@ -194,7 +190,14 @@ fn plan(
         }
         ResourceType::Group => validate_group(&image.sources(&controller.config), &next)?,
         ResourceType::ClientMetrics => validate_client_metrics(name, &next)?,
-        ResourceType::Broker | ResourceType::BrokerLogger => validate_broker(controller, image, name, changes, &next)?,
+        ResourceType::Broker | ResourceType::BrokerLogger => {
+            broker::validate(controller, image, name, changes, &next)?;
+        }
+    }
+    // As in Kafka: a value in the metadata log is no longer, however it came to be.
+    if next.values().any(|value| value.len() > LONGEST_VALUE) {
+        let text = "The configuration value cannot be added because it exceeds the maximum value size of 32767 bytes.";
+        return Err(ApiError::new(ErrorCode::InvalidConfig, text));
     }
     warn_without_effect(kind, name, next.iter().filter(|(key, value)| current.get(*key) != Some(value)));
     let keys: BTreeSet<&String> = current.keys().chain(next.keys()).collect();
@@ -258,23 +261,6 @@ fn changed(
     Ok(Some(entries.join(",")))
 }
 
-/// Why a key of the broker cannot act at run time; none if it does, or if nobody knows it, which Kafka stores as well.
-pub(crate) fn without_effect(key: &str) -> Option<&'static str> {
-    const ONCE: &str = "this broker reads it once, when it starts";
-    // Logins and users among them, which must not be stored where nothing reads them.
-    if is_sasl_key(key) || is_authorizer_key(key) {
-        return Some(ONCE);
-    }
-    let of_listener = without_listener(key);
-    let row = broker_key(of_listener.unwrap_or(key))?;
-    match row.support.why() {
-        Some(why) => Some(why),
-        None if of_listener.is_some_and(|key| PER_LISTENER.contains(&key)) => None,
-        None if gives_a_topic_default(key) || AT_RUN_TIME.contains(&row.key) => None,
-        None => Some(ONCE),
-    }
-}
-
 /// Settings that Kafka stores as well and that nothing here acts on are told in the log.
 pub(crate) fn warn_without_effect<'a>(
     kind: ResourceType,
@@ -300,140 +286,4 @@ pub(crate) fn warn_without_effect<'a>(
             },
         }
     }
-}
-
-const CLEANER_THREADS: &str = "log.cleaner.threads";
-
-/// The settings of TLS that Kafka alters for a single listener only.
-const PER_LISTENER: [&str; 10] = [
-    "ssl.key.password",
-    "ssl.keystore.certificate.chain",
-    "ssl.keystore.key",
-    "ssl.keystore.location",
-    "ssl.keystore.password",
-    "ssl.keystore.type",
-    "ssl.truststore.certificates",
-    "ssl.truststore.location",
-    "ssl.truststore.password",
-    "ssl.truststore.type",
-];
-
-/// Checks the dynamic settings of the broker, or of all brokers where `name` is empty.
-fn validate_broker(
-    controller: &Controller,
-    image: &MetadataImage,
-    name: &str,
-    changes: &[(String, ConfigChange)],
-    next: &Settings,
-) -> Result<(), ApiError> {
-    let refuse = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
-    let refuse_all = |what: &str, wrong: &dyn Fn(&str) -> bool| {
-        let keys: Vec<&str> = next.keys().map(String::as_str).filter(|key| wrong(key)).collect();
-        if keys.is_empty() { Ok(()) } else { refuse(format!("{what}: [{}]", keys.join(", "))) }
-    };
-    let updates = |key: &str| broker_key(key).map(|row| row.update);
-    refuse_all("Cannot update these configs dynamically", &|key| updates(key) == Some(Update::ReadOnly))?;
-    refuse_all(
-        "These security configs can be dynamically updated only per-listener using the listener prefix",
-        &|key| PER_LISTENER.contains(&key),
-    )?;
-    let has_elr = image.feature_level(ELIGIBLE_LEADER_REPLICAS_VERSION) > 0;
-    if !name.is_empty() && has_elr && next.contains_key("min.insync.replicas") {
-        return refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled.".to_owned());
-    }
-    for (key, value) in next {
-        if let Some(row) = broker_key(without_listener(key).unwrap_or(key)) {
-            row.parse(value).map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))?;
-        }
-        // Nobody could connect any more, not even to take it back. In a file Kafka lets it stand.
-        let limit = without_listener(key).unwrap_or(key);
-        if matches!(limit, "max.connections" | "max.connection.creation.rate") && value.trim() == "0" {
-            return refuse(format!("Invalid {limit} {value}"));
-        }
-    }
-    if name.is_empty() {
-        // Limits of connections are the settings of a listener that all brokers may share.
-        let own = |key: &str| match without_listener(key) {
-            Some(key) => !matches!(key, "max.connections" | "max.connection.creation.rate" | "num.network.threads"),
-            None => updates(key) == Some(Update::PerBroker),
-        };
-        refuse_all("Cannot update these configs at default cluster level, broker id must be specified", &own)?;
-    }
-    // Kafka would act on these; to store them without effect would be a promise that nobody keeps.
-    for (key, change) in changes {
-        let derived = gives_a_topic_default(key);
-        if *change != ConfigChange::Delete
-            && !derived
-            && let Some(why) = without_effect(key)
-        {
-            return refuse(format!("`{key}` cannot be altered while the broker runs: {why}"));
-        }
-    }
-    let present = image.sources(&controller.config);
-    let sources = match name.is_empty() {
-        true => Sources { dynamic_default: Some(next), ..present },
-        false => Sources { dynamic_broker: Some(next), ..present },
-    };
-    let text = |key: &str| sources.broker(key).unwrap_or("");
-    check_per_ip(text("max.connections.per.ip"), text("max.connections.per.ip.overrides"))
-        .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))?;
-    #[cfg(feature = "tls")]
-    check_tls(controller, present, sources, changes)?;
-    let threads = |sources: Sources<'_>| sources.broker(CLEANER_THREADS).and_then(|text| text.parse::<usize>().ok());
-    check_cleaner_threads(threads(present).unwrap_or(1), threads(sources).unwrap_or(1))?;
-    resolve::validate_topic(sources, &Settings::new())
-        .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.kafka_message()))
-}
-
-/// Tries what the listeners with TLS would have, as Kafka does: what cannot be used is not stored.
-#[cfg(feature = "tls")]
-fn check_tls(
-    controller: &Controller,
-    present: Sources<'_>,
-    next: Sources<'_>,
-    changes: &[(String, ConfigChange)],
-) -> Result<(), ApiError> {
-    let refuse = |text: String| ApiError::new(ErrorCode::InvalidRequest, text);
-    let of_tls = |key: &str| without_listener(key).is_some_and(|key| PER_LISTENER.contains(&key));
-    let mut changed: Vec<&str> = changes.iter().map(|(key, _)| key.as_str()).filter(|key| of_tls(key)).collect();
-    for listener in controller.config.ssl.keys() {
-        let before = changed.len();
-        let prefix = ssl::prefix(listener);
-        changed.retain(|key| !key.starts_with(&prefix));
-        if changed.len() == before {
-            continue;
-        }
-        let read = |sources: Sources<'_>| ListenerSsl::read(listener, &|key| sources.broker(key));
-        let sources = next;
-        let next = read(next).map_err(|error| refuse(error.kafka_message()))?.config;
-        // What cannot be read now says nothing of what comes after it.
-        let running = read(present).ok().and_then(|present| ServerContext::new(present.config).ok());
-        let checked = match running {
-            Some(running) => running.check(&next),
-            None => ServerContext::new(next).map(drop),
-        };
-        let named = |error: SslError| {
-            let file = error.file.as_ref().map_or_else(String::new, |file| format!(" {}", file.display()));
-            let key = ssl::as_given(listener, &|key| sources.broker(key), ConfigError::missing(error.key)).key;
-            refuse(format!("invalid `{key}`{file}: {}", error.problem))
-        };
-        checked.map_err(named)?;
-    }
-    let is_set = |key: &&&str| changes.iter().any(|(name, change)| name == **key && *change != ConfigChange::Delete);
-    match changed.iter().find(is_set) {
-        Some(key) => Err(refuse(format!("`{key}` cannot be altered: there is no listener of this name with TLS"))),
-        None => Ok(()),
-    }
-}
-
-/// As in Kafka, their number changes by steps.
-fn check_cleaner_threads(present: usize, next: usize) -> Result<(), ApiError> {
-    let reason = match next {
-        _ if next == present => return Ok(()),
-        0 => "should be at least 1".to_owned(),
-        _ if next < present / 2 => format!("cannot be reduced to less than half the current value {present}"),
-        _ if next > present * 2 => format!("cannot be increased to more than double the current value {present}"),
-        _ => return Ok(()),
-    };
-    Err(ApiError::new(ErrorCode::InvalidRequest, format!("Log cleaner threads {reason}")))
 }

@@ -10,8 +10,8 @@ use vltava_protocol::records::metadata::{MetadataRecord, PartitionChangeRecord, 
 use vltava_protocol::{ErrorCode, Uuid};
 
 use crate::clock;
-use crate::config::BrokerConfig;
 use crate::config::resolve::Settings;
+use crate::config::{BrokerConfig, dynamic};
 use crate::coordinator;
 use crate::coordinator::group::GroupCoordinator;
 use crate::coordinator::transaction::TransactionShards;
@@ -89,7 +89,7 @@ impl Publisher {
                 }
                 MetadataRecord::Config(config) if config.resource_type == ResourceType::Group as i8 => {
                     let settings = after.config(ResourceType::Group, &config.resource_name);
-                    self.config.groups.own.set(&config.resource_name, settings.map(AsRef::as_ref));
+                    self.config.groups.dynamic.set_own(&config.resource_name, settings.map(AsRef::as_ref));
                 }
                 MetadataRecord::FeatureLevel(_) => self.config.transactions.version.follow(after),
                 _ => {}
@@ -114,6 +114,9 @@ impl Publisher {
         let (was, is) = (before.topic(TRANSACTION_STATE), after.topic(TRANSACTION_STATE));
         if is_loaded && was.map(|topic| topic.id) != is.map(|topic| topic.id) {
             coordinator::follow_transaction_topic(&self.transactions, is);
+        }
+        if all_settings {
+            dynamic::follow(&self.config, &after.sources(&self.config));
         }
         if all_settings || !settings_of.is_empty() {
             for partition in self.partitions.all() {

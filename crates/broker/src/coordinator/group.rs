@@ -32,7 +32,7 @@ mod sync;
 mod timer_key;
 mod transactional_commit;
 
-pub(crate) use config::{ConsumerGroupConfig, GroupCoordinatorConfig, OwnSettings, StreamsGroupConfig};
+pub(crate) use config::{ConsumerGroupConfig, DynamicGroupSettings, GroupCoordinatorConfig, StreamsGroupConfig};
 pub(crate) use consumer::TopicMetadata;
 pub(crate) use service::GroupCoordinator;
 #[cfg(test)]

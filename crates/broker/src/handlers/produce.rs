@@ -69,7 +69,7 @@ async fn append_batches(
     let topics = request.topic_data.iter().map(|topic| writable(partitions, context, topic));
     let Some(id) = transactional_id else { return append_all(topics, context, request, &Verified::default()) };
     let topics: Topics = topics.collect();
-    match transactions::verify(&config.verification, coordinator, &topics, context.version, id, request).await {
+    match transactions::verify(config, coordinator, &topics, context.version, id, request).await {
         Ok(verified) => append_all(topics.into_iter(), context, request, &verified),
         Err(code) => refuse_all(request, code, Some(code.message())),
     }

@@ -363,7 +363,7 @@ pub const LOG_CLEANER_IO_BUFFER_LOAD_FACTOR: &str = "log.cleaner.io.buffer.load.
 /// Memory for reading and writing of compaction, in bytes, of all threads together.
 pub const LOG_CLEANER_IO_BUFFER_SIZE: &str = "log.cleaner.io.buffer.size";
 
-/// The most that compaction reads and writes, in bytes per second.
+/// The most that compaction reads and writes, in bytes per second, of all threads together.
 pub const LOG_CLEANER_IO_MAX_BYTES_PER_SECOND: &str = "log.cleaner.io.max.bytes.per.second";
 
 /// The longest time that a record stays uncompacted, in ms.

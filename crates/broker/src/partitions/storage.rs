@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 use vltava_log::manager::SharedLog;
-use vltava_log::{CleanerSettings, LogConfig, LogError, Now, TopicPartition};
+use vltava_log::{CleanerSettings, LogConfig, LogError, Now, Pace, TopicPartition};
 use vltava_protocol::Uuid;
 
 use dir::StorageDir;
@@ -249,11 +249,12 @@ impl Storage {
         &self,
         settings: impl Fn() -> CleanerSettings,
         now_ms: impl Fn() -> i64,
+        pace: Pace<'_>,
         stop: impl Fn() -> bool,
     ) {
         for manager in self.dirs.iter().filter(|dir| dir.is_online()).filter_map(StorageDir::manager) {
             while !stop() {
-                match manager.clean_filthiest_log(&settings(), now_ms()) {
+                match manager.clean_filthiest_log(&settings(), now_ms(), pace) {
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(error) => {

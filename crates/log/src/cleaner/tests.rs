@@ -70,7 +70,7 @@ fn settings(max_keys: u64) -> CleanerSettings {
     CleanerSettings { dedupe_buffer_size: max_keys * 24, dedupe_buffer_load_factor: 1.0, ..CleanerSettings::default() }
 }
 
-fn cleaner(max_keys: u64) -> Cleaner {
+fn cleaner(max_keys: u64) -> Cleaner<'static> {
     Cleaner::new(&settings(max_keys), Arc::default())
 }
 
@@ -423,6 +423,26 @@ fn a_stop_gives_up_what_is_under_way() {
     assert_eq!(c.records().len(), 2);
     c.clean().unwrap();
     assert_eq!(c.records().len(), 1);
+}
+
+#[test]
+fn what_is_read_and_written_is_told() {
+    let mut c = Compacted::new(&[]);
+    c.put(&[("a", Some("1")), ("b", Some("2"))]);
+    c.put(&[("a", Some("3"))]);
+    c.roll();
+    let plan = c.t.log.plan_cleaning(None, NOW).unwrap().unwrap();
+    let size = plan.segments.iter().map(|segment| segment.size).sum::<u64>();
+    let placeholder = TestLog::new(&[]).log;
+    let log = Mutex::new(std::mem::replace(&mut c.t.log, placeholder));
+    let told = std::cell::Cell::new(0);
+    let pace = |bytes| told.set(told.get() + bytes as u64);
+    // Told at every batch, as nothing is smaller than a buffer of no bytes.
+    let mut cleaner = Cleaner::new(&settings(400), Arc::default()).with_pace(&pace);
+    cleaner.chunk = 1;
+    let stats = cleaner.clean(&log, &plan, NOW).unwrap().unwrap();
+    // Once for the keys, once for what is kept of them, and what is kept.
+    assert_eq!(told.get(), 2 * size + stats.bytes_written);
 }
 
 /// The markers before what is dirty are not read again.

@@ -212,7 +212,7 @@ impl Log {
                 }
                 let is_checked = matches!(context.origin, AppendOrigin::Client | AppendOrigin::Coordinator);
                 if is_checked && header.is_transactional() {
-                    let guard = self.verifies_transactions.then_some(context.verification_guard);
+                    let guard = self.dynamic.verifies_transactions().then_some(context.verification_guard);
                     self.producers.check_transaction(header, guard)?;
                 }
                 let first_offset = LogOffsetMetadata::at(header.base_offset(), base, position);

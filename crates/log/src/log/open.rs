@@ -12,6 +12,7 @@ use super::Log;
 use crate::batch::{Scanned, Scanner, end_txn_marker};
 use crate::checkpoint::PartitionMetadata;
 use crate::config::LogConfig;
+use crate::dynamic::DynamicLogSettings;
 use crate::error::{LogError, Result};
 use crate::file;
 use crate::file_names::{self, CLEANED, DELETED, INDEX, LOG, SWAP, TIME_INDEX, TXN_INDEX};
@@ -35,11 +36,8 @@ pub struct LogOptions {
     pub recovery_point: i64,
     /// Whether the last stop was clean, so that nothing needs to be recovered.
     pub had_clean_shutdown: bool,
-    /// `producer.id.expiration.ms`, default 1 day.
-    pub producer_id_expiration_ms: i64,
-    /// `transaction.partition.verification.enable`, default true: whether a transactional batch is refused of which the
-    /// transaction was not asked for.
-    pub verifies_transactions: bool,
+    /// What may change while the log is open.
+    pub dynamic: Arc<DynamicLogSettings>,
     /// The most bytes that the records of one appended batch may decompress to; default 128 MiB.
     pub max_decompressed_batch_bytes: usize,
     /// Seed of what is drawn by chance: `segment.jitter.ms`.
@@ -54,8 +52,7 @@ impl Default for LogOptions {
             log_start_offset: 0,
             recovery_point: 0,
             had_clean_shutdown: false,
-            producer_id_expiration_ms: 24 * 60 * 60 * 1000,
-            verifies_transactions: true,
+            dynamic: Arc::default(),
             max_decompressed_batch_bytes: Decompressor::DEFAULT_LIMIT,
             seed: 0,
         }
@@ -119,7 +116,7 @@ impl Log {
             high_watermark: LogOffsetMetadata::only(0),
             first_unstable_offset: None,
             leader_epochs: LeaderEpochCache::open(&dir)?,
-            producers: ProducerStateManager::open(&dir, options.producer_id_expiration_ms)?,
+            producers: ProducerStateManager::open(&dir, Arc::clone(&options.dynamic))?,
             recovery_point: options.recovery_point,
             last_flushed_ms: None,
             flush_wanted: None,
@@ -129,7 +126,7 @@ impl Log {
             recovery: RecoveryReport::default(),
             config: Arc::clone(&options.config),
             max_decompressed_batch_bytes: options.max_decompressed_batch_bytes,
-            verifies_transactions: options.verifies_transactions,
+            dynamic: Arc::clone(&options.dynamic),
             dir,
             topic_partition,
         };

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use super::{LogManager, SharedLog};
 use crate::checkpoint::{CLEANER_OFFSET_CHECKPOINT, write_offset_checkpoint};
-use crate::cleaner::{Cleaner, CleanerSettings, CleanerStats, CleaningPlan};
+use crate::cleaner::{Cleaner, CleanerSettings, CleanerStats, CleaningPlan, Pace};
 use crate::error::{LogError, Result};
 use crate::topic_partition::TopicPartition;
 
@@ -73,7 +73,8 @@ impl LogManager {
     /// compacting. `None` where none does.
     ///
     /// To be called every `log.cleaner.backoff.ms` until it gives `None`, from threads for that: it reads and writes all
-    /// of the log's old segments. The log can be read and appended to meanwhile.
+    /// of the log's old segments. The log can be read and appended to meanwhile. `pace` is told of what is read and written,
+    /// and may hold it up: it is asked whether it is to stop, before it goes on.
     ///
     /// # Errors
     /// [`LogError::Storage`], [`LogError::Offline`]. A log with a damaged batch is left alone from then on.
@@ -81,12 +82,14 @@ impl LogManager {
         &self,
         settings: &CleanerSettings,
         now_ms: i64,
+        pace: Pace<'_>,
     ) -> Result<Option<(TopicPartition, CleanerStats)>> {
         let _under_way = self.cleaning.under_way.read();
         self.log_dir.check()?;
         let Some(claimed) = self.claim_filthiest(settings, now_ms)? else { return Ok(None) };
         let (tp, log) = (&claimed.name, &claimed.log);
         let mut cleaner = Cleaner::new(settings, Arc::clone(&self.cleaning.stop))
+            .with_pace(pace)
             .with_max_decompressed_bytes(self.config.max_decompressed_batch_bytes);
         let give_up = |reason: String, why: Uncleanable| {
             tracing::error!(partition = %tp, "the log cannot be cleaned: {reason}");

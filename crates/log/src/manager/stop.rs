@@ -88,7 +88,7 @@ impl LogManager {
     /// Does `work` for each of `items` on as many threads as `num.recovery.threads.per.data.dir` says; gives the first
     /// error, after all is done.
     pub(super) fn for_each<T: Send>(&self, items: Vec<T>, work: impl Fn(T) -> Result<()> + Sync) -> Result<()> {
-        let threads = self.config.recovery_threads.clamp(1, items.len().max(1));
+        let threads = self.config.dynamic.recovery_threads().clamp(1, items.len().max(1));
         let items = Mutex::new(items.into_iter());
         let failed: Mutex<Option<LogError>> = Mutex::new(None);
         std::thread::scope(|scope| {

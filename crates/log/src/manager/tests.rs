@@ -243,7 +243,7 @@ fn compacts_the_log_that_needs_it_most_and_remembers_how_far() {
         log.lock().roll(NOW).unwrap();
     }
     let mut cleaned = Vec::new();
-    while let Some((tp, stats)) = manager.clean_filthiest_log(&CleanerSettings::default(), NOW).unwrap() {
+    while let Some((tp, stats)) = manager.clean_filthiest_log(&CleanerSettings::default(), NOW, &|_| ()).unwrap() {
         assert_eq!(stats.messages_written, 1);
         cleaned.push(tp);
     }
@@ -253,7 +253,7 @@ fn compacts_the_log_that_needs_it_most_and_remembers_how_far() {
     let checkpoint = read_offset_checkpoint(&dir.path().join(CLEANER_OFFSET_CHECKPOINT)).unwrap();
     assert_eq!(checkpoint, BTreeMap::from([(tp("few"), 4), (tp("many"), 10)]));
     manager.delete_log(&tp("few"), at(NOW)).unwrap();
-    assert!(manager.clean_filthiest_log(&CleanerSettings::default(), NOW).unwrap().is_none());
+    assert!(manager.clean_filthiest_log(&CleanerSettings::default(), NOW, &|_| ()).unwrap().is_none());
 }
 
 #[test]
@@ -296,9 +296,9 @@ fn a_log_whose_batch_has_too_many_keys_is_tried_again_with_more_memory() {
         dedupe_buffer_load_factor: 1.0,
         ..CleanerSettings::default()
     };
-    assert_eq!(manager.clean_filthiest_log(&with_keys(1), NOW).unwrap(), None);
+    assert_eq!(manager.clean_filthiest_log(&with_keys(1), NOW, &|_| ()).unwrap(), None);
     assert!(manager.claim_filthiest(&with_keys(1), NOW).unwrap().is_none());
-    let (_, stats) = manager.clean_filthiest_log(&with_keys(3), NOW).unwrap().unwrap();
+    let (_, stats) = manager.clean_filthiest_log(&with_keys(3), NOW, &|_| ()).unwrap().unwrap();
     assert_eq!((stats.messages_read, stats.messages_written), (3, 2));
 }
 
@@ -315,7 +315,7 @@ fn a_damaged_compacted_log_is_left_alone() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[16] = 9;
     fs::write(&path, bytes).unwrap();
-    assert!(manager.clean_filthiest_log(&CleanerSettings::default(), NOW).unwrap().is_none());
+    assert!(manager.clean_filthiest_log(&CleanerSettings::default(), NOW, &|_| ()).unwrap().is_none());
     assert!(!manager.log_dir().is_offline());
     append(&log, "y");
 }

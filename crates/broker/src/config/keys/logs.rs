@@ -21,7 +21,7 @@ pub(super) static LOGS: &[Definition] = &[
     Definition::new("log.cleaner.enable", Boolean, Some("true"), Any, "Whether compacted topics are compacted."),
     Definition::new("log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any, "How full the memory for keys may get.").update(ClusterWide),
     Definition::new("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0), "Memory for reading and writing of compaction, in bytes, of all threads together.").update(ClusterWide),
-    Definition::new("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any, "The most that compaction reads and writes, in bytes per second.").update(ClusterWide).warned("compaction has no limit of speed"),
+    Definition::new("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any, "The most that compaction reads and writes, in bytes per second, of all threads together.").update(ClusterWide),
     Definition::new("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1), "The longest time that a record stays uncompacted, in ms.").update(ClusterWide),
     Definition::new("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Fraction(0.0, 1.0), "The part of a log that must be uncompacted before it is compacted.").update(ClusterWide),
     Definition::new("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0), "The shortest time that a record stays uncompacted, in ms.").update(ClusterWide),

@@ -39,8 +39,8 @@ pub(crate) struct GroupCoordinatorConfig {
     pub(crate) streams: StreamsGroupConfig,
     /// `max.message.bytes` of the offsets topic: the most one atomic write may take. Default 1048588.
     pub(crate) max_batch_bytes: usize,
-    /// What groups have for themselves.
-    pub(crate) own: OwnSettings,
+    /// What may change while the broker runs.
+    pub(crate) dynamic: DynamicGroupSettings,
     /// What is counted; shared by all partitions.
     pub(crate) counters: Arc<GroupCounters>,
 }
@@ -71,37 +71,51 @@ impl Default for GroupCoordinatorConfig {
 
 impl GroupCoordinatorConfig {
     /// The settings of one consumer group: its own, else the broker's.
-    pub(super) fn consumer_of(&self, group: &str) -> ConsumerGroupConfig {
-        let own = self.own.0.read().get(group).map_or_else(OwnConsumer::default, |own| own.consumer);
+    pub(crate) fn consumer_of(&self, group: &str) -> ConsumerGroupConfig {
+        let dynamic = self.dynamic.0.read();
+        let own = dynamic.own.get(group).map_or_else(OwnConsumer::default, |own| own.consumer);
         let broker = &self.consumer;
+        let assignment_interval_ms = own.assignment_interval_ms.or(dynamic.consumer_assignment_interval_ms);
         ConsumerGroupConfig {
             session_timeout_ms: own.session_timeout_ms.unwrap_or(broker.session_timeout_ms),
             heartbeat_interval_ms: own.heartbeat_interval_ms.unwrap_or(broker.heartbeat_interval_ms),
             max_size: broker.max_size,
-            assignment_interval_ms: own.assignment_interval_ms.unwrap_or(broker.assignment_interval_ms),
+            assignment_interval_ms: assignment_interval_ms.unwrap_or(broker.assignment_interval_ms),
         }
     }
 }
 
 impl GroupCoordinatorConfig {
     /// The settings of one streams group: its own, else the broker's.
-    pub(super) fn streams_of(&self, group: &str) -> StreamsGroupConfig {
-        let own = self.own.0.read().get(group).map_or_else(OwnStreams::default, |own| own.streams);
+    pub(crate) fn streams_of(&self, group: &str) -> StreamsGroupConfig {
+        let dynamic = self.dynamic.0.read();
+        let own = dynamic.own.get(group).map_or_else(OwnStreams::default, |own| own.streams);
         let broker = &self.streams;
+        let assignment_interval_ms = own.assignment_interval_ms.or(dynamic.streams_assignment_interval_ms);
         StreamsGroupConfig {
             session_timeout_ms: own.session_timeout_ms.unwrap_or(broker.session_timeout_ms),
             heartbeat_interval_ms: own.heartbeat_interval_ms.unwrap_or(broker.heartbeat_interval_ms),
             max_size: broker.max_size,
-            assignment_interval_ms: own.assignment_interval_ms.unwrap_or(broker.assignment_interval_ms),
+            assignment_interval_ms: assignment_interval_ms.unwrap_or(broker.assignment_interval_ms),
             initial_rebalance_delay_ms: own.initial_rebalance_delay_ms.unwrap_or(broker.initial_rebalance_delay_ms),
             num_standby_replicas: own.num_standby_replicas.unwrap_or(broker.num_standby_replicas),
         }
     }
 }
 
-/// What groups have for themselves, by group; shared by all partitions and whoever hears of changes.
+/// Settings of groups that change while the broker runs; shared by all partitions and whoever hears of changes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OwnSettings(Arc<RwLock<HashMap<String, Own>>>);
+pub(crate) struct DynamicGroupSettings(Arc<RwLock<Dynamic>>);
+
+#[derive(Debug, Default)]
+struct Dynamic {
+    /// What groups have for themselves, by group.
+    own: HashMap<String, Own>,
+    /// Of the consumer groups that have none for themselves; what the file says where this is not known.
+    consumer_assignment_interval_ms: Option<i32>,
+    /// The same of streams groups.
+    streams_assignment_interval_ms: Option<i32>,
+}
 
 /// What a group has for itself, whichever kind it is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,9 +142,16 @@ struct OwnStreams {
     num_standby_replicas: Option<i32>,
 }
 
-impl OwnSettings {
+impl DynamicGroupSettings {
+    /// Groups without an interval of their own have these from now on.
+    pub(crate) fn set_assignment_intervals(&self, consumer_ms: Option<i32>, streams_ms: Option<i32>) {
+        let mut dynamic = self.0.write();
+        dynamic.consumer_assignment_interval_ms = consumer_ms;
+        dynamic.streams_assignment_interval_ms = streams_ms;
+    }
+
     /// A group has these settings from now on; none at all follows the broker again.
-    pub(crate) fn set(&self, group: &str, settings: Option<&BTreeMap<String, String>>) {
+    pub(crate) fn set_own(&self, group: &str, settings: Option<&BTreeMap<String, String>>) {
         let int = |key: &str| {
             let value = settings?.get(key)?;
             // Settings are checked before they are recorded; those of another version may be stricter.
@@ -152,10 +173,10 @@ impl OwnSettings {
             num_standby_replicas: int("streams.num.standby.replicas"),
         };
         let own = Own { consumer, streams };
-        let mut all = self.0.write();
+        let own_of = &mut self.0.write().own;
         match settings {
-            Some(_) => all.insert(group.to_owned(), own),
-            None => all.remove(group),
+            Some(_) => own_of.insert(group.to_owned(), own),
+            None => own_of.remove(group),
         };
     }
 }

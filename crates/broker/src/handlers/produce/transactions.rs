@@ -13,7 +13,7 @@ use vltava_protocol::wire::Records;
 
 use super::Topics;
 use crate::clock;
-use crate::config::VerificationConfig;
+use crate::config::BrokerConfig;
 use crate::partition::{AppendFailure, Partition};
 use crate::transaction_verification::{Target, TransactionSupport, TransactionVerifier, TransactionalProducer, ask};
 
@@ -54,7 +54,7 @@ impl Verified {
 ///
 /// `INVALID_PRODUCER_ID_MAPPING` where more than one producer has written the batches: nothing is to be appended.
 pub(super) async fn verify(
-    config: &VerificationConfig,
+    config: &BrokerConfig,
     verifier: &dyn TransactionVerifier,
     topics: &Topics,
     version: i16,
@@ -63,7 +63,7 @@ pub(super) async fn verify(
 ) -> Result<Verified, ErrorCode> {
     let support = TransactionSupport::of_produce(version);
     let (Some((producer_id, producer_epoch)), true) =
-        (producer_of(topics, request)?, support.supports_epoch_bump() || config.is_enabled)
+        (producer_of(topics, request)?, support.supports_epoch_bump() || config.upkeep.dynamic.verifies_transactions())
     else {
         return Ok(Verified::default());
     };
@@ -73,7 +73,7 @@ pub(super) async fn verify(
         .map(|(partition, base_sequence)| Target { partition, base_sequence: *base_sequence })
         .collect();
     let producer = TransactionalProducer { transactional_id, producer_id, producer_epoch, support };
-    let deadline = Instant::now() + config.add_retry_backoff_max;
+    let deadline = Instant::now() + config.verification.add_retry_backoff_max;
     loop {
         let answers = ask(verifier, producer, &targets, clock::wall_clock_ms()).await;
         // It takes a moment, and the client would wait longer: a retry costs it the whole request.
@@ -81,7 +81,7 @@ pub(super) async fn verify(
         if !is_ending || Instant::now() >= deadline {
             return Ok(Verified { answers, places, support: Some(support) });
         }
-        sleep(config.add_retry_backoff).await;
+        sleep(config.verification.add_retry_backoff).await;
     }
 }
 

@@ -153,10 +153,8 @@ fn manager_config(config: &BrokerConfig, path: &Path) -> LogManagerConfig {
         log_start_offset_checkpoint_interval_ms: upkeep.log_start_offset_checkpoint_interval_ms,
         high_watermark_checkpoint_interval_ms: upkeep.high_watermark_checkpoint_interval_ms,
         initial_task_delay_ms: upkeep.initial_task_delay_ms,
-        producer_id_expiration_ms: upkeep.producer_id_expiration_ms,
         producer_id_expiration_check_interval_ms: upkeep.producer_id_expiration_check_interval_ms,
-        verifies_transactions: config.verification.is_enabled,
-        recovery_threads: upkeep.recovery_threads,
+        dynamic: Arc::clone(&upkeep.dynamic),
         max_decompressed_batch_bytes: config.max_decompressed_batch_bytes,
         ..LogManagerConfig::new(path, fastrand::u64(..))
     }

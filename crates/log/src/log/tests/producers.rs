@@ -1,7 +1,11 @@
+use std::sync::Arc;
+
 use vltava_protocol::ErrorCode;
 
-use crate::FetchIsolation;
+use crate::log::LogOptions;
+use crate::log_dir::LogDir;
 use crate::testing::{NOW, TestLog, batch, idempotent, marker, transactional, values};
+use crate::{FetchIsolation, Log};
 
 #[test]
 fn a_repeated_batch_is_answered_with_its_old_offset() {
@@ -59,6 +63,21 @@ fn producers_are_forgotten_unless_in_a_transaction() {
     t.log.remove_expired_producers(NOW + day);
     assert!(t.log.producer(1).is_none());
     assert!(t.log.producer(2).is_some());
+}
+
+#[test]
+fn how_long_producers_are_kept_may_change_under_an_open_log() {
+    let root = tempfile::tempdir().unwrap();
+    let options = LogOptions::default();
+    let settings = Arc::clone(&options.dynamic);
+    let mut t = TestLog::new(&[]);
+    t.log = Log::open(&Arc::new(LogDir::new(root.path())), crate::testing::tp(), options, NOW).unwrap();
+    t.append(idempotent(1, 0, 0, &["a"])).unwrap();
+    t.log.remove_expired_producers(NOW + 1000);
+    assert_eq!(t.log.producer_count(), 1);
+    settings.set_producer_id_expiration_ms(1000);
+    t.log.remove_expired_producers(NOW + 1000);
+    assert_eq!(t.log.producer_count(), 0);
 }
 
 #[test]

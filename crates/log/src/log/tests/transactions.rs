@@ -119,7 +119,8 @@ fn a_producer_of_version_2_without_state_begins_at_0() {
 #[test]
 fn without_verification_a_transaction_begins_with_its_first_batch() {
     let root = tempfile::tempdir().unwrap();
-    let options = LogOptions { verifies_transactions: false, ..LogOptions::default() };
+    let options = LogOptions::default();
+    options.dynamic.set_verifies_transactions(false);
     let mut t = TestLog::new(&[]);
     t.log = Log::open(&std::sync::Arc::new(LogDir::new(root.path())), crate::testing::tp(), options, NOW).unwrap();
     append(&mut t, 1, 0, VerificationGuard::SENTINEL).unwrap();

@@ -126,7 +126,7 @@ pub struct CleanerStats {
 }
 
 /// Told of the bytes that a compaction has read and written since it was last told, about as many at a time as are read at
-/// once. The compaction goes on when it returns.
+/// once; the compaction goes on when it returns. In its place Kafka has a `Throttler`.
 pub type Pace<'a> = &'a dyn Fn(usize);
 
 /// Cleans logs, one at a time.

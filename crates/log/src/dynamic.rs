@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
-/// Settings that the logs of a broker share and look at whenever they matter. Each stands for itself: a reader may see one
-/// that is new beside one that is old.
+/// Settings that the logs of a broker share and look at whenever they matter (KIP-226). Each stands for itself: a reader may
+/// see one that is new beside one that is old.
 #[derive(Debug)]
 pub struct DynamicLogSettings {
     producer_id_expiration_ms: AtomicI64,

@@ -22,9 +22,9 @@ pub(crate) fn follow(config: &BrokerConfig, sources: &Sources<'_>) {
 /// As in Kafka, one that was stored under other bounds is brought within those that hold now.
 fn assignment_interval(sources: &Sources<'_>, kind: &str) -> Option<i32> {
     let value = |name: &str| sources.value::<i32>(&format!("group.{kind}.{name}"));
-    let least = value("min.assignment.interval.ms").unwrap_or(0);
-    let most = value("max.assignment.interval.ms").unwrap_or(i32::MAX);
-    Some(value("assignment.interval.ms")?.min(most).max(least))
+    let interval = value("assignment.interval.ms")?;
+    let interval = value("max.assignment.interval.ms").map_or(interval, |most| interval.min(most));
+    Some(value("min.assignment.interval.ms").map_or(interval, |least| interval.max(least)))
 }
 
 #[cfg(test)]

@@ -37,3 +37,24 @@ async fn a_member_survives_a_restart_of_the_broker() {
     consumer.close(PATIENCE).await.unwrap();
     broker.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_of_a_topic_that_nobody_reads_are_looked_up_in_the_leaders_next_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker_at(dir.path(), "127.0.0.1:0");
+    let servers = broker.bootstrap_servers().to_owned();
+    create_topic(&servers, "t", 1).await;
+    produce(&servers, "t", 1, 10, &[]).await;
+    let settings = [("default.api.timeout.ms", "15000")];
+    let consumer_before = consumer(&servers, &settings);
+    // It knows the topic from here on, and nothing keeps what it knows up to date.
+    let epoch = consumer_before.partitions_for("t").await.unwrap().partitions[0].leader_epoch;
+    // Without a clean end the leader comes back in another epoch.
+    broker.abort();
+    let broker = broker_at(dir.path(), &servers);
+    let later = consumer(&servers, &settings).partitions_for("t").await.unwrap().partitions[0].leader_epoch;
+    assert!(later > epoch, "{later} after {epoch}");
+    let ends = consumer_before.end_offsets(&[tp("t", 0)]).await.unwrap();
+    assert_eq!(ends[&tp("t", 0)], 10);
+    broker.shutdown().await;
+}

@@ -107,12 +107,13 @@ impl Inner {
         let mut found = BTreeMap::new();
         let mut left = times;
         let mut attempt = 0;
-        for topic in left.keys().map(|tp| tp.topic().to_owned()).collect::<BTreeSet<_>>() {
-            if self.cluster.metadata().topic(&topic).is_none_or(|known| known.error.is_some()) {
-                self.cluster.topic(&topic).await?;
-            }
-        }
         loop {
+            // Each time: a refresh forgets a topic that nobody reads any more, of which we knew from an assignment before.
+            for topic in left.keys().map(|tp| tp.topic().to_owned()).collect::<BTreeSet<_>>() {
+                if self.cluster.metadata().topic(&topic).is_none_or(|known| known.error.is_some()) {
+                    self.cluster.topic(&topic).await?;
+                }
+            }
             let metadata = self.cluster.metadata();
             let (by_leader, _) = by_leader(&metadata, left.clone());
             for (node, times) in &by_leader {

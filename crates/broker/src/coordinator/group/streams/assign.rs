@@ -36,6 +36,15 @@ pub(super) struct SubtopologySpec {
     pub(super) is_stateful: bool,
 }
 
+impl GroupSpec<'_> {
+    /// How many of the standbys that are wanted a target does not have, since there are too few processes for them.
+    pub(super) fn standbys_without_process(&self, target: &BTreeMap<Arc<str>, Tasks>) -> usize {
+        let wanted = tasks(self, |subtopology| subtopology.is_stateful).len() * self.standby_replicas;
+        let given: usize = target.values().flat_map(|tasks| tasks.standby.values()).map(BTreeSet::len).sum();
+        wanted.saturating_sub(given)
+    }
+}
+
 type Task<'a> = (&'a str, i32);
 
 /// Computes a target for every member.
@@ -342,15 +351,8 @@ impl<'a> Assignment<'a> {
         rest.reverse();
         let mut queue = self.by_load();
         for (task, replicas) in rest {
-            for missing in (1..=replicas).rev() {
+            for _ in 0..replicas {
                 if !self.give_standby(&mut queue, task) {
-                    tracing::warn!(
-                        subtopology = task.0,
-                        partition = task.1,
-                        missing,
-                        of = self.standby_replicas,
-                        "there are not enough processes for the standbys of a task"
-                    );
                     break;
                 }
             }

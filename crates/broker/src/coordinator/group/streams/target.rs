@@ -74,20 +74,28 @@ impl GroupCoordinatorShard {
             return Some(Delay::Interval);
         }
         let epoch = group.epoch;
-        let target = group.next_target();
+        let spec = group.spec();
+        let nothing = || group.members.keys().map(|id| (id.clone(), Tasks::default())).collect();
+        let target = spec.as_ref().map_or_else(nothing, sticky);
         tracing::info!(group = %group_id, epoch, "computed a target assignment of tasks");
+        let missing = spec.as_ref().map_or(0, |spec| spec.standbys_without_process(&target));
+        if missing > 0 {
+            tracing::warn!(
+                group = %group_id,
+                missing,
+                "there are fewer processes than the standbys of tasks need by `streams.num.standby.replicas`"
+            );
+        }
         self.record_target::<Streams>(group_id, epoch, target);
         None
     }
 }
 
 impl StreamsGroup {
-    /// The target for every member: nothing as long as topics are missing.
-    fn next_target(&self) -> BTreeMap<Arc<str>, Tasks> {
+    /// What the assignor is asked; nothing as long as topics are missing, and nobody gets a task.
+    fn spec(&self) -> Option<GroupSpec<'_>> {
         let configured = self.own.configured.as_ref().filter(|configured| configured.is_ready());
-        let Some(subtopologies) = configured.and_then(|configured| configured.subtopologies.as_ref()) else {
-            return self.members.keys().map(|id| (id.clone(), Tasks::default())).collect();
-        };
+        let subtopologies = configured.and_then(|configured| configured.subtopologies.as_ref())?;
         let subtopologies = subtopologies.iter().map(|(id, subtopology)| {
             let is_stateful = !subtopology.state_changelog_topics.is_empty();
             (id.as_str(), SubtopologySpec { tasks: subtopology.tasks, is_stateful })
@@ -96,7 +104,7 @@ impl StreamsGroup {
             (id.clone(), MemberSpec { process_id: &member.wants.process_id, target: self.target.get(id) })
         });
         let replicas = self.own.assignment_configs.get(STANDBY_REPLICAS);
-        sticky(&GroupSpec {
+        Some(GroupSpec {
             members: members.collect(),
             subtopologies: subtopologies.collect(),
             standby_replicas: replicas.and_then(|replicas| replicas.parse().ok()).map_or(0, |replicas: usize| replicas),

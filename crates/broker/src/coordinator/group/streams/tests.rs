@@ -5,6 +5,7 @@ mod golden;
 mod kinds;
 mod protocol;
 mod simulation;
+mod standbys;
 mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,8 @@
 //! What of Java shows in the output of Kafka's tools: the order of a `HashMap`, the form of numbers.
 
+pub(crate) mod date_format;
 pub(crate) mod time;
+pub(crate) mod time_zone;
 
 use vltava_client::TopicPartition;
 use vltava_protocol::java;
@@ -50,6 +52,11 @@ pub(crate) fn double(value: f64) -> String {
 /// A `float` as Java prints it.
 pub(crate) fn float(value: f32) -> String {
     floating(&format!("{value:e}"), f64::from(value))
+}
+
+/// A number as Java's `%.4f` prints it.
+pub(crate) fn fixed4(value: f64) -> String {
+    if value.is_finite() { format!("{value:.4}") } else { double(value) }
 }
 
 /// A floating-point number as Java prints it: plain between a thousandth and ten million, with an

@@ -9,9 +9,9 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::options::{OptionSpec, Options, usage};
 use crate::{
-    acls, broker_api_versions, cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
-    dump_log, get_offsets, groups, log_dirs, producer_perf_test, streams_groups, streams_reset, topics, transactions,
-    verifiable_consumer, verifiable_producer,
+    acls, broker_api_versions, cluster, configs, console_consumer, console_producer, consumer_groups,
+    consumer_perf_test, delete_records, dump_log, get_offsets, groups, log_dirs, producer_perf_test, streams_groups,
+    streams_reset, topics, transactions, verifiable_consumer, verifiable_producer,
 };
 
 /// The version of Apache Kafka whose tools these are, which `--version` prints.
@@ -40,6 +40,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     console_consumer::TOOL,
     console_producer::TOOL,
     consumer_groups::TOOL,
+    consumer_perf_test::TOOL,
     delete_records::TOOL,
     dump_log::TOOL,
     get_offsets::TOOL,

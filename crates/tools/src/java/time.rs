@@ -70,13 +70,24 @@ fn days_of_month(year: i64, month: i64) -> i64 {
     }
 }
 
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+pub(super) fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March here, so that the day that may be missing is a year's last.
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     /// Days from 1 March of the year 0 to 1 January 1970.
     const EPOCH: i64 = 719_468;
     year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - EPOCH
+}
+
+/// Year, month and day of a day that is counted from the epoch.
+pub(super) fn date_of(day: i64) -> (i64, i64, i64) {
+    // A year that is never too late.
+    let mut year = 1970 + day.div_euclid(366).min(day.div_euclid(365));
+    while days_since_epoch(year + 1, 1, 1) <= day {
+        year += 1;
+    }
+    let month = (2..=12).take_while(|month| days_since_epoch(year, *month, 1) <= day).last().unwrap_or(1);
+    (year, month, day - days_since_epoch(year, month, 1) + 1)
 }
 
 /// Milliseconds of `PnDTnHnMn.nS`, each part with a sign if need be.
@@ -135,7 +146,17 @@ fn seconds(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{datetime, duration_ms};
+    use super::{date_of, datetime, days_since_epoch, duration_ms};
+
+    #[test]
+    fn days_are_dates_and_back() {
+        for day in (-200_000..200_000).step_by(13) {
+            let (year, month, date) = date_of(day);
+            assert_eq!(days_since_epoch(year, month, date), day);
+            assert!((1..=12).contains(&month) && (1..=super::days_of_month(year, month)).contains(&date), "{day}");
+        }
+        assert_eq!(date_of(19_782), (2024, 2, 29));
+    }
 
     #[test]
     fn dates_are_in_utc_or_with_an_offset() {

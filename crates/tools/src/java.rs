@@ -1,6 +1,7 @@
 //! What of Java shows in the output of Kafka's tools: the order of a `HashMap`, the form of numbers.
 
 pub(crate) mod date_format;
+pub(crate) mod random;
 pub(crate) mod time;
 pub(crate) mod time_zone;
 

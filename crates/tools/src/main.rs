@@ -20,6 +20,7 @@ mod consumer_groups;
 mod consumer_perf_test;
 mod delete_records;
 mod dump_log;
+mod e2e_latency;
 mod failure;
 mod get_offsets;
 mod groups;

@@ -134,3 +134,18 @@ async fn a_perf_test_counts_what_was_consumed() {
     assert!(progress.lines().count() > 0 && progress.lines().all(|line| line.starts_with("at, 0, ")), "{out}");
     assert!(last.starts_with("WARNING: Exiting before consuming the expected number of records: timeout (500 ms)"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_timed_from_one_end_to_the_other() {
+    let broker = world().await;
+    let line = "kafka-e2e-latency --bootstrap-server B --topic new --num-records 3 --producer-acks all --record-size 5";
+    let out = printed(&broker, &format!("{line} --record-key-size 2 --num-headers 2 --record-header-key-size 3")).await;
+    let lines: Vec<&str> = out.lines().collect();
+    let created = "Topic \"new\" does not exist. Will create topic with 1 partition(s) and replication factor = 1";
+    assert_eq!((lines.len(), lines[0]), (4, created), "{out}");
+    assert!(lines[1].starts_with("0\t") && lines[2].starts_with("Avg latency: "), "{out}");
+    assert!(lines[3].starts_with("Percentiles: 50th = "), "{out}");
+    let out = printed(&broker, "kafka-e2e-latency B new 2 1 5").await;
+    let first: Vec<&str> = out.lines().map(|line| line.split([' ', '\t']).next().unwrap()).collect();
+    assert_eq!(first, ["WARNING:", "0", "Avg", "Percentiles:"]);
+}

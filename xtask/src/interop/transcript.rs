@@ -156,6 +156,8 @@ fn normalise(text: &str, suffix: &str) -> Result<String> {
         (r"127\.0\.0\.1:\d+ +\(\d+\) +", "HOST:PORT (ID) "),
         (r"records sent, .*", "records sent"),
         (r"(?m)^(at, at, [\d.]+), [\d.]+, (\d+), .*", "$1, N, $2, N"),
+        (r"(?m)^0\t[\d.E-]+$", "0\tMS"),
+        (r"Avg latency: .*|Percentiles: .*", "LATENCY"),
         (r"(?m)^(tx-@ +\t\d+ +\t|\d+ +\ttx-@ +\t)\d+ +\t", "${1}PID\t"),
         (r"\t\d{13} +\t\d+ +\t", "\tMS\tMS\t"),
         (r#""timestamp":\d+"#, r#""timestamp":MS"#),

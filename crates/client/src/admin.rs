@@ -1,5 +1,5 @@
-//! The admin client: topics, partitions, configurations, offsets, groups, users, quotas, transactions and access control
-//! lists of a cluster.
+//! The admin client: topics, partitions, configurations, offsets, groups, users, quotas, transactions, features and
+//! access control lists of a cluster.
 //!
 //! A call speaks of many entities at once and answers for each of them; an entity's failure is not the call's. What may
 //! pass (a moved leader or coordinator, a lost connection) is tried again until `default.api.timeout.ms` is over.
@@ -7,6 +7,7 @@
 pub mod acls;
 mod cluster;
 mod configs;
+mod features;
 mod group_offsets;
 mod groups;
 mod offsets;
@@ -19,6 +20,10 @@ mod transactions;
 
 pub use cluster::{ClusterDescription, LogDirDescription, ReplicaInfo};
 pub use configs::{AlterConfigOp, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, ResourceType};
+pub use features::{
+    DescribeFeaturesOptions, FeatureMetadata, FeatureUpdate, FinalizedVersionRange, SupportedVersionRange,
+    UpdateFeaturesOptions, UpgradeType,
+};
 pub use groups::{GroupDescription, GroupListing, ListGroupsOptions, MemberDescription, MemberToRemove};
 pub use offsets::{ListOffsetsResult, OffsetSpec};
 pub use quotas::{

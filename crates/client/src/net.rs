@@ -22,6 +22,7 @@ mod troubles;
 mod within;
 
 pub use api_versions::ApiVersions;
+pub(crate) use api_versions::api_versions_request;
 pub use cluster::{Cluster, SendOptions};
 pub(crate) use connection::Condition;
 pub use connection::{Connection, ConnectionOptions, PendingResponse};

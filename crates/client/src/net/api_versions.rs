@@ -3,10 +3,19 @@
 use std::collections::BTreeMap;
 
 use vltava_protocol::ApiKey;
-use vltava_protocol::messages::ApiVersionsResponse;
+use vltava_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use vltava_protocol::wire::Request;
 
 use crate::error::ClientError;
+
+/// Asks for what a broker speaks, and tells who asks (KIP-511).
+pub(crate) fn api_versions_request() -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: "vltava".to_owned(),
+        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..ApiVersionsRequest::default()
+    }
+}
 
 /// The requests that a broker knows with their versions, and the features it has finalized.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

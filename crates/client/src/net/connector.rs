@@ -11,7 +11,7 @@ use vltava_protocol::wire::Message;
 use vltava_protocol::{ApiKey, ErrorCode};
 use vltava_security::SecurityProtocol;
 
-use super::api_versions::ApiVersions;
+use super::api_versions::{ApiVersions, api_versions_request};
 use super::connection::{Connection, ConnectionOptions};
 use super::pool::ConnectionKey;
 use super::sasl::Authenticator;
@@ -104,11 +104,7 @@ async fn connect_socket(address: SocketAddr, config: &CommonConfig) -> io::Resul
 /// Asks for the broker's versions, in the newest form first: a broker that does not know it answers in the oldest, with
 /// the versions it knows (KIP-511).
 async fn negotiate(connection: &Connection, throttle: &Throttle) -> Result<ApiVersions, ClientError> {
-    let request = ApiVersionsRequest {
-        client_software_name: "vltava".to_owned(),
-        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..ApiVersionsRequest::default()
-    };
+    let request = api_versions_request();
     let mut version = ApiVersionsRequest::MAX_VERSION;
     let response = ask(connection, &request, version).await?;
     let response = if ErrorCode::from(response.error_code) == ErrorCode::UnsupportedVersion {

@@ -22,6 +22,7 @@ mod delete_records;
 mod dump_log;
 mod e2e_latency;
 mod failure;
+mod features;
 mod get_offsets;
 mod groups;
 mod java;

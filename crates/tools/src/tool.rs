@@ -10,8 +10,8 @@ use crate::logging;
 use crate::options::{OptionSpec, Options, usage};
 use crate::{
     acls, broker_api_versions, cluster, configs, console_consumer, console_producer, consumer_groups,
-    consumer_perf_test, delete_records, dump_log, e2e_latency, get_offsets, groups, log_dirs, producer_perf_test,
-    streams_groups, streams_reset, topics, transactions, verifiable_consumer, verifiable_producer,
+    consumer_perf_test, delete_records, dump_log, e2e_latency, features, get_offsets, groups, log_dirs,
+    producer_perf_test, streams_groups, streams_reset, topics, transactions, verifiable_consumer, verifiable_producer,
 };
 
 /// The version of Apache Kafka whose tools these are, which `--version` prints.
@@ -44,6 +44,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     delete_records::TOOL,
     dump_log::TOOL,
     e2e_latency::TOOL,
+    features::TOOL,
     get_offsets::TOOL,
     groups::TOOL,
     log_dirs::TOOL,

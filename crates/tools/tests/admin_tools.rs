@@ -189,3 +189,25 @@ async fn quotas_of_users_clients_and_addresses_are_set_and_told() {
         assert_eq!(configs(line).await, (String::new(), 1), "{line}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn features_are_told_and_changed() {
+    let (broker, _) = world().await;
+    let features = "kafka-features --bootstrap-server B";
+    let level = async |feature: &str| {
+        let out = printed(&broker, &format!("{features} describe --node-id 1")).await;
+        let line = out.lines().find(|line| line.starts_with(&format!("Feature: {feature} "))).unwrap();
+        line.split("FinalizedVersionLevel: ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+    };
+    assert_eq!((level("metadata.version").await, level("streams.version").await), ("4.3-IV0".into(), "1".into()));
+    for (line, expected, becomes) in [
+        ("disable --feature streams.version --dry-run", "streams.version can be disabled.\n", "1"),
+        ("disable --feature streams.version", "streams.version was disabled.\n", "0"),
+        ("upgrade --feature streams.version=1", "streams.version was upgraded to 1.\n", "1"),
+    ] {
+        assert_eq!(printed(&broker, &format!("{features} {line}")).await, expected);
+        assert_eq!(level("streams.version").await, becomes, "{line}");
+    }
+    let (out, status) = tool(&broker, &format!("{features} upgrade --feature nosuch=1")).await;
+    assert!(out.starts_with("Could not upgrade nosuch to 1. ") && status == 1, "{status} {out}");
+}

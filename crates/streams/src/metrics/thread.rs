@@ -12,7 +12,6 @@ use vltava_metrics::definition::{
 use vltava_metrics::{Gauge, MetricConfig, MetricValue, Sensor, Stats, Tally};
 
 use super::Recorder;
-use crate::query::ThreadState;
 
 /// The table.
 pub(super) const GROUP: Group = Group {
@@ -196,7 +195,7 @@ struct Told {
 
 impl Told {
     fn name(&self) -> &'static str {
-        STATES.get(usize::from(self.state.load(Ordering::Relaxed))).copied().unwrap_or_default()
+        STATES.get(usize::from(self.state.load(Ordering::Relaxed))).map_or("", |name| name)
     }
 }
 
@@ -336,16 +335,14 @@ impl ThreadMetrics {
         self.task_closed.record_all(&Tally::of(tasks, 1.0), now);
     }
 
-    /// Where the thread is in its life.
-    pub(crate) fn set_state(&self, state: ThreadState) {
-        // A thread that is only created is not measured yet.
-        self.told.state.store(state as u8 + 1, Ordering::Relaxed);
+    /// Where the thread is in its life: Kafka's number of it.
+    pub(crate) fn set_state(&self, number: u8) {
+        self.told.state.store(number, Ordering::Relaxed);
     }
 
     /// For how long the thread has waited for Kafka, since this was told last.
     pub(crate) fn blocked(&self, time: Duration) {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.told.blocked_ns.fetch_add(ns, Ordering::Relaxed);
+        self.told.blocked_ns.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 }
 

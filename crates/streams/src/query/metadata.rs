@@ -22,6 +22,13 @@ pub enum ThreadState {
     PendingShutdown,
 }
 
+impl ThreadState {
+    /// Kafka's number of it; 0 is a thread that is only created.
+    pub(crate) fn number(self) -> u8 {
+        self as u8 + 1
+    }
+}
+
 impl fmt::Display for ThreadState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -350,7 +350,7 @@ impl TaskManager {
             active.task.record_metrics(now);
         }
         self.updater.set_tasks(self.machine.restoring(), self.standbys.len(), is_paused);
-        self.metrics.set_state(self.state());
+        self.metrics.set_state(self.state().number());
         Work { punctuated, committed: std::mem::take(&mut self.committed), ..Work::default() }
     }
 

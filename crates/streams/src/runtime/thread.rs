@@ -279,7 +279,7 @@ impl StreamThread {
         while done.is_ok() && !self.is_to_end() {
             done = self.run_once();
         }
-        self.manager.lock().thread_metrics().set_state(ThreadState::PendingShutdown);
+        self.manager.lock().thread_metrics().set_state(ThreadState::PendingShutdown.number());
         let (done, uncommitted) = match (done, wait::take_cut()) {
             // Cut short between two pieces of work: all that was done can be committed.
             (Ok(()), _) | (Err(_), Some(Cut::Request)) => {

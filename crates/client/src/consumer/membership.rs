@@ -36,7 +36,7 @@ mod modern;
 pub(crate) mod streams;
 
 #[cfg(test)]
-mod bench;
+mod tests;
 
 /// A member's settings.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use vltava_protocol::messages::{HeartbeatResponse, JoinGroupResponse, LeaveGroup
 
 use super::*;
 use crate::consumer::assignor::{Assignment, encode_assignment};
-use crate::consumer::membership::bench;
+use crate::consumer::membership::tests as bench;
 
 type Bench = bench::Bench<ClassicMembership>;
 

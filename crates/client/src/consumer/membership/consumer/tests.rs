@@ -7,9 +7,9 @@ use vltava_protocol::messages::consumer_group_heartbeat_response as response;
 
 use super::*;
 use crate::config::GroupProtocol;
-use crate::consumer::membership::bench;
 use crate::consumer::membership::modern::MemberState;
 use crate::consumer::membership::modern::tests::{Heard, INTERVAL, Spoken, known};
+use crate::consumer::membership::tests as bench;
 use crate::consumer::membership::{Membership as _, Step};
 use crate::consumer::subscription::SubscriptionPattern;
 

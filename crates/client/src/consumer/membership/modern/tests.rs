@@ -9,9 +9,9 @@ use vltava_protocol::messages::metadata_response::MetadataResponseTopic;
 use super::*;
 use crate::TopicPartition;
 use crate::consumer::membership::Acquire;
-use crate::consumer::membership::bench::Bench;
 use crate::consumer::membership::consumer::ConsumerMembership;
 use crate::consumer::membership::streams::StreamsMembership;
+use crate::consumer::membership::tests::Bench;
 
 pub(in super::super) const INTERVAL: Duration = Duration::from_secs(5);
 

@@ -9,9 +9,9 @@ use vltava_protocol::messages::streams_group_heartbeat_response as response;
 
 use super::*;
 use crate::consumer::close_options::GroupMembershipOperation;
-use crate::consumer::membership::bench;
 use crate::consumer::membership::modern::MemberState;
 use crate::consumer::membership::modern::tests::{Heard, INTERVAL, Spoken};
+use crate::consumer::membership::tests as bench;
 use crate::consumer::membership::{Acquire, Membership as _, Step};
 use crate::consumer::streams_group::{InternalTopic, StreamsTaskId, Subtopology};
 

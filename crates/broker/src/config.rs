@@ -33,6 +33,7 @@ pub(crate) use keys::{broker_key, broker_keys};
 pub use listener::Listener;
 pub(crate) use sasl::{ListenerSasl, is_own_key as is_sasl_key};
 pub(crate) use topic_keys::{broker_synonyms, gives_a_topic_default, topic_key, topic_keys};
+use tracing::level_filters::LevelFilter;
 use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition, parse_properties};
 use vltava_log::DynamicLogSettings;
@@ -44,6 +45,7 @@ use vltava_security::sasl::scram::AddScram;
 use self::ssl::ListenerSsl;
 use crate::coordinator::group::GroupCoordinatorConfig;
 use crate::coordinator::transaction::TransactionCoordinatorConfig;
+use crate::log_levels::{ApplyLogLevels, LogLevels};
 use crate::quota::Windows;
 use crate::security::authorizer::Authorizer;
 
@@ -83,6 +85,8 @@ pub struct BrokerConfig {
     /// How the clients of a listener authenticate, by its name: of those that ask for it.
     sasl: BTreeMap<String, Arc<ListenerSasl>>,
     added_users: Vec<AddScram>,
+    /// Of what the process logs.
+    pub(crate) log_levels: LogLevels,
     /// Where somebody asked for one.
     pub(crate) backlog: Option<i32>,
     /// `None` leaves it to the operating system.
@@ -202,6 +206,7 @@ impl BrokerConfig {
         let mut changed = Self::from_properties(self.settings.all_given().chain([(key, value)]))?;
         changed.cluster_id = self.cluster_id;
         changed.added_users = self.added_users;
+        changed.log_levels = self.log_levels;
         Ok(changed)
     }
 
@@ -218,6 +223,14 @@ impl BrokerConfig {
     #[must_use]
     pub fn with_scram_user(mut self, user: AddScram) -> Self {
         self.added_users.push(user);
+        self
+    }
+
+    /// This configuration with a way to change what the process logs while it runs (KIP-412): all loggers have `level` now,
+    /// and `apply` brings other levels into force. Without it they are told and not altered.
+    #[must_use]
+    pub fn with_log_levels(mut self, level: LevelFilter, apply: Box<ApplyLogLevels>) -> Self {
+        self.log_levels = LogLevels::new(level, apply);
         self
     }
 

@@ -8,9 +8,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use configs::{APPEND, BROKER, DELETE, SET, SUBTRACT, TOPIC, alter, describe, setting};
+use configs::{APPEND, BROKER, DELETE, SET, SUBTRACT, TOPIC, alter, describe, setting, validate};
 use support::{Client, code, start};
-use vltava_broker::embedded;
+use tracing::level_filters::LevelFilter;
+use vltava_broker::{Broker, BrokerConfig, embedded};
 use vltava_protocol::ErrorCode;
 use vltava_protocol::messages::alter_configs_request;
 use vltava_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -271,6 +272,35 @@ fn loggers_are_told_and_their_levels_are_not_altered_here() {
     assert_eq!(missing, (code(ErrorCode::InvalidConfig), Some(text)));
     let wrong = set(&mut client, "2", "root", "INFO");
     assert_eq!(wrong.1.as_deref(), Some("Unexpected node id. Expected 1, but received 2"));
+}
+
+#[test]
+fn levels_of_loggers_are_altered_where_the_log_can_be_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dirs = dir.path().display().to_string();
+    let properties = [("listeners", "PLAINTEXT://127.0.0.1:0"), ("log.dirs", dirs.as_str())];
+    let applied = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let told = std::sync::Arc::clone(&applied);
+    let apply = move |levels: &[(&str, LevelFilter)]| *told.lock().unwrap() = format!("{levels:?}");
+    let config = BrokerConfig::from_properties(properties).unwrap();
+    let broker = Broker::start(config.with_log_levels(LevelFilter::WARN, Box::new(apply))).unwrap();
+    let mut client = Client::connect_to(broker.bootstrap_servers());
+    let level = |client: &mut Client, logger| setting(client, BROKER_LOGGER, "1", logger).0;
+    let debug = [("vltava_broker", SET, Some("DEBUG"))];
+    assert_eq!(validate(&mut client, BROKER_LOGGER, "1", &debug), (0, None));
+    assert_eq!(
+        (level(&mut client, "vltava_broker::network"), applied.lock().unwrap().as_str()),
+        ("WARN".to_owned(), "")
+    );
+    assert_eq!(alter(&mut client, BROKER_LOGGER, "1", &debug), (0, None));
+    assert_eq!(level(&mut client, "vltava_broker::network"), "DEBUG");
+    assert!(applied.lock().unwrap().contains("vltava_broker"));
+    let wrong = [("vltava_log", SET, Some("INFO")), ("root", DELETE, None)];
+    let text = "Removing the log level of the root logger is not allowed".to_owned();
+    assert_eq!(alter(&mut client, BROKER_LOGGER, "1", &wrong), (code(ErrorCode::InvalidRequest), Some(text)));
+    assert_eq!(level(&mut client, "vltava_log"), "WARN", "all or none");
+    assert_eq!(alter(&mut client, BROKER_LOGGER, "1", &[("vltava_broker", DELETE, None)]), (0, None));
+    assert_eq!(level(&mut client, "vltava_broker::network"), "WARN");
 }
 
 #[test]

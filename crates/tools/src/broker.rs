@@ -15,7 +15,7 @@ use tracing::{error, info};
 use tracing_subscriber::filter::LevelFilter;
 use vltava_broker::{AddScram, Broker, BrokerConfig, parse_properties};
 
-use crate::logging;
+use crate::logging::{self, Levels};
 
 /// What a shell reports for a program that an interrupt ended.
 const INTERRUPTED: u8 = 130;
@@ -44,8 +44,8 @@ pub(crate) struct Args {
 /// Runs a broker until a signal ends it.
 pub(crate) fn run(args: Args) -> ExitCode {
     let started = Instant::now();
-    logging::init(args.log_level);
-    match serve(args, started) {
+    let levels = logging::init(args.log_level);
+    match serve(args, levels, started) {
         Ok(status) => status,
         Err(failure) => {
             error!("the broker cannot run: {}", with_causes(&failure));
@@ -63,8 +63,9 @@ fn with_causes(failure: &anyhow::Error) -> String {
         .fold(failure.to_string(), |told, cause| if told.contains(&cause) { told } else { format!("{told}: {cause}") })
 }
 
-fn serve(args: Args, started: Instant) -> Result<ExitCode> {
+fn serve(args: Args, levels: Levels, started: Instant) -> Result<ExitCode> {
     let config = configuration(&args)?;
+    let config = config.with_log_levels(args.log_level, Box::new(move |changed| levels.set(changed)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let mut signals = runtime.block_on(async { Signals::listen() })?;
     let mut broker = Broker::start(config)?;

@@ -12,6 +12,7 @@ use super::listener::Protocols;
 use super::sasl::{ListenerSasl, SaslSettings};
 use super::{BrokerConfig, Listener, TransactionTopicConfig, UpkeepConfig, VerificationConfig, listener, topic_keys};
 use crate::coordinator::transaction::{TransactionCoordinatorConfig, TransactionVersion};
+use crate::log_levels::LogLevels;
 use crate::quota::Windows;
 
 const BACKLOG: &str = "socket.listen.backlog.size";
@@ -56,6 +57,7 @@ impl BrokerConfig {
             advertised_listeners,
             sasl,
             added_users: Vec::new(),
+            log_levels: LogLevels::default(),
             protocols,
             inter_broker_listener: inter_broker,
             backlog: reader.is_given(BACKLOG).then_some(backlog),

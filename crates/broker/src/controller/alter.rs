@@ -84,7 +84,7 @@ async fn apply(
             true => Err(unknown_resource(resource)),
             false => {
                 let may_alter = context.may(AclOperation::AlterConfigs, security::Resource::CLUSTER);
-                loggers::alter(controller.config.node_id, &resource.name, &changes, may_alter)
+                loggers::alter(&controller.config, &resource.name, &changes, may_alter, validate_only)
             }
         };
     }

@@ -1,45 +1,22 @@
-//! The broker's loggers, as the configuration requests know them (KIP-412).
-//!
-//! There is one level of what is logged, which whoever starts the process gives it: it is told, and it is not altered here.
+//! What a request may change of the broker's loggers (KIP-412).
 
-use tracing::level_filters::LevelFilter;
+use tracing::info;
 use vltava_protocol::ErrorCode;
 
-use crate::config::ConfigChange;
+use crate::config::{BrokerConfig, ConfigChange};
+use crate::log_levels::{LEVELS, LOGGERS, ROOT};
 use crate::request::ApiError;
 
-/// Kafka's name for what all loggers inherit from.
-const ROOT: &str = "root";
-/// The loggers: the root, the audit log of the authorizer, and the crates by the names under which they log.
-const LOGGERS: [&str; 4] = [ROOT, "kafka.authorizer.logger", "vltava_broker", "vltava_log"];
-const LEVELS: [&str; 6] = ["DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARN"];
-
-/// Every logger with its level in Kafka's word.
-pub(crate) fn levels() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let level = level();
-    LOGGERS.into_iter().map(move |logger| (logger, level))
-}
-
-fn level() -> &'static str {
-    match LevelFilter::current() {
-        LevelFilter::TRACE => "TRACE",
-        LevelFilter::DEBUG => "DEBUG",
-        LevelFilter::INFO => "INFO",
-        LevelFilter::WARN => "WARN",
-        LevelFilter::ERROR => "ERROR",
-        // Kafka's highest level: it has no word for nothing at all.
-        _ => "FATAL",
-    }
-}
-
-/// Checks changes of levels as Kafka does, and refuses those that would change something.
-/// `may_alter` is whether who asks may.
+/// Changes levels, all or none, unless they are only to be checked; where nobody can, those that would change something are
+/// refused. `may_alter` is whether who asks may.
 pub(crate) fn alter(
-    node_id: i32,
+    config: &BrokerConfig,
     name: &str,
     changes: &[(String, ConfigChange)],
     may_alter: bool,
+    validate_only: bool,
 ) -> Result<(), ApiError> {
+    let (node_id, levels) = (config.node_id, &config.log_levels);
     let request = |text: String| Err(ApiError::new(ErrorCode::InvalidRequest, text));
     let config = |text: String| Err(ApiError::new(ErrorCode::InvalidConfig, text));
     if !may_alter {
@@ -77,13 +54,22 @@ pub(crate) fn alter(
                     "Unknown operation type {operation} is not allowed for the BROKER_LOGGER resource"
                 ));
             }
-            ConfigChange::Set(Some(level)) if level != self::level() => {
+            ConfigChange::Set(Some(level)) if !levels.is_controlled() && level != levels.of(logger) => {
                 return request(format!(
                     "the log level of `{logger}` is {}, and only who starts the broker can change it",
-                    self::level()
+                    levels.of(logger)
                 ));
             }
             ConfigChange::Set(_) | ConfigChange::Delete => {}
+        }
+    }
+    if !validate_only {
+        levels.set(changes.iter().map(|(logger, change)| match change {
+            ConfigChange::Set(level) => (logger.as_str(), level.as_deref()),
+            _ => (logger.as_str(), None),
+        }));
+        for (logger, _) in changes {
+            info!(logger, level = levels.of(logger), "the level of a logger was altered");
         }
     }
     Ok(())

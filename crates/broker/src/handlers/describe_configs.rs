@@ -22,7 +22,7 @@ use crate::config::group_keys::{CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, group_s
 use crate::config::keys::without_listener;
 use crate::config::resolve::{ConfigSource, Settings, Sources, Synonym};
 use crate::config::{broker_key, broker_keys, broker_synonyms, topic_keys};
-use crate::controller::loggers;
+use crate::log_levels::LOGGERS;
 use crate::metadata::MetadataStore;
 use crate::metadata::image::ResourceType;
 use crate::metadata::topic_name;
@@ -209,13 +209,13 @@ fn loggers_of(config: &BrokerConfig, name: &str) -> Result<Vec<DescribeConfigsRe
         Ok(_) => return refuse(format!("Unexpected broker id, expected {ours} but received {name}")),
         Err(_) => return refuse(format!("Broker id must be an integer, but it is: {name}")),
     }
-    let describe = |(logger, level): (&str, &str)| DescribeConfigsResourceResult {
+    let describe = |logger: &str| DescribeConfigsResourceResult {
         name: logger.to_owned(),
-        value: Some(level.to_owned()),
+        value: Some(config.log_levels.of(logger).to_owned()),
         config_source: ConfigSource::DynamicBrokerLogger as i8,
         ..DescribeConfigsResourceResult::default()
     };
-    Ok(loggers::levels().map(describe).collect())
+    Ok(LOGGERS.into_iter().map(describe).collect())
 }
 
 fn broker(

@@ -1,5 +1,5 @@
-//! `kafka-configs`: describe and alter the settings of topics, brokers, their loggers and groups, the quotas of users,
-//! clients and addresses, and what users have of SCRAM.
+//! `kafka-configs`: describe and alter the settings of topics, brokers, their loggers, groups and what clients are asked to
+//! measure, the quotas of users, clients and addresses, and what users have of SCRAM.
 
 mod changes;
 mod command_line;
@@ -13,8 +13,9 @@ mod tests;
 
 use std::io::Write;
 
-use vltava_client::admin::{ConfigEntry, ConfigResource, ConfigSource, ListGroupsOptions};
-use vltava_client::{Admin, AdminConfig};
+use vltava_client::admin::{ConfigEntry, ConfigResource, ConfigSource, ListGroupsOptions, ResourceType};
+use vltava_client::{Admin, AdminConfig, ClientError};
+use vltava_protocol::ErrorCode;
 
 use crate::failure::Failure;
 use crate::java::hash_map_order;
@@ -131,11 +132,30 @@ async fn names(admin: &Admin, kind: Kind) -> Result<Vec<String>, Failure> {
         }
         Kind::Group => {
             let groups = admin.list_groups(&ListGroupsOptions::default()).await?;
-            groups.into_iter().map(|group| group.group_id).collect()
+            let mut names: Vec<String> = groups.into_iter().map(|group| group.group_id).collect();
+            // Groups that are not there yet may have settings.
+            let configured = configured(admin, ResourceType::Group).await?;
+            let others: Vec<String> = configured.into_iter().filter(|name| !names.contains(name)).collect();
+            names.extend(others);
+            names
         }
+        Kind::ClientMetrics => configured(admin, ResourceType::ClientMetrics).await?,
         // Whose quotas are described where they are.
         Kind::User | Kind::Client | Kind::Ip => Vec::new(),
     })
+}
+
+/// The resources of a kind that have settings, by name.
+async fn configured(admin: &Admin, kind: ResourceType) -> Result<Vec<String>, Failure> {
+    let resources = match admin.list_config_resources(kind).await {
+        // As Kafka's tool: a broker that is older or says nothing has none.
+        Err(ClientError::UnsupportedVersion { .. }) if kind == ResourceType::Group => Vec::new(),
+        Err(error) if kind == ResourceType::Group && error.code() == Some(ErrorCode::ClusterAuthorizationFailed) => {
+            Vec::new()
+        }
+        resources => resources?,
+    };
+    Ok(resources.into_iter().map(|resource| resource.name).collect())
 }
 
 /// The settings of one entity by name: those set for it, or all.
@@ -146,6 +166,7 @@ async fn settings(admin: &Admin, kind: Kind, name: &str, all: bool) -> Result<Ve
         (Kind::Broker, _) => Some(ConfigSource::DynamicBrokerConfig),
         (Kind::BrokerLogger | Kind::User | Kind::Client | Kind::Ip, _) => None,
         (Kind::Group, _) => Some(ConfigSource::GroupConfig),
+        (Kind::ClientMetrics, _) => Some(ConfigSource::ClientMetricsConfig),
     };
     let mut entries = Vec::new();
     let resource = kind.resource_type().map(|kind| ConfigResource::new(kind, name));

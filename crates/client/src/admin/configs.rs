@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vltava_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use vltava_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use vltava_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use vltava_protocol::messages::{DescribeConfigsRequest, IncrementalAlterConfigsRequest};
+use vltava_protocol::messages::{DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest};
 
 use super::{Admin, Results};
 use crate::error::ClientError;
@@ -283,6 +283,25 @@ impl Admin {
             Ok(answers)
         })
         .await
+    }
+
+    /// The resources of a kind that have settings, in the order in which the broker tells them. Topics and brokers are told
+    /// whether they have any or not (KIP-1142).
+    ///
+    /// # Errors
+    /// `ClusterAuthorizationFailed`, `UnsupportedVersion` where the broker is older than Kafka 4.1 and the kind is another one
+    /// than [`ResourceType::ClientMetrics`], or if no broker answers.
+    pub async fn list_config_resources(&self, kind: ResourceType) -> Result<Vec<ConfigResource>, ClientError> {
+        let request =
+            ListConfigResourcesRequest { resource_types: vec![kind as i8], ..ListConfigResourcesRequest::default() };
+        let response = self
+            .retry(async || {
+                let response = self.cluster.send_any(&request).await?;
+                ClientError::check(response.error_code, None).map(|()| response)
+            })
+            .await?;
+        let told = response.config_resources.into_iter().filter(|resource| resource.resource_type == kind as i8);
+        Ok(told.map(|resource| ConfigResource::new(kind, resource.resource_name)).collect())
     }
 
     async fn send_to_node<R: vltava_protocol::wire::Request>(

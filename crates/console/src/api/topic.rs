@@ -40,7 +40,7 @@ pub(super) async fn topic(shared: &Shared, name: &str) -> Result<Value, Problem>
             "is_under_replicated": is_under_replicated(it),
             "start_offset": start.and_then(|it| it.as_ref().ok()).map(|it| it.offset),
             "end_offset": end.and_then(|it| it.as_ref().ok()),
-            "sizes": sizes.remove(&it.partition).unwrap_or_else(Vec::new),
+            "sizes": sizes.remove(&it.partition).unwrap_or_default(),
             "problem": failed.into_iter().flatten().next().map(|error| Problem::from(error).inner()),
         })
     };

@@ -13,7 +13,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     flag("alter", "Alter the settings of an entity."),
     flag("describe", "List the settings of entities."),
     flag("all", "List all settings, also those that nobody set."),
-    value("entity-type", "type", "The kind of entity: topics, brokers, broker-loggers, groups, users, clients or ips; users and clients together are a user's clients.").repeatable(),
+    value("entity-type", "type", "The kind of entity: topics, brokers, broker-loggers, groups, client-metrics, users, clients or ips; users and clients together are a user's clients.").repeatable(),
     value("entity-name", "name", "The name of the entity: a topic's, a broker's id, a group's id, a user's, a client's id, an address.").repeatable(),
     flag("entity-default", "The default of all entities of the kind, for brokers, users, clients and ips."),
     value("add-config", "k1=v1,k2=[v1,v2]", "Settings to add; square brackets stand around values with commas."),
@@ -30,17 +30,18 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     flag("user-defaults", "The default of all users."),
     value("ip", "address", "An address: its quotas."),
     flag("ip-defaults", "The default of all addresses."),
-    value("client-metrics", "name", "What clients are asked to measure.").not_yet(),
+    value("client-metrics", "name", "What clients are asked to measure, by its name."),
 ];
 
 /// Options that name an entity together with its kind, in Kafka's order.
-const FLAGS: [(&str, Kind); 7] = [
+const FLAGS: [(&str, Kind); 8] = [
     ("topic", Kind::Topic),
     ("client", Kind::Client),
     ("user", Kind::User),
     ("broker", Kind::Broker),
     ("broker-logger", Kind::BrokerLogger),
     ("ip", Kind::Ip),
+    ("client-metrics", Kind::ClientMetrics),
     ("group", Kind::Group),
 ];
 /// The same for defaults.
@@ -126,15 +127,12 @@ fn is_address(name: &str) -> bool {
 fn asked(options: &Options) -> Result<Asked, Failure> {
     let mut asked = Asked { kinds: Vec::new(), names: Vec::new() };
     for entity_type in options.values("entity-type") {
-        if !ENTITY_TYPES.contains(&entity_type.as_str()) {
+        let Some(kind) = Kind::of(entity_type) else {
             let types = ENTITY_TYPES.join(", ");
             return refuse(&format!(
                 "Invalid entity type {entity_type}, the entity type must be one of {types} with a --bootstrap-server \
                  or --bootstrap-controller argument"
             ));
-        }
-        let Some(kind) = Kind::of(entity_type) else {
-            return refuse(&format!("--entity-type {entity_type} is not supported yet"));
         };
         asked.kinds.push(kind);
     }

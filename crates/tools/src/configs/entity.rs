@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Broker,
     BrokerLogger,
     Group,
+    /// What clients are asked to measure.
+    ClientMetrics,
     /// Who has quotas, and credentials of SCRAM, in the place of settings.
     User,
     /// Who has quotas.
@@ -44,11 +46,19 @@ pub(super) struct Entity {
 }
 
 impl Kind {
-    /// The kind of `--entity-type`, if it is one that we act on.
+    /// The kind of `--entity-type`, if it is one.
     pub(super) fn of(entity_type: &str) -> Option<Self> {
-        [Self::Topic, Self::Broker, Self::BrokerLogger, Self::Group, Self::User, Self::Client, Self::Ip]
-            .into_iter()
-            .find(|kind| kind.plural() == entity_type)
+        let kinds = [
+            Self::Topic,
+            Self::Broker,
+            Self::BrokerLogger,
+            Self::Group,
+            Self::ClientMetrics,
+            Self::User,
+            Self::Client,
+            Self::Ip,
+        ];
+        kinds.into_iter().find(|kind| kind.plural() == entity_type)
     }
 
     /// Kafka's word for the kind.
@@ -58,6 +68,7 @@ impl Kind {
             Self::Broker => "brokers",
             Self::BrokerLogger => "broker-loggers",
             Self::Group => "groups",
+            Self::ClientMetrics => "client-metrics",
             Self::User => "users",
             Self::Client => "clients",
             Self::Ip => "ips",
@@ -66,7 +77,8 @@ impl Kind {
 
     /// Kafka's word for one of the kind.
     pub(super) fn singular(self) -> &'static str {
-        self.plural().trim_end_matches('s')
+        let plural = self.plural();
+        plural.strip_suffix('s').unwrap_or(plural)
     }
 
     /// Whether its entities have quotas in the place of settings.
@@ -81,6 +93,7 @@ impl Kind {
             Self::Broker => Some(ResourceType::Broker),
             Self::BrokerLogger => Some(ResourceType::BrokerLogger),
             Self::Group => Some(ResourceType::Group),
+            Self::ClientMetrics => Some(ResourceType::ClientMetrics),
             Self::User | Self::Client | Self::Ip => None,
         }
     }

@@ -53,7 +53,14 @@ fn what_does_not_go_together_is_refused_in_kafkas_words() {
             "--alter --topic t",
             "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter",
         ),
-        ("--describe --entity-type client-metrics", "--entity-type client-metrics is not supported yet"),
+        (
+            "--alter --entity-type client-metrics --add-config metrics=",
+            "An entity name must be specified with --alter of client-metrics",
+        ),
+        (
+            "--describe --entity-type client-metrics --entity-default",
+            "--entity-default must not be specified with --describe of client-metrics",
+        ),
         ("--describe --entity-type users --entity-type users", "Duplicate entity type(s) specified: users"),
         (
             "--describe --entity-type users --entity-type ips",

@@ -121,18 +121,22 @@ async fn a_perf_test_counts_what_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_perf_test_counts_what_was_consumed() {
     let broker = world().await;
-    let produce = "kafka-producer-perf-test --bootstrap-server B --topic t --throughput -1 --num-records 500";
-    printed(&broker, &format!("{produce} --record-size 2097")).await;
+    let produce = "kafka-producer-perf-test --bootstrap-server B --topic t --throughput -1 --num-records 512";
+    printed(&broker, &format!("{produce} --record-size 2048")).await;
     let perf = "kafka-consumer-perf-test --bootstrap-server B --hide-header";
-    let out = printed(&broker, &format!("{perf} --topic t --num-records 500")).await;
+    let out = printed(&broker, &format!("{perf} --topic t --num-records 512")).await;
     let fields: Vec<&str> = out.trim_end().split(", ").collect();
-    assert_eq!((fields.len(), fields[2], fields[4]), (10, "1.0000", "500"), "{out}");
-    // All that there is, and a line for each interval.
-    let line = format!("{perf} --include t.* --num-records 501 --timeout 500 --show-detailed-stats");
-    let out = printed(&broker, &format!("{line} --reporting-interval 1 --date-format 'at'")).await;
-    let (last, progress) = out.lines().collect::<Vec<_>>().split_last().map(|(l, p)| (*l, p.join("\n"))).unwrap();
-    assert!(progress.lines().count() > 0 && progress.lines().all(|line| line.starts_with("at, 0, ")), "{out}");
-    assert!(last.starts_with("WARNING: Exiting before consuming the expected number of records: timeout (500 ms)"));
+    assert_eq!((fields.len(), fields[2], fields[4]), (10, "1.0000", "512"), "{out}");
+    let detailed = format!("{perf} --include t.* --show-detailed-stats --reporting-interval 1 --date-format 'at'");
+    let out = printed(&broker, &format!("{detailed} --messages 512")).await;
+    let (first, progress) = out.split_once('\n').unwrap();
+    assert_eq!(first, "Warning: --messages is deprecated. Use --num-records instead.");
+    assert!(progress.starts_with("at, 0, ") && progress.lines().all(|line| line.starts_with("at, 0, ")), "{out}");
+    // Behind the last record there is nothing.
+    let out = printed(&broker, &format!("{detailed} --num-records 1 --from-latest --timeout 1")).await;
+    let warning = "WARNING: Exiting before consuming the expected number of records: timeout (1 ms) exceeded. You can use \
+        the --timeout option to increase the timeout.\n";
+    assert_eq!(out, warning);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

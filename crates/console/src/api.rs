@@ -1,5 +1,6 @@
 //! The paths under `/api/`, which `docs/console.md` describes; each is a file here.
 
+mod applications;
 mod brokers;
 mod configs;
 mod events;
@@ -64,6 +65,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, path: &str, query: &str) -> Res
         ["api", "brokers", id, "configs"] => {
             asked(&[])?;
             configs::configs(shared, ConfigResource::new(ResourceType::Broker, id)).await
+        }
+        ["api", "applications"] => {
+            asked(&[])?;
+            applications::applications(shared).await
+        }
+        ["api", "applications", name] => {
+            asked(&[])?;
+            applications::application(shared, name).await
         }
         _ => Err(Problem::missing(format!("there is nothing at {path}"))),
     }

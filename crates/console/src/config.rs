@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::application::Application;
 use crate::error::ConsoleError;
 
 /// How long a call may take, unless the settings say otherwise: a person waits for it.
@@ -51,6 +52,7 @@ pub struct ConsoleConfig {
     pub(crate) login: Option<Login>,
     pub(crate) is_open: bool,
     pub(crate) hosts: Vec<String>,
+    pub(crate) applications: Vec<Application>,
 }
 
 /// Shows keys of the clients' settings and hides values, among which may be secrets.
@@ -62,6 +64,7 @@ impl fmt::Debug for ConsoleConfig {
             .field("login", &self.login)
             .field("is_open", &self.is_open)
             .field("hosts", &self.hosts)
+            .field("applications", &self.applications)
             .finish()
     }
 }
@@ -77,6 +80,7 @@ impl ConsoleConfig {
             login: None,
             is_open: false,
             hosts: Vec::new(),
+            applications: Vec::new(),
         }
     }
 
@@ -100,6 +104,19 @@ impl ConsoleConfig {
     pub fn host(mut self, name: impl Into<String>) -> Self {
         self.hosts.push(name.into().to_ascii_lowercase());
         self
+    }
+
+    /// A program of Kafka Streams that serves its metrics under `address`, such as `http://localhost:9404`; may be given many
+    /// times. Where it has the name of a group, the two are shown together.
+    ///
+    /// # Errors
+    /// [`ConsoleError::Refused`] for an address that is not `http://host:port`, and for a name that is there already.
+    pub fn application(mut self, name: &str, address: &str) -> Result<Self, ConsoleError> {
+        if self.applications.iter().any(|known| known.name == name) {
+            return Err(ConsoleError::refused(format!("there are two applications `{name}`")));
+        }
+        self.applications.push(Application::new(name, address)?);
+        Ok(self)
     }
 
     /// Whether others may be let in as it is said.

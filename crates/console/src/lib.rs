@@ -6,7 +6,8 @@
 //! unless there is a password or somebody says that none is needed.
 //!
 //! Reading order: [`ConsoleConfig`], [`Console`], `server.rs` (HTTP, and who is let in: `server/guard.rs`), `api.rs` (the
-//! paths; a file each), `sampler.rs` (numbers that move), `decode.rs` (bytes as text).
+//! paths; a file each), `sampler.rs` (numbers that move), `decode.rs` (bytes as text), `application.rs`
+//! (programs that serve their metrics).
 //!
 //! ```no_run
 //! use vltava_console::{Console, ConsoleConfig};
@@ -20,6 +21,7 @@
 //! ```
 
 mod api;
+mod application;
 mod clock;
 mod config;
 mod console;

@@ -40,6 +40,8 @@ files! {
     "/graph.js" => "graph.js" SCRIPT,
     "/list.js" => "list.js" SCRIPT,
     "/live.js" => "live.js" SCRIPT,
+    "/views/application.js" => "views/application.js" SCRIPT,
+    "/views/applications.js" => "views/applications.js" SCRIPT,
     "/views/broker.js" => "views/broker.js" SCRIPT,
     "/views/brokers.js" => "views/brokers.js" SCRIPT,
     "/views/group.js" => "views/group.js" SCRIPT,

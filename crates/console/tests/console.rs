@@ -3,6 +3,8 @@
 
 #[path = "console/answers.rs"]
 mod answers;
+#[path = "console/applications.rs"]
+mod applications;
 #[path = "console/browser.rs"]
 mod browser;
 #[path = "console/chromium.rs"]

@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// A name under which browsers may ask for the page; may be given many times. Addresses and localhost always may.
     #[arg(long = "host", value_name = "name")]
     hosts: Vec<String>,
+    /// A program of Kafka Streams that serves its metrics there; may be given many times.
+    #[arg(long = "application", value_name = "name=http://host:port")]
+    applications: Vec<String>,
 }
 
 /// Serves the page until a signal ends it.
@@ -80,6 +83,12 @@ fn configuration(args: &Args) -> Result<ConsoleConfig> {
     }
     if args.no_authentication {
         config = config.without_authentication();
+    }
+    for application in &args.applications {
+        let Some((name, address)) = application.split_once('=') else {
+            bail!("--application {application}: needs the form name=http://host:port");
+        };
+        config = config.application(name, address)?;
     }
     Ok(args.hosts.iter().fold(config, ConsoleConfig::host))
 }

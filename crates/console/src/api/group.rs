@@ -35,7 +35,9 @@ pub(super) async fn group(shared: &Shared, id: &str) -> Result<Value, Problem> {
         let committed = committed.get(partition).and_then(Option::as_ref);
         let (start, end) = (starts.get(partition), ends.get(partition));
         let lag = lag(committed, end.and_then(|end| end.as_ref().ok()).map(|end| end.offset));
-        total += lag.unwrap_or(0);
+        if let Some(lag) = lag {
+            total += lag;
+        }
         let failed = [start, end].into_iter().flatten().find_map(|found| found.as_ref().err());
         json!({
             "topic": partition.topic(),

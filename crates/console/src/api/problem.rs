@@ -73,6 +73,11 @@ impl Problem {
         Self::new(Kind::Unsupported, cause)
     }
 
+    /// Nobody answers.
+    pub(crate) fn unreachable(cause: impl Into<String>) -> Self {
+        Self::new(Kind::Unreachable, cause)
+    }
+
     /// Too many ask at once.
     pub(crate) fn busy(cause: impl Into<String>) -> Self {
         Self::new(Kind::Busy, cause)

@@ -114,7 +114,8 @@ pub(super) async fn records(shared: &Shared, topic: &str, query: &Query) -> Resu
     drop(place);
     let mut shown = read.shown;
     if from == From::End {
-        // The newest first, of all partitions.
+        // The newest first, of all partitions; of one time, those with the higher offset.
+        shown.reverse();
         shown.sort_by_key(|(timestamp, _)| std::cmp::Reverse(*timestamp));
         shown.truncate(asked.limit);
     }

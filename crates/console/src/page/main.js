@@ -4,6 +4,8 @@ import { ask, notice, told } from "/api.js";
 import { h, say } from "/dom.js";
 import { clock } from "/format.js";
 import { follow, live } from "/live.js";
+import { applicationView } from "/views/application.js";
+import { applicationsView } from "/views/applications.js";
 import { brokerView } from "/views/broker.js";
 import { brokersView } from "/views/brokers.js";
 import { groupView } from "/views/group.js";
@@ -16,8 +18,8 @@ const main = document.getElementById("main");
 let open = null;
 
 // A view gets the page's parts and gives what stops it, or nothing. It may throw a problem.
-const VIEWS = { "": overviewView, topics: topicsView, groups: groupsView, brokers: brokersView };
-const ENTITIES = { topics: topicView, groups: groupView, brokers: brokerView };
+const VIEWS = { "": overviewView, topics: topicsView, groups: groupsView, brokers: brokersView, applications: applicationsView };
+const ENTITIES = { topics: topicView, groups: groupView, brokers: brokerView, applications: applicationView };
 
 async function show() {
   open?.stop();

@@ -2,16 +2,15 @@
 //!
 //! With `VLTAVA_PICTURES=DIRECTORY` it makes the pictures of the README there.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vltava_client::admin::NewTopic;
-use vltava_client::consumer::streams_group::{InternalTopic, StreamsMember, Subtopology};
 use vltava_client::producer::{HeaderView, ProducerRecord};
-use vltava_client::{Consumer, ConsumerConfig};
+use vltava_console::ConsoleConfig;
 
+use super::applications::WordCount;
 use super::chromium::Browser;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, console};
 
 /// What would run if a value were markup.
 const HOSTILE: &str = "<img src=x onerror='window.pwned=1'><script>window.pwned=1</script>";
@@ -38,31 +37,6 @@ async fn cluster() -> Cluster {
     cluster
 }
 
-/// A member of a streams group whose topology has two parts.
-async fn application(cluster: &Cluster) -> Consumer {
-    let topic = |name: &str| {
-        BTreeMap::from([(name.to_owned(), InternalTopic { replication_factor: -1, ..InternalTopic::default() })])
-    };
-    let names = |name: &str| BTreeSet::from([name.to_owned()]);
-    let split = Subtopology {
-        source_topics: names("words"),
-        repartition_sink_topics: names("word-count-by-word-repartition"),
-        ..Subtopology::default()
-    };
-    let count = Subtopology {
-        repartition_source_topics: topic("word-count-by-word-repartition"),
-        state_changelog_topics: topic("word-count-counts-changelog"),
-        ..Subtopology::default()
-    };
-    let subtopologies = BTreeMap::from([("0".to_owned(), split), ("1".to_owned(), count)]);
-    let member = StreamsMember { process_id: "p".to_owned(), subtopologies, ..StreamsMember::default() };
-    let config =
-        ConsumerConfig::builder().bootstrap_servers(cluster.servers()).group_id("word-count").client_id("word-count-1");
-    let consumer = Consumer::of_streams_group(config.build().unwrap(), member).unwrap();
-    consumer.subscribe(["words"]).unwrap();
-    consumer
-}
-
 /// Keeps a picture where they are asked for.
 fn keep(browser: &mut Browser, name: &str) {
     if let Some(directory) = std::env::var_os("VLTAVA_PICTURES") {
@@ -75,24 +49,22 @@ async fn every_view_says_what_there_is() {
     let Some(mut browser) = Browser::start() else { return };
     let cluster = cluster().await;
     let member = cluster.member("billing", "consumer", "orders").await;
-    let application = application(&cluster).await;
-    // What the members of groups do as long as they live, and records that come meanwhile.
-    let living = tokio::spawn(async move {
-        loop {
-            let _ = application.poll(Duration::from_millis(100)).await;
-        }
-    });
+    let program = WordCount::start(&cluster).await;
+    let config = ConsoleConfig::new([("bootstrap.servers", cluster.servers())]);
+    let config = config.application("word-count", &format!("http://{}", program.metrics)).unwrap();
+    let console = console(config).await;
+    // Records that come meanwhile.
     let producer = cluster.producer();
     let writing = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         for at in 0_u64.. {
             ticks.tick().await;
-            for topic in ["payments", "shipments", "payments"] {
+            for topic in ["payments", "shipments", "words", "payments"] {
                 let _ = producer.send(ProducerRecord::new(topic).value(&at.to_string())).await;
             }
         }
     });
-    let page = |path: &str| format!("http://{}/{path}", cluster.console);
+    let page = |path: &str| format!("http://{console}/{path}");
 
     browser.open(&page("#/"));
     browser.see(&["Overview", "Records per second", "Broker 1", "controller", "live, "]);
@@ -159,19 +131,19 @@ async fn every_view_says_what_there_is() {
     browser.evaluate("document.querySelector('form').requestSubmit()");
     browser.see(&["Kafka resets offsets of groups without members only. Nothing was changed.", "2 records again"]);
     browser.open(&page("#/groups/word-count"));
-    browser.see(&[
-        "Topology",
-        "Subtopology 0",
-        "Subtopology 1",
-        "word-count-by-",
-        "changelog of a store",
-        "active 0_0, 0_1",
-    ]);
+    browser.see(&["Topology", "Subtopology 0", "Subtopology 1", "repartition, 2 partitions", "changelog of a store"]);
+    browser.see(&["active 0_0, 0_1, 1_0, 1_1"]);
     keep(&mut browser, "console-group.png");
     browser.open(&page("#/brokers"));
     browser.see(&["Log directory", "Free on its disk"]);
     browser.open(&page("#/brokers/1"));
     browser.see(&["log.dirs", "from server.properties"]);
+
+    browser.open(&page("#/applications"));
+    browser.see(&["RUNNING", "It is ready.", "Streams groups", "word-count"]);
+    browser.open(&page("#/applications/word-count"));
+    browser.see(&["RUNNING", "Threads alive", "0_1", "Subtopology 1", "Processed", "group word-count"]);
+    keep(&mut browser, "console-application.png");
 
     browser.open(&page("#/topics/none"));
     browser.see(&["This is not there. There is no topic `none`, or the console's login may not see it"]);
@@ -183,9 +155,9 @@ async fn every_view_says_what_there_is() {
 
     browser.open(&page("#/"));
     browser.see(&["live, ", "Busiest topics"]);
-    living.abort();
     writing.abort();
     drop(member);
+    drop(program);
     cluster.broker.shutdown().await;
     browser.see(&["The cluster cannot be reached.", "What you see is as of", "not live"]);
     browser.open(&page("#/topics"));

@@ -2,14 +2,16 @@
 //!
 //! - `client`: of an application on this instance.
 //! - `thread`, `state_updater`: of a stream thread.
-//! - `task`, `node`, `topic`: of a task, its nodes and what it reads and writes; nodes and queues count in fields of their
-//!   own, which the task [records](task::TaskMetrics::record) when its turn is over.
+//! - `task`, `node`, `topic`, `store`, `cache`: of a task, its nodes, what it reads and writes, and its stores; they count in
+//!   fields of their own, which the task [records](task::TaskMetrics::record) when its turn is over.
 //!
 //! A series ends with what it describes: whoever is measured owns its sensors.
 
+pub(crate) mod cache;
 pub(crate) mod client;
 pub(crate) mod node;
 pub(crate) mod state_updater;
+pub(crate) mod store;
 pub(crate) mod task;
 pub(crate) mod thread;
 pub(crate) mod topic;
@@ -22,8 +24,16 @@ use vltava_metrics::{Gauge, MetricConfig, MetricValue, RecordingLevel, Registry,
 use crate::{config::StreamsConfig, record::Headers};
 
 /// All metrics of Streams beside those of its clients.
-pub const GROUPS: &[Group] =
-    &[client::GROUP, thread::GROUP, state_updater::GROUP, task::GROUP, node::GROUP, topic::GROUP];
+pub const GROUPS: &[Group] = &[
+    client::GROUP,
+    thread::GROUP,
+    state_updater::GROUP,
+    task::GROUP,
+    node::GROUP,
+    topic::GROUP,
+    store::GROUP,
+    cache::GROUP,
+];
 
 /// What stands before the groups of Streams' metrics.
 const DOMAIN: &str = "kafka.streams";

@@ -44,6 +44,7 @@ use crate::{
     config::StreamsConfig,
     data::{Data, ErasedSerde},
     error::{Error, Result},
+    metrics::Recorder,
     processing::{Runtime, resolve_serde},
     record::Headers,
     serdes::SerdeRef,
@@ -230,6 +231,10 @@ pub(crate) trait AnyStore: Any + Send {
     /// Lets that go no further than this, until it is asked again; `i64::MAX` is no limit.
     fn limit_time(&mut self, _limit: i64) {}
     fn persistent(&self) -> bool;
+    /// From here on what is counted is told there, until it is forgotten or recycled.
+    fn measure(&mut self, _recorder: &Recorder) {}
+    /// Tells what was counted since the last time.
+    fn record_metrics(&mut self, _now: i64) {}
     /// Whether only a commit makes room for more.
     fn needs_commit(&self) -> bool {
         false

@@ -186,6 +186,7 @@ impl Task {
         let recorder = rt.metrics.measure(of_thread, &task, &rt.node_names);
         self.processed.iter_mut().for_each(|(name, metrics)| metrics.measure(&recorder, name));
         (0..self.group.queues.len()).for_each(|queue| self.measure_queue(queue));
+        self.own_stores_mut().for_each(|store| store.measure(&recorder));
     }
 
     fn measure_queue(&mut self, queue: usize) {
@@ -207,6 +208,7 @@ impl Task {
         }
         let (dropped, cache_bytes) = (self.ctx.rt.dropped, self.ctx.rt.cache.used);
         self.ctx.rt.metrics.record(Counted { dropped, processed, buffered, cache_bytes }, now);
+        self.own_stores_mut().for_each(|store| store.record_metrics(now));
     }
 
     /// What is told of its work as a whole.

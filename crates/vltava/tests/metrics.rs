@@ -25,11 +25,10 @@ fn check_against_definitions(metrics: &Snapshot) {
     let groups = || METRIC_GROUPS.iter().chain(vltava::client::METRIC_GROUPS.iter().copied().flatten());
     for name in metrics.keys() {
         let tags: BTreeSet<&str> = name.tags.iter().map(|(tag, _)| tag).collect();
-        // Some of an application and of a thread are by their process as well.
-        let more = BTreeSet::from(["process-id", "application-id"]);
-        let is_tagged = |of_group: BTreeSet<&str>| {
-            of_group.is_subset(&tags) && tags.difference(&of_group).all(|tag| more.contains(tag))
-        };
+        // Some of an application and of a thread are by their process as well, and stores by a tag that says their kind.
+        let is_more = |tag: &str| ["process-id", "application-id"].contains(&tag) || tag.ends_with("-state-id");
+        let is_tagged =
+            |of_group: BTreeSet<&str>| of_group.is_subset(&tags) && tags.difference(&of_group).all(|tag| is_more(tag));
         let mut of_group =
             groups().filter(|group| group.name == name.group && is_tagged(group.tags.iter().copied().collect()));
         if name.group == "kafka-metrics-count" {

@@ -73,7 +73,8 @@ Of Kafka's clients' metrics these are not there: those of the thread that select
 none), `txn-prepare-time-ns-total` (two-phase commits are not supported). What of Streams' is not there has its reason in
 `crates/streams/tests/metrics/lacking.txt`. What a task counts is told when a turn of its thread is over: within a second of
 work. Some are by more tags than their group: `client-state` by `process-id` and `application-id`, `recording-level` and
-`thread-state` by `process-id`.
+`thread-state` by `process-id`, stores by a tag that says their kind and has their name, such as `rocksdb-state-id`: the JVM's
+word for a store on disk.
 
 ";
 

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use vltava_metrics::definition::{Group, SensorDefinition, avg, count, max, rate_of_events, total, value};
 use vltava_metrics::{RecordingLevel, Sensor, Tally};
 
-use super::{Recorder, node::EndToEnd, topic::Produced};
+use super::{
+    Recorder,
+    node::{Emits, Emitted, EndToEnd},
+    topic::Produced,
+};
 
 /// The table.
 pub(super) const GROUP: Group = Group {
@@ -147,6 +151,7 @@ pub(crate) struct TaskMetrics {
     restore_remaining: Sensor,
     /// By the numbers of nodes.
     ends: Vec<Option<EndToEnd>>,
+    emitted: Vec<Emitted>,
     pub(crate) produced: Produced,
 }
 
@@ -158,6 +163,19 @@ impl TaskMetrics {
         }
         if let Some(place) = self.ends.get_mut(node) {
             place.get_or_insert_default();
+        }
+    }
+
+    /// This node holds results back.
+    pub(crate) fn declare_emits(&mut self, node: u32, kind: Emits) {
+        self.emitted.push(Emitted::new(node, kind));
+    }
+
+    /// Such a node has emitted records, from `start` on.
+    pub(crate) fn emitted(&mut self, node: u32, records: usize, start: Option<u64>) {
+        let took = start.map(|start| self.since(start));
+        if let Some(emitted) = self.emitted.iter_mut().find(|emitted| emitted.node == node) {
+            emitted.add(records, took);
         }
     }
 
@@ -182,6 +200,9 @@ impl TaskMetrics {
             if let (Some(end), Some(name)) = (end, node_names.get(node)) {
                 end.measure(&recorder, name);
             }
+        }
+        for emitted in &mut self.emitted {
+            emitted.measure(&recorder, node_names.get(emitted.node as usize).map_or("", |name| name));
         }
         self.produced.record(&recorder, node_names, 0);
         self.recorder = Some(recorder.clone());
@@ -256,6 +277,7 @@ impl TaskMetrics {
         self.cache_size.record(counted.cache_bytes as f64, now);
         self.produced.record(recorder, &self.node_names, now);
         self.ends.iter_mut().flatten().for_each(|end| end.record(now));
+        self.emitted.iter_mut().for_each(|emitted| emitted.record(now));
     }
 }
 

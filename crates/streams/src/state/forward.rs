@@ -12,6 +12,9 @@ macro_rules! forward {
         fn commit(&mut self, changelog_offset: Option<i64>) -> $crate::error::Result<()> {
             self.$($engine)*.commit(changelog_offset)
         }
+        $crate::state::forward!(@commit_offsets [$($engine)*]);
+    };
+    (@commit_offsets [$($engine:tt)*]) => {
         fn committed_offset(&self) -> $crate::error::Result<Option<i64>> {
             self.$($engine)*.committed_offset()
         }

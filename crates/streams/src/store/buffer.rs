@@ -17,6 +17,7 @@ use super::{AnyStore, StoreInit, core::unreadable};
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeOrigin},
+    metrics::{Recorder, store::BufferMeter},
     processing::{RecordContext, Runtime},
     record::{Change, Header, Headers, ProducerRecord, Record},
     serdes::SerdeRef,
@@ -40,6 +41,7 @@ pub(crate) struct ChangeBuffer<K, V> {
     buckets: usize,
     size: u64,
     transaction: Option<Transaction>,
+    meter: BufferMeter,
 }
 
 /// What a buffer needs to forget what has changed since its last commit.
@@ -85,6 +87,7 @@ impl<K: Data, V: Data> ChangeBufferSpec<K, V> {
             buckets: 0,
             size: 0,
             transaction: init.engine.transactional.then(Transaction::default),
+            meter: BufferMeter::default(),
         }))
     }
 }
@@ -138,6 +141,7 @@ impl<K: Flow, V: Flow> ChangeBuffer<K, V> {
         };
         self.insert(time, key.clone(), BufferValue { prior, old, new, context: format::kept(context) });
         self.mark(key);
+        self.tell_size();
         Ok(())
     }
 
@@ -202,6 +206,11 @@ impl<K: Flow, V: Flow> ChangeBuffer<K, V> {
         }
     }
 
+    /// It is told how much there is: after a change was put in, and after some were taken out.
+    pub(crate) fn tell_size(&mut self) {
+        self.meter.holds(self.index.len(), self.size);
+    }
+
     /// The value of a key as those below the buffer know it, if a change of it is buffered.
     pub(crate) fn prior_value(&self, key: &K) -> Result<Option<Option<V>>> {
         let key = self.encode(&self.key_serde, key, SerdeOrigin::Key)?;
@@ -217,6 +226,15 @@ impl<K: Flow, V: Flow> AnyStore for ChangeBuffer<K, V> {
 
     fn flush_cache(&mut self, _rt: &mut Runtime) -> Result<Option<usize>> {
         Ok(None)
+    }
+
+    fn measure(&mut self, recorder: &Recorder) {
+        self.meter.measure(recorder, &self.name);
+        self.tell_size();
+    }
+
+    fn record_metrics(&mut self, now: i64) {
+        self.meter.record(now);
     }
 
     fn write_changelog(&mut self, rt: &mut Runtime) -> Result<()> {

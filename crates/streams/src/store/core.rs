@@ -11,6 +11,11 @@ use super::{
 use crate::{
     data::Flow,
     error::{Error, Result, SerdeError, SerdeOrigin},
+    metrics::{
+        Recorder,
+        cache::CacheMeter,
+        store::{Meter, Scope},
+    },
     processing::Runtime,
     record::Headers,
     serdes::{Serde, SerdeRef},
@@ -66,6 +71,8 @@ pub(crate) struct StoreCore<K, V, E> {
     listener: Option<Listener>,
     flushing: VecDeque<Flushing<K, V>>,
     value_buffer: Vec<u8>,
+    pub(crate) meter: Meter,
+    cache_meter: CacheMeter,
 }
 
 /// What a [`StoreCore`] is made from.
@@ -94,7 +101,27 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
             listener: None,
             flushing: VecDeque::new(),
             value_buffer: Vec::new(),
+            meter: Meter::default(),
+            cache_meter: CacheMeter::default(),
         }
+    }
+
+    /// From here on what is counted is told there.
+    pub(crate) fn measure(&mut self, recorder: &Recorder, scope: Scope) {
+        self.meter.measure(recorder, scope, self.engine.persistent(), &self.name);
+        if self.cache.is_some() {
+            self.cache_meter.measure(recorder, &self.name);
+        }
+    }
+
+    /// The task is over in which it was measured.
+    pub(crate) fn unmeasure(&mut self) {
+        (self.meter, self.cache_meter) = (Meter::default(), CacheMeter::default());
+    }
+
+    pub(crate) fn record_metrics(&mut self, now: i64) {
+        self.meter.record(now);
+        self.cache_meter.record(now);
     }
 
     /// Tells the store which node forwards its flushed rows. Returns whether the store caches; if it does not, the
@@ -125,9 +152,12 @@ impl<K: Flow, V: Flow, E: Engine> StoreCore<K, V, E> {
     pub(crate) fn get(&mut self, rt: &mut Runtime, keep: Option<&K>) -> Result<Option<V>> {
         if let Some(cache) = &mut self.cache
             && !self.committed_only
-            && let Some(entry) = cache.get(&self.key_buffer)
         {
-            return Ok(entry.value.clone());
+            let found = cache.get(&self.key_buffer);
+            self.cache_meter.read(found.is_some());
+            if let Some(entry) = found {
+                return Ok(entry.value.clone());
+            }
         }
         let key = self.key_buffer.get(self.prefix..).unwrap_or_default();
         let Some(bytes) = self.engine.get(key)? else { return Ok(None) };
@@ -391,9 +421,21 @@ pub(crate) fn unreadable(topic: &str, origin: SerdeOrigin, source: SerdeError) -
 
 /// [`AnyStore`](super::AnyStore) for a store whose `core` does the work.
 macro_rules! any_store {
-    ($store:ident $(, forgets $field:ident)?) => {
+    ($store:ident, $scope:ident $(, forgets $field:ident)?) => {
         impl<K: Flow, V: Flow> AnyStore for $store<K, V> {
-            $crate::state::forward!([core.engine]: persistent commit commit_partitions clear close);
+            $crate::state::forward!([core.engine]: persistent commit_offsets commit_partitions clear close);
+            fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
+                let start = self.core.meter.start();
+                let done = self.core.engine.commit(changelog_offset);
+                self.core.meter.done($crate::metrics::store::Operation::Commit, start);
+                done
+            }
+            fn measure(&mut self, recorder: &$crate::metrics::Recorder) {
+                self.core.measure(recorder, $crate::metrics::store::Scope::$scope);
+            }
+            fn record_metrics(&mut self, now: i64) {
+                self.core.record_metrics(now);
+            }
             fn name(&self) -> &str {
                 &self.core.name
             }
@@ -402,11 +444,13 @@ macro_rules! any_store {
             }
             fn forget(&mut self) -> Result<bool> {
                 self.core.forget_cache();
+                self.core.unmeasure();
                 $(self.$field = self.$field.take().map(|_| Default::default());)?
                 self.core.engine.forget()
             }
             fn recycle(&mut self) -> Result<bool> {
                 self.core.forget_cache();
+                self.core.unmeasure();
                 $(self.$field = self.$field.take().map(|_| Default::default());)?
                 Ok(true)
             }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     data::{Data, Flow},
     error::{Result, SerdeError, SerdeOrigin},
+    metrics::store::Operation,
     processing::Runtime,
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     serdes::{Serde, SerdeRef},
@@ -75,6 +76,14 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
     }
 
     pub(crate) fn get(&mut self, rt: &mut Runtime, key: &K) -> Result<Option<V>> {
+        let start = self.core.meter.start();
+        let found = self.read(rt, key);
+        self.core.meter.done(Operation::Get, start);
+        found
+    }
+
+    #[inline]
+    fn read(&mut self, rt: &mut Runtime, key: &K) -> Result<Option<V>> {
         self.encode_key(key)?;
         self.core.get(rt, Some(key))
     }
@@ -87,6 +96,15 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
 
     /// Puts, or deletes where `value` is `None`.
     pub(crate) fn put(&mut self, rt: &mut Runtime, key: &K, value: Option<V>) -> Result<()> {
+        let start = self.core.meter.start();
+        let done = self.write(rt, key, value);
+        self.core.meter.done(Operation::Put, start);
+        self.core.meter.reached(rt.context.timestamp, rt.wall_clock);
+        done
+    }
+
+    #[inline]
+    fn write(&mut self, rt: &mut Runtime, key: &K, value: Option<V>) -> Result<()> {
         self.encode_key(key)?;
         self.core.put(rt, key, value)
     }
@@ -97,8 +115,15 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
         rt: &mut Runtime,
         entries: impl IntoIterator<Item = (K, Option<V>)>,
     ) -> Result<()> {
+        let start = self.core.meter.start();
+        let done = self.write_all(rt, entries);
+        self.core.meter.done(Operation::PutAll, start);
+        done
+    }
+
+    fn write_all(&mut self, rt: &mut Runtime, entries: impl IntoIterator<Item = (K, Option<V>)>) -> Result<()> {
         if self.core.has_cache() {
-            return entries.into_iter().try_for_each(|(key, value)| self.put(rt, &key, value));
+            return entries.into_iter().try_for_each(|(key, value)| self.write(rt, &key, value));
         }
         let mut encoded = Vec::new();
         for (key, value) in entries {
@@ -113,22 +138,35 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
 
     /// Deletes; returns what was there.
     pub(crate) fn delete(&mut self, rt: &mut Runtime, key: &K) -> Result<Option<V>> {
-        let old = self.get(rt, key)?;
-        self.put(rt, key, None)?;
+        let start = self.core.meter.start();
+        let old = self.read(rt, key)?;
+        self.write(rt, key, None)?;
+        self.core.meter.done(Operation::Delete, start);
         Ok(old)
     }
 
     /// Puts where there is nothing yet; returns what is there.
     pub(crate) fn put_if_absent(&mut self, rt: &mut Runtime, key: &K, value: Option<V>) -> Result<Option<V>> {
-        let old = self.get(rt, key)?;
+        let start = self.core.meter.start();
+        let old = self.read(rt, key)?;
         if old.is_none() {
-            self.put(rt, key, value)?;
+            self.write(rt, key, value)?;
         }
+        self.core.meter.done(Operation::PutIfAbsent, start);
+        self.core.meter.reached(rt.context.timestamp, rt.wall_clock);
         Ok(old)
     }
 
     /// Entries between two keys, in the order of their bytes; `None` leaves a side open.
     pub(crate) fn range(&mut self, from: Option<&K>, to: Option<&K>, order: Order) -> Result<Vec<(K, V)>> {
+        let start = self.core.meter.start();
+        let operation = if from.is_none() && to.is_none() { Operation::All } else { Operation::Range };
+        let found = self.read_range(from, to, order);
+        self.core.meter.done(operation, start);
+        found
+    }
+
+    fn read_range(&mut self, from: Option<&K>, to: Option<&K>, order: Order) -> Result<Vec<(K, V)>> {
         let mut ends = (None, None);
         if let Some(from) = from {
             self.encode_key(from)?;
@@ -146,8 +184,12 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
 
     /// Entries whose key's bytes begin with `prefix`.
     pub(crate) fn prefix_scan(&mut self, prefix: &[u8], order: Order) -> Result<Vec<(K, V)>> {
+        let start = self.core.meter.start();
         let below = self.core.engine.prefix(prefix, order)?;
-        self.merge(below, (Bound::Included(prefix), Bound::Unbounded), |key| key.starts_with(prefix), order)
+        let found =
+            self.merge(below, (Bound::Included(prefix), Bound::Unbounded), |key| key.starts_with(prefix), order);
+        self.core.meter.done(Operation::PrefixScan, start);
+        found
     }
 
     pub(crate) fn approximate_num_entries(&self) -> u64 {
@@ -187,7 +229,7 @@ impl<K: Flow, V: Flow> KeyValueStore<K, V> {
     }
 }
 
-any_store!(KeyValueStore);
+any_store!(KeyValueStore, KeyValue);
 
 /// 8 bytes of timestamp, big endian, and the value's own bytes.
 pub(crate) struct ValueAndTimestampSerde<V>(pub(crate) SerdeRef<V>);

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     data::{Data, Flow},
     error::Result,
+    metrics::store::Operation,
     processing::Runtime,
     record::AggregationWithHeaders,
     state::{KeySchema, Order, SessionSupplier, TimeRange},
@@ -71,14 +72,21 @@ impl<K: Flow, V: Flow> SessionStore<K, V> {
 
     /// Puts the value of a session, or deletes it where there is none.
     pub(crate) fn put(&mut self, rt: &mut Runtime, session: &Windowed<K>, value: Option<V>) -> Result<()> {
+        let began = self.core.meter.start();
         self.keys.fill(&mut self.core, &session.key, session.window, 0)?;
-        self.core.put(rt, session, value)
+        let done = self.core.put(rt, session, value);
+        self.core.meter.done(Operation::Put, began);
+        self.core.meter.reached(rt.context.timestamp, rt.wall_clock);
+        done
     }
 
     /// Deletes a session.
     pub(crate) fn remove(&mut self, rt: &mut Runtime, session: &Windowed<K>) -> Result<()> {
+        let began = self.core.meter.start();
         self.keys.fill(&mut self.core, &session.key, session.window, 0)?;
-        self.core.remove(rt, session)
+        let done = self.core.remove(rt, session);
+        self.core.meter.done(Operation::Remove, began);
+        done
     }
 
     /// The value of one session.
@@ -87,8 +95,11 @@ impl<K: Flow, V: Flow> SessionStore<K, V> {
             // No session is so; and no `Window` either.
             return Ok(None);
         }
+        let began = self.core.meter.start();
         self.keys.fill(&mut self.core, key, Window::new(start, end), 0)?;
-        self.core.get(rt, None)
+        let found = self.core.get(rt, None);
+        self.core.meter.done(Operation::Fetch, began);
+        found
     }
 
     /// The sessions of a range of keys that end at `earliest_end` or later and begin at `latest_start` or earlier.
@@ -107,14 +118,21 @@ impl<K: Flow, V: Flow> SessionStore<K, V> {
             from: earliest_end,
             to: latest_start,
         };
-        self.keys.scan(&mut self.core, &range, false, order)
+        self.scan(&range, false, order)
+    }
+
+    fn scan(&mut self, range: &TimeRange<'_>, held: bool, order: Order) -> Result<Vec<(Windowed<K>, V)>> {
+        let began = self.core.meter.start();
+        let found = self.keys.scan(&mut self.core, range, held, order);
+        self.core.meter.done(Operation::Fetch, began);
+        found
     }
 
     /// The sessions that end between two times, expired ones that are held too; and from `hold_from` on nothing expires
     /// from now on.
     pub(crate) fn take_closed(&mut self, from: i64, to: i64, hold_from: i64) -> Result<Vec<(Windowed<K>, V)>> {
         let range = TimeRange { from, ..TimeRange::ALL };
-        let mut closed = self.keys.scan(&mut self.core, &range, true, Order::Forward)?;
+        let mut closed = self.scan(&range, true, Order::Forward)?;
         closed.retain(|(session, _)| session.window.end() <= to);
         self.core.engine.hold_from(hold_from);
         Ok(closed)
@@ -126,4 +144,4 @@ impl<K: Flow, V: Flow> SessionStore<K, V> {
     }
 }
 
-any_store!(SessionStore);
+any_store!(SessionStore, Session);

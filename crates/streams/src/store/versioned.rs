@@ -14,6 +14,10 @@ use super::{AnyStore, ChosenSerdes, StoreInit, core::unreadable};
 use crate::{
     data::{Data, ErasedSerde, Flow},
     error::{Error, Result, SerdeOrigin},
+    metrics::{
+        Recorder,
+        store::{Meter, Operation, Scope},
+    },
     processing::Runtime,
     record::{Headers, ProducerRecord},
     serdes::SerdeRef,
@@ -58,6 +62,7 @@ pub struct VersionedKeyValueStore<K, V> {
     changelog: Option<(Arc<str>, i32)>,
     key_buffer: Vec<u8>,
     value_buffer: Vec<u8>,
+    meter: Meter,
 }
 
 impl<K, V> std::fmt::Debug for VersionedKeyValueStore<K, V> {
@@ -98,6 +103,7 @@ impl<K: Data, V: Data> VersionedSpec<K, V> {
             changelog: init.changelog.clone(),
             key_buffer: Vec::new(),
             value_buffer: Vec::new(),
+            meter: Meter::default(),
         }))
     }
 }
@@ -119,6 +125,14 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
 
     /// Puts a version; a deletion where there is no value.
     pub(crate) fn put(&mut self, rt: &mut Runtime, key: &K, value: Option<&V>, timestamp: i64) -> Result<VersionedPut> {
+        let start = self.meter.start();
+        let done = self.write(rt, key, value, timestamp);
+        self.meter.done(Operation::Put, start);
+        self.meter.reached(rt.context.timestamp, rt.wall_clock);
+        done
+    }
+
+    fn write(&mut self, rt: &mut Runtime, key: &K, value: Option<&V>, timestamp: i64) -> Result<VersionedPut> {
         let key = self.encode_key(key)?;
         self.value_buffer.clear();
         let bytes = match value {
@@ -153,14 +167,23 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
 
     /// Deletes from a time on; returns what was valid then.
     pub(crate) fn delete(&mut self, rt: &mut Runtime, key: &K, timestamp: i64) -> Result<Option<VersionedRecord<V>>> {
+        let start = self.meter.start();
         let is_late = timestamp < self.rows.read().horizon();
-        let existing = if is_late { None } else { self.get_as_of(key, timestamp)? };
-        self.put(rt, key, None, timestamp)?;
+        let existing = if is_late { None } else { self.read_as_of(key, timestamp)? };
+        self.write(rt, key, None, timestamp)?;
+        self.meter.done(Operation::Delete, start);
         Ok(existing)
     }
 
     /// The newest version.
     pub(crate) fn get(&mut self, key: &K) -> Result<Option<VersionedRecord<V>>> {
+        let start = self.meter.start();
+        let found = self.read(key);
+        self.meter.done(Operation::Get, start);
+        found
+    }
+
+    fn read(&mut self, key: &K) -> Result<Option<VersionedRecord<V>>> {
         let key = self.encode_key(key)?;
         let Some((timestamp, value)) = self.rows.read().get(&key)? else { return Ok(None) };
         Ok(Some(VersionedRecord { value: self.decode(&value)?, timestamp, valid_to: None }))
@@ -168,6 +191,13 @@ impl<K: Flow, V: Flow> VersionedKeyValueStore<K, V> {
 
     /// The version that was valid at a time; none for a time before the history, unless the newest was.
     pub(crate) fn get_as_of(&mut self, key: &K, as_of: i64) -> Result<Option<VersionedRecord<V>>> {
+        let start = self.meter.start();
+        let found = self.read_as_of(key, as_of);
+        self.meter.done(Operation::Get, start);
+        found
+    }
+
+    fn read_as_of(&mut self, key: &K, as_of: i64) -> Result<Option<VersionedRecord<V>>> {
         let key = self.encode_key(key)?;
         let Some((timestamp, valid_to, value)) = self.rows.read().get_as_of(&key, as_of)? else { return Ok(None) };
         Ok(Some(VersionedRecord { value: self.decode(&value)?, timestamp, valid_to }))
@@ -210,7 +240,17 @@ impl<K: Flow, V: Flow> AnyStore for VersionedKeyValueStore<K, V> {
         Ok(None)
     }
     fn commit(&mut self, changelog_offset: Option<i64>) -> Result<()> {
-        self.rows.write()?.commit(changelog_offset)
+        let start = self.meter.start();
+        let done = self.rows.write()?.commit(changelog_offset);
+        self.meter.done(Operation::Commit, start);
+        done
+    }
+    fn measure(&mut self, recorder: &Recorder) {
+        let persistent = self.persistent();
+        self.meter.measure(recorder, Scope::KeyValue, persistent, &self.name);
+    }
+    fn record_metrics(&mut self, now: i64) {
+        self.meter.record(now);
     }
     fn committed_offset(&self) -> Result<Option<i64>> {
         self.rows.read().engine().committed_offset()
@@ -222,9 +262,11 @@ impl<K: Flow, V: Flow> AnyStore for VersionedKeyValueStore<K, V> {
         self.rows.read().engine().committed_partitions()
     }
     fn forget(&mut self) -> Result<bool> {
+        self.meter = Meter::default();
         self.rows.write()?.forget()
     }
     fn recycle(&mut self) -> Result<bool> {
+        self.meter = Meter::default();
         Ok(true)
     }
     fn read_committed(&mut self, only: bool) {

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     data::{Data, Flow},
     error::Result,
+    metrics::store::Operation,
     processing::Runtime,
     record::{ValueAndTimestamp, ValueTimestampHeaders},
     serdes::SerdeRef,
@@ -118,6 +119,14 @@ impl<K: Flow, V: Flow> WindowStore<K, V> {
 
     /// Puts the value of the window that begins at `start`, or deletes it where there is none.
     pub(crate) fn put(&mut self, rt: &mut Runtime, key: &K, value: Option<V>, start: i64) -> Result<()> {
+        let began = self.core.meter.start();
+        let done = self.write(rt, key, value, start);
+        self.core.meter.done(Operation::Put, began);
+        self.core.meter.reached(rt.context.timestamp, rt.wall_clock);
+        done
+    }
+
+    fn write(&mut self, rt: &mut Runtime, key: &K, value: Option<V>, start: i64) -> Result<()> {
         let window = self.keys.window(start);
         let Some(numbers) = &mut self.duplicates else {
             self.keys.fill(&mut self.core, key, window, 0)?;
@@ -148,8 +157,11 @@ impl<K: Flow, V: Flow> WindowStore<K, V> {
             Some(_) if !self.core.engine.persistent() => return Ok(None),
             Some(numbers) => numbers.stored,
         };
+        let began = self.core.meter.start();
         self.keys.fill(&mut self.core, key, self.keys.window(start), sequence)?;
-        self.core.get(rt, None)
+        let found = self.core.get(rt, None);
+        self.core.meter.done(Operation::Fetch, began);
+        found
     }
 
     /// The windows of a key that begin between two times.
@@ -169,14 +181,21 @@ impl<K: Flow, V: Flow> WindowStore<K, V> {
     ) -> Result<Vec<(Windowed<K>, V)>> {
         let (from_key, to_key) = (self.keys.own(&self.core, from_key)?, self.keys.own(&self.core, to_key)?);
         let range = TimeRange { from_key: from_key.as_deref(), to_key: to_key.as_deref(), from, to };
-        self.keys.scan(&mut self.core, &range, false, order)
+        self.scan(&range, false, order)
+    }
+
+    fn scan(&mut self, range: &TimeRange<'_>, held: bool, order: Order) -> Result<Vec<(Windowed<K>, V)>> {
+        let began = self.core.meter.start();
+        let found = self.keys.scan(&mut self.core, range, held, order);
+        self.core.meter.done(Operation::Fetch, began);
+        found
     }
 
     /// The windows that begin between two times, expired ones that are held too; and from `hold_from` on nothing
     /// expires from now on.
     pub(crate) fn take_closed(&mut self, from: i64, to: i64, hold_from: i64) -> Result<Vec<(Windowed<K>, V)>> {
         let range = TimeRange { from, to, ..TimeRange::ALL };
-        let closed = self.keys.scan(&mut self.core, &range, true, Order::Forward)?;
+        let closed = self.scan(&range, true, Order::Forward)?;
         self.core.engine.hold_from(hold_from);
         Ok(closed)
     }
@@ -188,8 +207,8 @@ impl<K: Flow, V: Flow> WindowStore<K, V> {
 
     /// All windows.
     pub(crate) fn all(&mut self, order: Order) -> Result<Vec<(Windowed<K>, V)>> {
-        self.keys.scan(&mut self.core, &TimeRange::ALL, false, order)
+        self.scan(&TimeRange::ALL, false, order)
     }
 }
 
-any_store!(WindowStore, forgets duplicates);
+any_store!(WindowStore, Window, forgets duplicates);

@@ -18,6 +18,7 @@ use crate::{
         suppressed::{Limits, SuppressUntil, Suppressed},
     },
     error::{Error, Result},
+    metrics::node::Emits,
     record::{Change, Record, ValueAndTimestamp},
     store::{ChangeBuffer, ChangeBufferSpec, StoreFactory, StoreHandle, StoreKind, StoreRef},
     task::{Children, Process, TaskCtx},
@@ -88,6 +89,7 @@ impl<K: Data, V: Data> KTable<K, V> {
         let make = Arc::new(move |making: &mut Instantiation<'_>| {
             let (limits, id) = (limits.clone(), making.node_id());
             let children = making.children()?;
+            making.ctx.rt.metrics.declare_emits(id, Emits::Suppressed);
             making
                 .place::<K, Change<V>>(SuppressNode { until, wait, limits, buffer, children, observed: -1, id }, false);
             Ok(())
@@ -240,17 +242,23 @@ impl<K: Data, V: Data, U: SuppressUntil<K>> SuppressNode<K, V, U> {
         condition: impl Fn(&ChangeBuffer<K, V>, &Limits) -> bool,
         ctx: &mut TaskCtx,
     ) -> Result<()> {
+        let mut any = false;
         loop {
             let (buffer, _) = ctx.store(self.buffer)?;
             if !condition(buffer, &self.limits) {
+                if any {
+                    buffer.tell_size();
+                }
                 return Ok(());
             }
             let Some(first) = buffer.first()? else { return Ok(()) };
+            any = true;
             if first.record.value.new.is_some() || !self.until.drops_tombstones() {
                 let current = std::mem::replace(&mut ctx.rt.context, first.context);
                 let done = self.children.forward(first.record, ctx);
                 ctx.rt.context = current;
                 done?;
+                ctx.rt.metrics.emitted(self.id, 1, None);
             }
             // Only now: whoever read the table below saw the row as it was.
             ctx.store(self.buffer)?.0.remove_first();

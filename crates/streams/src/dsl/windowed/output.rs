@@ -3,6 +3,7 @@
 use crate::{
     data::Data,
     error::Result,
+    metrics::node::Emits,
     record::{Change, Record},
     store::Flushed,
     task::{Children, TaskCtx},
@@ -20,6 +21,7 @@ pub(super) struct Output<W, A> {
     pub(super) cached: bool,
     pub(super) slot: Option<usize>,
     pub(super) emit: Option<EmitOnClose>,
+    id: u32,
 }
 
 impl<W: WindowedKey, A: Data> Output<W, A> {
@@ -28,12 +30,14 @@ impl<W: WindowedKey, A: Data> Output<W, A> {
         table: &WindowedTable<W::Key, A, S>,
     ) -> Result<Self> {
         let emit = EmitOnClose::new(table.emit(), table.store_name());
+        making.ctx.rt.metrics.declare_emits(making.node_id(), Emits::Final);
         Ok(Output {
             cached: emit.is_none() && making.is_cached(table.id()),
             children: making.children()?,
             send_old: table.sends_old(),
             slot: None,
             emit,
+            id: making.node_id(),
         })
     }
 
@@ -52,6 +56,20 @@ impl<W: WindowedKey, A: Data> Output<W, A> {
         let old = change.old.filter(|_| self.send_old);
         let change = Change::new(change.new, old);
         self.forward(rest.with_timestamp(timestamp).with_key(key).with_value(change), ctx)
+    }
+
+    /// Forwards what is final, row by row.
+    pub(super) fn forward_final(
+        &mut self,
+        closed: impl ExactSizeIterator<Item = Record<W, Change<A>>>,
+        ctx: &mut TaskCtx,
+    ) -> Result<()> {
+        let (start, count) = (ctx.rt.metrics.start(), closed.len());
+        for record in closed {
+            self.forward(record, ctx)?;
+        }
+        ctx.rt.metrics.emitted(self.id, count, start);
+        Ok(())
     }
 
     /// Forwards, and comes back to the record at hand: what is written after it has that one's timestamp.

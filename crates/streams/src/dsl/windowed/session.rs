@@ -135,11 +135,11 @@ impl<W: WindowedKey, A: Data, F, M> SessionNode<W, A, F, M> {
         }
         emit.set_last_close(close, &mut ctx.rt);
         let (store, _) = ctx.store(self.store)?;
-        for (session, value) in store.take_closed(lower, upper, close.max(0))? {
+        let closed = store.take_closed(lower, upper, close.max(0))?.into_iter().map(|(session, value)| {
             let end = session.window.end();
             let record = rest.clone().with_timestamp(end).with_key(W::in_window(session.key, session.window));
-            self.out.forward(record.with_value(Change::new(Some(value), None)), ctx)?;
-        }
-        Ok(())
+            record.with_value(Change::new(Some(value), None))
+        });
+        self.out.forward_final(closed, ctx)
     }
 }

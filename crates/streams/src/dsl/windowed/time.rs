@@ -188,10 +188,10 @@ impl<W: WindowedKey, A: Data> Output<W, A> {
         rest: &Record<(), ()>,
         ctx: &mut TaskCtx,
     ) -> Result<()> {
-        for (key, row) in closed {
+        let closed = closed.into_iter().map(|(key, row)| {
             let record = rest.clone().with_timestamp(row.timestamp).with_key(W::in_window(key.key, key.window));
-            self.forward(record.with_value(Change::new(Some(row.value), None)), ctx)?;
-        }
-        Ok(())
+            record.with_value(Change::new(Some(row.value), None))
+        });
+        self.forward_final(closed, ctx)
     }
 }

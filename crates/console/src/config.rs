@@ -142,7 +142,7 @@ impl ConsoleConfig {
         // One that is given alone may not go with the other's default.
         let are_times_given = given("default.api.timeout.ms") || given("request.timeout.ms");
         let defaults =
-            defaults.iter().filter(|(key, _)| !given(key) && !(are_times_given && key.ends_with("timeout.ms")));
+            defaults.iter().filter(|(key, _)| !(given(key) || are_times_given && key.ends_with("timeout.ms")));
         let mut all: Vec<_> = defaults.map(pair).chain(self.properties.iter().cloned()).collect();
         all.retain(|(name, _)| !last.iter().any(|(key, _)| name == key));
         all.extend(last.iter().map(pair));

@@ -1,7 +1,8 @@
 //! How long partitions pause while instances come and go: those whose tasks stay where they are, and those whose tasks move.
 //!
-//! A count whose keys are the numbers of the input's partitions, so that a result tells whose task has written it. Each partition
-//! is given a record every 20 ms; a pause is the time between two results of a partition, as they come to a consumer.
+//! A count with one key for each partition of the input, so that a result tells whose task has written it; and results of a task
+//! have a partition of their own, for what a killed producer has left open holds up all behind it. Each partition is given a
+//! record every 20 ms; a pause is the time between two results of a partition, as they come to a consumer.
 //! Exactly once that is one of what is committed, every 100 ms. Groups of ours and of the JVM's one after the other, on one
 //! broker.
 
@@ -19,6 +20,7 @@ use vltava::client::{
     Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicPartition, admin::NewTopic,
     config::IsolationLevel, producer::ProducerRecord,
 };
+use vltava_protocol::record::partition_for_key;
 
 use crate::{
     broker::{Broker, Make},
@@ -138,19 +140,26 @@ impl Drop for Background {
     }
 }
 
+/// A key whose results go to the partition of this number.
+fn key_of(partition: i32) -> Result<String> {
+    let mut keys = (0..1000).map(|number| format!("{partition}-{number}"));
+    keys.find(|key| partition_for_key(key.as_bytes(), PARTITIONS) == partition).context("no key for the partition")
+}
+
 async fn feed(address: String, topic: String) -> Result<()> {
     let producer = Producer::new(ProducerConfig::from_properties([
         ("bootstrap.servers", address.as_str()),
         ("linger.ms", "0"),
         ("delivery.timeout.ms", "600000"),
     ])?)?;
+    let keys: Vec<(i32, String)> =
+        (0..PARTITIONS).map(|partition| Ok((partition, key_of(partition)?))).collect::<Result<_>>()?;
     let mut pace = tokio::time::interval(PACE);
     loop {
         pace.tick().await;
-        for partition in 0..PARTITIONS {
-            let key = partition.to_string();
+        for (partition, key) in &keys {
             let mut record = ProducerRecord::new(&topic);
-            record.partition = Some(partition);
+            record.partition = Some(*partition);
             record.key = Some(key.as_bytes());
             record.value = Some(b"one");
             drop(producer.send(record).await?);
@@ -161,7 +170,7 @@ async fn feed(address: String, topic: String) -> Result<()> {
 async fn watch(address: String, topic: String, isolation: IsolationLevel, arrivals: Shared) -> Result<()> {
     let config = ConsumerConfig::builder().bootstrap_servers(&address).isolation_level(isolation).build()?;
     let consumer = Consumer::new(config)?;
-    consumer.assign([TopicPartition::new(topic.as_str(), 0)])?;
+    consumer.assign((0..PARTITIONS).map(|partition| TopicPartition::new(topic.as_str(), partition)))?;
     consumer.seek_to_beginning(&[])?;
     loop {
         let records = match consumer.poll(LOOK).await {
@@ -170,9 +179,9 @@ async fn watch(address: String, topic: String, isolation: IsolationLevel, arriva
             Err(error) => return Err(error.into()),
         };
         let now = Instant::now();
-        for (_, record) in records.iter() {
-            let key = std::str::from_utf8(record.key().context("a count without a key")?)?.parse()?;
-            with(&arrivals, |arrivals| arrivals.take(key, now));
+        // Markers of transactions move a partition on as well.
+        for part in records.partitions().filter(|part| part.iter().next().is_some()) {
+            with(&arrivals, |arrivals| arrivals.take(part.topic_partition().partition(), now));
         }
     }
 }
@@ -227,7 +236,7 @@ impl<'a> Bench<'a> {
     async fn start(frame: &'a Frame, address: &str, group: &Group, folder: &'a Path) -> Result<Self> {
         let admin = Admin::new(AdminConfig::builder().bootstrap_servers(address).build()?)?;
         let [input, output, application] = ["in", "out", "app"].map(|what| format!("pauses-{}-{what}", group.name));
-        let topics = [NewTopic::new(&input).partitions(PARTITIONS), NewTopic::new(&output).partitions(1)];
+        let topics = [NewTopic::new(&input).partitions(PARTITIONS), NewTopic::new(&output).partitions(PARTITIONS)];
         for (topic, made) in admin.create_topics(topics.map(|topic| topic.replication_factor(1))).await {
             made.with_context(|| format!("making {topic}"))?;
         }

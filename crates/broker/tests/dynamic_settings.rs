@@ -1,6 +1,6 @@
 //! What Kafka alters while a broker runs acts here at once, or is refused. `dynamic_settings.txt` says of each key which.
 
-#![allow(clippy::unwrap_used, reason = "a failure of a helper fails its test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failure of a helper fails its test")]
 
 #[path = "support/configs.rs"]
 mod configs;

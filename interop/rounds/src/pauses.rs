@@ -180,7 +180,7 @@ async fn watch(address: String, topic: String, isolation: IsolationLevel, arriva
         };
         let now = Instant::now();
         // Markers of transactions move a partition on as well.
-        for part in records.partitions().filter(|part| part.iter().next().is_some()) {
+        for part in records.partitions().iter().filter(|part| part.iter().next().is_some()) {
             with(&arrivals, |arrivals| arrivals.take(part.topic_partition().partition(), now));
         }
     }

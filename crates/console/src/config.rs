@@ -141,8 +141,8 @@ impl ConsoleConfig {
         let given = |key: &str| self.properties.iter().any(|(name, _)| name == key);
         // One that is given alone may not go with the other's default.
         let are_times_given = given("default.api.timeout.ms") || given("request.timeout.ms");
-        let defaults =
-            defaults.iter().filter(|(key, _)| !(given(key) || are_times_given && key.ends_with("timeout.ms")));
+        let is_settled = |key: &str| given(key) || (are_times_given && key.ends_with("timeout.ms"));
+        let defaults = defaults.iter().filter(|(key, _)| !is_settled(key));
         let mut all: Vec<_> = defaults.map(pair).chain(self.properties.iter().cloned()).collect();
         all.retain(|(name, _)| !last.iter().any(|(key, _)| name == key));
         all.extend(last.iter().map(pair));

@@ -13,7 +13,7 @@ const LOOKED_AT: &[(&str, usize)] = &[
     ("broker", 97),
     ("client", 83),
     ("config", 8),
-    ("console", 1),
+    ("console", 2),
     ("log", 29),
     ("metrics", 3),
     ("protocol", 31),

@@ -78,8 +78,6 @@ public final class StreamsMetrics {
         config.put("enable.metrics.push", "false");
         config.put("num.standby.replicas", "1");
         config.put("commit.interval.ms", "100");
-        // Windows that have closed are looked for with every record.
-        config.put("__emit.interval.ms.kstreams.windowed.aggregation__", 0L);
         config.put("default.key.serde", Serdes.StringSerde.class);
         config.put("default.value.serde", Serdes.StringSerde.class);
         config.put("state.dir", Files.createTempDirectory("streams-metrics").toString());

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 pub(crate) use keys::NO_TAGS;
 pub use keys::{APPLICATION_ID, STATESTORE_CACHE_MAX_BYTES, TOPOLOGY_OPTIMIZATION};
+use keys::{OUTER_JOIN_EMIT_INTERVAL_MS, WINDOW_EMIT_INTERVAL_MS};
 use vltava_config::Settings;
 pub use vltava_config::{ConfigError, ConfigWarning, Definition};
 use vltava_metrics::RecordingLevel;
@@ -189,6 +190,18 @@ impl StreamsConfig {
     /// Whether the coordinator assigns tasks: `group.protocol` is `streams`.
     pub(crate) fn is_of_streams_group(&self) -> bool {
         self.fields.group_protocol == GroupProtocol::Streams
+    }
+
+    /// The same, but that what closes is looked for with every record, unless something else was asked for.
+    pub(crate) fn emitting_at_once(&self) -> Self {
+        let mut config = self.clone();
+        if !config.settings.is_given(WINDOW_EMIT_INTERVAL_MS) {
+            config.fields.window_emit_interval_ms = 0;
+        }
+        if !config.settings.is_given(OUTER_JOIN_EMIT_INTERVAL_MS) {
+            config.fields.outer_join_emit_interval_ms = 0;
+        }
+        config
     }
 
     /// The settings in the types in which they are used.

@@ -159,12 +159,13 @@ impl TopologyTestDriver {
         Self::with_config(topology, &StreamsConfig::builder("test").build()?, 0)
     }
 
-    /// A driver with settings, its clock at `now`, in ms since the epoch.
+    /// A driver with settings, its clock at `now`, in ms since the epoch. As in the JVM's driver, windows that close and rows of
+    /// outer joins that find nobody are looked for with every record, and not once in a second of its clock.
     ///
     /// # Errors
     /// If a serde is missing or a processor cannot be initialised.
     pub fn with_config(topology: &Topology, config: &StreamsConfig, now: i64) -> Result<Self> {
-        let (sent, config) = (Capture::default(), Arc::new(config.clone()));
+        let (sent, config) = (Capture::default(), Arc::new(config.emitting_at_once()));
         let globals = GlobalStores::default();
         let mut global = work::open_global(topology, &config, &globals, now)?;
         let mut task = Task::new(

@@ -14,8 +14,8 @@ use std::{
 
 use proptest::prelude::*;
 use vltava_streams::{
-    EmitStrategy, KTable, Materialized, Record, SessionWindows, SlidingWindows, StreamsBuilder, StreamsConfig,
-    TimeWindows, TopologyTestDriver, Windowed,
+    EmitStrategy, KTable, Materialized, Record, SessionWindows, SlidingWindows, StreamsBuilder, TimeWindows,
+    TopologyTestDriver, Windowed,
     dsl::{StoreFamily, StoreType},
 };
 
@@ -66,8 +66,7 @@ fn play(
         .to_stream()
         .map(|key, sum| (format!("{} {} {}", key.key, key.window.start(), key.window.end()), sum))
         .to("out");
-    let config = StreamsConfig::builder("test").set("__emit.interval.ms.kstreams.windowed.aggregation__", "0");
-    let driver = TopologyTestDriver::with_config(&builder.build().unwrap(), &config.build().unwrap(), 0).unwrap();
+    let driver = TopologyTestDriver::new(&builder.build().unwrap()).unwrap();
     let topic = driver.input_topic::<String, i64>("in");
     for (at, (key, timestamp)) in inputs.iter().enumerate() {
         topic.pipe_record(Record::new(key.to_string(), 1 << at, *timestamp)).unwrap();

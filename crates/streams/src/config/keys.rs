@@ -16,6 +16,11 @@ pub const STATESTORE_CACHE_MAX_BYTES: &str = "statestore.cache.max.bytes";
 /// `merge.repartition.topics`, `single.store.self.join`.
 pub const TOPOLOGY_OPTIMIZATION: &str = "topology.optimization";
 
+/// How often results of outer joins that found nobody are looked for, in ms.
+pub(super) const OUTER_JOIN_EMIT_INTERVAL_MS: &str = "__emit.interval.ms.kstreams.outer.join.spurious.results.fix__";
+/// How often windows that have closed are looked for, in ms.
+pub(super) const WINDOW_EMIT_INTERVAL_MS: &str = "__emit.interval.ms.kstreams.windowed.aggregation__";
+
 const CLASSES: &str = "classes of the JVM cannot be loaded";
 pub(crate) const NO_TAGS: &str = "standby tasks are placed without regard to tags";
 const NO_RACKS: &str = "tasks are assigned without regard to racks";
@@ -109,8 +114,8 @@ static KEYS: &[Definition] = &[
     Definition::new("window.size.ms", Long, None, AtLeast(0), "The size of windows for deserializers made by class.").importance(Low).warned(TYPED),
     Definition::new("windowed.inner.class.serde", String, None, Any, "The serde of a windowed key's inner part, made by class.").importance(Low).warned(TYPED),
     Definition::new("windowstore.changelog.additional.retention.ms", Long, Some("86400000"), AtLeast(0), "How much longer than its window a changelog keeps records, in ms.").importance(Low),
-    Definition::new("__emit.interval.ms.kstreams.outer.join.spurious.results.fix__", Long, Some("1000"), Any, "Time between looks for results of outer joins, in ms.").internal(),
-    Definition::new("__emit.interval.ms.kstreams.windowed.aggregation__", Long, Some("1000"), Any, "Time between looks for windows that closed, in ms.").internal(),
+    Definition::new(OUTER_JOIN_EMIT_INTERVAL_MS, Long, Some("1000"), Any, "Time between looks for results of outer joins, in ms.").internal(),
+    Definition::new(WINDOW_EMIT_INTERVAL_MS, Long, Some("1000"), Any, "Time between looks for windows that closed, in ms.").internal(),
 ];
 
 /// The prefixes of settings for one kind of client, for internal topics, and of tags.

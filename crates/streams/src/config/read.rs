@@ -7,6 +7,7 @@ use vltava_metrics::RecordingLevel;
 use vltava_serde::SerdeConfig;
 
 use super::TOPOLOGY_OPTIMIZATION;
+use super::keys::{OUTER_JOIN_EMIT_INTERVAL_MS, WINDOW_EMIT_INTERVAL_MS};
 use super::{APPLICATION_ID, Fields, GroupProtocol, Guarantee, Optimizations, STATESTORE_CACHE_MAX_BYTES};
 
 impl Fields {
@@ -81,9 +82,8 @@ impl Fields {
             optimizations: Optimizations::of(reader),
             window_changelog_additional_retention_ms: reader
                 .integer("windowstore.changelog.additional.retention.ms")?,
-            outer_join_emit_interval_ms: reader
-                .integer("__emit.interval.ms.kstreams.outer.join.spurious.results.fix__")?,
-            window_emit_interval_ms: reader.integer("__emit.interval.ms.kstreams.windowed.aggregation__")?,
+            outer_join_emit_interval_ms: reader.integer(OUTER_JOIN_EMIT_INTERVAL_MS)?,
+            window_emit_interval_ms: reader.integer(WINDOW_EMIT_INTERVAL_MS)?,
         })
     }
 }

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
-use crate::{Materialized, Record, StreamsBuilder, TimestampedKeyValueStore};
+use crate::{EmitStrategy, Materialized, Record, StreamsBuilder, TimeWindows, TimestampedKeyValueStore};
 
 type Text = Option<String>;
 
@@ -53,6 +53,36 @@ fn every_way_out_reads_a_record_once() {
     assert!(out.is_empty());
     assert_eq!(driver.history_of("out").len(), 5, "reading takes nothing from the history");
     assert_eq!(driver.produced_topic_names().into_iter().collect::<Vec<_>>(), ["out"]);
+}
+
+/// The answers are those of the JVM's driver.
+#[test]
+fn windows_that_close_are_looked_for_with_every_record_unless_something_else_is_asked_for() {
+    let emitted = |settings: &[(&str, &str)]| {
+        let builder = StreamsBuilder::new();
+        builder
+            .stream::<String, String>("in")
+            .group_by_key()
+            .windowed_by(TimeWindows::of_size_with_no_grace(Duration::from_secs(10)))
+            .emit_strategy(EmitStrategy::OnWindowClose)
+            .count()
+            .to_stream()
+            .select_key(|key, _| format!("{}@{}", key.key, key.window.start()))
+            .to("out");
+        let config = settings.iter().fold(StreamsConfig::builder("t"), |config, (key, value)| config.set(*key, *value));
+        let driver =
+            TopologyTestDriver::with_config(&builder.build().unwrap(), &config.build().unwrap(), 100_000).unwrap();
+        let (input, out) = (driver.input_topic::<String, String>("in"), driver.output_topic::<String, i64>("out"));
+        let mut told = Vec::new();
+        for (key, at) in [("a", 1_000), ("b", 2_000), ("c", 12_000), ("b", 25_000), ("a", 40_000)] {
+            input.pipe_at(text(key), text("x"), at).unwrap();
+            told.push(out.read_values().unwrap().len());
+            driver.advance_wall_clock_time(Duration::from_millis(500)).unwrap();
+        }
+        told
+    };
+    assert_eq!(emitted(&[]), [0, 0, 2, 1, 1]);
+    assert_eq!(emitted(&[("__emit.interval.ms.kstreams.windowed.aggregation__", "1000")]), [0, 0, 2, 0, 2]);
 }
 
 #[test]

@@ -79,11 +79,7 @@ fn of_any_engine(tags: &str) -> String {
 
 /// Group, name and tags of each metric, with its value.
 fn ours() -> BTreeMap<(String, String, String), f64> {
-    let config = StreamsConfig::from_properties([
-        ("application.id", "recorded"),
-        ("metrics.recording.level", "TRACE"),
-        ("__emit.interval.ms.kstreams.windowed.aggregation__", "0"),
-    ]);
+    let config = StreamsConfig::from_properties([("application.id", "recorded"), ("metrics.recording.level", "TRACE")]);
     let driver = TopologyTestDriver::with_config(&topology(), &config.unwrap(), 100_000).unwrap();
     let words = driver.input_topic::<Option<String>, String>("words");
     for (key, value, timestamp) in WORDS {

@@ -250,9 +250,6 @@ impl<'a> Player<'a> {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             config = canned::configure(config, key, &value)?;
         }
-        for internal in ["windowed.aggregation__", "outer.join.spurious.results.fix__"] {
-            config = config.set(format!("__emit.interval.ms.kstreams.{internal}"), "0");
-        }
         serdes::set_has_defaults(self.spec["config"].get("default.key.serde").is_some());
         config.build().map_err(Stop::Failed)
     }

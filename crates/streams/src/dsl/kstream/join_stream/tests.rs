@@ -20,8 +20,7 @@ enum Kind {
 }
 
 fn config(store: &str) -> StreamsConfig {
-    let interval = "__emit.interval.ms.kstreams.outer.join.spurious.results.fix__";
-    let config = StreamsConfig::builder("test").set(interval, "0").set("dsl.store.suppliers.class", store);
+    let config = StreamsConfig::builder("test").set("dsl.store.suppliers.class", store);
     config.set("topology.optimization", "all").build().unwrap()
 }
 
@@ -132,7 +131,9 @@ fn a_bound_out_of_range_is_an_error_of_the_build() {
 fn results_without_partner_wait_for_wall_clock_time_too() {
     let windows = JoinWindows::of_time_difference_with_no_grace(Duration::from_millis(5));
     let topology = join(Kind::Left, windows).unwrap();
-    let driver = TopologyTestDriver::with_config(&topology, &StreamsConfig::builder("t").build().unwrap(), 10).unwrap();
+    let interval = "__emit.interval.ms.kstreams.outer.join.spurious.results.fix__";
+    let config = StreamsConfig::builder("t").set(interval, "1000").build().unwrap();
+    let driver = TopologyTestDriver::with_config(&topology, &config, 10).unwrap();
     let left = driver.input_topic::<String, i64>("left");
     for (value, timestamp) in [(0, 0), (1, 10), (2, 20)] {
         left.pipe_record(Record::new("k".to_owned(), value, timestamp)).unwrap();

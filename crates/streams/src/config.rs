@@ -75,7 +75,7 @@ pub struct StreamsConfig {
 }
 
 /// The settings in the types in which they are used.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fields {
     pub(crate) application_id: String,
     pub(crate) application_server: Option<String>,
@@ -195,11 +195,12 @@ impl StreamsConfig {
     /// The same, but that what closes is looked for with every record, unless something else was asked for.
     pub(crate) fn emitting_at_once(&self) -> Self {
         let mut config = self.clone();
-        if !config.settings.is_given(WINDOW_EMIT_INTERVAL_MS) {
-            config.fields.window_emit_interval_ms = 0;
+        let fields = Arc::make_mut(&mut config.fields);
+        if !self.settings.is_given(WINDOW_EMIT_INTERVAL_MS) {
+            fields.window_emit_interval_ms = 0;
         }
-        if !config.settings.is_given(OUTER_JOIN_EMIT_INTERVAL_MS) {
-            config.fields.outer_join_emit_interval_ms = 0;
+        if !self.settings.is_given(OUTER_JOIN_EMIT_INTERVAL_MS) {
+            fields.outer_join_emit_interval_ms = 0;
         }
         config
     }

@@ -21,7 +21,7 @@ const LOOKED_AT: &[(&str, usize)] = &[
     ("security", 1),
     ("serde", 1),
     ("streams", 101),
-    ("tools", 56),
+    ("tools", 67),
 ];
 
 const PATTERNS: &[&str] = &[

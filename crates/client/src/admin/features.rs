@@ -22,7 +22,7 @@ pub struct FeatureMetadata {
     pub supported_features: BTreeMap<String, SupportedVersionRange>,
 }
 
-/// Levels of a feature that are in force.
+/// Levels of a feature that are in force, Kafka's `FinalizedVersionRange`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FinalizedVersionRange {
     /// The lowest one.
@@ -31,7 +31,7 @@ pub struct FinalizedVersionRange {
     pub max_version_level: i16,
 }
 
-/// Levels of a feature that a broker understands.
+/// Levels of a feature that a broker understands, Kafka's `SupportedVersionRange`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SupportedVersionRange {
     /// The lowest one.

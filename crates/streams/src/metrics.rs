@@ -18,7 +18,7 @@ pub(crate) mod topic;
 
 use std::sync::Arc;
 
-use vltava_metrics::definition::{GaugeDefinition, Group, SensorDefinition};
+use vltava_metrics::definition::{GaugeDefinition, Group, SensorDefinition, Statistic, avg, max, min};
 use vltava_metrics::{Gauge, MetricConfig, MetricValue, RecordingLevel, Registry, Sensor, Tags};
 
 use crate::{config::StreamsConfig, record::Headers};
@@ -37,6 +37,22 @@ pub const GROUPS: &[Group] = &[
 
 /// What stands before the groups of Streams' metrics.
 const DOMAIN: &str = "kafka.streams";
+
+/// How old records were, of nodes and of stores.
+const E2E_LATENCIES: &[Statistic] = &[
+    avg(
+        "record-e2e-latency-avg",
+        "The average end-to-end latency of a record, measuring by comparing the record timestamp with the system time when it has been fully processed by the node",
+    ),
+    min(
+        "record-e2e-latency-min",
+        "The minimum end-to-end latency of a record, measuring by comparing the record timestamp with the system time when it has been fully processed by the node",
+    ),
+    max(
+        "record-e2e-latency-max",
+        "The maximum end-to-end latency of a record, measuring by comparing the record timestamp with the system time when it has been fully processed by the node",
+    ),
+];
 
 /// The metrics of an application on this instance, or of a test driver.
 pub(crate) fn registry(config: &StreamsConfig) -> Registry {

@@ -1,9 +1,9 @@
 //! Metrics of the nodes of a task.
 
-use vltava_metrics::definition::{Group, SensorDefinition, avg, count, max, min, rate, rate_of_events, total};
+use vltava_metrics::definition::{Group, SensorDefinition, avg, count, max, rate, rate_of_events, total};
 use vltava_metrics::{RecordingLevel, Sensor, Tally};
 
-use super::Recorder;
+use super::{E2E_LATENCIES, Recorder};
 
 /// The table.
 pub(super) const GROUP: Group = Group {
@@ -15,23 +15,7 @@ pub(super) const GROUP: Group = Group {
 
 const NAME: &str = "stream-processor-node-metrics";
 
-static E2E_LATENCY: SensorDefinition = SensorDefinition::new(
-    "ms",
-    &[
-        avg(
-            "record-e2e-latency-avg",
-            "The average end-to-end latency of a record, measuring by comparing the record timestamp with the system time when it has been fully processed by the node",
-        ),
-        min(
-            "record-e2e-latency-min",
-            "The minimum end-to-end latency of a record, measuring by comparing the record timestamp with the system time when it has been fully processed by the node",
-        ),
-        max(
-            "record-e2e-latency-max",
-            "The maximum end-to-end latency of a record, measuring by comparing the record timestamp with the system time when it has been fully processed by the node",
-        ),
-    ],
-);
+static E2E_LATENCY: SensorDefinition = SensorDefinition::new("ms", E2E_LATENCIES);
 /// Of source nodes.
 static PROCESS: SensorDefinition = SensorDefinition::new(
     "records",

@@ -1,9 +1,9 @@
 //! Metrics of the stores of a task.
 
-use vltava_metrics::definition::{Group, SensorDefinition, avg, max, min, rate_of_events};
+use vltava_metrics::definition::{Group, SensorDefinition, avg, max, rate_of_events};
 use vltava_metrics::{RecordingLevel, Sensor, Tally};
 
-use super::Recorder;
+use super::{E2E_LATENCIES, Recorder};
 
 /// The table. A tag more has the store's name; what it is called says of which kind the store is, in the JVM's words: see
 /// [`Scope`].
@@ -59,24 +59,7 @@ operations! {
     REMOVE "remove";
 }
 
-static E2E_LATENCY: SensorDefinition = SensorDefinition::new(
-    "ms",
-    &[
-        avg(
-            "record-e2e-latency-avg",
-            "The average end-to-end latency of a record, measuring by comparing the record timestamp with the system time when it has been fully processed by the node",
-        ),
-        min(
-            "record-e2e-latency-min",
-            "The minimum end-to-end latency of a record, measuring by comparing the record timestamp with the system time when it has been fully processed by the node",
-        ),
-        max(
-            "record-e2e-latency-max",
-            "The maximum end-to-end latency of a record, measuring by comparing the record timestamp with the system time when it has been fully processed by the node",
-        ),
-    ],
-)
-.level(RecordingLevel::Trace);
+static E2E_LATENCY: SensorDefinition = SensorDefinition::new("ms", E2E_LATENCIES).level(RecordingLevel::Trace);
 /// Of what `suppress` holds back.
 static BUFFER_COUNT: SensorDefinition = SensorDefinition::new(
     "records",
